@@ -1,0 +1,43 @@
+# make help lists the targets. Everything runs in .venv, which tools/bootstrap.py makes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+# Workers are the parallelism; threads within each would only get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo lint typecheck check test test-slow docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+bootstrap: ## make .venv and .venv-lava, or update them
+	@$(PYTHON) tools/bootstrap.py
+
+demo: bootstrap ## from a trained network to a verified bundle, in minutes
+	$(BIN)/snndeploy demo
+
+lint: bootstrap ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: bootstrap ## mypy --strict
+	$(BIN)/mypy
+
+check: lint typecheck ## everything that needs no test run
+
+test: check ## check, then all tests but the slow ones (PYTEST_ARGS="-k name")
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: bootstrap ## the slow tests alone
+	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+docs: bootstrap ## build the documentation into site/
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean: ## remove what was built; the environments stay
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find snndeploy tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
