@@ -1,0 +1,1 @@
+"""The intermediate representation: `Network`, `Program`, `Placement` and their parts."""

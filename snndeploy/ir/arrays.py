@@ -1,0 +1,44 @@
+"""Read-only arrays: the one kind of array that the IR holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+def frozen(values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+    """Return ``values`` as a read-only C-contiguous array (copied only where it must be)."""
+    array = np.array(values, dtype=dtype, order="C", copy=True)
+    array.setflags(write=False)
+    return array
+
+
+def parameter(values: npt.ArrayLike, shape: Shape, dtype: npt.DTypeLike = np.float64) -> Array:
+    """Store a per-neuron parameter in its smallest broadcastable form.
+
+    Equal values for all neurons become a 0-d array, equal values within each channel become
+    ``(C, 1, …)``; anything else is kept at ``shape``. One form for one meaning keeps digests stable
+    and lets the mapping see how many distinct profiles a core needs.
+    """
+    full = np.broadcast_to(np.asarray(values, dtype=dtype), shape)
+    if full.size == 0 or (full == full.flat[0]).all():
+        return frozen(full.flat[0] if full.size else 0, dtype)
+    if len(shape) > 1:
+        per_channel = full.reshape(shape[0], -1)
+        if (per_channel == per_channel[:, :1]).all():
+            return frozen(per_channel[:, 0].reshape((shape[0],) + (1,) * (len(shape) - 1)))
+    return frozen(full)
+
+
+def size(shape: Iterable[int]) -> int:
+    """Number of elements of ``shape``."""
+    product = 1
+    for extent in shape:
+        product *= int(extent)
+    return product

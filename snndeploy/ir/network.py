@@ -1,0 +1,262 @@
+"""`Network`: the float (or quantised) network as populations and projections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+import numpy as np
+
+from ..errors import InputError, did_you_mean
+from .arrays import Array, Shape, frozen
+from .neurons import Neuron
+from .ops import Op, Weighted, chain_shapes, weighted_index
+from .weights import Weight
+
+Role = Literal["input", "hidden", "output"]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons that share one model; the input population has no neuron, it replays the data."""
+
+    name: str
+    shape: Shape
+    neuron: Neuron | None
+    role: Role = "hidden"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a projection reads from, and how many steps later it arrives.
+
+    ``delay`` counts steps *of the trained network*: 0 is the same step, 1 the previous one. It is one
+    integer, or one per source neuron (broadcastable to the source's shape).
+    """
+
+    population: str
+    delay: Array = field(default_factory=lambda: frozen(0, np.int64))
+
+    @property
+    def min_delay(self) -> int:
+        return int(self.delay.min())
+
+    @property
+    def max_delay(self) -> int:
+        return int(self.delay.max())
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Everything linear between its source(s) and its target population.
+
+    Several sources are added *before* the operators (the sum of a residual block), so their weight is
+    stored and counted once. ``bias`` (one value per output channel, broadcastable to the target's
+    shape) belongs to the operator's output and therefore arrives with its delay, which matters only
+    for delayed projections: a bias that acts from the first step on lives in `Neuron.bias`.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    target: str
+    ops: tuple[Op, ...]
+    weight: Weight
+    bias: Array | None = None
+
+    @property
+    def op(self) -> Weighted:
+        """The chain's one weighted operator."""
+        return self.ops[weighted_index(self.ops)]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Populations and projections, frozen; arrays are read-only. See `Neuron` for what a step means.
+
+    Populations keep the order they were ingested in (inputs first); projections likewise. ``notes``
+    carry provenance for people (frontend, what was normalised) and are not part of the digest.
+    """
+
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Population]:
+        return {p.name: p for p in self.populations}
+
+    def population(self, name: str) -> Population:
+        """Look up a population; an unknown name is an `InputError` with the nearest one."""
+        if name not in self._by_name:
+            raise InputError(
+                "unknown-population", f"there is no population {name!r}",
+                hint=did_you_mean(name, self._by_name),
+            )  # fmt: skip
+        return self._by_name[name]
+
+    def with_role(self, role: Role) -> tuple[Population, ...]:
+        return tuple(p for p in self.populations if p.role == role)
+
+    def incoming(self, name: str) -> tuple[Projection, ...]:
+        return tuple(p for p in self.projections if p.target == name)
+
+    def outgoing(self, name: str) -> tuple[Projection, ...]:
+        return tuple(p for p in self.projections if any(s.population == name for s in p.sources))
+
+    def source_shape(self, projection: Projection) -> Shape:
+        """The shape that all of the projection's sources share."""
+        return self.population(projection.sources[0].population).shape
+
+    def map_projections(self, change: Callable[[Projection], Projection]) -> Network:
+        """A network whose every projection went through ``change``."""
+        return dataclasses.replace(self, projections=tuple(change(p) for p in self.projections))
+
+    def replace(
+        self, populations: Iterable[Population] = (), projections: Iterable[Projection] = ()
+    ) -> Network:
+        """A network in which the given populations and projections replace those of equal name."""
+        new_pop = {p.name: p for p in populations}
+        new_proj = {p.name: p for p in projections}
+        return dataclasses.replace(
+            self,
+            populations=tuple(new_pop.get(p.name, p) for p in self.populations),
+            projections=tuple(new_proj.get(p.name, p) for p in self.projections),
+        )
+
+    @cached_property
+    def same_step_graph(self) -> nx.DiGraph[str]:
+        """Populations, with an edge wherever a spike arrives within its own step (delay 0)."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(p.name for p in self.populations)
+        graph.add_edges_from(
+            (source.population, projection.target)
+            for projection in self.projections
+            for source in projection.sources
+            if source.min_delay == 0
+        )
+        return graph
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Population names such that same-step sources come before their targets."""
+        rank = {p.name: i for i, p in enumerate(self.populations)}
+        return tuple(
+            nx.lexicographical_topological_sort(self.same_step_graph, key=rank.__getitem__)
+        )
+
+    @cached_property
+    def depth(self) -> dict[str, int]:
+        """Longest same-step path from an input to each population, in projections."""
+        depth: dict[str, int] = {}
+        for name in self.order:
+            before = self.same_step_graph.predecessors(name)
+            depth[name] = max((depth[p] + 1 for p in before), default=0)
+            if depth[name] == 0 and self.population(name).role != "input":
+                depth[name] = 1  # fed by delayed projections or its bias only
+        return depth
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content, the same however populations are named or ordered."""
+        from .digest import network_digest
+
+        return network_digest(self)
+
+    def verify(self) -> Network:
+        """Check the structure and return self.
+
+        Raises:
+            InputError: the first violated rule, naming the population or projection.
+        """
+        _unique("population", [p.name for p in self.populations])
+        _unique("projection", [p.name for p in self.projections])
+        for role, what in (("input", "reads data"), ("output", "answers")):
+            if not self.with_role(role):  # type: ignore[arg-type]
+                raise InputError(
+                    f"no-{role}", f"the network has no {role} population: nothing {what}"
+                )
+        for population in self.populations:
+            _verify_population(population)
+        for projection in self.projections:
+            self._verify_projection(projection)
+        if not nx.is_directed_acyclic_graph(self.same_step_graph):
+            cycle = " -> ".join(edge[0] for edge in nx.find_cycle(self.same_step_graph))
+            raise InputError(
+                "same-step-loop", f"a loop without delay cannot be computed: {cycle}",
+                hint="give one of its projections a delay of at least one step",
+            )  # fmt: skip
+        self._verify_fed()
+        return self
+
+    def _verify_projection(self, projection: Projection) -> None:
+        where = f"projection {projection.name}"
+        if not projection.sources:
+            raise InputError("no-source", "the projection has no source", where=where)
+        target = self.population(projection.target)
+        shapes = {self.population(s.population).shape for s in projection.sources}
+        if target.role == "input":
+            raise InputError("input-driven", f"{target.name} is an input", where=where)
+        if len(shapes) > 1:
+            raise InputError(
+                "shape-mismatch", f"sources of different shapes are added: {sorted(shapes)}",
+                where=where,
+            )  # fmt: skip
+        shape = shapes.pop()
+        try:
+            out = chain_shapes(projection.ops, shape)[-1]
+        except InputError as error:
+            raise InputError(error.code, error.message, where=where) from error
+        if out != target.shape:
+            raise InputError(
+                "shape-mismatch", f"it delivers {out} to {target.name}, whose shape is {target.shape}",
+                where=where,
+            )  # fmt: skip
+        if projection.weight.shape != projection.op.weight_shape:
+            raise InputError(
+                "shape-mismatch",
+                f"weight {projection.weight.shape}, operator needs {projection.op.weight_shape}",
+                where=where,
+            )
+        for what, values in (("weight", projection.weight.values()), ("bias", projection.bias)):
+            if values is not None and not np.isfinite(values).all():
+                count = int((~np.isfinite(values)).sum())
+                raise InputError(
+                    "weight-not-finite", f"{count} value(s) of its {what} are NaN or infinite",
+                    where=where, hint="training diverged or the file is damaged; export it again",
+                )  # fmt: skip
+        for source in projection.sources:
+            if source.min_delay < 0:
+                raise InputError("negative-delay", f"delay {source.min_delay}", where=where)
+
+    def _verify_fed(self) -> None:
+        everything = nx.DiGraph(
+            (s.population, p.target) for p in self.projections for s in p.sources
+        )
+        everything.add_nodes_from(self._by_name)
+        for population in self.with_role("output"):
+            before = nx.ancestors(everything, population.name)
+            if not any(self.population(p).role == "input" for p in before):
+                raise InputError(
+                    "unconnected", "no path leads from an input to this output",
+                    where=f"population {population.name}",
+                )  # fmt: skip
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("duplicate-name", f"two {what}s are named {name!r}")
+
+
+def _verify_population(population: Population) -> None:
+    where = f"population {population.name}"
+    if not population.shape or min(population.shape) < 1:
+        raise InputError("empty-population", f"its shape is {population.shape}", where=where)
+    if (population.neuron is None) != (population.role == "input"):
+        raise InputError("role", "inputs, and only inputs, have no neuron model", where=where)
+    if population.neuron is not None:
+        population.neuron.verify(where, population.shape)

@@ -1,0 +1,118 @@
+"""The neuron model as the discrete update that really runs, spelled out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from ..errors import InputError
+from .arrays import Array, Shape, parameter
+
+Compare = Literal[">", ">="]
+Reset = Literal["zero", "subtract", "none"]
+ResetTiming = Literal["immediate", "next-step", "snntorch-immediate"]
+SpikesPerStep = Literal["one", "many"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neuron:
+    """One step of every neuron in a population, with ``x`` the sum over its projections::
+
+        u = syn_leak * u + x + bias          (u = x + bias when syn_leak is None)
+        v = leak * v + u + drive
+        n = number of spikes: 1 where v > threshold (or >=), or floor(v / threshold) for "many"
+        v = 0 where n > 0                    (reset "zero")
+        v = v - n * threshold                (reset "subtract")
+        v = max(v, v_floor)
+
+    With ``reset_timing="next-step"`` the reset of step t acts inside step t+1, after leak and input:
+    ``v = leak * v + u + drive - n(t-1) * threshold`` (subtract), or ``v = 0`` where n(t-1) > 0.
+    ``"snntorch-immediate"`` is snnTorch's ``reset_delay=False`` with subtraction: as next-step with
+    ``r = v(t-1) > threshold``, then ``v -= (n - r) * threshold`` (snntorch 1.0.0, ``Leaky.forward``).
+
+    A population without ``threshold`` does not spike; it emits its membrane potential ``v``.
+
+    Input gain and reset values are not here: ingest folds gains into the weights and shifts v so that
+    a reset to a value is a reset to zero. Parameters are arrays broadcastable to the population's
+    shape, dimensionless and per time step; u, v, threshold and biases share one (arbitrary) unit.
+    """
+
+    leak: Array
+    syn_leak: Array | None = None
+    threshold: Array | None = None
+    compare: Compare = ">"
+    reset: Reset = "zero"
+    reset_timing: ResetTiming = "immediate"
+    spikes_per_step: SpikesPerStep = "one"
+    max_spikes: int | None = None
+    v_floor: Array | None = None
+    v_init: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
+    bias: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
+    drive: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
+
+    @classmethod
+    def create(cls, shape: Shape, **fields: object) -> Neuron:
+        """Build a neuron with every array parameter in its canonical smallest form for ``shape``."""
+        arrays = {
+            name: parameter(value, shape)  # type: ignore[arg-type]
+            for name, value in fields.items()
+            if name in PARAMETERS and value is not None
+        }
+        return cls(**{**fields, **arrays})  # type: ignore[arg-type]
+
+    @property
+    def spiking(self) -> bool:
+        return self.threshold is not None
+
+    def parameters(self) -> dict[str, Array]:
+        """The array-valued parameters that are set, by name."""
+        values = {name: getattr(self, name) for name in PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def verify(self, where: str, shape: Shape) -> None:
+        """Check values and broadcasting.
+
+        Raises:
+            InputError: naming the population and the parameter.
+        """
+        for name, value in self.parameters().items():
+            if not np.isfinite(value).all():
+                raise InputError(
+                    "parameter-not-finite", f"{name} holds NaN or infinity", where=where
+                )
+            if np.broadcast_shapes(value.shape, shape) != shape:
+                raise InputError(
+                    "parameter-shape",
+                    f"{name} has shape {value.shape}, neurons {shape}",
+                    where=where,
+                )
+        for name in ("leak", "syn_leak"):
+            value = getattr(self, name)
+            if value is not None and ((value < 0) | (value > 1)).any():
+                raise InputError(
+                    "leak-out-of-range",
+                    f"{name} per step is {float(value.min()):g}…{float(value.max()):g}, "
+                    "outside 0…1: the time step is longer than the time constant",
+                    where=where,
+                    hint="check dt (--dt) and the frontend (--frontend)",
+                )
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    "neuron-option", f"{name} is {getattr(self, name)!r}, not one of {allowed}",
+                    where=where,
+                )  # fmt: skip
+
+
+PARAMETERS = ("leak", "syn_leak", "threshold", "v_floor", "v_init", "bias", "drive")
+"""Array-valued fields of `Neuron`, in the order of its text form."""
+
+_CHOICES = {
+    "compare": get_args(Compare),
+    "reset": get_args(Reset),
+    "reset_timing": get_args(ResetTiming),
+    "spikes_per_step": get_args(SpikesPerStep),
+}

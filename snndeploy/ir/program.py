@@ -1,0 +1,224 @@
+"""`Program`: what the chip runs. Integers only.
+
+The semantics are those of lava-nc 0.10.0's fixed-point processes, step by step and bit by bit
+(``lava/proc/{lif,dense,sparse}/models.py``). With ``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)``
+(rounding toward zero), one step of a group is::
+
+    a = sum over incoming synapses, sources and delays of  shift(sum of mantissa * s, exponent)
+    u = wrap(decay(u, du + 1) + (a << 6))           24 bit, one wrap
+    v = clip(decay(v, dv) + u + bias)               to +-(2**23 - 1)
+    spike where v > vth << 6;  then v = 0
+
+``shift`` is ``<<`` for positive and floor ``>>`` for negative exponents, applied after the sum.
+
+Time: every synapse takes ``latency >= 1`` chip steps. A group's ``depth`` is the chip step at which
+the first step of a sample reaches it, so its step t of the sample is chip step ``t + depth``, and a
+synapse delays by ``latency - (depth of target - depth of source) >= 0`` steps of the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from .arrays import Array, Shape, frozen
+from .finding import Finding
+from .network import Role
+from .neurons import Compare, Reset, ResetTiming, SpikesPerStep
+from .ops import Op, Weighted, weighted_index
+
+DECAY_ONE = 4096
+"""Denominator of the 12-bit decay constants."""
+STATE_SHIFT = 6
+"""Weights, thresholds enter the state shifted left by this many bits."""
+STATE_MAX = 2**23 - 1
+"""Largest magnitude of the 24-bit membrane potential."""
+
+Kind = Literal["input", "constant", "lif", "custom", "readout"]
+SignMode = Literal["mixed", "excitatory", "inhibitory"]
+
+
+def _zero() -> Array:
+    return frozen(0, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompartmentGroup:
+    """A population as compartments.
+
+    ``kind``: ``input`` replays data, ``constant`` spikes at every step (a bias that must pass the
+    synaptic filter), ``lif`` is the native compartment above, ``readout`` never spikes and answers
+    with v, ``custom`` is a neuron program that differs from ``lif`` in the fields below the line.
+
+    Integer arrays broadcast to ``shape``. ``scale`` converts back: v units per unit of the network
+    (for inputs: integer message per unit of data). ``message_bits`` is 0 for binary spikes, else the
+    width of the graded ones.
+    """
+
+    name: str
+    shape: Shape
+    role: Role
+    kind: Kind
+    depth: int
+    scale: Array = field(default_factory=lambda: frozen(1.0))
+    message_bits: int = 0
+    du: Array = field(default_factory=lambda: frozen(DECAY_ONE - 1, np.int64))
+    dv: Array = field(default_factory=_zero)
+    vth: Array = field(default_factory=_zero)
+    bias_mant: Array = field(default_factory=_zero)
+    bias_exp: int = 0
+    # custom neuron programs only
+    compare: Compare = ">"
+    reset: Reset = "zero"
+    reset_timing: ResetTiming = "immediate"
+    spikes_per_step: SpikesPerStep = "one"
+    max_spikes: int | None = None
+    v_floor: Array | None = None
+    route: str = ""
+
+    @property
+    def bias(self) -> Array:
+        """Bias added to v at every step, in v units."""
+        if self.bias_exp >= 0:
+            return self.bias_mant << self.bias_exp
+        return self.bias_mant >> -self.bias_exp
+
+
+@dataclass(frozen=True, eq=False)
+class SynapseSource:
+    """A source group and the chip steps until its spikes arrive (one, or one per neuron)."""
+
+    group: str
+    latency: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SynapseGroup:
+    """A projection as synapses: integer ``mantissa`` (in the operator's weight shape) x 2**exponent.
+
+    ``alive`` marks the stored synapses that were not pruned (None: all).
+    """
+
+    name: str
+    sources: tuple[SynapseSource, ...]
+    target: str
+    ops: tuple[Op, ...]
+    mantissa: Array
+    exponent: int
+    sign_mode: SignMode
+    weight_bits: int
+    alive: Array | None = None
+
+    @property
+    def op(self) -> Weighted:
+        return self.ops[weighted_index(self.ops)]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headroom:
+    """How far a group's accumulators are from their limits, in the worst case over all spike trains.
+
+    ``u_peak`` and ``v_peak`` bound |u| and |v| before the reset (v units); ``clip_steps`` is the number
+    of worst-case steps after which v may clip at ``limit`` (None: it never can). A wrap of u changes
+    its sign and is never acceptable; a clip of v only forgets how far inhibition went.
+    """
+
+    u_peak: int
+    v_peak: int
+    limit: int
+    clip_steps: int | None
+
+    @property
+    def wraps(self) -> bool:
+        return self.u_peak > self.limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """What integers cost a population: largest errors against the network it was lowered from.
+
+    ``leak`` and ``syn_leak`` are absolute errors per step, ``threshold`` and ``bias`` relative to the
+    threshold, ``weight`` relative to the largest weight of the projection.
+    """
+
+    leak: float
+    syn_leak: float
+    threshold: float
+    bias: float
+    weight: float
+
+    @property
+    def exact(self) -> bool:
+        return not any((self.leak, self.syn_leak, self.threshold, self.bias, self.weight))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """Groups of compartments and synapses, with head-room, rounding and findings of the lowering."""
+
+    target: str
+    groups: tuple[CompartmentGroup, ...]
+    synapses: tuple[SynapseGroup, ...]
+    headroom: Mapping[str, Headroom] = field(default_factory=dict)
+    rounding: Mapping[str, Rounding] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def _by_name(self) -> dict[str, CompartmentGroup]:
+        return {g.name: g for g in self.groups}
+
+    def group(self, name: str) -> CompartmentGroup:
+        return self._by_name[name]
+
+    def incoming(self, name: str) -> tuple[SynapseGroup, ...]:
+        return tuple(s for s in self.synapses if s.target == name)
+
+    def outgoing(self, name: str) -> tuple[SynapseGroup, ...]:
+        return tuple(s for s in self.synapses if any(o.group == name for o in s.sources))
+
+    def source_shape(self, synapses: SynapseGroup) -> Shape:
+        return self.group(synapses.sources[0].group).shape
+
+    def delay(self, synapses: SynapseGroup, source: SynapseSource) -> Array:
+        """Delay in steps of the sample (0: within the same step of the trained network)."""
+        depth = self.group(synapses.target).depth - self.group(source.group).depth
+        return source.latency - depth
+
+    @property
+    def depth(self) -> int:
+        """Extra chip steps until the last group has seen the whole sample."""
+        return max(g.depth for g in self.groups)
+
+    @property
+    def on_chip(self) -> tuple[CompartmentGroup, ...]:
+        """The groups that occupy compartments (all but the inputs)."""
+        return tuple(g for g in self.groups if g.kind != "input")
+
+    @cached_property
+    def digest(self) -> str:
+        from .digest import program_digest
+
+        return program_digest(self)
+
+    def verify(self) -> Program:
+        """Check what makes a program well formed; a failure here is a bug of the lowering."""
+        for g in self.groups:
+            for name in ("du", "dv", "vth", "bias_mant"):
+                value = getattr(g, name)
+                if not np.issubdtype(value.dtype, np.integer):
+                    raise TypeError(f"{g.name}.{name} is {value.dtype}, a program holds integers")
+        for s in self.synapses:
+            if not np.issubdtype(s.mantissa.dtype, np.integer):
+                raise TypeError(f"{s.name}.mantissa is {s.mantissa.dtype}")
+            if s.mantissa.shape != s.op.weight_shape:
+                raise ValueError(f"{s.name}: mantissa {s.mantissa.shape} for {s.op}")
+            for source in s.sources:
+                if source.latency.min() < 1 or self.delay(s, source).min() < 0:
+                    raise ValueError(
+                        f"{s.name}: latency {source.latency.min()} from {source.group}"
+                    )
+        return self
