@@ -1,0 +1,95 @@
+"""How data enters the chip: binary spikes, graded spikes, or analog values rounded to graded ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..ir.arrays import Array
+
+Coding = Literal["binary", "graded", "analog"]
+
+_ANALOG_BITS = 8
+_DEFAULT_GRADED_PEAK = 15
+"""Events per step and pixel that head-room assumes when no data says better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputCoding:
+    """``peak`` bounds |value| in data units; it decides head-room, and for analog data the grid."""
+
+    kind: Coding
+    peak: float
+
+    @classmethod
+    def named(cls, kind: Coding) -> InputCoding:
+        """The coding assumed without data."""
+        return cls(
+            kind=kind, peak={"binary": 1.0, "graded": _DEFAULT_GRADED_PEAK, "analog": 1.0}[kind]
+        )
+
+    @property
+    def scale(self) -> float:
+        """Integer message per unit of data: 1, or for analog data the largest power of two for which
+        the peak still fits 8 bits with sign. A power of two folds into weight exponents exactly."""
+        if self.kind != "analog":
+            return 1.0
+        return float(
+            2.0 ** np.floor(np.log2((2 ** (_ANALOG_BITS - 1) - 1) / max(self.peak, 1e-12)))
+        )
+
+    @property
+    def message_peak(self) -> int:
+        """Largest integer message."""
+        return int(np.ceil(self.peak * self.scale))
+
+    @property
+    def message_bits(self) -> int:
+        """Payload bits of a message (0: a plain spike), sign included for analog data."""
+        if self.kind == "binary":
+            return 0
+        return _ANALOG_BITS if self.kind == "analog" else max(2, self.message_peak.bit_length())
+
+
+def infer_coding(data: Array) -> InputCoding:
+    """The cheapest coding that represents ``data``: 0/1 is binary, whole numbers graded, else analog.
+
+    Raises:
+        InputError: the data hold NaN or infinity.
+    """
+    if data.size == 0:
+        return InputCoding.named("binary")
+    low, high = float(data.min()), float(data.max())
+    if not np.isfinite([low, high]).all():
+        raise InputError("input-not-finite", "the data hold NaN or infinity")
+    whole = not np.issubdtype(data.dtype, np.floating) or bool((data == np.floor(data)).all())
+    if whole and low >= 0 and high <= 1:
+        return InputCoding.named("binary")
+    return InputCoding(kind="graded" if whole else "analog", peak=max(abs(low), abs(high)))
+
+
+def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> Array:
+    """Round data to the integers that a program's input group sends.
+
+    Raises:
+        InputError: a value does not fit the coding that the program was compiled for.
+    """
+    messages = np.rint(data * scale).astype(np.int64) if scale != 1.0 else data
+    if not np.issubdtype(messages.dtype, np.integer) and messages.dtype != bool:
+        if (messages != np.rint(messages)).any():
+            raise InputError(
+                "input-not-integer", "the program takes whole numbers, the data hold fractions",
+                where=where, hint="compile with --input analog",
+            )  # fmt: skip
+        messages = messages.astype(np.int64)
+    low, high = (int(messages.min()), int(messages.max())) if messages.size else (0, 0)
+    if message_bits == 0 and (low < 0 or high > 1):
+        raise InputError(
+            "input-not-binary",
+            f"the program takes binary spikes, the data hold values from {low} to {high}",
+            where=where, hint="compile with --input graded",
+        )  # fmt: skip
+    return messages

@@ -1,0 +1,116 @@
+"""Real numbers to the chip's number formats: weight mantissas and exponents, decays, biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.arrays import Array, frozen
+from ..ir.program import DECAY_ONE, SignMode
+from ..ir.weights import Weight
+
+MANTISSA_BITS = 8
+_FLOAT_NOISE = 1e-12
+"""Relative differences below this come from float64 arithmetic, not from rounding to integers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Integer codes with the real step they stand for (``value = code * step``).
+
+    ``error`` is the largest difference from the weights, relative to the largest weight.
+    """
+
+    codes: Array
+    step: Array
+    error: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        return self.error == 0.0
+
+
+def integer_codes(weight: Weight) -> Codes:
+    """Integer codes of a weight: its own, an exact dyadic grid, or rounded to 8 bits.
+
+    Trained weights that were not quantised lose precision here; weights that already lie on a
+    power-of-two grid of at most 8 bits do not.
+    """
+    if weight.scale is not None:
+        return Codes(weight.data, weight.scale)
+    values = weight.data.astype(np.float64)
+    peak = float(np.abs(values).max(initial=0.0))
+    if peak == 0:
+        return Codes(np.zeros(values.shape, np.int64), np.ones(()))
+    limit = 2 ** (MANTISSA_BITS - 1) - 1
+    finest = 2.0 ** np.ceil(np.log2(peak / limit))
+    # A coarser grid than the finest is never needed: its codes are the finest's, shifted.
+    on_grid = np.rint(values / finest)
+    if (on_grid * finest == values).all():
+        return Codes(on_grid.astype(np.int64), np.asarray(finest))
+    step = peak / limit
+    codes = np.rint(values / step)
+    error = float(np.abs(codes * step - values).max()) / peak
+    return Codes(codes.astype(np.int64), np.asarray(step), error)
+
+
+@dataclass(frozen=True, eq=False)
+class Mantissas:
+    """Weights as the synapse memory holds them: ``value = mantissa * 2**exponent``."""
+
+    mantissa: Array
+    exponent: int
+    sign_mode: SignMode
+    weight_bits: int
+    error: float
+
+
+def to_mantissas(wanted: Array, exponent_min: int) -> Mantissas:
+    """Round real ``wanted`` weights to 8-bit mantissas with the finest exponent that holds them.
+
+    With both signs present a mantissa is even (-256...254): the sign takes one of its bits (lava-nc
+    0.10.0, ``utils/weightutils.py``). ``error`` is the largest rounding error relative to the largest
+    weight.
+    """
+    low, high = float(wanted.min(initial=0.0)), float(wanted.max(initial=0.0))
+    mode: SignMode = "mixed" if low < 0 < high else "inhibitory" if low < 0 else "excitatory"
+    grid = 2 if mode == "mixed" else 1
+    reach = {"mixed": (-256, 254), "excitatory": (0, 255), "inhibitory": (-255, 0)}[mode]
+    exponent = exponent_min
+    if low < 0 or high > 0:
+        sides = [(high, reach[1]), (low, reach[0])]
+        needed = max(np.log2(value / limit) for value, limit in sides if value and limit)
+        exponent = max(exponent_min, int(np.ceil(needed - 1e-12)))
+    mantissa = (np.rint(wanted / 2.0**exponent / grid) * grid).astype(np.int64)
+    mantissa = np.clip(mantissa, *reach)
+    lost = float(np.abs(mantissa * 2.0**exponent - wanted).max(initial=0.0))
+    error = lost / max(-low, high) if lost > _FLOAT_NOISE * max(-low, high) else 0.0
+    return Mantissas(frozen(mantissa), exponent, mode, _stored_bits(mantissa, mode), error)
+
+
+def _stored_bits(mantissa: Array, mode: SignMode) -> int:
+    """Bits that the stored field needs: trailing zeros common to all mantissas are not stored."""
+    used = int(np.bitwise_or.reduce(np.abs(mantissa), axis=None)) if mantissa.size else 0
+    if used == 0:
+        return 1
+    trailing = (used & -used).bit_length() - 1
+    return MANTISSA_BITS + (mode == "mixed") - trailing
+
+
+def to_decay(leak: Array, offset: int, largest: int) -> Array:
+    """12-bit decay for a factor ``leak`` per step; ``offset`` 1 for u, whose register adds one."""
+    decay = np.rint((1.0 - leak) * DECAY_ONE).astype(np.int64) - offset
+    return frozen(np.clip(decay, 0, largest))
+
+
+def to_bias(bias: Array, mantissa_max: int, exponent_max: int) -> tuple[Array, int]:
+    """Mantissas and the one exponent of a population's biases: the finest exponent that holds them.
+
+    Values beyond the format saturate; the caller chooses a scale for which none is.
+    """
+    peak = float(np.abs(bias).max(initial=0.0))
+    exponent = 0 if peak <= mantissa_max else int(np.ceil(np.log2(peak / mantissa_max)))
+    exponent = min(exponent, exponent_max)
+    mantissa = np.clip(np.rint(bias / 2.0**exponent), -mantissa_max, mantissa_max)
+    return frozen(mantissa.astype(np.int64)), exponent

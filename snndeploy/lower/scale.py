@@ -1,0 +1,152 @@
+"""Choosing a population's scale: v units per unit of the network.
+
+A projection with integer codes of step ``q`` becomes exact integers when ``scale * q / 64`` is a power
+of two. The exponent is then free: the larger, the finer threshold, bias and decay are resolved, until an
+accumulator could overflow. Per-channel steps give per-channel scales, absorbed into the thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir.arrays import Array, Shape, size
+from ..ir.neurons import Neuron
+from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
+from ..ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT
+from ..target import Target
+from .headroom import Interval, geometric, resets_below_threshold
+from .incoming import Incoming
+from .integers import to_decay
+
+_LARGEST, _SMALLEST = 24, -8
+_FINE_THRESHOLD = 256
+"""A threshold mantissa from here on is rounded by at most 0.2 %: enough, the rest is head-room."""
+_COARSEST_THRESHOLD = 32
+"""Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
+_CALIBRATION_MARGIN = 1.25
+
+
+def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
+    """Shape per-neuron ``values`` (broadcastable to ``shape``) to multiply a projection's weight.
+
+    None where a weight feeds neurons of different values, so that no factor per weight exists.
+    """
+    if values.ndim == 0:
+        return values
+    i = weighted_index(incoming.ops)
+    op, after = incoming.ops[i], chain_shapes(incoming.ops, incoming.source_shape)[i + 1 :]
+    if not isinstance(op, (Dense, Conv)):
+        return values if all(s == shape for s in after) else None
+    outputs, trailing = op.weight_shape[0], (1,) * (len(op.weight_shape) - 1)
+    if outputs == size(shape):
+        return np.broadcast_to(values, shape).reshape(outputs, *trailing)
+    per_channel = all(n == 1 for n in values.shape[1:]) and len(values.shape) == len(shape)
+    if per_channel and all(s[0] == outputs == shape[0] for s in after):
+        return values.reshape(outputs, *trailing)
+    return None
+
+
+def base_scale(shape: Shape, incoming: Sequence[Incoming]) -> Array:
+    """The scale at which the reference projection's codes are integers without a common factor 2.
+
+    The reference is the largest of those whose codes are exact; without one, the largest. It is one
+    number, or one per channel where the codes have a step per channel and all projections can follow.
+    """
+    if not incoming:
+        return np.asarray(float(1 << STATE_SHIFT))
+    reference = max(incoming, key=lambda i: (i.codes.exact, i.codes.codes.size))
+    used = int(np.bitwise_or.reduce(np.abs(reference.codes.codes), axis=None)) or 1
+    step = reference.step * (used & -used)
+    if step.size > 1:
+        per_channel = (1 << STATE_SHIFT) / step.reshape(-1, *(1,) * (len(shape) - 1))
+        if step.size == shape[0] and all(
+            per_weight(per_channel, i, shape) is not None for i in incoming
+        ):
+            return per_channel
+        return np.asarray((1 << STATE_SHIFT) / float(step.max()))
+    return np.asarray((1 << STATE_SHIFT) / float(step.reshape(())))
+
+
+def real_interval(incoming: Sequence[Incoming], shape: Shape) -> Interval:
+    """Worst-case synaptic input per neuron and step, in network units."""
+    total = Interval(np.zeros(shape), np.zeros(shape))
+    for i in incoming:
+        # Codes are bounded exactly; steps per channel enter the weights as integers over one grid.
+        step = float(i.step.max())
+        relative = np.ceil(np.abs(i.codes.codes) * (i.step / step)).astype(np.int64)
+        total = total + i.interval(np.sign(i.codes.codes) * relative) * step
+    return total
+
+
+def choose_scale(
+    shape: Shape,
+    neuron: Neuron,
+    incoming: Sequence[Incoming],
+    target: Target,
+    *,
+    base: Array,
+    steps: int,
+    observed: float | None,
+) -> Array:
+    """Choose ``base * 2**k``.
+
+    In order of preference: the largest for which nothing can overflow or clip within a sample of
+    ``steps``; if that leaves a coarse threshold, the smallest with a fine one for which u cannot wrap
+    nor v miss the threshold (inhibition may then clip, and the head-room says after how many steps);
+    else the largest such; and where even that is too coarse, the codes' own grid, not proved.
+    """
+    n = target.numeric
+    threshold = np.zeros(()) if neuron.threshold is None else neuron.threshold
+    syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
+    u_factor = 1.0 - (to_decay(syn_leak, 1, n.decay_max.limit) + 1) / DECAY_ONE
+    u = geometric(real_interval(incoming, shape), u_factor)
+    if observed is not None:
+        seen = np.full(shape, _CALIBRATION_MARGIN * observed)
+        u = Interval(-seen, seen)
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
+    lasting = geometric(per_step, neuron.leak)
+    reach = np.maximum(u.peak, np.abs(threshold) + per_step.high)
+    lowest = np.minimum(-lasting.low, -per_step.low * steps)
+    highest = np.minimum(lasting.high, per_step.high * steps)
+    if neuron.threshold is not None and resets_below_threshold(neuron):
+        highest = np.minimum(highest, reach)
+    if neuron.v_floor is not None:
+        lowest = np.minimum(lowest, np.abs(np.minimum(neuron.v_floor, 0.0)) - per_step.low)
+
+    def format_holds(scale: Array) -> bool:
+        exponents = [_exponent(i, scale, shape) for i in incoming]
+        return (
+            (scale * np.abs(threshold)).max() / (1 << STATE_SHIFT) <= n.vth_max.limit
+            and (scale * np.abs(bias)).max() <= n.bias_mant_max.limit << n.bias_exp_max.limit
+            and all(e <= target.synapse.exponent.high for e in exponents)
+        )
+
+    def proved(scale: Array) -> bool:
+        return bool((scale * reach).max() <= STATE_MAX) and format_holds(scale)
+
+    def mantissa(scale: Array) -> float:
+        return float((scale * np.abs(threshold)).min()) / (1 << STATE_SHIFT)
+
+    candidates = [base * 2.0**k for k in range(_LARGEST, _SMALLEST - 1, -1)]
+    safe = [s for s in candidates if proved(s)]
+    never_clips = [s for s in safe if (s * np.maximum(lowest, highest)).max() <= STATE_MAX]
+    if never_clips and (neuron.threshold is None or mantissa(never_clips[0]) >= _FINE_THRESHOLD):
+        return never_clips[0]
+    fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
+    if fine:
+        return fine[-1]
+    if safe and (neuron.threshold is None or mantissa(safe[0]) >= _COARSEST_THRESHOLD):
+        return safe[0]
+    grid = [s for s in candidates if (s >= base).all() and format_holds(s)]
+    return grid[-1] if grid else candidates[-1]
+
+
+def _exponent(incoming: Incoming, scale: Array, shape: Shape) -> int:
+    """Weight exponent that ``scale`` would need."""
+    factor = per_weight(scale, incoming, shape)
+    step = incoming.step * (float(scale.max()) if factor is None else factor)
+    peak = float(np.abs(incoming.codes.codes * step).max(initial=0.0)) / (1 << STATE_SHIFT)
+    return int(np.ceil(np.log2(peak / 254) - 1e-12)) if peak else 0

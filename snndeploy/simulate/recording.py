@@ -1,0 +1,45 @@
+"""What every engine returns: spike trains per population, and states when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..ir.arrays import Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """Spike trains of one run, every array ``(steps, samples, *shape)``.
+
+    ``spikes[name]`` counts the spikes of each neuron at each step of the sample; a population that
+    does not spike records the values it emits. Whatever the engine, step t is the t-th step *of the
+    sample*: delays of the chip's layers are taken out. ``u`` and ``v`` (synaptic state and membrane
+    potential after the reset) are there for the populations they were asked for.
+    """
+
+    engine: str
+    spikes: Mapping[str, Array]
+    u: Mapping[str, Array] = field(default_factory=dict)
+    v: Mapping[str, Array] = field(default_factory=dict)
+
+    def counts(self, name: str) -> Array:
+        """Sum over time of what ``name`` emitted, flattened per sample: ``(samples, neurons)``."""
+        total: Array = self.spikes[name].sum(axis=0)
+        return total.reshape(total.shape[0], -1)
+
+    def predictions(self, name: str) -> Array:
+        """Class per sample: the neuron that emitted most, the lowest index on a tie."""
+        best: Array = self.counts(name).argmax(axis=1)
+        return best
+
+
+def accuracy(predictions: Array, labels: Array) -> float:
+    """Fraction of samples answered right."""
+    return float((predictions == labels).mean())
+
+
+def differing_spikes(a: Recording, b: Recording) -> dict[str, int]:
+    """Number of (step, sample, neuron) places that differ, per population that both recorded."""
+    both = [name for name in a.spikes if name in b.spikes]
+    return {name: int((a.spikes[name] != b.spikes[name]).sum()) for name in both}
