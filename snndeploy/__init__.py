@@ -1,6 +1,104 @@
 """snndeploy: take a trained spiking neural network to neuromorphic hardware, smaller and proven.
 
+>>> import snndeploy
+>>> compiled = snndeploy.compile("model.nir", target="loihi2", recipe="default")  # doctest: +SKIP
+>>> compiled.fits  # doctest: +SKIP
+True
+
 The public names load on first use, so that ``import snndeploy`` stays fast.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bundle import Bundle, read_bundle, write_bundle
+    from .errors import SnnDeployError
+    from .ingest import SemanticsProfile, read_network
+    from .ir.finding import Finding
+    from .ir.network import Network, Population, Projection, Source
+    from .ir.neurons import Neuron
+    from .ir.placement import Placement
+    from .ir.program import Program
+    from .ir.weights import Weight
+    from .lower import InputCoding, lower
+    from .mapping import check_program, place_program
+    from .pipeline import Compiled, bundle_of, compile, report_of, save_bundle, simulate
+    from .recipe import Recipe, load_recipe
+    from .simulate.data import Samples, load_samples
+    from .simulate.recording import Recording
+    from .target import Target, load_target
+    from .verify import compare
+
+_HOME = {
+    "bundle": ("Bundle", "read_bundle", "write_bundle"),
+    "errors": ("SnnDeployError",),
+    "ingest": ("SemanticsProfile", "read_network"),
+    "ir.finding": ("Finding",),
+    "ir.network": ("Network", "Population", "Projection", "Source"),
+    "ir.neurons": ("Neuron",),
+    "ir.placement": ("Placement",),
+    "ir.program": ("Program",),
+    "ir.weights": ("Weight",),
+    "lower": ("InputCoding", "lower"),
+    "mapping": ("check_program", "place_program"),
+    "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "simulate"),
+    "recipe": ("Recipe", "load_recipe"),
+    "simulate.data": ("Samples", "load_samples"),
+    "simulate.recording": ("Recording",),
+    "target": ("Target", "load_target"),
+    "verify": ("compare",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Bundle",
+    "Compiled",
+    "Finding",
+    "InputCoding",
+    "Network",
+    "Neuron",
+    "Placement",
+    "Population",
+    "Program",
+    "Projection",
+    "Recipe",
+    "Recording",
+    "Samples",
+    "SemanticsProfile",
+    "SnnDeployError",
+    "Source",
+    "Target",
+    "Weight",
+    "bundle_of",
+    "check_program",
+    "compare",
+    "compile",
+    "load_recipe",
+    "load_samples",
+    "load_target",
+    "lower",
+    "place_program",
+    "read_bundle",
+    "read_network",
+    "report_of",
+    "save_bundle",
+    "simulate",
+    "write_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("snndeploy")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'snndeploy' has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

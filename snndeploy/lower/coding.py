@@ -12,7 +12,7 @@ from ..ir.arrays import Array
 
 Coding = Literal["binary", "graded", "analog"]
 
-_ANALOG_BITS = 8
+_ANALOG_PEAK = 255
 _DEFAULT_GRADED_PEAK = 15
 """Events per step and pixel that head-room assumes when no data says better."""
 
@@ -33,13 +33,12 @@ class InputCoding:
 
     @property
     def scale(self) -> float:
-        """Integer message per unit of data: 1, or for analog data the largest power of two for which
-        the peak still fits 8 bits with sign. A power of two folds into weight exponents exactly."""
+        """Integer message per unit of data: 1, or for analog data the largest power of two that keeps
+        the peak within 8 bits and sign. A power of two folds into weight exponents exactly.
+        """
         if self.kind != "analog":
             return 1.0
-        return float(
-            2.0 ** np.floor(np.log2((2 ** (_ANALOG_BITS - 1) - 1) / max(self.peak, 1e-12)))
-        )
+        return float(2.0 ** np.floor(np.log2(_ANALOG_PEAK / max(self.peak, 1e-12))))
 
     @property
     def message_peak(self) -> int:
@@ -48,10 +47,8 @@ class InputCoding:
 
     @property
     def message_bits(self) -> int:
-        """Payload bits of a message (0: a plain spike), sign included for analog data."""
-        if self.kind == "binary":
-            return 0
-        return _ANALOG_BITS if self.kind == "analog" else max(2, self.message_peak.bit_length())
+        """Payload bits of a message (0: a plain spike), sign included."""
+        return 0 if self.kind == "binary" else self.message_peak.bit_length() + 1
 
 
 def infer_coding(data: Array) -> InputCoding:

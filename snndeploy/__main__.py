@@ -1,0 +1,5 @@
+"""``python -m snndeploy``."""
+
+from .cli import main
+
+main(prog_name="snndeploy")
