@@ -5,7 +5,7 @@ Weights are multiples of 1/16 and leaks are of 1/8, so that float64 sums are exa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ def residual_net(seed: int = 0, channels: int = 4) -> Network:
     rng = np.random.default_rng(seed)
     c = channels
     shape = (c, 6, 6)
-    ops = [conv(2, c), conv(c, c), conv(c, 3), Dense(4, 3 * 36)]
+    ops: list[Conv | Dense] = [conv(2, c), conv(c, c), conv(c, 3), Dense(4, 3 * 36)]
     w = [weights(rng, op.weight_shape) for op in ops]
     populations = (
         inputs((2, 6, 6)), lif("a", shape), lif("b", shape), lif("c", (3, 6, 6)),
@@ -113,6 +113,22 @@ def residual_net(seed: int = 0, channels: int = 4) -> Network:
         project("shortcut", "a", "b", Pointwise(shape), np.float32(1)),
         project("conv3", ["a", "b"], "c", ops[2], w[2]),
         project("fc", "c", "output", [Reshape((108,)), ops[3]], w[3]),
+    )
+    return Network(populations, projections).verify()
+
+
+def sum_net(seed: int = 0) -> Network:
+    """Two branches that only meet in the sum before ``join``, a strided convolution."""
+    rng = np.random.default_rng(seed)
+    join = conv(4, 3, stride=2)
+    populations = (
+        inputs((2, 6, 6)), lif("a", (4, 6, 6)), lif("b", (4, 6, 6)),
+        lif("output", (3, 3, 3), "output"),
+    )  # fmt: skip
+    projections = (
+        project("left", "input", "a", conv(2, 4), weights(rng, (4, 2, 3, 3))),
+        project("right", "input", "b", conv(2, 4, 1), weights(rng, (4, 2, 1, 1)), delay=1),
+        project("join", ["a", "b"], "output", join, weights(rng, join.weight_shape)),
     )
     return Network(populations, projections).verify()
 
@@ -140,7 +156,12 @@ def recurrent_net(seed: int = 0, hidden: int = 8) -> Network:
 def grouped_net(seed: int = 0) -> Network:
     """Depthwise with multiplier 2 (``dw``: 4 -> 8), then two groups (``gr``: 8 -> 6)."""
     rng = np.random.default_rng(seed)
-    ops = [conv(2, 4), conv(4, 8, groups=4), conv(8, 6, groups=2), Dense(3, 6 * 25)]
+    ops: list[Conv | Dense] = [
+        conv(2, 4),
+        conv(4, 8, groups=4),
+        conv(8, 6, groups=2),
+        Dense(3, 6 * 25),
+    ]
     w = [weights(rng, op.weight_shape) for op in ops]
     populations = (
         inputs((2, 5, 5)), lif("a", (4, 5, 5)), lif("b", (8, 5, 5)), lif("c", (6, 5, 5)),
@@ -160,7 +181,7 @@ def reshape_net(seed: int = 0) -> Network:
     """Dense neurons viewed as (4, 3, 3) by a pooled convolution whose output is viewed flat."""
     rng = np.random.default_rng(seed)
     c = conv(4, 5)
-    chain = [Reshape((4, 3, 3)), SumPool((2, 2), (1, 1)), c, Reshape((20,))]
+    chain: list[Op] = [Reshape((4, 3, 3)), SumPool((2, 2), (1, 1)), c, Reshape((20,))]
     populations = (
         inputs((6,)), lif("a", (36,)), lif("b", (20,)), lif("output", (3,), "output")
     )  # fmt: skip
@@ -172,7 +193,9 @@ def reshape_net(seed: int = 0) -> Network:
     return Network(populations, projections).verify()
 
 
-ZOO = (conv_net, residual_net, recurrent_net, grouped_net, reshape_net)
+ZOO: tuple[Callable[..., Network], ...] = (
+    conv_net, residual_net, sum_net, recurrent_net, grouped_net, reshape_net,
+)  # fmt: skip
 """One factory per structure that passes have to handle; each takes a seed."""
 
 
@@ -193,11 +216,11 @@ def linear_response(net: Network, x: Array) -> dict[str, Array]:
             continue
         total = np.zeros(int(np.prod(net.population(name).shape)))
         for projection in net.incoming(name):
-            y = sum(value[s.population] for s in projection.sources)
+            y = np.sum([value[s.population] for s in projection.sources], axis=0)
             shape = net.source_shape(projection)
             for op in projection.ops:
                 m = index_map(op, shape)
-                w = 1.0
+                w = np.ones(m.in_index.size)
                 if m.weight_index is not None:
                     w = projection.weight.values().reshape(-1)[m.weight_index]
                 y = np.bincount(m.out_index, w * y[m.in_index], minlength=m.out_size)

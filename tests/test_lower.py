@@ -267,7 +267,7 @@ def test_analog_input_keeps_the_first_layer_close() -> None:
     a = run_float(net, x).spikes[first]
     b = run_integer(program, np.rint(x * coding.scale).astype(np.int64)).spikes[first]
     assert a.sum() > 0
-    assert np.abs(a.astype(int) - b).sum() <= 0.02 * a.sum()
+    assert (a != b).mean() < 0.005  # inputs rounded to 1/128 move few spikes
 
 
 def test_a_calibrated_scale_resolves_more_finely() -> None:

@@ -55,7 +55,7 @@ def shift(x: Array, exponent: int) -> Array:
 
 
 @dataclass
-class _State:
+class State:
     """Registers of one group for the whole batch."""
 
     u: Array
@@ -63,11 +63,11 @@ class _State:
     fired: Array
 
     @classmethod
-    def at_rest(cls, shape: tuple[int, ...]) -> _State:
+    def at_rest(cls, shape: tuple[int, ...]) -> State:
         return cls(*(np.zeros(shape, np.int64) for _ in range(3)))
 
 
-def step_group(group: CompartmentGroup, state: _State, a: Array) -> Array:
+def step_group(group: CompartmentGroup, state: State, a: Array) -> Array:
     """Advance one group by one step with synaptic input ``a``; return the spikes (or v) it emits."""
     state.u = wrap_u(wrap32(decay(state.u, group.du + 1) + wrap32(a << STATE_SHIFT)))
     x = decay(state.v, group.dv) + state.u + group.bias
@@ -83,7 +83,7 @@ def step_group(group: CompartmentGroup, state: _State, a: Array) -> Array:
     return _step_custom(group, state, x, threshold)
 
 
-def _step_custom(group: CompartmentGroup, state: _State, x: Array, threshold: Array) -> Array:
+def _step_custom(group: CompartmentGroup, state: State, x: Array, threshold: Array) -> Array:
     """A neuron program, in the order that `snndeploy.ir.neurons.Neuron` documents."""
     subtract, zero = group.reset == "subtract", group.reset == "zero"
     late = group.reset_timing != "immediate"
@@ -174,7 +174,7 @@ def run_integer(
     steps, samples = next(iter(data.values())).shape[:2]
     groups = sorted(program.groups, key=lambda g: g.depth)
     traces = {g.name: _Trace() for g in groups}
-    states = {g.name: _State.at_rest((samples, *g.shape)) for g in groups}
+    states = {g.name: State.at_rest((samples, *g.shape)) for g in groups}
     for step in range(steps):
         for group in groups:
             trace, state = traces[group.name], states[group.name]
