@@ -1,0 +1,211 @@
+"""Writing and reading a bundle directory (``NAME.snnb/``).
+
+==================  =====================================================================
+``manifest.json``   schema, versions, digests of the program and of every other file
+``lock.toml``       what was asked for, every default spelled out
+``program.npz``     the integer program
+``placement.json``  slices on cores
+``target.toml``     the target it was checked against, whole
+``report.json``     what the compiler had to say
+``golden.npz``      inputs and the spikes they must give: the bundle's self-test
+==================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import InputError
+from ..ir.arrays import Array
+from ..ir.placement import Placement
+from ..ir.program import Program
+from ..target import Target, dump_target, parse_target
+from .codec import decode, encode
+
+SCHEMA = 1
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    schema_version: int
+    snndeploy: str
+    program: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle's content: ``lock`` is TOML text, ``golden`` maps ``input.<group>`` and
+    ``spikes.<group>`` to integer arrays ``(steps, samples, *shape)``."""
+
+    program: Program
+    placement: Placement
+    target: Target
+    lock: str
+    report: Mapping[str, Any]
+    golden: Mapping[str, Array]
+
+
+def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool = False) -> Path:
+    """Write ``bundle`` to the directory ``path``: complete, or not at all.
+
+    Raises:
+        InputError: the place exists (without ``force``), is no bundle, or cannot be written.
+    """
+    path = Path(path)
+    _refuse_existing(path, force)
+    files = _files(bundle)
+    manifest = Manifest(
+        schema_version=SCHEMA,
+        snndeploy=version,
+        program=bundle.program.digest,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
+    files["manifest.json"] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(
+            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            hint="choose another place with -o",
+        ) from error  # fmt: skip
+    try:
+        for name, content in files.items():
+            (beside / name).write_bytes(content)
+        os.chmod(beside, 0o755)
+        _swap(beside, path)
+    except OSError as error:
+        raise InputError(
+            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            hint="choose another place with -o",
+        ) from error  # fmt: skip
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return path
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if not path.exists():
+        return
+    if not force:
+        raise InputError(
+            "output-exists", "there is something at this place already", where=str(path),
+            hint="add --force to replace it, or choose another place with -o",
+        )  # fmt: skip
+    if not (path / "manifest.json").is_file():
+        raise InputError(
+            "output-not-bundle", "it exists and is not a bundle; it is not replaced", where=str(path),
+            hint="choose another place with -o",
+        )  # fmt: skip
+
+
+def _swap(beside: Path, path: Path) -> None:
+    """Put the finished directory in place; an old bundle is moved away first and then deleted."""
+    if not path.exists():
+        beside.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    path.rename(old / "bundle")
+    beside.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    arrays: dict[str, Array] = {}
+    structure = encode(bundle.program, arrays)
+    arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
+    return {
+        "program.npz": _npz(arrays),
+        "placement.json": _json(encode(bundle.placement, {})),
+        "target.toml": dump_target(bundle.target).encode(),
+        "lock.toml": bundle.lock.encode(),
+        "report.json": _json(bundle.report),
+        "golden.npz": _npz(bundle.golden),
+    }
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode()
+
+
+def _npz(arrays: Mapping[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and check every file against the manifest.
+
+    Raises:
+        InputError: not a bundle, written by a newer version, or a file was changed.
+    """
+    path = Path(path)
+    manifest = _manifest(path)
+    files = {name: _checked(path / name, digest) for name, digest in manifest.files.items()}
+    try:
+        with np.load(io.BytesIO(files["program.npz"]), allow_pickle=False) as npz:
+            arrays = dict(npz)
+        with np.load(io.BytesIO(files["golden.npz"]), allow_pickle=False) as npz:
+            golden = dict(npz)
+        return Bundle(
+            program=decode(json.loads(arrays["structure"].tobytes()), arrays),
+            placement=decode(json.loads(files["placement.json"]), {}),
+            target=parse_target(files["target.toml"].decode(), str(path / "target.toml")),
+            lock=files["lock.toml"].decode(),
+            report=json.loads(files["report.json"]),
+            golden=golden,
+        )
+    except KeyError as error:
+        raise InputError("bundle-content", f"it lacks {error}", where=str(path)) from error
+
+
+def _manifest(path: Path) -> Manifest:
+    file = path / "manifest.json"
+    if not file.is_file():
+        raise InputError(
+            "not-a-bundle", "there is no manifest.json here", where=str(path),
+            hint="make a bundle with: snndeploy compile MODEL.nir -o NAME.snnb",
+        )  # fmt: skip
+    try:
+        raw = json.loads(file.read_bytes())
+        newer = isinstance(raw, dict) and int(raw.get("schema_version", 0)) > SCHEMA
+        if not newer:
+            return Manifest.model_validate(raw)
+    except (ValueError, TypeError, ValidationError) as error:
+        raise InputError(
+            "bundle-damaged", "its manifest cannot be read", where=str(file)
+        ) from error
+    raise InputError(
+        "bundle-newer", f"written with schema {raw['schema_version']}, this version reads {SCHEMA}",
+        where=str(path), hint="upgrade snndeploy",
+    )  # fmt: skip
+
+
+def _checked(file: Path, digest: str) -> bytes:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError("bundle-damaged", "the file is missing", where=str(file)) from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(
+            "bundle-damaged", "the file differs from what the compiler wrote", where=str(file),
+            hint="compile again; do not edit bundles",
+        )  # fmt: skip
+    return content

@@ -1,0 +1,162 @@
+"""What a run did on the chip (synaptic operations, updates, messages) and an estimate of its energy.
+
+An estimate multiplies counted events by published energies per event. It is not a measurement, and it
+says what it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.arrays import Array, size
+from ..ir.finding import Certainty
+from ..ir.placement import Placement
+from ..ir.program import Program, SynapseGroup
+from ..target import Chip, EnergyModel, weakest
+from .recording import Recording
+from .unroll import Matrix, unroll
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """Events of a run, summed over its samples and steps.
+
+    ``spikes`` counts the events that each group sent (a graded spike is one event), ``synops`` the
+    synapses that they drove, per synapse group: one operation per event and synapse whose weight is
+    not zero. ``dense_synops`` is what the same layers would do if every neuron spiked at every step.
+    ``messages`` counts one per event and destination core, ``hops`` the routers they cross in x and y.
+    """
+
+    samples: int
+    steps: int
+    spikes: Mapping[str, int]
+    synops: Mapping[str, int]
+    dense_synops: Mapping[str, int]
+    updates: int
+    messages: int
+    hops: tuple[int, int]
+
+    @property
+    def total_synops(self) -> int:
+        return sum(self.synops.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyEstimate:
+    """Energy per sample in nanojoules, from ``low`` to ``high``, and what it is made of (the low ends).
+
+    ``certainty`` is that of the least certain number it rests on.
+    """
+
+    low: float
+    high: float
+    parts: Mapping[str, float]
+    certainty: Certainty
+    not_counted: tuple[str, ...]
+
+
+def measure_activity(
+    program: Program, placement: Placement, chip: Chip, recording: Recording
+) -> Activity:
+    """Count the events of a recorded run of ``program`` placed as ``placement``."""
+    events = {
+        g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1)).reshape(-1)
+        for g in program.groups
+        if g.kind != "readout"
+    }
+    steps, samples = next(iter(recording.spikes.values())).shape[:2]
+    synops: dict[str, int] = {}
+    dense: dict[str, int] = {}
+    messages, hops = 0, np.zeros(2, np.int64)
+    for synapses in program.synapses:
+        matrix = unroll(synapses.ops, synapses.mantissa, program.source_shape(synapses))
+        fan_out = np.bincount(matrix.cols, minlength=matrix.shape[1])
+        sources = [s.group for s in synapses.sources]
+        synops[synapses.name] = sum(int(events[s] @ fan_out) for s in sources)
+        dense[synapses.name] = int(fan_out.sum()) * len(sources) * steps * samples
+        for source in sources:
+            sent, crossed = _traffic(
+                program, placement, chip, synapses, source, matrix, events[source]
+            )
+            messages, hops = messages + sent, hops + crossed
+    neurons = sum(size(g.shape) for g in program.on_chip)
+    return Activity(
+        samples=samples,
+        steps=steps,
+        spikes={name: int(count.sum()) for name, count in events.items()},
+        synops=synops,
+        dense_synops=dense,
+        updates=neurons * steps * samples,
+        messages=messages,
+        hops=(int(hops[0]), int(hops[1])),
+    )
+
+
+def _traffic(
+    program: Program,
+    placement: Placement,
+    chip: Chip,
+    synapses: SynapseGroup,
+    source: str,
+    matrix: Matrix,
+    events: Array,
+) -> tuple[int, Array]:
+    """Messages and hops (x, y) that the events of ``source`` cause through ``synapses``.
+
+    A neuron sends one message to each core that holds at least one of its targets. Hops are counted
+    between routers of one chip; input from the host has none.
+    """
+    to_core = _core_of(placement, program, synapses.target)
+    from_core = _core_of(placement, program, source)
+    pairs = np.unique(np.stack([matrix.cols, to_core[matrix.rows]]), axis=1)
+    neuron, core = pairs[:, pairs[1] >= 0]
+    origin = from_core[neuron]
+    per_chip = placement.cores_per_chip
+    same_chip = (origin >= 0) & (origin // per_chip == core // per_chip)
+    here, there = (_router(c[same_chip] % per_chip, chip) for c in (origin, core))
+    crossed = (np.abs(here - there) * events[neuron[same_chip]]).sum(axis=1)
+    return int(events[neuron].sum()), crossed
+
+
+def _core_of(placement: Placement, program: Program, group: str) -> Array:
+    """Core of every neuron of a group, -1 where it has none (inputs)."""
+    shape = program.group(group).shape
+    cores = np.full(size(shape), -1)
+    for part in placement.of_group(group):
+        cores[part.members(shape)] = part.core
+    return cores
+
+
+def _router(cores: Array, chip: Chip) -> Array:
+    """Mesh coordinates (x, y) of the routers of cores."""
+    y, x = np.divmod(cores // chip.cores_per_router, chip.mesh[0])
+    return np.stack([x, y])
+
+
+def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
+    """Energy per sample under ``model``; idle updates bound it from below, active ones from above."""
+    per_sample = 1e-3 / max(activity.samples, 1)  # picojoules of the run to nanojoules per sample
+    idle, active = model.neuron_update_idle, model.neuron_update_active
+    spikes = sum(activity.spikes.values())
+    terms = [
+        ("synaptic operations", activity.total_synops, model.synaptic_op),
+        ("neuron updates", activity.updates, idle),
+        ("messages", activity.messages, model.spike_message),
+        ("hops in x", activity.hops[0], model.hop_x),
+        ("hops in y", activity.hops[1], model.hop_y),
+    ]
+    if model.spike_out is not None:
+        terms.append(("spikes", spikes, model.spike_out))
+    parts = {name: count * energy.pj * per_sample for name, count, energy in terms}
+    high = sum(count * (energy.high or energy.pj) for _, count, energy in terms) * per_sample
+    busy = max(active.high or active.pj, idle.high or idle.pj) - (idle.high or idle.pj)
+    return EnergyEstimate(
+        low=sum(parts.values()),
+        high=high + activity.updates * busy * per_sample,
+        parts=parts,
+        certainty=weakest([energy.certainty for _, _, energy in terms] + [active.certainty]),
+        not_counted=tuple(model.not_counted),
+    )

@@ -1,0 +1,116 @@
+"""SynOps, messages and hops of networks small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snndeploy.ir.arrays import frozen
+from snndeploy.ir.ops import Conv, Dense
+from snndeploy.ir.placement import Placement, Slice
+from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.simulate.energy import estimate_energy, measure_activity
+from snndeploy.simulate.recording import Recording
+from snndeploy.target import load_target
+
+LOIHI1 = load_target("loihi1")
+
+
+def group(name: str, shape: tuple[int, ...], depth: int, kind: str = "lif") -> CompartmentGroup:
+    role = {0: "input"}.get(depth, "hidden")
+    return CompartmentGroup(name=name, shape=shape, role=role, kind=kind, depth=depth)  # type: ignore[arg-type]
+
+
+def synapses(
+    name: str, source: str, target: str, op: Dense | Conv, mantissa: np.ndarray
+) -> SynapseGroup:
+    return SynapseGroup(
+        name=name, sources=(SynapseSource(source, frozen(1)),), target=target, ops=(op,),
+        mantissa=frozen(mantissa), exponent=0, sign_mode="mixed", weight_bits=8,
+    )  # fmt: skip
+
+
+def small() -> tuple[Program, Placement, Recording]:
+    """in(3) -> a(4) on cores 0 and 9 -> b(2) on core 33; zeros are not synapses that operate."""
+    first = np.array([[2, 0, 2], [0, 0, 4], [2, 2, 0], [0, 6, 0]])
+    second = np.array([[2, 2, 0, 0], [2, 2, 2, 2]])
+    program = Program(
+        target="loihi1",
+        groups=(group("in", (3,), 0, "input"), group("a", (4,), 1), group("b", (2,), 2)),
+        synapses=(
+            synapses("w0", "in", "a", Dense(4, 3), first),
+            synapses("w1", "a", "b", Dense(2, 4), second),
+        ),
+    )
+    placement = Placement(
+        target="loihi1",
+        cores_per_chip=128,
+        slices=(
+            Slice(group="a", bounds=((0, 2),), core=0),
+            Slice(group="a", bounds=((2, 4),), core=9),
+            Slice(group="b", bounds=((0, 2),), core=37),
+        ),
+    )
+    recording = Recording(
+        engine="integer",
+        spikes={
+            "in": np.array([[[1, 0, 1]], [[0, 1, 0]]]),  # 2 steps, 1 sample
+            "a": np.array([[[1, 0, 0, 1]], [[1, 0, 0, 0]]]),
+            "b": np.array([[[0, 0]], [[1, 0]]]),
+        },
+    )
+    return program, placement, recording
+
+
+def test_hand_counted_events() -> None:
+    program, placement, recording = small()
+    a = measure_activity(program, placement, LOIHI1.chip, recording)
+    assert (a.samples, a.steps) == (1, 2)
+    assert a.spikes == {"in": 3, "a": 3, "b": 1}
+    # in: neurons 0, 1 and 2 spike once and have 2 synapses each; a: 0 spikes twice (2), 3 once (1).
+    assert a.synops == {"w0": 6, "w1": 5}
+    assert a.dense_synops == {"w0": 6 * 2, "w1": 6 * 2}
+    assert a.total_synops == 11
+    assert a.updates == 6 * 2
+    # in 0 reaches both cores, 1 only core 9, 2 only core 0; every spike of a goes to core 37.
+    assert a.messages == (2 + 1 + 1) + 3
+
+
+def test_hops_follow_the_mesh() -> None:
+    """Cores 0, 9 and 37 sit on routers 0, 2 and 9 of an 8-wide mesh: (0,0), (2,0), (1,1)."""
+    program, placement, recording = small()
+    assert LOIHI1.chip.mesh[0] == 8
+    assert LOIHI1.chip.cores_per_router == 4
+    a = measure_activity(program, placement, LOIHI1.chip, recording)
+    # two spikes from core 0 and one from core 9; the host's messages cross no counted router
+    assert a.hops == (2 * 1 + 1 * 1, 2 * 1 + 1 * 1)
+
+
+def test_energy_is_events_times_published_energies() -> None:
+    """Loihi's table of Davies et al. 2018: 23.6 pJ, 81 and 52 pJ, 1.7 pJ, 3.0 and 4.0 pJ."""
+    program, placement, recording = small()
+    activity = measure_activity(program, placement, LOIHI1.chip, recording)
+    estimate = estimate_energy(activity, LOIHI1.energy)
+    shared = 11 * 23.6 + 7 * 1.7 + 3 * 3.0 + 3 * 4.0
+    assert estimate.low == pytest.approx((shared + 12 * 52) / 1000)
+    assert estimate.high == pytest.approx((shared + 12 * 81) / 1000)
+    assert sum(estimate.parts.values()) == pytest.approx(estimate.low)
+    assert any("static" in text for text in estimate.not_counted)
+
+
+def test_a_convolution_counts_the_taps_inside() -> None:
+    op = Conv(1, 1, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    program = Program(
+        target="loihi1",
+        groups=(group("in", (1, 3, 3), 0, "input"), group("a", (1, 3, 3), 1)),
+        synapses=(synapses("w", "in", "a", op, np.full((1, 1, 3, 3), 2)),),
+    )
+    placement = Placement(
+        target="loihi1", cores_per_chip=128,
+        slices=(Slice(group="a", bounds=((0, 1), (0, 3), (0, 3)), core=0),),
+    )  # fmt: skip
+    spikes = np.zeros((1, 1, 1, 3, 3), int)
+    spikes[..., 0, 0] = 1  # a corner reaches 4 outputs
+    spikes[..., 1, 1] = 1  # the centre 9
+    recording = Recording(engine="integer", spikes={"in": spikes, "a": np.zeros_like(spikes)})
+    assert measure_activity(program, placement, LOIHI1.chip, recording).synops == {"w": 13}
