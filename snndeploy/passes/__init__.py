@@ -1,0 +1,1 @@
+"""Compression passes: frozen options, a pure ``run``, and promises that the runner checks."""

@@ -1,0 +1,258 @@
+"""What a pass is: options as fields, a pure ``run``, and promises checked before and after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_type_hints
+
+import numpy as np
+
+from ..errors import PassRefused, RecipeError, SnnDeployError
+from ..ir.arrays import Array
+from ..ir.finding import Finding
+from ..ir.network import Network
+from .metrics import NetworkMetrics
+
+if TYPE_CHECKING:
+    from ..target import Target
+
+Stage = Literal["any", "remove-kernels", "prune", "quantize"]
+
+ORDER: tuple[Stage, ...] = ("remove-kernels", "prune", "quantize")
+"""The order law: each kind of compression works on what the ones before it left."""
+
+
+class Calibration(Protocol):
+    """Samples that data-driven passes look at.
+
+    ``inputs`` holds one array ``(steps, samples, *shape)`` per input population, ``labels`` the
+    classes of the samples where they are known.
+    """
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """Spikes (or values) fed to each input population."""
+
+    @property
+    def labels(self) -> Array | None:
+        """One class per sample."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PassEvent:
+    """What an observer is told.
+
+    ``start`` and ``end`` come once per pass (``network`` is the one before it, then the one after
+    it), ``progress`` whenever a pass has something to say: ``done`` of ``of`` units of ``what``.
+    ``index`` counts passes from 1; 0 is a pass that runs on its own.
+    """
+
+    kind: Literal["start", "progress", "end"]
+    name: str
+    index: int = 0
+    total: int = 0
+    network: Network | None = None
+    metrics: NetworkMetrics | None = None
+    what: str = ""
+    done: int = 0
+    of: int = 0
+
+    @property
+    def label(self) -> str:
+        """A file name stem that sorts in running order, e.g. ``002-prune``."""
+        return f"{self.index:03d}-{self.name}"
+
+
+Observer = Callable[[PassEvent], None]
+
+
+def _silent(event: PassEvent) -> None:
+    del event
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PassContext:
+    """Everything a pass may use besides the network; there are no globals.
+
+    Args:
+        seed: root of every random stream.
+        target: the chip compiled for, for passes that ask about its limits.
+        calibration: samples for data-driven passes.
+        observer: is told about starts, progress and ends.
+        scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
+        index: position of the running pass, from 1.
+        total: number of passes.
+    """
+
+    seed: int = 0
+    target: Target | None = None
+    calibration: Calibration | None = None
+    observer: Observer = field(default=_silent)
+    scope: str = ""
+    index: int = 0
+    total: int = 0
+
+    def stream(self, name: str = "") -> np.random.Generator:
+        """A random stream of its own for each (seed, pass, name).
+
+        It is derived by name, not by drawing from a shared generator, so adding a pass, or a draw
+        to one pass, moves no other draw.
+        """
+        key = hashlib.sha256(f"{self.scope}/{name}".encode()).digest()
+        words = np.frombuffer(key, dtype="<u4").tolist()
+        return np.random.default_rng(np.random.SeedSequence([self.seed, *words]))
+
+    def progress(self, what: str, done: int, of: int) -> None:
+        """Tell the observer that ``done`` of ``of`` units of ``what`` are finished."""
+        self.observer(
+            PassEvent(
+                kind="progress", name=self.scope, index=self.index, total=self.total,
+                what=what, done=done, of=of,
+            )
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PassResult:
+    """The new network, whether it differs, and what the pass has to say about each projection."""
+
+    network: Network
+    modified: bool
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass(ABC):
+    """One step of compression. Its fields are its options, its ``name`` is its key in a recipe.
+
+    Options are checked when a pass is built, in Python as from TOML: nothing is coerced
+    (``bits=True`` is not 1), ranges come from `Annotated` types. Every option needs a TOML form, so
+    there is no None, and sequences are tuples (a list is taken for one).
+
+    Raises:
+        RecipeError: an option has the wrong type or is out of range.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[Stage]
+
+    def __post_init__(self) -> None:
+        for option, value in self.options().items():
+            object.__setattr__(self, option, _checked(type(self), option, value))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The kinds of compression this pass does, in order; a joint pass has several."""
+        return (self.stage,)
+
+    def options(self) -> dict[str, Any]:
+        """Every option with its value, defaults included."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def requires(self, net: Network) -> None:
+        """Raise `PassRefused`, with the reason and a hint, where the pass cannot run on ``net``."""
+        del net
+
+    @abstractmethod
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Return the compressed network. Pure: no state, no printing, arrays are read-only."""
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """Raise through `promise` what the pass guarantees about its result and does not hold."""
+        del before, after
+
+    def promise(self, kept: bool, text: str) -> None:
+        """Raise the error for a broken guarantee (a bug in the pass, not in its input)."""
+        if not kept:
+            raise SnnDeployError(
+                "pass-broke-promise", f"the pass {self.name!r} broke its promise: {text}",
+                hint="this is a bug of the pass; report it with the recipe and the network",
+            )  # fmt: skip
+
+    def apply(self, net: Network, ctx: PassContext) -> PassResult:
+        """Run the pass with everything around it checked: order law, `requires`, result, `ensures`.
+
+        Raises:
+            PassRefused: the pass cannot run on this network.
+            SnnDeployError: the pass broke a promise.
+        """
+        refuse_wrong_side(self, net)
+        self.requires(net)
+        result = self.run(net, ctx)
+        after = result.network
+        self.promise(
+            result.modified == (after is not net),
+            "an unmodified network is returned as it came, and a modified one is another",
+        )
+        if result.modified:
+            after.verify()
+            self.promise(_ports(net) == _ports(after), "inputs and outputs stay as they are")
+            self.ensures(net, after)
+        return result
+
+
+def _ports(net: Network) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(p.name, p.role, p.shape) for p in net.populations if p.role != "hidden"]
+
+
+def stage_of(net: Network) -> Stage:
+    """The furthest kind of compression whose marks the network carries."""
+    weights = [p.weight for p in net.projections]
+    if any(w.quantized for w in weights):
+        return "quantize"
+    return "prune" if any(w.mask is not None for w in weights) else "any"
+
+
+def out_of_order(earlier: Stage, later: Stage) -> bool:
+    """Whether ``later`` may no longer run once ``earlier`` has."""
+    if "any" in (earlier, later):
+        return False
+    return ORDER.index(later) < ORDER.index(earlier)
+
+
+def refuse_wrong_side(step: Pass, net: Network) -> None:
+    """Apply the order law to a pass and the network it is to run on.
+
+    Raises:
+        PassRefused: the network has already been through a later kind of compression.
+    """
+    reached = stage_of(net)
+    if out_of_order(reached, step.stages[0]):
+        done = {"prune": "pruned", "quantize": "quantized"}[reached]
+        raise PassRefused(
+            "order-law", f"{step.name!r} cannot run on a network that is already {done}",
+            hint=f"the order is {' → '.join(ORDER)}; start from the network as it was ingested",
+        )  # fmt: skip
+
+
+@lru_cache
+def _adapters(cls: type[Pass]) -> dict[str, Any]:
+    from pydantic import TypeAdapter
+
+    hints = get_type_hints(cls, include_extras=True)
+    return {f.name: TypeAdapter(hints[f.name]) for f in dataclasses.fields(cls)}
+
+
+def _checked(cls: type[Pass], option: str, value: object) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return _adapters(cls)[option].validate_python(_tuples(value), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        inner = "".join(f"[{part!r}]" for part in first["loc"])
+        raise RecipeError(
+            "option-value",
+            f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}",
+            where=f"{cls.name}.{option}{inner}",
+        ) from error
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,201 @@
+"""Round-to-nearest quantisation: real weights become integer codes with a scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..errors import PassRefused
+from ..ir.arrays import Array
+from ..ir.finding import Finding
+from ..ir.network import Network, Projection
+from ..ir.ops import Pointwise, Reshape, weighted_index
+from ..ir.weights import Weight
+from .base import PassContext, PassResult, Stage
+from .clipping import code_limit, encode, scale_for
+from .patterns import LayerPass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(LayerPass):
+    """Symmetric quantisation to ``bits``: codes -(2^(b-1) - 1) … 2^(b-1) - 1, real = code × scale.
+
+    ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
+    weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
+    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights. With
+    one bit the codes are signs and the scale is the mean magnitude; exact zeros keep the code 0.
+
+    With ``share="target"`` the layers that feed one population get one scale (per channel: one for
+    each of its channels), as the neurons of a chip hold one membrane unit per population.
+
+    Wildcards take every layer that is still real-valued, except one-to-one layers whose weights are
+    all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
+    Named literally, they are quantised like any other. Codes are the truth, so a layer is quantised
+    once: naming a quantised one is refused. Pruned weights stay pruned, with no say in the scale.
+    """
+
+    name: ClassVar[str] = "quantize"
+    stage: ClassVar[Stage] = "quantize"
+
+    bits: Annotated[int, Field(ge=1, le=16)] = 8
+    per: Literal["layer", "channel"] = "layer"
+    clip: Literal["max", "mse"] = "mse"
+    share: Literal["none", "target"] = "none"
+
+    def spares(self, net: Network) -> Mapping[str, str]:
+        """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
+        reasons: dict[str, str] = {}
+        for p in net.projections:
+            if p.weight.quantized:
+                reasons[p.name] = "it is quantized already"
+            elif isinstance(p.op, Pointwise) and np.isin(p.weight.data, (-1, 0, 1)).all():
+                reasons[p.name] = "it is one-to-one with unit weights"
+        return reasons
+
+    def requires(self, net: Network) -> None:
+        """Something real-valued must be chosen, and sharing must be possible."""
+        chosen = self.select(net)
+        if not chosen:
+            raise PassRefused(
+                "nothing-to-quantize", "every layer that was chosen is also ignored",
+                where=self.key("ignore"),
+            )  # fmt: skip
+        for projection in chosen:
+            if projection.weight.quantized:
+                raise PassRefused(
+                    "already-quantized",
+                    f"it has {projection.weight.bits}-bit codes, which are its only truth",
+                    where=projection.name,
+                    hint="quantize each layer once; start again from the real-valued network",
+                )
+        if self.share == "target":
+            _refuse_unshareable(net, chosen, self.per)
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Choose scales, round, and store the codes."""
+        groups = self._groups(self.select(net))
+        changed: list[Projection] = []
+        for done, group in enumerate(groups):
+            ctx.progress("layers", done, len(groups))
+            changed += self._quantized(group)
+        old = {p.name: p.weight for p in net.projections}
+        return PassResult(
+            network=net.replace(projections=changed),
+            modified=True,
+            metrics={p.name: _metrics(old[p.name], p.weight) for p in changed},
+            findings=self._findings(net, {p.name for p in changed}),
+        )
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """Codes in range, masks kept, shared scales equal."""
+        new = {p.name: p for p in after.projections}
+        for group in self._groups(self.select(before)):
+            for p in group:
+                weight = new[p.name].weight
+                limit = code_limit(self.bits)
+                self.promise(
+                    weight.bits == self.bits and bool((np.abs(weight.data) <= limit).all()),
+                    f"{p.name} holds codes of {self.bits} bits",
+                )
+                kept = (p.weight.mask is None) == (weight.mask is None)
+                self.promise(
+                    kept and (weight.mask is None or np.array_equal(weight.mask, p.weight.mask)),  # type: ignore[arg-type]
+                    f"{p.name} keeps its mask",
+                )
+
+    def _groups(self, chosen: tuple[Projection, ...]) -> list[tuple[Projection, ...]]:
+        if self.share == "none":
+            return [(p,) for p in chosen]
+        targets = dict.fromkeys(p.target for p in chosen)
+        return [tuple(p for p in chosen if p.target == t) for t in targets]
+
+    def _quantized(self, group: tuple[Projection, ...]) -> list[Projection]:
+        rows = [self._rows(p.weight.data) for p in group]
+        scale = scale_for(np.concatenate(rows, axis=1), self.bits, self.clip)
+        return [
+            dataclasses.replace(
+                p,
+                weight=Weight(
+                    encode(r, scale, self.bits).reshape(p.weight.shape),
+                    scale=self._stored(scale, p.weight.data), bits=self.bits, mask=p.weight.mask,
+                ),
+            )
+            for p, r in zip(group, rows, strict=True)
+        ]  # fmt: skip
+
+    def _rows(self, data: Array) -> Array:
+        """Weights as float64 rows that share a scale each (pruned weights are zeros: no say)."""
+        channels = data.shape[0] if self.per == "channel" and data.ndim else 1
+        return data.reshape(channels, -1).astype(np.float64)
+
+    def _stored(self, scale: Array, data: Array) -> Array:
+        """The scale in a shape that broadcasts against the weight."""
+        if self.per == "layer" or not data.ndim:
+            return scale[0]  # type: ignore[no-any-return]
+        return scale.reshape((-1,) + (1,) * (data.ndim - 1))
+
+    def _findings(self, net: Network, done: set[str]) -> tuple[Finding, ...]:
+        if self.share == "none":
+            return ()
+        targets = dict.fromkeys(p.target for p in net.projections if p.name in done)
+        partly = {
+            t: [p.name for p in net.incoming(t) if p.name not in done and not p.weight.quantized]
+            for t in targets
+        }
+        return tuple(
+            Finding(
+                code="share-partial", severity="note", where=target,
+                message=f"real-valued layers stay outside its shared scale: {', '.join(names)}",
+                rule="layers that feed one population share a scale",
+            )
+            for target, names in partly.items()
+            if names
+        )  # fmt: skip
+
+
+def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) -> None:
+    targets: dict[str, list[Projection]] = {}
+    for p in chosen:
+        targets.setdefault(p.target, []).append(p)
+    for target, group in targets.items():
+        fixed = [p.name for p in net.incoming(target) if p.weight.quantized]
+        if fixed:
+            raise PassRefused(
+                "share-impossible", f"{', '.join(fixed)} already has a scale of its own",
+                where=target, hint="quantize all layers of one target in the same pass",
+            )  # fmt: skip
+        if per == "layer" or len(group) == 1:
+            continue
+        channels = {_target_channels(p) for p in group}
+        if len(channels) > 1 or None in channels:
+            raise PassRefused(
+                "share-impossible",
+                f"the channels of {', '.join(p.name for p in group)} do not correspond",
+                where=target, hint='use per = "layer", or share = "none"',
+            )  # fmt: skip
+
+
+def _target_channels(projection: Projection) -> int | None:
+    """Channels of the target that axis 0 of the weight stands for; None where it is reshaped."""
+    after = projection.ops[weighted_index(projection.ops) + 1 :]
+    if any(isinstance(op, Reshape) for op in after) or not projection.weight.shape:
+        return None
+    return projection.weight.shape[0]
+
+
+def _metrics(old: Weight, new: Weight) -> dict[str, float]:
+    alive = np.ones(old.shape, dtype=bool) if old.mask is None else old.mask
+    difference = (old.data - new.values())[alive]
+    power = float(np.square(old.data, dtype=np.float64).sum())
+    error = float(np.square(difference, dtype=np.float64).sum())
+    rounded_to_zero = int(((new.data == 0) & (old.data != 0)).sum())
+    return {
+        "mean_squared_error": error / max(1, difference.size),
+        "relative_error": (error / power) ** 0.5 if power else 0.0,
+        "rounded_to_zero": rounded_to_zero,
+    }

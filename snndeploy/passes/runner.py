@@ -1,0 +1,118 @@
+"""Run passes one after the other, checked and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import RecipeError, SnnDeployError
+from ..ir.finding import Finding
+from ..ir.network import Network
+from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order
+from .metrics import NetworkMetrics, measure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PassStep:
+    """What one pass did: its options, the counts before and after, and what it reported."""
+
+    index: int
+    name: str
+    options: Mapping[str, Any]
+    modified: bool
+    seconds: float
+    before: NetworkMetrics
+    after: NetworkMetrics
+    metrics: Mapping[str, Mapping[str, float]]
+    findings: tuple[Finding, ...]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PassLog:
+    """The compressed network and how it came about."""
+
+    network: Network
+    steps: tuple[PassStep, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything the passes reported, in running order."""
+        return tuple(finding for step in self.steps for finding in step.findings)
+
+
+def check_order(passes: Sequence[Pass]) -> None:
+    """Apply the order law to a list of passes before any of them runs.
+
+    Raises:
+        RecipeError: a pass comes after a later kind of compression.
+    """
+    reached, by = passes[0].stages[-1] if passes else "any", 0
+    for index, step in enumerate(passes[1:], start=1):
+        if out_of_order(reached, step.stages[0]):
+            raise RecipeError(
+                "order-law", f"{step.name!r} comes after {passes[by].name!r}",
+                where=f"passes[{index}]", hint=f"the order is {' → '.join(ORDER)}",
+            )  # fmt: skip
+        if step.stages[-1] != "any":
+            reached, by = step.stages[-1], index
+
+
+def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLog:
+    """Run ``passes`` in order; the network is verified after each of them.
+
+    ``ctx.observer`` gets a start and an end event per pass with the network at that point, from
+    which numbered intermediate dumps can be written (`PassEvent.label`).
+
+    Raises:
+        RecipeError: the order law is violated, or a pattern matches nothing.
+        SnnDeployError: the error of a pass, its ``where`` preceded by which pass it was and which
+            ones had finished.
+    """
+    check_order(passes)
+    net.verify()
+    steps: list[PassStep] = []
+    used: Counter[str] = Counter()
+    counts = measure(net)
+    for index, step in enumerate(passes, start=1):
+        used[step.name] += 1
+        nth = used[step.name]
+        scope = step.name if nth == 1 else f"{step.name}#{nth}"
+        own = dataclasses.replace(ctx, scope=scope, index=index, total=len(passes))
+        event = PassEvent(
+            kind="start", name=step.name, index=index, total=len(passes),
+            network=net, metrics=counts,
+        )  # fmt: skip
+        ctx.observer(event)
+        began = time.perf_counter()
+        result = _with_history(step, net, own, [s.name for s in steps])
+        seconds = time.perf_counter() - began
+        before, net, counts = counts, result.network, measure(result.network)
+        steps.append(
+            PassStep(
+                index=index, name=step.name, options=step.options(), modified=result.modified,
+                seconds=seconds, before=before, after=counts, metrics=result.metrics,
+                findings=result.findings, digest=net.digest,
+            )
+        )  # fmt: skip
+        ctx.observer(dataclasses.replace(event, kind="end", network=net, metrics=counts))
+    return PassLog(network=net, steps=tuple(steps))
+
+
+def _with_history(step: Pass, net: Network, ctx: PassContext, done: list[str]) -> PassResult:
+    history = f", after {', '.join(done)}" if done else ""
+    place = f"pass {ctx.index} of {ctx.total} ({step.name}{history})"
+    try:
+        return step.apply(net, ctx)
+    except SnnDeployError as error:
+        where = f"{place} {error.where}" if error.where else place
+        raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
+    except Exception as error:
+        raise SnnDeployError(
+            "pass-crashed", f"{type(error).__name__}: {error}", where=place,
+            hint="this is a bug of the pass; report it with the recipe and the network",
+        ) from error  # fmt: skip

@@ -1,0 +1,220 @@
+"""Recipes: which passes, in which order, with which options; one object in TOML and in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+
+from .errors import RecipeError, did_you_mean
+from .passes.base import Pass
+from .passes.registry import pass_class
+from .passes.runner import check_order
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Strict(BaseModel):
+    """Unknown keys are refused, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class CalibrationOptions(_Strict):
+    """Which samples data-driven passes see.
+
+    ``samples`` of the calibration set are used, ``steps`` of each (0: all). ``sequential`` shows a
+    layer what its already compressed predecessors deliver, instead of the original ones.
+    """
+
+    samples: int = Field(default=256, ge=1)
+    steps: int = Field(default=0, ge=0)
+    sequential: bool = True
+
+
+class Recipe(_Strict):
+    """An ordered list of passes with all their options, and the seed of everything random.
+
+    Args:
+        name: short name, for reports.
+        description: what it is for.
+        seed: root of every random stream.
+        calibration: what data-driven passes look at.
+        passes: run in this order, which obeys the order law.
+
+    Raises:
+        RecipeError: a field is unknown or wrong, or the order law is violated.
+    """
+
+    name: str = "unnamed"
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    calibration: CalibrationOptions = Field(default_factory=CalibrationOptions)
+    passes: tuple[InstanceOf[Pass], ...] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, data: Any, build: ModelWrapValidatorHandler[Recipe]) -> Recipe:
+        try:
+            recipe = build(data)
+        except ValidationError as error:
+            raise _in_our_words(error) from error
+        check_order(recipe.passes)
+        return recipe
+
+    @classmethod
+    def from_toml(cls, source: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Args:
+            source: TOML text (a string with a line break or a ``=``), or else the path of a file.
+
+        Raises:
+            RecipeError: unreadable, not TOML, or an unknown key or wrong value, with
+                ``file:key`` of the first one.
+        """
+        if isinstance(source, str) and ("\n" in source or "=" in source):
+            return _parsed(source, "recipe")
+        path = Path(source)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RecipeError(
+                "recipe-unreadable", f"the recipe cannot be read: {reason}", where=str(source),
+                hint="give the path of a .toml file, or one of the shipped recipes by name",
+            ) from error  # fmt: skip
+        return _parsed(text, str(source))
+
+    def to_toml(self) -> str:
+        """The recipe with every default spelled out; ``from_toml`` gives an equal one back."""
+        import tomli_w
+
+        head = self.model_dump(exclude={"passes"})
+        steps = [{"name": p.name, **_plain(p.options())} for p in self.passes]
+        return tomli_w.dumps({**head, "pass": steps})
+
+
+def recipe_folder() -> Path:
+    """The folder of the shipped recipes."""
+    return Path(__file__).parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(p.stem for p in recipe_folder().glob("*.toml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Load a shipped recipe by name, or a recipe file by path (``….toml``).
+
+    Raises:
+        RecipeError: there is no such recipe, or it is malformed.
+    """
+    if isinstance(name, Path) or name.endswith(".toml"):
+        return Recipe.from_toml(Path(name))
+    if name not in recipe_names():
+        raise RecipeError(
+            "recipe-unknown", f"there is no recipe {name!r}",
+            hint=f"{did_you_mean(name, recipe_names())} (or give the path of a .toml file)",
+        )  # fmt: skip
+    return Recipe.from_toml(recipe_folder() / f"{name}.toml")
+
+
+def _parsed(text: str, where: str) -> Recipe:
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError("recipe-syntax", str(error), where=where) from error
+    # In the file each pass is a [[pass]]; the field, and every message, has the plural.
+    keys = [key if key != "passes" else "pass" for key in Recipe.model_fields]
+    for key in raw:
+        if key not in keys:
+            raise RecipeError(
+                "recipe-unknown-key", f"there is no key {key!r}", where=f"{where}:{key}",
+                hint=did_you_mean(key, keys),
+            )  # fmt: skip
+    steps = raw.pop("pass", [])
+    try:
+        if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
+            raise RecipeError(
+                "recipe-value", "a pass is a table", where="passes",
+                hint="write [[pass]] with double brackets",
+            )  # fmt: skip
+        passes = tuple(_pass(step, f"passes[{i}]") for i, step in enumerate(steps))
+        return Recipe(**raw, passes=passes)
+    except RecipeError as error:
+        place = f"{where}:{error.where}" if error.where else where
+        raise RecipeError(error.code, error.message, where=place, hint=error.hint) from error
+
+
+def _pass(raw: Mapping[str, Any], where: str) -> Pass:
+    options = dict(raw)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(
+            "recipe-value", "a pass needs its name, a string", where=f"{where}.name",
+            hint='e.g. name = "prune"',
+        )  # fmt: skip
+    try:
+        cls = pass_class(name)
+    except RecipeError as error:
+        place = f"{where}.name"
+        raise RecipeError(error.code, error.message, where=place, hint=error.hint) from error
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in options:
+        if key not in fields:
+            raise RecipeError(
+                "recipe-unknown-key", f"the pass {name!r} has no option {key!r}",
+                where=f"{where}.{key}", hint=did_you_mean(key, fields),
+            )  # fmt: skip
+    for key, field in fields.items():
+        missing = (field.default, field.default_factory) == (dataclasses.MISSING,) * 2
+        if missing and key not in options:
+            raise RecipeError(
+                "recipe-missing-key", f"the pass {name!r} needs {key!r}", where=f"{where}.{key}"
+            )
+    try:
+        return cls(**options)
+    except RecipeError as error:
+        # The pass says "prune.sparsity"; in a file the place of the pass says more than its name.
+        place = where + error.where.removeprefix(name)
+        raise RecipeError(error.code, error.message, where=place, hint=error.hint) from error
+
+
+def _in_our_words(error: ValidationError) -> RecipeError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        model = CalibrationOptions if len(first["loc"]) > 1 else Recipe
+        return RecipeError(
+            "recipe-unknown-key", f"there is no key {key!r}", where=where,
+            hint=did_you_mean(key, model.model_fields),
+        )  # fmt: skip
+    message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+    return RecipeError("recipe-value", message, where=where)
+
+
+def _plain(value: Any) -> Any:
+    """TOML has lists and tables only."""
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
