@@ -1,0 +1,155 @@
+"""Commands about the installation: targets, passes, lava, doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import json_option
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def targets(name: str | None, as_json: bool) -> None:
+    """List the targets, or show every limit of one with its source and certainty."""
+    from ..target import load_target, target_names
+    from .render import console, print_json, table
+
+    if name is None:
+        loaded = [load_target(n) for n in target_names()]
+        if as_json:
+            print_json(
+                [{"name": t.name, "title": t.title, "boards": list(t.boards)} for t in loaded]
+            )
+            return
+        rows = [(t.name, t.title, ", ".join(t.boards)) for t in loaded]
+        console().print(table("targets", ("name", "what", "boards"), rows))
+        return
+    target = load_target(name)
+    if as_json:
+        print_json(target.model_dump())
+        return
+    columns = ("limit", "value", "unit", "certainty", "source")
+    limits = list(_limits(target.model_dump(exclude_none=True)))
+    console().print(table(f"{target.name}: {target.title}", columns, limits))
+
+
+def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str, str, str]]:
+    """Rows of every entry that names its source, in the file's order."""
+    if "source" in data:
+        values = [f"{k} {v}" if k not in ("limit", "pj", "widths") else str(v)
+                  for k, v in data.items() if k not in ("unit", "source", "certainty")]  # fmt: skip
+        unit = data.get("unit", "pJ" if "pj" in data else "")
+        yield path, ", ".join(values), unit, data["certainty"], data["source"]
+        return
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _limits(value, f"{path}.{key}" if path else key)
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def passes(name: str | None, as_json: bool) -> None:
+    """List the compression passes, or the options of one."""
+    from ..passes.registry import pass_class, pass_names
+    from .render import console, print_json, table
+
+    if name is None:
+        described = {n: _first_line(pass_class(n).__doc__) for n in pass_names()}
+        if as_json:
+            print_json(described)
+        else:
+            console().print(table("passes", ("name", "what"), list(described.items())))
+        return
+    cls = pass_class(name)
+    options = cls().options()
+    if as_json:
+        print_json({"name": name, "options": options, "doc": cls.__doc__})
+        return
+    click.echo(f"{name}: {cls.__doc__}\n")
+    for option, default in options.items():
+        click.echo(f"  {option} = {default!r}")
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().splitlines()[0] if doc else ""
+
+
+@click.group()
+def lava() -> None:
+    """Install or look for the interpreter that runs Lava."""
+
+
+@lava.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
+@click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
+def install(directory: Path | None, python: Path | None) -> None:
+    """Create a private environment with lava-nc (does nothing where there is one)."""
+    from ..simulate.lava_env import install_lava
+
+    env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
+    click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
+
+
+@lava.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Say which interpreter runs Lava; exit 7 where there is none."""
+    from ..simulate.lava_env import require_lava
+    from .render import print_json
+
+    env = require_lava()
+    facts: dict[str, Any] = {
+        "python": str(env.python), "version": _dotted(env.version), "lava": env.lava_version,
+        "patched": env.patched, "origin": env.origin,
+    }  # fmt: skip
+    if as_json:
+        print_json(facts)
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key:8} {value}")
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Report versions, the Lava environment and plug-ins, with what to do about each problem."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from ..passes.registry import broken
+    from ..simulate.lava_env import find_lava
+    from ..target import target_names
+    from .render import print_json
+
+    def installed(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "missing"
+
+    env = find_lava()
+    facts: dict[str, Any] = {
+        "snndeploy": installed("snndeploy"),
+        "python": platform.python_version(),
+        **{p: installed(p) for p in ("numpy", "nir", "h5py", "torch", "networkx", "pydantic")},
+        "lava": "missing; run: snndeploy lava install" if env is None else
+        f"lava-nc {env.lava_version}, Python {_dotted(env.version)}"
+        + (", patched at import" if env.patched else "") + f" ({env.origin})",
+        "targets": ", ".join(target_names()),
+        "broken plug-ins": [str(b) for b in broken()] or "none",
+    }  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        click.echo(f"{key:16} {value}")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

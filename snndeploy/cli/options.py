@@ -1,0 +1,126 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..pipeline import Compiled
+    from ..simulate.data import Samples
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+semantics_options = _all(
+    click.option("--frontend", help="Framework that trained the network (default: find out)."),
+    click.option("--dt", type=float, help="Time step of the trained network, seconds."),
+    click.option("--reset", type=click.Choice(["zero", "subtract", "none"]), help="Reset rule."),
+    click.option(
+        "--reset-timing",
+        type=click.Choice(["immediate", "next-step", "snntorch-immediate"]),
+        help="When the reset acts.",
+    ),
+    click.option("--compare", type=click.Choice([">", ">="]), help="Firing comparison."),
+    click.option(
+        "--spikes-per-step", type=click.Choice(["one", "many"]), help="Spikes per neuron and step."
+    ),
+    click.option("--integrator", help="How leaks follow from time constants."),
+    click.option("--v-min", type=float, help="Lower bound of the membrane potential."),
+    click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
+)
+
+target_options = _all(
+    click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
+    click.option("--board", help="Board of the target (default: its smallest)."),
+)
+
+compile_options = _all(
+    semantics_options,
+    target_options,
+    click.option(
+        "-r", "--recipe", default="default", show_default=True,
+        help="Name or .toml file of a recipe; 'none' for no compression.",
+    ),
+    click.option(
+        "--input", "coding", type=click.Choice(["binary", "graded", "analog"]),
+        help="How data enter the chip (default: as --data has it).",
+    ),
+    click.option(
+        "--scale", type=click.Choice(["bounds", "calibrated"]), default="bounds", show_default=True,
+        help="Head-room proved for every input, or seen on --data.",
+    ),
+)  # fmt: skip
+
+data_options = _all(
+    click.option("-d", "--data", type=click.Path(path_type=Path), help="Samples: .npz or .npy."),
+    click.option(
+        "--encode", type=click.Choice(["none", "rate", "direct"]), default="none", show_default=True,
+        help="How images become spikes.",
+    ),
+    click.option("--steps", type=click.IntRange(min=1), help="Time steps per image."),
+    click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
+)  # fmt: skip
+
+_SEMANTICS = (
+    "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_min",
+    "recurrent_delay",
+)  # fmt: skip
+
+
+def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of the frontend's semantics among a command's options."""
+    return {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+
+
+def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
+    """The samples that ``--data`` and its companions name, for an input of ``shape``."""
+    from ..simulate.data import load_samples
+
+    if options.get("data") is None:
+        return None
+    loaded = load_samples(
+        options["data"], shape, encoding=options["encode"], steps=options["steps"]
+    )
+    return loaded.first(options["samples"])
+
+
+def required(samples: Samples | None) -> Samples:
+    """Refuse to go on without samples."""
+    if samples is None:
+        raise UsageError("data-missing", "there is nothing to run", hint="give samples with --data")
+    return samples
+
+
+def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
+    """Compile a NIR file as the command's options say; the samples are loaded on the way."""
+    from ..ingest import read_network
+    from ..lower import InputCoding
+    from ..pipeline import compile
+    from .progress import pass_progress
+
+    network = read_network(model, options["frontend"], **semantics_of(options))
+    samples = samples_of(options, network.with_role("input")[0].shape)
+    recipe = None if options["recipe"] == "none" else options["recipe"]
+    coding = None if options["coding"] is None else InputCoding.named(options["coding"])
+    compiled = compile(
+        network, target=options["target"], recipe=recipe, board=options["board"], inputs=coding,
+        calibration=samples, scale=options["scale"], observer=pass_progress(),
+    )  # fmt: skip
+    return compiled, samples

@@ -1,0 +1,199 @@
+"""Reports on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON on standard output."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def console() -> Console:
+    """Standard output: coloured on a terminal, plain and unwrapped in a pipe."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=160, no_color=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table whose first column is text and whose others are numbers where they look like it."""
+    result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = i > 0 and all(_is_number(row[i]) for row in rows)
+        result.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        result.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+    return result
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value[:1].isdigit())
+
+
+def span(low: float, high: float, form: str = ",.0f") -> str:
+    """One number, or ``low…high``."""
+    return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"
+
+
+def print_compile_report(report: Mapping[str, Any]) -> None:
+    """The report of one compilation."""
+    out = console()
+    notes = report["network"]["notes"]
+    for key in ("frontend", "why"):
+        if key in notes:
+            out.print(Text.assemble((key, "bold"), " ", notes[key]))
+    if report["passes"]:
+        columns = ("after", "neurons", "weights", "synapses", "bits")
+        counts = [
+            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"])
+            for p in report["passes"]
+        ]
+        out.print(table(f"recipe {report['recipe']}", columns, counts))
+        out.print()
+    title = f"on {report['target']} ({report['board']})"
+    columns = (
+        "layer", "shape", "neurons", "cores", "synapse words", "threshold", "head-room", "as",
+    )  # fmt: skip
+    out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
+    out.print()
+    synapses = [
+        (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
+        for s in report["synapses"]
+    ]
+    columns = ("projection", "operators", "weights", "bits", "2^", "steps")
+    out.print(table("synapses", columns, synapses))
+    out.print()
+    cores = report["cores"]
+    busiest = cores["busiest"]
+    line = f"cores {cores['used']} of {cores['limit']}"
+    if busiest:
+        line += (
+            f", busiest: core {busiest['core']} with {busiest['used']:,} of {busiest['limit']:,} "
+            f"{busiest['resource'].replace('_', ' ')} ({busiest['ratio']:.1%})"
+        )
+    out.print(line, highlight=False)
+    print_findings(report["findings"])
+
+
+def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        layer["name"],
+        "x".join(map(str, layer["shape"])),
+        layer["neurons"],
+        layer["cores"],
+        layer["resources"].get("synapse_words", 0),
+        span(*layer["threshold"]) if "threshold" in layer else "",
+        _headroom(layer),
+        layer["route"],
+    )
+
+
+def _ends(values: Sequence[int]) -> tuple[int, int]:
+    return values[0], values[-1]
+
+
+def _headroom(layer: Mapping[str, Any]) -> str:
+    if "headroom" not in layer:
+        return ""
+    room = layer["headroom"]
+    if room["wraps"]:
+        return "not proved"
+    steps = room["clip_steps"]
+    return "proved" if steps is None else f"proved, v clips after ≥ {steps} steps"
+
+
+def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Findings, worst first, each with its fixes."""
+    out = console()
+    for f in findings:
+        text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
+        text.append(f"{f['where']}: {f['message']}", style="default")
+        out.print(text, soft_wrap=True)
+        if "source" in f:
+            out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
+                      soft_wrap=True)  # fmt: skip
+        for fix in f["fixes"]:
+            out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
+
+
+def print_run_report(report: Mapping[str, Any]) -> None:
+    """Accuracy, agreement, SynOps and energy of runs."""
+    out = console()
+    comparisons = {tuple(c["engines"]): c for c in report["comparisons"]}
+    rows: list[tuple[object, ...]] = []
+    for engine in report["predictions"]:
+        accuracy = report["accuracy"].get(engine)
+        against = next((c for names, c in comparisons.items() if names[1] == engine), None)
+        differing = "" if against is None else (
+            f"{sum(against['differing'].values()):,} of {sum(against['total'].values()):,} "
+            f"vs {against['engines'][0]}"
+        )  # fmt: skip
+        rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
+    out.print(
+        table(f"{report['samples']} samples, {report['steps']} steps",
+              ("engine", "accuracy", "differing spikes"), rows)
+    )  # fmt: skip
+    for (first, second), c in comparisons.items():
+        for name, at in c["first"].items():
+            out.print(
+                f"  {first} and {second} first differ in {name}: step {at['step']}, sample "
+                f"{at['sample']}, neuron {at['neuron']}: {at['values'][0]:g} and {at['values'][1]:g}; "
+                f"{c['match'][name]:.2%} of the spikes are the same", highlight=False,
+            )  # fmt: skip
+    if report["samples"] == 1:
+        for engine, predicted in report["predictions"].items():
+            out.print(f"{engine} answers class {predicted[0]}", highlight=False)
+    if report["activity"]:
+        a = report["activity"]
+        out.print(
+            f"per sample: {a['synops_per_sample']:,.0f} SynOps, {a['spikes_per_sample']:,.0f} spikes, "
+            f"{a['messages_per_sample']:,.0f} messages", highlight=False,
+        )  # fmt: skip
+    for model, e in report["energy"].items():
+        out.print(
+            f"energy ({model}, estimate, {e['certainty']}): {span(e['low'], e['high'], ',.1f')} nJ per "
+            "sample", highlight=False,
+        )  # fmt: skip
+        for text in e["not_counted"]:
+            out.print(Text(f"  not counted: {text}", style="dim"), soft_wrap=True)
+
+
+def print_demo(result: Mapping[str, Any]) -> None:
+    """The demo's one table: what compression saved, and what every engine answers."""
+    run = result["run"]
+    out = console()
+    rows = [(str(name), before, after) for name, before, after in result["table"]]
+    energy = [
+        (f"energy per digit, nJ ({model})", "", span(e["low"], e["high"], ",.0f"))
+        for model, e in run["energy"].items()
+    ]
+    agreement = run["comparisons"][-1]
+    accuracy = [
+        (f"accuracy, {engine}", f"{value:.1%}" if engine == "float, as trained" else "",
+         "" if engine == "float, as trained" else f"{value:.1%}")
+        for engine, value in run["accuracy"].items()
+    ]  # fmt: skip
+    spikes = (
+        "spikes that differ, integer and Lava", "",
+        f"{sum(agreement['differing'].values())} of {sum(agreement['total'].values()):,}",
+    )  # fmt: skip
+    title = (
+        f"handwritten digits on {result['compile']['target']}, {run['samples']} held-out samples"
+    )
+    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, spikes, *rows, *energy]))
+    for model, e in run["energy"].items():
+        out.print(
+            Text(f"energy ({model}) is an estimate ({e['certainty']}); not counted: "
+                 + "; ".join(e["not_counted"]), style="dim"), soft_wrap=True,
+        )  # fmt: skip
+    print_findings([f for f in result["compile"]["findings"] if f["severity"] != "note"])

@@ -1,0 +1,161 @@
+"""The whole way from a trained network to a placed program, in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import InputError
+from ..ingest import read_network
+from ..ir.finding import Finding
+from ..ir.network import Network
+from ..ir.placement import Placement
+from ..ir.program import Program
+from ..lower import InputCoding, infer_coding, lower
+from ..mapping import check_program, place_program
+from ..passes.base import Observer, PassContext
+from ..passes.runner import PassLog, run_passes
+from ..recipe import Recipe, load_recipe
+from ..simulate.data import Samples
+from ..target import Target, load_target
+
+if TYPE_CHECKING:
+    from ..ir.arrays import Array
+
+Scale = Literal["bounds", "calibrated"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compiled:
+    """Every stage of one compilation. ``findings`` are those of passes, lowering and check."""
+
+    source: Network
+    log: PassLog
+    program: Program
+    placement: Placement
+    target: Target
+    board: str
+    recipe: Recipe
+    scale: Scale
+    findings: tuple[Finding, ...]
+
+    @property
+    def network(self) -> Network:
+        """The compressed network."""
+        return self.log.network
+
+    @property
+    def fits(self) -> bool:
+        """Whether no check found an error."""
+        return not any(f.severity == "error" for f in self.findings)
+
+    @property
+    def output(self) -> str:
+        """The population that answers."""
+        return self.network.with_role("output")[0].name
+
+
+def compile(
+    model: str | Path | Network | Any,
+    *,
+    target: str | Path | Target = "loihi2",
+    recipe: str | Path | Recipe | None = "default",
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
+    board: str | None = None,
+    inputs: InputCoding | None = None,
+    calibration: Samples | None = None,
+    scale: Scale = "bounds",
+    observer: Observer = lambda event: None,
+) -> Compiled:
+    """Ingest, compress, lower, place and check a network.
+
+    Args:
+        model: path of a NIR file, a ``nir.NIRGraph``, or a `Network`.
+        target: name or path of a target, or a `Target`.
+        recipe: name or path of a recipe, a `Recipe`, or None for no passes.
+        frontend: framework that trained the network; None to find out from the file.
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
+        board: board of the target (its default one if None).
+        inputs: how data enter the chip; inferred from ``calibration`` if None.
+        calibration: a small sample of the data.
+        scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
+        observer: told about the progress of passes.
+
+    Returns:
+        All stages. Violated budgets are in ``findings``, not raised.
+
+    Raises:
+        SnnDeployError: the file, recipe or target is bad, or a pass or the lowering refuses.
+    """
+    chip = target if isinstance(target, Target) else load_target(target)
+    if recipe is None:
+        recipe = Recipe(name="none")
+    elif not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    chips = chip.chips(board)
+    source = (
+        model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
+    )
+    context = PassContext(
+        seed=recipe.seed,
+        target=chip,
+        calibration=None if calibration is None else _Calibration(source, calibration),
+        observer=observer,
+    )
+    log = run_passes(source, recipe.passes, context)
+    if inputs is None and calibration is not None:
+        inputs = infer_coding(calibration.inputs)
+    observed = None
+    if scale == "calibrated":
+        observed = observed_peaks(log.network, calibration)
+    steps = {} if calibration is None else {"steps": calibration.steps}
+    program = lower(log.network, chip, inputs=inputs, observed=observed, **steps)
+    placement = place_program(program, chip, chips=chips)
+    checked = check_program(program, placement, chip, chips=chips)
+    return Compiled(
+        source=source,
+        log=log,
+        program=program,
+        placement=placement,
+        target=chip,
+        board=board or chip.default_board,
+        recipe=recipe,
+        scale=scale,
+        findings=(*checked, *program.findings, *log.findings),
+    )
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """Samples as passes see them: one array per input population."""
+
+    network: Network
+    samples: Samples
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        return {p.name: self.samples.inputs for p in self.network.with_role("input")}
+
+    @property
+    def labels(self) -> Array | None:
+        return self.samples.labels
+
+
+def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:
+    """Largest |u| of every population on the samples, from the float engine.
+
+    Raises:
+        InputError: there are no samples.
+    """
+    from ..simulate.float_engine import run_float
+
+    if samples is None:
+        raise InputError(
+            "calibration-missing", "a calibrated scale needs samples", hint="give --data",
+        )  # fmt: skip
+    names = [p.name for p in network.populations if p.role != "input"]
+    run = run_float(network, samples.inputs, record=names)
+    return {name: float(abs(run.u[name]).max(initial=0.0)) for name in names}

@@ -1,0 +1,69 @@
+"""Where two recordings of the same samples part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.arrays import Array
+from ..simulate.recording import Recording
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """The earliest difference of a population: step of the sample, sample, neuron (flat), values."""
+
+    step: int
+    sample: int
+    neuron: int
+    values: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two engines on the same samples, per population that both recorded.
+
+    ``differing`` counts places (step, sample, neuron) with different values, ``total`` all places,
+    ``match`` is the fraction of spikes of either that the other one has too, ``first`` the earliest
+    difference.
+    """
+
+    engines: tuple[str, str]
+    differing: Mapping[str, int]
+    total: Mapping[str, int]
+    match: Mapping[str, float]
+    first: Mapping[str, Divergence]
+
+    @property
+    def equal(self) -> bool:
+        return not any(self.differing.values())
+
+
+def compare(a: Recording, b: Recording, names: tuple[str, str] | None = None) -> Comparison:
+    """Compare every population that both recorded; ``names`` replaces the engines' own."""
+    pairs = {name: (a.spikes[name], b.spikes[name]) for name in a.spikes if name in b.spikes}
+    first = {name: _first(x, y) for name, (x, y) in pairs.items()}
+    return Comparison(
+        engines=names or (a.engine, b.engine),
+        differing={name: int((x != y).sum()) for name, (x, y) in pairs.items()},
+        total={name: int(x.size) for name, (x, _) in pairs.items()},
+        match={name: _match(x, y) for name, (x, y) in pairs.items()},
+        first={name: at for name, at in first.items() if at is not None},
+    )
+
+
+def _match(x: Array, y: Array) -> float:
+    """Spikes in common over spikes of either (1 where nobody spiked)."""
+    either = np.maximum(x, y).sum(dtype=np.float64)
+    return float(np.minimum(x, y).sum(dtype=np.float64) / either) if either else 1.0
+
+
+def _first(x: Array, y: Array) -> Divergence | None:
+    differs = np.argwhere((x != y).reshape(*x.shape[:2], -1))
+    if not len(differs):
+        return None
+    step, sample, neuron = (int(i) for i in differs[0])
+    values = (float(r.reshape(*r.shape[:2], -1)[step, sample, neuron]) for r in (x, y))
+    return Divergence(step=step, sample=sample, neuron=neuron, values=(next(values), next(values)))
