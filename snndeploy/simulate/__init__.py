@@ -1,0 +1,1 @@
+"""Engines that run a program: float, integer and Lava."""
