@@ -56,8 +56,9 @@ class Projection:
 
     Several sources are added *before* the operators (the sum of a residual block), so their weight is
     stored and counted once. ``bias`` (one value per output channel, broadcastable to the target's
-    shape) belongs to the operator's output and therefore arrives with its delay, which matters only
-    for delayed projections: a bias that acts from the first step on lives in `Neuron.bias`.
+    shape) belongs to the operator's output and therefore arrives with its delay (the longest of its
+    sources), which matters only for delayed projections: a bias that acts from the first step on
+    lives in `Neuron.bias`.
     """
 
     name: str

@@ -83,7 +83,7 @@ class Neuron:
                 raise InputError(
                     "parameter-not-finite", f"{name} holds NaN or infinity", where=where
                 )
-            if np.broadcast_shapes(value.shape, shape) != shape:
+            if not _broadcasts(value.shape, shape):
                 raise InputError(
                     "parameter-shape",
                     f"{name} has shape {value.shape}, neurons {shape}",
@@ -105,6 +105,13 @@ class Neuron:
                     "neuron-option", f"{name} is {getattr(self, name)!r}, not one of {allowed}",
                     where=where,
                 )  # fmt: skip
+
+
+def _broadcasts(part: Shape, shape: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(part, shape) == shape
+    except ValueError:
+        return False
 
 
 PARAMETERS = ("leak", "syn_leak", "threshold", "v_floor", "v_init", "bias", "drive")
