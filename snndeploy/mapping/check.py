@@ -1,0 +1,40 @@
+"""Check a placed program against every rule of a target, and tell all violations at once."""
+
+from __future__ import annotations
+
+from ..ir.finding import Finding
+from ..ir.placement import Placement
+from ..ir.program import Program
+from ..target import Target
+from .rules import violations
+from .suggest import suggest_fixes
+
+
+def check_program(
+    program: Program,
+    placement: Placement,
+    target: Target,
+    chips: int | None = None,
+    *,
+    fixes_for: int = 3,
+) -> tuple[Finding, ...]:
+    """Run every rule, and try what would help against the worst violations.
+
+    Args:
+        program: what was placed.
+        placement: where it was placed.
+        target: the chip to check for.
+        chips: chips of the board (None: the target's default board).
+        fixes_for: how many of the violations get suggestions (each try places the program anew).
+
+    Returns:
+        All violations, errors first and the worst overrun first; none if the program fits.
+    """
+    board = target.chips() if chips is None else chips
+    found = violations(program, placement, target, board)
+    return suggest_fixes(found, program, target, board, worst=fixes_for) if fixes_for else found
+
+
+def fits(findings: tuple[Finding, ...]) -> bool:
+    """Whether none of the findings is an error."""
+    return all(f.severity != "error" for f in findings)

@@ -1,0 +1,127 @@
+"""Find, merge and validate target files."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .. import toml
+from ..errors import TargetError, did_you_mean
+from .schema import Target
+
+
+def target_folder() -> Path:
+    """The folder that holds the shipped target files (package data, or the checkout's ``targets/``)."""
+    package = Path(__file__).parents[1]
+    packaged = package / "targets"
+    return packaged if packaged.is_dir() else package.parent / "targets"
+
+
+def target_names() -> list[str]:
+    """Names of the shipped targets."""
+    return sorted(p.stem for p in target_folder().glob("*.toml"))
+
+
+@lru_cache
+def load_target(name: str | Path) -> Target:
+    """Load a shipped target by name, or a target file by path (``….toml``).
+
+    Raises:
+        TargetError: unknown name, unreadable file, unknown key or a value of the wrong type.
+    """
+    return _validated(_merged(str(name), Path(), ()), str(name))
+
+
+def dump_target(target: Target) -> str:
+    """The whole target as TOML, with what it inherited written out."""
+    return toml.dumps(target.model_dump(exclude_none=True, exclude={"inherits"}))
+
+
+def parse_target(text: str, where: str) -> Target:
+    """Read back what `dump_target` wrote; ``where`` names the file in errors.
+
+    Raises:
+        TargetError: not TOML, an unknown key or a value of the wrong type.
+    """
+    return _validated(_parsed(text, where), where)
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        raise TargetError("target-syntax", str(error), where=where) from error
+
+
+def _merged(name: str, folder: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    """Raw tables of a target file laid over those of the target it inherits from.
+
+    A path in ``inherits`` is relative to the file that says so.
+    """
+    path = folder / name if name.endswith(".toml") else target_folder() / f"{name}.toml"
+    if path.resolve() in chain:
+        circle = " -> ".join(p.stem for p in (*chain, path))
+        raise TargetError(
+            "target-cycle", f"targets inherit in a circle: {circle}", where=f"{path.name}:inherits"
+        )
+    if not path.is_file():
+        raise TargetError(
+            "target-unknown", f"there is no target {name!r}",
+            hint=f"{did_you_mean(name, target_names())} (or give the path of a .toml file)",
+        )  # fmt: skip
+    try:
+        raw = _parsed(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError("target-unreadable", str(error), where=str(path)) from error
+    parent = raw.get("inherits")
+    if not parent:
+        return raw
+    return _overlay(_merged(str(parent), path.parent, (*chain, path.resolve())), raw)
+
+
+def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _overlay(base[key], value) if both else value
+    return merged
+
+
+def _validated(raw: dict[str, Any], name: str) -> Target:
+    try:
+        return Target.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = [str(part) for part in first["loc"]]
+        where = f"{name}:{'.'.join(loc)}" if loc else name
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key {loc[-1]!r}; {did_you_mean(loc[-1], _keys_at(loc[:-1]))}"
+        else:
+            text = first["msg"].removeprefix("Value error, ")
+            message = f"{text[0].lower()}{text[1:]}"
+        raise TargetError(
+            "target-schema", message, where=where,
+            hint="see docs/reference/targets.md for the keys of a target file",
+        ) from error  # fmt: skip
+
+
+def _keys_at(loc: list[str]) -> list[str]:
+    """Keys that the table at ``loc`` may have."""
+    model: type[BaseModel] = Target
+    for part in loc:
+        if part in model.model_fields:  # else the key of a dict[str, model] already entered
+            model = next(_models(model.model_fields[part].annotation), model)
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _models(part)

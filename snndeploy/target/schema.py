@@ -1,0 +1,234 @@
+"""What a target file holds: every limit with its source and certainty."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..errors import UsageError, did_you_mean
+from ..ir.finding import Certainty
+
+MemoryModel = Literal["loihi1", "loihi2"]
+
+RESOURCES: dict[MemoryModel, tuple[str, ...]] = {
+    "loihi1": (
+        "compartments", "synapse_words", "axon_words", "in_axons", "out_axons",
+        "compartment_profiles", "threshold_profiles", "synapse_formats", "delay_slots",
+    ),
+    "loihi2": (
+        "pool_words", "neurons", "groups", "axon_in", "synapse_words", "axon_map", "axon_mem",
+    ),
+}  # fmt: skip
+"""What each memory model counts per core; a target file limits every one of them."""
+
+_NEEDED: dict[MemoryModel, tuple[tuple[str, str], ...]] = {
+    "loihi1": (
+        ("synapse", "entry_synapses"), ("synapse", "base_count"), ("axons", "out_discrete"),
+        ("axons", "out_population"), ("axons", "out_off_chip"),
+    ),
+    "loihi2": (("axons", "in_kernel"),),
+}  # fmt: skip
+"""Optional keys that one memory model cannot do without."""
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused; no value is coerced (``bits = true`` is not 1)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Limit(Strict):
+    """One number, where it comes from and how sure that is."""
+
+    limit: int
+    unit: str
+    source: str
+    certainty: Certainty
+
+
+class Widths(Strict):
+    """The legal widths of a bit field, in ascending order."""
+
+    widths: list[int] = Field(min_length=1)
+    unit: str
+    source: str
+    certainty: Certainty
+
+    @property
+    def largest(self) -> int:
+        return max(self.widths)
+
+    def holding(self, bits: int) -> int:
+        """The narrowest legal width of at least ``bits`` (``bits`` itself where there is none)."""
+        return min((w for w in self.widths if w >= bits), default=bits)
+
+
+class Range(Strict):
+    """The smallest and the largest legal value."""
+
+    low: int
+    high: int
+    unit: str
+    source: str
+    certainty: Certainty
+
+
+class Energy(Strict):
+    """Energy per event in picojoules; ``high`` gives the other end of a range where there is one."""
+
+    pj: float
+    high: float | None = None
+    source: str
+    certainty: Certainty
+
+
+class Chip(Strict):
+    """``mesh`` is routers in x and y, each serving ``cores_per_router`` cores."""
+
+    cores: Limit
+    mesh: list[int] = Field(min_length=2, max_length=2)
+    cores_per_router: int
+
+
+class Synapse(Strict):
+    """How synapses are stored: legal field widths, ranges, and what the memory model charges.
+
+    A list of n synapses takes n x (weight + delay + index) + header bits, in 64-bit words.
+    ``entry_synapses`` and ``base_count`` (loihi1 only) are the synapses behind one header and the
+    compartments that a shared kernel can be shifted over.
+    """
+
+    weight: Widths
+    mantissa: Range
+    exponent: Range
+    delay_max: Limit
+    index: Widths
+    header_bits: Limit
+    entry_synapses: Limit | None = None
+    base_count: Limit | None = None
+
+
+class Axons(Strict):
+    """What connections cost: slots per output axon (loihi1), input axons per kernel (loihi2)."""
+
+    in_kernel: Limit | None = None
+    out_discrete: Limit | None = None
+    out_population: Limit | None = None
+    out_off_chip: Limit | None = None
+
+
+class Numeric(Strict):
+    """Register widths (bits, sign included for states) and the largest mantissas."""
+
+    decay_max: Limit
+    vth_max: Limit
+    bias_mant_max: Limit
+    bias_exp_max: Limit
+    state_bits: Limit
+
+
+class Neurons(Strict):
+    """How each neuron feature is realised: ``native``, ``program`` (a neuron program of its own),
+    ``two-compartments``, or ``none`` where the chip cannot do it.
+
+    ``words`` and ``program_words`` are 64-bit words of state per native and programmed neuron.
+    """
+
+    zero_reset: Literal["native", "program"]
+    subtract_reset: Literal["program", "two-compartments", "none"]
+    many_spikes: Literal["program", "none"]
+    v_floor: Literal["program", "none"]
+    graded_spikes: bool
+    graded_bits: int = 0
+    words: int = 1
+    program_words: int = 1
+    source: str
+    certainty: Certainty
+
+    @property
+    def programmable(self) -> bool:
+        """Whether the chip runs neuron programs at all."""
+        ways = (self.zero_reset, self.subtract_reset, self.many_spikes, self.v_floor)
+        return "program" in ways
+
+
+class EnergyModel(Strict):
+    """Energy per event; ``not_counted`` is printed beside every estimate."""
+
+    synaptic_op: Energy
+    neuron_update_active: Energy
+    neuron_update_idle: Energy
+    spike_out: Energy | None = None
+    spike_message: Energy
+    hop_x: Energy
+    hop_y: Energy
+    not_counted: list[str]
+
+
+class Target(Strict):
+    """A chip (and its boards, in chips) to compile for.
+
+    ``core`` maps the resources of the memory model (`RESOURCES`) to their limits per core.
+    ``energy_alternatives`` are other published models of the same chip, to be printed beside.
+    """
+
+    name: str
+    title: str
+    inherits: str | None = None
+    memory_model: MemoryModel
+    boards: dict[str, Limit] = Field(min_length=1)
+    default_board: str
+    chip: Chip
+    core: dict[str, Limit]
+    synapse: Synapse
+    axons: Axons
+    numeric: Numeric
+    neurons: Neurons
+    energy: EnergyModel
+    energy_alternatives: dict[str, EnergyModel] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Target:
+        known = RESOURCES[self.memory_model]
+        for key in self.core:
+            if key not in known:
+                raise ValueError(f"core.{key} is not a resource; {did_you_mean(key, known)}")
+        missing = [f"core.{key}" for key in known if key not in self.core]
+        for table, key in _NEEDED[self.memory_model]:
+            if getattr(getattr(self, table), key) is None:
+                missing.append(f"{table}.{key}")
+        if missing:
+            raise ValueError(f"a {self.memory_model} target also needs {', '.join(missing)}")
+        if self.default_board not in self.boards:
+            hint = did_you_mean(self.default_board, self.boards)
+            raise ValueError(f"default_board {self.default_board!r} is not in boards; {hint}")
+        x, y = self.chip.mesh
+        if x * y * self.chip.cores_per_router < self.chip.cores.limit:
+            raise ValueError(f"a {x}x{y} mesh does not reach {self.chip.cores.limit} cores")
+        return self
+
+    def chips(self, board: str | None = None) -> int:
+        """Chips of a board (of the default one where none is named).
+
+        Raises:
+            UsageError: the target has no such board.
+        """
+        name = board or self.default_board
+        if name not in self.boards:
+            raise UsageError(
+                "board-unknown", f"target {self.name} has no board {name!r}",
+                hint=did_you_mean(name, self.boards),
+            )  # fmt: skip
+        return self.boards[name].limit
+
+
+STRENGTH: tuple[Certainty, ...] = typing.get_args(Certainty)
+"""Certainties from the strongest to the weakest."""
+
+
+def weakest(certainties: Iterable[Certainty]) -> Certainty:
+    """The certainty of a statement that rests on all of these (``"spec"`` on none)."""
+    return max(certainties, key=STRENGTH.index, default="spec")
