@@ -129,7 +129,9 @@ def residual(rng: Rng) -> Network:
             project("a-b", "a", "b", conv(4, 4), _weights(rng, 4, 4, 3, 3)),
             project("b-c", "b", "c", conv(4, 4), _weights(rng, 4, 4, 3, 3)),
             project("skip", "a", "c", Pointwise((4, 5, 5)), np.asarray(1.0)),
-            project("sum-d", ("a", "c"), "d", (Reshape((100,)), Dense(3, 100)), _weights(rng, 3, 100)),
+            project(
+                "sum-d", ("a", "c"), "d", (Reshape((100,)), Dense(3, 100)), _weights(rng, 3, 100)
+            ),
         ),
     )
 

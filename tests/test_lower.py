@@ -221,7 +221,7 @@ def test_refusals_say_what_where_and_what_next() -> None:
         "  next: compile for loihi2, or retrain with a reset to zero and one spike per step"
     )
     assert refusal(two_layers(Weight(np.array([[300, 1], [1, 1]]), np.array(0.1), 10))) == (
-        "weight-bits: w1: its codes need 10 bits, loihi2 stores at most 8\n"
+        "weight-bits: w1: its codes need 10 bits, a mantissa holds 8\n"
         "  next: quantize with bits <= 8"
     )
     assert refusal(two_layers(eye), LOIHI1, inputs=InputCoding.named("graded")) == (

@@ -17,11 +17,15 @@ from .run import demo, report, simulate, verify
 class _Group(click.Group):
     """Turns our errors into one message and an exit code, and anything else into a bug report."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SnnDeployError as error:
-            _fail(error)
+            _fail(error, as_json="--json" in ctx.meta["arguments"])
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -31,7 +35,7 @@ class _Group(click.Group):
             sys.stderr.close()  # the reader has gone; there is nobody to tell
             sys.exit(0)
         except Exception:
-            _crash()
+            _crash(ctx.meta["arguments"])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
@@ -64,8 +68,8 @@ for _command in (
     main.add_command(_command)
 
 
-def _fail(error: SnnDeployError) -> NoReturn:
-    if "--json" in sys.argv:
+def _fail(error: SnnDeployError, *, as_json: bool) -> NoReturn:
+    if as_json:
         fields = ("code", "message", "where", "hint")
         click.echo(json.dumps({"error": {f: getattr(error, f) for f in fields}}, indent=2))
     else:
@@ -73,7 +77,7 @@ def _fail(error: SnnDeployError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _crash() -> NoReturn:
+def _crash(arguments: list[str]) -> NoReturn:
     """Save what a maintainer needs to see, and say where."""
     import platform
     import tempfile
@@ -82,7 +86,7 @@ def _crash() -> NoReturn:
 
     text = "\n".join([
         f"snndeploy {version('snndeploy')}, Python {platform.python_version()}, {platform.platform()}",
-        f"command: {sys.argv[1:]}",
+        f"command: {arguments}",
         "",
         traceback.format_exc(),
     ])  # fmt: skip

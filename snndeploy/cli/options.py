@@ -34,7 +34,7 @@ semantics_options = _all(
     click.option("--reset", type=click.Choice(["zero", "subtract", "none"]), help="Reset rule."),
     click.option(
         "--reset-timing",
-        type=click.Choice(["immediate", "next-step", "snntorch-immediate"]),
+        type=click.Choice(["immediate", "next-step", "snntorch-delayed", "snntorch-immediate"]),
         help="When the reset acts.",
     ),
     click.option("--compare", type=click.Choice([">", ">="]), help="Firing comparison."),
@@ -42,7 +42,7 @@ semantics_options = _all(
         "--spikes-per-step", type=click.Choice(["one", "many"]), help="Spikes per neuron and step."
     ),
     click.option("--integrator", help="How leaks follow from time constants."),
-    click.option("--v-min", type=float, help="Lower bound of the membrane potential."),
+    click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
 )
 
@@ -79,7 +79,7 @@ data_options = _all(
 )  # fmt: skip
 
 _SEMANTICS = (
-    "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_min",
+    "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_floor",
     "recurrent_delay",
 )  # fmt: skip
 

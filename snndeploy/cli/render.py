@@ -52,6 +52,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     for key in ("frontend", "why"):
         if key in notes:
             out.print(Text.assemble((key, "bold"), " ", notes[key]))
+    columns: tuple[str, ...]
     if report["passes"]:
         columns = ("after", "neurons", "weights", "synapses", "bits")
         counts = [

@@ -25,7 +25,7 @@ from ..ir.program import (
 from ..target import Target
 from .headroom import Interval, headroom
 from .incoming import MANY_SPIKES, Incoming
-from .integers import to_bias, to_decay, to_mantissas
+from .integers import MANTISSA_BITS, to_bias, to_decay, to_mantissas
 from .scale import base_scale, choose_scale, per_weight
 
 
@@ -52,13 +52,13 @@ def lower_population(
     """Lower one population with everything that arrives at it.
 
     Raises:
-        LoweringRefused: the neuron has no form on this target, or weights exceed its bits.
+        LoweringRefused: the neuron has no form on this target, or codes exceed 8 bits.
     """
     neuron, shape = population.neuron, population.shape
     if neuron is None:
         raise ValueError(f"{population.name} is an input")
     kind, route = _route(population.name, neuron, target)
-    _refuse_wide_weights(incoming, target)
+    _refuse_wide_weights(incoming)
     scale = choose_scale(
         shape, neuron, incoming, target,
         base=base_scale(shape, incoming), steps=steps, observed=observed,
@@ -122,15 +122,15 @@ def _route(name: str, neuron: Neuron, target: Target) -> tuple[Kind, str]:
     return "custom", f"neuron program ({word}{many})"
 
 
-def _refuse_wide_weights(incoming: Sequence[Incoming], target: Target) -> None:
-    widest = target.synapse.weight.largest
-    limit = 2 ** (widest - 1)
+def _refuse_wide_weights(incoming: Sequence[Incoming]) -> None:
+    """Codes wider than a mantissa have no integer form; what a target stores is for its check."""
     for i in incoming:
-        if i.codes.exact and np.abs(i.codes.codes).max(initial=0) > limit:
-            bits = int(np.abs(i.codes.codes).max()).bit_length() + 1
+        peak = int(np.abs(i.codes.codes).max(initial=0))
+        if peak > 2 ** (MANTISSA_BITS - 1):
             raise LoweringRefused(
-                "weight-bits", f"its codes need {bits} bits, {target.name} stores at most {widest}",
-                where=i.name, hint=f"quantize with bits <= {widest}",
+                "weight-bits",
+                f"its codes need {peak.bit_length() + 1} bits, a mantissa holds {MANTISSA_BITS}",
+                where=i.name, hint=f"quantize with bits <= {MANTISSA_BITS}",
             )  # fmt: skip
 
 

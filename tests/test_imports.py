@@ -1,0 +1,118 @@
+"""What may import what: the floors of the package, and what its front door must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "snndeploy"
+WORKER = PACKAGE / "simulate" / "lava_worker"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = (
+    {"cli"},
+    {"demo"},
+    {"pipeline"},
+    {"recipe"},
+    {"passes", "report"},
+    {"calibrate", "verify"},
+    {"ingest", "lower", "mapping", "simulate", "bundle"},
+    {"ir", "target"},
+    {"errors", "toml"},
+)
+"""From the top down. A room imports from the floors below its own, and from itself."""
+
+NEIGHBOURS = {
+    ("target", "ir"): "a limit's certainty is the same scale as a finding's",
+}
+"""Who may import whom on one floor, and why."""
+
+OWNERS = {"click": "cli", "rich": "cli", "nir": "ingest"}
+"""Libraries that one room alone talks to."""
+
+FRONT_DOOR = {"__init__", "__main__"}
+"""Modules of the package itself; they hand out names from every floor."""
+
+LEVEL = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The absolute dotted names that a file imports, anywhere in it, type-only ones too."""
+    package = file.relative_to(PACKAGE.parent).parent.parts
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            stem = ".".join((*base, *filter(None, [node.module])))
+            yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+def is_allowed(room: str, other: str) -> bool:
+    return (
+        room in FRONT_DOOR
+        or room == other
+        or LEVEL[other] < LEVEL[room]
+        or (room, other) in NEIGHBOURS
+    )
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(file) for file in FILES} - FRONT_DOOR <= LEVEL.keys()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_downwards_only(file: Path) -> None:
+    names = [name.split(".") for name in imports(file) if name.startswith("snndeploy.")]
+    rooms = {parts[1] for parts in names if parts[1] in LEVEL}
+    assert {other for other in rooms if not is_allowed(room_of(file), other)} == set()
+
+
+def test_neighbours_are_on_one_floor_and_used() -> None:
+    used = {(room_of(f), name.split(".")[1]) for f in FILES for name in imports(f) if "." in name}
+    assert all(LEVEL[room] == LEVEL[other] for room, other in NEIGHBOURS)
+    assert NEIGHBOURS.keys() <= used
+
+
+def test_libraries_stay_with_their_room() -> None:
+    strays = [
+        (str(file.relative_to(PACKAGE)), library)
+        for file in FILES
+        for library in {name.partition(".")[0] for name in imports(file)} & OWNERS.keys()
+        if room_of(file) != OWNERS[library]
+    ]
+    assert strays == []
+
+
+def test_lava_stays_in_its_worker_and_the_worker_by_itself() -> None:
+    libraries = {*sys.stdlib_module_names, "numpy", "scipy", "lava"}
+    for file in FILES:
+        names = set(imports(file))
+        if file.is_relative_to(WORKER):
+            names = {
+                name for name in names if not name.startswith("snndeploy.simulate.lava_worker.")
+            }
+            assert {name.partition(".")[0] for name in names} <= libraries, file
+        else:
+            assert "lava" not in {name.partition(".")[0] for name in names}, file
+
+
+@pytest.mark.parametrize("arguments", [("-c", "import snndeploy"), ("-m", "snndeploy", "--help")])
+def test_the_front_door_loads_no_heavy_library(arguments: tuple[str, ...]) -> None:
+    if "-m" in arguments and not (PACKAGE / "cli").exists():
+        pytest.skip("there is no command line yet")
+    command = [sys.executable, "-X", "importtime", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert "snndeploy" in loaded
+    assert loaded & {"torch", "nir", "h5py", "lava", "matplotlib"} == set()
