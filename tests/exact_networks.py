@@ -15,7 +15,6 @@ from snndeploy.ir.arrays import Array, Shape
 from snndeploy.ir.network import Network, Population, Role
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
-
 from tests.builders import conv, inputs, project
 
 Rng = np.random.Generator

@@ -11,7 +11,6 @@ from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import run_integer
 from snndeploy.simulate.recording import Recording
 from snndeploy.target import load_target
-
 from tests.conformance.programs import pack
 from tests.exact_networks import FAMILIES, STEPS, exact_inputs, exact_network
 

@@ -63,7 +63,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print()
     title = f"on {report['target']} ({report['board']})"
     columns = (
-        "layer", "shape", "neurons", "cores", "synapse words", "threshold", "head-room", "as",
+        "layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room", "as",
     )  # fmt: skip
     out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
     out.print()
@@ -74,15 +74,12 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     columns = ("projection", "operators", "weights", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
     out.print()
-    cores = report["cores"]
-    busiest = cores["busiest"]
-    line = f"cores {cores['used']} of {cores['limit']}"
-    if busiest:
-        line += (
-            f", busiest: core {busiest['core']} with {busiest['used']:,} of {busiest['limit']:,} "
-            f"{busiest['resource'].replace('_', ' ')} ({busiest['ratio']:.1%})"
-        )
-    out.print(line, highlight=False)
+    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
+    out.print(
+        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
+        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
+        highlight=False,
+    )
     print_findings(report["findings"])
 
 
@@ -92,7 +89,7 @@ def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
         "x".join(map(str, layer["shape"])),
         layer["neurons"],
         layer["cores"],
-        layer["resources"].get("synapse_words", 0),
+        f"{layer['fullest']['share']:.0%} {layer['fullest']['resource'].replace('_', ' ')}",
         span(*layer["threshold"]) if "threshold" in layer else "",
         _headroom(layer),
         layer["route"],

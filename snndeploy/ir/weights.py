@@ -26,6 +26,8 @@ class Weight:
 
     def __post_init__(self) -> None:
         mask = None if self.mask is None else frozen(self.mask, bool)
+        if mask is not None and mask.shape != self.data.shape:
+            raise ValueError(f"mask {mask.shape} does not match weights {self.data.shape}")
         data = self.data if mask is None else np.where(mask, self.data, 0).astype(self.data.dtype)
         object.__setattr__(self, "data", frozen(data))
         object.__setattr__(self, "mask", mask)
@@ -35,8 +37,6 @@ class Weight:
             raise ValueError("integer codes come with both a scale and a bit width")
         if self.scale is not None and not np.issubdtype(self.data.dtype, np.integer):
             raise ValueError("quantised weights hold integer codes")
-        if mask is not None and mask.shape != self.data.shape:
-            raise ValueError(f"mask {mask.shape} does not match weights {self.data.shape}")
 
     @property
     def shape(self) -> Shape:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .place import place_program
-from .summary import Summary, Traffic, summarise, traffic
+from .summary import LayerUse, Summary, Traffic, summarise, traffic
 
 __all__ = [
+    "LayerUse",
     "Summary",
     "Traffic",
     "check_program",

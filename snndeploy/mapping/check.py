@@ -10,13 +10,17 @@ from .rules import violations
 from .suggest import suggest_fixes
 
 
+_SMALL = 2_000_000
+"""Weights up to which trying every fix takes seconds."""
+
+
 def check_program(
     program: Program,
     placement: Placement,
     target: Target,
     chips: int | None = None,
     *,
-    fixes_for: int = 3,
+    fixes_for: int | None = None,
 ) -> tuple[Finding, ...]:
     """Run every rule, and try what would help against the worst violations.
 
@@ -25,13 +29,17 @@ def check_program(
         placement: where it was placed.
         target: the chip to check for.
         chips: chips of the board (None: the target's default board).
-        fixes_for: how many of the violations get suggestions (each try places the program anew).
+        fixes_for: how many of the violations get suggestions; each try places the program anew.
+            None: all of a small program's, the three worst of one with millions of synapses.
 
     Returns:
         All violations, errors first and the worst overrun first; none if the program fits.
     """
     board = target.chips() if chips is None else chips
     found = violations(program, placement, target, board)
+    if fixes_for is None:
+        small = sum(s.mantissa.size for s in program.synapses) <= _SMALL
+        fixes_for = len(found) if small else 3
     return suggest_fixes(found, program, target, board, worst=fixes_for) if fixes_for else found
 
 

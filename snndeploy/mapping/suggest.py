@@ -1,8 +1,8 @@
 """What would make a program fit, tried before it is told.
 
 Every suggestion that changes memory only is carried out on the program, placed and checked again;
-its effect is what that run found. What needs the network again (retraining, another reset) is
-proposed without an effect, for the pipeline to try.
+its effect is what that run found. What would need the network again, such as another reset, is not
+proposed: nothing is told that was not tried.
 """
 
 from __future__ import annotations
@@ -81,16 +81,7 @@ def _fixes(trial: _Trial) -> Iterator[Fix]:
         yield from _prune(trial)
         yield from _remove(trial)
     if code == "weight-bits":
-        most = trial.target.synapse.weight.largest
-        yield Fix(
-            action="quantize", options=(("layers", trial.finding.where), ("bits", most)),
-            text=f"quantize {trial.finding.where} to {most} bits",
-        )  # fmt: skip
-    if code == "subtract-reset":
-        yield Fix(
-            action="lower", options=(("reset", "zero"),),
-            text="reset to zero instead of subtracting (finetune afterwards)",
-        )  # fmt: skip
+        yield from _fewer_bits(trial)
     if code == "board":
         yield from _bigger_board(trial)
     yield from _other_target(trial)

@@ -13,7 +13,7 @@ from .. import toml
 from ..bundle import Bundle, read_bundle, write_bundle
 from ..ir.arrays import Array, Shape
 from ..ir.program import Program
-from ..mapping import check_program, place_program
+from ..mapping import Summary, check_program, place_program, summarise
 from ..passes.metrics import NetworkMetrics
 from ..report import compile_report
 from ..simulate.data import Samples
@@ -35,10 +35,15 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
     rows += [_pass_row(step.name, step.after) for step in steps]
     return compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
-        program=compiled.program, placement=compiled.placement,
+        program=compiled.program, summary=_summary_of(compiled),
         target=compiled.target, board=compiled.board, findings=compiled.findings,
         passes=rows, recipe=compiled.recipe.name,
     )  # fmt: skip
+
+
+def _summary_of(c: Compiled) -> Summary:
+    chips = c.target.chips(c.board)
+    return summarise(c.program, c.placement, c.target, c.findings, chips)
 
 
 def _pass_row(name: str, m: NetworkMetrics) -> dict[str, Any]:
@@ -173,8 +178,8 @@ def check_bundle(path: str | Path, target: str | None, board: str | None) -> dic
     placement = place_program(bundle.program, chip, chips=chips)
     findings = check_program(bundle.program, placement, chip, chips=chips)
     return compile_report(
-        network=bundle.report["network"], program=bundle.program, placement=placement,
-        target=chip, board=board or chip.default_board,
+        network=bundle.report["network"], program=bundle.program,
+        summary=summarise(bundle.program, placement, chip, findings, chips), target=chip, board=board or chip.default_board,
         findings=(*findings, *bundle.program.findings),
         passes=bundle.report["passes"], recipe=bundle.report["recipe"],
     )  # fmt: skip

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.arrays import size
 from ..ir.finding import Finding
-from ..ir.placement import Placement
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
+from ..mapping import LayerUse, Summary
 from ..simulate.energy import Activity, EnergyEstimate
 from ..target import Target
 from ..verify import Comparison
@@ -22,7 +21,7 @@ def compile_report(
     *,
     network: Mapping[str, Any],
     program: Program,
-    placement: Placement,
+    summary: Summary,
     target: Target,
     board: str,
     findings: Sequence[Finding],
@@ -32,23 +31,26 @@ def compile_report(
     """Describe one compilation: semantics, passes, layers, cores and findings.
 
     ``network`` and ``passes`` are records already: what was read, and counts after each pass.
+    ``certainty`` is the weakest one that the verdict rests on.
     """
-    chips = target.chips(board)
+    layers = zip(program.on_chip, summary.layers, strict=True)
+    core, share = max(summary.core_share.items(), key=lambda item: item[1])
     return {
         "fits": not any(f.severity == "error" for f in findings),
+        "certainty": summary.certainty,
         "target": target.name,
         "board": board,
         "recipe": recipe,
         "network": dict(network),
         "program": {"digest": program.digest, "depth": program.depth},
         "passes": [dict(step) for step in passes],
-        "layers": [_layer(program, placement, g) for g in program.on_chip],
+        "layers": [_layer(program, group, use) for group, use in layers],
         "synapses": [_synapses(program, s.name) for s in program.synapses],
         "cores": {
-            "used": len(placement.cores),
-            "limit": target.chip.cores.limit * chips,
-            "chips": placement.chips,
-            "busiest": _busiest(placement, target),
+            "used": summary.cores,
+            "limit": summary.cores_available,
+            "chips": summary.chips,
+            "fullest": {"core": core, "share": round(share, 4)},
         },
         "findings": [finding_record(f) for f in findings],
     }
@@ -63,16 +65,18 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     return record
 
 
-def _layer(program: Program, placement: Placement, group: CompartmentGroup) -> dict[str, Any]:
-    slices = placement.of_group(group.name)
+def _layer(program: Program, group: CompartmentGroup, use: LayerUse) -> dict[str, Any]:
     record: dict[str, Any] = {
         "name": group.name,
         "shape": list(group.shape),
-        "neurons": size(group.shape),
+        "neurons": use.neurons,
         "depth": group.depth,
         "route": group.route,
-        "cores": len({s.core for s in slices}),
-        "resources": _summed([s.resources for s in slices]),
+        "cores": use.cores,
+        "synapses": use.synapses_nonzero,
+        "encodings": list(use.encodings),
+        "resources": dict(use.used),
+        "fullest": {"resource": use.binding, "share": round(use.fullest, 4)},
     }
     if group.kind in ("lif", "custom"):
         record["threshold"] = [int(group.vth.min()), int(group.vth.max())]
@@ -97,26 +101,6 @@ def _synapses(program: Program, name: str) -> dict[str, Any]:
         "exponent": s.exponent,
         "latency": sorted({int(v) for o in s.sources for v in np.unique(o.latency)}),
     }
-
-
-def _summed(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    keys = dict.fromkeys(key for part in parts for key in part)
-    return {key: sum(part.get(key, 0) for part in parts) for key in keys}
-
-
-def _busiest(placement: Placement, target: Target) -> dict[str, Any]:
-    """The resource that is fullest on any core, and how full."""
-    best: dict[str, Any] = {}
-    for core in placement.cores:
-        used = _summed([s.resources for s in placement.on_core(core)])
-        for resource, amount in used.items():
-            if resource not in target.core:
-                continue
-            limit = target.core[resource].limit
-            if amount / limit > best.get("ratio", 0.0):
-                best = {"core": core, "resource": resource, "used": amount, "limit": limit,
-                        "ratio": round(amount / limit, 4)}  # fmt: skip
-    return best
 
 
 def run_report(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import InputError
+from ..ir.apply import apply_chain
 from ..ir.arrays import Array
 from ..ir.program import (
     DECAY_ONE,
@@ -26,7 +27,6 @@ from ..ir.program import (
     SynapseGroup,
     SynapseSource,
 )
-from ..ir.apply import apply_chain
 from .recording import Recording
 
 Inputs = Array | Mapping[str, Array]
