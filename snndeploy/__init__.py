@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .ir.placement import Placement
     from .ir.program import Program
     from .ir.weights import Weight
-    from .lower import InputCoding, lower
+    from .lower import InputCoding
     from .mapping import check_program, place_program
-    from .pipeline import Compiled, bundle_of, compile, report_of, save_bundle, simulate
+    from .pipeline import Compiled, bundle_of, compile, report_of, run_engine, save_bundle
     from .recipe import Recipe, load_recipe
     from .simulate.data import Samples, load_samples
     from .simulate.recording import Recording
@@ -42,9 +42,9 @@ _HOME = {
     "ir.placement": ("Placement",),
     "ir.program": ("Program",),
     "ir.weights": ("Weight",),
-    "lower": ("InputCoding", "lower"),
+    "lower": ("InputCoding",),
     "mapping": ("check_program", "place_program"),
-    "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "simulate"),
+    "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "run_engine"),
     "recipe": ("Recipe", "load_recipe"),
     "simulate.data": ("Samples", "load_samples"),
     "simulate.recording": ("Recording",),
@@ -79,13 +79,12 @@ __all__ = [
     "load_recipe",
     "load_samples",
     "load_target",
-    "lower",
     "place_program",
     "read_bundle",
     "read_network",
     "report_of",
+    "run_engine",
     "save_bundle",
-    "simulate",
     "write_bundle",
 ]
 

@@ -106,6 +106,7 @@ def test_a_broken_manifest(written: Path, text: str) -> None:
 
 
 def test_a_directory_that_is_no_bundle(tmp_path: Path) -> None:
+    assert failure(tmp_path).code == "not-a-bundle"
     assert str(failure(tmp_path)) == (
         f"{tmp_path}: there is no manifest.json here\n"
         "  next: make a bundle with: snndeploy compile MODEL.nir -o NAME.snnb"
@@ -116,6 +117,7 @@ def test_existing_places_are_not_overwritten(bundle: Bundle, written: Path, tmp_
     before = (written / "manifest.json").read_bytes()
     with pytest.raises(InputError) as caught:
         write_bundle(written, bundle, version="0.2.0")
+    assert caught.value.code == "output-exists"
     assert str(caught.value) == (
         f"{written}: there is something at this place already\n"
         "  next: add --force to replace it, or choose another place with -o"

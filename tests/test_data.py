@@ -63,28 +63,30 @@ def test_images_without_a_channel_axis(tmp_path: Path) -> None:
 def refusal(path: Path, shape: tuple[int, ...] = (3,), **options: object) -> str:
     with pytest.raises(InputError) as caught:
         load_samples(path, shape, **options)  # type: ignore[arg-type]
-    return str(caught.value).replace(str(path), "FILE")
+    return f"{caught.value.code}: {caught.value}".replace(str(path), "FILE")
 
 
 def test_refusals(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "gone.npz") == "FILE: there is no such file"
+    assert refusal(tmp_path / "gone.npz") == "data-missing: FILE: there is no such file"
     (tmp_path / "text.npz").write_text("hello")
-    assert refusal(tmp_path / "text.npz").startswith("FILE: not a readable .npy or .npz file (")
+    assert refusal(tmp_path / "text.npz").startswith(
+        "data-unreadable: FILE: not a readable .npy or .npz file ("
+    )
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert "Object arrays cannot be loaded" in refusal(tmp_path / "objects.npy")
     assert refusal(save(tmp_path / "z.npz", z=np.zeros(3))) == (
-        "FILE: found arrays z, none is the input\n"
+        "data-no-inputs: FILE: found arrays z, none is the input\n"
         "  next: name it one of x, inputs, input, spikes, images"
     )
-    assert refusal(save(tmp_path / "s.npz", x=np.array(["a"]))) == "FILE: x is <U1"
+    assert refusal(save(tmp_path / "s.npz", x=np.array(["a"]))) == "data-type: FILE: x is <U1"
     assert refusal(save(tmp_path / "w.npz", x=np.zeros((2, 5, 4)))) == (
-        "FILE: the data have shape (2, 5, 4), the network expects (samples, steps, 3)\n"
+        "data-shape: FILE: the data have shape (2, 5, 4), the network expects (samples, steps, 3)\n"
         "  next: images need --encode and --steps; spike trains are (samples, steps, ...)"
     )
     path = save(tmp_path / "l.npz", x=np.zeros((2, 5, 3)), y=np.zeros(3))
-    assert refusal(path) == "FILE: (3,) labels for 2 samples"
+    assert refusal(path) == "data-labels: FILE: (3,) labels for 2 samples"
     assert refusal(path, (3,), encoding="rate") == (
-        "FILE: images need a number of steps\n  next: give --steps"
+        "data-steps: FILE: images need a number of steps\n  next: give --steps"
     )
 
 

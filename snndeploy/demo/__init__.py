@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..passes.base import Observer
-from ..pipeline import bundle_of, compile, report_of, save_bundle, simulate
+from ..pipeline import bundle_of, compile, report_of, run_engine, save_bundle
 from ..pipeline.run import report_runs
 from ..simulate.data import Samples
 from ..simulate.encode import rate
@@ -58,17 +58,17 @@ def run_demo(
         save_bundle(output, bundle_of(compiled), force=force)
     held_out = digits().first(samples)
     runs = {
-        "float, as trained": simulate("float", held_out, network=compiled.source),
-        "float, compressed": simulate("float", held_out, network=compiled.network),
-        "integer": simulate("integer", held_out, program=compiled.program, progress=progress),
-        "lava": simulate("lava", held_out, program=compiled.program, progress=progress),
+        "float, as trained": run_engine("float", held_out, network=compiled.source),
+        "float, compressed": run_engine("float", held_out, network=compiled.network),
+        "integer": run_engine("integer", held_out, program=compiled.program, progress=progress),
+        "lava": run_engine("lava", held_out, program=compiled.program, progress=progress),
     }
     run = report_runs(runs, held_out, compiled.program, compiled.placement, compiled.target)
     before = measure_activity(
         uncompressed.program,
         uncompressed.placement,
         uncompressed.target.chip,
-        simulate("integer", held_out, program=uncompressed.program),
+        run_engine("integer", held_out, program=uncompressed.program),
     )
     reports = report_of(uncompressed), report_of(compiled)
     table = [

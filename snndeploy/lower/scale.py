@@ -104,7 +104,7 @@ def choose_scale(
     u = geometric(real_interval(incoming, shape), u_factor)
     if observed is not None:
         seen = np.full(shape, _CALIBRATION_MARGIN * observed)
-        u = Interval(-seen, seen)
+        u = Interval(np.maximum(u.low, -seen), np.minimum(u.high, seen))
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
     lasting = geometric(per_step, neuron.leak)

@@ -9,7 +9,6 @@ from ..target import Target
 from .rules import violations
 from .suggest import suggest_fixes
 
-
 _SMALL = 2_000_000
 """Weights up to which trying every fix takes seconds."""
 

@@ -2,7 +2,7 @@
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile
-from .run import run_compiled, simulate
+from .run import run_compiled, run_engine
 
 __all__ = [
     "Compiled",
@@ -12,7 +12,7 @@ __all__ = [
     "report_of",
     "run_bundle",
     "run_compiled",
+    "run_engine",
     "save_bundle",
-    "simulate",
     "verify_bundle",
 ]

@@ -21,7 +21,7 @@ from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
 from ..target import load_target
 from .compilation import Compiled
-from .run import Progress, program_messages, report_runs, simulate
+from .run import Progress, program_messages, report_runs, run_engine
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -125,7 +125,7 @@ def run_bundle(
 def _run(
     bundle: Bundle, samples: Samples, engines: Sequence[str], progress: Progress | None
 ) -> dict[str, Any]:
-    runs = {e: simulate(e, samples, program=bundle.program, progress=progress) for e in engines}
+    runs = {e: run_engine(e, samples, program=bundle.program, progress=progress) for e in engines}
     return report_runs(runs, samples, bundle.program, bundle.placement, bundle.target)
 
 
@@ -179,7 +179,8 @@ def check_bundle(path: str | Path, target: str | None, board: str | None) -> dic
     findings = check_program(bundle.program, placement, chip, chips=chips)
     return compile_report(
         network=bundle.report["network"], program=bundle.program,
-        summary=summarise(bundle.program, placement, chip, findings, chips), target=chip, board=board or chip.default_board,
+        summary=summarise(bundle.program, placement, chip, findings, chips),
+        target=chip, board=board or chip.default_board,
         findings=(*findings, *bundle.program.findings),
         passes=bundle.report["passes"], recipe=bundle.report["recipe"],
     )  # fmt: skip

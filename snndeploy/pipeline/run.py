@@ -24,7 +24,7 @@ Engine = Literal["float", "integer", "lava"]
 Progress = Callable[[int, int], None]
 
 
-def simulate(
+def run_engine(
     engine: str,
     samples: Samples,
     *,
@@ -84,7 +84,7 @@ def run_compiled(
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report."""
     runs = {
-        engine: simulate(
+        engine: run_engine(
             engine, samples, network=compiled.source, program=compiled.program, progress=progress
         )
         for engine in engines

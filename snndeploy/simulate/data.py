@@ -61,8 +61,8 @@ def load_samples(
     x = _pick(arrays, _INPUT_KEYS, where)
     if x is None:
         raise InputError(
-            "data-no-inputs", f"found arrays {', '.join(sorted(arrays))}, none is the input", where=where,
-            hint=f"name it one of {', '.join(_INPUT_KEYS)}",
+            "data-no-inputs", f"found arrays {', '.join(sorted(arrays))}, none is the input",
+            where=where, hint=f"name it one of {', '.join(_INPUT_KEYS)}",
         )  # fmt: skip
     y = _pick(arrays, _LABEL_KEYS, where)
     if encoding != "none":

@@ -332,8 +332,9 @@ def test_convolutions_without_an_exact_native_form(
 def test_inputs_that_no_register_holds() -> None:
     program = make("graded", 0)
     inputs = {"in": np.full((4, 1, 6), 2**31)}
-    with pytest.raises(InputError, match="exceeds 32 bit"):
+    with pytest.raises(InputError, match="exceeds 32 bit") as caught:
         run_lava(program, inputs, lava=fake_env())
+    assert caught.value.code == "input-range"
 
 
 def test_inputs_of_different_length() -> None:
