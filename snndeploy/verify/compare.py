@@ -42,8 +42,15 @@ class Comparison:
 
 
 def compare(a: Recording, b: Recording, names: tuple[str, str] | None = None) -> Comparison:
-    """Compare every population that both recorded; ``names`` replaces the engines' own."""
-    pairs = {name: (a.spikes[name], b.spikes[name]) for name in a.spikes if name in b.spikes}
+    """Compare every population that both recorded; ``names`` replaces the engines' own.
+
+    Populations of different shape (kernels were removed between the two) are left out.
+    """
+    pairs = {
+        name: (x, b.spikes[name])
+        for name, x in a.spikes.items()
+        if name in b.spikes and b.spikes[name].shape == x.shape
+    }
     first = {name: _first(x, y) for name, (x, y) in pairs.items()}
     return Comparison(
         engines=names or (a.engine, b.engine),
