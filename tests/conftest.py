@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from snndeploy.simulate.lava_env import LavaEnv, find_lava
+
+# Machines are shared and noisy: how long an example takes says nothing about the code. On CI a change
+# is judged by the same examples every time; everywhere else, new ones are drawn.
+hypothesis.settings.register_profile("snndeploy", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("snndeploy")
 
 
 @pytest.fixture(scope="session")

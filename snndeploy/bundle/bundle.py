@@ -68,7 +68,7 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         InputError: the place exists (without ``force``), is no bundle, or cannot be written.
     """
     path = Path(path)
-    _refuse_existing(path, force)
+    refuse_existing(path, force)
     files = _files(bundle)
     manifest = Manifest(
         schema_version=SCHEMA,
@@ -100,7 +100,12 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
     return path
 
 
-def _refuse_existing(path: Path, force: bool) -> None:
+def refuse_existing(path: Path, force: bool) -> None:
+    """Refuse a place that is taken, as `write_bundle` would, before long work begins.
+
+    Raises:
+        InputError: the place exists (without ``force``), or is no bundle.
+    """
     if not path.exists():
         return
     if not force:

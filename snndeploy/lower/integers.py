@@ -80,7 +80,9 @@ def to_mantissas(wanted: Array, exponent_min: int) -> Mantissas:
     exponent = exponent_min
     if low < 0 or high > 0:
         sides = [(high, reach[1]), (low, reach[0])]
-        needed = max(np.log2(value / limit) for value, limit in sides if value and limit)
+        needed = max(
+            np.log2(abs(value)) - np.log2(abs(limit)) for value, limit in sides if value and limit
+        )
         exponent = max(exponent_min, int(np.ceil(needed - 1e-12)))
     mantissa = (np.rint(wanted / 2.0**exponent / grid) * grid).astype(np.int64)
     mantissa = np.clip(mantissa, *reach)
