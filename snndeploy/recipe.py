@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from . import toml
 from .errors import RecipeError, did_you_mean
 from .passes.base import Pass
 from .passes.registry import pass_class
 from .passes.runner import check_order
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class _Strict(BaseModel):
@@ -103,11 +98,9 @@ class Recipe(_Strict):
 
     def to_toml(self) -> str:
         """The recipe with every default spelled out; ``from_toml`` gives an equal one back."""
-        import tomli_w
-
         head = self.model_dump(exclude={"passes"})
         steps = [{"name": p.name, **_plain(p.options())} for p in self.passes]
-        return tomli_w.dumps({**head, "pass": steps})
+        return toml.dumps({**head, "pass": steps})
 
 
 def recipe_folder() -> Path:
@@ -138,8 +131,8 @@ def load_recipe(name: str | Path) -> Recipe:
 
 def _parsed(text: str, where: str) -> Recipe:
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        raw = toml.loads(text)
+    except toml.TOMLDecodeError as error:
         raise RecipeError("recipe-syntax", str(error), where=where) from error
     # In the file each pass is a [[pass]]; the field, and every message, has the plural.
     keys = [key if key != "passes" else "pass" for key in Recipe.model_fields]

@@ -81,23 +81,24 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
-            hint="choose another place with -o",
-        ) from error  # fmt: skip
+        raise _unwritable(path, error) from error
     try:
         for name, content in files.items():
             (beside / name).write_bytes(content)
         os.chmod(beside, 0o755)
         _swap(beside, path)
     except OSError as error:
-        raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
-            hint="choose another place with -o",
-        ) from error  # fmt: skip
+        raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+        hint="choose another place with -o",
+    )  # fmt: skip
 
 
 def refuse_existing(path: Path, force: bool) -> None:
