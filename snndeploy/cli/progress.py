@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import click
@@ -12,6 +12,7 @@ import click
 from ..passes.base import Observer, PassEvent
 
 _SECONDS_BETWEEN_LINES = 10.0
+_NONE: Mapping[str, float] = {}
 
 
 def pass_progress() -> Observer:
@@ -25,23 +26,45 @@ def pass_progress() -> Observer:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``update(done, total)``; it draws a bar on a terminal, and rare lines elsewhere."""
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
+    """Yield ``update(done, total, accuracy)``; a bar on a terminal, and rare lines elsewhere.
+
+    ``accuracy`` (per engine) may be left out; the last one given stays.
+    """
+    start = time.monotonic()
+    known = ""
+
+    def status(done: int, accuracy: Mapping[str, float]) -> str:
+        nonlocal known
+        if accuracy:
+            known = ", ".join(f"{engine} {value:.1%}" for engine, value in accuracy.items())
+        rate = done / max(time.monotonic() - start, 1e-9)
+        return f"{rate:,.0f} samples/s" + (f", {known}" if known else "")
+
     if not sys.stderr.isatty():
         last = time.monotonic()
 
-        def line(done: int, total: int) -> None:
+        def line(done: int, total: int, accuracy: Mapping[str, float] = _NONE) -> None:
             nonlocal last
+            text = status(done, accuracy)
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                click.echo(f"{label}  {done}/{total}", err=True)
+                click.echo(f"{label}  {done}/{total}  {text}", err=True)
 
         yield line
         return
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(), TextColumn("{task.fields[status]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=None, status="")
+
+        def bar(done: int, total: int, accuracy: Mapping[str, float] = _NONE) -> None:
+            bars.update(task, completed=done, total=total, status=status(done, accuracy))
+
+        yield bar

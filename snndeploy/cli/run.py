@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def _engines(context: click.Context, parameter: click.Parameter, value: str) -> 
         if name not in _ENGINES:
             raise click.BadParameter(f"there is no engine {name!r}; {did_you_mean(name, _ENGINES)}")
     return names
+
+
+def _leave_if_partial(report: dict[str, Any]) -> None:
+    """After Ctrl-C: what was done has been printed, the exit code says that it is not all."""
+    if report["partial"]:
+        click.echo(f"interrupted after {report['samples']} samples", err=True)
+        sys.exit(130)
 
 
 @click.command()
@@ -50,6 +58,7 @@ def simulate(model: Path, engines: tuple[str, ...], as_json: bool, **options: An
             compiled, samples = compile_model(model, options)
             report = run_compiled(compiled, required(samples), engines, progress)
     print_json(report) if as_json else print_run_report(report)
+    _leave_if_partial(report)
 
 
 @click.command()
@@ -70,6 +79,7 @@ def verify(bundle: Path, engines: tuple[str, ...], as_json: bool, **options: Any
     with progress_bar("verify") as progress:
         report = verify_bundle(bundle, engines, lambda shape: samples_of(options, shape), progress)
     print_json(report) if as_json else print_run_report(report)
+    _leave_if_partial(report)
     differing = [c for c in report["comparisons"] if not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)

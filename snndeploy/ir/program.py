@@ -9,7 +9,8 @@ The semantics are those of lava-nc 0.10.0's fixed-point processes, step by step 
     v = clip(decay(v, dv) + u + bias)               to +-(2**23 - 1)
     spike where v > vth << 6;  then v = 0
 
-``shift`` is ``<<`` for positive and floor ``>>`` for negative exponents, applied after the sum.
+``shift`` is ``<<`` for positive and floor ``>>`` for negative exponents, applied after the sum; graded
+messages are summed in int32, which wraps before the shift.
 
 Time: every synapse takes ``latency >= 1`` chip steps. A group's ``depth`` is the chip step at which
 the first step of a sample reaches it, so its step t of the sample is chip step ``t + depth``, and a

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
 from ..errors import UsageError
-from ..ir.arrays import Array
+from ..ir.arrays import Array, size
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import encode_inputs
-from ..report import run_report
 from ..simulate.data import Samples
-from ..simulate.energy import estimate_energy, measure_activity
-from ..simulate.recording import Recording, accuracy
+from ..simulate.recording import Recording
 from ..target import Target
-from ..verify import compare
 from .compilation import Compiled
+from .tally import Tally
 
 Engine = Literal["float", "integer", "lava"]
-Progress = Callable[[int, int], None]
+Progress = Callable[..., None]
+"""Called with (done, total) and, after whole batches, the accuracy so far per engine."""
+
+_BATCH_VALUES = 1 << 27
+"""Places (steps x samples x neurons) that the recordings of one batch may hold."""
 
 
 def run_engine(
@@ -83,13 +84,74 @@ def run_compiled(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report."""
-    runs = {
-        engine: run_engine(
-            engine, samples, network=compiled.source, program=compiled.program, progress=progress
-        )
-        for engine in engines
-    }
-    return report_runs(runs, samples, compiled.program, compiled.placement, compiled.target)
+    return run_samples(
+        samples, engines, compiled.program, compiled.placement, compiled.target,
+        network=compiled.source, progress=progress,
+    )  # fmt: skip
+
+
+def run_samples(
+    samples: Samples,
+    engines: Sequence[str],
+    program: Program,
+    placement: Placement,
+    target: Target,
+    *,
+    network: Network | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run samples batch by batch on every engine, and report on all of them.
+
+    Memory is bounded by the batch (default: some hundred samples, more for Lava, which takes long to
+    start). Ctrl-C after the first batch gives the report so far, with ``"partial": true``.
+
+    Args:
+        samples: what to run.
+        engines: names, in the order in which they are compared.
+        program: what the integer and the Lava engine run.
+        placement: where it sits, for messages and energy.
+        target: what it was compiled for.
+        network: what the float engine runs.
+        batch: samples at a time.
+        progress: called with (samples done, samples, accuracy so far per engine) after each batch, and
+            with (samples done, samples) in between, where samples count once per engine.
+    """
+    tally = Tally(program, placement, target)
+    batch = batch or _batch(samples, engines, program)
+    total = len(samples) * len(engines)
+    try:
+        for part in samples.batches(batch):
+            runs = {}
+            for k, engine in enumerate(engines):
+                before = tally.samples * len(engines) + k * len(part)
+                runs[engine] = run_engine(
+                    engine, part, network=network, program=program,
+                    progress=_shifted(progress, before, total, len(part)),
+                )  # fmt: skip
+            tally.add(runs, part)
+            if progress:
+                progress(tally.samples * len(engines), total, tally.accuracy())
+    except KeyboardInterrupt:
+        if not tally.samples:
+            raise
+        return tally.report(partial=True)
+    return tally.report()
+
+
+def _batch(samples: Samples, engines: Sequence[str], program: Program) -> int:
+    """Samples at a time: what the recordings of all engines may hold, and what suits the engines."""
+    values = samples.steps * sum(size(g.shape) for g in program.groups) * len(engines)
+    return max(1, min(_BATCH_VALUES // max(1, values), 1024 if "lava" in engines else 256))
+
+
+def _shifted(
+    progress: Progress | None, before: int, total: int, samples: int
+) -> Callable[[int, int], None] | None:
+    """Progress of one engine on one batch, as part of the whole run."""
+    if progress is None:
+        return None
+    return lambda done, of: progress(before + samples * done // max(1, of), total)
 
 
 def report_runs(
@@ -100,21 +162,6 @@ def report_runs(
     target: Target,
 ) -> dict[str, Any]:
     """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    output = next(g.name for g in program.groups if g.role == "output")
-    predictions = {engine: run.predictions(output) for engine, run in runs.items()}
-    labels = samples.labels
-    exact = next((runs[engine] for engine in ("integer", "lava") if engine in runs), None)
-    activity, energy = None, {}
-    if exact is not None:
-        activity = measure_activity(program, placement, target.chip, exact)
-        models = {target.name: target.energy, **target.energy_alternatives}
-        energy = {name: estimate_energy(activity, model) for name, model in models.items()}
-    return run_report(
-        samples=len(samples),
-        steps=samples.steps,
-        accuracy={} if labels is None else {e: accuracy(p, labels) for e, p in predictions.items()},
-        predictions={engine: p.tolist() for engine, p in predictions.items()},
-        comparisons=[compare(runs[a], runs[b], (a, b)) for a, b in pairwise(runs)],
-        activity=activity,
-        energy=energy,
-    )
+    tally = Tally(program, placement, target)
+    tally.add(runs, samples)
+    return tally.report()

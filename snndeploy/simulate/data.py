@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from ..ir.arrays import Array, Shape, size
-from .encode import constant, rate
+from .encode import constant, latency, rate
 
-Encoding = Literal["none", "rate", "direct"]
+Encoding = Literal["none", "rate", "latency", "direct"]
 _INPUT_KEYS = ("x", "inputs", "input", "spikes", "images")
 _LABEL_KEYS = ("y", "labels", "label")
 
@@ -42,6 +43,7 @@ class Samples:
         for i in range(0, len(self), n):
             labels = None if self.labels is None else self.labels[i : i + n]
             yield Samples(self.inputs[:, i : i + n], labels)
+            _forget(self.inputs)
 
 
 def load_samples(
@@ -50,8 +52,8 @@ def load_samples(
     """Read ``.npz`` (arrays ``x`` and, optionally, ``y``) or ``.npy``.
 
     Spike trains are ``(samples, steps, *shape)``, or ``(steps, *shape)`` for one sample. Images,
-    ``(samples, *shape)``, need an ``encoding`` and a number of ``steps``; ``rate`` divides integer
-    images by their largest value. A missing channel axis of extent 1 is added.
+    ``(samples, *shape)``, need an ``encoding`` and a number of ``steps``; ``rate`` and ``latency``
+    divide images by their largest value where it is above 1. A missing axis of extent 1 is added.
 
     Raises:
         InputError: unreadable file, missing array, or a shape that does not fit the network's input.
@@ -70,7 +72,11 @@ def load_samples(
             raise InputError("data-steps", "images need a number of steps", where=where,
                              hint="give --steps")  # fmt: skip
         images = _fit(x, ("samples",), shape, where)
-        inputs = rate(_unit(images), steps) if encoding == "rate" else constant(images, steps)
+        coders = {"rate": rate, "latency": latency}
+        if encoding in coders:
+            inputs = coders[encoding](_unit(images), steps)
+        else:
+            inputs = constant(images, steps)
     elif x.ndim == len(shape) + 1 or (x.ndim == len(shape) and shape[0] == 1):
         inputs = _fit(x, ("steps",), shape, where)[:, np.newaxis]
     else:
@@ -84,7 +90,7 @@ def load_samples(
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = _load(path)
         return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError as error:
         raise InputError("data-missing", "there is no such file", where=str(path)) from error
@@ -93,6 +99,26 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             "data-unreadable", f"not a readable .npy or .npz file ({error})", where=str(path),
             hint="save plain arrays with numpy.savez (no objects)",
         ) from error  # fmt: skip
+
+
+def _load(path: Path) -> Any:
+    """Arrays of a file; a single array stays on disk and is read batch by batch."""
+    if path.suffix == ".npy":
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:
+            pass  # cannot be mapped: say why as for any other file
+    return np.load(path, allow_pickle=False)
+
+
+def _forget(array: Array) -> None:
+    """Let the system drop what has been read of a file; without it, memory grows with the samples."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    mapped = getattr(base, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _pick(arrays: dict[str, Array], keys: Iterable[str], where: str) -> Array | None:

@@ -160,3 +160,43 @@ def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
         certainty=weakest([energy.certainty for _, _, energy in terms] + [active.certainty]),
         not_counted=tuple(model.not_counted),
     )
+
+
+_CMOS_AC_PJ, _CMOS_MAC_PJ = 0.9, 4.6
+"""32-bit floating point addition, and multiplication with addition, in 45 nm at 0.9 V (Horowitz, ISSCC
+2014); the usual proxy in the literature on spiking networks."""
+_CMOS_NOT_COUNTED = (
+    "memory, which dominates on any real chip",
+    "neuron updates, control, clock and leakage",
+)
+
+
+def estimate_cmos(program: Program, activity: Activity) -> dict[str, EnergyEstimate]:
+    """The arithmetic alone in 45 nm CMOS: of this run, and of a conventional network of its shape.
+
+    A synaptic operation of a plain spike is an addition, of a graded one a multiplication too. The
+    conventional network (``ann``) multiplies every input by every weight that is not zero, once per
+    sample.
+    """
+    graded = {
+        s.name: any(program.group(o.group).message_bits > 0 for o in s.sources)
+        for s in program.synapses
+    }
+    per_sample = 1e-3 / max(activity.samples, 1)
+    additions = sum(n for name, n in activity.synops.items() if not graded[name])
+    products = sum(n for name, n in activity.synops.items() if graded[name])
+    once = sum(activity.dense_synops.values()) / max(activity.steps, 1)
+    parts = {
+        "45nm-cmos": {
+            "additions": additions * _CMOS_AC_PJ * per_sample,
+            "multiplications": products * _CMOS_MAC_PJ * per_sample,
+        },
+        "45nm-cmos-ann": {"multiplications": once * _CMOS_MAC_PJ * per_sample},
+    }
+    return {
+        name: EnergyEstimate(
+            low=sum(part.values()), high=sum(part.values()), parts=part,
+            certainty="paper", not_counted=_CMOS_NOT_COUNTED,
+        )
+        for name, part in parts.items()
+    }  # fmt: skip

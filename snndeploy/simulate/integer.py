@@ -1,152 +1,148 @@
-"""The integer engine: a `Program` in NumPy, equal to Lava's fixed-point processes bit for bit.
+"""The integer engine: a `Program` in integers, equal to Lava's fixed-point processes bit for bit.
 
-The clear form: int64 arrays, one step after the other, all samples of the batch at once. It runs in
-*sample time* (see `snndeploy.ir.program`), where a group's depth is already taken out, so there is
-nothing to align and nothing carries over from one sample to the next.
-
-Registers follow lava-nc 0.10.0 (``lava/proc/lif/models.py``): synaptic input and both states are
-int32 while they are computed, u then wraps once into 24 bits and v saturates.
+It runs in *sample time* (see `snndeploy.ir.program`), where a group's depth is already taken out, so
+there is nothing to align and nothing carries over from one sample to the next. How it computes is chosen
+per projection and changes no bit: events where little spikes, products in the float type that provably
+holds every sum, int64 where neither does (see `snndeploy.simulate.exact`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
-from ..ir.apply import apply_chain
-from ..ir.arrays import Array
-from ..ir.program import (
-    DECAY_ONE,
-    STATE_MAX,
-    STATE_SHIFT,
-    CompartmentGroup,
-    Program,
-    SynapseGroup,
-    SynapseSource,
-)
+from ..errors import InputError, UsageError, did_you_mean
+from ..ir.arrays import Array, size
+from ..ir.program import CompartmentGroup, Program
+from .exact.jit import has_numba
+from .exact.native import NativeEngine, Route
+from .exact.neuron import State, emitted_type, step_group
+from .exact.plan import make_plan
+from .exact.train import States, Train
 from .recording import Recording
 
+__all__ = ["IntegerEngine", "State", "program_inputs", "run_integer", "step_group"]
+
 Inputs = Array | Mapping[str, Array]
-_HALF = STATE_MAX + 1
+Record = Literal["all", "outputs"]
+
+_SCRATCH_BYTES = 1 << 28
+"""Memory that trains which are not recorded may take, when the caller sets no batch."""
 
 
-def decay(x: Array, d: Array) -> Array:
-    """Multiply by ``(4096 - d) / 4096``, rounding toward zero."""
-    decayed: Array = np.sign(x) * ((np.abs(x) * (DECAY_ONE - d)) >> 12)
-    return decayed
+class IntegerEngine:
+    """A program prepared once, for as many runs as one likes.
 
+    Args:
+        program: what to run.
+        device: torch device to run on (``"cuda"``); None for this machine's cores, with compiled
+            kernels where numba is installed (the ``fast`` extra).
+        route: how projections are computed: ``"auto"`` by cost, or ``"events"`` and ``"dense"`` wherever
+            they can be. No route changes a result.
 
-def wrap32(x: Array) -> Array:
-    """Two's complement int32 overflow."""
-    return ((x + 2**31) & (2**32 - 1)) - 2**31
-
-
-def wrap_u(x: Array) -> Array:
-    """Lava's single, asymmetric 24-bit wrap: +2**23 stays, values beyond 3 * 2**23 stay outside."""
-    return np.where(x > _HALF, x - 2 * _HALF, np.where(x <= -_HALF, x + 2 * _HALF, x))
-
-
-def shift(x: Array, exponent: int) -> Array:
-    """``x * 2**exponent``, floored for negative exponents."""
-    return x << exponent if exponent >= 0 else x >> -exponent
-
-
-@dataclass
-class State:
-    """Registers of one group for the whole batch."""
-
-    u: Array
-    v: Array
-    fired: Array
-
-    @classmethod
-    def at_rest(cls, shape: tuple[int, ...]) -> State:
-        return cls(*(np.zeros(shape, np.int64) for _ in range(3)))
-
-
-def step_group(group: CompartmentGroup, state: State, a: Array) -> Array:
-    """Advance one group by one step with synaptic input ``a``; return the spikes (or v) it emits."""
-    state.u = wrap_u(wrap32(decay(state.u, group.du + 1) + wrap32(a << STATE_SHIFT)))
-    x = decay(state.v, group.dv) + state.u + group.bias
-    threshold = group.vth << STATE_SHIFT
-    if group.kind == "readout":
-        state.v = np.clip(wrap32(x), -STATE_MAX, STATE_MAX)
-        return state.v
-    if group.kind == "lif":
-        state.v = np.clip(wrap32(x), -STATE_MAX, STATE_MAX)
-        fired = (state.v > threshold).astype(np.int64)
-        state.v = np.where(fired, 0, state.v)
-        return fired
-    return _step_custom(group, state, x, threshold)
-
-
-def _step_custom(group: CompartmentGroup, state: State, x: Array, threshold: Array) -> Array:
-    """A neuron program, in the order that `snndeploy.ir.neurons.Neuron` documents."""
-    subtract, zero = group.reset == "subtract", group.reset == "zero"
-    late = group.reset_timing != "immediate"
-    previous = state.fired
-    if group.reset_timing == "snntorch-immediate":
-        previous = _above(group, state.v, threshold).astype(np.int64)
-    if late and subtract:
-        x = x - previous * threshold
-    state.v = np.clip(wrap32(x), -STATE_MAX, STATE_MAX)
-    if late and zero:
-        state.v = np.where(previous > 0, 0, state.v)
-    fired = _above(group, state.v, threshold).astype(np.int64)
-    if group.spikes_per_step == "many":
-        fired = np.where(fired > 0, state.v // np.maximum(threshold, 1), 0)
-        if group.max_spikes is not None:
-            fired = np.minimum(fired, group.max_spikes)
-    if group.reset_timing == "snntorch-immediate":
-        state.v = state.v - (fired - previous) * threshold
-    elif not late and subtract:
-        state.v = state.v - fired * threshold
-    elif not late and zero:
-        state.v = np.where(fired > 0, 0, state.v)
-    if group.v_floor is not None:
-        state.v = np.maximum(state.v, group.v_floor)
-    state.fired = fired
-    return fired
-
-
-def _above(group: CompartmentGroup, v: Array, threshold: Array) -> Array:
-    return v > threshold if group.compare == ">" else v >= threshold
-
-
-def synaptic_input(
-    program: Program, synapses: SynapseGroup, source: SynapseSource, history: list[Array], step: int
-) -> Array | int:
-    """What ``source`` delivers through ``synapses`` at ``step`` of the sample, already shifted.
-
-    Synapses of different delays are summed and shifted apart, as on the chip.
+    Raises:
+        UsageError: an unknown route, or a device that torch does not have.
     """
-    group = program.group(source.group)
-    delays = program.delay(synapses, source)
-    total: Array | int = 0
-    for delay in np.unique(delays):
-        if step < delay:
-            continue
-        spikes = history[step - int(delay)]
-        if group.message_bits == 0:
-            spikes = (spikes != 0).astype(np.int64)
-        spikes = spikes * (delays == delay)
-        accumulated = apply_chain(synapses.ops, synapses.mantissa, spikes)
-        if group.message_bits:
-            accumulated = wrap32(accumulated)
-        total = total + wrap32(shift(accumulated, synapses.exponent))
-    return total
 
+    def __init__(
+        self, program: Program, *, device: str | None = None, route: Route = "auto"
+    ) -> None:
+        if route not in ("auto", "events", "dense"):
+            raise UsageError(
+                "integer-route", f"there is no route {route!r}", where="integer engine",
+                hint=did_you_mean(str(route), ("auto", "events", "dense")),
+            )  # fmt: skip
+        self.program = program
+        plan = make_plan(program)
+        self._engine: Any
+        if device is None:
+            self._engine = NativeEngine(plan, route, kernels=has_numba())
+        else:
+            from .exact.portable import PortableEngine
 
-@dataclass
-class _Trace:
-    """What is kept of one group: everything it emitted, and its states when asked for."""
+            self._engine = PortableEngine(plan, _checked_device(device))
 
-    emitted: list[Array] = field(default_factory=list)
-    u: list[Array] = field(default_factory=list)
-    v: list[Array] = field(default_factory=list)
+    def run(
+        self,
+        inputs: Inputs,
+        *,
+        record: Record = "all",
+        record_states: Collection[str] = (),
+        batch: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Recording:
+        """Run the program; see `run_integer`."""
+        data = _checked_inputs(self.program, inputs)
+        steps, samples = next(iter(data.values())).shape[:2]
+        kept = {
+            g.name: np.empty((steps, samples, *g.shape), emitted_type(g))
+            for g in self.program.groups
+            if g.kind != "input" and (record == "all" or g.role == "output")
+        }
+        states = States(
+            *(
+                {
+                    name: np.empty((steps, samples, size(self.program.group(name).shape)), np.int64)
+                    for name in record_states
+                }
+                for _ in range(2)
+            )
+        )
+        batch = batch or self._default_batch(steps, kept)
+        scratch: dict[str, Array] = {}
+        for low in range(0, samples, batch):
+            count = min(batch, samples - low)
+            trains = {
+                g.name: self._train(g, data, kept, scratch, low, count) for g in self.program.groups
+            }
+            self._engine.run(trains, count, states)
+            if progress:
+                progress(low + count, samples)
+        order = [g.name for g in self.program.groups if g.name in kept or record == "all"]
+        return Recording(
+            engine="integer",
+            spikes={name: kept[name] if name in kept else data[name] for name in order},
+            u={n: u.reshape(steps, samples, *self._shape(n)) for n, u in states.u.items()},
+            v={n: v.reshape(steps, samples, *self._shape(n)) for n, v in states.v.items()},
+        )
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.program.group(name).shape
+
+    def _default_batch(self, steps: int, kept: Mapping[str, Array]) -> int:
+        per_sample = sum(
+            steps * size(g.shape) * emitted_type(g)().itemsize
+            for g in self.program.groups
+            if g.name not in kept
+        )
+        return min(max(1, _SCRATCH_BYTES // max(1, per_sample)), int(self._engine.batch))
+
+    def _train(
+        self,
+        group: CompartmentGroup,
+        data: Mapping[str, Array],
+        kept: Mapping[str, Array],
+        scratch: dict[str, Array],
+        low: int,
+        count: int,
+    ) -> Train:
+        """The part of a group's train that belongs to one batch; inputs and constants are filled in."""
+        if group.kind == "input":
+            return _input_train(group, data[group.name], low, count)
+        if group.name in kept:
+            whole = kept[group.name]
+            train = Train(whole.reshape(*whole.shape[:2], -1), low)
+        else:
+            steps = next(iter(data.values())).shape[0]
+            shape = (steps, count, size(group.shape))
+            if group.name not in scratch or scratch[group.name].shape != shape:
+                scratch[group.name] = np.empty(shape, emitted_type(group))
+            train = Train(scratch[group.name])
+        if group.kind == "constant":
+            train.values[:, train.base : train.base + count] = 1
+        return train
 
 
 def run_integer(
@@ -155,6 +151,10 @@ def run_integer(
     *,
     record_states: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    record: Record = "all",
+    batch: int | None = None,
+    device: str | None = None,
+    route: Route = "auto",
 ) -> Recording:
     """Run ``program`` on integer inputs.
 
@@ -162,53 +162,60 @@ def run_integer(
         program: what to run.
         inputs: ``(steps, samples, *input shape)`` integers, or one such array per input group.
         record_states: groups whose u and v are recorded at every step (int64, after the reset).
-        progress: called with (steps done, steps) after each step.
+        progress: called with (samples done, samples) after each batch.
+        record: the groups whose spikes are kept: ``"all"``, or only those that answer.
+        batch: samples that run at once; bounds the memory beyond inputs and what is recorded.
+        device: torch device; None for this machine's cores.
+        route: how projections are computed (see `IntegerEngine`); changes no result.
 
     Returns:
-        Spikes of every group (and v of readouts), in sample time.
+        Spikes (and v of readouts) in sample time, in the smallest type that holds them: uint8 where a
+        step has one spike at most, else int32; inputs as they were given.
 
     Raises:
         InputError: an input is missing, has the wrong shape, or is not integer.
+        UsageError: an unknown route, or a device that torch does not have.
     """
-    data = program_inputs(program, inputs)
-    steps, samples = next(iter(data.values())).shape[:2]
-    groups = sorted(program.groups, key=lambda g: g.depth)
-    traces = {g.name: _Trace() for g in groups}
-    states = {g.name: State.at_rest((samples, *g.shape)) for g in groups}
-    for step in range(steps):
-        for group in groups:
-            trace, state = traces[group.name], states[group.name]
-            if group.kind == "input":
-                trace.emitted.append(data[group.name][step])
-                continue
-            if group.kind == "constant":
-                trace.emitted.append(np.ones((samples, *group.shape), np.int64))
-                continue
-            a: Array = np.zeros((samples, *group.shape), np.int64)
-            for synapses in program.incoming(group.name):
-                for source in synapses.sources:
-                    history = traces[source.group].emitted
-                    a = a + synaptic_input(program, synapses, source, history, step)
-            trace.emitted.append(step_group(group, state, wrap32(a)))
-            if group.name in record_states:
-                trace.u.append(state.u)
-                trace.v.append(state.v)
-        if progress:
-            progress(step + 1, steps)
-    return Recording(
-        engine="integer",
-        spikes={name: np.stack(t.emitted) for name, t in traces.items()},
-        u={name: np.stack(t.u) for name, t in traces.items() if t.u},
-        v={name: np.stack(t.v) for name, t in traces.items() if t.v},
+    engine = IntegerEngine(program, device=device, route=route)
+    return engine.run(
+        inputs, record=record, record_states=record_states, batch=batch, progress=progress
     )
 
 
+def _checked_device(device: str) -> str:
+    import torch
+
+    kind = device.partition(":")[0]
+    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
+        return device
+    raise UsageError(
+        "device-missing", f"torch cannot compute exactly on {device!r} here", where="integer engine",
+        hint="use cpu, or cuda where torch finds one",
+    )  # fmt: skip
+
+
+def _input_train(group: CompartmentGroup, data: Array, low: int, count: int) -> Train:
+    """Messages of a batch: bytes that are not zero for spikes, int32 for graded ones (mod 2**32)."""
+    as_given = (np.int32,) if group.message_bits else (np.uint8, np.bool_)
+    if data.dtype in as_given and data.flags.c_contiguous:
+        flat = data.reshape(*data.shape[:2], size(group.shape))
+        return Train(flat.view(np.uint8) if data.dtype == np.bool_ else flat, low)
+    part = data[:, low : low + count]
+    messages = part.astype(np.int32) if group.message_bits else (part != 0).view(np.uint8)
+    return Train(np.ascontiguousarray(messages).reshape(*part.shape[:2], size(group.shape)))
+
+
 def program_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
-    """Check inputs and return them as int64 per input group (shared by every integer engine).
+    """Check inputs and return them as int64 per input group (what the chip's host sends).
 
     Raises:
         InputError: see `run_integer`.
     """
+    checked = _checked_inputs(program, inputs)
+    return {name: array.astype(np.int64) for name, array in checked.items()}
+
+
+def _checked_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
     groups = [g for g in program.groups if g.kind == "input"]
     if not isinstance(inputs, Mapping):
         if len(groups) != 1:
@@ -235,5 +242,5 @@ def program_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
                 "input-not-integer", f"data is {array.dtype}, the program takes integers",
                 where=f"input {group.name}", hint="encode it first (encode_inputs)",
             )  # fmt: skip
-        checked[group.name] = array.astype(np.int64)
+        checked[group.name] = array
     return checked

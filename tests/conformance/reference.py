@@ -100,6 +100,8 @@ def _arriving(
                 if sender.message_bits == 0:
                     spikes = (spikes != 0).astype(np.int64)
                 acc = weights[synapses.name] @ spikes
+                if sender.message_bits:
+                    acc = _int32(acc)  # Lava multiplies graded messages in int32
                 e = synapses.exponent
                 total += _int32(acc << e if e >= 0 else acc >> -e)
     return _int32(total)

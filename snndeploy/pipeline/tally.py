@@ -1,0 +1,97 @@
+"""Batches of a run, added up: what is kept does not grow with the samples, but for their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..ir.placement import Placement
+from ..ir.program import Program
+from ..report import run_report
+from ..simulate.data import Samples
+from ..simulate.energy import Activity, estimate_cmos, estimate_energy, measure_activity
+from ..simulate.recording import Recording
+from ..target import Target
+from ..verify import Comparison, compare
+from ..verify.compare import merge
+
+
+@dataclass(eq=False)
+class Tally:
+    """Accuracy, comparisons and events of the batches so far."""
+
+    program: Program
+    placement: Placement
+    target: Target
+    samples: int = 0
+    steps: int = 0
+    right: dict[str, int] = field(default_factory=dict)
+    predictions: dict[str, list[int]] = field(default_factory=dict)
+    comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
+    activity: Activity | None = None
+
+    def add(self, runs: Mapping[str, Recording], samples: Samples) -> None:
+        """Count one batch that every engine has run."""
+        output = next(g.name for g in self.program.groups if g.role == "output")
+        for engine, run in runs.items():
+            answers = run.predictions(output)
+            self.predictions.setdefault(engine, []).extend(answers.tolist())
+            if samples.labels is not None:
+                hits = int(np.count_nonzero(answers == samples.labels))
+                self.right[engine] = self.right.get(engine, 0) + hits
+        for a, b in pairwise(runs):
+            found = compare(runs[a], runs[b], (a, b))
+            before = self.comparisons.get((a, b))
+            self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
+        exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
+        if exact is not None:
+            events = measure_activity(self.program, self.placement, self.target.chip, exact)
+            self.activity = events if self.activity is None else _joined(self.activity, events)
+        self.samples += len(samples)
+        self.steps = samples.steps
+
+    def accuracy(self) -> dict[str, float]:
+        """Fraction of the samples so far that each engine answers right; empty without labels."""
+        return {engine: hits / max(1, self.samples) for engine, hits in self.right.items()}
+
+    def report(self, *, partial: bool = False) -> dict[str, Any]:
+        """The run report; ``partial`` marks one that was interrupted."""
+        activity = self.activity
+        energy = {}
+        if activity is not None:
+            models = {self.target.name: self.target.energy, **self.target.energy_alternatives}
+            energy = {name: estimate_energy(activity, model) for name, model in models.items()}
+            energy |= estimate_cmos(self.program, activity)
+        report = run_report(
+            samples=self.samples,
+            steps=self.steps,
+            accuracy=self.accuracy(),
+            predictions=self.predictions,
+            comparisons=list(self.comparisons.values()),
+            activity=activity,
+            energy=energy,
+        )
+        return {**report, "partial": partial}
+
+
+def _joined(a: Activity, b: Activity) -> Activity:
+    """Events of both batches."""
+
+    def summed(x: Mapping[str, int], y: Mapping[str, int]) -> dict[str, int]:
+        return {name: x[name] + y[name] for name in x}
+
+    return dataclasses.replace(
+        a,
+        samples=a.samples + b.samples,
+        spikes=summed(a.spikes, b.spikes),
+        synops=summed(a.synops, b.synops),
+        dense_synops=summed(a.dense_synops, b.dense_synops),
+        updates=a.updates + b.updates,
+        messages=a.messages + b.messages,
+        hops=(a.hops[0] + b.hops[0], a.hops[1] + b.hops[1]),
+    )
