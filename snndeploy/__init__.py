@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
     from .errors import SnnDeployError
-    from .ingest import SemanticsProfile, read_network
+    from .ingest import SemanticsProfile, read_network, read_netx
     from .ir.finding import Finding
     from .ir.network import Network, Population, Projection, Source
     from .ir.neurons import Neuron
     from .ir.placement import Placement
     from .ir.program import Program
     from .ir.weights import Weight
+    from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
     from .mapping import check_program, place_program
     from .pipeline import Compiled, bundle_of, compile, report_of, run_engine, save_bundle
@@ -30,18 +31,19 @@ if TYPE_CHECKING:
     from .simulate.data import Samples, load_samples
     from .simulate.recording import Recording
     from .target import Target, load_target
-    from .verify import compare
+    from .verify import compare, probe
 
 _HOME = {
     "bundle": ("Bundle", "read_bundle", "write_bundle"),
     "errors": ("SnnDeployError",),
-    "ingest": ("SemanticsProfile", "read_network"),
+    "ingest": ("SemanticsProfile", "read_network", "read_netx"),
     "ir.finding": ("Finding",),
     "ir.network": ("Network", "Population", "Projection", "Source"),
     "ir.neurons": ("Neuron",),
     "ir.placement": ("Placement",),
     "ir.program": ("Program",),
     "ir.weights": ("Weight",),
+    "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
     "mapping": ("check_program", "place_program"),
     "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "run_engine"),
@@ -49,7 +51,7 @@ _HOME = {
     "simulate.data": ("Samples", "load_samples"),
     "simulate.recording": ("Recording",),
     "target": ("Target", "load_target"),
-    "verify": ("compare",),
+    "verify": ("compare", "probe"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -76,12 +78,18 @@ __all__ = [
     "check_program",
     "compare",
     "compile",
+    "from_norse",
+    "from_sinabs",
+    "from_snntorch",
+    "from_spikingjelly",
     "load_recipe",
     "load_samples",
     "load_target",
     "place_program",
+    "probe",
     "read_bundle",
     "read_network",
+    "read_netx",
     "report_of",
     "run_engine",
     "save_bundle",

@@ -56,10 +56,13 @@ def test_help_lists_the_commands_in_the_order_of_the_work() -> None:
 
 def test_inspect(model: Path) -> None:
     text = check(run("inspect", model, *FRONTEND), 0)
-    assert "n0: input -> n1  dense 6->8  [float64]" in text
+    assert re.search(r"n0 +input +n1 +dense 6->8 +48 +48 .* float64", text)
+    assert "11 neurons  72 weights  72 synapses" in text
     assert "frontend: nir" in text
     as_json = json.loads(check(run("inspect", model, *FRONTEND, "--json"), 0))
-    assert as_json["notes"]["frontend"] == "nir"
+    assert as_json["profile"]["name"] == "nir"
+    assert as_json["profile"]["why"] == "asked for"
+    assert [p["shape"] for p in as_json["populations"]] == [[6], [8], [3]]
 
 
 def test_compile_report_verify_round(model: Path, data: Path, tmp_path: Path, lava: Any) -> None:
@@ -86,11 +89,11 @@ def test_simulate_compares_engines(model: Path, data: Path) -> None:
 def test_a_network_too_large_exits_5_with_every_violation(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     net = chain(
-        600,
-        nir.Linear(rng.normal(size=(900, 600))),
-        lif(900),
-        nir.Linear(rng.normal(size=(700, 900))),
-        lif(700),
+        100,
+        nir.Linear(rng.normal(size=(90, 100))),
+        lif(90),
+        nir.Linear(rng.normal(size=(70, 90))),
+        lif(70),
     )
     model, bundle = written(tmp_path, net), tmp_path / "net.snnb"
     result = run("compile", model, *FRONTEND, "--target", "tiny", "-o", bundle)
@@ -203,7 +206,7 @@ def test_a_bug_of_ours_says_so(monkeypatch: pytest.MonkeyPatch, model: Path) -> 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr("snndeploy.ingest.read_network", broken)
+    monkeypatch.setattr("snndeploy.ingest.read_model", broken)
     result = run("inspect", model)
     assert result.exit_code == 1
     match = re.search(r"please report it with (\S+)", result.output)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snndeploy.errors import InputError
 from snndeploy.lower import encode_inputs
 from snndeploy.simulate.data import load_samples
-from snndeploy.simulate.encode import constant, rate
+from snndeploy.simulate.encode import constant, latency, rate
 
 
 def save(path: Path, **arrays: np.ndarray) -> Path:
@@ -26,6 +26,22 @@ def test_rate_code_spreads_its_spikes_evenly(k: int, steps: int) -> None:
     assert train.sum() == steps * k // 16
     gaps = np.diff(np.flatnonzero(train))
     assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+
+
+def test_latency_code_fires_once_and_the_stronger_the_earlier() -> None:
+    train = latency(np.array([[1.0, 0.5, 0.01, 0.0]]), 9)[:, 0]
+    assert train.sum(axis=0).tolist() == [1, 1, 1, 0]
+    assert train.argmax(axis=0)[:3].tolist() == [0, 4, 7]
+
+
+def test_a_single_array_stays_on_disk(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((4, 3, 2), np.uint8))
+    samples = load_samples(tmp_path / "x.npy", (2,))
+    base = samples.inputs
+    while not isinstance(base, np.memmap):
+        assert base.base is not None
+        base = base.base
+    assert [b.inputs.shape for b in samples.batches(3)] == [(3, 3, 2), (3, 1, 2)]
 
 
 def test_constant_repeats() -> None:

@@ -20,8 +20,8 @@ FLOORS = (
     {"pipeline"},
     {"recipe"},
     {"passes", "report"},
-    {"calibrate", "verify"},
-    {"ingest", "lower", "mapping", "simulate", "bundle"},
+    {"calibrate", "verify", "live"},
+    {"ingest", "lower", "mapping", "simulate", "bundle", "export"},
     {"ir", "target"},
     {"errors", "toml"},
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from snndeploy.errors import InputError, SnnDeployError
-from snndeploy.ingest import read_network, read_raw, reader
+from snndeploy.ingest import hdf5, read_network, read_raw
 from tests.nir_graphs import chain, cuba, graph, lif, written
 
 RNG = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def test_directory(tmp_path: Path) -> None:
 
 
 def test_unreadable(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader.os, "access", lambda *_: False)
+    monkeypatch.setattr(hdf5.os, "access", lambda *_: False)
     with pytest.raises(InputError, match="reading it is not permitted") as caught:
         read_network(model)
     assert caught.value.code == "file-unreadable"
@@ -182,7 +182,7 @@ def test_damaged_head_never_gives_a_traceback(model: Path) -> None:
 
 
 def test_too_many_items(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_MAX_ITEMS", 8)
+    monkeypatch.setattr(hdf5, "_MAX_ITEMS", 8)
     with pytest.raises(InputError, match="more than 8 items") as caught:
         read_raw(model)
     assert caught.value.code == "too-large"

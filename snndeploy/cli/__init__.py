@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import SnnDeployError
+from .export import export
+from .frontend import frontend
 from .info import doctor, lava, passes, targets
 from .model import check, compile_, inspect
 from .run import demo, report, simulate, verify
@@ -63,7 +65,8 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, demo, targets, passes, lava, doctor,
+    inspect, compile_, check, simulate, verify, report, export, demo, targets, passes, frontend, lava,
+    doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

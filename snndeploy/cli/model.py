@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from ..errors import DoesNotFit
-from .options import compile_options, data_options, json_option, semantics_of, semantics_options
+from .options import (
+    compile_options,
+    data_options,
+    json_option,
+    refuse_network_options,
+    semantics_of,
+    semantics_options,
+)
 
 _model = click.argument("model", type=click.Path(path_type=Path))
 
@@ -19,19 +26,17 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 @semantics_options
 @json_option
 def inspect(model: Path, as_json: bool, **options: Any) -> None:
-    """Show what a NIR file holds, and how it will be read."""
-    from ..ingest import read_network
-    from ..ir.text import network_text
-    from .render import print_json
+    """Show what a model file holds, how it will be read, and what its exporter lost."""
+    from ..ingest import read_model, read_netx
+    from ..pipeline import holds_program, inspect_program, inspect_report
+    from .render import print_inspection, print_json
 
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    if as_json:
-        print_json({"digest": network.digest, "notes": dict(network.notes),
-                    "text": network_text(network).splitlines()})  # fmt: skip
-        return
-    click.echo(network_text(network), nl=False)
-    for key, note in network.notes.items():
-        click.echo(f"{key}: {note}")
+    if holds_program(model):
+        refuse_network_options(model)
+        report = inspect_program(read_netx(model), str(model))
+    else:
+        report = inspect_report(read_model(model, options["frontend"], **semantics_of(options)))
+    print_json(report) if as_json else print_inspection(report)
 
 
 @click.command("compile")
@@ -44,18 +49,36 @@ def inspect(model: Path, as_json: bool, **options: Any) -> None:
 @data_options
 @json_option
 def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
-    """Compile a NIR file to a bundle: compress, lower to integers, place, check."""
-    from ..pipeline import bundle_of, report_of, save_bundle
-    from .options import compile_model
+    """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
+    from ..bundle import refuse_existing
+    from ..pipeline import (
+        bundle_of,
+        holds_program,
+        loaded_bundle,
+        loaded_report,
+        place_file,
+        report_of,
+        save_bundle,
+    )
+    from .options import compile_model, samples_of
     from .render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
-    compiled, samples = compile_model(model, options)
-    report = report_of(compiled)
-    if compiled.fits:
-        save_bundle(output, bundle_of(compiled, samples), force=force)
+    refuse_existing(output, force)
+    if holds_program(model):
+        refuse_network_options(model)
+        loaded = place_file(model, options["target"], options["board"])
+        samples = samples_of(options, loaded.program.groups[0].shape)
+        fits, report = loaded.fits, loaded_report(loaded)
+        bundle = loaded_bundle(loaded, samples) if fits else None
+    else:
+        compiled, samples = compile_model(model, options)
+        fits, report = compiled.fits, report_of(compiled)
+        bundle = bundle_of(compiled, samples) if fits else None
+    if bundle is not None:
+        save_bundle(output, bundle, force=force)
     print_json(report) if as_json else print_compile_report(report)
-    if not compiled.fits:
+    if not fits:
         _does_not_fit(report, as_json)
     click.echo(f"wrote {output}", err=True)
 
@@ -67,7 +90,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
 @json_option
 def check(model: Path, as_json: bool, **options: Any) -> None:
     """Check a NIR file or a bundle against a target's budgets: every violation at once."""
-    from ..pipeline import check_bundle, report_of
+    from ..pipeline import check_bundle, holds_program, loaded_report, place_file, report_of
     from .options import compile_model
     from .render import print_compile_report, print_json
 
@@ -75,6 +98,9 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
         context = click.get_current_context()
         given = context.get_parameter_source("target") is not click.core.ParameterSource.DEFAULT
         report = check_bundle(model, options["target"] if given else None, options["board"])
+    elif holds_program(model):
+        refuse_network_options(model)
+        report = loaded_report(place_file(model, options["target"], options["board"]))
     else:
         report = report_of(compile_model(model, options)[0])
     print_json(report) if as_json else print_compile_report(report)

@@ -44,7 +44,11 @@ semantics_options = _all(
     click.option("--integrator", help="How leaks follow from time constants."),
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
-)
+    click.option(
+        "--semantics", multiple=True, metavar="FIELD=VALUE",
+        help="Any other field of the profile, e.g. input_gain=unit (see: frontend list).",
+    ),
+)  # fmt: skip
 
 target_options = _all(
     click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
@@ -71,7 +75,8 @@ compile_options = _all(
 data_options = _all(
     click.option("-d", "--data", type=click.Path(path_type=Path), help="Samples: .npz or .npy."),
     click.option(
-        "--encode", type=click.Choice(["none", "rate", "direct"]), default="none", show_default=True,
+        "--encode", type=click.Choice(["none", "rate", "latency", "direct"]), default="none",
+        show_default=True,
         help="How images become spikes.",
     ),
     click.option("--steps", type=click.IntRange(min=1), help="Time steps per image."),
@@ -86,7 +91,46 @@ _SEMANTICS = (
 
 def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the frontend's semantics among a command's options."""
-    return {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+    given = {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+    for text in options.get("semantics", ()):
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(
+                "semantics-syntax", f"{text!r} is not FIELD=VALUE", where="--semantics",
+                hint="for example --semantics input_gain=unit",
+            )  # fmt: skip
+        key = field.strip().replace("-", "_")
+        given[key] = value.strip() if key == "reset" else _value(value.strip())
+    return given
+
+
+def _value(text: str) -> str | int | float | None:
+    """A field's value as it is meant: none, a number, or a word."""
+    if text.lower() == "none":
+        return None
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def refuse_network_options(model: Path) -> None:
+    """Refuse options about a trained network where the file holds finished integers.
+
+    Raises:
+        UsageError: one of them was given on the command line.
+    """
+    context = click.get_current_context()
+    for name in (*_SEMANTICS, "frontend", "semantics", "recipe", "coding", "scale"):
+        source = context.get_parameter_source(name)
+        if source is not None and source is not click.core.ParameterSource.DEFAULT:
+            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
+            raise UsageError(
+                "program-option", f"--{option} is about trained networks, and this file holds "
+                "Loihi's integers", where=str(model), hint=f"leave --{option} out",
+            )  # fmt: skip
 
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:

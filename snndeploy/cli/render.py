@@ -45,6 +45,56 @@ def span(low: float, high: float, form: str = ",.0f") -> str:
     return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"
 
 
+def print_inspection(report: Mapping[str, Any]) -> None:
+    """What a file holds: how it is read, populations, projections, changes, warnings."""
+    out = console()
+    for key in ("frontend", "why", "semantics"):
+        if key in report.get("notes", {}):
+            out.print(Text.assemble((f"{key}: ", "bold"), report["notes"][key]), soft_wrap=True)
+    populations = [
+        (p["name"], p["role"], "x".join(map(str, p["shape"])), p["neurons"], _parameters(p))
+        for p in report["populations"]
+    ]
+    out.print(table("populations", ("name", "role", "shape", "neurons", "parameters"), populations))
+    out.print()
+    projections = [
+        (p["name"], " + ".join(map(_from, p["sources"])), p["target"], p["ops"], p["weights"],
+         p.get("synapses", ""), span(p["range"][0], p["range"][1], ".4g"), p["type"])
+        for p in report["projections"]
+    ]  # fmt: skip
+    columns = ("name", "from", "to", "operators", "weights", "synapses", "values", "type")
+    out.print(table("projections", columns, projections))
+    if "totals" in report:
+        out.print("  ".join(f"{v:,} {k}" for k, v in report["totals"].items()), highlight=False)
+    for line in report.get("normalised", ()):
+        out.print(Text(f"normalised: {line}"), soft_wrap=True)
+    told = [f["message"] for f in report["findings"]]
+    for line in report.get("warnings", ()):
+        if line not in told:
+            out.print(Text(f"warning: {line}", style=_COLOURS["warning"]), soft_wrap=True)
+    print_findings(report["findings"])
+    out.print(f"digest: {report['digest'][:16]}", highlight=False)
+
+
+def _from(source: Mapping[str, Any]) -> str:
+    name = str(source["population"])
+    steps = span(*_ends(source["delay"])) if "delay" in source else "0"
+    return name if steps == "0" else f"{name}[t-{steps}]"
+
+
+def _parameters(population: Mapping[str, Any]) -> str:
+    always = ("leak", "syn_leak", "threshold", "v_floor", "du", "dv", "vth")
+    words = [f"{name} {span(low, high, '.6g')}"
+             for name, (low, high) in population.get("parameters", {}).items()
+             if name in always or low or high]  # fmt: skip
+    if population.get("spiking"):
+        timing = population["reset_timing"]
+        late = "" if timing == "immediate" else f" ({timing})"
+        words += [f"fires {population['compare']}", f"reset {population['reset']}{late}"]
+        words += ["many per step"] * (population["spikes_per_step"] == "many")
+    return ", ".join(words)
+
+
 def print_compile_report(report: Mapping[str, Any]) -> None:
     """The report of one compilation."""
     out = console()

@@ -60,7 +60,7 @@ def _collect(graph: Mapping[str, object], prefix: str, flat: _Flat) -> None:
                 "duplicate-name", "two nodes have this name once subgraphs are resolved",
                 where=f"{flat.source}:{full}", hint="rename one of them",
             )  # fmt: skip
-        if content.get("type") == "NIRGraph":
+        if _kind(content) == "NIRGraph":
             _collect(content, f"{full}.", flat)
             ends[str(name)] = _subgraph_ends(content, full, flat)
             continue
@@ -78,6 +78,11 @@ def _collect(graph: Mapping[str, object], prefix: str, flat: _Flat) -> None:
         flat.edges.append((ends[a][1], ends[b][0]))
 
 
+def _kind(content: Mapping[str, object]) -> str:
+    kind = content.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _listed(pairs: object) -> list[object]:
     """Edges as a list, whatever the file or the graph holds them in."""
     return list(pairs) if hasattr(pairs, "__iter__") and not isinstance(pairs, (str, bytes)) else []
@@ -91,7 +96,7 @@ def _subgraph_ends(graph: Mapping[str, object], full: str, flat: _Flat) -> Edge:
         names = [
             f"{full}.{name}"
             for name, content in nodes.items()  # type: ignore[attr-defined]
-            if isinstance(content, Mapping) and content.get("type") == kind
+            if isinstance(content, Mapping) and _kind(content) == kind
         ]
         if len(names) != 1:
             raise InputError(

@@ -148,8 +148,8 @@ def _pool(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
 
 
 def _flatten(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
-    start, end = (int(node.array(n)) if node.has(n) else d for n, d in
-                  (("start_dim", 1), ("end_dim", -1)))  # fmt: skip
+    start = _whole(node, "start_dim", 1, 1, low=-len(shape) - 1)[0]
+    end = _whole(node, "end_dim", -1, 1, low=-len(shape) - 1)[0]
     stored = node.array("input_type").reshape(-1) if node.has("input_type") else None
     if stored is not None and stored.tolist() == [1, *shape]:
         start, end = (d - 1 if d > 0 else d for d in (start, end))  # it still counts the batch

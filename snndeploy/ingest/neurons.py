@@ -170,8 +170,9 @@ def _nearest(values: Array, candidates: tuple[Array, ...], tolerance: Array) -> 
 
 def _four_digits(values: Array) -> Array:
     digits = 3 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
-    scale = 10.0**digits
-    return np.asarray(np.round(values * scale) / scale)
+    with np.errstate(over="ignore", invalid="ignore"):  # too small to round: stays as it is
+        scale = 10.0**digits
+        return np.asarray(np.round(values * scale) / scale)
 
 
 def _firing(

@@ -8,6 +8,9 @@ from .linear import out_shape, stages
 from .neurons import neuron_shape
 from .raw import NEURONS, RawGraph, RawNode
 
+MAX_VALUES = 1 << 25
+"""Largest number of values that one node may deliver."""
+
 
 def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
     """The shape that every node delivers, without batch and time; and what had to be repaired.
@@ -25,6 +28,7 @@ def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
             shapes[node.name] = _input_shape(raw, node, warnings)
         elif node.kind in NEURONS and neuron_shape(node):
             shapes[node.name] = _without_batch(raw, node, warnings)
+    _check_sizes(raw, shapes)
     waiting = [n for n in raw.nodes.values() if n.name not in shapes]
     while waiting:
         later = []
@@ -42,8 +46,19 @@ def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
                 where=raw.where(later[0].name),
             )  # fmt: skip
         waiting = later
+        _check_sizes(raw, shapes)
     _check_edges(raw, shapes)
     return shapes, tuple(warnings)
+
+
+def _check_sizes(raw: RawGraph, shapes: dict[str, Shape]) -> None:
+    """Claims cost nothing in a file; the arrays that follow from them would."""
+    for name, shape in shapes.items():
+        if size(shape) > MAX_VALUES:
+            raise InputError(
+                "too-large", f"it delivers {shape}: {size(shape):,} values, past {MAX_VALUES:,}",
+                where=raw.where(name), hint="a damaged file? no chip holds as many neurons",
+            )  # fmt: skip
 
 
 def _input_shape(raw: RawGraph, node: RawNode, warnings: list[str]) -> Shape:

@@ -15,6 +15,7 @@ from .raw import NEURONS, RawGraph, RawNode
 
 _MAX_TERMS = 256
 _FRACTION = 1e-3
+_MAX_DELAY = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +98,17 @@ class Paths:
             raise ValueError("the profile's dt is not filled in")
         steps = node.array("delay").astype(np.float64) / self.dt
         whole = np.round(steps)
-        if (np.abs(steps - whole) > _FRACTION).any() or (whole < 0).any():
-            odd = float(steps.flat[np.abs(steps - whole).argmax()])
+        if (
+            (whole < 0).any()
+            or (whole > _MAX_DELAY).any()
+            or (abs(steps - whole) > _FRACTION).any()
+        ):
+            odd = float(
+                steps.flat[(abs(steps - whole) + (whole < 0) + (whole > _MAX_DELAY)).argmax()]
+            )
             raise InputError(
                 "fractional-delay", f"a delay of {odd:g} steps (dt {self.dt:g})", where=where,
-                hint="delays must be whole, positive multiples of dt",
+                hint=f"delays must be whole multiples of dt, from 0 to {_MAX_DELAY:,} steps",
             )  # fmt: skip
         return whole.astype(np.int64)
 

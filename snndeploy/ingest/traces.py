@@ -17,7 +17,8 @@ from ..ir.arrays import Array
 from .raw import RawGraph, RawNode
 
 _CLOSE = 1e-5
-_NORSE_BUG_TAU = 1e-4
+NORSE_BUG_TAU = 1e-4
+"""Largest tau that Norse's exporter leaves of one in seconds, which it multiplies by dt."""
 _SNNTORCH_DT = 1e-4
 SPIKINGJELLY_DT = 1e-4
 """Default of SpikingJelly's exporter."""
@@ -154,7 +155,7 @@ def _norse(raw: RawGraph) -> Candidate | None:
     taus = [_tau(n) for n in _leaky(raw)]
     if not taus:
         return Candidate("norse", None, "IF neurons with r = 1")
-    if all((tau <= _NORSE_BUG_TAU).all() for tau in taus):
+    if all((tau <= NORSE_BUG_TAU).all() for tau in taus):
         return Candidate("norse", 1e-6, "r = 1 and tau multiplied by dt (norse issue 411)")
     if all((tau < 1).all() for tau in taus):
         return Candidate("norse", None, "r = 1 and time constants in seconds")
@@ -165,7 +166,7 @@ def _literal(raw: RawGraph) -> Candidate | None:
     """R = 1 and seconds: Nengo and hand-written graphs look like this, and older Norse files too."""
     leaky = _leaky(raw)
     plain = bool(leaky) and _holds(raw, "r", 1.0) and not _double_neurons(raw)
-    if not plain or not all(((_tau(n) > _NORSE_BUG_TAU) & (_tau(n) < 1)).all() for n in leaky):
+    if not plain or not all(((_tau(n) > NORSE_BUG_TAU) & (_tau(n) < 1)).all() for n in leaky):
         return None
     return Candidate("nir", None, "r = 1 and time constants in seconds")
 

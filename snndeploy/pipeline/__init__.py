@@ -2,13 +2,22 @@
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile
+from .inspection import inspect_program, inspect_report
+from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 
 __all__ = [
     "Compiled",
+    "Loaded",
     "bundle_of",
     "check_bundle",
     "compile",
+    "holds_program",
+    "inspect_program",
+    "inspect_report",
+    "loaded_bundle",
+    "loaded_report",
+    "place_file",
     "report_of",
     "run_bundle",
     "run_compiled",

@@ -21,7 +21,7 @@ from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
 from ..target import load_target
 from .compilation import Compiled
-from .run import Progress, program_messages, report_runs, run_engine
+from .run import Progress, program_messages, report_runs, run_samples
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -64,7 +64,7 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
         target=compiled.target,
         lock=_lock(compiled),
         report=report_of(compiled),
-        golden=_golden(compiled.program, samples),
+        golden=golden_of(compiled.program, samples),
     )
 
 
@@ -93,7 +93,8 @@ def _lock(compiled: Compiled) -> str:
     )
 
 
-def _golden(program: Program, samples: Samples | None) -> dict[str, Array]:
+def golden_of(program: Program, samples: Samples | None) -> dict[str, Array]:
+    """Inputs and the spikes that the integer engine gives for them: a bundle's self-test."""
     if samples is not None:
         inputs = program_messages(program, samples.first(_GOLDEN_SAMPLES))
     else:
@@ -125,8 +126,9 @@ def run_bundle(
 def _run(
     bundle: Bundle, samples: Samples, engines: Sequence[str], progress: Progress | None
 ) -> dict[str, Any]:
-    runs = {e: run_engine(e, samples, program=bundle.program, progress=progress) for e in engines}
-    return report_runs(runs, samples, bundle.program, bundle.placement, bundle.target)
+    return run_samples(
+        samples, engines, bundle.program, bundle.placement, bundle.target, progress=progress
+    )
 
 
 def _input_shape(program: Program) -> Shape:

@@ -1,5 +1,7 @@
-"""Comparing engines: the same samples, spike for spike."""
+"""Comparing runs spike for spike: engines with each other, and ours with a framework's own."""
 
 from .compare import Comparison, Divergence, compare
+from .probe import Attempt, Probe, probe
+from .trace import Trace
 
-__all__ = ["Comparison", "Divergence", "compare"]
+__all__ = ["Attempt", "Comparison", "Divergence", "Probe", "Trace", "compare", "probe"]

@@ -1,0 +1,90 @@
+"""Commands about what frameworks mean: frontend list, frontend probe."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import VerificationFailed
+from .options import json_option, semantics_of, semantics_options
+
+if TYPE_CHECKING:
+    from ..verify import Attempt
+
+
+@click.group()
+def frontend() -> None:
+    """List the frontends, or find the one that reproduces a recorded run."""
+
+
+@frontend.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List what each framework means by a NIR file, and where that was found."""
+    from ..ingest import PRESETS
+    from .render import console, print_json, table
+
+    if as_json:
+        print_json({name: vars(profile) for name, profile in PRESETS.items()})
+        return
+    rows = [(p.name, p.describe(), p.source) for p in PRESETS.values()]
+    console().print(table("frontends", ("name", "what a step is", "source"), rows))
+
+
+@frontend.command("probe")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--trace", required=True, type=click.Path(path_type=Path),
+    help="The framework's own run: .npz with input, output and any layer_<node>.",
+)  # fmt: skip
+@semantics_options
+@json_option
+def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
+    """Find the profile under which a model reproduces its framework's own run exactly."""
+    from ..verify import probe
+    from .render import print_json
+
+    found = probe(model, trace, **semantics_of(options))
+    best = found.best
+    if as_json:
+        print_json({
+            "exact": found.exact, "options": flags(best), "also": list(found.also),
+            "best": dataclasses.asdict(best), "ignored": list(found.ignored),
+            "attempts": [dataclasses.asdict(a) for a in found.attempts[:10]],
+        })  # fmt: skip
+    elif found.exact:
+        click.echo(f"exact: {flags(best)}")
+        click.echo(f"  all {best.total:,} recorded values are the same")
+        if found.also:
+            click.echo(f"  so they are with: {', '.join(found.also)}")
+    else:
+        click.echo(f"nearest: {flags(best)}")
+        for name, count in (best.differing or {}).items():
+            click.echo(f"  {name}: {count:,} values differ")
+        if best.first is not None:
+            at = best.first
+            click.echo(
+                f"  first in {best.layer}: step {at.step}, sample {at.sample}, neuron {at.neuron}: "
+                f"the framework has {at.values[0]:g}, ours {at.values[1]:g}"
+            )
+    for key in found.ignored if not as_json else ():
+        click.echo(f"  {key} names no population and was not compared", err=True)
+    if not found.exact and as_json:
+        raise click.exceptions.Exit(VerificationFailed.exit_code)
+    if not found.exact:
+        raise VerificationFailed(
+            "no-exact-profile", "no profile reproduces the recorded run", where=str(trace),
+            hint="check that the file and the run are of one model; exporters also lose things: "
+            "snndeploy inspect",
+        )  # fmt: skip
+
+
+def flags(attempt: Attempt) -> str:
+    """The command line options that select an attempt's profile."""
+    words = [f"--frontend {attempt.frontend}"]
+    for key, value in attempt.overrides:
+        words.append(f"--semantics {key}={'none' if value is None else value}")
+    return " ".join(words)

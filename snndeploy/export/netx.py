@@ -1,0 +1,165 @@
+"""Write a program as lava-dl's netx layout (``.net``): layers in a row with integer weights.
+
+The format has no exponents, one bias shift, and Lava's own neuron; what needs more is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ir.arrays import Array
+from ..ir.ops import Conv, Dense, Pointwise, Reshape
+from ..ir.program import CompartmentGroup, Program, SynapseGroup
+from .hdf5 import write_tree
+
+_BIAS_UNIT = 64
+_DENSE_RANGE = (-256, 255)
+_LONGEST_DELAY = 62
+
+
+def write_netx(path: str | Path, program: Program, *, force: bool = False) -> Path:
+    """Write ``program`` as a ``.net`` file.
+
+    Raises:
+        InputError: the place is taken or not writable, or the layout cannot hold the program.
+    """
+    layers = {str(i): layer for i, layer in enumerate(netx_layers(program))}
+    return write_tree(path, {"layer": layers}, force=force)
+
+
+def netx_layers(program: Program) -> list[dict[str, Any]]:
+    """The layers that `write_netx` writes."""
+    groups = sorted(program.groups, key=lambda g: g.depth)
+    if groups[0].kind != "input" or [g.depth for g in groups] != list(range(len(groups))):
+        raise _cannot("the program", "its layers do not follow each other in a row")
+    layers: list[dict[str, Any]] = []
+    for before, group in itertools.pairwise(groups):
+        forward, recurrent = _incoming(program, before, group)
+        weights = _weights(forward)
+        first = not layers
+        if first and isinstance(forward.op, Pointwise) and (weights == 1).all():
+            scale = int(before.scale)
+            layers.append(
+                {"type": _text("input"), "shape": np.array(group.shape), "weight": scale,
+                 **_neuron(group)}
+            )  # fmt: skip
+            continue
+        if first:
+            if before.message_bits or float(before.scale) != 1.0:
+                raise _cannot(before.name, "its input is graded; a .net file takes spikes")
+            layers.append({"type": _text("input"), "shape": np.array(before.shape)})
+        layers += _block(program, forward, recurrent, weights, group)
+    return layers
+
+
+def _incoming(
+    program: Program, before: CompartmentGroup, group: CompartmentGroup
+) -> tuple[SynapseGroup, SynapseGroup | None]:
+    found: dict[str, SynapseGroup] = {}
+    for synapses in program.incoming(group.name):
+        names = [s.group for s in synapses.sources]
+        if len(names) != 1 or names[0] not in (before.name, group.name) or names[0] in found:
+            raise _cannot(
+                group.name, f"it receives from {', '.join(names)} through {synapses.name}"
+            )
+        found[names[0]] = synapses
+    if before.name not in found:
+        raise _cannot(group.name, f"nothing leads from {before.name} into it")
+    return found[before.name], found.get(group.name)
+
+
+def _block(
+    program: Program, forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array,
+    group: CompartmentGroup,
+) -> list[dict[str, Any]]:  # fmt: skip
+    ops = [op for op in forward.ops if not isinstance(op, Reshape)]
+    flatten: list[dict[str, Any]] = []
+    if len(forward.ops) > len(ops):
+        flatten = [{"type": _text("flatten"), "shape": np.array([1, 1, weights.shape[-1]])}]
+    if len(ops) != 1 or not isinstance(ops[0], (Dense, Conv)):
+        raise _cannot(forward.name, "its chain of operators is more than one dense or conv block")
+    layer: dict[str, Any] = {"shape": np.array(group.shape), "weight": weights.astype(np.float32)}
+    op = ops[0]
+    if isinstance(op, Conv):
+        if len(op.kernel) != 2 or any(a != b for a, b in op.padding):
+            raise _cannot(forward.name, "a .net file holds two-dimensional, symmetric convolutions")
+        layer |= {
+            "type": _text("conv"), "stride": np.array(op.stride), "groups": op.groups,
+            "padding": np.array([p for p, _ in op.padding]), "dilation": np.array(op.dilation),
+        }  # fmt: skip
+    else:
+        layer["type"] = _text("dense" if recurrent is None else "dense_rec")
+        _check_range(forward.name, weights)
+    late = forward.sources[0].latency - 1
+    if late.any():
+        if late.max() > _LONGEST_DELAY or isinstance(op, Conv):
+            raise _cannot(forward.name, f"its delays reach {int(late.max())} steps")
+        layer["delay"] = late.reshape(-1)
+    if recurrent is not None:
+        source = recurrent.sources[0]
+        if not isinstance(op, Dense) or (source.latency != 1).any():
+            raise _cannot(recurrent.name, "a loop of a .net file is dense and takes one step")
+        looped = _weights(recurrent)
+        _check_range(recurrent.name, looped)
+        layer["weight_rec"] = looped.astype(np.float32)
+    return [*flatten, {**layer, **_neuron(group)}]
+
+
+def _weights(synapses: SynapseGroup) -> Array:
+    mantissa = synapses.mantissa.astype(np.int64)
+    if synapses.exponent >= 0:
+        return mantissa << synapses.exponent
+    unit = 1 << -synapses.exponent
+    if (mantissa % unit).any():
+        raise _cannot(synapses.name, f"its weights are multiples of 1/{unit}; a .net file has no "
+                      "exponents")  # fmt: skip
+    return mantissa // unit
+
+
+def _check_range(name: str, weights: Array) -> None:
+    low, high = _DENSE_RANGE
+    if weights.min() < low or weights.max() > high:
+        raise _cannot(name, f"its weights reach {int(weights.min())}…{int(weights.max())}, outside "
+                      f"{low}…{high}")  # fmt: skip
+
+
+def _neuron(group: CompartmentGroup) -> dict[str, Any]:
+    if group.kind == "readout" and (group.dv == 0).all() and (group.du == 4095).all():
+        if group.bias.any():
+            raise _cannot(group.name, "an accumulator of a .net file has no bias")
+        return {}
+    if group.kind not in ("lif", "readout"):
+        raise _cannot(group.name, "its neurons differ from Lava's LIF")
+    single = {n: np.unique(getattr(group, n)) for n in ("du", "dv", "vth")}
+    if any(v.size != 1 for v in single.values()):
+        raise _cannot(group.name, "its neurons differ from each other")
+    if (group.bias % _BIAS_UNIT).any():
+        raise _cannot(group.name, f"its bias is no multiple of {_BIAS_UNIT}")
+    fields: dict[str, Any] = {
+        "neuron": {
+            "type": np.bytes_("CUBA"), "iDecay": int(single["du"][0]) + 1,
+            "vDecay": int(single["dv"][0]), "vThMant": int(single["vth"][0]),
+        }
+    }  # fmt: skip
+    if group.bias.any():
+        bias = np.broadcast_to(group.bias // _BIAS_UNIT, group.shape)
+        rows = bias.reshape(bias.shape[0], -1)
+        per_channel = (rows == rows[:, :1]).all()
+        fields["bias"] = (rows[:, 0] if per_channel else bias).astype(np.float32)
+    return fields
+
+
+def _text(word: str) -> Any:
+    return np.array([word], "S10")
+
+
+def _cannot(where: str, what: str) -> InputError:
+    return InputError(
+        "export-netx", f"a .net file cannot hold it: {what}", where=where,
+        hint="export to nir, or keep the bundle",
+    )  # fmt: skip

@@ -1,0 +1,263 @@
+"""Write a network as NIR: dequantised weights, and the exact network in the graph's metadata.
+
+Any NIR reader gets nodes whose equations, stepped with forward Euler at the network's dt, are the
+network's update, as far as NIR can say it; reset, comparison and spikes per step stand in the
+metadata under the names of a semantics profile. snndeploy itself restores codes, scales, masks and
+every parameter from the record beside them, as long as nobody edited the nodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from ..errors import InputError
+from ..ir.arrays import Array, Shape, size
+from ..ir.network import Network, Population, Projection, Source
+from ..ir.neurons import Neuron
+from ..ir.ops import Conv, Dense, Op, Pointwise, SumPool, chain_shapes
+from ..ir.record import KEY, content_digest, to_record
+from .hdf5 import write_tree
+
+DT = 1e-3
+"""Time step, where the network's notes have none."""
+
+Nodes = dict[str, dict[str, Any]]
+
+
+def write_nir(path: str | Path, network: Network, *, force: bool = False) -> Path:
+    """Write ``network`` as a ``.nir`` file.
+
+    Raises:
+        InputError: the place is taken or not writable, or NIR has no node for a part of the network.
+    """
+    graph = nir_graph(network)
+    tree = {"version": version("nir"), "node": graph}
+    return write_tree(path, tree, force=force)
+
+
+def nir_graph(network: Network) -> dict[str, Any]:
+    """The network as the nested dicts that a ``.nir`` file holds."""
+    dt = float(network.notes.get("dt", DT))
+    writer = _Writer(network, dt)
+    for population in network.populations:
+        writer.population(population)
+    for projection in network.projections:
+        writer.projection(projection)
+    edges = sorted(set(writer.edges))
+    record = to_record(network, content_digest(writer.nodes, edges))
+    return {
+        "type": "NIRGraph",
+        "nodes": writer.nodes,
+        "edges": np.array(edges, dtype=object).astype("S"),
+        "metadata": {**_profile(network, dt), KEY: record},
+    }
+
+
+def _profile(network: Network, dt: float) -> dict[str, Any]:
+    """Fields of a semantics profile that all neurons share."""
+    neurons = [p.neuron for p in network.populations if p.neuron is not None and p.neuron.spiking]
+    told: dict[str, Any] = {"frontend": "nir", "dt": dt}
+    for field in ("compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"):
+        values = {getattr(n, field) for n in neurons}
+        if len(values) == 1 and None not in values:
+            told[field] = values.pop()
+    return told
+
+
+class _Writer:
+    """Nodes and edges as far as they are written."""
+
+    def __init__(self, network: Network, dt: float) -> None:
+        self.network = network
+        self.dt = dt
+        self.nodes: Nodes = {}
+        self.edges: list[tuple[str, str]] = []
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_edges_from(
+            (s.population, p.target) for p in network.projections for s in p.sources
+        )
+        loops = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]
+        self.loops = [*loops, *({a} for a, b in graph.edges if a == b)]
+        self.ends: dict[str, str] = {}
+        self.biased: dict[str, Array] = {}
+
+    def name(self, wanted: str) -> str:
+        """A free node name; HDF5 reserves the slash."""
+        base = wanted.replace("/", "_") or "node"
+        names = itertools.chain([base], (f"{base}_{i}" for i in itertools.count(2)))
+        return next(n for n in names if n not in self.nodes)
+
+    def add(self, wanted: str, kind: str, **fields: Any) -> str:
+        name = self.name(wanted)
+        self.nodes[name] = {"type": kind, **fields}
+        return name
+
+    def population(self, population: Population) -> None:
+        """The population's node, and its Output."""
+        if population.neuron is None:
+            node = self.add(population.name, "Input", shape=np.array(population.shape))
+            self.ends[population.name] = node
+            return
+        where = f"population {population.name}"
+        neuron = population.neuron
+        plain = not neuron.spiking and not neuron.leak.any() and neuron.syn_leak is None
+        read = any(
+            s.population == population.name for p in self.network.projections for s in p.sources
+        )
+        if plain and population.role == "output" and not read:
+            node = self.add(population.name, "Output", shape=np.array(population.shape))
+        else:
+            kind, fields = neuron_fields(neuron, population.shape, self.dt, where)
+            node = self.add(population.name, kind, **fields)
+            if population.role == "output":
+                out = self.add("output", "Output", shape=np.array(population.shape))
+                self.edges.append((node, out))
+        self.ends[population.name] = node
+        bias = neuron.bias
+        if bias.any():
+            self.biased[population.name] = np.broadcast_to(bias, population.shape)
+
+    def projection(self, projection: Projection) -> None:
+        """Nodes of the chain, in a row, and the edges into it."""
+        where = f"projection {projection.name}"
+        shapes = chain_shapes(
+            projection.ops, self.network.population(projection.sources[0].population).shape
+        )
+        weight = projection.weight.values()
+        bias = self._bias(projection)
+        row = []
+        for op, shape in zip(projection.ops, shapes[:-1], strict=True):
+            if isinstance(op, Pointwise) and (weight == 1).all() and len(projection.ops) == 1:
+                continue  # an edge says the same
+            kind, fields = op_fields(
+                op, shape, weight, bias if op is projection.op else None, where
+            )
+            row.append(self.add(projection.name if op.weighted else f"{projection.name}_{kind}",
+                                kind, **fields))  # fmt: skip
+        row.append(self.ends[projection.target])
+        self.edges += itertools.pairwise(row)
+        for source in projection.sources:
+            self.edges.append((self._delayed(source, projection), row[0]))
+
+    def _bias(self, projection: Projection) -> Array | None:
+        """The target's bias, given to the first undelayed projection that can hold it."""
+        bias = self.biased.get(projection.target)
+        last = projection.ops[-1]
+        delayed = any(s.max_delay for s in projection.sources)
+        if projection.bias is not None:
+            return np.broadcast_to(projection.bias, chain_shapes(
+                projection.ops, self.network.population(projection.sources[0].population).shape
+            )[-1])  # fmt: skip
+        if bias is None or delayed:
+            return None
+        if isinstance(last, Dense):
+            del self.biased[projection.target]
+            return bias
+        rows = bias.reshape(bias.shape[0], -1)
+        if isinstance(last, Conv) and (rows == rows[:, :1]).all():
+            del self.biased[projection.target]
+            return bias
+        return None
+
+    def _delayed(self, source: Source, projection: Projection) -> str:
+        """The source's node, behind a Delay where it waits longer than a loop does by itself."""
+        node = self.ends[source.population]
+        looped = any({source.population, projection.target} <= loop for loop in self.loops)
+        steps = source.delay - 1 if looped and source.min_delay > 0 else source.delay
+        if not steps.any():
+            return node
+        shape = self.network.population(source.population).shape
+        delay = np.broadcast_to(steps * self.dt, shape)
+        name = self.add(f"{projection.name}_delay", "Delay", delay=np.array(delay, np.float64))
+        self.edges.append((node, name))
+        return name
+
+
+def neuron_fields(
+    neuron: Neuron, shape: Shape, dt: float, where: str
+) -> tuple[str, dict[str, Array]]:
+    """NIR's node type and parameters whose Euler step at ``dt`` is the neuron's update.
+
+    Raises:
+        InputError: a synapse that never decays, which NIR cannot say.
+    """
+
+    def full(values: Array | float) -> Array:
+        return np.array(np.broadcast_to(values, shape), np.float64)
+
+    fields: dict[str, Array] = {}
+    leaky = bool((neuron.leak < 1).all())
+    if not leaky and not (neuron.leak == 1).all():
+        raise _no_node(where, "some of its neurons leak and some do not")
+    if neuron.syn_leak is not None and (not leaky or (neuron.syn_leak >= 1).any()):
+        raise _no_node(where, "its synapse or membrane does not decay")
+    if leaky:
+        tau = dt / (1.0 - neuron.leak)
+        cuba = neuron.syn_leak is not None
+        fields["tau_mem" if cuba else "tau"] = full(tau)
+        fields["r"] = full(tau / dt)
+        fields["v_leak"] = full(neuron.drive / (1.0 - neuron.leak))
+        if neuron.syn_leak is not None:
+            fields["tau_syn"] = full(dt / (1.0 - neuron.syn_leak))
+            fields["w_in"] = full(1.0 / (1.0 - neuron.syn_leak))
+        kind = "CubaLI" if cuba else "LI"
+    else:
+        fields["r"] = full(1.0 / dt)
+        kind = "I"
+    if neuron.threshold is not None:
+        fields["v_threshold"] = full(neuron.threshold)
+        fields["v_reset"] = full(0.0)
+        kind += "F"
+    return kind, fields
+
+
+def op_fields(
+    op: Op, shape: Shape, weight: Array, bias: Array | None, where: str
+) -> tuple[str, dict[str, Any]]:
+    """NIR's node for one operator on an input of ``shape``.
+
+    Raises:
+        InputError: NIR has no node for it.
+    """
+    if isinstance(op, Dense):
+        if bias is None:
+            return "Linear", {"weight": weight}
+        return "Affine", {"weight": weight, "bias": np.array(bias.reshape(-1))}
+    if isinstance(op, Pointwise):
+        return "Scale", {"scale": np.array(np.broadcast_to(weight, shape))}
+    if isinstance(op, Conv):
+        padding: Any = np.array([before for before, _ in op.padding])
+        if any(before != after for before, after in op.padding):
+            same = [d * (k - 1) for k, d in zip(op.kernel, op.dilation, strict=True)]
+            if [(t // 2, t - t // 2) for t in same] != list(op.padding):
+                raise _no_node(where, f"its padding {op.padding} is not symmetric")
+            padding = "same"
+        values = (
+            np.zeros(op.out_channels) if bias is None else bias.reshape(op.out_channels, -1)[:, 0]
+        )
+        extents = np.array(shape[1:]) if len(op.kernel) == 2 else np.array(shape[1])
+        return f"Conv{len(op.kernel)}d", {
+            "weight": weight, "bias": np.array(values), "input_shape": extents,
+            "stride": np.array(op.stride), "padding": padding, "dilation": np.array(op.dilation),
+            "groups": np.array(op.groups),
+        }  # fmt: skip
+    if isinstance(op, SumPool):
+        return "SumPool2d", {
+            "kernel_size": np.array(op.kernel), "stride": np.array(op.stride),
+            "padding": np.array(op.padding),
+        }  # fmt: skip
+    if op.shape != (size(shape),):
+        raise _no_node(where, f"it views {shape} as {op.shape}")
+    return "Flatten", {
+        "input_type": np.array(shape), "start_dim": np.array(0), "end_dim": np.array(-1),
+    }  # fmt: skip
+
+
+def _no_node(where: str, what: str) -> InputError:
+    return InputError("export-nir", f"NIR has no node for it: {what}", where=where)

@@ -1,0 +1,130 @@
+"""A `Network` as text plus named arrays, and back: what an exported file carries along.
+
+The text is JSON with references to the arrays; nothing in it is executed, and unknown content is an
+error. `content_digest` ties the record to the file's own nodes: once they were edited, the record no
+longer speaks for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .arrays import Array, frozen
+from .network import Network, Population, Projection, Source
+from .neurons import Neuron
+from .ops import Conv, Dense, Pointwise, Reshape, SumPool
+from .weights import Weight
+
+KEY = "snndeploy"
+"""Key of the record in a graph's metadata."""
+SCHEMA = 1
+
+_TYPES: dict[str, type[Any]] = {
+    c.__name__: c
+    for c in (
+        Population, Projection, Source, Neuron, Weight, Dense, Conv, Pointwise, Reshape, SumPool,
+    )
+}  # fmt: skip
+
+
+def to_record(network: Network, content: str) -> dict[str, object]:
+    """The network as one text and its arrays, for the metadata of a graph.
+
+    Args:
+        network: what to record.
+        content: digest of the nodes that are written beside it, see `content_digest`.
+    """
+    arrays: dict[str, Array] = {}
+    structure = {
+        "schema": SCHEMA,
+        "content": content,
+        "notes": dict(network.notes),
+        "populations": _encoded(network.populations, arrays),
+        "projections": _encoded(network.projections, arrays),
+    }
+    return {"structure": json.dumps(structure), **arrays}
+
+
+def from_record(record: Mapping[str, object], content: str) -> Network | None:
+    """The recorded network; None where the record is not about nodes of this ``content``.
+
+    Raises:
+        InputError: it was written by a newer version, or is damaged.
+    """
+    text = record.get("structure")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    try:
+        structure = json.loads(text) if isinstance(text, str) else None
+        if structure is None or int(structure["schema"]) > SCHEMA:
+            raise InputError(
+                "record-newer", "its metadata were written by another version of snndeploy",
+                hint="upgrade snndeploy, or give --frontend nir to read the nodes alone",
+            )  # fmt: skip
+        if structure["content"] != content:
+            return None
+        network = Network(
+            _decoded(structure["populations"], record),
+            _decoded(structure["projections"], record),
+            notes={str(k): str(v) for k, v in structure["notes"].items()},
+        )
+        return network.verify()
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(
+            "record-damaged", f"its snndeploy metadata cannot be read ({error})",
+            hint="give --frontend nir to read the nodes alone",
+        ) from error  # fmt: skip
+
+
+def content_digest(
+    nodes: Mapping[str, Mapping[str, object]], edges: Iterable[tuple[str, str]]
+) -> str:
+    """SHA-256 over nodes (name -> fields, arrays or text) and edges, whatever their order."""
+    h = hashlib.sha256()
+    for name in sorted(nodes):
+        for key in sorted(nodes[name]):
+            value = nodes[name][key]
+            if isinstance(value, str):
+                told, raw = "str", value.encode()
+            else:
+                array = np.asarray(value)
+                little = array.astype(array.dtype.newbyteorder("<"))
+                told, raw = f"{little.dtype.str}{array.shape}", little.tobytes()
+            h.update(f"{name}\0{key}\0{told}\0{len(raw)}\0".encode() + raw)
+    for a, b in sorted(edges):
+        h.update(f"{a}\0{b}\0".encode())
+    return h.hexdigest()
+
+
+def _encoded(value: object, arrays: dict[str, Array]) -> Any:
+    if isinstance(value, np.ndarray):
+        key = f"a{len(arrays)}"
+        arrays[key] = value
+        return {"array": key}
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {
+            "type": type(value).__name__,
+            "fields": {name: _encoded(field, arrays) for name, field in fields.items()},
+        }
+    if isinstance(value, (tuple, list)):
+        return [_encoded(v, arrays) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _decoded(data: Any, arrays: Mapping[str, object]) -> Any:
+    if isinstance(data, list):
+        return tuple(_decoded(v, arrays) for v in data)
+    if not isinstance(data, dict):
+        return data
+    if "array" in data:
+        return frozen(np.asarray(arrays[data["array"]]))
+    cls = _TYPES[data["type"]]
+    return cls(**{name: _decoded(v, arrays) for name, v in data["fields"].items()})

@@ -1,0 +1,207 @@
+"""Find the semantics under which a model reproduces what its framework computed.
+
+All frontends are tried first, then the nearest ones with one answer changed after the other, as
+long as that brings the run nearer to the trace. Profiles that make the same network are run once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ingest import PRESETS, choose_profile, fingerprint, normalise, read_raw
+from ..ingest.raw import RawGraph
+from ..ir.arrays import Array
+from ..ir.network import Network
+from ..simulate.float_engine import run_float
+from .compare import Divergence
+from .trace import Trace, fitted_trace, read_trace
+
+_ROUNDS, _BEAM = 4, 3
+_DTS = (1e-4, 1e-3, 1.0, 1e-6)
+_ANSWERS: Mapping[str, tuple[Any, ...]] = {
+    "reset": ("zero", "subtract", "none"),
+    "reset_timing": ("immediate", "next-step", "snntorch-immediate", "snntorch-delayed"),
+    "compare": (">", ">="),
+    "spikes_per_step": ("one", "many"),
+    "integrator": ("euler", "exp"),
+    "input_gain": ("ode", "unit", "norse", "rockpool"),
+    "if_gain": ("dt", "unit"),
+    "v_floor": (None, "minus-threshold"),
+    "v_init": ("zero", "v_reset", "v_leak"),
+    "recurrent_delay": ("spikes", "nirtorch"),
+    "layer_delay": (0, 1),
+    "max_spikes": (None, 1),
+    "dt": _DTS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One profile, and how far its run is from the trace.
+
+    ``differing`` counts places (step, sample, neuron) per recorded population; ``layer`` and ``first``
+    are the earliest difference (values: the framework's, ours). ``recognised`` says whether the
+    file's parameters show the frontend's traces. A profile under which the model
+    cannot be read has its ``error`` instead.
+    """
+
+    frontend: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+    recognised: bool = False
+    differing: Mapping[str, int] | None = None
+    total: int = 0
+    layer: str = ""
+    first: Divergence | None = None
+    error: str = ""
+
+    @property
+    def exact(self) -> bool:
+        return self.differing is not None and not any(self.differing.values())
+
+    @property
+    def distance(self) -> tuple[int, int, bool, int]:
+        """For ranking: places that differ, fewest overrides, recognised, the frontends' order."""
+        wrong = 1 << 62 if self.differing is None else sum(self.differing.values())
+        order = list(PRESETS).index(self.frontend)
+        return wrong, len(self.overrides), not self.recognised, order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """The best attempt, other frontends that are exact as they are, the rest, and what was ignored."""
+
+    best: Attempt
+    also: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        return self.best.exact
+
+
+def probe(
+    model: str | Path | Any, trace: str | Path | Mapping[str, Array], **fixed: object
+) -> Probe:
+    """Find the profile under which ``model`` reproduces ``trace`` exactly, or comes nearest.
+
+    Args:
+        model: path of a NIR file, or a ``nir.NIRGraph``.
+        trace: ``.npz`` file, or its arrays: ``input`` (steps, samples, *shape), ``output`` and any
+            ``layer_<node>``, as the framework computed them. The axis of samples may be left out.
+        **fixed: fields of the profile that are known and not searched.
+
+    Raises:
+        InputError: the model or the trace cannot be used, or no profile can read the model.
+    """
+    raw = read_raw(model)
+    where = str(trace) if isinstance(trace, (str, Path)) else "trace"
+    arrays = read_trace(trace) if isinstance(trace, (str, Path)) else trace
+    search = _Search(raw, arrays, where, fixed)
+    attempts = [search.attempt(name, ()) for name in PRESETS]
+    tried = sorted(attempts, key=lambda a: a.distance)
+    if tried[0].differing is None:
+        raise InputError(
+            "probe-unreadable",
+            "no frontend can read the model: " + tried[0].error,
+            where=raw.source,
+        )
+    beam = tried[:_BEAM]
+    for _ in range(_ROUNDS):
+        if tried[0].exact:
+            break
+        found = [search.attempt(a.frontend, o) for a in beam for o in _changed(a, fixed)]
+        nearer = [a for a in found if a.differing is not None]
+        tried = sorted([*tried, *nearer], key=lambda a: a.distance)
+        if tried[:_BEAM] == beam:
+            break
+        beam = tried[:_BEAM]
+    also = [a.frontend for a in attempts if a.exact and a is not tried[0]]
+    return Probe(best=tried[0], also=tuple(also), attempts=tuple(tried), ignored=search.ignored)
+
+
+def _changed(
+    attempt: Attempt, fixed: Mapping[str, object]
+) -> Iterator[tuple[tuple[str, Any], ...]]:
+    """The attempt's overrides with one more answer."""
+    given = dict(attempt.overrides)
+    for key, answers in _ANSWERS.items():
+        if key in fixed or key in given:
+            continue
+        for answer in answers:
+            if answer != getattr(PRESETS[attempt.frontend], key):
+                yield (*attempt.overrides, (key, answer))
+
+
+class _Search:
+    """Runs attempts; the same network is run once."""
+
+    def __init__(
+        self, raw: RawGraph, arrays: Mapping[str, Array], where: str, fixed: Mapping[str, object]
+    ) -> None:
+        self.raw = raw
+        self.arrays = arrays
+        self.where = where
+        self.fixed = fixed
+        self.ignored: tuple[str, ...] = ()
+        self._candidates = {c.frontend: c.dt for c in fingerprint(raw)}
+        self._known: dict[str, tuple[dict[str, int], int, str, Divergence | None]] = {}
+
+    def attempt(self, frontend: str, overrides: tuple[tuple[str, Any], ...]) -> Attempt:
+        """Read the model with a profile, run the trace's input and compare."""
+        try:
+            network, overrides = self._network(frontend, overrides)
+        except InputError as error:
+            return Attempt(frontend=frontend, overrides=overrides, error=error.message)
+        trace = fitted_trace(self.arrays, network, self.where)
+        self.ignored = trace.ignored
+        if network.digest not in self._known:
+            self._known[network.digest] = _compared(network, trace)
+        differing, total, layer, first = self._known[network.digest]
+        return Attempt(
+            frontend=frontend, overrides=overrides, differing=differing, total=total, layer=layer,
+            first=first, recognised=frontend in self._candidates,
+        )  # fmt: skip
+
+    def _network(
+        self, frontend: str, overrides: tuple[tuple[str, Any], ...]
+    ) -> tuple[Network, tuple[tuple[str, Any], ...]]:
+        """The network under a profile; where only dt is unknown, with the likeliest one."""
+        options = {**dict(overrides), **self.fixed}
+        try:
+            profile, why = choose_profile(self.raw, frontend, options)
+        except InputError as error:
+            if error.code != "dt-unknown":
+                raise
+            known = [dt for dt in self._candidates.values() if dt is not None]
+            overrides = (*overrides, ("dt", known[0] if known else _DTS[1]))
+            profile, why = choose_profile(self.raw, frontend, {**dict(overrides), **self.fixed})
+        return normalise(self.raw, profile, why), overrides
+
+
+def _compared(network: Network, trace: Trace) -> tuple[dict[str, int], int, str, Divergence | None]:
+    """Differing places per population, all places, and the earliest difference with its layer."""
+    with np.errstate(invalid="ignore", over="ignore"):  # wrong profiles may diverge
+        run = run_float(network, trace.inputs)
+    differing: dict[str, int] = {}
+    firsts: list[tuple[int, int, str, Divergence]] = []
+    for name, expected in trace.emitted.items():
+        ours = run.spikes[name].reshape(expected.shape)
+        places = np.argwhere(ours != expected)
+        differing[name] = len(places)
+        if len(places):
+            step, sample, neuron = (int(i) for i in places[0])
+            values = (float(expected[step, sample, neuron]), float(ours[step, sample, neuron]))
+            at = Divergence(step=step, sample=sample, neuron=neuron, values=values)
+            firsts.append((step, network.order.index(name), name, at))
+    total = sum(a.size for a in trace.emitted.values())
+    if not firsts:
+        return differing, total, "", None
+    _, _, layer, first = min(firsts, key=lambda f: f[:2])
+    return differing, total, layer, first
