@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,8 +25,7 @@ def compiled(function: F) -> F:
         return function
     import numba
 
-    jitted: F = numba.njit(nogil=True, cache=True)(function)
-    return jitted
+    return cast(F, numba.njit(nogil=True, cache=True)(function))
 
 
 def inlined(function: F) -> F:
@@ -35,5 +34,4 @@ def inlined(function: F) -> F:
         return function
     import numba
 
-    jitted: F = numba.njit(inline="always", cache=True)(function)
-    return jitted
+    return cast(F, numba.njit(inline="always", cache=True)(function))
