@@ -45,8 +45,9 @@ semantics_options = _all(
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
     click.option(
-        "--semantics", multiple=True, metavar="FIELD=VALUE",
-        help="Any other field of the profile, e.g. input_gain=unit (see: frontend list).",
+        "--semantics", multiple=True, metavar="[POPULATION:]FIELD=VALUE",
+        help="Any field of the profile, e.g. input_gain=unit (see: frontend list); with the name "
+        "(or a pattern) of populations, for these alone, e.g. 'readout:reset=none'.",
     ),
 )  # fmt: skip
 
@@ -96,11 +97,15 @@ def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
         field, equals, value = text.partition("=")
         if not equals:
             raise UsageError(
-                "semantics-syntax", f"{text!r} is not FIELD=VALUE", where="--semantics",
+                "semantics-syntax", f"{text!r} is not [POPULATION:]FIELD=VALUE", where="--semantics",
                 hint="for example --semantics input_gain=unit",
             )  # fmt: skip
-        key = field.strip().replace("-", "_")
-        given[key] = value.strip() if key == "reset" else _value(value.strip())
+        population, of_one, name = field.rpartition(":")
+        key = name.strip().replace("-", "_")
+        fields = given
+        if of_one:
+            fields = given.setdefault("populations", {}).setdefault(population.strip(), {})
+        fields[key] = value.strip() if key == "reset" else _value(value.strip())
     return given
 
 

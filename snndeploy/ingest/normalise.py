@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import networkx as nx
 import numpy as np
@@ -20,7 +21,7 @@ from .chains import Folded, arriving_bias, fold, pushes_back
 from .loops import closing_links
 from .neurons import DiscreteNeuron, discretise
 from .raw import NEURONS, RawGraph, natural_key
-from .semantics import SemanticsProfile
+from .semantics import SemanticsProfile, per_population
 from .shapes import infer_shapes
 from .terms import Paths, Term, is_population, later
 
@@ -48,13 +49,19 @@ class _Log:
     warnings: list[str] = field(default_factory=list)
 
 
-def normalise(raw: RawGraph, profile: SemanticsProfile, why: str) -> Network:
+def normalise(
+    raw: RawGraph,
+    profile: SemanticsProfile,
+    why: str,
+    local: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+) -> Network:
     """Build the network that ``raw`` is under ``profile``.
 
     Args:
         raw: flat and checked.
         profile: with dt filled in wherever the graph needs it.
         why: how the profile was chosen, for the notes.
+        local: fields of the profile that differ in populations, by pattern of their names.
 
     Returns:
         A verified network; populations are named after NIR nodes and ordered inputs first, then by
@@ -62,16 +69,23 @@ def normalise(raw: RawGraph, profile: SemanticsProfile, why: str) -> Network:
 
     Raises:
         InputError: shapes, loops, delays or weights that have no meaning or no supported form.
+        UsageError: ``local`` names an unknown population or field.
     """
     shapes, repaired = infer_shapes(raw)
     log = _Log(warnings=[*raw.warnings, *repaired])
     paths = Paths(raw, shapes, profile.dt)
     drafts = _drafts(raw, shapes, paths, log)
     looped = _in_loops(raw)
+    neurons = [name for name in drafts if raw.nodes[name].kind in NEURONS]
+    profiles = per_population(profile, local, neurons)
+    log.changes += [
+        f"{pattern}: {key} {value}" for pattern, own in local.items() for key, value in own.items()
+    ]
     for draft in drafts.values():
         node = raw.nodes[draft.name]
         if node.kind in NEURONS:
-            found = discretise(node, profile, raw.where(node.name), recurrent=node.name in looped)
+            own = profiles[draft.name]
+            found = discretise(node, own, raw.where(node.name), recurrent=node.name in looped)
             draft.neuron = _fitting(found, draft.shape)
         elif node.kind == "Output":
             draft.neuron = DiscreteNeuron({"leak": 0.0}, np.ones(()))
@@ -79,7 +93,8 @@ def normalise(raw: RawGraph, profile: SemanticsProfile, why: str) -> Network:
     populations, projections = [], []
     taken: Counter[str] = Counter(_names(drafts))
     for draft in drafts.values():
-        population, arriving = _finished(draft, profile, raw, taken, log)
+        own = profiles.get(draft.name, profile)
+        population, arriving = _finished(draft, own, raw, taken, log)
         populations.append(population)
         projections += arriving
     network = Network(tuple(populations), tuple(projections), notes=_notes(raw, profile, why, log))

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import InputError
@@ -32,11 +33,15 @@ class Reading:
 
 
 def read_model(
-    model: str | os.PathLike[str] | Any, frontend: str | None = None, **overrides: object
+    model: str | os.PathLike[str] | Any,
+    frontend: str | None = None,
+    *,
+    populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    **overrides: object,
 ) -> Reading:
     """Read a NIR model; see `read_network` for the arguments and errors."""
     raw = read_raw(model)
-    if frontend is None and not overrides and KEY in raw.metadata:
+    if frontend is None and not overrides and not populations and KEY in raw.metadata:
         restored = _restored(raw)
         if restored is not None:
             return restored
@@ -45,7 +50,7 @@ def read_model(
     lost = known_losses(raw, None)
     try:
         profile, why = choose_profile(raw, frontend, overrides)
-        network = normalise(raw, profile, why)
+        network = normalise(raw, profile, why, populations)
     except InputError as error:
         if lost:  # what does not fit is the consequence, the lost edge the cause
             raise InputError(
@@ -84,13 +89,19 @@ def _cause(lost: Finding) -> str:
 
 
 def read_network(
-    model: str | os.PathLike[str] | Any, frontend: str | None = None, **overrides: object
+    model: str | os.PathLike[str] | Any,
+    frontend: str | None = None,
+    *,
+    populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    **overrides: object,
 ) -> Network:
     """Read a NIR model as a `Network` with exact step semantics.
 
     Args:
         model: path of a ``.nir`` file, or a `nir.NIRGraph`.
         frontend: framework it was trained with (see `PRESETS`); None: find out, or refuse.
+        populations: such fields for single populations, by pattern of their names:
+            ``{"readout": {"reset": "none"}}``.
         **overrides: fields of `SemanticsProfile` that differ from the frontend's defaults, such as
             ``reset="zero"`` or ``dt=1e-3``.
 
@@ -102,4 +113,4 @@ def read_network(
         InputError: the model cannot be read, or its semantics are ambiguous.
         UsageError: an unknown frontend or override.
     """
-    return read_model(model, frontend, **overrides).network
+    return read_model(model, frontend, populations=populations, **overrides).network

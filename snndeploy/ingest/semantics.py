@@ -8,9 +8,10 @@ framework really does.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -154,6 +155,45 @@ def preset(name: str, /, **overrides: object) -> SemanticsProfile:
         )  # fmt: skip
     checked: dict[str, Any] = {k: _checked_option(k, v) for k, v in overrides.items()}
     return dataclasses.replace(PRESETS[name], **checked)
+
+
+PER_NETWORK = ("dt", "recurrent_delay", "layer_delay")
+"""Fields that hold for a whole network; all others may differ from population to population."""
+
+
+def per_population(
+    profile: SemanticsProfile,
+    overrides: Mapping[str, Mapping[str, object]],
+    names: Iterable[str],
+) -> dict[str, SemanticsProfile]:
+    """The profile of each population, with its own answers where ``overrides`` gives any.
+
+    Args:
+        profile: of the network.
+        overrides: fields by pattern of population names (``fnmatch``); later patterns win.
+        names: the network's populations.
+
+    Raises:
+        UsageError: a pattern that matches nothing, an unknown field or value, or a field of the
+            whole network.
+    """
+    profiles = dict.fromkeys(names, profile)
+    for pattern, fields in overrides.items():
+        matched = fnmatch.filter(profiles, pattern)
+        if not matched:
+            raise UsageError(
+                "semantics-population", f"no population is named {pattern!r}", where="semantics",
+                hint=did_you_mean(pattern, profiles),
+            )  # fmt: skip
+        for key in fields:
+            if key in PER_NETWORK:
+                raise UsageError(
+                    "semantics-whole-network", f"{key} holds for the whole network",
+                    where=f"semantics of {pattern}", hint="give it without a population",
+                )  # fmt: skip
+        checked: dict[str, Any] = {k: _checked_option(k, v) for k, v in fields.items()}
+        profiles.update({n: dataclasses.replace(profiles[n], **checked) for n in matched})
+    return profiles
 
 
 def _checked_option(key: str, value: object) -> object:
