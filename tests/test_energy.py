@@ -9,7 +9,8 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from snndeploy.simulate.energy import estimate_energy, measure_activity
+from snndeploy.pipeline.tally import count_events
+from snndeploy.simulate.energy import estimate_energy
 from snndeploy.simulate.recording import Recording
 from snndeploy.target import load_target
 
@@ -64,7 +65,7 @@ def small() -> tuple[Program, Placement, Recording]:
 
 def test_hand_counted_events() -> None:
     program, placement, recording = small()
-    a = measure_activity(program, placement, LOIHI1.chip, recording)
+    a = count_events(program, placement, LOIHI1, recording)
     assert (a.samples, a.steps) == (1, 2)
     assert a.spikes == {"in": 3, "a": 3, "b": 1}
     # in: neurons 0, 1 and 2 spike once and have 2 synapses each; a: 0 spikes twice (2), 3 once (1).
@@ -77,21 +78,21 @@ def test_hand_counted_events() -> None:
 
 
 def test_hops_follow_the_mesh() -> None:
-    """Cores 0, 9 and 37 sit on routers 0, 2 and 9 of an 8-wide mesh: (0,0), (2,0), (1,1)."""
+    """Cores 0, 9 and 37 sit on routers 0, 2 and 9 of an 8-wide snake: (0, 0), (2, 0), (6, 1)."""
     program, placement, recording = small()
     assert LOIHI1.chip.mesh[0] == 8
     assert LOIHI1.chip.cores_per_router == 4
-    a = measure_activity(program, placement, LOIHI1.chip, recording)
+    a = count_events(program, placement, LOIHI1, recording)
     # two spikes from core 0 and one from core 9; the host's messages cross no counted router
-    assert a.hops == (2 * 1 + 1 * 1, 2 * 1 + 1 * 1)
+    assert a.hops == (2 * 6 + 1 * 4, 2 * 1 + 1 * 1)
 
 
 def test_energy_is_events_times_published_energies() -> None:
     """Loihi's table of Davies et al. 2018: 23.6 pJ, 81 and 52 pJ, 1.7 pJ, 3.0 and 4.0 pJ."""
     program, placement, recording = small()
-    activity = measure_activity(program, placement, LOIHI1.chip, recording)
+    activity = count_events(program, placement, LOIHI1, recording)
     estimate = estimate_energy(activity, LOIHI1.energy)
-    shared = 11 * 23.6 + 7 * 1.7 + 3 * 3.0 + 3 * 4.0
+    shared = 11 * 23.6 + 7 * 1.7 + 16 * 3.0 + 3 * 4.0
     assert estimate.low == pytest.approx((shared + 12 * 52) / 1000)
     assert estimate.high == pytest.approx((shared + 12 * 81) / 1000)
     assert sum(estimate.parts.values()) == pytest.approx(estimate.low)
@@ -113,4 +114,4 @@ def test_a_convolution_counts_the_taps_inside() -> None:
     spikes[..., 0, 0] = 1  # a corner reaches 4 outputs
     spikes[..., 1, 1] = 1  # the centre 9
     recording = Recording(engine="integer", spikes={"in": spikes, "a": np.zeros_like(spikes)})
-    assert measure_activity(program, placement, LOIHI1.chip, recording).synops == {"w": 13}
+    assert count_events(program, placement, LOIHI1, recording).synops == {"w": 13}

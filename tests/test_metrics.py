@@ -15,7 +15,7 @@ from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.metrics import neurobench
 from snndeploy.simulate.recording import Recording
 from tests.builders import conv, inputs, lif, project
-from tests.test_energy import LOIHI1, small
+from tests.test_energy import small
 
 
 def dense_net() -> Network:
@@ -87,8 +87,8 @@ def test_an_incomplete_recording_is_refused() -> None:
 
 
 def test_the_cmos_proxy_adds_for_spikes_and_multiplies_for_the_conventional_network() -> None:
-    program, placement, recording = small()
-    activity = measure_activity(program, placement, LOIHI1.chip, recording)
+    program, _, recording = small()
+    activity = measure_activity(program, recording)
     estimate = estimate_cmos(program, activity)
     assert estimate["45nm-cmos"].low == pytest.approx(11 * 0.9e-3)
     assert estimate["45nm-cmos-ann"].low == pytest.approx((6 + 6) * 4.6e-3)

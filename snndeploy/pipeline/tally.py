@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ir.placement import Placement
 from ..ir.program import Program
+from ..mapping import traffic
 from ..report import run_report
 from ..simulate.data import Samples
 from ..simulate.energy import Activity, estimate_cmos, estimate_energy, measure_activity
@@ -50,7 +51,7 @@ class Tally:
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
         exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
         if exact is not None:
-            events = measure_activity(self.program, self.placement, self.target.chip, exact)
+            events = count_events(self.program, self.placement, self.target, exact)
             self.activity = events if self.activity is None else _joined(self.activity, events)
         self.samples += len(samples)
         self.steps = samples.steps
@@ -77,6 +78,24 @@ class Tally:
             energy=energy,
         )
         return {**report, "partial": partial}
+
+
+def count_events(
+    program: Program, placement: Placement, target: Target, recording: Recording
+) -> Activity:
+    """Count the events of a recorded run, and the messages that they send across a placement."""
+    spikes = {
+        g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1))
+        for g in program.groups
+        if g.kind != "readout"
+    }
+    sent = traffic(program, placement, target, spikes)
+    return measure_activity(
+        program,
+        recording,
+        messages=round(sent.messages),
+        hops=(round(sent.hops_x), round(sent.hops_y)),
+    )
 
 
 def _joined(a: Activity, b: Activity) -> Activity:

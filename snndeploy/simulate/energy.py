@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, size
+from ..ir.arrays import size
 from ..ir.finding import Certainty
-from ..ir.placement import Placement
-from ..ir.program import Program, SynapseGroup
-from ..target import Chip, EnergyModel, weakest
+from ..ir.program import Program
+from ..target import EnergyModel, weakest
 from .recording import Recording
-from .unroll import Matrix, unroll
+from .unroll import unroll
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +58,12 @@ class EnergyEstimate:
 
 
 def measure_activity(
-    program: Program, placement: Placement, chip: Chip, recording: Recording
+    program: Program, recording: Recording, *, messages: int = 0, hops: tuple[int, int] = (0, 0)
 ) -> Activity:
-    """Count the events of a recorded run of ``program`` placed as ``placement``."""
+    """Count the events of a recorded run of ``program``.
+
+    ``messages`` and ``hops`` depend on the placement and come from whoever knows it.
+    """
     events = {
         g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1)).reshape(-1)
         for g in program.groups
@@ -70,18 +72,12 @@ def measure_activity(
     steps, samples = next(iter(recording.spikes.values())).shape[:2]
     synops: dict[str, int] = {}
     dense: dict[str, int] = {}
-    messages, hops = 0, np.zeros(2, np.int64)
     for synapses in program.synapses:
         matrix = unroll(synapses.ops, synapses.mantissa, program.source_shape(synapses))
         fan_out = np.bincount(matrix.cols, minlength=matrix.shape[1])
         sources = [s.group for s in synapses.sources]
         synops[synapses.name] = sum(int(events[s] @ fan_out) for s in sources)
         dense[synapses.name] = int(fan_out.sum()) * len(sources) * steps * samples
-        for source in sources:
-            sent, crossed = _traffic(
-                program, placement, chip, synapses, source, matrix, events[source]
-            )
-            messages, hops = messages + sent, hops + crossed
     neurons = sum(size(g.shape) for g in program.on_chip)
     return Activity(
         samples=samples,
@@ -91,49 +87,8 @@ def measure_activity(
         dense_synops=dense,
         updates=neurons * steps * samples,
         messages=messages,
-        hops=(int(hops[0]), int(hops[1])),
+        hops=hops,
     )
-
-
-def _traffic(
-    program: Program,
-    placement: Placement,
-    chip: Chip,
-    synapses: SynapseGroup,
-    source: str,
-    matrix: Matrix,
-    events: Array,
-) -> tuple[int, Array]:
-    """Messages and hops (x, y) that the events of ``source`` cause through ``synapses``.
-
-    A neuron sends one message to each core that holds at least one of its targets. Hops are counted
-    between routers of one chip; input from the host has none.
-    """
-    to_core = _core_of(placement, program, synapses.target)
-    from_core = _core_of(placement, program, source)
-    pairs = np.unique(np.stack([matrix.cols, to_core[matrix.rows]]), axis=1)
-    neuron, core = pairs[:, pairs[1] >= 0]
-    origin = from_core[neuron]
-    per_chip = placement.cores_per_chip
-    same_chip = (origin >= 0) & (origin // per_chip == core // per_chip)
-    here, there = (_router(c[same_chip] % per_chip, chip) for c in (origin, core))
-    crossed = (np.abs(here - there) * events[neuron[same_chip]]).sum(axis=1)
-    return int(events[neuron].sum()), crossed
-
-
-def _core_of(placement: Placement, program: Program, group: str) -> Array:
-    """Core of every neuron of a group, -1 where it has none (inputs)."""
-    shape = program.group(group).shape
-    cores = np.full(size(shape), -1)
-    for part in placement.of_group(group):
-        cores[part.members(shape)] = part.core
-    return cores
-
-
-def _router(cores: Array, chip: Chip) -> Array:
-    """Mesh coordinates (x, y) of the routers of cores."""
-    y, x = np.divmod(cores // chip.cores_per_router, chip.mesh[0])
-    return np.stack([x, y])
 
 
 def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
