@@ -108,7 +108,9 @@ def test_operators_export_and_run(case: str, shared_data: Path) -> None:
     folder = shared_data / "nir_exports"
     network = read_network(folder / f"{case}.nir")
     with np.load(folder / f"{case}.npz", allow_pickle=False) as recorded:
-        run_float(network, recorded["input"])
+        run = run_float(network, recorded["input"])
+        output = run.spikes[network.with_role("output")[0].name]
+        assert output.shape[:2] == recorded["input"].shape[:2]
 
 
 def test_a_lost_residual_edge_is_noticed(shared_data: Path) -> None:

@@ -29,10 +29,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import InputError
 from ..ir.arrays import Array
+from ..ir.codec import decode, encode
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..target import Target, dump_target, parse_target
-from .codec import decode, encode
 
 SCHEMA = 1
 
@@ -178,8 +178,11 @@ def read_bundle(path: str | Path) -> Bundle:
             report=json.loads(files["report.json"]),
             golden=golden,
         )
-    except KeyError as error:
-        raise InputError("bundle-content", f"it lacks {error}", where=str(path)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "bundle-content", f"cannot read its content ({error})", where=str(path),
+            hint="compile again with this version",
+        ) from error  # fmt: skip
 
 
 def _manifest(path: Path) -> Manifest:

@@ -7,31 +7,20 @@ longer speaks for them.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .arrays import Array, frozen
-from .network import Network, Population, Projection, Source
-from .neurons import Neuron
-from .ops import Conv, Dense, Pointwise, Reshape, SumPool
-from .weights import Weight
+from .arrays import Array
+from .codec import decode, encode
+from .network import Network
 
 KEY = "snndeploy"
 """Key of the record in a graph's metadata."""
 SCHEMA = 1
-
-_TYPES: dict[str, type[Any]] = {
-    c.__name__: c
-    for c in (
-        Population, Projection, Source, Neuron, Weight, Dense, Conv, Pointwise, Reshape, SumPool,
-    )
-}  # fmt: skip
 
 
 def to_record(network: Network, content: str) -> dict[str, object]:
@@ -46,8 +35,8 @@ def to_record(network: Network, content: str) -> dict[str, object]:
         "schema": SCHEMA,
         "content": content,
         "notes": dict(network.notes),
-        "populations": _encoded(network.populations, arrays),
-        "projections": _encoded(network.projections, arrays),
+        "populations": encode(network.populations, arrays),
+        "projections": encode(network.projections, arrays),
     }
     return {"structure": json.dumps(structure), **arrays}
 
@@ -71,8 +60,8 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
         if structure["content"] != content:
             return None
         network = Network(
-            _decoded(structure["populations"], record),
-            _decoded(structure["projections"], record),
+            decode(structure["populations"], record),
+            decode(structure["projections"], record),
             notes={str(k): str(v) for k, v in structure["notes"].items()},
         )
         return network.verify()
@@ -101,30 +90,3 @@ def content_digest(
     for a, b in sorted(edges):
         h.update(f"{a}\0{b}\0".encode())
     return h.hexdigest()
-
-
-def _encoded(value: object, arrays: dict[str, Array]) -> Any:
-    if isinstance(value, np.ndarray):
-        key = f"a{len(arrays)}"
-        arrays[key] = value
-        return {"array": key}
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {
-            "type": type(value).__name__,
-            "fields": {name: _encoded(field, arrays) for name, field in fields.items()},
-        }
-    if isinstance(value, (tuple, list)):
-        return [_encoded(v, arrays) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _decoded(data: Any, arrays: Mapping[str, object]) -> Any:
-    if isinstance(data, list):
-        return tuple(_decoded(v, arrays) for v in data)
-    if not isinstance(data, dict):
-        return data
-    if "array" in data:
-        return frozen(np.asarray(arrays[data["array"]]))
-    cls = _TYPES[data["type"]]
-    return cls(**{name: _decoded(v, arrays) for name, v in data["fields"].items()})

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON plus named arrays, and back. No pickles."""
+"""Frozen dataclasses of the IR to JSON plus named arrays, and back. No pickles, nothing executed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..ir import finding, ops, placement, program
-from ..ir.arrays import Array, frozen
+from . import finding, network, neurons, ops, placement, program, weights
+from .arrays import Array, frozen
 
 _TYPES: dict[str, type[Any]] = {
     c.__name__: c
@@ -18,6 +17,7 @@ _TYPES: dict[str, type[Any]] = {
         program.Program, program.CompartmentGroup, program.SynapseGroup, program.SynapseSource,
         program.Headroom, program.Rounding, finding.Finding, finding.Fix,
         placement.Placement, placement.Slice,
+        network.Population, network.Projection, network.Source, neurons.Neuron, weights.Weight,
         ops.Dense, ops.Conv, ops.Pointwise, ops.SumPool, ops.Reshape,
     )
 }  # fmt: skip
@@ -44,11 +44,11 @@ def encode(value: object, arrays: dict[str, Array]) -> Any:
     return value
 
 
-def decode(data: Any, arrays: Mapping[str, Array]) -> Any:
+def decode(data: Any, arrays: Mapping[str, object]) -> Any:
     """Rebuild what `encode` wrote; lists come back as tuples, arrays read-only.
 
     Raises:
-        InputError: a type or array that this version does not know.
+        KeyError, TypeError, ValueError: content that this version does not know.
     """
     if isinstance(data, list):
         return tuple(decode(v, arrays) for v in data)
@@ -56,10 +56,7 @@ def decode(data: Any, arrays: Mapping[str, Array]) -> Any:
         return data
     if "map" in data:
         return {k: decode(v, arrays) for k, v in data["map"].items()}
-    try:
-        if "array" in data:
-            return frozen(arrays[data["array"]])
-        cls = _TYPES[data["type"]]
-        return cls(**{name: decode(v, arrays) for name, v in data["fields"].items()})
-    except (KeyError, TypeError) as error:
-        raise InputError("bundle-content", f"cannot read its content ({error})") from error
+    if "array" in data:
+        return frozen(np.asarray(arrays[data["array"]]))
+    cls = _TYPES[data["type"]]
+    return cls(**{name: decode(v, arrays) for name, v in data["fields"].items()})
