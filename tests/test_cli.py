@@ -179,6 +179,10 @@ def test_output_that_exists(model: Path, tmp_path: Path) -> None:
 def test_the_float_engine_needs_the_network(model: Path, data: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "net.snnb"
     check(run("compile", model, *FRONTEND, "-o", bundle), 0)
+    for command in ("verify", bundle, "--engines", "float"), (
+        "simulate", bundle, "-d", data, "-e", "float",
+    ):  # fmt: skip
+        assert refusal(*command)[0] == 2
     code, text = refusal("simulate", bundle, "-d", data, "-e", "float")
     assert code == 2
     assert "give the .nir file instead of the bundle" in text

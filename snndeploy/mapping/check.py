@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..ir.finding import Finding
 from ..ir.placement import Placement
 from ..ir.program import Program
@@ -42,6 +44,6 @@ def check_program(
     return suggest_fixes(found, program, target, board, worst=fixes_for) if fixes_for else found
 
 
-def fits(findings: tuple[Finding, ...]) -> bool:
+def fits(findings: Iterable[Finding]) -> bool:
     """Whether none of the findings is an error."""
     return all(f.severity != "error" for f in findings)

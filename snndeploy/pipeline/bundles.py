@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
 from ..target import load_target
 from .compilation import Compiled
-from .run import Progress, program_messages, report_runs, run_samples
+from .run import Progress, program_messages, report_runs, run_program, run_samples
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -155,19 +155,9 @@ def verify_bundle(
     recorded = {g.name: bundle.golden[f"spikes.{g.name}"] for g in bundle.program.on_chip}
     runs: dict[str, Recording] = {"golden": Recording(engine="golden", spikes=recorded)}
     for engine in engines:
-        runs[engine] = _simulate_messages(engine, bundle.program, messages, progress)
+        runs[engine] = run_program(engine, bundle.program, messages, progress)
     first = messages[inputs[0].name]
     return report_runs(runs, Samples(first), bundle.program, bundle.placement, bundle.target)
-
-
-def _simulate_messages(
-    engine: str, program: Program, messages: Mapping[str, Array], progress: Progress | None
-) -> Recording:
-    if engine == "integer":
-        return run_integer(program, messages, progress=progress)
-    from ..simulate.lava_engine import run_lava
-
-    return run_lava(program, messages, progress=progress)
 
 
 def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:

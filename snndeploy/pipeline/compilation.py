@@ -14,7 +14,7 @@ from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
-from ..mapping import check_program, place_program
+from ..mapping import check_program, fits, place_program
 from ..passes.base import Observer, PassContext
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
@@ -49,7 +49,7 @@ class Compiled:
     @property
     def fits(self) -> bool:
         """Whether no check found an error."""
-        return not any(f.severity == "error" for f in self.findings)
+        return fits(self.findings)
 
     @property
     def output(self) -> str:

@@ -12,7 +12,7 @@ from ..ingest import read_netx
 from ..ir.finding import Finding
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..mapping import check_program, place_program, summarise
+from ..mapping import check_program, fits, place_program, summarise
 from ..report import compile_report
 from ..simulate.data import Samples
 from ..target import Target, load_target
@@ -33,7 +33,7 @@ class Loaded:
     @property
     def fits(self) -> bool:
         """Whether no check found an error."""
-        return not any(f.severity == "error" for f in self.findings)
+        return fits(self.findings)
 
 
 def holds_program(path: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import UsageError
@@ -51,14 +51,24 @@ def run_engine(
         from ..simulate.float_engine import run_float
 
         if network is None:
-            raise UsageError(
-                "network-missing", "the float engine runs a trained network; a bundle holds none",
-                hint="give the .nir file instead of the bundle",
-            )  # fmt: skip
+            raise _network_missing()
         return run_float(network, samples.inputs)
     if program is None:
         raise UsageError("program-missing", f"the {engine} engine runs a program")
-    messages = program_messages(program, samples)
+    return run_program(engine, program, program_messages(program, samples), progress)
+
+
+def run_program(
+    engine: str, program: Program, messages: Mapping[str, Array], progress: Progress | None = None
+) -> Recording:
+    """Run a program on the integer messages of its inputs, ``(steps, samples, *shape)`` each.
+
+    Raises:
+        UsageError: ``float``, which runs no program.
+        BackendMissing: Lava is not there.
+    """
+    if engine == "float":
+        raise _network_missing()
     if engine == "integer":
         from ..simulate.integer import run_integer
 
@@ -66,6 +76,13 @@ def run_engine(
     from ..simulate.lava_engine import run_lava
 
     return run_lava(program, messages, progress=progress)
+
+
+def _network_missing() -> UsageError:
+    return UsageError(
+        "network-missing", "the float engine runs a trained network; a bundle holds none",
+        hint="give the .nir file instead of the bundle",
+    )  # fmt: skip
 
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:

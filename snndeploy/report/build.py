@@ -11,7 +11,7 @@ import numpy as np
 from ..ir.finding import Finding
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
-from ..mapping import LayerUse, Summary
+from ..mapping import LayerUse, Summary, fits
 from ..simulate.energy import Activity, EnergyEstimate
 from ..target import Target
 from ..verify import Comparison
@@ -36,7 +36,7 @@ def compile_report(
     layers = zip(program.on_chip, summary.layers, strict=True)
     core, share = max(summary.core_share.items(), key=lambda item: item[1])
     return {
-        "fits": not any(f.severity == "error" for f in findings),
+        "fits": fits(findings),
         "certainty": summary.certainty,
         "target": target.name,
         "board": board,
