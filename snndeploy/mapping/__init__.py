@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .place import place_program
-from .summary import LayerUse, Summary, Traffic, summarise, traffic
+from .summary import LayerUse, Summary, summarise
+from .traffic import Traffic, traffic
 
 __all__ = [
     "LayerUse",
