@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ..ir.placement import Bounds, Placement, Slice
+from ..ir.arrays import Array
+from ..ir.placement import Bounds, Placement, Slice, Verdict
 from ..ir.program import Program
 from ..target import Target
 from .axons import fan_outs, outgoing, recount, total
 from .memory import NOT_ADDED, Memory, Resources, combined
 from .split import Split, in_layer_order, split_program
+
+
+Effort = Literal["low", "normal", "high"]
+"""``low`` splits greedily and keeps layer order; ``normal`` searches; ``high`` searches longer."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,15 @@ class _Piece:
     resources: Resources
 
 
-def place_program(program: Program, target: Target, chips: int | None = None) -> Placement:
+def place_program(
+    program: Program,
+    target: Target,
+    chips: int | None = None,
+    *,
+    rates: Mapping[str, Array | float] | None = None,
+    effort: Effort = "normal",
+    seed: int = 0,
+) -> Placement:
     """Split every group so that each slice fits a core, and number the cores in layer order.
 
     Slices get cores of their own while there are enough, since the busiest core sets the pace; they
@@ -34,6 +48,10 @@ def place_program(program: Program, target: Target, chips: int | None = None) ->
         program: what to place.
         target: the chip.
         chips: chips of the board (None: the target's default board).
+        rates: spikes of each group in any period, one number per neuron (in the group's shape) or
+            their total (None, or a group that is not named: all neurons spike equally often).
+        effort: how long to search.
+        seed: for the random draws of the search; equal seeds give equal placements.
     """
     memory = Memory(program, target)
     cores = (target.chips() if chips is None else chips) * target.chip.cores.limit
@@ -56,7 +74,13 @@ def place_program(program: Program, target: Target, chips: int | None = None) ->
         Slice(group=s.group, bounds=s.bounds, core=s.core, resources=used)
         for s, used in zip(slices, recount(memory, placed), strict=True)
     )
-    return Placement(target=target.name, cores_per_chip=per_chip, slices=counted)
+    used = len({s.core for s in counted})
+    fits = used <= cores
+    search = Verdict(
+        kind="gap" if fits else "not-found", cores=used, available=cores, bound=1,
+        shared=len(pieces) > used, tried=1, reason="nothing was bounded",
+    )  # fmt: skip
+    return Placement(target=target.name, cores_per_chip=per_chip, slices=counted, search=search)
 
 
 def _pieces(memory: Memory, split: Split, *, chip: int) -> list[_Piece]:
