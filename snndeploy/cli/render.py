@@ -130,7 +130,24 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
+    print_time(report.get("time"))
     print_findings(report["findings"])
+
+
+def print_time(time: Mapping[str, Any] | None) -> None:
+    """How long a step takes, and what sets that."""
+    if time is None:
+        return
+    first, *others = time["terms"]
+    layers = f" ({', '.join(first['layers'])})" if first["layers"] else ""
+    then = f", then {others[0]['what']} with {span(others[0]['low_ns'], others[0]['high_ns'])}"
+    out = console()
+    out.print(
+        f"time per step (estimate, {time['certainty']}): {span(time['low_ns'], time['high_ns'])} ns, "
+        f"set by {first['what']} on {first['where']}{layers} with "
+        f"{span(first['low_ns'], first['high_ns'])}{then} ns; activity {time['activity']}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
@@ -207,6 +224,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             f"per sample: {a['synops_per_sample']:,.0f} SynOps, {a['spikes_per_sample']:,.0f} spikes, "
             f"{a['messages_per_sample']:,.0f} messages", highlight=False,
         )  # fmt: skip
+    print_time(report.get("time"))
     for model, e in report["energy"].items():
         out.print(
             f"energy ({model}, estimate, {e['certainty']}): {span(e['low'], e['high'], ',.1f')} nJ per "

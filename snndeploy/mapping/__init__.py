@@ -5,15 +5,20 @@ from __future__ import annotations
 from .check import check_program, fits
 from .place import place_program
 from .summary import LayerUse, Summary, summarise
+from .timing import StepTime, step_time
 from .traffic import Traffic, traffic
+from .validate import validate_placement
 
 __all__ = [
     "LayerUse",
+    "StepTime",
     "Summary",
     "Traffic",
     "check_program",
     "fits",
     "place_program",
+    "step_time",
     "summarise",
     "traffic",
+    "validate_placement",
 ]

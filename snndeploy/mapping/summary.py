@@ -10,6 +10,7 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 from ..target import STRENGTH, Target, weakest
 from .memory import Memory, combined
+from .timing import StepTime, step_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,10 @@ class LayerUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on."""
+    """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on.
+
+    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it).
+    """
 
     layers: tuple[LayerUse, ...]
     cores: int
@@ -42,6 +46,7 @@ class Summary:
     chips: int
     core_share: Mapping[int, float]
     certainty: Certainty
+    time: StepTime | None
 
 
 def summarise(
@@ -62,6 +67,7 @@ def summarise(
         chips=placement.chips,
         core_share=share,
         certainty=verdict_certainty(target, findings),
+        time=step_time(program, placement, target),
     )
 
 

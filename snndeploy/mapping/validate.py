@@ -151,7 +151,10 @@ def _unfolded(
         # Coordinates (output channel, input channel within its group, one pair per axis …).
         out, inp = np.ogrid[: kernel.shape[0], : kernel.shape[1]]
         grids = np.meshgrid(*(np.arange(len(a)) for a in axes), indexing="ij")
-        pairs = [np.array(a, np.int64).reshape(-1, 3)[g.reshape(-1)] for a, g in zip(axes, grids, strict=True)]
+        pairs = [
+            np.array(a, np.int64).reshape(-1, 3)[g.reshape(-1)]
+            for a, g in zip(axes, grids, strict=True)
+        ]
         place_out, place_in, tap = (
             [p[:, column] for p in pairs] for column in range(3)
         )  # fmt: skip
