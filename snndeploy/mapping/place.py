@@ -12,7 +12,7 @@ from ..ir.arrays import Array
 from ..ir.placement import Bounds, Placement, Slice, Verdict
 from ..ir.program import Program
 from ..target import Target
-from .axons import fan_outs, outgoing, recount, total
+from .axons import NOWHERE, Outgoing, fan_outs, recount, total
 from .memory import NOT_ADDED, Memory, Resources, combined
 from .split import Split, in_layer_order, split_program
 
@@ -56,12 +56,15 @@ def place_program(
     memory = Memory(program, target)
     cores = (target.chips() if chips is None else chips) * target.chip.cores.limit
     per_chip = target.chip.cores.limit
-    pieces = _pieces(memory, split_program(memory, off_chip=False), chip=0)
+    width = {"low": 1, "normal": 4, "high": 16}[effort]
+    found = split_program(memory, off_chip=False, width=width)
+    pieces = _pieces(memory, found.split, chip=0)
     if len(pieces) > per_chip:
         off_chip = target.axons.out_off_chip
         if off_chip is not None and off_chip.limit:
             # Which axons leave their chip is not known before placing: allow for all of them.
-            pieces = _pieces(memory, split_program(memory, off_chip=True), chip=-1)
+            found = split_program(memory, off_chip=True, width=width)
+            pieces = _pieces(memory, found.split, chip=NOWHERE)
     numbers = list(range(len(pieces)))
     if len(pieces) > cores:
         numbers = _share(pieces, target)
@@ -87,10 +90,9 @@ def _pieces(memory: Memory, split: Split, *, chip: int) -> list[_Piece]:
     tiles = {name: [(b, 0) for b in boxes] for name, boxes in split.items()}
     result = []
     for group in in_layer_order(memory.program):
-        fans = fan_outs(memory, group.name, tiles)
+        out = Outgoing(memory, group, chip, fan_outs(memory, group.name, tiles))
         for bounds in split[group.name]:
-            out = outgoing(memory, group, bounds, chip, fans)
-            used = total(memory, memory.incoming(group, bounds), out)
+            used = total(memory, memory.incoming(group, bounds), out.box(bounds))
             result.append(_Piece(group.name, bounds, used))
     return result
 
