@@ -3,24 +3,36 @@
 Every suggestion that changes memory only is carried out on the program, placed and checked again;
 its effect is what that run found. What would need the network again, such as another reset, is not
 proposed: nothing is told that was not tried.
+
+Placing a large program takes long, and finding the gentlest change takes many tries. Rules about single
+cores are therefore tried on the neighbourhood of the layers concerned first; only what holds there is
+placed in full, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ..ir.finding import Finding, Fix
 from ..ir.program import Program
 from ..target import Target, load_target, target_names
-from .place import place_program
+from .place import Effort, place_program
 from .rules import violations
-from .shrink import fewer_bits, fewer_channels, pruned
+from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
 
-_MEMORY = ("synapse-memory", "axon-words", "core-memory", "input-axons", "board", "core-neurons",
-           "core-compartments", "output-axons", "axon-map", "axon-memory")  # fmt: skip
+T = TypeVar("T")
+
+MEMORY_RULES = (
+    "synapse-memory", "axon-words", "core-memory", "input-axons", "board", "core-neurons",
+    "core-compartments", "output-axons", "axon-map", "axon-memory",
+)  # fmt: skip
 """Codes of the rules that a smaller network obeys."""
-_DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
+DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
+"""Fractions of a layer's weights that pruning is tried with."""
+_LARGE = 300_000
+"""Weights from which on the size of a change is searched with less effort, and only then proved."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +44,29 @@ class _Trial:
     target: Target
     chips: int
 
-    def ratio(
-        self, program: Program, target: Target | None = None, chips: int | None = None
-    ) -> float:
-        """How far the rule is overrun in the same place by another program (at most 1: it fits)."""
+    def holds(
+        self, program: Program, *, target: Target | None = None, chips: int | None = None,
+        effort: Effort = "normal",
+    ) -> bool:  # fmt: skip
+        """Whether another program, placed in full, obeys the rule in the same place."""
         target = target or self.target
         chips = self.chips if chips is None else chips
-        found = violations(program, place_program(program, target, chips), target, chips)
-        return max((f.ratio or float("inf") for f in found if self._same(f)), default=0.0)
+        placed = place_program(program, target, chips, effort=effort)
+        return not any(self._same(f) for f in violations(program, placed, target, chips))
+
+    def seems_to_hold(self, program: Program, target: Target | None = None) -> bool:
+        """The same, as far as it can be told quickly."""
+        if self.finding.code == "board":
+            large = sum(s.mantissa.size for s in self.program.synapses) > _LARGE
+            return self.holds(program, target=target, effort="low" if large else "normal")
+        return self.holds(neighbourhood(program, self.groups), target=target)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups that the finding names, itself or by what arrives at them."""
+        named = set(self.finding.where.split(" + "))
+        into = {s.target for s in self.program.synapses if s.name in named}
+        return frozenset(g.name for g in self.program.groups if g.name in named | into)
 
     def _same(self, f: Finding) -> bool:
         # Layers that share cores are told by other names when sharing changes.
@@ -51,6 +78,30 @@ class _Trial:
         groups = set(self.finding.where.split(" + "))
         near = {s.name for s in self.program.synapses if s.target in groups or s.name in groups}
         return frozenset(near or {s.name for s in self.program.synapses})
+
+    def gentlest(self, options: Sequence[T], change: Callable[[T], Program | None]) -> T | None:
+        """The first of ever stronger changes after which the rule holds (None: it never does)."""
+
+        def first(start: int, test: Callable[[Program], bool]) -> int:
+            low, high = start, len(options)
+            while low < high:
+                middle = (low + high) // 2
+                changed = change(options[middle])
+                if changed is not None and test(changed):
+                    high = middle
+                else:
+                    low = middle + 1
+            return low
+
+        last = len(options) - 1
+        likely = min(first(0, self.seems_to_hold), last)
+        if likely < 0:
+            return None
+        for position in dict.fromkeys((likely, last)):
+            changed = change(options[position])
+            if changed is not None and self.holds(changed):
+                return options[position if position == likely else first(likely, self.holds)]
+        return None
 
 
 def suggest_fixes(
@@ -74,9 +125,30 @@ def suggest_fixes(
     return tuple(tried)
 
 
+def carry_out(program: Program, fix: Fix) -> Program:
+    """The program after a fix that changes it (to quantise, to prune or to remove kernels).
+
+    Raises:
+        ValueError: the fix is of another kind (a board, a target), or cannot be carried out.
+    """
+    options = dict(fix.options)
+    names = frozenset(str(options.get("layers", "")).split(","))
+    changed: Program | None = None
+    if fix.action == "quantize":
+        changed = fewer_bits(program, names, int(options["bits"]))
+    elif fix.action == "prune":
+        changed = pruned(program, names, float(options["density"]))
+    elif fix.action == "remove-kernels":
+        (name,) = names
+        changed = fewer_channels(program, name, int(options["count"]))
+    if changed is None:
+        raise ValueError(f"{fix.text!r} is no change of this program")
+    return changed
+
+
 def _fixes(trial: _Trial) -> Iterator[Fix]:
     code = trial.finding.code
-    if code in _MEMORY:
+    if code in MEMORY_RULES:
         yield from _fewer_bits(trial)
         yield from _prune(trial)
         yield from _remove(trial)
@@ -90,25 +162,23 @@ def _fixes(trial: _Trial) -> Iterator[Fix]:
 def _fewer_bits(trial: _Trial) -> Iterator[Fix]:
     names = trial.synapses()
     widest = max(s.weight_bits for s in trial.program.synapses if s.name in names)
-    legal = [b for b in trial.target.synapse.weight.widths if 1 < b < widest]
-    for bits in sorted(legal, reverse=True):
-        if trial.ratio(fewer_bits(trial.program, names, bits)) <= 1:
-            yield Fix(
-                action="quantize", text=f"quantize {_list(trial, names)} to {bits} bits",
-                options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
-            )  # fmt: skip
-            return
+    legal = sorted((b for b in trial.target.synapse.weight.widths if 1 < b < widest), reverse=True)
+    bits = trial.gentlest(legal, lambda bits: fewer_bits(trial.program, names, bits))
+    if bits is not None:
+        yield Fix(
+            action="quantize", text=f"quantize {_list(trial, names)} to {bits} bits",
+            options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
+        )  # fmt: skip
 
 
 def _prune(trial: _Trial) -> Iterator[Fix]:
     names = trial.synapses()
-    for density in _DENSITIES:
-        if trial.ratio(pruned(trial.program, names, density)) <= 1:
-            yield Fix(
-                action="prune", text=f"prune {_list(trial, names)} to {density:.0%} of its weights",
-                options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
-            )  # fmt: skip
-            return
+    density = trial.gentlest(DENSITIES, lambda density: pruned(trial.program, names, density))
+    if density is not None:
+        yield Fix(
+            action="prune", text=f"prune {_list(trial, names)} to {density:.0%} of its weights",
+            options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
+        )  # fmt: skip
 
 
 def _remove(trial: _Trial) -> Iterator[Fix]:
@@ -118,32 +188,28 @@ def _remove(trial: _Trial) -> Iterator[Fix]:
     hidden = [g.name for g in trial.program.on_chip if g.role == "hidden"]
     names = sorted((own | feeding).intersection(hidden))
     if trial.finding.code == "board" and hidden:  # the layer that takes most cores
-        placed = place_program(trial.program, trial.target, trial.chips)
+        placed = place_program(trial.program, trial.target, trial.chips, effort="low")
         names = [max(hidden, key=lambda name: len(placed.of_group(name)))]
     for name in names:
-        channels = trial.program.group(name).shape[0]
-        low, high, works = 1, channels - 1, 0
-        while low <= high:  # fewer channels never need more
-            count = (low + high) // 2
-            smaller = fewer_channels(trial.program, name, count)
-            if smaller is None:
-                break
-            if trial.ratio(smaller) <= 1:
-                works, high = count, count - 1
-            else:
-                low = count + 1
-        if works:
-            one = "kernels" if len(trial.program.group(name).shape) > 1 else "neurons"
+        group = trial.program.group(name)
+        channels = group.shape[0]
+        if fewer_channels(trial.program, name, 1) is None:
+            continue
+        count = trial.gentlest(
+            range(1, channels), lambda count, name=name: fewer_channels(trial.program, name, count)
+        )
+        if count is not None:
+            one = "kernels" if len(group.shape) > 1 else "neurons"
             yield Fix(
-                action="remove-kernels", text=f"remove {works} of {channels} {one} of {name}",
-                options=(("layers", name), ("count", works)), effect=_FITS,
+                action="remove-kernels", text=f"remove {count} of {channels} {one} of {name}",
+                options=(("layers", name), ("count", count)), effect=_FITS,
             )  # fmt: skip
 
 
 def _bigger_board(trial: _Trial) -> Iterator[Fix]:
     boards = sorted(trial.target.boards.items(), key=lambda item: item[1].limit)
     for name, chips in boards:
-        if chips.limit > trial.chips and trial.ratio(trial.program, chips=chips.limit) <= 1:
+        if chips.limit > trial.chips and trial.holds(trial.program, chips=chips.limit):
             need = len(place_program(trial.program, trial.target, chips.limit).cores)
             have = chips.limit * trial.target.chip.cores.limit
             yield Fix(
@@ -159,7 +225,10 @@ def _other_target(trial: _Trial) -> Iterator[Fix]:
         other = load_target(name)
         if name == trial.target.name or other.chip.cores.certainty == "fictional":
             continue
-        if other.inherits is None and trial.ratio(trial.program, other, other.chips()) <= 1:
+        if other.inherits is not None:
+            continue
+        quick = trial.finding.code == "board" or trial.seems_to_hold(trial.program, other)
+        if quick and trial.holds(trial.program, target=other, chips=other.chips()):
             yield Fix(
                 action="target", text=f"compile for {name} ({other.default_board})",
                 options=(("target", name),), effect="this rule holds there",
