@@ -184,11 +184,35 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
         text.append(f"{f['where']}: {f['message']}", style="default")
         out.print(text, soft_wrap=True)
+        if "rule" in f:
+            ratio = f" (used {f['ratio']:.3g} times)" if "ratio" in f else ""
+            out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
         if "source" in f:
             out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
                       soft_wrap=True)  # fmt: skip
         for fix in f["fixes"]:
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
+
+
+def print_fix(report: Mapping[str, Any], path: str) -> None:
+    """What came of looking for a recipe that makes it fit."""
+    out, fix = console(), report["fix"]
+    if not fix["found"]:
+        tried = f" (tried: {'; '.join(fix['steps'])})" if fix["steps"] else ""
+        out.print(
+            Text(f"no recipe was found that makes it fit{tried}; what stays:"), soft_wrap=True
+        )
+        for f in fix["left"]:
+            out.print(Text(f"  {f['code']} {f['where']}: {f['message']}"), soft_wrap=True)
+        return
+    if fix["steps"]:
+        out.print(Text(f"{path} makes it fit: {'; '.join(fix['steps'])}"), soft_wrap=True)
+    else:
+        out.print(Text(f"{path}: it fits as it is, with this recipe"), soft_wrap=True)
+    out.print(
+        Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
+        soft_wrap=True,
+    )
 
 
 def print_run_report(report: Mapping[str, Any]) -> None:

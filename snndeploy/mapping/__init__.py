@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .place import place_program
+from .repair import Repair, repair
 from .summary import LayerUse, Summary, summarise
 from .timing import StepTime, step_time
 from .traffic import Traffic, traffic
@@ -11,12 +12,14 @@ from .validate import validate_placement
 
 __all__ = [
     "LayerUse",
+    "Repair",
     "StepTime",
     "Summary",
     "Traffic",
     "check_program",
     "fits",
     "place_program",
+    "repair",
     "step_time",
     "summarise",
     "traffic",

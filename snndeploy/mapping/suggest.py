@@ -43,6 +43,7 @@ class _Trial:
     program: Program
     target: Target
     chips: int
+    removable: frozenset[str] | None = None
 
     def holds(
         self, program: Program, *, target: Target | None = None, chips: int | None = None,
@@ -52,7 +53,9 @@ class _Trial:
         target = target or self.target
         chips = self.chips if chips is None else chips
         placed = place_program(program, target, chips, effort=effort)
-        return not any(self._same(f) for f in violations(program, placed, target, chips))
+        return not any(
+            same_place(self.finding, f) for f in violations(program, placed, target, chips)
+        )
 
     def seems_to_hold(self, program: Program, target: Target | None = None) -> bool:
         """The same, as far as it can be told quickly."""
@@ -68,16 +71,28 @@ class _Trial:
         into = {s.target for s in self.program.synapses if s.name in named}
         return frozenset(g.name for g in self.program.groups if g.name in named | into)
 
-    def _same(self, f: Finding) -> bool:
-        # Layers that share cores are told by other names when sharing changes.
-        mine, other = set(self.finding.where.split(" + ")), set(f.where.split(" + "))
-        return f.code == self.finding.code and bool(mine & other)
-
     def synapses(self) -> frozenset[str]:
         """The synapse groups that the finding is about (all for the network's own findings)."""
         groups = set(self.finding.where.split(" + "))
         near = {s.name for s in self.program.synapses if s.target in groups or s.name in groups}
         return frozenset(near or {s.name for s in self.program.synapses})
+
+    def shrinkable(self, *, every: bool = False) -> list[str]:
+        """Groups that may lose channels: the finding's, those that feed them, of a network that is
+        too large the one that takes most cores (or ``every`` one)."""
+        own = set(self.finding.where.split(" + "))
+        feeding = {o.group for s in self.program.synapses if s.target in own for o in s.sources}
+        free = [
+            g.name for g in self.program.on_chip
+            if g.role == "hidden" and (self.removable is None or g.name in self.removable)
+            and fewer_channels(self.program, g.name, 1) is not None
+        ]  # fmt: skip
+        if self.finding.code != "board":
+            return sorted((own | feeding).intersection(free))
+        if every or not free:
+            return free
+        placed = place_program(self.program, self.target, self.chips, effort="low")
+        return [max(free, key=lambda name: len(placed.of_group(name)))]
 
     def gentlest(self, options: Sequence[T], change: Callable[[T], Program | None]) -> T | None:
         """The first of ever stronger changes after which the rule holds (None: it never does)."""
@@ -102,6 +117,12 @@ class _Trial:
             if changed is not None and self.holds(changed):
                 return options[position if position == likely else first(likely, self.holds)]
         return None
+
+
+def same_place(a: Finding, b: Finding) -> bool:
+    """Whether two findings break one rule in one place."""
+    # Layers that share cores are told by other names when sharing changes.
+    return a.code == b.code and bool(set(a.where.split(" + ")) & set(b.where.split(" + ")))
 
 
 def suggest_fixes(
@@ -147,63 +168,96 @@ def carry_out(program: Program, fix: Fix) -> Program:
 
 
 def _fixes(trial: _Trial) -> Iterator[Fix]:
-    code = trial.finding.code
-    if code in MEMORY_RULES:
-        yield from _fewer_bits(trial)
-        yield from _prune(trial)
-        yield from _remove(trial)
-    if code == "weight-bits":
-        yield from _fewer_bits(trial)
-    if code == "board":
+    yield from _changes(trial)
+    if trial.finding.code == "board":
         yield from _bigger_board(trial)
     yield from _other_target(trial)
 
 
-def _fewer_bits(trial: _Trial) -> Iterator[Fix]:
+def program_fixes(
+    finding: Finding, program: Program, target: Target, chips: int,
+    removable: frozenset[str] | None = None,
+) -> Iterator[Fix]:  # fmt: skip
+    """The gentlest change of each kind that removes a finding; `carry_out` makes it.
+
+    ``removable`` are the groups that may lose channels (None: all hidden ones).
+    """
+    yield from _changes(_Trial(finding, program, target, chips, removable))
+
+
+def joint_fixes(
+    finding: Finding, program: Program, target: Target, chips: int,
+    removable: frozenset[str] | None, *, bits: int, density: float, share: float,
+) -> list[Fix]:  # fmt: skip
+    """Fewer bits, fewer weights and a ``share`` of the channels for all that a finding is about.
+
+    They are not tried: whether they are enough together is for the caller to find out.
+    """
+    trial = _Trial(finding, program, target, chips, removable)
     names = trial.synapses()
-    widest = max(s.weight_bits for s in trial.program.synapses if s.name in names)
-    legal = sorted((b for b in trial.target.synapse.weight.widths if 1 < b < widest), reverse=True)
-    bits = trial.gentlest(legal, lambda bits: fewer_bits(trial.program, names, bits))
-    if bits is not None:
-        yield Fix(
-            action="quantize", text=f"quantize {_list(trial, names)} to {bits} bits",
-            options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
-        )  # fmt: skip
+    fixes = []
+    for name in trial.shrinkable(every=True):
+        channels = program.group(name).shape[0]
+        count = channels - max(1, round(share * channels))
+        if count:
+            fixes.append(_removal(trial, name, count))
+    narrower = [b for b in target.synapse.weight.widths if b <= bits]
+    widest = max(s.weight_bits for s in program.synapses if s.name in names)
+    if narrower and max(narrower) < widest:
+        fixes.append(_quantization(trial, names, max(narrower)))
+    return [*fixes, _pruning(trial, names, density)]
 
 
-def _prune(trial: _Trial) -> Iterator[Fix]:
-    names = trial.synapses()
-    density = trial.gentlest(DENSITIES, lambda density: pruned(trial.program, names, density))
-    if density is not None:
-        yield Fix(
-            action="prune", text=f"prune {_list(trial, names)} to {density:.0%} of its weights",
-            options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
-        )  # fmt: skip
-
-
-def _remove(trial: _Trial) -> Iterator[Fix]:
-    """The fewest channels to remove, of the layer itself or of one that feeds it."""
-    own = set(trial.finding.where.split(" + "))
-    feeding = {o.group for s in trial.program.synapses if s.target in own for o in s.sources}
-    hidden = [g.name for g in trial.program.on_chip if g.role == "hidden"]
-    names = sorted((own | feeding).intersection(hidden))
-    if trial.finding.code == "board" and hidden:  # the layer that takes most cores
-        placed = place_program(trial.program, trial.target, trial.chips, effort="low")
-        names = [max(hidden, key=lambda name: len(placed.of_group(name)))]
-    for name in names:
-        group = trial.program.group(name)
-        channels = group.shape[0]
-        if fewer_channels(trial.program, name, 1) is None:
-            continue
-        count = trial.gentlest(
-            range(1, channels), lambda count, name=name: fewer_channels(trial.program, name, count)
+def _changes(trial: _Trial) -> Iterator[Fix]:
+    code = trial.finding.code
+    if code == "weight-bits" or code in MEMORY_RULES:
+        names = trial.synapses()
+        widest = max(s.weight_bits for s in trial.program.synapses if s.name in names)
+        legal = [b for b in trial.target.synapse.weight.widths if 1 < b < widest]
+        bits = trial.gentlest(
+            sorted(legal, reverse=True), lambda bits: fewer_bits(trial.program, names, bits)
         )
-        if count is not None:
-            one = "kernels" if len(group.shape) > 1 else "neurons"
-            yield Fix(
-                action="remove-kernels", text=f"remove {count} of {channels} {one} of {name}",
-                options=(("layers", name), ("count", count)), effect=_FITS,
-            )  # fmt: skip
+        if bits is not None:
+            yield _quantization(trial, names, bits)
+    if code in MEMORY_RULES:
+        density = trial.gentlest(DENSITIES, lambda density: pruned(trial.program, names, density))
+        if density is not None:
+            yield _pruning(trial, names, density)
+        for name in trial.shrinkable():
+            yield from _remove(trial, name)
+
+
+def _remove(trial: _Trial, name: str) -> Iterator[Fix]:
+    """The fewest channels of a group to remove."""
+    count = trial.gentlest(
+        range(1, trial.program.group(name).shape[0]),
+        lambda count: fewer_channels(trial.program, name, count),
+    )
+    if count is not None:
+        yield _removal(trial, name, count)
+
+
+def _quantization(trial: _Trial, names: frozenset[str], bits: int) -> Fix:
+    return Fix(
+        action="quantize", text=f"quantize {_list(trial, names)} to {bits} bits",
+        options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
+    )  # fmt: skip
+
+
+def _pruning(trial: _Trial, names: frozenset[str], density: float) -> Fix:
+    return Fix(
+        action="prune", text=f"prune {_list(trial, names)} to {density:.0%} of its weights",
+        options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
+    )  # fmt: skip
+
+
+def _removal(trial: _Trial, name: str, count: int) -> Fix:
+    group = trial.program.group(name)
+    one = "kernels" if len(group.shape) > 1 else "neurons"
+    return Fix(
+        action="remove-kernels", text=f"remove {count} of {group.shape[0]} {one} of {name}",
+        options=(("layers", name), ("count", count)), effect=_FITS,
+    )  # fmt: skip
 
 
 def _bigger_board(trial: _Trial) -> Iterator[Fix]:
