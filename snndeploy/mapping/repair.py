@@ -10,9 +10,7 @@ import numpy as np
 from ..ir.finding import Finding, Fix
 from ..ir.program import Program
 from ..target import Target
-from .place import place_program
-from .rules import violations
-from .suggest import MEMORY_RULES, carry_out, joint_fixes, program_fixes, same_place
+from .suggest import MEMORY_RULES, Bench, carry_out, joint_fixes, program_fixes, same_place
 
 _ROUNDS = 20
 _AT_ONCE = 6
@@ -56,43 +54,33 @@ def repair(
     """
     done: list[Fix] = []
     for _ in range(_ROUNDS):
-        errors = tuple(
-            f for f in violations(program, place_program(program, target, chips), target, chips)
-            if f.severity == "error"
-        )  # fmt: skip
-        beyond = [f for f in errors if f.code not in (*MEMORY_RULES, "weight-bits")]
+        bench = Bench(program, target, chips, removable)
+        errors = tuple(f for f in bench.breaches() if f.severity == "error")
+        beyond = tuple(f for f in errors if f.code not in (*MEMORY_RULES, "weight-bits"))
         if beyond or not errors:
-            return Repair(fixes=tuple(done), program=program, left=tuple(beyond))
-        taken = _for_any(errors, program, target, chips, removable)
+            return Repair(fixes=tuple(done), program=program, left=beyond)
+        taken = _gentlest(errors, bench)
         if not taken:
-            return Repair(fixes=tuple(done), program=program, left=errors)
+            break
         for fix in taken:
             program = carry_out(program, fix)
         done += taken
     return Repair(fixes=tuple(done), program=program, left=errors)
 
 
-def _for_any(
-    errors: Sequence[Finding], program: Program, target: Target, chips: int,
-    removable: frozenset[str] | None,
-) -> list[Fix]:  # fmt: skip
+def _gentlest(errors: Sequence[Finding], bench: Bench) -> list[Fix]:
     """The gentlest change that removes a violation, or several where no single one is enough."""
-    single = [
-        fix for f in errors[:_AT_ONCE]
-        for fix in program_fixes(f, program, target, chips, removable)
-    ]  # fmt: skip
+    single = [fix for f in errors[:_AT_ONCE] for fix in program_fixes(f, bench)]
     if single:
-        return [min(single, key=lambda fix: _cost(program, fix))]
+        return [min(single, key=lambda fix: _cost(bench.program, fix))]
     for f in errors:
         for bits, density, share in _LADDER:
-            row = joint_fixes(
-                f, program, target, chips, removable, bits=bits, density=density, share=share
-            )
-            changed = program
+            row = joint_fixes(f, bench, bits=bits, density=density, share=share)
+            changed = bench.program
             for fix in row:
                 changed = carry_out(changed, fix)
-            placed = place_program(changed, target, chips)
-            if not any(same_place(f, o) for o in violations(changed, placed, target, chips)):
+            left = Bench(changed, bench.target, bench.chips).breaches()
+            if not any(same_place(f, other) for other in left):
                 return row
     return []
 

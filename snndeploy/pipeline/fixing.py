@@ -108,7 +108,7 @@ def fix_model(first: Compiled, compile_with: Callable[[Recipe], Compiled]) -> Fi
             return Fixing(recipe=None, steps=tuple(steps), left=found.left or errors)
         changes = changes.after(found.fixes, compiled.program)
         steps += [fix.text for fix in found.fixes]
-        bits = {p.name: p.weight.bits for p in first.network.projections if p.weight.quantized}
+        bits = {p.name: p.weight.bits for p in first.network.projections if p.weight.bits}
         recipe = _with(first.recipe, changes, bits, target.name, steps)
         try:
             compiled = compile_with(recipe)
