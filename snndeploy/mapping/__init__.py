@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .check import check_program, fits
+from .explain import explain_core, explain_layer
 from .place import place_program
 from .repair import Repair, repair
 from .summary import LayerUse, Summary, summarise
@@ -17,6 +18,8 @@ __all__ = [
     "Summary",
     "Traffic",
     "check_program",
+    "explain_core",
+    "explain_layer",
     "fits",
     "place_program",
     "repair",

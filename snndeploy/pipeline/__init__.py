@@ -2,6 +2,7 @@
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile
+from .explaining import explain_bundle
 from .fixing import (
     Fixing,
     fix_bundle,
@@ -21,6 +22,7 @@ __all__ = [
     "bundle_of",
     "check_bundle",
     "compile",
+    "explain_bundle",
     "fix_bundle",
     "fix_model",
     "fix_record",
