@@ -127,9 +127,7 @@ def _listed(s: SynapseGroup, shape: Shape) -> Entries:
     return _merged([(rows * n_in + columns, values)])
 
 
-def _unfolded(
-    memory: Memory, s: SynapseGroup, slices: Sequence[Slice]
-) -> Iterator[Entries]:  # fmt: skip
+def _unfolded(memory: Memory, s: SynapseGroup, slices: Sequence[Slice]) -> Iterator[Entries]:
     """Synapses of the slices that hold a kernel: tap by tap, over the positions with an axon."""
     op, shape = s.op, memory.program.source_shape(s)
     shapes = chain_shapes(s.ops, shape)
@@ -192,9 +190,7 @@ def _taps(
                     yield out, place, tap
 
 
-def _delivered(
-    memory: Memory, s: SynapseGroup, slices: Sequence[Slice]
-) -> Iterator[Entries]:  # fmt: skip
+def _delivered(memory: Memory, s: SynapseGroup, slices: Sequence[Slice]) -> Iterator[Entries]:
     """Synapses of the slices that hold lists: what a spike of each neuron with an axon delivers."""
     shape, out_shape = memory.program.source_shape(s), memory.program.group(s.target).shape
     n_in, n_out = size(shape), size(out_shape)
@@ -216,7 +212,9 @@ def _delivered(
         answers = apply_chain(s.ops, weight, spikes.reshape(-1, *shape))
         for part, heard in parts:
             here = np.flatnonzero(heard[sources])
-            lists = answers[here][(slice(None), *_box(part.bounds))].reshape(here.size, -1)
+            lists = answers[here][(slice(None), *_box(part.bounds))].reshape(
+                here.size, part.neurons
+            )
             axon, neuron = np.nonzero(lists)
             rows = part.members(out_shape)[neuron]
             yield rows * n_in + sources[here][axon], lists[axon, neuron]
