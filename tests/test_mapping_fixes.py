@@ -142,10 +142,10 @@ def check_one(seed: int, *, fixes: bool) -> tuple[int, int]:
 
 
 def test_violations_are_real_and_none_is_missed() -> None:
-    seen = [check_one(seed, fixes=seed % 5 == 0) for seed in range(50)]
+    seen = [check_one(seed, fixes=seed % 10 == 0) for seed in range(50)]
     assert sum(n > 0 for n, _ in seen) > 30  # most of them do not fit
     assert sum(n for n, _ in seen) > 100
-    assert sum(n for _, n in seen) > 10
+    assert sum(n for _, n in seen) > 5
 
 
 @pytest.mark.slow
