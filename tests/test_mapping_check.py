@@ -247,7 +247,7 @@ def test_the_verdict_is_as_sure_as_what_it_rests_on() -> None:
 
 def test_messages_go_to_every_core_that_needs_them() -> None:
     program = mlp(784, 128, 64, 10)
-    placement = place_program(program, LOIHI2)
+    placement = place_program(program, LOIHI2, effort="low")  # in layer order
     spikes = {"l0": 100.0, "l1": np.full(128, 2.0), "l2": 64.0}
     estimate = traffic(program, placement, LOIHI2, spikes)
     assert estimate.from_host == pytest.approx(300)  # three cores hold the first layer

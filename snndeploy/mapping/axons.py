@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, size
+from ..ir.arrays import Array
 from ..ir.placement import Bounds, Placement
 from ..ir.program import CompartmentGroup
 from .memory import Memory, Resources, with_pool
@@ -127,9 +127,7 @@ def total(memory: Memory, incoming: Resources, out: Resources) -> Resources:
 def fan_outs(memory: Memory, group: str, tiles: Tiles) -> list[FanOut]:
     """One `FanOut` per synapse group that leaves ``group`` for slices that are known."""
     return [
-        fan_out(memory, s.name, tiles[s.target])
-        for s in memory.out_of[group]
-        if s.target in tiles
+        fan_out(memory, s.name, tiles[s.target]) for s in memory.out_of[group] if s.target in tiles
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..ir.arrays import Array, Shape, size
+from ..ir.arrays import Array, Shape
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup
 from .axons import Outgoing
@@ -29,6 +29,14 @@ def tiles(shape: Shape, counts: Counts) -> list[Bounds]:
     return list(itertools.product(*(cuts(n, t) for n, t in zip(shape, counts, strict=True))))
 
 
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """``of`` picks, from an array of ``shape`` over kinds of tiles, the kind of every tile."""
+
+    shape: tuple[int, ...]
+    of: tuple[Array, ...]
+
+
 @dataclass(eq=False)
 class Grid:
     """Counts grids of one group, whose spikes go to slices that are known.
@@ -46,22 +54,29 @@ class Grid:
     def used(self, counts: Counts) -> dict[str, Array]:
         """Every resource of every tile, as arrays that broadcast to ``counts``."""
         self.tried += 1
-        axes = [cuts(n, t) for n, t in zip(self.group.shape, counts, strict=True)]
-        classes = [_classes([self._key(a, i) for i in axis]) for a, axis in enumerate(axes)]
-        shape = [len(first) for first, _ in classes]
-        alike = [
-            self.memory.incoming(self.group, tuple(axes[a][i] for a, i in enumerate(box)))
-            for box in itertools.product(*(first for first, _ in classes))
-        ]
-        index = np.ix_(*(which for _, which in classes))
+        axes = self.axes(counts)
+        alike, index = self._alike(axes)
+        parts = [self.memory.incoming(self.group, box) for box in alike]
         used = {
-            name: np.array([r[name] for r in alike]).reshape(shape)[index] for name in alike[0]
+            name: np.array([r[name] for r in parts]).reshape(index.shape)[index.of]
+            for name in parts[0]
         }
         for name, values in self.out.grid(axes).items():
-            used[name] = used[name] + values
-        if self.memory.target.memory_model == "loihi2":
-            return with_pool(used)
-        return used
+            used[name] = used.get(name, 0) + values
+        return with_pool(used) if self.memory.target.memory_model == "loihi2" else used
+
+    def axes(self, counts: Counts) -> list[list[Interval]]:
+        """The intervals of a grid along each axis."""
+        return [cuts(n, t) for n, t in zip(self.group.shape, counts, strict=True)]
+
+    def _alike(self, axes: Sequence[Sequence[Interval]]) -> tuple[list[Bounds], _Index]:
+        """A box of each kind, and which kind every tile is of."""
+        classes = [_classes([self._key(a, i) for i in axis]) for a, axis in enumerate(axes)]
+        boxes = itertools.product(
+            *([axis[i] for i in first] for axis, (first, _) in zip(axes, classes, strict=True))
+        )
+        shape = tuple(len(first) for first, _ in classes)
+        return list(boxes), _Index(shape, np.ix_(*(which for _, which in classes)))
 
     def breaches(self, counts: Counts) -> list[str]:
         """Resources that any of the tiles exceeds, the worst first."""
@@ -81,16 +96,18 @@ class Grid:
             used[name] = used.get(name, 0) + n
         return with_pool(used) if self.memory.target.memory_model == "loihi2" else used
 
-    def spread(self, boxes_per_axis: Sequence[Sequence[Interval]]) -> int:
-        """Pairs of a source neuron and a tile that it sends to."""
-        total = 0
+    def sent(self, axes: Sequence[Sequence[Interval]]) -> int:
+        """Axons that source neurons need to reach all tiles, in output axon slots where they differ."""
+        boxes, index = self._alike(axes)
+        counts = np.array([self._sent(box) for box in boxes]).reshape(index.shape)
+        return int(counts[index.of].sum())
+
+    def _sent(self, box: Bounds) -> int:
+        axons, total = self.memory.target.axons, 0
         for s in self.memory.into[self.group.name]:
-            fan = self.memory.fans[s.name]
-            if fan.separable or fan.one_to_one:
-                spans = [[fan.span(a, i) for i in axis] for a, axis in enumerate(boxes_per_axis)]
-                total += size(sum(high - low for low, high in axis) for axis in spans)
-            else:
-                total += size(fan.source_shape) * size(len(axis) for axis in boxes_per_axis)
+            _, mask, stored = self.memory.reaching(s.name, box)
+            cost = axons.out_population if stored.encoding == "conv" else axons.out_discrete
+            total += int(mask.sum()) * (1 if cost is None else cost.limit)
         return total
 
     def _key(self, axis: int, interval: Interval) -> Hashable:

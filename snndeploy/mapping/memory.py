@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ NOT_ADDED = ("axon_words", "delay_slots")
 
 Encoding = Literal["dense", "sparse", "conv"]
 Resources = dict[str, int]
+_Count = TypeVar("_Count", int, Array)
+"""Of one slice, or of all tiles of a grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,12 +222,16 @@ class Memory:
 
     def incoming(self, group: CompartmentGroup, bounds: Bounds) -> Resources:
         """Resources of a slice's neurons and of all that arrives at them."""
-        return self._core(group, bounds, [self.stored(s.name, bounds) for s in self.into[group.name]])
+        return self._core(
+            group, bounds, [self.stored(s.name, bounds) for s in self.into[group.name]]
+        )
 
     def least(self, group: CompartmentGroup, bounds: Bounds) -> Resources:
         """A lower bound of `incoming`, whatever the encodings, that no box inside exceeds."""
         parts = [
-            cheapest(self.fans[s.name], self.fans[s.name].into(bounds), _neurons(bounds), self.target)
+            cheapest(
+                self.fans[s.name], self.fans[s.name].into(bounds), _neurons(bounds), self.target
+            )
             for s in self.into[group.name]
         ]
         return self._core(group, bounds, parts)
@@ -274,10 +280,13 @@ def _core2(
     return with_pool(used)
 
 
-def with_pool(used: Mapping[str, int]) -> Resources:
+def with_pool(used: Mapping[str, _Count]) -> dict[str, _Count]:
     """Loihi 2's shared pool of words: everything but the count of neurons itself."""
-    parts = ("groups", "neuron_words", "axon_in", "synapse_words", "axon_map", "axon_mem")
-    return {**used, "pool_words": sum(used[p] for p in parts)}
+    pool = (
+        used["groups"] + used["neuron_words"] + used["axon_in"] + used["synapse_words"]
+        + used["axon_map"] + used["axon_mem"]
+    )  # fmt: skip
+    return {**used, "pool_words": pool}
 
 
 def _profiles(parameters: tuple[Array, ...], shape: Shape, bounds: Bounds) -> int:

@@ -29,6 +29,9 @@ from ..ir.ops import weighted_index as position_of_weights
 from ..ir.placement import Bounds
 from ..ir.program import Program, SynapseGroup
 
+_LONG_AXIS = 256
+"""Outputs along an axis up to which every range is looked at."""
+
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
@@ -156,7 +159,7 @@ class Fan:
         return tuple(result)
 
     @cached_property
-    def _extent(self) -> int:
+    def taps(self) -> int:
         """Taps of the kernel after folding the pooling in front of it into it."""
         op = self.synapses.op
         assert isinstance(op, Conv)
@@ -231,6 +234,52 @@ class Fan:
             return low % (op.out_channels // op.groups), high - low
         return high - low
 
+    @cached_property
+    def synapses_per_target(self) -> Array:
+        """Synapses that are not zero into each neuron of the target, in its shape."""
+        if self.separable:
+            taps = [t.sum(axis=0, dtype=np.int64).T for t in self._taps]
+            return _contract(self._weights_per_output, taps)
+        return self._push(np.ones(size(self.source_shape))).reshape(self.target_shape)
+
+    @cached_property
+    def weights_per_target(self) -> Array:
+        """Different weights that are not zero behind each neuron of a convolution's output."""
+        taps = [(t.sum(axis=0, dtype=np.int64) > 0).astype(np.int64).T for t in self._taps]
+        return _contract(self._weights_per_output, taps)
+
+    @property
+    def _weights_per_output(self) -> Array:
+        op = self.synapses.op
+        if self.nonzero is not None:
+            return np.asarray(np.sum(self.nonzero, axis=1))
+        return np.full((op.weight_shape[0], *op.weight_shape[2:]), op.weight_shape[1])
+
+    def fewest_places(self, axis: int) -> Array:
+        """The fewest source positions that ranges of 1, 2, … outputs along a spatial axis hear."""
+        hit: Array = np.any(self._taps[axis], axis=1)
+        length = hit.shape[1]
+        if length > _LONG_AXIS:
+            return np.full(length, hit.sum(0).min())
+        least = np.full(length, hit.shape[0])
+        for start in range(length):
+            seen = np.logical_or.accumulate(hit[:, start:], axis=1).sum(0)
+            least[: length - start] = np.minimum(least[: length - start], seen)
+        return least
+
+    def _push(self, counts: Array) -> Array:
+        """Carry counts at source neurons through the operators to the targets."""
+        for op, m in zip(self.synapses.ops, self._maps, strict=True):
+            if isinstance(op, Dense):
+                full = np.full(op.out_features, counts.sum())
+                counts = full if self.nonzero is None else self.nonzero @ counts
+            elif m is not None:
+                weights = counts[m.in_index]
+                if m.weight_index is not None and self.nonzero is not None:
+                    weights = weights * self.nonzero.reshape(-1)[m.weight_index]
+                counts = np.bincount(m.out_index, weights=weights, minlength=m.out_size)
+        return counts.astype(np.int64)
+
     def into(self, bounds: Bounds) -> FanIn:
         """Count the synapses that end in a box of the target's shape."""
         if self.separable:
@@ -292,7 +341,7 @@ class Fan:
             channels[members] = last - first
             if self.nonzero is not None:
                 weights[members] = self.nonzero[first:last].sum(0)
-            rows.append((per_in * self._extent, last - first))
+            rows.append((per_in * self.taps, last - first))
         region = self.region(bounds)
         groups = region[0]
         channels, weights = channels[slice(*groups)], weights[slice(*groups)]

@@ -15,23 +15,31 @@ from ..ir.arrays import Shape, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup, Program
 from .axons import NOWHERE, Outgoing, Tiles, fan_outs
-from .grid import Counts, Grid, Interval, cuts, tiles
+from .grid import Counts, Grid, Interval, tiles
 from .memory import Memory
 
 Split = Mapping[str, tuple[Bounds, ...]]
 
 _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
-_WAYS = 6
-"""Ways to cut one group that are carried on."""
+_SLACK = 4
+"""Times the fewest tiles that are looked at."""
+_TIE = 1e-9
+_PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
+
+What a way costs the layers in front grows from layer to layer, so no one price is right.
+"""
+_NO_SLOTS = 2**20
+"""A core's worth of axons where the target does not limit them: they only decide between equals."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to cut a group, and the pairs of a source neuron and a tile that it makes."""
+    """One way to cut a group, and the axons that its sources need to reach all boxes."""
 
     boxes: tuple[Bounds, ...]
-    spread: int
+    sent: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Partial:
-    """Some groups cut, the ones nearest to the output. ``due`` is the spread at each group in front."""
+    """Some groups cut, the ones nearest to the output."""
 
     ways: Mapping[str, Way] = field(default_factory=dict)
 
@@ -53,8 +61,8 @@ class _Partial:
         return sum(len(way.boxes) for way in self.ways.values())
 
     @property
-    def spread(self) -> int:
-        return sum(way.spread for way in self.ways.values())
+    def sent(self) -> int:
+        return sum(way.sent for way in self.ways.values())
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -98,8 +106,8 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
                 for state in beam
                 for way in search.ways(group, state)[: None if width > 1 else 1]
             ]
-            beam = sorted(grown, key=lambda state: (search.estimate(state), state.spread))[:width]
-        best = min(beam, key=lambda state: (state.cores, state.spread))
+            beam = sorted(grown, key=lambda state: (search.estimate(state), state.sent))[:width]
+        best = min(beam, key=lambda state: (state.cores, state.sent))
     return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
 
 
@@ -133,8 +141,7 @@ class _Search:
         for s in program.synapses:
             for o in s.sources:
                 if s.target in state.ways and o.group not in state.ways:
-                    share = state.ways[s.target].spread * target.axons.out_discrete.limit
-                    due[o.group] = due.get(o.group, 0.0) + share
+                    due[o.group] = due.get(o.group, 0.0) + state.ways[s.target].sent
         limit = max(target.core["out_axons"].limit, 1)
         return state.cores + sum(
             max(1.0, slots / limit)
@@ -152,19 +159,18 @@ def _ways(grid: Grid) -> list[Way]:
         # Not even single neurons fit: leave out what they exceed and let the check report it.
         over = grid.breaches(shape)
         grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
-    ways = [
-        Way(tuple(tiles(shape, counts)), grid.spread(_axes(shape, counts))) for counts in found
-    ]
+    ways = [Way(tuple(tiles(shape, counts)), grid.sent(grid.axes(counts))) for counts in found]
     if len(shape) == 1:
-        uneven = _longest_first(shape[0], len(ways[0].boxes), grid)
+        uneven = _longest_first(shape[0], min(len(way.boxes) for way in ways), grid)
         if uneven is not None:
-            ways.insert(0, Way(tuple((i,) for i in uneven), grid.spread([uneven])))
-    ways.sort(key=lambda way: (len(way.boxes), way.spread))
-    kept: list[Way] = []
-    for way in ways:
-        if not kept or way.spread < kept[-1].spread:
-            kept.append(way)
-    return kept[:_WAYS]
+            ways.append(Way(tuple((i,) for i in uneven), grid.sent([uneven])))
+    slots = grid.memory.target.core.get("out_axons")
+    axons = _NO_SLOTS if slots is None else max(slots.limit, 1)
+    best = [
+        min(ways, key=lambda way: (len(way.boxes) + price * way.sent / axons, way.sent))
+        for price in (_TIE, *_PRICES)
+    ]
+    return list(dict.fromkeys(best))
 
 
 def _grids(shape: Shape, grid: Grid) -> list[Counts]:
@@ -174,8 +180,8 @@ def _grids(shape: Shape, grid: Grid) -> list[Counts]:
         return []
     found, fewest = [best], size(best)
     for spatial in _spatial_cuts(shape[1:]):
-        most = min(shape[0], 2 * fewest // size(spatial))
-        if size(spatial) > 2 * fewest:  # all that follow have more tiles
+        most = min(shape[0], _SLACK * fewest // size(spatial))
+        if size(spatial) > _SLACK * fewest:  # all that follow have more tiles
             break
         if not _holds(shape, (most, *spatial), grid):
             continue
@@ -216,10 +222,6 @@ def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None
         found.append((start, low))
         start = low
     return found if start == length else None
-
-
-def _axes(shape: Shape, counts: Counts) -> list[list[Interval]]:
-    return [cuts(n, t) for n, t in zip(shape, counts, strict=True)]
 
 
 def _first_that_fits(shape: Shape, grid: Grid) -> Counts | None:

@@ -1,0 +1,188 @@
+"""Verdicts against brute force; searches never worse than their start, and always the same."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snndeploy.ir.arrays import Shape
+from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape
+from snndeploy.ir.placement import Bounds
+from snndeploy.ir.program import Program
+from snndeploy.mapping import place_program
+from snndeploy.mapping.axons import slice_resources
+from snndeploy.mapping.bounds import group_bounds
+from snndeploy.mapping.memory import Memory, combined
+from snndeploy.target import Target, load_target
+from tests.mapping_programs import cnn, conv, group, mlp, synapses
+
+LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
+Cut = dict[str, tuple[Bounds, ...]]
+
+
+def limited(target: Target, cores: int, **limits: int) -> Target:
+    """The target with other limits, and chips of so many cores."""
+    core = {n: target.core[n].model_copy(update={"limit": v}) for n, v in limits.items()}
+    chip = target.chip.model_copy(
+        update={"cores": target.chip.cores.model_copy(update={"limit": cores})}
+    )
+    return target.model_copy(update={"core": {**target.core, **core}, "chip": chip})
+
+
+def box_partitions(shape: Shape) -> Iterator[tuple[Bounds, ...]]:
+    """Every way to cut a shape into boxes: the first free cell gets every box that starts there."""
+
+    def extend(free: np.ndarray, boxes: tuple[Bounds, ...]) -> Iterator[tuple[Bounds, ...]]:
+        if not free.any():
+            yield boxes
+            return
+        first = tuple(int(i) for i in np.argwhere(free)[0])
+        ranges = [range(low + 1, n + 1) for low, n in zip(first, shape, strict=True)]
+        for ends in itertools.product(*ranges):
+            box = tuple(zip(first, ends, strict=True))
+            cells = tuple(slice(*b) for b in box)
+            if free[cells].all():
+                rest = free.copy()
+                rest[cells] = False
+                yield from extend(rest, (*boxes, box))
+
+    yield from extend(np.ones(shape, bool), ())
+
+
+def set_partitions(count: int) -> Iterator[list[list[int]]]:
+    """Every way to put items into cores."""
+    if count == 0:
+        yield []
+        return
+    for rest in set_partitions(count - 1):
+        yield [*rest, [count - 1]]
+        for i in range(len(rest)):
+            yield [*rest[:i], [*rest[i], count - 1], *rest[i + 1 :]]
+
+
+def over(used: dict[str, int], target: Target) -> bool:
+    return any(used.get(n, 0) > limit.limit for n, limit in target.core.items())
+
+
+def brute_force(program: Program, target: Target, *, shared: bool, most: int = 6) -> int | None:
+    """The fewest cores over all cuts into boxes (None: no cut fits, whatever the board).
+
+    Shared cuts of more than ``most`` slices are not looked at.
+    """
+    memory = Memory(program, target)
+    names = [g.name for g in program.on_chip]
+    best: int | None = None
+    cuts = [list(box_partitions(program.group(n).shape)) for n in names]
+    for chosen in itertools.product(*cuts):
+        cut: Cut = dict(zip(names, chosen, strict=True))
+        slices = sum(map(len, chosen))
+        if (best is not None and not shared and slices >= best) or (shared and slices > most):
+            continue
+        tiles = {name: [(b, 0) for b in boxes] for name, boxes in cut.items()}
+        used = [slice_resources(memory, n, b, tiles) for n in names for b in cut[n]]
+        if any(over(u, target) for u in used):
+            continue
+        cores = slices
+        if shared:
+            for cores_of in set_partitions(slices):
+                loads = (combined(used[i] for i in core) for core in cores_of)
+                if len(cores_of) < cores and not any(over(load, target) for load in loads):
+                    cores = len(cores_of)
+        best = cores if best is None else min(best, cores)
+    return best
+
+
+MODEL1 = st.fixed_dictionaries({
+    "compartments": st.sampled_from([4, 8, 16]), "synapse_words": st.integers(2, 12),
+    "in_axons": st.integers(1, 9), "out_axons": st.integers(0, 10),
+})  # fmt: skip
+MODEL2 = st.fixed_dictionaries({
+    "neurons": st.integers(1, 6), "pool_words": st.integers(6, 30),
+    "synapse_words": st.integers(2, 16), "axon_in": st.integers(1, 8),
+    "axon_map": st.integers(1, 6), "groups": st.integers(1, 3),
+})  # fmt: skip
+TARGETS = st.one_of(
+    st.builds(lambda limits: limited(LOIHI1, 128, **limits), MODEL1),
+    st.builds(lambda limits: limited(LOIHI2, 128, **limits), MODEL2),
+)
+MLPS = st.builds(
+    lambda sizes, density: mlp(*sizes, density=density),
+    st.lists(st.integers(1, 6), min_size=2, max_size=3), st.sampled_from([1.0, 0.6]),
+)  # fmt: skip
+
+
+def spatial(first: int, second: int, density: float, depthwise: bool) -> Program:
+    """A one-to-one layer, a convolution (plain or depthwise), and dense outputs."""
+    shape = (2, 3, 2)
+    op = conv(2, 2, groups=2) if depthwise else conv(first, 2, stride=1)
+    mid = op.out_shape(shape)
+    flat = int(np.prod(mid))
+    return Program(
+        target="any",
+        groups=(
+            group("c0", shape, 0), group("c1", mid, 1), group("out", (second,), 2, role="output"),
+        ),
+        synapses=(
+            synapses("c0", "c1", op, density=density),
+            synapses("c1", "out", Reshape((flat,)), Dense(second, flat), density=density, seed=3),
+        ),
+    ).verify()  # fmt: skip
+
+
+CONVS = st.builds(
+    spatial, st.integers(1, 2), st.integers(1, 3), st.sampled_from([1.0, 0.6]), st.booleans()
+)
+WIDER = st.one_of(
+    st.builds(
+        lambda limits: limited(LOIHI1, 128, **limits),
+        st.fixed_dictionaries({
+            "compartments": st.sampled_from([4, 8, 16]), "synapse_words": st.integers(4, 30),
+            "in_axons": st.integers(2, 16), "out_axons": st.integers(1, 30),
+        }),
+    ),
+    st.builds(
+        lambda limits: limited(LOIHI2, 128, **limits),
+        st.fixed_dictionaries({
+            "neurons": st.integers(2, 8), "pool_words": st.integers(20, 60),
+            "synapse_words": st.integers(6, 40), "axon_in": st.integers(2, 14),
+            "axon_map": st.integers(2, 8), "axon_mem": st.integers(0, 8),
+        }),
+    ),
+)  # fmt: skip
+
+
+def assert_sound(program: Program, target: Target) -> None:
+    placement = place_program(program, target)
+    found, fewest = placement.search, brute_force(program, target, shared=False)
+    assert found is not None
+    if fewest is None:
+        assert found.kind in ("impossible", "not-found")
+        return
+    assert found.kind != "impossible"
+    assert not found.shared
+    assert found.bound <= fewest
+    if found.kind == "optimal":
+        assert len(placement.cores) == fewest
+    if found.kind == "gap":
+        assert found.bound < found.cores
+        assert fewest <= found.cores
+
+
+@settings(deadline=None, max_examples=150)
+@given(MLPS, TARGETS)
+def test_verdicts_on_dense_networks_agree_with_brute_force(
+    program: Program, target: Target
+) -> None:
+    assert_sound(program, target)
+
+
+@settings(deadline=None, max_examples=40)
+@given(CONVS, WIDER)
+def test_verdicts_on_convolutions_agree_with_brute_force(program: Program, target: Target) -> None:
+    assert_sound(program, target)
