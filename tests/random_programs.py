@@ -150,6 +150,7 @@ def small_chip(target: Target, seed: int) -> Target:
         )
         for name, limit in target.core.items()
     }
-    few = target.chip.cores.model_copy(update={"limit": int(rng.integers(1, 9))})
+    most = min(8, target.chip.cores.limit)
+    few = target.chip.cores.model_copy(update={"limit": int(rng.integers(1, most + 1))})
     chip = target.chip.model_copy(update={"cores": few})
     return target.model_copy(update={"core": core, "chip": chip})

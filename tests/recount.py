@@ -208,7 +208,9 @@ class Recount:
 
     def _slots(self, part: Slice, group: CompartmentGroup) -> int:
         axons, per_chip = self.target.axons, self.placement.cores_per_chip
-        assert axons.out_population and axons.out_discrete and axons.out_off_chip
+        assert axons.out_population
+        assert axons.out_discrete
+        assert axons.out_off_chip
         slots, mine = 0, self._members(part)
         for other, kernel, heard in self._destinations(group):
             cost = axons.out_population.limit if kernel else axons.out_discrete.limit

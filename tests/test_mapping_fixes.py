@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,7 @@ def expected(program: Program, placement: Placement, target: Target, chips: int)
 
 
 def overlapping(f: Finding, other: Breach) -> bool:
-    return f.code == other[0] and bool(
-        set(f.where.split(" + ")) & set(other[1].split(" + "))
-    )
+    return f.code == other[0] and bool(set(f.where.split(" + ")) & set(other[1].split(" + ")))
 
 
 def assert_fix_holds(fix: Fix, f: Finding, program: Program, target: Target, chips: int) -> None:
@@ -208,7 +207,7 @@ def run(*arguments: object) -> Result:
 def network(path: Path, *sizes: int, name: str = "model.nir", **fields: Any) -> Path:
     rng = np.random.default_rng(0)
     nodes: list[Any] = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in pairwise(sizes):
         nodes += [nir.Linear(rng.normal(size=(b, a))), lif(b, **fields)]
     return written(path, chain(sizes[0], *nodes), name)
 

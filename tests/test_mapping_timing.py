@@ -7,10 +7,11 @@ import pytest
 
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.mapping import place_program, step_time, traffic
+from snndeploy.mapping.flows import HOST, Flows
 from snndeploy.mapping.memory import Memory
 from snndeploy.mapping.mesh import spot
 from snndeploy.mapping.timing import ASSUMED_ACTIVITY, StepTime, Term, core_synops
-from snndeploy.mapping.traffic import HOST, Flows, busiest_link, flows
+from snndeploy.mapping.traffic import busiest_link, messages
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import load_target
 from tests.mapping_programs import mlp
@@ -93,9 +94,9 @@ def test_flows_and_operations_are_what_listing_every_synapse_gives(seed: int) ->
     rng = np.random.default_rng(seed)
     spikes = {g.name: rng.integers(0, 4, g.shape).astype(float) for g in program.groups}
     memory = Memory(program, target)
-    found = flows(memory, placement, spikes)
+    found = messages(memory, placement, spikes)
     got = {(a, b): n for a, b, n in zip(
-        found.source.tolist(), found.target.tolist(), found.amount.tolist(), strict=True)}  # fmt: skip
+        found.source.tolist(), found.target.tolist(), found.weight.tolist(), strict=True)}  # fmt: skip
     want: dict[tuple[int, int], float] = {}
     for g in program.groups:
         home = np.full(g.shape, HOST).reshape(-1)
@@ -138,7 +139,7 @@ def test_the_busiest_link_is_the_one_of_a_walk_along_every_route() -> None:
             rng.integers(-1, 256, n), rng.integers(0, 256, n), rng.random(n).round(3),
         )  # fmt: skip
         loads: dict[tuple[int, int, int, str], float] = {}
-        for a, b, amount in zip(sent.source, sent.target, sent.amount, strict=True):
+        for a, b, amount in zip(sent.source, sent.target, sent.weight, strict=True):
             if a < 0 or a // 128 != b // 128:
                 continue
             start, end = spot(int(a), LOIHI1), spot(int(b), LOIHI1)
@@ -163,7 +164,7 @@ def test_the_busiest_link_is_the_one_of_a_walk_along_every_route() -> None:
 def test_nothing_crosses_a_link_on_one_core() -> None:
     program = mlp(4, 4)
     placement = place_program(program, LOIHI2)
-    assert busiest_link(flows(Memory(program, LOIHI2), placement, {"l0": 4.0}), LOIHI2) is None
+    assert busiest_link(messages(Memory(program, LOIHI2), placement, {"l0": 4.0}), LOIHI2) is None
     assert traffic(program, placement, LOIHI2, {"l0": 4.0}).messages == pytest.approx(4)
 
 

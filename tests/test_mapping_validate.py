@@ -16,7 +16,7 @@ from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.memory import Memory
-from snndeploy.target import Target, load_target
+from snndeploy.target import load_target
 from tests.builders import ZOO
 from tests.mapping_programs import cnn, mlp
 from tests.random_programs import random_program, small_chip

@@ -130,6 +130,8 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
+    if cores.get("search"):
+        out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
 

@@ -11,9 +11,10 @@ from ..ir.finding import Certainty
 from ..ir.placement import Bounds, Placement, Slice
 from ..ir.program import Program
 from ..target import Target
+from .flows import HOST
 from .memory import Memory, combined
 from .mesh import spot
-from .traffic import HOST, Rates, flows
+from .traffic import Rates, messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +247,7 @@ def _neighbours(
     memory: Memory, placement: Placement, cores: set[int], spikes: Rates
 ) -> tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]]:
     """Cores that send messages to some cores, and those that get messages from them."""
-    sent = flows(memory, placement, spikes)
+    sent = messages(memory, placement, spikes)
     groups: dict[int, dict[str, None]] = {}
     for s in placement.slices:
         groups.setdefault(s.core, {})[s.group] = None
@@ -254,7 +255,7 @@ def _neighbours(
     came: dict[int, float] = {}
     went: dict[int, float] = {}
     for a, b, n in zip(
-        sent.source.tolist(), sent.target.tolist(), sent.amount.tolist(), strict=True
+        sent.source.tolist(), sent.target.tolist(), sent.weight.tolist(), strict=True
     ):
         if b in cores:
             came[a] = came.get(a, 0.0) + n

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.finding import Certainty, Finding
-from ..ir.placement import Placement
+from ..ir.placement import Placement, Verdict
 from ..ir.program import Program
 from ..target import STRENGTH, Target, weakest
 from .memory import Memory, combined
@@ -37,7 +37,8 @@ class LayerUse:
 class Summary:
     """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on.
 
-    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it).
+    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it),
+    ``search`` what is proved about the number of cores.
     """
 
     layers: tuple[LayerUse, ...]
@@ -47,6 +48,7 @@ class Summary:
     core_share: Mapping[int, float]
     certainty: Certainty
     time: StepTime | None
+    search: Verdict | None
 
 
 def summarise(
@@ -68,6 +70,7 @@ def summarise(
         core_share=share,
         certainty=verdict_certainty(target, findings),
         time=step_time(program, placement, target),
+        search=placement.search,
     )
 
 

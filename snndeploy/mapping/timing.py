@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, size
+from ..ir.arrays import Array, Shape, size
 from ..ir.finding import Certainty
 from ..ir.placement import Placement, Slice
 from ..ir.program import Program
 from ..target import Duration, Target, TimeModel, weakest
+from .flows import Flows
 from .memory import Memory
-from .traffic import Flows, Rates, busiest_link, flows, per_neuron
+from .traffic import Rates, busiest_link, messages
 
 ASSUMED_ACTIVITY = 0.1
 """Fraction of all neurons that spike in a step, where no run has told."""
@@ -79,11 +80,11 @@ def step_time(
         spikes = {g.name: ASSUMED_ACTIVITY * size(g.shape) for g in program.groups}
         activity = f"assumed: {ASSUMED_ACTIVITY:.0%} of all neurons spike in a step"
     memory = Memory(program, target)
-    sent = flows(memory, placement, spikes)
+    sent = messages(memory, placement, spikes)
     synops = core_synops(memory, placement, spikes)
-    messages: dict[int, float] = {}
-    for core, n in zip(sent.source.tolist(), sent.amount.tolist(), strict=True):
-        messages[core] = messages.get(core, 0.0) + n
+    spiked: dict[int, float] = {}
+    for core, n in zip(sent.source.tolist(), sent.weight.tolist(), strict=True):
+        spiked[core] = spiked.get(core, 0.0) + n
     neurons: dict[int, float] = {}
     layers: dict[int, dict[str, None]] = {}
     for s in placement.slices:
@@ -96,7 +97,7 @@ def step_time(
     counts = {
         "neuron updates": (neurons, updates),
         "synaptic operations": (synops, model.synaptic_op),
-        "messages sent": (messages, model.message),
+        "messages sent": (spiked, model.message),
     }
     terms = []
     for what, (count, each) in counts.items():
@@ -124,7 +125,7 @@ def step_time(
 def core_synops(memory: Memory, placement: Placement, spikes: Rates) -> dict[int, float]:
     """Synaptic operations of every core: each stored synapse that a spike reaches, zeros included."""
     program = memory.program
-    rates = {g.name: per_neuron(spikes, g.name, g.shape) for g in program.groups}
+    rates = {g.name: _per_neuron(spikes.get(g.name, 0.0), g.shape) for g in program.groups}
     result: dict[int, float] = {}
     for s in program.synapses:
         rate: Array = np.sum([rates[o.group] for o in s.sources], axis=0)
@@ -135,6 +136,12 @@ def core_synops(memory: Memory, placement: Placement, spikes: Rates) -> dict[int
             box = tuple(slice(*b) for b in into.region)
             result[part.core] = result.get(part.core, 0.0) + float((rate[box] * counts).sum())
     return result
+
+
+def _per_neuron(spikes: Array | float, shape: Shape) -> Array:
+    if isinstance(spikes, np.ndarray):
+        return np.broadcast_to(spikes, shape)
+    return np.full(shape, spikes / max(size(shape), 1))
 
 
 def _updates(s: Slice) -> int:
@@ -151,8 +158,8 @@ def _term(what: str, where: str, layers: tuple[str, ...], count: float, each: Du
 
 def _link(sent: Flows, target: Target, model: TimeModel) -> Term:
     link = busiest_link(sent, target)
-    where, messages = (str(link), link.messages) if link else ("no link", 0.0)
-    return _term("messages over a link", where, (), messages, model.link)
+    where, count = (str(link), link.messages) if link else ("no link", 0.0)
+    return _term("messages over a link", where, (), count, model.link)
 
 
 def _barrier(placement: Placement, model: TimeModel) -> Term:

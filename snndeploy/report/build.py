@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.finding import Finding
+from ..ir.placement import Verdict
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
 from ..mapping import LayerUse, StepTime, Summary, fits
@@ -51,10 +52,18 @@ def compile_report(
             "limit": summary.cores_available,
             "chips": summary.chips,
             "fullest": {"core": core, "share": round(share, 4)},
+            "search": _search(summary.search),
         },
         "time": time_record(summary.time),
         "findings": [finding_record(f) for f in findings],
     }
+
+
+def _search(search: Verdict | None) -> dict[str, Any] | None:
+    """What is proved about the number of cores, in numbers and in words."""
+    if search is None:
+        return None
+    return {**dataclasses.asdict(search), "gap": round(search.gap, 4), "text": str(search)}
 
 
 def time_record(time: StepTime | None) -> dict[str, Any] | None:
