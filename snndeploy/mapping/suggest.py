@@ -109,7 +109,7 @@ class _Trial:
         if self.finding.code == "board":
             large = sum(s.mantissa.size for s in self.bench.program.synapses) > _LARGE
             return self.holds(fix, target=target, effort="low" if large else "normal")
-        return self.holds(fix, target=target, near=self.groups)
+        return self.holds(fix, target=target, near=self.groups, effort="low")
 
     @property
     def groups(self) -> frozenset[str]:
