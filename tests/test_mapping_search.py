@@ -117,9 +117,8 @@ MLPS = st.builds(
 )  # fmt: skip
 
 
-def spatial(first: int, second: int, density: float, depthwise: bool) -> Program:
-    """A one-to-one layer, a convolution (plain or depthwise), and dense outputs."""
-    shape = (2, 3, 2)
+def spatial(shape: Shape, first: int, second: int, density: float, depthwise: bool) -> Program:
+    """A convolution (plain or depthwise), and dense outputs."""
     op = conv(2, 2, groups=2) if depthwise else conv(first, 2, stride=1)
     mid = op.out_shape(shape)
     flat = int(np.prod(mid))
@@ -135,9 +134,13 @@ def spatial(first: int, second: int, density: float, depthwise: bool) -> Program
     ).verify()  # fmt: skip
 
 
-CONVS = st.builds(
-    spatial, st.integers(1, 2), st.integers(1, 3), st.sampled_from([1.0, 0.6]), st.booleans()
-)
+def convolutions(*shapes: Shape) -> st.SearchStrategy[Program]:
+    return st.builds(
+        spatial, st.sampled_from(shapes), st.integers(1, 2), st.integers(1, 2),
+        st.sampled_from([1.0, 0.6]), st.booleans(),
+    )  # fmt: skip
+
+
 WIDER = st.one_of(
     st.builds(
         lambda limits: limited(LOIHI1, 128, **limits),
@@ -183,6 +186,36 @@ def test_verdicts_on_dense_networks_agree_with_brute_force(
 
 
 @settings(deadline=None, max_examples=40)
-@given(CONVS, WIDER)
+@given(convolutions((2, 2, 2), (2, 1, 3)), WIDER)
 def test_verdicts_on_convolutions_agree_with_brute_force(program: Program, target: Target) -> None:
     assert_sound(program, target)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60)
+@given(convolutions((2, 3, 2), (2, 2, 3)), WIDER)
+def test_verdicts_on_larger_convolutions_agree_with_brute_force(
+    program: Program, target: Target
+) -> None:
+    assert_sound(program, target)
+
+
+@settings(deadline=None, max_examples=60)
+@given(MLPS, TARGETS, st.integers(1, 4))
+def test_verdicts_on_small_boards_agree_with_brute_force(
+    program: Program, target: Target, cores: int
+) -> None:
+    target = limited(target, cores)
+    placement = place_program(program, target, chips=1, share="always")
+    found, fewest = placement.search, brute_force(program, target, shared=True)
+    assert found is not None
+    assert found.shared
+    assert found.available == cores
+    if fewest is None:  # or only with more slices than were looked at
+        assert found.kind != "optimal" or len(placement.slices) > 6
+        return
+    assert found.bound <= fewest
+    if found.kind == "optimal":
+        assert len(placement.cores) <= min(fewest, cores)
+    if found.kind == "impossible":
+        assert fewest > cores
