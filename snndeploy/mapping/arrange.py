@@ -16,20 +16,23 @@ from ..ir.arrays import Array
 from ..target import Target
 from .flows import Flows
 from .mesh import busiest_link, cost, distances
+from .partition import deal
 
 _BETTER = 1e-9
 """Share of the cost that counts as an improvement."""
 _EQUAL = 0.01
 """Arrangements within this share of the least cost are told apart by their busiest link."""
-_PASSES = 8
-"""Times that all cores are offered another chip."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to search: ``kicks`` are shaken restarts per board, shared by its chips."""
+    """How long to search: ``kicks`` are shaken restarts per board, shared by its chips.
+
+    ``library`` lets an installed partitioner propose how to deal cores out to chips.
+    """
 
     kicks: int
+    library: bool = False
 
 
 def arrange(flows: Flows, cores: int, target: Target, *, budget: Budget, seed: int) -> Array:
@@ -51,7 +54,9 @@ def arrange(flows: Flows, cores: int, target: Target, *, budget: Budget, seed: i
     found = np.arange(cores)
     if cores < 2 or not inner.weight.any():
         return found
-    chip = found // per_chip if chips == 1 else _deal(inner, cores, chips, per_chip)
+    chip = found // per_chip
+    if chips > 1:
+        chip = deal(inner, cores, chips, per_chip, library=budget.library, seed=seed)
     far = distances(target)
     kicks = -(-budget.kicks // chips)
     for c in range(chips):
@@ -136,55 +141,3 @@ def _spectral(weights: Array, places: int) -> Array:
     at = np.arange(places)
     at[order] = np.arange(count)
     return at
-
-
-def _deal(flows: Flows, cores: int, chips: int, per_chip: int) -> Array:
-    """Deal cores out to chips: from layer order, moves and swaps that save messages between them."""
-    chip = np.arange(cores) // per_chip
-    source = np.concatenate([flows.source, flows.target])
-    target = np.concatenate([flows.target, flows.source])
-    weight = np.concatenate([flows.weight, flows.weight])
-    order = np.argsort(source, kind="stable")
-    source, target, weight = source[order], target[order], weight[order]
-    first = np.searchsorted(source, np.arange(cores + 1))
-    to = np.zeros((cores, chips))  # messages between a core and those of each chip
-    np.add.at(to, (source, chip[target]), weight)
-    size = np.bincount(chip, minlength=chips)
-    floor = _BETTER * max(float(weight.sum()), 1.0)
-
-    def move(i: int, c: int) -> None:
-        near = slice(first[i], first[i + 1])
-        np.add.at(to[:, chip[i]], target[near], -weight[near])
-        np.add.at(to[:, c], target[near], weight[near])
-        size[chip[i]] -= 1
-        size[c] += 1
-        chip[i] = c
-
-    for _ in range(_PASSES):
-        own = to[np.arange(cores), chip]
-        gain = (to - own[:, None]).max(axis=1)
-        moved = 0
-        for i in np.argsort(-gain, kind="stable"):
-            a = int(chip[i])
-            saved = to[i] - to[i, a]
-            b = int(saved.argmax())
-            if b == a or saved[b] <= floor:
-                continue
-            if size[b] < per_chip:
-                move(int(i), b)
-                moved += 1
-                continue
-            others = np.flatnonzero(chip == b)
-            back = to[others, a] - to[others, b]
-            direct = np.zeros(cores)
-            near = slice(first[i], first[i + 1])
-            np.add.at(direct, target[near], weight[near])
-            total = saved[b] + back - 2 * direct[others]
-            j = int(total.argmax())
-            if total[j] > floor:
-                move(int(i), b)
-                move(int(others[j]), a)
-                moved += 1
-        if not moved:
-            break
-    return chip

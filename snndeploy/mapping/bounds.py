@@ -162,11 +162,12 @@ class _Bounder:
             largest[name] = int(np.searchsorted(order, room + _EPSILON, "right"))
             if order[-1] > 0:
                 slices[name] = _ceil(order[-1] / room) if room > 0 else neurons
-        if len(group.shape) == 1:
+        impossible = self._impossible(each)
+        if len(group.shape) == 1 and impossible is None:
             count, resource, longest = self._intervals()
             slices[resource] = max(slices.get(resource, 1), count)
             largest[resource] = min(largest.get(resource, neurons), longest)
-        elif any(fan.separable for fan in self._fans):
+        elif len(group.shape) > 1 and any(fan.separable for fan in self._fans):
             largest["kernels"] = self._largest_extents()
         tightest = min(largest, key=lambda name: largest[name])
         fits = max(1, largest[tightest])
@@ -180,7 +181,7 @@ class _Bounder:
         for name in ("synapse_words", "pool_words"):
             if name in spent:
                 spent[name] += max(0.0, kernels - most * self._kernel_once)
-        return GroupBound(most, resource, fits, spent, self._impossible(each))
+        return GroupBound(most, resource, fits, spent, impossible)
 
     @property
     def _limits(self) -> dict[str, int]:

@@ -26,17 +26,17 @@ Share = Literal["if-needed", "always"]
 
 @dataclass(frozen=True)
 class _Level:
-    """``beam`` partial splits are kept, ``draws`` packing orders and ``kicks`` restarts are tried."""
+    """``beam`` partial splits are kept, ``draws`` packing orders are tried."""
 
     beam: int
     draws: int
-    kicks: int
+    budget: Budget
 
 
 _LEVELS: Mapping[Effort, _Level] = {
-    "low": _Level(beam=1, draws=0, kicks=0),
-    "normal": _Level(beam=4, draws=8, kicks=24),
-    "high": _Level(beam=16, draws=64, kicks=400),
+    "low": _Level(beam=1, draws=0, budget=Budget(0)),
+    "normal": _Level(beam=4, draws=8, budget=Budget(24)),
+    "high": _Level(beam=16, draws=64, budget=Budget(400, library=True)),
 }
 
 
@@ -89,7 +89,7 @@ def place_program(
     if effort != "low":
         cores = len({s.core for s in slices})
         messages = flows(memory, slices, rates)
-        moved = arrange(messages, cores, target, budget=Budget(level.kicks), seed=seed)
+        moved = arrange(messages, cores, target, budget=level.budget, seed=seed)
         slices = _numbered(slices, [int(moved[s.core]) for s in slices])
     placed = Placement(target=target.name, cores_per_chip=per_chip, slices=tuple(slices))
     used = recount(memory, placed)

@@ -8,7 +8,7 @@ saves output axons of the layer in front and messages. The search keeps the best
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ir.arrays import Shape, size
@@ -23,15 +23,12 @@ Split = Mapping[str, tuple[Bounds, ...]]
 _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
 _SLACK = 4
-"""Times the fewest tiles that are looked at."""
-_TIE = 1e-9
+"""Times the fewest tiles that are looked at where axons out are limited."""
 _PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
 
 What a way costs the layers in front grows from layer to layer, so no one price is right.
 """
-_NO_SLOTS = 2**20
-"""A core's worth of axons where the target does not limit them: they only decide between equals."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +96,11 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
                 break
         best = state
     else:
-        beam = [_Partial()]
-        for group in order:
-            grown = [
-                _Partial({**state.ways, group.name: way})
-                for state in beam
-                for way in search.ways(group, state)[: None if width > 1 else 1]
-            ]
-            beam = sorted(grown, key=lambda state: (search.estimate(state), state.sent))[:width]
-        best = min(beam, key=lambda state: (state.cores, state.sent))
+        # The greedy split goes first: a wider beam must not lose it.
+        widths = sorted({1, width})
+        best = min(
+            (search.beam(order, w) for w in widths), key=lambda state: (state.cores, state.sent)
+        )
     return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
 
 
@@ -117,6 +110,19 @@ class _Search:
     def __init__(self, memory: Memory, chip: int) -> None:
         self.memory, self.chip, self.tried = memory, chip, 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
+
+    def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
+        """The best of the splits that are left when ``width`` of them are kept after each group."""
+        states = [_Partial()]
+        for group in order:
+            grown = [
+                _Partial({**state.ways, group.name: way})
+                for state in states
+                for way in self.ways(group, state)[: None if width > 1 else 1]
+            ]
+            grown.sort(key=lambda state: (self.estimate(state), state.sent))
+            states = grown[:width]
+        return min(states, key=lambda state: (state.cores, state.sent))
 
     def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
         """Good ways to cut a group: the fewest tiles first, then those with less spread."""
@@ -164,13 +170,20 @@ def _ways(grid: Grid) -> list[Way]:
         uneven = _longest_first(shape[0], min(len(way.boxes) for way in ways), grid)
         if uneven is not None:
             ways.append(Way(tuple((i,) for i in uneven), grid.sent([uneven])))
-    slots = grid.memory.target.core.get("out_axons")
-    axons = _NO_SLOTS if slots is None else max(slots.limit, 1)
+    ways.sort(key=lambda way: (len(way.boxes), way.sent))
+    if not _limits_axons(grid):
+        return ways[:1]
+    axons = max(grid.limits["out_axons"], 1)
     best = [
         min(ways, key=lambda way: (len(way.boxes) + price * way.sent / axons, way.sent))
-        for price in (_TIE, *_PRICES)
+        for price in _PRICES
     ]
-    return list(dict.fromkeys(best))
+    return list(dict.fromkeys([ways[0], *best]))
+
+
+def _limits_axons(grid: Grid) -> bool:
+    """Whether tiles that more neurons send to cost cores in front; elsewhere just messages."""
+    return "out_axons" in grid.limits
 
 
 def _grids(shape: Shape, grid: Grid) -> list[Counts]:
@@ -179,9 +192,10 @@ def _grids(shape: Shape, grid: Grid) -> list[Counts]:
     if best is None:
         return []
     found, fewest = [best], size(best)
+    slack = _SLACK if _limits_axons(grid) else 1
     for spatial in _spatial_cuts(shape[1:]):
-        most = min(shape[0], _SLACK * fewest // size(spatial))
-        if size(spatial) > _SLACK * fewest:  # all that follow have more tiles
+        most = min(shape[0], slack * fewest // size(spatial))
+        if size(spatial) > slack * fewest:  # all that follow have more tiles
             break
         if not _holds(shape, (most, *spatial), grid):
             continue
