@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool, chain_shapes, we
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.mapping import place_program
-from snndeploy.mapping.axons import NOWHERE, recount, slice_resources
+from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, total
 from snndeploy.mapping.flows import flows
 from snndeploy.mapping.grid import cuts
 from snndeploy.mapping.memory import Memory
@@ -190,19 +189,14 @@ def baseline(program: Program, target: Target) -> Placement:
     limits = {name: limit.limit for name, limit in target.core.items()}
     off_chip = NOWHERE if target.memory_model == "loihi1" else 0
     for group in reversed(in_layer_order(program)):
-        whole = tuple((0, n) for n in group.shape)
-        used = slice_resources(memory, group.name, whole, tiles, off_chip)
-        parts = max(-(-used.get(n, 0) // limit) for n, limit in limits.items() if n != "axon_words")
+        out = Outgoing(memory, group, off_chip, fan_outs(memory, group.name, tiles))
+        needed = _resources(memory, group, tuple((0, n) for n in group.shape), out)
+        parts = max(-(-needed.get(n, 0) // m) for n, m in limits.items() if n != "axon_words")
         boxes: list[Bounds] = []
-        while len(boxes) < size(group.shape):
+        while len(boxes) < size(group.shape[:2]):  # rows of channels are the smallest parts
             boxes = sequential(group.shape, parts)
-            fits = all(
-                used.get(n, 0) <= limit
-                for box in boxes
-                for used in [slice_resources(memory, group.name, box, tiles, off_chip)]
-                for n, limit in limits.items()
-            )
-            if fits:
+            counted = (_resources(memory, group, box, out) for box in boxes)
+            if all(used.get(n, 0) <= limit for used in counted for n, limit in limits.items()):
                 break
             parts = max(parts + 1, round(parts * 1.05))
         tiles[group.name] = [(box, 0) for box in boxes]
@@ -210,12 +204,15 @@ def baseline(program: Program, target: Target) -> Placement:
     for group in in_layer_order(program):
         for box, _ in tiles[group.name]:
             slices.append(Slice(group=group.name, bounds=box, core=len(slices)))
-    placed = Placement(
+    return Placement(
         target=target.name, cores_per_chip=target.chip.cores.limit, slices=tuple(slices)
     )
-    counted = recount(memory, placed)
-    slices = [replace(s, resources=used) for s, used in zip(slices, counted, strict=True)]
-    return replace(placed, slices=tuple(slices))
+
+
+def _resources(
+    memory: Memory, group: CompartmentGroup, bounds: Bounds, out: Outgoing
+) -> dict[str, int]:
+    return total(memory, memory.incoming(group, bounds), out.box(bounds))
 
 
 def snake(program: Program, target: Target, chips: int) -> Placement:
@@ -251,6 +248,9 @@ def table(data: Path, only: list[str]) -> None:
             began = time.perf_counter()
             mine = place_program(program, target, chips, rates=rates)
             seconds = time.perf_counter() - began
+            if len(mine.cores) > chips * target.chip.cores.limit:
+                print(f"{name:11} {target_name:7} does not fit: {mine.search}", flush=True)
+                continue
             base, line = baseline(program, target), snake(program, target, chips)
             (a, la), (b, lb), (c, _) = (work(program, p, target, rates) for p in (mine, base, line))
             cores = "/".join(str(len(p.cores)) for p in (mine, base, line))
