@@ -41,9 +41,9 @@ def targets(name: str | None, as_json: bool) -> None:
 def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str, str, str]]:
     """Rows of every entry that names its source, in the file's order."""
     if "source" in data:
-        values = [f"{k} {v}" if k not in ("limit", "pj", "widths") else str(v)
+        values = [f"{k} {v}" if k not in ("limit", "pj", "ns", "widths") else str(v)
                   for k, v in data.items() if k not in ("unit", "source", "certainty")]  # fmt: skip
-        unit = data.get("unit", "pJ" if "pj" in data else "")
+        unit = data.get("unit", "pJ" if "pj" in data else "ns" if "ns" in data else "")
         yield path, ", ".join(values), unit, data["certainty"], data["source"]
         return
     for key, value in data.items():

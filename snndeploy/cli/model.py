@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import DoesNotFit
+from ..errors import DoesNotFit, UsageError
 from .options import (
     compile_options,
     data_options,
@@ -87,26 +87,67 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
 @_model
 @compile_options
 @data_options
+@click.option(
+    "--fix", "fix_path", type=click.Path(path_type=Path), metavar="OUT.toml",
+    help="Write the recipe that makes it fit.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @json_option
-def check(model: Path, as_json: bool, **options: Any) -> None:
-    """Check a NIR file or a bundle against a target's budgets: every violation at once."""
-    from ..pipeline import check_bundle, holds_program, loaded_report, place_file, report_of
-    from .options import compile_model
-    from .render import print_compile_report, print_json
+def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **options: Any) -> None:
+    """Check a NIR file or a bundle against a target's budgets: every violation at once.
 
+    With --fix, the changes that the violations suggest become a recipe, and that recipe is tried.
+    """
+    from ..pipeline import (
+        check_bundle,
+        fix_bundle,
+        fix_model,
+        fix_record,
+        holds_program,
+        loaded_report,
+        place_file,
+        refuse_recipe_path,
+        report_of,
+        write_recipe,
+    )
+    from .options import compile_model
+    from .render import print_compile_report, print_fix, print_json
+
+    if fix_path is not None:
+        refuse_recipe_path(fix_path, force)
+    fixing = None
     if model.is_dir():
         context = click.get_current_context()
         given = context.get_parameter_source("target") is not click.core.ParameterSource.DEFAULT
-        report = check_bundle(model, options["target"] if given else None, options["board"])
+        target = options["target"] if given else None
+        report = check_bundle(model, target, options["board"])
+        if fix_path is not None:
+            fixing = fix_bundle(model, target, options["board"])
     elif holds_program(model):
         refuse_network_options(model)
+        if fix_path is not None:
+            raise UsageError(
+                "program-option", "--fix writes a recipe for a trained network, and this file holds "
+                "Loihi's integers", where=str(model), hint="leave --fix out",
+            )  # fmt: skip
         report = loaded_report(place_file(model, options["target"], options["board"]))
     else:
-        report = report_of(compile_model(model, options)[0])
+        compiled = compile_model(model, options)[0]
+        report = report_of(compiled)
+        if fix_path is not None:
+            fixing = fix_model(
+                compiled, lambda recipe: compile_model(model, {**options, "recipe": recipe})[0]
+            )
+    if fixing is not None:
+        report["fix"] = fix_record(fixing)
+        if fixing.recipe is not None and fix_path is not None:
+            write_recipe(fix_path, fixing.recipe)
     print_json(report) if as_json else print_compile_report(report)
-    if not report["fits"]:
+    if fixing is not None and not as_json:
+        print_fix(report, str(fix_path))
+    if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
-    if not as_json:
+    if report["fits"] and not as_json:
         click.echo(f"fits {report['target']} ({report['board']})")
 
 
@@ -116,7 +157,7 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
     if not as_json:
         click.echo(
             f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']}); "
-            "no bundle was written",
+            "nothing was written",
             err=True,
         )
     sys.exit(DoesNotFit.exit_code)

@@ -130,7 +130,26 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
+    if cores.get("search"):
+        out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
+    print_time(report.get("time"))
     print_findings(report["findings"])
+
+
+def print_time(time: Mapping[str, Any] | None) -> None:
+    """How long a step takes, and what sets that."""
+    if time is None:
+        return
+    first, *others = time["terms"]
+    layers = f" ({', '.join(first['layers'])})" if first["layers"] else ""
+    then = f", then {others[0]['what']} with {span(others[0]['low_ns'], others[0]['high_ns'])}"
+    out = console()
+    out.print(
+        f"time per step (estimate, {time['certainty']}): {span(time['low_ns'], time['high_ns'])} ns, "
+        f"set by {first['what']} on {first['where']}{layers} with "
+        f"{span(first['low_ns'], first['high_ns'])}{then} ns; activity {time['activity']}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
@@ -167,11 +186,35 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
         text.append(f"{f['where']}: {f['message']}", style="default")
         out.print(text, soft_wrap=True)
+        if "rule" in f:
+            ratio = f" (used {f['ratio']:.3g} times)" if "ratio" in f else ""
+            out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
         if "source" in f:
             out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
                       soft_wrap=True)  # fmt: skip
         for fix in f["fixes"]:
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
+
+
+def print_fix(report: Mapping[str, Any], path: str) -> None:
+    """What came of looking for a recipe that makes it fit."""
+    out, fix = console(), report["fix"]
+    if not fix["found"]:
+        tried = f" (tried: {'; '.join(fix['steps'])})" if fix["steps"] else ""
+        out.print(
+            Text(f"no recipe was found that makes it fit{tried}; what stays:"), soft_wrap=True
+        )
+        for f in fix["left"]:
+            out.print(Text(f"  {f['code']} {f['where']}: {f['message']}"), soft_wrap=True)
+        return
+    if fix["steps"]:
+        out.print(Text(f"{path} makes it fit: {'; '.join(fix['steps'])}"), soft_wrap=True)
+    else:
+        out.print(Text(f"{path}: it fits as it is, with this recipe"), soft_wrap=True)
+    out.print(
+        Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
+        soft_wrap=True,
+    )
 
 
 def print_run_report(report: Mapping[str, Any]) -> None:
@@ -207,6 +250,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             f"per sample: {a['synops_per_sample']:,.0f} SynOps, {a['spikes_per_sample']:,.0f} spikes, "
             f"{a['messages_per_sample']:,.0f} messages", highlight=False,
         )  # fmt: skip
+    print_time(report.get("time"))
     for model, e in report["energy"].items():
         out.print(
             f"energy ({model}, estimate, {e['certainty']}): {span(e['low'], e['high'], ',.1f')} nJ per "

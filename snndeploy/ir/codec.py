@@ -16,7 +16,7 @@ _TYPES: dict[str, type[Any]] = {
     for c in (
         program.Program, program.CompartmentGroup, program.SynapseGroup, program.SynapseSource,
         program.Headroom, program.Rounding, finding.Finding, finding.Fix,
-        placement.Placement, placement.Slice,
+        placement.Placement, placement.Slice, placement.Verdict,
         network.Population, network.Projection, network.Source, neurons.Neuron, weights.Weight,
         ops.Dense, ops.Conv, ops.Pointwise, ops.SumPool, ops.Reshape,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from .arrays import Array, Shape, size
 
 Bounds = tuple[tuple[int, int], ...]
+VerdictKind = Literal["optimal", "gap", "impossible", "not-found"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +41,52 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a search for few cores has proved.
+
+    ``kind`` is ``optimal`` (it fits, and nothing takes fewer cores), ``gap`` (it fits, and what takes
+    fewest may take fewer), ``impossible`` (no cut of the groups into boxes fits the board) or
+    ``not-found`` (none was found with this effort, and none was ruled out).
+
+    ``cores`` were taken of ``available`` ones, ``bound`` is the fewest that any placement of the kind
+    in ``shared`` (whether slices may share a core) takes, ``tried`` counts the splits that were
+    compared, and ``reason`` says what the bound rests on.
+    """
+
+    kind: VerdictKind
+    cores: int
+    available: int
+    bound: int
+    shared: bool
+    tried: int
+    reason: str
+
+    @property
+    def gap(self) -> float:
+        """How many more cores than the bound were taken, as a share of it (0: none)."""
+        return self.cores / self.bound - 1 if self.bound else 0.0
+
+    def __str__(self) -> str:
+        told = {
+            "optimal": "proved optimal",
+            "gap": f"best found, gap ≤ {100 * self.gap:.0f} %",
+            "impossible": "proved impossible",
+            "not-found": "not found with this effort",
+        }[self.kind]
+        return f"{told}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Slices on numbered cores: ``c`` is core ``c % cores_per_chip`` of chip ``c // cores_per_chip``."""
+    """Slices on numbered cores: ``c`` is core ``c % cores_per_chip`` of chip ``c // cores_per_chip``.
+
+    ``search`` says how good the number of cores is (None: nothing was searched).
+    """
 
     target: str
     cores_per_chip: int
     slices: tuple[Slice, ...]
+    search: Verdict | None = None
 
     @property
     def cores(self) -> tuple[int, ...]:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from .check import check_program, fits
+from .explain import explain_core, explain_layer
 from .place import place_program
-from .summary import LayerUse, Summary, Traffic, summarise, traffic
+from .repair import Repair, repair
+from .summary import LayerUse, Summary, summarise
+from .timing import StepTime, step_time
+from .traffic import Traffic, traffic
+from .validate import validate_placement
 
 __all__ = [
     "LayerUse",
+    "Repair",
+    "StepTime",
     "Summary",
     "Traffic",
     "check_program",
+    "explain_core",
+    "explain_layer",
     "fits",
     "place_program",
+    "repair",
+    "step_time",
     "summarise",
     "traffic",
+    "validate_placement",
 ]

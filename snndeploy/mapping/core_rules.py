@@ -80,20 +80,15 @@ def board(s: Subject) -> Iterator[Breach]:
     cores = s.target.chip.cores
     have, need = s.chips * cores.limit, len(s.placement.cores)
     if need > have:
-        least = least_cores(s)
-        why = "proved" if least > have else f"not proved, {least} is the lower bound"
+        least = s.placement.search.bound if s.placement.search else 1
+        why = f"not proved, {least:,} is the lower bound"
+        if least > have:
+            why = f"proved: within all limits it takes at least {least:,}"
         yield Breach(
             where="network", resource="cores", used=need, limit=have, unit="cores",
             source=cores.source, certainty=weakest((cores.certainty, _memory_certainty(s.target))),
             message=f"{need:,} of {have:,} cores on {s.chips} chip{'s'[: s.chips != 1]} ({why})",
         )  # fmt: skip
-
-
-def least_cores(s: Subject) -> int:
-    """Cores that no placement can do without: neurons never take less by being split."""
-    name = "neurons" if s.target.memory_model == "loihi2" else "compartments"
-    total = sum(used.get(name, 0) for _, used in s.cores.values())
-    return -(-total // max(s.target.core[name].limit, 1))
 
 
 def _memory_certainty(target: Target) -> Certainty:

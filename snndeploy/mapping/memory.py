@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ NOT_ADDED = ("axon_words", "delay_slots")
 
 Encoding = Literal["dense", "sparse", "conv"]
 Resources = dict[str, int]
+_Count = TypeVar("_Count", int, Array)
+"""Of one slice, or of all tiles of a grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,30 @@ def store(fan: Fan, into: FanIn, neurons: int, target: Target) -> Stored:
         return max(stored.words / words, stored.axons / axons, pooled / words)
 
     return min(_encodings(fan, into, neurons, target), key=share)
+
+
+def cheapest(fan: Fan, into: FanIn, neurons: int, target: Target) -> Stored:
+    """The least that any encoding takes of each resource, alone; never more for a smaller box.
+
+    Shared kernels of Loihi need care: how many lists a box cuts its kernel into need not grow with
+    the box, but the longest list of every input channel does, and each has one.
+    """
+    parts = _encodings(fan, into, neurons, target)
+    words = [p.words for p in parts if p.encoding != "conv" or target.memory_model == "loihi2"]
+    if into.kernel is not None and into.full.any() and target.memory_model == "loihi1":
+        words.append(_least_kernel1(fan, into, neurons, target))
+    return Stored(
+        encoding="sparse", words=min(words), longest=min(p.longest for p in parts),
+        axons=min(p.axons for p in parts), synapses=0, nonzero=0,
+    )  # fmt: skip
+
+
+def _least_kernel1(fan: Fan, into: FanIn, neurons: int, target: Target) -> int:
+    assert into.kernel is not None
+    index = target.synapse.index.holding(max(neurons - 1, 1).bit_length())
+    entry = target.synapse.weight.holding(fan.synapses.weight_bits) + delay_bits(fan) + index
+    longest = into.kernel.stored.max(axis=1, initial=0)
+    return int(list_words(longest, entry, target, 0).sum()) * len(fan.latencies)
 
 
 def _encodings(fan: Fan, into: FanIn, neurons: int, target: Target) -> list[Stored]:
@@ -167,33 +193,53 @@ class Memory:
     def __init__(self, program: Program, target: Target) -> None:
         self.program, self.target = program, target
         self.fans = fans(program)
+        self.into = {g.name: program.incoming(g.name) for g in program.groups}
+        self.out_of = {g.name: program.outgoing(g.name) for g in program.groups}
         self._stored: dict[tuple[str, Hashable], Stored] = {}
+        self._reached: dict[tuple[str, Hashable], Array] = {}
 
     def stored(self, synapses: str, bounds: Bounds) -> Stored:
         """How a synapse group is stored for a box of its target."""
         key = (synapses, self.fans[synapses].signature(bounds))
         if key not in self._stored:
-            return self.reaching(synapses, bounds)[2]
+            self._count(key, bounds)
         return self._stored[key]
 
     def reaching(self, synapses: str, bounds: Bounds) -> tuple[Bounds, Array, Stored]:
         """Which source neurons (of a region) need an axon to a box, and how synapses are stored."""
         fan = self.fans[synapses]
-        into, key = fan.into(bounds), (synapses, fan.signature(bounds))
+        key = (synapses, fan.signature(bounds))
         if key not in self._stored:
-            self._stored[key] = store(fan, into, _neurons(bounds), self.target)
-        stored = self._stored[key]
+            self._count(key, bounds)
+        return fan.region(bounds), self._reached[key], self._stored[key]
+
+    def _count(self, key: tuple[str, Hashable], bounds: Bounds) -> None:
+        fan = self.fans[key[0]]
+        into = fan.into(bounds)
+        stored = store(fan, into, _neurons(bounds), self.target)
         counts = into.stored if stored.encoding == "sparse" else into.full
-        return into.region, counts > 0, stored
+        self._stored[key], self._reached[key] = stored, counts > 0
 
     def incoming(self, group: CompartmentGroup, bounds: Bounds) -> Resources:
         """Resources of a slice's neurons and of all that arrives at them."""
-        stored = [self.stored(s.name, bounds) for s in self.program.incoming(group.name)]
+        return self._core(
+            group, bounds, [self.stored(s.name, bounds) for s in self.into[group.name]]
+        )
+
+    def least(self, group: CompartmentGroup, bounds: Bounds) -> Resources:
+        """A lower bound of `incoming`, whatever the encodings, that no box inside exceeds."""
+        parts = [
+            cheapest(
+                self.fans[s.name], self.fans[s.name].into(bounds), _neurons(bounds), self.target
+            )
+            for s in self.into[group.name]
+        ]
+        return self._core(group, bounds, parts)
+
+    def _core(self, group: CompartmentGroup, bounds: Bounds, stored: list[Stored]) -> Resources:
         if self.target.memory_model == "loihi2":
             return _core2(group, bounds, stored, self.target)
-        delays = max(
-            (delay_bits(self.fans[s.name]) for s in self.program.incoming(group.name)), default=0
-        )
+        delays = max((delay_bits(self.fans[s.name]) for s in self.into[group.name]), default=0)
         return _core1(group, bounds, stored, delays, self.target)
 
 
@@ -234,10 +280,13 @@ def _core2(
     return with_pool(used)
 
 
-def with_pool(used: Mapping[str, int]) -> Resources:
+def with_pool(used: Mapping[str, _Count]) -> dict[str, _Count]:
     """Loihi 2's shared pool of words: everything but the count of neurons itself."""
-    parts = ("groups", "neuron_words", "axon_in", "synapse_words", "axon_map", "axon_mem")
-    return {**used, "pool_words": sum(used[p] for p in parts)}
+    pool = (
+        used["groups"] + used["neuron_words"] + used["axon_in"] + used["synapse_words"]
+        + used["axon_map"] + used["axon_mem"]
+    )  # fmt: skip
+    return {**used, "pool_words": pool}
 
 
 def _profiles(parameters: tuple[Array, ...], shape: Shape, bounds: Bounds) -> int:

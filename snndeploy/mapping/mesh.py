@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..ir.arrays import Array
 from ..target import Target
+from .flows import Flows
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,63 @@ def hops(a: int, b: int, target: Target) -> tuple[int, int] | None:
     if one.chip != two.chip:
         return None
     return abs(one.x - two.x), abs(one.y - two.y)
+
+
+def distances(target: Target) -> Array:
+    """Hops between any two cores of a chip, by their numbers on it."""
+    x, y = _routers(np.arange(target.chip.cores.limit), target)
+    return np.asarray(np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
+
+
+def off_chip_hops(target: Target) -> int:
+    """What a message to another chip counts as when placements are compared.
+
+    The way between chips is in no public source; a hop more than the longest way on a chip makes every
+    such message worse than any that stays.
+    """
+    return target.chip.mesh[0] + target.chip.mesh[1] - 1
+
+
+def cost(flows: Flows, target: Target) -> float:
+    """Messages x hops between cores."""
+    per_chip = target.chip.cores.limit
+    (sx, sy), (tx, ty) = _routers(flows.source, target), _routers(flows.target, target)
+    near = np.abs(sx - tx) + np.abs(sy - ty)
+    same = flows.source // per_chip == flows.target // per_chip
+    return float((flows.weight * np.where(same, near, off_chip_hops(target))).sum())
+
+
+def busiest_link(flows: Flows, target: Target) -> float:
+    """Messages over the busiest link between two routers of a chip, in one direction, X first."""
+    per_chip = target.chip.cores.limit
+    width, height = target.chip.mesh
+    same = flows.source // per_chip == flows.target // per_chip
+    if not same.any():
+        return 0.0
+    chips = int(flows.source[same].max()) // per_chip + 1
+    chip = flows.source[same] // per_chip
+    (sx, sy), (tx, ty) = (
+        _routers(ends[same], target) for ends in (flows.source, flows.target)
+    )  # fmt: skip
+    busiest = 0.0
+    # Along x in the sender's row, then along y in the receiver's column, each in two directions.
+    for start, end, line, lines, length in (
+        (sx, tx, chip * height + sy, chips * height, width),
+        (sy, ty, chip * width + tx, chips * width, height),
+    ):
+        for sign in (1, -1):
+            way = (end - start) * sign > 0
+            low, high = np.minimum(start, end)[way], np.maximum(start, end)[way]
+            steps = np.zeros((lines, length + 1))
+            np.add.at(steps, (line[way], low), flows.weight[same][way])
+            np.add.at(steps, (line[way], high), -flows.weight[same][way])
+            busiest = max(busiest, float(steps.cumsum(axis=1).max()))
+    return busiest
+
+
+def _routers(cores: Array, target: Target) -> tuple[Array, Array]:
+    """Column and row of the routers of many cores."""
+    width = target.chip.mesh[0]
+    local = cores % target.chip.cores.limit // target.chip.cores_per_router
+    y, x = np.divmod(local, width)
+    return np.where(y % 2, width - 1 - x, x), y

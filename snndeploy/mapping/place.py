@@ -2,107 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-
-from ..ir.placement import Bounds, Placement, Slice
+from ..ir.arrays import Array
+from ..ir.placement import Placement, Slice
 from ..ir.program import Program
 from ..target import Target
-from .axons import fan_outs, outgoing, recount, total
-from .memory import NOT_ADDED, Memory, Resources, combined
-from .split import Split, in_layer_order, split_program
+from .arrange import Budget, arrange
+from .axons import NOWHERE, Outgoing, fan_outs, off_chip_slots, recount, total
+from .bounds import group_bounds, judge
+from .flows import flows
+from .memory import Memory, Resources, combined
+from .pack import pack
+from .split import Found, in_layer_order, split_program
+
+Effort = Literal["low", "normal", "high"]
+"""``low`` splits greedily and keeps layer order; ``normal`` searches; ``high`` searches longer."""
+Share = Literal["if-needed", "always"]
+"""When slices share cores: only on a board that is too small otherwise, or wherever it saves cores."""
 
 
 @dataclass(frozen=True)
-class _Piece:
-    group: str
-    bounds: Bounds
-    resources: Resources
+class _Level:
+    """``beam`` partial splits are kept, ``draws`` packing orders are tried."""
+
+    beam: int
+    draws: int
+    budget: Budget
 
 
-def place_program(program: Program, target: Target, chips: int | None = None) -> Placement:
-    """Split every group so that each slice fits a core, and number the cores in layer order.
+_LEVELS: Mapping[Effort, _Level] = {
+    "low": _Level(beam=1, draws=0, budget=Budget(0)),
+    "normal": _Level(beam=4, draws=8, budget=Budget(24)),
+    "high": _Level(beam=16, draws=64, budget=Budget(400, library=True)),
+}
 
-    Slices get cores of their own while there are enough, since the busiest core sets the pace; they
-    share only where the board would be too small otherwise. Consecutive cores are neighbours on the
-    mesh (`mesh.spot`), so layers that talk to each other are near. What cannot fit is placed all the
-    same, for `check_program` to report; nothing is random.
+
+def place_program(
+    program: Program,
+    target: Target,
+    chips: int | None = None,
+    *,
+    rates: Mapping[str, Array | float] | None = None,
+    effort: Effort = "normal",
+    share: Share = "if-needed",
+    seed: int = 0,
+) -> Placement:
+    """Split every group so that each slice fits a core, and place the slices on the mesh.
+
+    Slices get cores of their own while there are enough, since the busiest core sets the pace. Cores
+    are arranged so that messages x hops are few; consecutive numbers are neighbours (`mesh.spot`).
+    What cannot fit is placed all the same, for `check_program` to report. Equal arguments give equal
+    placements.
 
     Args:
         program: what to place.
         target: the chip.
         chips: chips of the board (None: the target's default board).
+        rates: spikes of each group in any period, one number per neuron (in the group's shape) or
+            their total (None, or a group that is not named: all neurons spike equally often).
+        effort: how long to search.
+        share: when slices may share cores.
+        seed: for the random draws of the search.
+
+    Returns:
+        The placement, with what is proved of its number of cores in ``search``.
     """
+    level = _LEVELS[effort]
     memory = Memory(program, target)
-    cores = (target.chips() if chips is None else chips) * target.chip.cores.limit
     per_chip = target.chip.cores.limit
-    pieces = _pieces(memory, split_program(memory, off_chip=False), chip=0)
-    if len(pieces) > per_chip:
-        off_chip = target.axons.out_off_chip
-        if off_chip is not None and off_chip.limit:
-            # Which axons leave their chip is not known before placing: allow for all of them.
-            pieces = _pieces(memory, split_program(memory, off_chip=True), chip=-1)
-    numbers = list(range(len(pieces)))
-    if len(pieces) > cores:
-        numbers = _share(pieces, target)
-    slices = tuple(
-        Slice(group=p.group, bounds=p.bounds, core=core, resources=p.resources)
-        for p, core in zip(pieces, numbers, strict=True)
-    )
-    placed = Placement(target=target.name, cores_per_chip=per_chip, slices=slices)
-    counted = tuple(
-        Slice(group=s.group, bounds=s.bounds, core=s.core, resources=used)
-        for s, used in zip(slices, recount(memory, placed), strict=True)
-    )
-    return Placement(target=target.name, cores_per_chip=per_chip, slices=counted)
+    available = (target.chips() if chips is None else chips) * per_chip
+    off_chip = False
+    found = split_program(memory, off_chip=False, width=level.beam)
+    slices = _slices(memory, found, off_chip)
+    if len(slices) > per_chip and off_chip_slots(memory):
+        # Which axons leave their chip is not known before placing: allow for all of them.
+        off_chip = True
+        found = split_program(memory, off_chip=True, width=level.beam)
+        slices = _slices(memory, found, off_chip)
+    shared = share == "always" or len(slices) > available
+    if shared:
+        numbers = pack([dict(s.resources) for s in slices], target, draws=level.draws, seed=seed)
+        slices = _numbered(slices, numbers)
+    if effort != "low":
+        cores = len({s.core for s in slices})
+        messages = flows(memory, slices, rates)
+        moved = arrange(messages, cores, target, budget=level.budget, seed=seed)
+        slices = _numbered(slices, [int(moved[s.core]) for s in slices])
+    placed = Placement(target=target.name, cores_per_chip=per_chip, slices=tuple(slices))
+    used = recount(memory, placed)
+    slices = [replace(s, resources=r) for s, r in zip(slices, used, strict=True)]
+    verdict = judge(
+        group_bounds(memory), target, {name: len(boxes) for name, boxes in found.split.items()},
+        cores=len(placed.cores), available=available, shared=shared, broken=_broken(slices, target),
+        tried=found.tried,
+    )  # fmt: skip
+    return replace(placed, slices=tuple(slices), search=verdict)
 
 
-def _pieces(memory: Memory, split: Split, *, chip: int) -> list[_Piece]:
-    tiles = {name: [(b, 0) for b in boxes] for name, boxes in split.items()}
-    result = []
+def _slices(memory: Memory, found: Found, off_chip: bool) -> list[Slice]:
+    """The slices of a split, each on a core of its own, in layer order."""
+    tiles = {name: [(b, 0) for b in boxes] for name, boxes in found.split.items()}
+    chip = NOWHERE if off_chip else 0
+    result: list[Slice] = []
     for group in in_layer_order(memory.program):
-        fans = fan_outs(memory, group.name, tiles)
-        for bounds in split[group.name]:
-            out = outgoing(memory, group, bounds, chip, fans)
-            used = total(memory, memory.incoming(group, bounds), out)
-            result.append(_Piece(group.name, bounds, used))
+        out = Outgoing(memory, group, chip, fan_outs(memory, group.name, tiles))
+        for bounds in found.split[group.name]:
+            used = total(memory, memory.incoming(group, bounds), out.box(bounds))
+            core = len(result)
+            result.append(Slice(group=group.name, bounds=bounds, core=core, resources=used))
     return result
 
 
-def _share(pieces: Sequence[_Piece], target: Target) -> list[int]:
-    """Pack pieces first-fit, in layer order or largest first, whichever takes fewer cores."""
+def _numbered(slices: Sequence[Slice], cores: Sequence[int]) -> list[Slice]:
+    return [replace(s, core=core) for s, core in zip(slices, cores, strict=True)]
+
+
+def _broken(slices: Sequence[Slice], target: Target) -> bool:
+    """Whether any core exceeds a limit."""
+    cores: dict[int, list[Resources]] = {}
+    for s in slices:
+        cores.setdefault(s.core, []).append(dict(s.resources))
     limits = {name: limit.limit for name, limit in target.core.items()}
-
-    def load(piece: _Piece) -> float:
-        return max(piece.resources.get(name, 0) / max(limit, 1) for name, limit in limits.items())
-
-    layers = list(range(len(pieces)))
-    largest = sorted(layers, key=lambda i: (-load(pieces[i]), i))
-    packed = min((_first_fit(pieces, order, limits) for order in (layers, largest)), key=max)
-    # Renumber in layer order: the core of the earliest layer first.
-    new: dict[int, int] = {}
-    return [new.setdefault(core, len(new)) for core in packed]
-
-
-def _first_fit(pieces: Sequence[_Piece], order: Sequence[int], limits: dict[str, int]) -> list[int]:
-    # Sums decide in bulk; what does not simply add up (`combined`) is looked at core by core.
-    names = [name for name in limits if name not in NOT_ADDED]
-    most = np.array([limits[name] for name in names])
-    sums = np.zeros((len(pieces), len(names)), np.int64)
-    cores: list[Resources] = []
-    where = [0] * len(pieces)
-    for i in order:
-        own = pieces[i].resources
-        row = np.array([own.get(name, 0) for name in names])
-        where[i] = len(cores)
-        for core in np.flatnonzero((sums[: len(cores)] + row <= most).all(axis=1)):
-            both = combined((cores[core], own))
-            if all(both.get(name, 0) <= limit for name, limit in limits.items()):
-                cores[core], where[i] = both, int(core)
-                break
-        else:
-            cores.append(dict(own))
-        sums[where[i]] += row
-    return where
+    loads = (combined(parts) for parts in cores.values())
+    return any(load.get(n, 0) > most for load in loads for n, most in limits.items())

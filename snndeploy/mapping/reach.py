@@ -14,10 +14,23 @@ from functools import cached_property
 import numpy as np
 
 from ..ir.arrays import Array, Shape, size
-from ..ir.ops import Conv, Dense, IndexMap, Op, Reshape, SumPool, chain_shapes, index_map
+from ..ir.ops import (
+    Conv,
+    Dense,
+    IndexMap,
+    Op,
+    Pointwise,
+    Reshape,
+    SumPool,
+    chain_shapes,
+    index_map,
+)
 from ..ir.ops import weighted_index as position_of_weights
 from ..ir.placement import Bounds
 from ..ir.program import Program, SynapseGroup
+
+_LONG_AXIS = 256
+"""Outputs along an axis up to which every range is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +126,17 @@ class Fan:
         return isinstance(last, Conv) and all(isinstance(op, SumPool) for op in before)
 
     @cached_property
+    def one_to_one(self) -> bool:
+        """Whether each neuron of a box hears the neuron in its own place and no other."""
+        return len(self.synapses.ops) == 1 and isinstance(self.synapses.op, Pointwise)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether no pair of neurons counts twice: no windows of a pooling overlap."""
+        pools = [op for op in self.synapses.ops if isinstance(op, SumPool)]
+        return all(s >= k for p in pools for s, k in zip(p.stride, p.kernel, strict=True))
+
+    @cached_property
     def _taps(self) -> tuple[Array, ...]:
         """Per spatial axis, (source, tap, output): whether the tap connects the two."""
         op = self.synapses.op
@@ -135,7 +159,7 @@ class Fan:
         return tuple(result)
 
     @cached_property
-    def _extent(self) -> int:
+    def taps(self) -> int:
         """Taps of the kernel after folding the pooling in front of it into it."""
         op = self.synapses.op
         assert isinstance(op, Conv)
@@ -168,32 +192,100 @@ class Fan:
 
     def region(self, bounds: Bounds) -> Bounds:
         """A box of the source that holds every neuron with synapses into ``bounds``."""
-        if not self.separable:
+        if not (self.separable or self.one_to_one):
             return tuple((0, n) for n in self.source_shape)
-        return self._groups(bounds), *(self._axis(a, b).span for a, b in enumerate(bounds[1:]))
+        return tuple(self.span(axis, b) for axis, b in enumerate(bounds))
 
-    def _groups(self, bounds: Bounds) -> tuple[int, int]:
+    def span(self, axis: int, outputs: tuple[int, int]) -> tuple[int, int]:
+        """The sources along one axis that a range of the target's axis hears.
+
+        Only where axes are independent (`separable` or `one_to_one`).
+        """
+        if self.one_to_one:
+            return outputs
+        return self._groups(outputs) if axis == 0 else self._axis(axis - 1, outputs).span
+
+    def _groups(self, outputs: tuple[int, int]) -> tuple[int, int]:
         """Input channels of the convolution groups that a range of output channels belongs to."""
         op = self.synapses.op
         assert isinstance(op, Conv)
         per_in, per_out = op.in_channels // op.groups, op.out_channels // op.groups
-        low, high = bounds[0]
+        low, high = outputs
         return low // per_out * per_in, ((high - 1) // per_out + 1) * per_in
 
     def signature(self, bounds: Bounds) -> Hashable:
         """Equal for boxes that are stored alike, such as all tiles away from the border."""
+        return tuple(self.key(axis, b) for axis, b in enumerate(bounds))
+
+    def key(self, axis: int, outputs: tuple[int, int]) -> Hashable:
+        """The part of a box's signature that one axis gives."""
+        low, high = outputs
+        if self.one_to_one:
+            return outputs if self.nonzero is not None else high - low
         if not self.separable:
-            return bounds
-        low, high = bounds[0]
+            return outputs
+        if axis > 0:
+            return self._axis(axis - 1, outputs).kind
         op = self.synapses.op
-        grouped = isinstance(op, Conv) and op.groups > 1
-        channels: Hashable = (low, high) if grouped or self.nonzero is not None else high - low
-        return channels, *(self._axis(a, b).kind for a, b in enumerate(bounds[1:]))
+        if self.nonzero is not None:
+            return outputs
+        if isinstance(op, Conv) and op.groups > 1:
+            # Where a range starts within its convolution group is all that matters.
+            return low % (op.out_channels // op.groups), high - low
+        return high - low
+
+    @cached_property
+    def synapses_per_target(self) -> Array:
+        """Synapses that are not zero into each neuron of the target, in its shape."""
+        if self.separable:
+            taps = [t.sum(axis=0, dtype=np.int64).T for t in self._taps]
+            return _contract(self._weights_per_output, taps)
+        return self._push(np.ones(size(self.source_shape))).reshape(self.target_shape)
+
+    @cached_property
+    def weights_per_target(self) -> Array:
+        """Different weights that are not zero behind each neuron of a convolution's output."""
+        taps = [(t.sum(axis=0, dtype=np.int64) > 0).astype(np.int64).T for t in self._taps]
+        return _contract(self._weights_per_output, taps)
+
+    @property
+    def _weights_per_output(self) -> Array:
+        op = self.synapses.op
+        if self.nonzero is not None:
+            return np.asarray(np.sum(self.nonzero, axis=1))
+        return np.full((op.weight_shape[0], *op.weight_shape[2:]), op.weight_shape[1])
+
+    def fewest_places(self, axis: int) -> Array:
+        """The fewest source positions that ranges of 1, 2, … outputs along a spatial axis hear."""
+        hit: Array = np.any(self._taps[axis], axis=1)
+        length = hit.shape[1]
+        if length > _LONG_AXIS:
+            return np.full(length, hit.sum(0).min())
+        least = np.full(length, hit.shape[0])
+        for start in range(length):
+            seen = np.logical_or.accumulate(hit[:, start:], axis=1).sum(0)
+            least[: length - start] = np.minimum(least[: length - start], seen)
+        return least
+
+    def _push(self, counts: Array) -> Array:
+        """Carry counts at source neurons through the operators to the targets."""
+        for op, m in zip(self.synapses.ops, self._maps, strict=True):
+            if isinstance(op, Dense):
+                full = np.full(op.out_features, counts.sum())
+                counts = full if self.nonzero is None else self.nonzero @ counts
+            elif m is not None:
+                weights = counts[m.in_index]
+                if m.weight_index is not None and self.nonzero is not None:
+                    weights = weights * self.nonzero.reshape(-1)[m.weight_index]
+                counts = np.bincount(m.out_index, weights=weights, minlength=m.out_size)
+        return counts.astype(np.int64)
 
     def into(self, bounds: Bounds) -> FanIn:
         """Count the synapses that end in a box of the target's shape."""
         if self.separable:
             return self._into_convolution(bounds)
+        if self.one_to_one:
+            return self._into_places(bounds)
         inside = np.zeros(self.target_shape, np.int64)
         inside[tuple(slice(*b) for b in bounds)] = 1
         counts = self._pull(inside.reshape(-1), slice(self._weighted + 1, None))
@@ -228,6 +320,13 @@ class Fan:
         assert m.weight_index is not None
         return full, _pulled(m, counts[m.out_index] * self.nonzero.reshape(-1)[m.weight_index])
 
+    def _into_places(self, bounds: Bounds) -> FanIn:
+        full = np.ones([high - low for low, high in bounds], np.int64)
+        if self.nonzero is None:
+            return FanIn(bounds, full, full)
+        mask = np.broadcast_to(self.nonzero, self.source_shape)
+        return FanIn(bounds, full, mask[tuple(slice(*b) for b in bounds)].astype(np.int64))
+
     def _into_convolution(self, bounds: Bounds) -> FanIn:
         op = self.synapses.op
         assert isinstance(op, Conv)
@@ -242,7 +341,7 @@ class Fan:
             channels[members] = last - first
             if self.nonzero is not None:
                 weights[members] = self.nonzero[first:last].sum(0)
-            rows.append((per_in * self._extent, last - first))
+            rows.append((per_in * self.taps, last - first))
         region = self.region(bounds)
         groups = region[0]
         channels, weights = channels[slice(*groups)], weights[slice(*groups)]

@@ -44,6 +44,24 @@ def _pruned(s: SynapseGroup, density: float) -> SynapseGroup:
     return replace(s, mantissa=frozen(mantissa.reshape(s.mantissa.shape)))
 
 
+def neighbourhood(program: Program, names: frozenset[str]) -> Program:
+    """Some groups with all that arrives at them and all that they send to, and nothing else.
+
+    What only feeds them becomes an input, and what they feed sends nowhere.
+    """
+    near = [
+        s for s in program.synapses if s.target in names or names & {o.group for o in s.sources}
+    ]
+    targets = {s.target for s in near} | names
+    sources = {o.group for s in near for o in s.sources} - targets
+    groups = [
+        replace(g, kind="input", role="input") if g.name in sources else g
+        for g in program.groups
+        if g.name in sources | targets
+    ]
+    return replace(program, groups=tuple(groups), synapses=tuple(near), headroom={}, rounding={})
+
+
 def fewer_channels(program: Program, group: str, count: int) -> Program | None:
     """Remove the last ``count`` channels (neurons, if it has one axis) of a hidden group.
 

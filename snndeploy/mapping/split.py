@@ -1,72 +1,65 @@
-"""Split a group into the fewest equal boxes that each fit on a core."""
+"""Cut groups into few boxes that each fit on a core: a beam search from the output to the input.
+
+What a group's spikes cost depends on how its targets are cut, so groups are cut from the output to
+the input. Each has several good ways: fewer tiles, or tiles that fewer source neurons send to, which
+saves output axons of the layer in front and messages. The search keeps the best partial networks.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from ..ir.arrays import Shape, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup, Program
-from .axons import NOWHERE, FanOut, Tiles, fan_outs, outgoing, total
-from .memory import Memory, Resources, doubled
-from .reach import Fan
+from .axons import NOWHERE, Outgoing, Tiles, fan_outs
+from .grid import Counts, Grid, Interval, tiles
+from .memory import Memory
 
-Counts = tuple[int, ...]
-"""Number of tiles along each axis of a group's shape."""
 Split = Mapping[str, tuple[Bounds, ...]]
 
-_HARD = 3
-"""How many more of the boxes that refused lately are tried before all others."""
 _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
+_SLACK = 4
+"""Times the fewest tiles that are looked at where axons out are limited."""
+_PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
+
+What a way costs the layers in front grows from layer to layer, so no one price is right.
+"""
 
 
-def tiles(shape: Shape, counts: Counts) -> list[Bounds]:
-    """Cut a shape into equal boxes (extents differ by at most one)."""
-    cuts = [
-        [(i * n // t, (i + 1) * n // t) for i in range(t)]
-        for n, t in zip(shape, counts, strict=True)
-    ]
-    return [tuple(box) for box in itertools.product(*cuts)]
+@dataclass(frozen=True)
+class Way:
+    """One way to cut a group, and the axons that its sources need to reach all boxes."""
+
+    boxes: tuple[Bounds, ...]
+    sent: int
 
 
-def _tile_at(point: Sequence[int], shape: Shape, counts: Counts) -> int:
-    """Position in `tiles` of the box that holds a neuron."""
-    index = 0
-    for x, n, t in zip(point, shape, counts, strict=True):
-        index = index * t + (x * t + t - 1) // n
-    return index
+@dataclass(frozen=True)
+class Found:
+    """A split of all groups, and how many grids were counted on the way to it."""
+
+    split: Split
+    tried: int
 
 
-def split_program(memory: Memory, *, off_chip: bool) -> Split:
-    """Split every group of a program.
+@dataclass(frozen=True)
+class _Partial:
+    """Some groups cut, the ones nearest to the output."""
 
-    What a group sends depends on how its targets are split, so groups are split from the output to
-    the input, and once more while loops still change the outcome.
+    ways: Mapping[str, Way] = field(default_factory=dict)
 
-    Args:
-        memory: the program and its target.
-        off_chip: charge every output axon as one that leaves its chip.
-    """
-    program = memory.program
-    chip = NOWHERE if off_chip else 0
-    split: dict[str, tuple[Bounds, ...]] = {}
-    for _ in range(_ROUNDS):
-        before = dict(split)
-        for group in reversed(in_layer_order(program)):
-            placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in split.items()}
-            split[group.name] = _split(memory, group, fan_outs(memory, group.name, placed), chip)
-        loops = any(
-            program.group(o.group).depth >= program.group(s.target).depth
-            for s in program.synapses
-            for o in s.sources
-        )
-        if split == before or not loops:
-            break
-    return split
+    @property
+    def cores(self) -> int:
+        return sum(len(way.boxes) for way in self.ways.values())
+
+    @property
+    def sent(self) -> int:
+        return sum(way.sent for way in self.ways.values())
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -74,113 +67,179 @@ def in_layer_order(program: Program) -> list[CompartmentGroup]:
     return sorted(program.on_chip, key=lambda g: g.depth)
 
 
-@dataclass
-class _Fit:
-    """Whether boxes of one group fit; ``hopeless`` resources are those no box can ever respect.
-
-    ``neurons`` is the most that a box may hold, whatever arrives at them: a cheap first test.
-    """
-
-    limits: Mapping[str, int]
-    neurons: int
-    count: Callable[[Bounds], Resources]
-    fans: Sequence[Fan]
-    hopeless: set[str] = field(default_factory=set)
-    hard: list[tuple[int, ...]] = field(default_factory=list)
-
-    def spread(self, boxes: Sequence[Bounds]) -> int:
-        """Pairs of a source neuron and a box that it sends to."""
-        regions = (fan.region(box) for fan in self.fans for box in boxes)
-        return sum(size(high - low for low, high in region) for region in regions)
-
-    def breach(self, bounds: Bounds) -> str | None:
-        """The first resource that a box exceeds."""
-        used = self.count(bounds)
-        for name, limit in self.limits.items():
-            if name not in self.hopeless and used.get(name, 0) > limit:
-                return name
-        return None
-
-    def first_breach(self, shape: Shape, counts: Counts) -> str | None:
-        """The first resource that any of the tiles exceeds.
-
-        Most refusals should cost one count, so the places that refused before go first, then the
-        middle, which is the fullest as a rule.
-        """
-        boxes = tiles(shape, counts)
-        middle = tuple(n // 2 for n in shape)
-        first = [_tile_at(point, shape, counts) for point in (*self.hard, middle)]
-        for i in dict.fromkeys((*first, *range(len(boxes)))):
-            breach = self.breach(boxes[i])
-            if breach is not None:
-                centre = tuple((low + high) // 2 for low, high in boxes[i])
-                self.hard = [centre, *self.hard[:_HARD]]
-                return breach
-        return None
-
-    def holds(self, shape: Shape, counts: Counts) -> bool:
-        largest = size(-(-n // t) for n, t in zip(shape, counts, strict=True))
-        if largest > max(self.neurons, 1):
-            return False
-        return self.first_breach(shape, counts) is None
-
-
-def _split(
-    memory: Memory, group: CompartmentGroup, fans: list[FanOut], chip: int
-) -> tuple[Bounds, ...]:
-    def count(bounds: Bounds) -> Resources:
-        out = outgoing(memory, group, bounds, chip, fans)
-        return total(memory, memory.incoming(group, bounds), out)
-
-    limits = {name: limit.limit for name, limit in memory.target.core.items()}
-    most = limits.get(
-        "neurons", limits.get("compartments", 0) // (1 + doubled(group, memory.target))
+def has_loops(program: Program) -> bool:
+    """Whether a group hears itself, or one behind it."""
+    return any(
+        program.group(o.group).depth >= program.group(s.target).depth
+        for s in program.synapses
+        for o in s.sources
     )
-    arriving = [memory.fans[s.name] for s in memory.program.incoming(group.name)]
-    fit = _Fit(limits, most, count, arriving)
-    shape = group.shape
-    while True:
-        counts = _fewest(shape, fit)
-        if counts is not None:
-            return tuple(tiles(shape, counts))
-        # Not even single neurons fit: leave out what they exceed and let the check report it.
-        breach = fit.first_breach(shape, shape)
-        if breach is not None:
-            fit.hopeless.add(breach)
 
 
-def _fewest(shape: Shape, fit: _Fit) -> Counts | None:
-    """The fewest tiles that all fit (None: no number does).
+def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
+    """Split every group of a program.
 
-    For every way to cut space, the number of channel tiles is searched by bisection, since less
-    never takes more. Among equal numbers of tiles, those win that the fewest source neurons must
-    send to: every further destination costs messages, and output axons of the layer before.
+    Args:
+        memory: the program and its target.
+        off_chip: charge every output axon as one that leaves its chip.
+        width: partial networks that the beam keeps (1: greedy).
     """
-    best = _first_that_fits(shape, fit)
-    if best is None:
-        return None
-    for spatial in _spatial_cuts(shape[1:]):
-        most = min(shape[0], size(best) // size(spatial))
-        if most < 1:  # all that follow have more tiles
+    search = _Search(memory, NOWHERE if off_chip else 0, _SLACK if width > 1 else 1)
+    order = in_layer_order(memory.program)[::-1]
+    if has_loops(memory.program):
+        state = _Partial()
+        for _ in range(_ROUNDS):
+            before = {name: way.boxes for name, way in state.ways.items()}
+            for group in order:
+                state = _Partial({**state.ways, group.name: search.ways(group, state)[0]})
+            if before == {name: way.boxes for name, way in state.ways.items()}:
+                break
+        best = state
+    else:
+        # The greedy split goes first: a wider beam must not lose it.
+        widths = sorted({1, width})
+        best = min(
+            (search.beam(order, w) for w in widths), key=lambda state: (state.cores, state.sent)
+        )
+    return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
+
+
+class _Search:
+    """Finds ways to cut groups, and remembers them for targets that are cut alike."""
+
+    def __init__(self, memory: Memory, chip: int, slack: int) -> None:
+        self.memory, self.chip, self.slack, self.tried = memory, chip, slack, 0
+        self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
+
+    def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
+        """The best of the splits that are left when ``width`` of them are kept after each group."""
+        states = [_Partial()]
+        for group in order:
+            grown = [
+                _Partial({**state.ways, group.name: way})
+                for state in states
+                for way in self.ways(group, state)[: None if width > 1 else 1]
+            ]
+            grown.sort(key=lambda state: (self.estimate(state), state.sent))
+            states = grown[:width]
+        return min(states, key=lambda state: (state.cores, state.sent))
+
+    def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
+        """Good ways to cut a group: the fewest tiles first, then those with less spread."""
+        names = dict.fromkeys(s.target for s in self.memory.out_of[group.name])
+        known = {n: state.ways[n].boxes for n in names if n in state.ways}
+        key = (group.name, tuple(known.values()))
+        if key not in self._known:
+            placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
+            out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
+            limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
+            grid = Grid(self.memory, group, out, limits)
+            self._known[key] = _ways(grid, self.slack)
+            self.tried += grid.tried
+        return self._known[key]
+
+    def estimate(self, state: _Partial) -> float:
+        """Cores so far, and what the groups in front will need for the axons to them alone."""
+        target, program = self.memory.target, self.memory.program
+        if target.memory_model != "loihi1" or target.axons.out_discrete is None:
+            return state.cores
+        due: dict[str, float] = {}
+        for s in program.synapses:
+            for o in s.sources:
+                if s.target in state.ways and o.group not in state.ways:
+                    due[o.group] = due.get(o.group, 0.0) + state.ways[s.target].sent
+        limit = max(target.core["out_axons"].limit, 1)
+        return state.cores + sum(
+            max(1.0, slots / limit)
+            for name, slots in due.items()
+            if program.group(name).kind != "input"
+        )
+
+
+def _ways(grid: Grid, slack: int) -> list[Way]:
+    shape = grid.group.shape
+    while True:
+        found = _grids(shape, grid, slack if _limits_axons(grid) else 1)
+        if found:
             break
-        if not fit.holds(shape, (most, *spatial)):
+        # Not even single neurons fit: leave out what they exceed and let the check report it.
+        over = grid.breaches(shape)
+        grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
+    ways = [Way(tuple(tiles(shape, counts)), grid.sent(grid.axes(counts))) for counts in found]
+    if len(shape) == 1:
+        uneven = _longest_first(shape[0], min(len(way.boxes) for way in ways), grid)
+        if uneven is not None:
+            ways.append(Way(tuple((i,) for i in uneven), grid.sent([uneven])))
+    ways.sort(key=lambda way: (len(way.boxes), way.sent))
+    if not _limits_axons(grid):
+        return ways[:1]
+    axons = max(grid.limits["out_axons"], 1)
+    best = [
+        min(ways, key=lambda way: (len(way.boxes) + price * way.sent / axons, way.sent))
+        for price in _PRICES
+    ]
+    return list(dict.fromkeys([ways[0], *best]))
+
+
+def _limits_axons(grid: Grid) -> bool:
+    """Whether tiles that more neurons send to cost cores in front; elsewhere just messages."""
+    return "out_axons" in grid.limits
+
+
+def _grids(shape: Shape, grid: Grid, slack: int) -> list[Counts]:
+    """For every way to cut space, the fewest channel tiles that all fit, found by bisection."""
+    best = _first_that_fits(shape, grid)
+    if best is None:
+        return []
+    found, fewest = [best], size(best)
+    for spatial in _spatial_cuts(shape[1:]):
+        most = min(shape[0], slack * fewest // size(spatial))
+        if size(spatial) > slack * fewest:  # all that follow have more tiles
+            break
+        if not _holds(shape, (most, *spatial), grid):
             continue
-        found = (_bisect(1, most, partial(_holds, fit, shape, spatial)), *spatial)
-        if size(found) < size(best) or fit.spread(tiles(shape, found)) < fit.spread(
-            tiles(shape, best)
-        ):
-            best = found
-    return best
+        low, high = 1, most
+        while low < high:
+            middle = (low + high) // 2
+            if _holds(shape, (middle, *spatial), grid):
+                high = middle
+            else:
+                low = middle + 1
+        found.append((high, *spatial))
+        fewest = min(fewest, size(found[-1]))
+    return found
 
 
-def _holds(fit: _Fit, shape: Shape, spatial: Counts, channels: int) -> bool:
-    return fit.holds(shape, (channels, *spatial))
+def _holds(shape: Shape, counts: Counts, grid: Grid) -> bool:
+    """Whether all tiles of a grid fit. The number of neurons is a cheap first test."""
+    largest = size(-(-n // t) for n, t in zip(shape, counts, strict=True))
+    most = grid.limits.get("neurons", grid.limits.get("compartments", largest))
+    return largest <= max(most, 1) and grid.fits(counts)
 
 
-def _first_that_fits(shape: Shape, fit: _Fit) -> Counts | None:
+def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None:
+    """Cut an axis into the longest intervals that fit, if that takes less than ``count`` of them."""
+    found: list[Interval] = []
+    start = 0
+    while start < length and len(found) < count - 1:
+        low, high = start, length
+        while low < high:
+            middle = (low + high + 1) // 2
+            if grid.box_fits(((start, middle),)):
+                low = middle
+            else:
+                high = middle - 1
+        if low == start:
+            return None
+        found.append((start, low))
+        start = low
+    return found if start == length else None
+
+
+def _first_that_fits(shape: Shape, grid: Grid) -> Counts | None:
     """Double the tiles along the axis with the longest tiles until all fit."""
     counts = [1] * len(shape)
-    while not fit.holds(shape, tuple(counts)):
+    while not _holds(shape, tuple(counts), grid):
         tile = [n / c for n, c in zip(shape, counts, strict=True)]
         axis = max(range(len(shape)), key=lambda a: tile[a])
         if counts[axis] == shape[axis]:
@@ -193,14 +252,3 @@ def _spatial_cuts(shape: Shape) -> list[Counts]:
     """Ways to cut the spatial axes, few tiles first; no two with the same largest tile."""
     axes = [sorted({-(-n // extent) for extent in range(1, n + 1)}) for n in shape]
     return sorted(itertools.product(*axes), key=lambda cut: (size(cut), cut))
-
-
-def _bisect(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The smallest number in ``low..high`` that holds, given that ``high`` does."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high

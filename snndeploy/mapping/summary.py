@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..ir.arrays import Array
 from ..ir.finding import Certainty, Finding
-from ..ir.placement import Placement
+from ..ir.placement import Placement, Verdict
 from ..ir.program import Program
 from ..target import STRENGTH, Target, weakest
 from .memory import Memory, combined
-from .mesh import hops
+from .timing import StepTime, step_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,11 @@ class LayerUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on."""
+    """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on.
+
+    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it),
+    ``search`` what is proved about the number of cores.
+    """
 
     layers: tuple[LayerUse, ...]
     cores: int
@@ -46,22 +47,8 @@ class Summary:
     chips: int
     core_share: Mapping[int, float]
     certainty: Certainty
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traffic:
-    """Spike messages of a sample: one per spike and core that it goes to.
-
-    ``hops_x`` and ``hops_y`` are router to router within chips, ``off_chip`` messages leave theirs,
-    ``from_host`` messages come from input groups; ``busiest`` is the most that one core receives.
-    """
-
-    messages: float
-    hops_x: float
-    hops_y: float
-    off_chip: float
-    from_host: float
-    busiest: float
+    time: StepTime | None
+    search: Verdict | None
 
 
 def summarise(
@@ -82,6 +69,8 @@ def summarise(
         chips=placement.chips,
         core_share=share,
         certainty=verdict_certainty(target, findings),
+        time=step_time(program, placement, target),
+        search=placement.search,
     )
 
 
@@ -120,57 +109,3 @@ def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str,
 
 def _shares(used: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, float]:
     return {name: used.get(name, 0) / max(limit, 1) for name, limit in limits.items()}
-
-
-def traffic(
-    program: Program, placement: Placement, target: Target, spikes: Mapping[str, Array | float]
-) -> Traffic:
-    """Estimate the messages of a sample.
-
-    Args:
-        program: what was placed.
-        placement: where.
-        target: the chip.
-        spikes: spikes per sample of each group: one number per neuron (in the group's shape), or
-            their total, which is then spread evenly.
-    """
-    memory = Memory(program, target)
-    counts = {g.name: _per_neuron(spikes.get(g.name, 0.0), g.shape) for g in program.groups}
-    sums = dict.fromkeys(("messages", "hops_x", "hops_y", "off_chip", "from_host"), 0.0)
-    received: dict[int, float] = {}
-    for group in program.groups:
-        reached = _reached_cores(memory, placement, group.name)
-        for core, mask in reached.items():
-            total = float(counts[group.name][mask].sum())
-            received[core] = received.get(core, 0.0) + total
-            sums["messages"] += total
-            if group.kind == "input":
-                sums["from_host"] += total
-            for part in placement.of_group(group.name):
-                box = tuple(slice(*b) for b in part.bounds)
-                sent = float((counts[group.name][box] * mask[box]).sum())
-                distance = hops(part.core, core, target)
-                if distance is None:
-                    sums["off_chip"] += sent
-                else:
-                    sums["hops_x"] += sent * distance[0]
-                    sums["hops_y"] += sent * distance[1]
-    return Traffic(**sums, busiest=max(received.values(), default=0.0))
-
-
-def _per_neuron(spikes: Array | float, shape: tuple[int, ...]) -> Array:
-    if isinstance(spikes, np.ndarray):
-        return np.broadcast_to(spikes, shape)
-    return np.full(shape, spikes / max(int(np.prod(shape)), 1))
-
-
-def _reached_cores(memory: Memory, placement: Placement, group: str) -> dict[int, Array]:
-    """For every core that hears a group, which of its neurons the core hears."""
-    shape = memory.program.group(group).shape
-    reached: dict[int, Array] = {}
-    for s in memory.program.outgoing(group):
-        for part in placement.of_group(s.target):
-            region, mask, _ = memory.reaching(s.name, part.bounds)
-            heard = reached.setdefault(part.core, np.zeros(shape, bool))
-            heard[tuple(slice(*b) for b in region)] |= mask
-    return reached

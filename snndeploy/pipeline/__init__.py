@@ -2,26 +2,42 @@
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile
+from .explaining import explain_bundle
+from .fixing import (
+    Fixing,
+    fix_bundle,
+    fix_model,
+    fix_record,
+    refuse_recipe_path,
+    write_recipe,
+)
 from .inspection import inspect_program, inspect_report
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 
 __all__ = [
     "Compiled",
+    "Fixing",
     "Loaded",
     "bundle_of",
     "check_bundle",
     "compile",
+    "explain_bundle",
+    "fix_bundle",
+    "fix_model",
+    "fix_record",
     "holds_program",
     "inspect_program",
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
     "place_file",
+    "refuse_recipe_path",
     "report_of",
     "run_bundle",
     "run_compiled",
     "run_engine",
     "save_bundle",
     "verify_bundle",
+    "write_recipe",
 ]

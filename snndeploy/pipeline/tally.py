@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.arrays import Array
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..mapping import traffic
+from ..mapping import step_time, traffic
 from ..report import run_report
 from ..simulate.data import Samples
 from ..simulate.energy import Activity, estimate_cmos, estimate_energy, measure_activity
@@ -35,6 +36,7 @@ class Tally:
     predictions: dict[str, list[int]] = field(default_factory=dict)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
+    spikes: dict[str, Array] = field(default_factory=dict)
 
     def add(self, runs: Mapping[str, Recording], samples: Samples) -> None:
         """Count one batch that every engine has run."""
@@ -51,6 +53,8 @@ class Tally:
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
         exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
         if exact is not None:
+            for name, count in spike_counts(self.program, exact).items():
+                self.spikes[name] = self.spikes.get(name, 0) + count
             events = count_events(self.program, self.placement, self.target, exact)
             self.activity = events if self.activity is None else _joined(self.activity, events)
         self.samples += len(samples)
@@ -63,8 +67,11 @@ class Tally:
     def report(self, *, partial: bool = False) -> dict[str, Any]:
         """The run report; ``partial`` marks one that was interrupted."""
         activity = self.activity
-        energy = {}
+        energy, time = {}, None
         if activity is not None:
+            steps = max(1, self.samples * self.steps)
+            mean = {name: count / steps for name, count in self.spikes.items()}
+            time = step_time(self.program, self.placement, self.target, mean)
             models = {self.target.name: self.target.energy, **self.target.energy_alternatives}
             energy = {name: estimate_energy(activity, model) for name, model in models.items()}
             energy |= estimate_cmos(self.program, activity)
@@ -76,20 +83,25 @@ class Tally:
             comparisons=list(self.comparisons.values()),
             activity=activity,
             energy=energy,
+            time=time,
         )
         return {**report, "partial": partial}
+
+
+def spike_counts(program: Program, recording: Recording) -> dict[str, Array]:
+    """Spikes of every neuron over a recorded run."""
+    return {
+        g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1))
+        for g in program.groups
+        if g.kind != "readout"
+    }
 
 
 def count_events(
     program: Program, placement: Placement, target: Target, recording: Recording
 ) -> Activity:
     """Count the events of a recorded run, and the messages that they send across a placement."""
-    spikes = {
-        g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1))
-        for g in program.groups
-        if g.kind != "readout"
-    }
-    sent = traffic(program, placement, target, spikes)
+    sent = traffic(program, placement, target, spike_counts(program, recording))
     return measure_activity(
         program,
         recording,

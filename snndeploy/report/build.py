@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..ir.finding import Finding
+from ..ir.placement import Verdict
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
-from ..mapping import LayerUse, Summary, fits
+from ..mapping import LayerUse, StepTime, Summary, fits
 from ..simulate.energy import Activity, EnergyEstimate
 from ..target import Target
 from ..verify import Comparison
@@ -51,8 +52,36 @@ def compile_report(
             "limit": summary.cores_available,
             "chips": summary.chips,
             "fullest": {"core": core, "share": round(share, 4)},
+            "search": _search(summary.search),
         },
+        "time": time_record(summary.time),
         "findings": [finding_record(f) for f in findings],
+    }
+
+
+def _search(search: Verdict | None) -> dict[str, Any] | None:
+    """What is proved about the number of cores, in numbers and in words."""
+    if search is None:
+        return None
+    return {**dataclasses.asdict(search), "gap": round(search.gap, 4), "text": str(search)}
+
+
+def time_record(time: StepTime | None) -> dict[str, Any] | None:
+    """The time of a step in nanoseconds, the term that sets it first."""
+    if time is None:
+        return None
+    terms = [
+        {"what": t.what, "where": t.where, "layers": list(t.layers), "count": round(t.count, 3),
+         "low_ns": round(t.low, 3), "high_ns": round(t.high, 3)}
+        for t in time.terms
+    ]  # fmt: skip
+    return {
+        "low_ns": round(time.low, 3),
+        "high_ns": round(time.high, 3),
+        "terms": terms,
+        "activity": time.activity,
+        "certainty": time.certainty,
+        "not_counted": list(time.not_counted),
     }
 
 
@@ -112,6 +141,7 @@ def run_report(
     comparisons: Sequence[Comparison],
     activity: Activity | None,
     energy: Mapping[str, EnergyEstimate],
+    time: StepTime | None,
 ) -> dict[str, Any]:
     """Describe runs of the same samples on several engines."""
     return {
@@ -122,6 +152,7 @@ def run_report(
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],
         "activity": None if activity is None else _activity(activity),
         "energy": {model: dataclasses.asdict(e) for model, e in energy.items()},
+        "time": time_record(time),
     }
 
 

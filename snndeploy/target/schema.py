@@ -168,11 +168,42 @@ class EnergyModel(Strict):
     not_counted: list[str]
 
 
+class Duration(Strict):
+    """Time per event in nanoseconds; ``high`` gives the other end of a range where there is one."""
+
+    ns: float
+    high: float | None = None
+    source: str
+    certainty: Certainty
+
+    @property
+    def most(self) -> float:
+        return self.ns if self.high is None else self.high
+
+
+class TimeModel(Strict):
+    """Time per event; ``not_counted`` is printed beside every estimate.
+
+    ``message`` is a spike that leaves its core, ``link`` a message that crosses from one router to
+    the next, ``barrier`` what ends each step on one chip, ``barrier_chips`` on several.
+    """
+
+    synaptic_op: Duration
+    neuron_update_active: Duration
+    neuron_update_idle: Duration
+    message: Duration
+    link: Duration
+    barrier: Duration
+    barrier_chips: Duration | None = None
+    not_counted: list[str]
+
+
 class Target(Strict):
     """A chip (and its boards, in chips) to compile for.
 
     ``core`` maps the resources of the memory model (`RESOURCES`) to their limits per core.
     ``energy_alternatives`` are other published models of the same chip, to be printed beside.
+    ``time`` is None where nothing is known about the speed of a step.
     """
 
     name: str
@@ -189,6 +220,7 @@ class Target(Strict):
     neurons: Neurons
     energy: EnergyModel
     energy_alternatives: dict[str, EnergyModel] = {}
+    time: TimeModel | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Target:
