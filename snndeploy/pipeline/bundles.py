@@ -65,6 +65,7 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
         lock=_lock(compiled),
         report=report_of(compiled),
         golden=golden_of(compiled.program, samples),
+        networks={"float": compiled.source, "compressed": compiled.network},
     )
 
 
