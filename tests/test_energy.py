@@ -9,10 +9,10 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from snndeploy.pipeline.tally import count_events
-from snndeploy.simulate.energy import estimate_energy
+from snndeploy.mapping import fan_out
+from snndeploy.simulate.energy import Activity, Meter, estimate_energy
 from snndeploy.simulate.recording import Recording
-from snndeploy.target import load_target
+from snndeploy.target import Target, load_target
 
 LOIHI1 = load_target("loihi1")
 
@@ -61,6 +61,12 @@ def small() -> tuple[Program, Placement, Recording]:
         },
     )
     return program, placement, recording
+
+
+def count_events(
+    program: Program, placement: Placement, target: Target, recording: Recording
+) -> Activity:
+    return Meter(program, fan_out(program, placement, target)).measure(recording)
 
 
 def test_hand_counted_events() -> None:

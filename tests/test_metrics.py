@@ -10,10 +10,11 @@ import pytest
 from snndeploy.errors import InputError
 from snndeploy.ir.network import Network, Role
 from snndeploy.ir.ops import Dense, Reshape, SumPool
-from snndeploy.simulate.energy import estimate_cmos, measure_activity
+from snndeploy.simulate.energy import Meter, estimate_arithmetic
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.metrics import neurobench
 from snndeploy.simulate.recording import Recording
+from snndeploy.target import arithmetic_models
 from tests.builders import conv, inputs, lif, project
 from tests.test_energy import small
 
@@ -88,11 +89,13 @@ def test_an_incomplete_recording_is_refused() -> None:
 
 def test_the_cmos_proxy_adds_for_spikes_and_multiplies_for_the_conventional_network() -> None:
     program, _, recording = small()
-    activity = measure_activity(program, recording)
-    estimate = estimate_cmos(program, activity)
+    (model,) = arithmetic_models()
+    estimate = estimate_arithmetic(program, Meter(program).measure(recording), model)
     assert estimate["45nm-cmos"].low == pytest.approx(11 * 0.9e-3)
     assert estimate["45nm-cmos-ann"].low == pytest.approx((6 + 6) * 4.6e-3)
-    assert any("memory" in text for text in estimate["45nm-cmos"].not_counted)
+    for one in estimate.values():
+        assert one.certainty == "paper"
+        assert any("memory" in text for text in one.not_counted)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

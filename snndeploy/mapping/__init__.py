@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .check import check_program, fits
+from .fan_out import fan_out
 from .place import place_program
 from .summary import LayerUse, Summary, Traffic, summarise, traffic
 
@@ -11,6 +12,7 @@ __all__ = [
     "Summary",
     "Traffic",
     "check_program",
+    "fan_out",
     "fits",
     "place_program",
     "summarise",

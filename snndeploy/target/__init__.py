@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from .load import dump_target, load_target, parse_target, target_folder, target_names
+from .load import (
+    arithmetic_models,
+    dump_target,
+    load_target,
+    parse_target,
+    target_folder,
+    target_names,
+)
 from .schema import (
     RESOURCES,
     STRENGTH,
+    ArithmeticModel,
     Axons,
     Chip,
     Energy,
@@ -25,6 +33,7 @@ from .schema import (
 __all__ = [
     "RESOURCES",
     "STRENGTH",
+    "ArithmeticModel",
     "Axons",
     "Chip",
     "Energy",
@@ -38,6 +47,7 @@ __all__ = [
     "Synapse",
     "Target",
     "Widths",
+    "arithmetic_models",
     "dump_target",
     "load_target",
     "parse_target",
