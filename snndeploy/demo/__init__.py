@@ -11,9 +11,9 @@ import numpy as np
 from ..passes.base import Observer
 from ..pipeline import bundle_of, compile, report_of, run_engine, save_bundle
 from ..pipeline.run import report_runs
-from ..simulate.energy import Meter
 from ..simulate.data import Samples
 from ..simulate.encode import rate
+from ..simulate.energy import Meter
 
 FOLDER = Path(__file__).parent
 _BRIGHTEST = 16.0

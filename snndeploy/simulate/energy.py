@@ -42,17 +42,21 @@ class LayerActivity:
 
     def __add__(self, other: LayerActivity) -> LayerActivity:
         """Both batches together."""
-        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
-        ranges = {
-            name: (min(a[0], b[0]), max(a[1], b[1]))
-            for name in ("spikes_out_range", "synops_range")
-            for a, b in ((getattr(self, name), getattr(other, name)),)
-        }
-        hops = (self.hops[0] + other.hops[0], self.hops[1] + other.hops[1])
-        return LayerActivity(**sums, **ranges, hops=hops)
+        return LayerActivity(
+            spikes_in=self.spikes_in + other.spikes_in,
+            spikes_out=self.spikes_out + other.spikes_out,
+            synops=self.synops + other.synops,
+            dense_synops=self.dense_synops + other.dense_synops,
+            updates=self.updates + other.updates,
+            messages=self.messages + other.messages,
+            hops=(self.hops[0] + other.hops[0], self.hops[1] + other.hops[1]),
+            spikes_out_range=_spanning(self.spikes_out_range, other.spikes_out_range),
+            synops_range=_spanning(self.synops_range, other.synops_range),
+        )
 
 
-_SUMMED = ("spikes_in", "spikes_out", "synops", "dense_synops", "updates", "messages")
+def _spanning(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return min(a[0], b[0]), max(a[1], b[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +103,9 @@ class Activity:
             steps=other.steps,
             layers={name: layer + other.layers[name] for name, layer in self.layers.items()},
             synops={name: n + other.synops[name] for name, n in self.synops.items()},
-            dense_synops={name: n + other.dense_synops[name] for name, n in self.dense_synops.items()},
+            dense_synops={
+                name: n + other.dense_synops[name] for name, n in self.dense_synops.items()
+            },
             per_sample={
                 name: np.concatenate([counts, other.per_sample[name]])
                 for name, counts in self.per_sample.items()
@@ -132,7 +138,9 @@ class Meter:
 
     def __init__(self, program: Program, fans: Mapping[str, Array] | None = None) -> None:
         self.program = program
-        self._fans = fans or {g.name: np.zeros((3, size(g.shape)), np.int64) for g in program.groups}
+        self._fans = fans or {
+            g.name: np.zeros((3, size(g.shape)), np.int64) for g in program.groups
+        }
         self._synapses = {}
         for synapses in program.synapses:
             matrix = unroll(synapses.ops, synapses.mantissa, program.source_shape(synapses))
@@ -146,17 +154,16 @@ class Meter:
             for g in self.program.groups
             if g.kind != "readout"
         }
+        none = np.zeros(samples, np.int64)
         synops = {
-            s.name: sum((events[o.group] @ self._synapses[s.name] for o in s.sources), np.zeros(samples, int))
+            s.name: sum((events[o.group] @ self._synapses[s.name] for o in s.sources), none)
             for s in self.program.synapses
         }
         dense = {
             s.name: int(self._synapses[s.name].sum()) * len(s.sources) * steps * samples
             for s in self.program.synapses
         }
-        layers = {
-            g.name: self._layer(g, events, synops, dense, steps) for g in self.program.groups
-        }
+        layers = {g.name: self._layer(g, events, synops, dense, steps) for g in self.program.groups}
         sent = [events[name] @ self._fans[name][0] for name in events]
         return Activity(
             samples=samples,
@@ -165,9 +172,9 @@ class Meter:
             synops={name: int(n.sum()) for name, n in synops.items()},
             dense_synops=dense,
             per_sample={
-                "spikes": sum((e.sum(axis=1) for e in events.values()), np.zeros(samples, int)),
-                "synops": sum(synops.values(), np.zeros(samples, int)),
-                "messages": sum(sent, np.zeros(samples, int)),
+                "spikes": sum((e.sum(axis=1) for e in events.values()), none),
+                "synops": sum(synops.values(), none),
+                "messages": sum(sent, none),
             },
         )
 

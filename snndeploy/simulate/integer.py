@@ -83,16 +83,14 @@ class IntegerEngine:
             for g in self.program.groups
             if g.kind != "input" and (record == "all" or g.role == "output")
         }
-        states = States(
-            *(
-                {
-                    name: np.empty((steps, samples, size(self.program.group(name).shape)), np.int64)
-                    for name in record_states
-                }
-                for _ in range(2)
-            ),
-            watch=Watch() if watch else None,
+        u, v = (
+            {
+                name: np.empty((steps, samples, size(self.program.group(name).shape)), np.int64)
+                for name in record_states
+            }
+            for _ in range(2)
         )
+        states = States(u, v, Watch() if watch else None)
         batch = batch or self._default_batch(steps, kept)
         scratch: dict[str, Array] = {}
         for low in range(0, samples, batch):

@@ -70,7 +70,9 @@ class NativeEngine:
             for g in plan.program.groups
             if g.kind != "input"
         }
-        self._constants = {g.name: Constants.of(g) for g in plan.program.groups if g.kind != "input"}
+        self._constants = {
+            g.name: Constants.of(g) for g in plan.program.groups if g.kind != "input"
+        }
         self._forms = {
             name: [
                 _LegForms(leg, event_form(leg) if kernels else None, DenseForm(leg)) for leg in legs

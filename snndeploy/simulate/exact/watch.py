@@ -10,7 +10,7 @@ from ..recording import RegisterUse
 
 
 class Watch:
-    """Adds up, per group, what u and v would hold if they were wide enough. Tiles may tell it at once."""
+    """Adds up, per group, what u and v would hold if they were wide enough; tiles tell it side by side."""
 
     def __init__(self) -> None:
         self.use: dict[str, RegisterUse] = {}
