@@ -138,8 +138,8 @@ def run_bundle(
     )  # fmt: skip
 
 
-def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> dict[str, Network]:
-    """The networks that the float stages among ``engines`` run.
+def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mapping[str, Network]:
+    """The bundle's networks, which hold all that the float stages among ``engines`` run.
 
     Raises:
         UsageError: the bundle lacks one of them.
@@ -147,7 +147,7 @@ def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> dict[
     for engine in engines:
         if engine in FLOAT_STAGES and engine not in bundle.networks:
             raise network_missing(engine, str(path))
-    return {name: network for name, network in bundle.networks.items() if name in engines}
+    return bundle.networks
 
 
 def _input_shape(program: Program) -> Shape:

@@ -18,8 +18,8 @@ class Agreement:
     """One population in two stages, over all samples.
 
     Attributes:
-        rate_correlation: Pearson's r between the neurons' mean rates (for neurons that do not spike:
-            their mean values); None where either stage has the same rate everywhere.
+        rate_correlation: Pearson's r between the rates of all neurons in all samples (for neurons that
+            do not spike: their mean values); None where either stage has the same rate everywhere.
         van_rossum: mean over neurons and samples of the distance D (see `van_rossum`).
         relative_distance: sum of D² between the stages over the sum of their D² to silence: 0 for equal
             trains, 1 for trains that have nothing in common. None where neither spikes.
@@ -45,7 +45,7 @@ class AgreementMeter:
     def __init__(self, tau: float, *, spiking: bool) -> None:
         self.tau = tau
         self.spiking = spiking
-        self._totals: list[Array] = []
+        self._rates = _Moments()
         self._trains = 0
         self._distance = self._between = self._silent = 0.0
         self._common = self._either = 0
@@ -53,10 +53,7 @@ class AgreementMeter:
     def add(self, a: Array, b: Array) -> None:
         """Take in one batch: both ``(steps, samples, *shape)``."""
         a, b = (x.reshape(*x.shape[:2], -1) for x in (a, b))
-        kind = np.int64 if self.spiking else np.float64
-        totals = [x.sum(axis=(0, 1), dtype=kind) for x in (a, b)]
-        before = self._totals or [np.zeros_like(t) for t in totals]
-        self._totals = [s + t for s, t in zip(before, totals, strict=True)]
+        self._rates.add(*(x.mean(axis=0, dtype=np.float64).reshape(-1) for x in (a, b)))
         if not self.spiking:
             return
         a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
@@ -74,7 +71,7 @@ class AgreementMeter:
 
     def result(self) -> Agreement:
         """The figures of everything taken in so far."""
-        r = _pearson(*self._totals)
+        r = self._rates.correlation()
         if not self.spiking:
             return Agreement(
                 rate_correlation=r, van_rossum=None, relative_distance=None, match=None
@@ -87,8 +84,25 @@ class AgreementMeter:
         )
 
 
-def _pearson(x: Array, y: Array) -> float | None:
-    """Pearson's correlation; None where one side does not vary."""
-    dx, dy = x - x.mean(), y - y.mean()
-    norm = float(np.sqrt((dx @ dx) * (dy @ dy)))
-    return float(np.clip(dx @ dy / norm, -1, 1)) if norm else None
+class _Moments:
+    """Means and second central moments of pairs, batch by batch (Chan, Golub and LeVeque, 1979)."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.mean = np.zeros(2)
+        self.second = np.zeros((2, 2))
+
+    def add(self, x: Array, y: Array) -> None:
+        """Take in a batch of pairs."""
+        both = np.stack([x, y])
+        n = self.n + both.shape[1]
+        mean = both.mean(axis=1)
+        gap, centred = mean - self.mean, both - mean[:, np.newaxis]
+        self.second += centred @ centred.T + np.outer(gap, gap) * (self.n * both.shape[1] / n)
+        self.mean += gap * (both.shape[1] / n)
+        self.n = n
+
+    def correlation(self) -> float | None:
+        """Pearson's r; None where one side does not vary."""
+        norm = float(np.sqrt(self.second[0, 0] * self.second[1, 1]))
+        return float(np.clip(self.second[0, 1] / norm, -1, 1)) if norm else None

@@ -22,19 +22,27 @@ class Substitution:
 
     A layer gets the spikes that it got in ``before``; what it then emits replaces its spikes, and all
     that depends on them is computed as in ``before``. So what changes is the layer's own doing: nothing
-    is inherited from the layers in front of it. Populations that cannot be replaced one by one go
-    together: those of a loop, and those that lost kernels with the ones that they project to.
+    is inherited from the layers in front of it. Populations of a loop are replaced together. Kernels
+    that were removed are silent: the layer neither hears them nor emits spikes of its own.
 
     Args:
         before: the network of the earlier stage.
-        after: the network or the program of the later one, with populations of the same names.
+        after: the network or the program of the later one, see `same_populations`.
+        kept: of populations that lost kernels between the two, the indices that are left.
     """
 
-    def __init__(self, before: Network, after: Stage) -> None:
+    def __init__(self, before: Network, after: Stage, kept: Mapping[str, Array]) -> None:
         self.before = before
         self.after = after
-        self.units = _units(before, after)
-        (self._output, *_) = (p.name for p in before.with_role("output"))
+        self.kept = kept
+        rank = {name: i for i, name in enumerate(before.order)}
+        inputs = {p.name for p in before.with_role("input")}
+        loops = (
+            tuple(sorted(names - inputs, key=rank.__getitem__))
+            for names in nx.strongly_connected_components(_flow(before))
+        )
+        self.units = tuple(sorted((u for u in loops if u), key=lambda u: rank[u[0]]))
+        self._output = before.with_role("output")[0].name
 
     def answers(self, run: Recording) -> dict[str, Array]:
         """The class of every sample with each unit replaced, by its populations' names.
@@ -42,44 +50,41 @@ class Substitution:
         Args:
             run: of ``before``, with the spikes of all populations.
         """
-        return {", ".join(unit): self._answers(frozenset(unit), run) for unit in self.units}
+        heard = {n: s[:, :, self.kept[n]] if n in self.kept else s for n, s in run.spikes.items()}
+        flow = _flow(self.before)
+        found = {}
+        for unit in self.units:
+            spikes = dict(run.spikes)
+            for name, emitted in _computed(self.after, unit, heard).items():
+                spikes[name] = emitted
+                if name in self.kept:
+                    shape = self.before.population(name).shape
+                    spikes[name] = np.zeros((*emitted.shape[:2], *shape), emitted.dtype)
+                    spikes[name][:, :, self.kept[name]] = emitted
+            behind = {n for name in unit for n in nx.descendants(flow, name)} - set(unit)
+            if self._output in behind:
+                spikes |= _computed(self.before, behind, spikes)
+            answer = Recording(engine="", spikes=spikes).predictions(self._output)
+            found[", ".join(unit)] = answer
+        return found
 
-    def _answers(self, unit: frozenset[str], run: Recording) -> Array:
-        replaced = _computed(self.after, unit, run.spikes)
-        if self._output in unit:
-            return Recording(engine="", spikes=replaced).predictions(self._output)
-        kept = {n: s for n, s in replaced.items() if s.shape == run.spikes[n].shape}
-        graph = nx.DiGraph(
-            (s.population, p.target) for p in self.before.projections for s in p.sources
-        )
-        behind = {n for name in kept if name in graph for n in nx.descendants(graph, name)} - unit
-        if self._output not in behind:
-            return run.predictions(self._output)
-        spikes = _computed(self.before, behind, {**run.spikes, **kept})
-        return Recording(engine="", spikes=spikes).predictions(self._output)
 
-
-def _units(before: Network, after: Stage) -> tuple[tuple[str, ...], ...]:
-    """Populations that are replaced together, in the order in which they act."""
+def same_populations(before: Network, after: Stage, kept: Mapping[str, Array]) -> bool:
+    """Whether the stages have the same populations, but for the kernels that ``kept`` accounts for."""
     populations = after.populations if isinstance(after, Network) else after.groups
     shapes = {p.name: p.shape for p in populations}
-    names = [p.name for p in before.populations if p.role != "input"]
-    if not shapes.keys() >= set(names):
-        return ()
-    flow: nx.DiGraph[str] = nx.DiGraph()
-    together: nx.Graph[str] = nx.Graph()
-    together.add_nodes_from(names)
-    for p in before.projections:
-        for s in p.sources:
-            flow.add_edge(s.population, p.target)
-            if shapes.get(s.population) != before.population(s.population).shape:
-                together.add_edge(s.population, p.target)
-    for loop in nx.strongly_connected_components(flow):
-        if len(loop) > 1:
-            nx.add_path(together, sorted(loop))
-    rank = {name: i for i, name in enumerate(before.order)}
-    units = (sorted(unit, key=rank.__getitem__) for unit in nx.connected_components(together))
-    return tuple(tuple(u) for u in sorted(units, key=lambda u: rank[u[0]]))
+    return all(
+        shapes.get(p.name) == (len(kept[p.name]) if p.name in kept else p.shape[0], *p.shape[1:])
+        for p in before.populations
+    )
+
+
+def _flow(network: Network) -> nx.DiGraph[str]:
+    """Populations, with an edge wherever spikes go, at whatever delay."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(p.name for p in network.populations)
+    graph.add_edges_from((s.population, p.target) for p in network.projections for s in p.sources)
+    return graph
 
 
 def _computed(stage: Stage, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
@@ -134,7 +139,7 @@ def _messages(program: Program, name: str, values: Array) -> Array:
     if group.kind == "input":
         return encode_inputs(values, group.message_bits, float(group.scale), f"input {name}")
     if group.kind == "readout":
-        return np.rint(values * group.scale).astype(np.int64)
+        return np.asarray(np.rint(values * group.scale), np.int64)
     return values.astype(np.int64, copy=False)
 
 

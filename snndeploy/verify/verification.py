@@ -13,7 +13,7 @@ from ..ir.network import Network
 from ..ir.program import Program
 from ..simulate.recording import Recording, RegisterUse
 from .agreement import Agreement, AgreementMeter
-from .substitution import Substitution
+from .substitution import Substitution, same_populations
 
 _MOST_ATTRIBUTED = 256
 """Lost answers per pair of stages for which every layer is tried."""
@@ -28,8 +28,8 @@ class PairResult:
 
     Attributes:
         stages: the earlier and the later one.
-        layers: agreement of every population that has the same neurons in both.
-        not_compared: populations that lost kernels between the two.
+        layers: agreement of every population (of the kernels that are left, where some were removed).
+        not_compared: populations of different shapes, where it is not known which neurons are the same.
         lost: samples that the earlier stage answers right and the later one does not; without labels,
             those that they answer differently.
         gained: samples where it is the other way round (0 without labels).
@@ -53,7 +53,7 @@ class Verification:
 
     Args:
         program: what the integer stages run.
-        networks: what the float stages run, by stage.
+        networks: what the float stages run, by stage; both, where both are known.
         tau: time constant of the van Rossum distance, in steps.
     """
 
@@ -93,16 +93,21 @@ class _Pair:
         self.not_compared: tuple[str, ...] = ()
         self.lost = self.gained = self.attributed = self.no_layer_alone = 0
         self.alone: dict[str, int] = {}
+        self.kept = _kept(networks) if a == "float" else {}
         self.substitution: Substitution | None = None
         if a in networks and (b in networks or b in EXACT):
-            self.substitution = Substitution(networks[a], networks.get(b, program))
-            self.alone = {", ".join(unit): 0 for unit in self.substitution.units}
+            after = networks.get(b, program)
+            if same_populations(networks[a], after, self.kept):
+                self.substitution = Substitution(networks[a], after, self.kept)
+                self.alone = {", ".join(unit): 0 for unit in self.substitution.units}
 
     def add(self, a: Recording, b: Recording, labels: Array | None) -> None:
         """Take in one batch."""
         for group in self.compared:
-            x, y = (run.spikes.get(group.name) for run in (a, b))
-            if x is None or y is None or x.shape != y.shape:
+            x, y = (run.spikes[group.name] for run in (a, b))
+            if group.name in self.kept:
+                x = x[:, :, self.kept[group.name]]
+            if x.shape != y.shape:
                 self.not_compared = tuple(dict.fromkeys((*self.not_compared, group.name)))
                 continue
             if group.name not in self.meters:
@@ -114,7 +119,7 @@ class _Pair:
             self.gained += int(np.count_nonzero((before != labels) & (after == labels)))
             lost = (before == labels) & (after != labels)
         self.lost += int(np.count_nonzero(lost))
-        if self.substitution is not None and self.substitution.units:
+        if self.substitution is not None:
             self._attribute(self.substitution, a, np.flatnonzero(lost))
 
     def _attribute(self, substitution: Substitution, run: Recording, lost: Array) -> None:
@@ -144,6 +149,20 @@ class _Pair:
             alone=dict(self.alone),
             no_layer_alone=self.no_layer_alone,
         )
+
+
+def _kept(networks: Mapping[str, Network]) -> dict[str, Array]:
+    """Of populations that lost kernels, the indices within the trained network that are left."""
+    if not networks.keys() >= {"float", "compressed"}:
+        return {}
+    kept = {}
+    for population in networks["compressed"].populations:
+        before = networks["float"].population(population.name).kept
+        if population.kept is not None:
+            kept[population.name] = population.kept
+            if before is not None:  # what was trained had lost kernels before
+                kept[population.name] = np.searchsorted(before, population.kept)
+    return kept
 
 
 def _any(masks: Iterable[Array], n: int) -> Array:

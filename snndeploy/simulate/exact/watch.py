@@ -10,7 +10,7 @@ from ..recording import RegisterUse
 
 
 class Watch:
-    """Adds up, per group, what u and v would hold if they were wide enough; tiles tell it side by side."""
+    """Adds up, per group, what u and v would hold if they were wide enough; threads may tell it."""
 
     def __init__(self) -> None:
         self.use: dict[str, RegisterUse] = {}
