@@ -20,7 +20,7 @@ from ..simulate.energy import Activity, Meter, estimate_arithmetic, estimate_ene
 from ..simulate.metrics import NeuroBenchMeter
 from ..simulate.recording import Recording
 from ..target import Target, arithmetic_models
-from ..verify import Comparison, Verification, compare
+from ..verify import Comparison, Verification, compare, kept_kernels
 from ..verify.compare import merge
 from ..verify.verification import EXACT
 
@@ -88,6 +88,10 @@ class Tally:
                 replace(run, spikes={n: s for n, s in run.spikes.items() if n in alike})
                 for run in pair
             ]
+        if a == "float":
+            kept = kept_kernels(self.networks)
+            trains = {n: s[:, :, kept[n]] if n in kept else s for n, s in pair[0].spikes.items()}
+            pair[0] = replace(pair[0], spikes=trains)
         return compare(pair[0], pair[1], (a, b))
 
     def accuracy(self) -> dict[str, float]:

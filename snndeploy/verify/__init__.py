@@ -4,7 +4,7 @@ from .compare import Comparison, Divergence, compare
 from .probe import Attempt, Probe, probe
 from .trace import Trace
 from .verdict import Verdict, judge
-from .verification import PairResult, Verification
+from .verification import PairResult, Verification, kept_kernels
 
 __all__ = [
     "Attempt",
@@ -17,5 +17,6 @@ __all__ = [
     "Verification",
     "compare",
     "judge",
+    "kept_kernels",
     "probe",
 ]

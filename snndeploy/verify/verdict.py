@@ -67,7 +67,7 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
             f"({accuracy[last]:.1%}). "
         )
         text += f"The step from {a} to {b} costs most: {_points(net)}"
-        text += f" ({worst.lost} answers lost, {worst.gained} gained"
+        text += f" ({_counted(worst.lost, 'answer')} lost, {worst.gained} gained"
         text += f"; as uneven by chance in {chance:.0%} of cases)." if chance > 0.05 else ")."
     text += _layers(worst, layer)
     return Verdict(
@@ -98,17 +98,20 @@ def _layers(pair: PairResult, layer: str | None) -> str:
     """Which layers lose the answers when they alone are replaced."""
     if not pair.attributed:
         return ""
-    of = f"{pair.attributed} of these" if pair.attributed == pair.lost else (
-        f"the first {pair.attributed} of these"
-    )  # fmt: skip
-    a, b = pair.stages
+    some = "" if pair.attributed == pair.lost else "first "
+    text = f" Of the {some}{_counted(pair.attributed, 'lost answer')}, "
+    b = pair.stages[1]
     if layer is None:
-        return f" No layer of {b} alone, put into {a}, loses any of {of}: they are lost together."
-    text = f" Of {of}, {layer} of {b} alone, put into {a}, loses {pair.alone[layer]}"
-    others = {n: k for n, k in pair.alone.items() if k and n != layer}
-    if others:
-        text += ", " + ", ".join(f"{name} {count}" for name, count in others.items())
-    return f"{text}; no single layer loses {pair.no_layer_alone}."
+        return f"{text}no single layer in its {b} form loses any: they are lost together."
+    text += f"layer {layer} in its {b} form alone loses {pair.alone[layer]}"
+    others = [f"{name}: {count}" for name, count in pair.alone.items() if count and name != layer]
+    text += f" ({', '.join(others)})" if others else ""
+    together = pair.no_layer_alone
+    return text + (f"; {together} by no single layer." if together else ".")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _points(value: float) -> str:

@@ -93,7 +93,7 @@ class _Pair:
         self.not_compared: tuple[str, ...] = ()
         self.lost = self.gained = self.attributed = self.no_layer_alone = 0
         self.alone: dict[str, int] = {}
-        self.kept = _kept(networks) if a == "float" else {}
+        self.kept = kept_kernels(networks) if a == "float" else {}
         self.substitution: Substitution | None = None
         if a in networks and (b in networks or b in EXACT):
             after = networks.get(b, program)
@@ -151,7 +151,7 @@ class _Pair:
         )
 
 
-def _kept(networks: Mapping[str, Network]) -> dict[str, Array]:
+def kept_kernels(networks: Mapping[str, Network]) -> dict[str, Array]:
     """Of populations that lost kernels, the indices within the trained network that are left."""
     if not networks.keys() >= {"float", "compressed"}:
         return {}
