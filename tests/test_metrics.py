@@ -12,10 +12,10 @@ from snndeploy.ir.network import Network, Role
 from snndeploy.ir.ops import Dense, Reshape, SumPool
 from snndeploy.simulate.energy import Meter, estimate_arithmetic
 from snndeploy.simulate.float_engine import run_float
-from snndeploy.simulate.metrics import neurobench
+from snndeploy.simulate.metrics import NeuroBenchMeter, neurobench
 from snndeploy.simulate.recording import Recording
 from snndeploy.target import arithmetic_models
-from tests.builders import conv, inputs, lif, project
+from tests.builders import conv, conv_net, inputs, lif, project, spikes
 from tests.test_energy import small
 
 
@@ -51,6 +51,20 @@ def test_a_dense_network_by_hand() -> None:
     m = neurobench(dense_net(), values)
     assert (m.effective_acs, m.effective_macs) == (0, 3)
     assert m.membrane_updates == 3
+
+
+def test_batches_give_what_the_whole_run_gives() -> None:
+    """Also where one batch makes a projection's inputs values for all of them."""
+    net = conv_net()
+    x = spikes(net, samples=7)
+    x[:, 5] *= 2
+    names = [p.name for p in net.populations if p.neuron is not None]
+    meter = NeuroBenchMeter(net)
+    for low in (0, 3, 6):
+        meter.add(run_float(net, x[:, low : low + 3], record=names))
+    whole = neurobench(net, run_float(net, x, record=names))
+    assert meter.metrics() == whole
+    assert whole.effective_macs > 0
 
 
 def test_padding_and_pools_count_as_what_they_pass_on() -> None:

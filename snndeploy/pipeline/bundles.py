@@ -224,8 +224,9 @@ def _verify_golden(
             raise
         partial = True
     return report_runs(
-        runs, samples, program, bundle.placement, bundle.target, verification, partial=partial
-    )
+        runs, samples, program, bundle.placement, bundle.target,
+        networks=networks, verification=verification, partial=partial,
+    )  # fmt: skip
 
 
 def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:

@@ -205,11 +205,12 @@ def report_runs(
     program: Program,
     placement: Placement,
     target: Target,
-    verification: Verification | None = None,
     *,
+    networks: Mapping[str, Network] = MappingProxyType({}),
+    verification: Verification | None = None,
     partial: bool = False,
 ) -> dict[str, Any]:
     """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    tally = Tally(program, placement, target, verification=verification)
+    tally = Tally(program, placement, target, networks, verification)
     tally.add(runs, samples)
     return tally.report(partial=partial)

@@ -159,7 +159,7 @@ def _pairs(run: Mapping[str, Any], verification: Mapping[str, Any]) -> str:
     first = {tuple(c["engines"]): c["first"] for c in run["comparisons"]}
     parts = [
         '<p class="soft">Spikes the same: of the spikes of either stage, those of both. Rates: '
-        "Pearson's r over neurons and samples. van Rossum: mean distance D per train with a time constant of "
+        "Pearson's r over neurons and samples. van Rossum: mean distance D per train, time constant "
         f"{verification['tau']:g} steps; relative: 0 for equal trains, 1 for nothing in common.</p>"
     ]
     for pair in verification["pairs"]:
