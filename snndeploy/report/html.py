@@ -218,15 +218,19 @@ def _activity(activity: Mapping[str, Any]) -> str:
 def _energy(energy: Mapping[str, Any]) -> str:
     rows = [
         (name, span(e["low"], e["high"], ",.1f"), e["certainty"],
-         ", ".join(f"{part} {nj:,.1f}" for part, nj in e["parts"].items() if nj),
-         "; ".join(e["not_counted"]))
+         ", ".join(f"{part} {nj:,.1f}" for part, nj in e["parts"].items() if nj))
         for name, e in energy.items()
     ]  # fmt: skip
-    columns = ("model", "nJ per sample", "certainty", "of which (low end)", "not counted")
+    columns = ("model", "nJ per sample", "certainty", "of which (low end)")
+    notes = "".join(
+        f"<h3>{escape(name)}</h3><p>Not counted: {escape('; '.join(e['not_counted']))}.</p>"
+        f'<p class="soft">From: {escape("; ".join(e["sources"]))}.</p>'
+        for name, e in energy.items()
+    )
     chart = range_chart(
         [(name, e["low"], e["high"]) for name, e in energy.items()], "nJ per sample"
     )
-    return panel("Energy, estimated", chart, table(columns, rows))
+    return panel("Energy, estimated", chart, table(columns, rows), notes)
 
 
 def _neurobench(stages: Mapping[str, Any]) -> str:

@@ -117,13 +117,14 @@ class Activity:
 class EnergyEstimate:
     """Energy per sample in nanojoules, from ``low`` to ``high``, and what it is made of (the low ends).
 
-    ``certainty`` is that of the least certain number it rests on.
+    ``certainty`` is that of the least certain number it rests on, ``sources`` are those of all of them.
     """
 
     low: float
     high: float
     parts: Mapping[str, float]
     certainty: Certainty
+    sources: tuple[str, ...]
     not_counted: tuple[str, ...]
 
 
@@ -220,6 +221,7 @@ def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
     ]
     if model.spike_out is not None:
         terms.append(("spikes", spikes, model.spike_out))
+    used = [active, *(energy for _, _, energy in terms)]
     parts = {name: count * energy.pj * per_sample for name, count, energy in terms}
     high = sum(count * (energy.high or energy.pj) for _, count, energy in terms) * per_sample
     busy = max(active.high or active.pj, idle.high or idle.pj) - (idle.high or idle.pj)
@@ -227,7 +229,8 @@ def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
         low=sum(parts.values()),
         high=high + activity.updates * busy * per_sample,
         parts=parts,
-        certainty=weakest([energy.certainty for _, _, energy in terms] + [active.certainty]),
+        certainty=weakest(energy.certainty for energy in used),
+        sources=tuple(dict.fromkeys(energy.source for energy in used)),
         not_counted=tuple(model.not_counted),
     )
 
@@ -253,11 +256,12 @@ def estimate_arithmetic(
     return {
         name: EnergyEstimate(
             low=sum(parts.values()), high=sum(parts.values()), parts=parts,
-            certainty=weakest((model.addition.certainty, model.multiply_add.certainty)),
-            not_counted=tuple(left_out),
+            certainty=weakest(energy.certainty for energy in used),
+            sources=tuple(energy.source for energy in used), not_counted=tuple(left_out),
         )
-        for name, parts, left_out in (
-            (model.name, spiking, model.not_counted),
-            (f"{model.name}-ann", {"multiplications": once * multiply}, model.ann_not_counted),
+        for name, parts, used, left_out in (
+            (model.name, spiking, (model.addition, model.multiply_add), model.not_counted),
+            (f"{model.name}-ann", {"multiplications": once * multiply}, (model.multiply_add,),
+             model.ann_not_counted),
         )
     }  # fmt: skip
