@@ -31,9 +31,10 @@ section { background:var(--card); border:1px solid var(--line); border-radius:12
   border-radius:0 8px 8px 0; margin:.2rem 0 1rem; font-size:1.03rem }
 table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
 th { text-align:left; font-weight:600; color:var(--soft); font-size:.83rem;
-  padding:.35rem .7rem .35rem 0; border-bottom:1px solid var(--line); white-space:nowrap }
-td { padding:.34rem .7rem .34rem 0; border-bottom:1px solid var(--line); vertical-align:top }
+  padding:.35rem 1rem .35rem 0; border-bottom:1px solid var(--line); white-space:nowrap }
+td { padding:.34rem 1rem .34rem 0; border-bottom:1px solid var(--line); vertical-align:top }
 tr:last-child td { border-bottom:0 } .num { text-align:right; white-space:nowrap }
+.share { white-space:nowrap }
 .bar { display:inline-block; width:7rem; height:.55rem; background:var(--back); border-radius:4px;
   border:1px solid var(--line); overflow:hidden; margin-right:.5rem; vertical-align:middle }
 .bar i { display:block; height:100%; background:var(--blue) } .bar.full i { background:var(--red) }

@@ -66,7 +66,8 @@ def bar(share: float, label: str = "") -> Markup:
     kind = "bar full" if share > 1 else "bar"
     width = 100 * min(max(share, 0.0), 1.0)
     text = f"{share:.1%} {label}".strip()
-    return Markup(f'<span class="{kind}"><i style="width:{width:.1f}%"></i></span>{escape(text)}')
+    drawn = f'<span class="{kind}"><i style="width:{width:.1f}%"></i></span>'
+    return Markup(f'<span class="share">{drawn}{escape(text)}</span>')
 
 
 def range_chart(rows: Sequence[tuple[str, float, float]], unit: str) -> str:
