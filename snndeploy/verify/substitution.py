@@ -55,7 +55,7 @@ class Substitution:
         found = {}
         for unit in self.units:
             spikes = dict(run.spikes)
-            for name, emitted in _computed(self.after, unit, heard).items():
+            for name, emitted in emitted_by(self.after, unit, heard).items():
                 spikes[name] = emitted
                 if name in self.kept:
                     shape = self.before.population(name).shape
@@ -63,7 +63,7 @@ class Substitution:
                     spikes[name][:, :, self.kept[name]] = emitted
             behind = {n for name in unit for n in nx.descendants(flow, name)} - set(unit)
             if self._output in behind:
-                spikes |= _computed(self.before, behind, spikes)
+                spikes |= emitted_by(self.before, behind, spikes)
             answer = Recording(engine="", spikes=spikes).predictions(self._output)
             found[", ".join(unit)] = answer
         return found
@@ -87,7 +87,7 @@ def _flow(network: Network) -> nx.DiGraph[str]:
     return graph
 
 
-def _computed(stage: Stage, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
+def emitted_by(stage: Stage, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
     """What these populations of a stage emit, in the network's units, when all others are given."""
     wanted = set(names)
     if isinstance(stage, Network):

@@ -69,7 +69,7 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
         text += f"The step from {a} to {b} costs most: {_points(net)}"
         text += f" ({_counted(worst.lost, 'answer')} lost, {worst.gained} gained"
         text += f"; as uneven by chance in {chance:.0%} of cases)." if chance > 0.05 else ")."
-    text += _layers(worst, layer)
+    text += _layers(worst, layer, ("changed", "changes") if drop is None else ("lost", "loses"))
     return Verdict(
         drop=drop, stages=worst.stages, stage_drop=net, chance=chance, layer=layer, text=text
     )
@@ -94,16 +94,17 @@ def _nothing_lost(
     return f"No accuracy is lost from {first} ({accuracy[first]:.1%}) to {last} ({accuracy[last]:.1%})."
 
 
-def _layers(pair: PairResult, layer: str | None) -> str:
-    """Which layers lose the answers when they alone are replaced."""
+def _layers(pair: PairResult, layer: str | None, verbs: tuple[str, str]) -> str:
+    """Which layers lose (or change) the answers when they alone are replaced."""
     if not pair.attributed:
         return ""
     some = "" if pair.attributed == pair.lost else "first "
-    text = f" Of the {some}{_counted(pair.attributed, 'lost answer')}, "
+    done, does = verbs
+    text = f" Of the {some}{_counted(pair.attributed, f'{done} answer')}, "
     b = pair.stages[1]
     if layer is None:
-        return f"{text}no single layer in its {b} form loses any: they are lost together."
-    text += f"layer {layer} in its {b} form alone loses {pair.alone[layer]}"
+        return f"{text}no single layer in its {b} form {does} any: they are {done} together."
+    text += f"layer {layer} in its {b} form alone {does} {pair.alone[layer]}"
     others = [f"{name}: {count}" for name, count in pair.alone.items() if count and name != layer]
     text += f" ({', '.join(others)})" if others else ""
     together = pair.no_layer_alone
