@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..report import span
+
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -38,11 +40,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and value[:1].isdigit())
-
-
-def span(low: float, high: float, form: str = ",.0f") -> str:
-    """One number, or ``low…high``."""
-    return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"
 
 
 def print_inspection(report: Mapping[str, Any]) -> None:

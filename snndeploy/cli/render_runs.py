@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from .render import console, span, table
+from ..report import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from .render import console, table
 
 
 def print_run_report(report: Mapping[str, Any]) -> None:
@@ -30,7 +31,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
-                f"  {first} and {second} first differ in {name}: {_place(at)}; "
+                f"  {first} and {second} first differ in {name}: {place(at)}; "
                 f"{c['match'][name]:.2%} of the spikes are the same", highlight=False,
             )  # fmt: skip
     if report["verification"]:
@@ -39,10 +40,15 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     if report["samples"] == 1:
         for engine, predicted in report["predictions"].items():
             out.print(f"{engine} answers class {predicted[0]}", highlight=False)
-    print_neurobench(report["neurobench"])
+    stages = report["neurobench"]
+    if stages:
+        out.print()
+        columns = ("of the network as a framework runs it", *stages)
+        out.print(table("NeuroBench", columns, neurobench_rows(stages)))
     if report["activity"]:
         a = report["activity"]
-        print_layers(a)
+        out.print()
+        out.print(table("per sample", EVENT_COLUMNS, event_rows(a)))
         out.print(
             f"per sample: {a['synops_per_sample']:,.0f} SynOps of {a['dense_synops_per_sample']:,.0f}, "
             f"{a['spikes_per_sample']:,.0f} spikes, {a['messages_per_sample']:,.0f} messages",
@@ -57,49 +63,6 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             out.print(Text(f"  not counted: {text}", style="dim"), soft_wrap=True)
 
 
-def print_layers(activity: Mapping[str, Any]) -> None:
-    """Events of every layer, per sample."""
-    n = max(activity["samples"], 1)
-    rows = [
-        (name, f"{a['spikes_in'] / n:,.1f}", f"{a['spikes_out'] / n:,.1f}",
-         span(*a["spikes_out_range"]), f"{a['synops'] / n:,.1f}", span(*a["synops_range"]),
-         f"{a['synops'] / a['dense_synops']:.1%}" if a["dense_synops"] else "",
-         f"{a['updates'] / n:,.0f}", f"{a['messages'] / n:,.1f}", f"{sum(a['hops']) / n:,.1f}")
-        for name, a in activity["layers"].items()
-    ]  # fmt: skip
-    columns = (
-        "layer", "spikes in", "out", "least…most", "SynOps", "least…most", "of dense", "updates",
-        "messages", "hops",
-    )  # fmt: skip
-    out = console()
-    out.print()
-    out.print(table("per sample", columns, rows))
-
-
-_NEUROBENCH = (
-    ("footprint, bytes", "footprint", ",.0f"),
-    ("connection sparsity", "connection_sparsity", ".3f"),
-    ("activation sparsity", "activation_sparsity", ".3f"),
-    ("dense operations per sample", "dense", ",.0f"),
-    ("effective MACs per sample", "effective_macs", ",.0f"),
-    ("effective ACs per sample", "effective_acs", ",.0f"),
-    ("membrane updates per sample", "membrane_updates", ",.0f"),
-)
-
-
-def print_neurobench(stages: Mapping[str, Mapping[str, Any]]) -> None:
-    """NeuroBench's figures, a column per stage."""
-    if not stages:
-        return
-    rows = [
-        (title, *("" if s[key] is None else f"{s[key]:{form}}" for s in stages.values()))
-        for title, key, form in _NEUROBENCH
-    ]
-    out = console()
-    out.print()
-    out.print(table("NeuroBench", ("of the network as a framework runs it", *stages), rows))
-
-
 def print_verification(report: Mapping[str, Any]) -> None:
     """Stage by stage and layer by layer how alike they are, the use of registers, and the verdict."""
     found, out = report["verification"], console()
@@ -107,8 +70,8 @@ def print_verification(report: Mapping[str, Any]) -> None:
     for pair in found["pairs"]:
         a, b = pair["stages"]
         rows = [
-            (name, _number(x["match"], ".2%"), _number(x["rate_correlation"], ".4f"),
-             _number(x["van_rossum"], ".4f"), _number(x["relative_distance"], ".4f"),
+            (name, number(x["match"], ".2%"), number(x["rate_correlation"], ".4f"),
+             number(x["van_rossum"], ".4f"), number(x["relative_distance"], ".4f"),
              _differing(compared[a, b], name))
             for name, x in pair["layers"].items()
         ]  # fmt: skip
@@ -132,16 +95,7 @@ def print_verification(report: Mapping[str, Any]) -> None:
         out.print(Text(found["verdict"]["text"], style="bold"), soft_wrap=True)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
-
-
 def _differing(comparison: Mapping[str, Any], name: str) -> str:
     if name not in comparison["total"]:
         return ""
     return f"{comparison['differing'][name]:,} of {comparison['total'][name]:,}"
-
-
-def _place(at: Mapping[str, Any]) -> str:
-    a, b = at["values"]
-    return f"step {at['step']}, sample {at['sample']}, neuron {at['neuron']}: {a:g} and {b:g}"

@@ -12,6 +12,7 @@ from ..errors import UsageError, VerificationFailed
 from .options import compile_options, data_options, json_option
 
 if TYPE_CHECKING:
+    from ..pipeline import Compiled
     from ..simulate.data import Samples
 
 _ENGINES = ("float", "compressed", "integer", "lava")
@@ -47,15 +48,18 @@ html_option = click.option(
 )
 
 
-def _write_html(path: Path | None, compiled: dict[str, Any] | None, runs: list[Any]) -> None:
-    """Write the page where one was asked for."""
+def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -> None:
+    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation."""
+    from ..bundle import read_bundle
     from ..errors import InputError
+    from ..pipeline import report_of
     from ..report import html_page
 
     if path is None:
         return
+    described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
     try:
-        path.write_text(html_page(compiled, runs), encoding="utf-8")
+        path.write_text(html_page(described, runs), encoding="utf-8")
     except OSError as error:
         raise InputError(
             "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
@@ -78,25 +82,23 @@ def simulate(
     model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
 ) -> None:
     """Run samples on a NIR file (compiled on the way) or a bundle."""
-    from ..bundle import read_bundle
-    from ..pipeline import report_of, run_bundle, run_compiled
+    from ..pipeline import run_bundle, run_compiled
     from .options import compile_model, required, samples_of
     from .progress import progress_bar
     from .render import print_json
     from .render_runs import print_run_report
 
+    compiled: Path | Compiled = model
     with progress_bar(", ".join(engines)) as progress:
         if model.is_dir():
-            described = dict(read_bundle(model).report)
             report = run_bundle(
                 model, engines, lambda shape: required(samples_of(options, shape)), progress
             )
         else:
             compiled, samples = compile_model(model, options)
-            described = report_of(compiled)
             report = run_compiled(compiled, required(samples), engines, progress)
     print_json(report) if as_json else print_run_report(report)
-    _write_html(html, described, [report])
+    _write_html(html, compiled, [report])
     _leave_if_partial(report)
 
 
@@ -109,8 +111,7 @@ def simulate(
 )  # fmt: skip
 @click.option(
     "--max-drop", type=click.FloatRange(min=0), metavar="POINTS",
-    help="Fail if the last stage is right in more than POINTS per cent less of the samples than the "
-    "first one.",
+    help="Fail if accuracy falls by more percentage points from the first stage to the last.",
 )  # fmt: skip
 @click.option(
     "--tau", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
@@ -132,7 +133,6 @@ def verify(
 
     Exits with 6 when engines that must agree do not, or accuracy falls by more than --max-drop.
     """
-    from ..bundle import read_bundle
     from ..pipeline import verify_bundle
     from .options import samples_of
     from .progress import progress_bar
@@ -156,7 +156,7 @@ def verify(
         print_json(report if failed is None else {**report, "error": failed.record()})
     else:
         print_run_report(report)
-    _write_html(html, dict(read_bundle(bundle).report), [report])
+    _write_html(html, bundle, [report])
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:
@@ -224,7 +224,7 @@ def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: boo
         print_compile_report(data)
         for run in read:
             print_run_report(run)
-    _write_html(html, data, read)
+    _write_html(html, bundle, read)
 
 
 def _read_run(path: Path) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .html_parts import Cell, bar, number, panel, range_chart, span, table
+from .html_parts import Cell, bar, panel, range_chart, table
+from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
 
 _STYLE = """
 :root { --ink:#1d2433; --soft:#5d6880; --line:#dfe4ee; --back:#f5f7fb; --card:#fff; --blue:#2f6fed;
@@ -149,11 +150,13 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
         if verification["registers"]:
             yield _registers(verification["registers"])
     if run["activity"]:
-        yield _activity(run["activity"])
+        yield panel("Events per sample", table(EVENT_COLUMNS, event_rows(run["activity"])))
     if run["energy"]:
         yield _energy(run["energy"])
     if run["neurobench"]:
-        yield _neurobench(run["neurobench"])
+        stages = run["neurobench"]
+        figures = table(("of the network as a framework runs it", *stages), neurobench_rows(stages))
+        yield panel("NeuroBench", figures)
 
 
 def _pairs(run: Mapping[str, Any], verification: Mapping[str, Any]) -> str:
@@ -168,7 +171,7 @@ def _pairs(run: Mapping[str, Any], verification: Mapping[str, Any]) -> str:
         rows = [
             (name, "" if x["match"] is None else bar(x["match"]), number(x["rate_correlation"], ".4f"),
              number(x["van_rossum"], ".4f"), number(x["relative_distance"], ".4f"),
-             _place(first[a, b].get(name)), pair["alone"].get(name, ""))
+             place(first[a, b].get(name)), pair["alone"].get(name, ""))
             for name, x in pair["layers"].items()
         ]  # fmt: skip
         columns = (
@@ -182,14 +185,6 @@ def _pairs(run: Mapping[str, Any], verification: Mapping[str, Any]) -> str:
     return panel("Layer by layer", *parts)
 
 
-def _place(at: Mapping[str, Any] | None) -> str:
-    if at is None:
-        return ""
-    a, b = at["values"]
-    place = f"sample {at['sample']}, step {at['step']}, neuron {at['neuron']}"
-    return f"{place}: {a:g} and {b:g}"
-
-
 def _registers(registers: Mapping[str, Any]) -> str:
     rows = [
         (name, bar(r["u_share"]), r["wraps"], bar(r["v_share"]), r["clips"])
@@ -197,23 +192,6 @@ def _registers(registers: Mapping[str, Any]) -> str:
     ]
     columns = ("layer", "largest |u|, of its limit", "wraps", "largest |v|", "saturations")
     return panel("Registers of the integer run", table(columns, rows))
-
-
-def _activity(activity: Mapping[str, Any]) -> str:
-    n = max(activity["samples"], 1)
-    rows = [
-        (name, number(a["spikes_in"] / n, ",.1f"), number(a["spikes_out"] / n, ",.1f"),
-         span(*a["spikes_out_range"]), number(a["synops"] / n, ",.1f"), span(*a["synops_range"]),
-         bar(a["synops"] / a["dense_synops"]) if a["dense_synops"] else "",
-         number(a["updates"] / n, ",.0f"), number(a["messages"] / n, ",.1f"),
-         number(sum(a["hops"]) / n, ",.1f"))
-        for name, a in activity["layers"].items()
-    ]  # fmt: skip
-    columns = (
-        "layer", "spikes in", "out", "least…most", "SynOps", "least…most", "of dense", "updates",
-        "messages", "hops",
-    )  # fmt: skip
-    return panel("Events per sample", table(columns, rows))
 
 
 def _energy(energy: Mapping[str, Any]) -> str:
@@ -232,19 +210,3 @@ def _energy(energy: Mapping[str, Any]) -> str:
         [(name, e["low"], e["high"]) for name, e in energy.items()], "nJ per sample"
     )
     return panel("Energy, estimated", chart, table(columns, rows), notes)
-
-
-def _neurobench(stages: Mapping[str, Any]) -> str:
-    titles = (
-        ("footprint", "footprint, bytes", ",.0f"),
-        ("connection_sparsity", "connection sparsity", ".3f"),
-        ("activation_sparsity", "activation sparsity", ".3f"),
-        ("dense", "dense operations per sample", ",.0f"),
-        ("effective_macs", "effective MACs per sample", ",.0f"),
-        ("effective_acs", "effective ACs per sample", ",.0f"),
-        ("membrane_updates", "membrane updates per sample", ",.0f"),
-    )
-    rows = [
-        (title, *(number(s[key], form) for s in stages.values())) for key, title, form in titles
-    ]
-    return panel("NeuroBench, of the network as a framework runs it", table(("", *stages), rows))

@@ -51,16 +51,6 @@ def _is_number(value: Cell) -> bool:
     return not isinstance(value, Markup)
 
 
-def number(value: float | None, form: str = ",.0f") -> str:
-    """A number as text; nothing for None."""
-    return "" if value is None else f"{value:{form}}"
-
-
-def span(low: float, high: float, form: str = ",.0f") -> str:
-    """One number, or ``low…high``."""
-    return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"
-
-
 def bar(share: float, label: str = "") -> Markup:
     """A share of a whole as a bar and in figures; red beyond the whole."""
     kind = "bar full" if share > 1 else "bar"
