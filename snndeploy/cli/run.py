@@ -163,7 +163,9 @@ def verify(
         raise failed
     _leave_if_partial(report)
     if not as_json:
-        click.echo(f"verified: {_verified(report)}")
+        exact = any(_must_agree(c) for c in report["comparisons"])
+        said = "every spike is the same" if exact else "nothing had to agree in every spike"
+        click.echo(f"verified: {said}")
 
 
 def _failure(
@@ -194,14 +196,6 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
     return not set(comparison["engines"]) & {"float", "compressed"}
 
 
-def _verified(report: dict[str, Any]) -> str:
-    """What was shown, in words."""
-    exact = [c for c in report["comparisons"] if _must_agree(c)]
-    if not exact:
-        return "nothing had to agree in every spike"
-    return "every spike is the same"
-
-
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
@@ -227,6 +221,12 @@ def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: boo
     _write_html(html, bundle, read)
 
 
+_RUN_KEYS = {
+    "samples", "steps", "accuracy", "predictions", "comparisons", "activity", "energy", "neurobench",
+    "verification", "partial",
+}  # fmt: skip
+
+
 def _read_run(path: Path) -> dict[str, Any]:
     """A run report from a file.
 
@@ -239,7 +239,7 @@ def _read_run(path: Path) -> dict[str, Any]:
 
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        if run.keys() >= {"samples", "comparisons", "energy", "neurobench", "verification"}:
+        if run.keys() >= _RUN_KEYS:
             return dict(run)
         problem = "it lacks what a run report holds"
     except (OSError, ValueError, AttributeError) as error:

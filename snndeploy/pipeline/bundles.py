@@ -25,6 +25,7 @@ from ..verify import Verification
 from .compilation import Compiled
 from .run import (
     FLOAT_STAGES,
+    STAGES,
     Progress,
     network_missing,
     program_messages,
@@ -164,13 +165,13 @@ def verify_bundle(
 ) -> dict[str, Any]:
     """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
-    On the golden inputs the recorded spikes come first, so every engine is held against what the
-    compiler saw when it wrote the bundle.
+    On the golden inputs the recorded spikes stand before the engines that run the program, which are
+    so held against what the compiler saw when it wrote the bundle.
 
     Args:
         path: the bundle.
-        engines: stages, in the order in which they are compared. None: on samples every stage that
-            the bundle can run, on the golden inputs ``integer`` and ``lava``.
+        engines: stages, each held against the one before in the order of `STAGES`. None: on samples
+            every stage that the bundle can run, on the golden inputs ``integer`` and ``lava``.
         load: gives the samples for an input shape, or None for the golden inputs.
         progress: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
@@ -188,6 +189,7 @@ def verify_bundle(
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
         engines = (*floats, "integer", "lava")
+    engines = sorted(engines, key=STAGES.index)
     networks = _networks(bundle, engines, path)
     verification = Verification(bundle.program, networks, tau=tau)
     if samples is None:
@@ -205,22 +207,22 @@ def _verify_golden(
     verification: Verification,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Every stage on the golden inputs, behind the spikes that the bundle records for them."""
+    """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
     groups = [g for g in program.groups if g.kind == "input"]
     messages = {g.name: bundle.golden[f"input.{g.name}"] for g in groups}
     samples = Samples(messages[groups[0].name] / float(groups[0].scale))
     recorded = {g.name: bundle.golden[f"spikes.{g.name}"] for g in program.on_chip}
-    runs: dict[str, Recording] = {"golden": Recording(engine="golden", spikes=recorded)}
+    runs: dict[str, Recording] = {}
     partial = False
     try:
-        for engine in engines:
-            if engine in networks:
-                runs[engine] = run_engine(engine, samples, network=networks[engine])
-            else:
-                runs[engine] = run_program(engine, program, messages, progress, watch=True)
+        for engine in (e for e in engines if e in FLOAT_STAGES):
+            runs[engine] = run_engine(engine, samples, network=networks[engine])
+        runs["golden"] = Recording(engine="golden", spikes=recorded)
+        for engine in (e for e in engines if e not in FLOAT_STAGES):
+            runs[engine] = run_program(engine, program, messages, progress, watch=True)
     except KeyboardInterrupt:
-        if len(runs) == 1:
+        if not runs.keys() - {"golden"}:
             raise
         partial = True
     return report_runs(

@@ -20,7 +20,9 @@ from .compilation import Compiled
 from .tally import Tally
 
 Engine = Literal["float", "compressed", "integer", "lava"]
-FLOAT_STAGES = ("float", "compressed")
+STAGES: tuple[Engine, ...] = ("float", "compressed", "integer", "lava")
+"""What a network is on its way to the chip."""
+FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
 Progress = Callable[..., None]
 """Called with (done, total) and, after whole batches, the accuracy so far per engine."""

@@ -48,18 +48,15 @@ footer { margin-top:2rem; color:var(--soft); font-size:.85rem }
 """
 
 
-def html_page(compiled: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]] = ()) -> str:
+def html_page(compiled: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = ()) -> str:
     """A page from the reports of a compilation and of any number of runs, as plain data."""
-    target = compiled["target"] if compiled else "runs"
-    parts: list[str] = []
-    if compiled:
-        parts += [_head(compiled, runs), *_compiled(compiled)]
+    parts = [_head(compiled, runs), *_compiled(compiled)]
     for run in runs:
         parts += _run(run)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>snndeploy: {escape(target)}</title><style>{_STYLE}</style></head><body><main>"
+        f"<title>snndeploy: {escape(compiled['target'])}</title><style>{_STYLE}</style></head><body><main>"
         f"{''.join(parts)}<footer>Written by snndeploy. Energies are estimates, and say what they rest "
         "on.</footer></main></body></html>\n"
     )
