@@ -20,7 +20,7 @@ from .compilation import Compiled
 from .tally import Tally
 
 Engine = Literal["float", "compressed", "integer", "lava"]
-STAGES: tuple[Engine, ...] = ("float", "compressed", "integer", "lava")
+STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
