@@ -201,6 +201,24 @@ def test_registers_against_a_slow_loop() -> None:
     assert watched(program, x, batch=3) == expected
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_watching_changes_nothing(family: str) -> None:
+    """Every neuron model; and registers are at least as full as the states that a run leaves in them."""
+    net = exact_network(family, 0)
+    x = exact_inputs(net, family, 0)
+    program = lower(net, LOIHI2, inputs=infer_coding(x), steps=STEPS)
+    stepped = [g.name for g in program.on_chip if g.kind != "constant"]
+    plain = run_integer(program, x, record_states=stepped)
+    seen = run_integer(program, x, watch=True)
+    for name, train in plain.spikes.items():
+        np.testing.assert_array_equal(seen.spikes[name], train)
+    assert list(seen.registers) == stepped
+    for name, use in seen.registers.items():
+        assert use.wraps == use.clips == 0  # exact: nothing overflowed
+        assert use.u_peak == np.abs(plain.u[name]).max()
+        assert use.v_peak >= np.abs(plain.v[name]).max()
+
+
 def changed(net: Network, name: str, rng: np.random.Generator) -> Network:
     """The network with noise on everything that arrives at ``name``."""
 

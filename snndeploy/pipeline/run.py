@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import UsageError
 from ..ir.arrays import Array, size
@@ -19,7 +19,6 @@ from ..verify import Verification
 from .compilation import Compiled
 from .tally import Tally
 
-Engine = Literal["float", "compressed", "integer", "lava"]
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]

@@ -57,7 +57,8 @@ def html_page(compiled: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>snndeploy: {escape(compiled['target'])}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}<footer>Written by snndeploy. Energies are estimates, and say what they rest "
+        f"<body><main>{''.join(parts)}"
+        "<footer>Written by snndeploy. Energies are estimates, and say what they rest "
         "on.</footer></main></body></html>\n"
     )
 
