@@ -71,7 +71,9 @@ TASKS = {
         data="mnist", steps=16, layers=((Dense(512, 784),), (Dense(10, 512),)), encode=rate,
         flat=True, train=30_000, epochs=4, rate=4e-3,
     ),
-    "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3, rate=4e-3),
+    "fashion-conv": Task(
+        data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3, rate=4e-3
+    ),
     "nmnist-2fc": Task(
         data="nmnist", steps=100, layers=((Dense(256, 2312),), (Dense(10, 256),)), flat=True,
         epochs=15, rate=1e-3,

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .simulate.data import Samples, load_samples
     from .simulate.recording import Recording
     from .target import Target, load_target
-    from .verify import compare, probe
+    from .verify.compare import compare
+    from .verify.probe import probe
 
 _HOME = {
     "bundle": ("Bundle", "read_bundle", "write_bundle"),

@@ -30,6 +30,10 @@ class SnnDeployError(Exception):
         self.where = where
         self.hint = hint
 
+    def record(self) -> dict[str, str]:
+        """The error as plain data."""
+        return {name: getattr(self, name) for name in ("code", "message", "where", "hint")}
+
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  next: {self.hint}" if self.hint else head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -17,7 +18,10 @@ from snndeploy.target import load_target
 from tests.builders import conv_net
 
 LOIHI2 = load_target("loihi2")
-FILES = ("program.npz", "placement.json", "target.toml", "lock.toml", "report.json", "golden.npz")
+FILES = (
+    "program.npz", "placement.json", "target.toml", "lock.toml", "report.json", "golden.npz",
+    "network.npz",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,7 @@ def bundle() -> Bundle:
         lock='target = "loihi2"\n',
         report={"fits": True, "layers": []},
         golden={"input.input": np.arange(6).reshape(2, 3), "spikes.a": np.zeros((1, 2), np.int64)},
+        networks={"float": conv_net(seed=1), "compressed": conv_net()},
     )
 
 
@@ -59,6 +64,17 @@ def test_what_is_written_is_read(bundle: Bundle, written: Path) -> None:
     assert (back.lock, back.report) == (bundle.lock, bundle.report)
     for name, array in bundle.golden.items():
         np.testing.assert_array_equal(back.golden[name], array)
+    assert list(back.networks) == ["float", "compressed"]
+    for stage, network in bundle.networks.items():
+        assert back.networks[stage].verify().digest == network.digest
+        assert back.networks[stage].notes == network.notes
+
+
+def test_a_bundle_of_an_older_version_holds_no_networks(bundle: Bundle, tmp_path: Path) -> None:
+    old = dataclasses.replace(bundle, networks={})
+    written = write_bundle(tmp_path / "old.snnb", old, version="0.1.0")
+    assert not (written / "network.npz").exists()
+    assert read_bundle(written).networks == {}
 
 
 def test_the_same_bundle_twice_is_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:

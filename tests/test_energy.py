@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+import snndeploy
 from snndeploy.ir.arrays import frozen
+from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from snndeploy.pipeline.tally import count_events
-from snndeploy.simulate.energy import estimate_energy
+from snndeploy.mapping import fan_out, traffic
+from snndeploy.simulate.energy import Activity, Meter, estimate_energy
 from snndeploy.simulate.recording import Recording
-from snndeploy.target import load_target
+from snndeploy.target import Target, load_target
+from tests.builders import ZOO, conv_net
 
 LOIHI1 = load_target("loihi1")
 
@@ -63,6 +68,12 @@ def small() -> tuple[Program, Placement, Recording]:
     return program, placement, recording
 
 
+def count_events(
+    program: Program, placement: Placement, target: Target, recording: Recording
+) -> Activity:
+    return Meter(program, fan_out(program, placement, target)).measure(recording)
+
+
 def test_hand_counted_events() -> None:
     program, placement, recording = small()
     a = count_events(program, placement, LOIHI1, recording)
@@ -75,6 +86,56 @@ def test_hand_counted_events() -> None:
     assert a.updates == 6 * 2
     # in 0 reaches both cores, 1 only core 9, 2 only core 0; every spike of a goes to core 37.
     assert a.messages == (2 + 1 + 1) + 3
+
+
+def test_layers_and_samples_by_hand() -> None:
+    """The events above, each with the layer and the sample it belongs to."""
+    program, placement, recording = small()
+    a = count_events(program, placement, LOIHI1, recording)
+    layer = a.layers["a"]
+    assert (layer.spikes_in, layer.spikes_out) == (3, 3)
+    assert (layer.synops, layer.dense_synops, layer.updates) == (6, 12, 8)
+    assert (layer.messages, layer.hops) == (3, (16, 3))
+    assert (a.layers["b"].spikes_in, a.layers["b"].synops, a.layers["b"].messages) == (3, 5, 0)
+    assert (a.layers["in"].messages, a.layers["in"].updates) == (4, 0)
+    assert {name: counts.tolist() for name, counts in a.per_sample.items()} == {
+        "spikes": [7], "synops": [11], "messages": [7],
+    }  # fmt: skip
+
+
+def test_batches_add_up_to_the_whole_run() -> None:
+    """A second sample in which only the input spikes: sums add, ranges span both."""
+    program, placement, recording = small()
+    quiet = {n: np.zeros_like(s) for n, s in recording.spikes.items()}
+    quiet["in"][0, 0, 1] = 1
+    both = Recording(
+        engine="integer",
+        spikes={n: np.concatenate([s, quiet[n]], axis=1) for n, s in recording.spikes.items()},
+    )
+    whole = count_events(program, placement, LOIHI1, both)
+    parts = [count_events(program, placement, LOIHI1, r)
+             for r in (recording, Recording(engine="integer", spikes=quiet))]  # fmt: skip
+    joined = parts[0] + parts[1]
+    assert (joined.samples, joined.layers) == (2, whole.layers)
+    assert (joined.synops, joined.dense_synops) == (whole.synops, whole.dense_synops)
+    for name, counts in whole.per_sample.items():
+        np.testing.assert_array_equal(joined.per_sample[name], counts)
+    assert whole.per_sample["synops"].tolist() == [11, 2]
+    assert whole.layers["a"].synops_range == (2, 6)
+    assert whole.layers["a"].spikes_out_range == (0, 3)
+
+
+@pytest.mark.parametrize("build", [b for b in ZOO if b is not conv_net])  # tiny cannot subtract
+def test_fan_out_times_spikes_is_the_traffic(build: Callable[[], Network]) -> None:
+    compiled = snndeploy.compile(build(), target="tiny", recipe=None)
+    program, placement = compiled.program, compiled.placement
+    rng = np.random.default_rng(0)
+    counts = {g.name: rng.integers(0, 9, g.shape) for g in program.groups if g.kind != "readout"}
+    sent = traffic(program, placement, compiled.target, counts)
+    fans = fan_out(program, placement, compiled.target)
+    messages, x, y = sum(fans[name] @ count.reshape(-1) for name, count in counts.items())
+    assert (messages, x, y) == (sent.messages, sent.hops_x, sent.hops_y)
+    assert messages > 0
 
 
 def test_hops_follow_the_mesh() -> None:

@@ -10,11 +10,12 @@ import pytest
 from snndeploy.errors import InputError
 from snndeploy.ir.network import Network, Role
 from snndeploy.ir.ops import Dense, Reshape, SumPool
-from snndeploy.simulate.energy import estimate_cmos, measure_activity
+from snndeploy.simulate.energy import Meter, estimate_arithmetic
 from snndeploy.simulate.float_engine import run_float
-from snndeploy.simulate.metrics import neurobench
+from snndeploy.simulate.metrics import NeuroBenchMeter, neurobench
 from snndeploy.simulate.recording import Recording
-from tests.builders import conv, inputs, lif, project
+from snndeploy.target import arithmetic_models
+from tests.builders import conv, conv_net, inputs, lif, project, spikes
 from tests.test_energy import small
 
 
@@ -50,6 +51,20 @@ def test_a_dense_network_by_hand() -> None:
     m = neurobench(dense_net(), values)
     assert (m.effective_acs, m.effective_macs) == (0, 3)
     assert m.membrane_updates == 3
+
+
+def test_batches_give_what_the_whole_run_gives() -> None:
+    """Also where one batch makes a projection's inputs values for all of them."""
+    net = conv_net()
+    x = spikes(net, samples=7)
+    x[:, 5] *= 2
+    names = [p.name for p in net.populations if p.neuron is not None]
+    meter = NeuroBenchMeter(net)
+    for low in (0, 3, 6):
+        meter.add(run_float(net, x[:, low : low + 3], record=names))
+    whole = neurobench(net, run_float(net, x, record=names))
+    assert meter.metrics() == whole
+    assert whole.effective_macs > 0
 
 
 def test_padding_and_pools_count_as_what_they_pass_on() -> None:
@@ -88,11 +103,13 @@ def test_an_incomplete_recording_is_refused() -> None:
 
 def test_the_cmos_proxy_adds_for_spikes_and_multiplies_for_the_conventional_network() -> None:
     program, _, recording = small()
-    activity = measure_activity(program, recording)
-    estimate = estimate_cmos(program, activity)
+    (model,) = arithmetic_models()
+    estimate = estimate_arithmetic(program, Meter(program).measure(recording), model)
     assert estimate["45nm-cmos"].low == pytest.approx(11 * 0.9e-3)
     assert estimate["45nm-cmos-ann"].low == pytest.approx((6 + 6) * 4.6e-3)
-    assert any("memory" in text for text in estimate["45nm-cmos"].not_counted)
+    for one in estimate.values():
+        assert one.certainty == "paper"
+        assert any("memory" in text for text in one.not_counted)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -28,7 +28,7 @@ def run(**options: Any) -> dict[str, Any]:
     compiled = snndeploy.compile(conv_net(), recipe=None)
     return run_samples(
         samples(), ("float", "integer"), compiled.program, compiled.placement, compiled.target,
-        network=compiled.source, **options,
+        networks=compiled.networks, **options,
     )  # fmt: skip
 
 

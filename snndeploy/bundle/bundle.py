@@ -8,6 +8,7 @@
 ``target.toml``     the target it was checked against, whole
 ``report.json``     what the compiler had to say
 ``golden.npz``      inputs and the spikes they must give: the bundle's self-test
+``network.npz``     the network as trained and as compressed (missing where there was none)
 ==================  =====================================================================
 """
 
@@ -20,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.codec import decode, encode
+from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..target import Target, dump_target, parse_target
@@ -51,7 +53,11 @@ class Manifest(BaseModel):
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """A bundle's content: ``lock`` is TOML text, ``golden`` maps ``input.<group>`` and
-    ``spikes.<group>`` to integer arrays ``(steps, samples, *shape)``."""
+    ``spikes.<group>`` to integer arrays ``(steps, samples, *shape)``.
+
+    ``networks`` holds what the program was made from: ``float`` as it was trained, ``compressed`` after
+    the passes. It is empty for programs that were read as integers, and in bundles of older versions.
+    """
 
     program: Program
     placement: Placement
@@ -59,6 +65,7 @@ class Bundle:
     lock: str
     report: Mapping[str, Any]
     golden: Mapping[str, Array]
+    networks: Mapping[str, Network] = field(default_factory=dict)
 
 
 def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool = False) -> Path:
@@ -133,17 +140,35 @@ def _swap(beside: Path, path: Path) -> None:
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
-    arrays: dict[str, Array] = {}
-    structure = encode(bundle.program, arrays)
-    arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
-    return {
-        "program.npz": _npz(arrays),
+    files = {
+        "program.npz": _encoded(bundle.program),
         "placement.json": _json(encode(bundle.placement, {})),
         "target.toml": dump_target(bundle.target).encode(),
         "lock.toml": bundle.lock.encode(),
         "report.json": _json(bundle.report),
         "golden.npz": _npz(bundle.golden),
     }
+    if bundle.networks:
+        files["network.npz"] = _encoded(bundle.networks)
+    return files
+
+
+def _encoded(value: object) -> bytes:
+    """Frozen data as one .npz: their structure as JSON text, their arrays beside it."""
+    arrays: dict[str, Array] = {}
+    structure = encode(value, arrays)
+    arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
+    return _npz(arrays)
+
+
+def _decoded(content: bytes) -> Any:
+    arrays = _arrays(content)
+    return decode(json.loads(arrays["structure"].tobytes()), arrays)
+
+
+def _arrays(content: bytes) -> dict[str, Array]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as npz:
+        return dict(npz)
 
 
 def _json(data: Any) -> bytes:
@@ -166,17 +191,14 @@ def read_bundle(path: str | Path) -> Bundle:
     manifest = _manifest(path)
     files = {name: _checked(path / name, digest) for name, digest in manifest.files.items()}
     try:
-        with np.load(io.BytesIO(files["program.npz"]), allow_pickle=False) as npz:
-            arrays = dict(npz)
-        with np.load(io.BytesIO(files["golden.npz"]), allow_pickle=False) as npz:
-            golden = dict(npz)
         return Bundle(
-            program=decode(json.loads(arrays["structure"].tobytes()), arrays),
+            program=_decoded(files["program.npz"]),
             placement=decode(json.loads(files["placement.json"]), {}),
             target=parse_target(files["target.toml"].decode(), str(path / "target.toml")),
             lock=files["lock.toml"].decode(),
             report=json.loads(files["report.json"]),
-            golden=golden,
+            golden=_arrays(files["golden.npz"]),
+            networks=_decoded(files["network.npz"]) if "network.npz" in files else {},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -74,8 +74,7 @@ for _command in (
 
 def _fail(error: SnnDeployError, *, as_json: bool) -> NoReturn:
     if as_json:
-        fields = ("code", "message", "where", "hint")
-        click.echo(json.dumps({"error": {f: getattr(error, f) for f in fields}}, indent=2))
+        click.echo(json.dumps({"error": error.record()}, indent=2))
     else:
         click.echo(f"error[{error.code}]: {error}", err=True)
     sys.exit(error.exit_code)

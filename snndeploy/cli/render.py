@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..report import span
+
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -38,11 +40,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and value[:1].isdigit())
-
-
-def span(low: float, high: float, form: str = ",.0f") -> str:
-    """One number, or ``low…high``."""
-    return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"
 
 
 def print_inspection(report: Mapping[str, Any]) -> None:
@@ -215,49 +212,6 @@ def print_fix(report: Mapping[str, Any], path: str) -> None:
         Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
         soft_wrap=True,
     )
-
-
-def print_run_report(report: Mapping[str, Any]) -> None:
-    """Accuracy, agreement, SynOps and energy of runs."""
-    out = console()
-    comparisons = {tuple(c["engines"]): c for c in report["comparisons"]}
-    rows: list[tuple[object, ...]] = []
-    for engine in report["predictions"]:
-        accuracy = report["accuracy"].get(engine)
-        against = next((c for names, c in comparisons.items() if names[1] == engine), None)
-        differing = "" if against is None else (
-            f"{sum(against['differing'].values()):,} of {sum(against['total'].values()):,} "
-            f"vs {against['engines'][0]}"
-        )  # fmt: skip
-        rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
-    out.print(
-        table(f"{report['samples']} samples, {report['steps']} steps",
-              ("engine", "accuracy", "differing spikes"), rows)
-    )  # fmt: skip
-    for (first, second), c in comparisons.items():
-        for name, at in c["first"].items():
-            out.print(
-                f"  {first} and {second} first differ in {name}: step {at['step']}, sample "
-                f"{at['sample']}, neuron {at['neuron']}: {at['values'][0]:g} and {at['values'][1]:g}; "
-                f"{c['match'][name]:.2%} of the spikes are the same", highlight=False,
-            )  # fmt: skip
-    if report["samples"] == 1:
-        for engine, predicted in report["predictions"].items():
-            out.print(f"{engine} answers class {predicted[0]}", highlight=False)
-    if report["activity"]:
-        a = report["activity"]
-        out.print(
-            f"per sample: {a['synops_per_sample']:,.0f} SynOps, {a['spikes_per_sample']:,.0f} spikes, "
-            f"{a['messages_per_sample']:,.0f} messages", highlight=False,
-        )  # fmt: skip
-    print_time(report.get("time"))
-    for model, e in report["energy"].items():
-        out.print(
-            f"energy ({model}, estimate, {e['certainty']}): {span(e['low'], e['high'], ',.1f')} nJ per "
-            "sample", highlight=False,
-        )  # fmt: skip
-        for text in e["not_counted"]:
-            out.print(Text(f"  not counted: {text}", style="dim"), soft_wrap=True)
 
 
 def print_demo(result: Mapping[str, Any]) -> None:

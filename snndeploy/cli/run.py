@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import VerificationFailed
+from ..errors import UsageError, VerificationFailed
 from .options import compile_options, data_options, json_option
 
-_ENGINES = ("float", "integer", "lava")
+if TYPE_CHECKING:
+    from ..pipeline import Compiled
+    from ..simulate.data import Samples
+
+_ENGINES = ("float", "compressed", "integer", "lava")
 
 
-def _engines(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+def _engines(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
     """Parse a comma-separated list of engines."""
     from ..errors import did_you_mean
 
     del context, parameter
+    if value is None:
+        return None
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     for name in names:
         if name not in _ENGINES:
             raise click.BadParameter(f"there is no engine {name!r}; {did_you_mean(name, _ENGINES)}")
+    if len(set(names)) < max(len(names), 1):
+        raise click.BadParameter("name every engine once, at least one")
     return names
 
 
@@ -33,22 +43,52 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
+html_option = click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
+)
+
+
+def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -> None:
+    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation."""
+    from ..bundle import read_bundle
+    from ..errors import InputError
+    from ..pipeline import report_of
+    from ..report import html_page
+
+    if path is None:
+        return
+    described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
+    try:
+        path.write_text(html_page(described, runs), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            hint="choose another place with --html",
+        ) from error  # fmt: skip
+    click.echo(f"wrote {path}", err=True)
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "-e", "--engine", "engines", default="integer", show_default=True, callback=_engines,
-    help="float, integer, lava; several by commas.",
+    help="float, compressed, integer, lava; several by commas.",
 )  # fmt: skip
 @compile_options
 @data_options
+@html_option
 @json_option
-def simulate(model: Path, engines: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def simulate(
+    model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
+) -> None:
     """Run samples on a NIR file (compiled on the way) or a bundle."""
     from ..pipeline import run_bundle, run_compiled
     from .options import compile_model, required, samples_of
     from .progress import progress_bar
-    from .render import print_json, print_run_report
+    from .render import print_json
+    from .render_runs import print_run_report
 
+    compiled: Path | Compiled = model
     with progress_bar(", ".join(engines)) as progress:
         if model.is_dir():
             report = run_bundle(
@@ -58,49 +98,156 @@ def simulate(model: Path, engines: tuple[str, ...], as_json: bool, **options: An
             compiled, samples = compile_model(model, options)
             report = run_compiled(compiled, required(samples), engines, progress)
     print_json(report) if as_json else print_run_report(report)
+    _write_html(html, compiled, [report])
     _leave_if_partial(report)
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--engines", default="integer,lava", show_default=True, callback=_engines,
-    help="Engines that must agree.",
+    "--engines", callback=_engines,
+    help="Stages, each held against the one before (default: integer,lava; with --data also float "
+    "and compressed, as far as the bundle holds them).",
+)  # fmt: skip
+@click.option(
+    "--max-drop", type=click.FloatRange(min=0), metavar="POINTS",
+    help="Fail if accuracy falls by more percentage points from the first stage to the last.",
+)  # fmt: skip
+@click.option(
+    "--tau", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    help="Time constant of the van Rossum distance, in steps.",
 )  # fmt: skip
 @data_options
+@html_option
 @json_option
-def verify(bundle: Path, engines: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Check that a bundle does what it promises: its own golden run, or --data, on every engine."""
+def verify(
+    bundle: Path,
+    engines: tuple[str, ...] | None,
+    max_drop: float | None,
+    tau: float,
+    html: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Hold the stages of a bundle against each other, on its own golden run or on --data.
+
+    Exits with 6 when engines that must agree do not, or accuracy falls by more than --max-drop.
+    """
     from ..pipeline import verify_bundle
     from .options import samples_of
     from .progress import progress_bar
-    from .render import print_json, print_run_report
+    from .render import print_json
+    from .render_runs import print_run_report
+
+    def load(shape: tuple[int, ...]) -> Samples | None:
+        samples = samples_of(options, shape)
+        unlabelled = samples is None or samples.labels is None
+        if max_drop is not None and (unlabelled or (engines is not None and len(engines) < 2)):
+            raise UsageError(
+                "drop-unknown", "there are no two accuracies to compare", where="--max-drop",
+                hint="give --data with labels, and at least two --engines",
+            )  # fmt: skip
+        return samples
 
     with progress_bar("verify") as progress:
-        report = verify_bundle(bundle, engines, lambda shape: samples_of(options, shape), progress)
-    print_json(report) if as_json else print_run_report(report)
+        report = verify_bundle(bundle, engines, load, progress, tau=tau)
+    failed = _failure(report, max_drop, str(bundle))
+    if as_json:
+        print_json(report if failed is None else {**report, "error": failed.record()})
+    else:
+        print_run_report(report)
+    _write_html(html, bundle, [report])
+    if failed is not None and as_json:
+        sys.exit(failed.exit_code)
+    if failed is not None:
+        raise failed
     _leave_if_partial(report)
-    differing = [c for c in report["comparisons"] if not c["equal"]]
+    if not as_json:
+        exact = any(_must_agree(c) for c in report["comparisons"])
+        said = "every spike is the same" if exact else "nothing had to agree in every spike"
+        click.echo(f"verified: {said}")
+
+
+def _failure(
+    report: dict[str, Any], max_drop: float | None, where: str
+) -> VerificationFailed | None:
+    """Why a verification failed, if it did."""
+    differing = [c for c in report["comparisons"] if _must_agree(c) and not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)
-        raise VerificationFailed(
-            "spikes-differ", f"{names} do not agree spike for spike", where=str(bundle),
+        return VerificationFailed(
+            "spikes-differ", f"{names} do not agree spike for spike", where=where,
             hint="the first difference of each layer is listed above",
         )  # fmt: skip
-    if not as_json:
-        click.echo("verified: every spike is the same")
+    if max_drop is None or report["partial"]:
+        return None
+    verdict, stages = report["verification"]["verdict"], list(report["accuracy"])
+    if verdict["drop"] <= max_drop + 1e-9:
+        return None
+    return VerificationFailed(
+        "accuracy-dropped",
+        f"accuracy falls by {verdict['drop']:.2f} points from {stages[0]} to {stages[-1]}, "
+        f"allowed are {max_drop:g}",
+        where=where, hint=f"see where: {verdict['text']}",
+    )  # fmt: skip
+
+
+def _must_agree(comparison: dict[str, Any]) -> bool:
+    return not set(comparison["engines"]) & {"float", "compressed"}
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--run", "runs", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+    help="What simulate or verify printed with --json, to show too; may be repeated.",
+)  # fmt: skip
+@html_option
 @json_option
-def report(bundle: Path, as_json: bool) -> None:
-    """Show what the compiler said about a bundle."""
+def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
+    """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
     from .render import print_compile_report, print_json
+    from .render_runs import print_run_report
 
-    data = read_bundle(bundle).report
-    print_json(data) if as_json else print_compile_report(data)
+    data = dict(read_bundle(bundle).report)
+    read = [_read_run(path) for path in runs]
+    if as_json:
+        print_json({**data, "runs": read} if read else data)
+    else:
+        print_compile_report(data)
+        for run in read:
+            print_run_report(run)
+    _write_html(html, bundle, read)
+
+
+_RUN_KEYS = {
+    "samples", "steps", "accuracy", "predictions", "comparisons", "activity", "energy", "neurobench",
+    "verification", "partial",
+}  # fmt: skip
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """A run report from a file.
+
+    Raises:
+        InputError: it is none.
+    """
+    import json
+
+    from ..errors import InputError
+
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run.keys() >= _RUN_KEYS:
+            return dict(run)
+        problem = "it lacks what a run report holds"
+    except (OSError, ValueError, AttributeError) as error:
+        problem = str(error)
+    raise InputError(
+        "run-unreadable", f"this is no report of a run ({problem})", where=str(path),
+        hint="save what simulate or verify prints with --json",
+    )  # fmt: skip
 
 
 @click.command()

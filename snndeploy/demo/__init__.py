@@ -11,9 +11,9 @@ import numpy as np
 from ..passes.base import Observer
 from ..pipeline import bundle_of, compile, report_of, run_engine, save_bundle
 from ..pipeline.run import report_runs
-from ..pipeline.tally import count_events
 from ..simulate.data import Samples
 from ..simulate.encode import rate
+from ..simulate.energy import Meter
 
 FOLDER = Path(__file__).parent
 _BRIGHTEST = 16.0
@@ -64,11 +64,8 @@ def run_demo(
         "lava": run_engine("lava", held_out, program=compiled.program, progress=progress),
     }
     run = report_runs(runs, held_out, compiled.program, compiled.placement, compiled.target)
-    before = count_events(
-        uncompressed.program,
-        uncompressed.placement,
-        uncompressed.target,
-        run_engine("integer", held_out, program=uncompressed.program),
+    before = Meter(uncompressed.program).measure(
+        run_engine("integer", held_out, program=uncompressed.program)
     )
     reports = report_of(uncompressed), report_of(compiled)
     table = [

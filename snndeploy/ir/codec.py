@@ -17,7 +17,8 @@ _TYPES: dict[str, type[Any]] = {
         program.Program, program.CompartmentGroup, program.SynapseGroup, program.SynapseSource,
         program.Headroom, program.Rounding, finding.Finding, finding.Fix,
         placement.Placement, placement.Slice, placement.Verdict,
-        network.Population, network.Projection, network.Source, neurons.Neuron, weights.Weight,
+        network.Network, network.Population, network.Projection, network.Source, neurons.Neuron,
+        weights.Weight,
         ops.Dense, ops.Conv, ops.Pointwise, ops.SumPool, ops.Reshape,
     )
 }  # fmt: skip

@@ -22,12 +22,17 @@ Role = Literal["input", "hidden", "output"]
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons that share one model; the input population has no neuron, it replays the data."""
+    """Neurons that share one model; the input population has no neuron, it replays the data.
+
+    ``kept`` tells where kernels were removed: the indices along axis 0, in the trained network's
+    population, of those that are left. It is provenance, and not part of the digest.
+    """
 
     name: str
     shape: Shape
     neuron: Neuron | None
     role: Role = "hidden"
+    kept: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .explain import explain_core, explain_layer
+from .fan_out import fan_out
 from .place import place_program
 from .repair import Repair, repair
 from .summary import LayerUse, Summary, summarise
@@ -20,6 +21,7 @@ __all__ = [
     "check_program",
     "explain_core",
     "explain_layer",
+    "fan_out",
     "fits",
     "place_program",
     "repair",

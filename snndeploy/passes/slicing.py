@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..errors import PassRefused
-from ..ir.arrays import Array, Shape, parameter
+from ..ir.arrays import Array, Shape, frozen, parameter
 from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
@@ -53,7 +53,9 @@ def _population(population: Population, kept: Array) -> Population:
             for name, value in neuron.parameters().items()
         }
         neuron = Neuron.create(shape, **{**fields, **arrays})
-    return dataclasses.replace(population, shape=shape, neuron=neuron)
+    before = np.arange(population.shape[0]) if population.kept is None else population.kept
+    left = frozen(before[kept], np.int64)
+    return dataclasses.replace(population, shape=shape, neuron=neuron, kept=left)
 
 
 def _axis_0(values: Array, shape: Shape, kept: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from .. import toml
 from ..bundle import Bundle, read_bundle, write_bundle
 from ..ir.arrays import Array, Shape
+from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise
 from ..passes.metrics import NetworkMetrics
@@ -20,8 +21,19 @@ from ..simulate.data import Samples
 from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
 from ..target import load_target
+from ..verify import Verification
 from .compilation import Compiled
-from .run import Progress, program_messages, report_runs, run_program, run_samples
+from .run import (
+    FLOAT_STAGES,
+    STAGES,
+    Progress,
+    network_missing,
+    program_messages,
+    report_runs,
+    run_engine,
+    run_program,
+    run_samples,
+)
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -65,6 +77,7 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
         lock=_lock(compiled),
         report=report_of(compiled),
         golden=golden_of(compiled.program, samples),
+        networks=compiled.networks,
     )
 
 
@@ -118,17 +131,24 @@ def run_bundle(
     load: Callable[[Shape], Samples],
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program and report."""
+    """Run samples on a bundle's program (and its networks) and report."""
     bundle = read_bundle(path)
-    return _run(bundle, load(_input_shape(bundle.program)), engines, progress)
-
-
-def _run(
-    bundle: Bundle, samples: Samples, engines: Sequence[str], progress: Progress | None
-) -> dict[str, Any]:
     return run_samples(
-        samples, engines, bundle.program, bundle.placement, bundle.target, progress=progress
-    )
+        load(_input_shape(bundle.program)), engines, bundle.program, bundle.placement,
+        bundle.target, networks=_networks(bundle, engines, path), progress=progress,
+    )  # fmt: skip
+
+
+def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mapping[str, Network]:
+    """The bundle's networks, which hold all that the float stages among ``engines`` run.
+
+    Raises:
+        UsageError: the bundle lacks one of them.
+    """
+    for engine in engines:
+        if engine in FLOAT_STAGES and engine not in bundle.networks:
+            raise network_missing(engine, str(path))
+    return bundle.networks
 
 
 def _input_shape(program: Program) -> Shape:
@@ -137,27 +157,78 @@ def _input_shape(program: Program) -> Shape:
 
 def verify_bundle(
     path: str | Path,
-    engines: Sequence[str],
+    engines: Sequence[str] | None,
     load: Callable[[Shape], Samples | None],
     progress: Progress | None = None,
+    *,
+    tau: float = 10.0,
 ) -> dict[str, Any]:
-    """Run a bundle's golden inputs (or the samples given) on every engine and compare them.
+    """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
-    On the golden inputs the recorded spikes come first, so every engine is held against what the
-    compiler saw when it wrote the bundle.
+    On the golden inputs the recorded spikes stand before the engines that run the program, which are
+    so held against what the compiler saw when it wrote the bundle.
+
+    Args:
+        path: the bundle.
+        engines: stages, each held against the one before in the order of `STAGES`. None: on samples
+            every stage that the bundle can run, on the golden inputs ``integer`` and ``lava``.
+        load: gives the samples for an input shape, or None for the golden inputs.
+        progress: as in `run_samples`.
+        tau: time constant of the van Rossum distance, in steps.
+
+    Returns:
+        A run report with what the verification found.
+
+    Raises:
+        InputError: the bundle or the data cannot be used.
+        UsageError: a stage needs a network that the bundle lacks.
+        BackendMissing: Lava is not there.
     """
     bundle = read_bundle(path)
     samples = load(_input_shape(bundle.program))
-    if samples is not None:
-        return _run(bundle, samples, engines, progress)
-    inputs = [g for g in bundle.program.groups if g.kind == "input"]
-    messages = {g.name: bundle.golden[f"input.{g.name}"] for g in inputs}
-    recorded = {g.name: bundle.golden[f"spikes.{g.name}"] for g in bundle.program.on_chip}
-    runs: dict[str, Recording] = {"golden": Recording(engine="golden", spikes=recorded)}
-    for engine in engines:
-        runs[engine] = run_program(engine, bundle.program, messages, progress)
-    first = messages[inputs[0].name]
-    return report_runs(runs, Samples(first), bundle.program, bundle.placement, bundle.target)
+    if engines is None:
+        floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
+        engines = (*floats, "integer", "lava")
+    engines = sorted(engines, key=STAGES.index)
+    networks = _networks(bundle, engines, path)
+    verification = Verification(bundle.program, networks, tau=tau)
+    if samples is None:
+        return _verify_golden(bundle, engines, networks, verification, progress)
+    return run_samples(
+        samples, engines, bundle.program, bundle.placement, bundle.target,
+        networks=networks, verification=verification, progress=progress,
+    )  # fmt: skip
+
+
+def _verify_golden(
+    bundle: Bundle,
+    engines: Sequence[str],
+    networks: Mapping[str, Network],
+    verification: Verification,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Every stage on the golden inputs, with the spikes that the bundle records for them."""
+    program = bundle.program
+    groups = [g for g in program.groups if g.kind == "input"]
+    messages = {g.name: bundle.golden[f"input.{g.name}"] for g in groups}
+    samples = Samples(messages[groups[0].name] / float(groups[0].scale))
+    recorded = {g.name: bundle.golden[f"spikes.{g.name}"] for g in program.on_chip}
+    runs: dict[str, Recording] = {}
+    partial = False
+    try:
+        for engine in (e for e in engines if e in FLOAT_STAGES):
+            runs[engine] = run_engine(engine, samples, network=networks[engine])
+        runs["golden"] = Recording(engine="golden", spikes=recorded)
+        for engine in (e for e in engines if e not in FLOAT_STAGES):
+            runs[engine] = run_program(engine, program, messages, progress, watch=True)
+    except KeyboardInterrupt:
+        if not runs.keys() - {"golden"}:
+            raise
+        partial = True
+    return report_runs(
+        runs, samples, program, bundle.placement, bundle.target,
+        networks=networks, verification=verification, partial=partial,
+    )  # fmt: skip
 
 
 def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:

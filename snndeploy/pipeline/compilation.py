@@ -47,6 +47,11 @@ class Compiled:
         return self.log.network
 
     @property
+    def networks(self) -> dict[str, Network]:
+        """What float stages run: the network as it was trained, and as it was compressed."""
+        return {"float": self.source, "compressed": self.network}
+
+    @property
     def fits(self) -> bool:
         """Whether no check found an error."""
         return fits(self.findings)

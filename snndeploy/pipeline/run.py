@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 from ..errors import UsageError
 from ..ir.arrays import Array, size
@@ -14,15 +15,21 @@ from ..lower import encode_inputs
 from ..simulate.data import Samples
 from ..simulate.recording import Recording
 from ..target import Target
+from ..verify import Verification
 from .compilation import Compiled
 from .tally import Tally
 
-Engine = Literal["float", "integer", "lava"]
+STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
+"""What a network is on its way to the chip."""
+FLOAT_STAGES = STAGES[:2]
+"""The network as it was trained and after the passes, both run by the float engine."""
 Progress = Callable[..., None]
 """Called with (done, total) and, after whole batches, the accuracy so far per engine."""
 
 _BATCH_VALUES = 1 << 27
-"""Places (steps x samples x neurons) that the recordings of one batch may hold."""
+"""Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
+_FLOAT_VALUES = 9
+"""…and with u and v in float32 that many."""
 
 
 def run_engine(
@@ -32,56 +39,69 @@ def run_engine(
     network: Network | None = None,
     program: Program | None = None,
     progress: Progress | None = None,
+    states: bool = False,
+    watch: bool = False,
 ) -> Recording:
     """Run samples on one engine.
 
     Args:
-        engine: ``float`` runs ``network``, ``integer`` and ``lava`` run ``program``.
+        engine: ``float`` and ``compressed`` run ``network``, ``integer`` and ``lava`` run ``program``.
         samples: what to run; converted to the program's integer messages.
         network: the trained or the compressed network.
         program: its integer form.
         progress: called with (done, total).
+        states: record u and v of all populations too (float engine only).
+        watch: note how full registers get (integer engine only).
 
     Raises:
         InputError: data that do not fit the input.
         UsageError: the engine lacks what it runs.
         BackendMissing: Lava is not there.
     """
-    if engine == "float":
+    if engine in FLOAT_STAGES:
         from ..simulate.float_engine import run_float
 
         if network is None:
-            raise _network_missing()
-        return run_float(network, samples.inputs)
+            raise network_missing(engine)
+        names = [p.name for p in network.populations if p.neuron is not None] if states else []
+        return run_float(network, samples.inputs, record=names)
     if program is None:
         raise UsageError("program-missing", f"the {engine} engine runs a program")
-    return run_program(engine, program, program_messages(program, samples), progress)
+    messages = program_messages(program, samples)
+    return run_program(engine, program, messages, progress, watch=watch)
 
 
 def run_program(
-    engine: str, program: Program, messages: Mapping[str, Array], progress: Progress | None = None
+    engine: str,
+    program: Program,
+    messages: Mapping[str, Array],
+    progress: Progress | None = None,
+    *,
+    watch: bool = False,
 ) -> Recording:
     """Run a program on the integer messages of its inputs, ``(steps, samples, *shape)`` each.
 
     Raises:
-        UsageError: ``float``, which runs no program.
+        UsageError: a float stage, which runs no program.
         BackendMissing: Lava is not there.
     """
-    if engine == "float":
-        raise _network_missing()
+    if engine in FLOAT_STAGES:
+        raise network_missing(engine)
     if engine == "integer":
         from ..simulate.integer import run_integer
 
-        return run_integer(program, messages, progress=progress)
+        return run_integer(program, messages, progress=progress, watch=watch)
     from ..simulate.lava_engine import run_lava
 
     return run_lava(program, messages, progress=progress)
 
 
-def _network_missing() -> UsageError:
+def network_missing(engine: str, where: str = "") -> UsageError:
+    """The error of a float stage where no network is at hand."""
     return UsageError(
-        "network-missing", "the float engine runs a trained network; a bundle holds none",
-        hint="give the .nir file instead of the bundle",
+        "network-missing", f"the stage {engine!r} runs a network, and there is only a program here",
+        where=where,
+        hint="compile the .nir file again; bundles of older versions and of .net files hold none",
     )  # fmt: skip
 
 
@@ -103,7 +123,7 @@ def run_compiled(
     """Run samples on several engines (float: the network as it was trained) and report."""
     return run_samples(
         samples, engines, compiled.program, compiled.placement, compiled.target,
-        network=compiled.source, progress=progress,
+        networks=compiled.networks, progress=progress,
     )  # fmt: skip
 
 
@@ -114,14 +134,16 @@ def run_samples(
     placement: Placement,
     target: Target,
     *,
-    network: Network | None = None,
+    networks: Mapping[str, Network] = MappingProxyType({}),
+    verification: Verification | None = None,
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
     Memory is bounded by the batch (default: some hundred samples, more for Lava, which takes long to
-    start). Ctrl-C after the first batch gives the report so far, with ``"partial": true``.
+    start). Ctrl-C gives the report of the whole batches so far (within the first one: of the engines
+    that have finished it), with ``"partial": true``.
 
     Args:
         samples: what to run.
@@ -129,36 +151,43 @@ def run_samples(
         program: what the integer and the Lava engine run.
         placement: where it sits, for messages and energy.
         target: what it was compiled for.
-        network: what the float engine runs.
+        networks: what the stages ``float`` and ``compressed`` run.
+        verification: told of every batch, and reported.
         batch: samples at a time.
         progress: called with (samples done, samples, accuracy so far per engine) after each batch, and
             with (samples done, samples) in between, where samples count once per engine.
     """
-    tally = Tally(program, placement, target)
+    tally = Tally(program, placement, target, networks, verification)
     batch = batch or _batch(samples, engines, program)
     total = len(samples) * len(engines)
+    runs: dict[str, Recording] = {}
+    part = samples
     try:
         for part in samples.batches(batch):
             runs = {}
             for k, engine in enumerate(engines):
                 before = tally.samples * len(engines) + k * len(part)
                 runs[engine] = run_engine(
-                    engine, part, network=network, program=program,
+                    engine, part, network=networks.get(engine), program=program,
                     progress=_shifted(progress, before, total, len(part)),
+                    states=engine in networks, watch=verification is not None,
                 )  # fmt: skip
             tally.add(runs, part)
             if progress:
                 progress(tally.samples * len(engines), total, tally.accuracy())
     except KeyboardInterrupt:
         if not tally.samples:
-            raise
+            if not runs:
+                raise
+            tally.add(runs, part)
         return tally.report(partial=True)
     return tally.report()
 
 
 def _batch(samples: Samples, engines: Sequence[str], program: Program) -> int:
     """Samples at a time: what the recordings of all engines may hold, and what suits the engines."""
-    values = samples.steps * sum(size(g.shape) for g in program.groups) * len(engines)
+    weight = sum(_FLOAT_VALUES if e in FLOAT_STAGES else 1 for e in engines)
+    values = samples.steps * sum(size(g.shape) for g in program.groups) * weight
     return max(1, min(_BATCH_VALUES // max(1, values), 1024 if "lava" in engines else 256))
 
 
@@ -177,8 +206,12 @@ def report_runs(
     program: Program,
     placement: Placement,
     target: Target,
+    *,
+    networks: Mapping[str, Network] = MappingProxyType({}),
+    verification: Verification | None = None,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    tally = Tally(program, placement, target)
+    tally = Tally(program, placement, target, networks, verification)
     tally.add(runs, samples)
-    return tally.report()
+    return tally.report(partial=partial)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..ir.arrays import Array
+from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..mapping import step_time, traffic
+from ..mapping import fan_out, step_time
 from ..report import run_report
 from ..simulate.data import Samples
-from ..simulate.energy import Activity, estimate_cmos, estimate_energy, measure_activity
+from ..simulate.energy import Activity, Meter, estimate_arithmetic, estimate_energy
+from ..simulate.metrics import NeuroBenchMeter
 from ..simulate.recording import Recording
-from ..target import Target
-from ..verify import Comparison, compare
+from ..target import Target, arithmetic_models
+from ..verify import Comparison, Verification, compare, kept_kernels
 from ..verify.compare import merge
+from ..verify.verification import EXACT
 
 
 @dataclass(eq=False)
 class Tally:
-    """Accuracy, comparisons and events of the batches so far."""
+    """Accuracy, comparisons and events of the batches so far.
+
+    ``networks`` are those that float stages run, by stage: their NeuroBench figures are measured.
+    ``verification`` is told of every batch where there is one.
+    """
 
     program: Program
     placement: Placement
     target: Target
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    verification: Verification | None = None
     samples: int = 0
     steps: int = 0
     right: dict[str, int] = field(default_factory=dict)
@@ -37,6 +46,12 @@ class Tally:
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
     spikes: dict[str, Array] = field(default_factory=dict)
+    neurobench: dict[str, NeuroBenchMeter] = field(default_factory=dict)
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Counts the events of the program as it is placed."""
+        return Meter(self.program, fan_out(self.program, self.placement, self.target))
 
     def add(self, runs: Mapping[str, Recording], samples: Samples) -> None:
         """Count one batch that every engine has run."""
@@ -47,18 +62,41 @@ class Tally:
             if samples.labels is not None:
                 hits = int(np.count_nonzero(answers == samples.labels))
                 self.right[engine] = self.right.get(engine, 0) + hits
+            if engine in self.networks:
+                meter = self.neurobench.setdefault(engine, NeuroBenchMeter(self.networks[engine]))
+                meter.add(run)
         for a, b in pairwise(runs):
-            found = compare(runs[a], runs[b], (a, b))
+            found = self._compared(runs, a, b)
             before = self.comparisons.get((a, b))
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
+        if self.verification is not None:
+            self.verification.add(runs, samples.labels)
         exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
         if exact is not None:
-            for name, count in spike_counts(self.program, exact).items():
+            for name, count in _spike_counts(self.program, exact).items():
                 self.spikes[name] = self.spikes.get(name, 0) + count
-            events = count_events(self.program, self.placement, self.target, exact)
-            self.activity = events if self.activity is None else _joined(self.activity, events)
+            events = self.meter.measure(exact)
+            self.activity = events if self.activity is None else self.activity + events
         self.samples += len(samples)
         self.steps = samples.steps
+
+    def _compared(self, runs: Mapping[str, Recording], a: str, b: str) -> Comparison:
+        """Two engines place by place; values that integers hold in another unit are left out."""
+        pair = [runs[a], runs[b]]
+        if (a in EXACT) != (b in EXACT):
+            alike = {
+                g.name for g in self.program.groups
+                if g.kind != "readout" and (g.kind != "input" or float(g.scale) == 1.0)
+            }  # fmt: skip
+            pair = [
+                replace(run, spikes={n: s for n, s in run.spikes.items() if n in alike})
+                for run in pair
+            ]
+        if a == "float":
+            kept = kept_kernels(self.networks)
+            trains = {n: s[:, :, kept[n]] if n in kept else s for n, s in pair[0].spikes.items()}
+            pair[0] = replace(pair[0], spikes=trains)
+        return compare(pair[0], pair[1], (a, b))
 
     def accuracy(self) -> dict[str, float]:
         """Fraction of the samples so far that each engine answers right; empty without labels."""
@@ -74,7 +112,8 @@ class Tally:
             time = step_time(self.program, self.placement, self.target, mean)
             models = {self.target.name: self.target.energy, **self.target.energy_alternatives}
             energy = {name: estimate_energy(activity, model) for name, model in models.items()}
-            energy |= estimate_cmos(self.program, activity)
+            for model in arithmetic_models():
+                energy |= estimate_arithmetic(self.program, activity, model)
         report = run_report(
             samples=self.samples,
             steps=self.steps,
@@ -83,46 +122,17 @@ class Tally:
             comparisons=list(self.comparisons.values()),
             activity=activity,
             energy=energy,
+            neurobench={name: meter.metrics() for name, meter in self.neurobench.items()},
+            verification=self.verification,
             time=time,
         )
         return {**report, "partial": partial}
 
 
-def spike_counts(program: Program, recording: Recording) -> dict[str, Array]:
+def _spike_counts(program: Program, recording: Recording) -> dict[str, Array]:
     """Spikes of every neuron over a recorded run."""
     return {
-        g.name: (recording.spikes[g.name] != 0).sum(axis=(0, 1))
+        g.name: np.count_nonzero(recording.spikes[g.name], axis=(0, 1))
         for g in program.groups
         if g.kind != "readout"
     }
-
-
-def count_events(
-    program: Program, placement: Placement, target: Target, recording: Recording
-) -> Activity:
-    """Count the events of a recorded run, and the messages that they send across a placement."""
-    sent = traffic(program, placement, target, spike_counts(program, recording))
-    return measure_activity(
-        program,
-        recording,
-        messages=round(sent.messages),
-        hops=(round(sent.hops_x), round(sent.hops_y)),
-    )
-
-
-def _joined(a: Activity, b: Activity) -> Activity:
-    """Events of both batches."""
-
-    def summed(x: Mapping[str, int], y: Mapping[str, int]) -> dict[str, int]:
-        return {name: x[name] + y[name] for name in x}
-
-    return dataclasses.replace(
-        a,
-        samples=a.samples + b.samples,
-        spikes=summed(a.spikes, b.spikes),
-        synops=summed(a.synops, b.synops),
-        dense_synops=summed(a.dense_synops, b.dense_synops),
-        updates=a.updates + b.updates,
-        messages=a.messages + b.messages,
-        hops=(a.hops[0] + b.hops[0], a.hops[1] + b.hops[1]),
-    )

@@ -1,5 +1,18 @@
-"""Reports: what was compiled, what it costs and what it gave, as plain data."""
+"""Reports: what was compiled, what it costs and what it gave, as plain data and as a page."""
 
 from .build import compile_report, finding_record, run_report
+from .html import html_page
+from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
 
-__all__ = ["compile_report", "finding_record", "run_report"]
+__all__ = [
+    "EVENT_COLUMNS",
+    "compile_report",
+    "event_rows",
+    "finding_record",
+    "html_page",
+    "neurobench_rows",
+    "number",
+    "place",
+    "run_report",
+    "span",
+]

@@ -14,8 +14,10 @@ from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
 from ..mapping import LayerUse, StepTime, Summary, fits
 from ..simulate.energy import Activity, EnergyEstimate
+from ..simulate.metrics import NeuroBench
 from ..target import Target
-from ..verify import Comparison
+from ..verify import Comparison, Verification
+from .verification import verification_record
 
 
 def compile_report(
@@ -142,6 +144,8 @@ def run_report(
     activity: Activity | None,
     energy: Mapping[str, EnergyEstimate],
     time: StepTime | None,
+    neurobench: Mapping[str, NeuroBench],
+    verification: Verification | None,
 ) -> dict[str, Any]:
     """Describe runs of the same samples on several engines."""
     return {
@@ -153,13 +157,30 @@ def run_report(
         "activity": None if activity is None else _activity(activity),
         "energy": {model: dataclasses.asdict(e) for model, e in energy.items()},
         "time": time_record(time),
+        "neurobench": {stage: dataclasses.asdict(m) for stage, m in neurobench.items()},
+        "verification": None
+        if verification is None
+        else verification_record(verification, accuracy, samples),
     }
 
 
 def _activity(activity: Activity) -> dict[str, Any]:
-    per_sample = 1 / max(activity.samples, 1)
-    return dataclasses.asdict(activity) | {
-        "synops_per_sample": activity.total_synops * per_sample,
-        "messages_per_sample": activity.messages * per_sample,
-        "spikes_per_sample": sum(activity.spikes.values()) * per_sample,
+    """Totals of the run, means per sample, and what every sample and every layer did."""
+    n = max(activity.samples, 1)
+    dense = sum(activity.dense_synops.values())
+    return {
+        "samples": activity.samples,
+        "steps": activity.steps,
+        "spikes": activity.spikes,
+        "synops": dict(activity.synops),
+        "dense_synops": dict(activity.dense_synops),
+        "updates": activity.updates,
+        "messages": activity.messages,
+        "hops": list(activity.hops),
+        "layers": {name: dataclasses.asdict(layer) for name, layer in activity.layers.items()},
+        "per_sample": {name: counts.tolist() for name, counts in activity.per_sample.items()},
+        "synops_per_sample": activity.total_synops / n,
+        "dense_synops_per_sample": dense / n,
+        "messages_per_sample": activity.messages / n,
+        "spikes_per_sample": sum(activity.spikes.values()) / n,
     }

@@ -21,6 +21,7 @@ from .exact.native import NativeEngine, Route
 from .exact.neuron import State, emitted_type, step_group
 from .exact.plan import make_plan
 from .exact.train import States, Train
+from .exact.watch import Watch
 from .recording import Recording
 
 __all__ = ["IntegerEngine", "State", "program_inputs", "run_integer", "step_group"]
@@ -72,6 +73,7 @@ class IntegerEngine:
         record_states: Collection[str] = (),
         batch: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        watch: bool = False,
     ) -> Recording:
         """Run the program; see `run_integer`."""
         data = _checked_inputs(self.program, inputs)
@@ -81,15 +83,14 @@ class IntegerEngine:
             for g in self.program.groups
             if g.kind != "input" and (record == "all" or g.role == "output")
         }
-        states = States(
-            *(
-                {
-                    name: np.empty((steps, samples, size(self.program.group(name).shape)), np.int64)
-                    for name in record_states
-                }
-                for _ in range(2)
-            )
+        u, v = (
+            {
+                name: np.empty((steps, samples, size(self.program.group(name).shape)), np.int64)
+                for name in record_states
+            }
+            for _ in range(2)
         )
+        states = States(u, v, Watch() if watch else None)
         batch = batch or self._default_batch(steps, kept)
         scratch: dict[str, Array] = {}
         for low in range(0, samples, batch):
@@ -106,6 +107,7 @@ class IntegerEngine:
             spikes={name: kept[name] if name in kept else data[name] for name in order},
             u={n: u.reshape(steps, samples, *self._shape(n)) for n, u in states.u.items()},
             v={n: v.reshape(steps, samples, *self._shape(n)) for n, v in states.v.items()},
+            registers={} if states.watch is None else states.watch.use,
         )
 
     def _shape(self, name: str) -> tuple[int, ...]:
@@ -155,6 +157,7 @@ def run_integer(
     batch: int | None = None,
     device: str | None = None,
     route: Route = "auto",
+    watch: bool = False,
 ) -> Recording:
     """Run ``program`` on integer inputs.
 
@@ -167,6 +170,8 @@ def run_integer(
         batch: samples that run at once; bounds the memory beyond inputs and what is recorded.
         device: torch device; None for this machine's cores.
         route: how projections are computed (see `IntegerEngine`); changes no result.
+        watch: note how full registers get and how often they overflow; neurons are then stepped by
+            NumPy, which takes several times as long.
 
     Returns:
         Spikes (and v of readouts) in sample time, in the smallest type that holds them: uint8 where a
@@ -178,8 +183,9 @@ def run_integer(
     """
     engine = IntegerEngine(program, device=device, route=route)
     return engine.run(
-        inputs, record=record, record_states=record_states, batch=batch, progress=progress
-    )
+        inputs, record=record, record_states=record_states, batch=batch, progress=progress,
+        watch=watch,
+    )  # fmt: skip
 
 
 def _checked_device(device: str) -> str:

@@ -8,6 +8,30 @@ from dataclasses import dataclass, field
 from ..ir.arrays import Array
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegisterUse:
+    """How full a group's registers got in a run.
+
+    ``u_peak`` and ``v_peak`` are the largest magnitudes (v units) before u wraps and v clips, so they
+    exceed the register where it overflowed; ``wraps`` and ``clips`` count the places (step, sample,
+    neuron) where u wrapped and v saturated. v is taken before the reset.
+    """
+
+    u_peak: int
+    v_peak: int
+    wraps: int
+    clips: int
+
+    def __add__(self, other: RegisterUse) -> RegisterUse:
+        """Both runs together."""
+        return RegisterUse(
+            u_peak=max(self.u_peak, other.u_peak),
+            v_peak=max(self.v_peak, other.v_peak),
+            wraps=self.wraps + other.wraps,
+            clips=self.clips + other.clips,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
     """Spike trains of one run, every array ``(steps, samples, *shape)``.
@@ -15,13 +39,15 @@ class Recording:
     ``spikes[name]`` counts the spikes of each neuron at each step of the sample; a population that
     does not spike records the values it emits. Whatever the engine, step t is the t-th step *of the
     sample*: delays of the chip's layers are taken out. ``u`` and ``v`` (synaptic state and membrane
-    potential after the reset) are there for the populations they were asked for.
+    potential after the reset) are there for the populations they were asked for, ``registers`` where an
+    integer run was watched.
     """
 
     engine: str
     spikes: Mapping[str, Array]
     u: Mapping[str, Array] = field(default_factory=dict)
     v: Mapping[str, Array] = field(default_factory=dict)
+    registers: Mapping[str, RegisterUse] = field(default_factory=dict)
 
     def counts(self, name: str) -> Array:
         """Sum over time of what ``name`` emitted, flattened per sample: ``(samples, neurons)``."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from .load import dump_target, load_target, parse_target, target_folder, target_names
+from .load import (
+    arithmetic_models,
+    dump_target,
+    load_target,
+    parse_target,
+    target_folder,
+    target_names,
+)
 from .schema import (
     RESOURCES,
     STRENGTH,
+    ArithmeticModel,
     Axons,
     Chip,
     Duration,
@@ -27,6 +35,7 @@ from .schema import (
 __all__ = [
     "RESOURCES",
     "STRENGTH",
+    "ArithmeticModel",
     "Axons",
     "Chip",
     "Duration",
@@ -42,6 +51,7 @@ __all__ = [
     "Target",
     "TimeModel",
     "Widths",
+    "arithmetic_models",
     "dump_target",
     "load_target",
     "parse_target",

@@ -6,13 +6,15 @@ import typing
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from .. import toml
 from ..errors import TargetError, did_you_mean
-from .schema import Target
+from .schema import ArithmeticModel, Target
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def target_folder() -> Path:
@@ -34,7 +36,20 @@ def load_target(name: str | Path) -> Target:
     Raises:
         TargetError: unknown name, unreadable file, unknown key or a value of the wrong type.
     """
-    return _validated(_merged(str(name), Path(), ()), str(name))
+    return _validated(Target, _merged(str(name), Path(), ()), str(name))
+
+
+@lru_cache
+def arithmetic_models() -> tuple[ArithmeticModel, ...]:
+    """The shipped models of arithmetic alone (``targets/energy/*.toml``), by name.
+
+    Raises:
+        TargetError: a file is malformed.
+    """
+    return tuple(
+        _validated(ArithmeticModel, _parsed(path.read_text(encoding="utf-8"), str(path)), path.name)
+        for path in sorted((target_folder() / "energy").glob("*.toml"))
+    )
 
 
 def dump_target(target: Target) -> str:
@@ -48,7 +63,7 @@ def parse_target(text: str, where: str) -> Target:
     Raises:
         TargetError: not TOML, an unknown key or a value of the wrong type.
     """
-    return _validated(_parsed(text, where), where)
+    return _validated(Target, _parsed(text, where), where)
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -92,15 +107,15 @@ def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _validated(raw: dict[str, Any], name: str) -> Target:
+def _validated(kind: type[M], raw: dict[str, Any], name: str) -> M:
     try:
-        return Target.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         loc = [str(part) for part in first["loc"]]
         where = f"{name}:{'.'.join(loc)}" if loc else name
         if first["type"] == "extra_forbidden":
-            message = f"unknown key {loc[-1]!r}; {did_you_mean(loc[-1], _keys_at(loc[:-1]))}"
+            message = f"unknown key {loc[-1]!r}; {did_you_mean(loc[-1], _keys_at(kind, loc[:-1]))}"
         else:
             text = first["msg"].removeprefix("Value error, ")
             message = f"{text[0].lower()}{text[1:]}"
@@ -110,9 +125,8 @@ def _validated(raw: dict[str, Any], name: str) -> Target:
         ) from error  # fmt: skip
 
 
-def _keys_at(loc: list[str]) -> list[str]:
-    """Keys that the table at ``loc`` may have."""
-    model: type[BaseModel] = Target
+def _keys_at(model: type[BaseModel], loc: list[str]) -> list[str]:
+    """Keys that the table at ``loc`` of a ``model`` may have."""
     for part in loc:
         if part in model.model_fields:  # else the key of a dict[str, model] already entered
             model = next(_models(model.model_fields[part].annotation), model)

@@ -198,6 +198,21 @@ class TimeModel(Strict):
     not_counted: list[str]
 
 
+class ArithmeticModel(Strict):
+    """Energy of arithmetic alone, whatever does it: additions, and multiplications with addition.
+
+    ``not_counted`` is printed beside the estimate of a spiking run, ``ann_not_counted`` beside that of
+    the conventional network of its shape.
+    """
+
+    name: str
+    title: str
+    addition: Energy
+    multiply_add: Energy
+    not_counted: list[str]
+    ann_not_counted: list[str]
+
+
 class Target(Strict):
     """A chip (and its boards, in chips) to compile for.
 

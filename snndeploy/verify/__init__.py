@@ -3,5 +3,20 @@
 from .compare import Comparison, Divergence, compare
 from .probe import Attempt, Probe, probe
 from .trace import Trace
+from .verdict import Verdict, judge
+from .verification import PairResult, Verification, kept_kernels
 
-__all__ = ["Attempt", "Comparison", "Divergence", "Probe", "Trace", "compare", "probe"]
+__all__ = [
+    "Attempt",
+    "Comparison",
+    "Divergence",
+    "PairResult",
+    "Probe",
+    "Trace",
+    "Verdict",
+    "Verification",
+    "compare",
+    "judge",
+    "kept_kernels",
+    "probe",
+]

@@ -76,7 +76,8 @@ def merge(a: Comparison, b: Comparison, samples: int) -> Comparison:
         name: min(
             (x[name] for x in (a.first, later) if name in x), key=lambda d: (d.step, d.sample)
         )
-        for name in {**later, **a.first}
+        for name in a.differing
+        if name in later or name in a.first
     }
     return Comparison(
         engines=a.engines,

@@ -26,6 +26,7 @@ from .neuron import Constants, State, step_group
 from .packed import PackedNeurons, pack_neurons
 from .plan import Component, Leg, Plan
 from .train import States, Train
+from .watch import Watch
 
 Route = Literal["auto", "events", "dense"]
 
@@ -70,7 +71,7 @@ class NativeEngine:
             if g.kind != "input"
         }
         self._constants = {
-            g.name: Constants.of(g) for g in plan.program.groups if self._packed.get(g.name) is None
+            g.name: Constants.of(g) for g in plan.program.groups if g.kind != "input"
         }
         self._forms = {
             name: [
@@ -114,12 +115,13 @@ class NativeEngine:
                 id(forms): _products(forms, trains[forms.leg.source], low, high, peak)
                 for forms, peak in dense
             }
+            plain = states.watch is not None
             work = [
-                _Work(g, self._packed[g.name], self._forms[g.name],
+                _Work(g, None if plain else self._packed[g.name], self._forms[g.name],
                       {id(f): products[id(f)] for f in self._forms[g.name] if id(f) in products})
                 for g in component.groups
             ]  # fmt: skip
-            step = self._sample_tile(component, steps, high - low)
+            step = self._sample_tile(work, component.loop, steps, high - low)
 
             def tile(
                 start: int, low: int = low, high: int = high, step: int = step, work: Any = work
@@ -156,11 +158,10 @@ class NativeEngine:
                     chosen.append((forms, peak))
         return chosen
 
-    def _sample_tile(self, component: Component, steps: int, samples: int) -> int:
+    def _sample_tile(self, work: list[_Work], loop: bool, steps: int, samples: int) -> int:
         """Samples per tile: whole runs of short trains together, one by one where neurons are many."""
-        widest = max(size(g.shape) for g in component.groups)
-        stepped = component.loop or any(self._packed[g.name] is None for g in component.groups)
-        rows = 1 if stepped else steps
+        widest = max(size(w.group.shape) for w in work)
+        rows = 1 if loop or any(w.packed is None for w in work) else steps
         fits = max(1, _TILE_VALUES // max(1, rows * widest))
         return min(fits, max(1, -(-samples // self.threads)))
 
@@ -199,7 +200,7 @@ class NativeEngine:
                 for leg in add:
                     leg(first, count)
                 train = trains[w.group.name]
-                r.step(drive[:count], train, first, span[0], self._constants)
+                r.step(drive[:count], train, first, span[0], self._constants, states.watch)
                 if w.group.name in states.u:
                     r.record(states, first, train.base + span[0])
 
@@ -225,7 +226,13 @@ class _Registers:
             self.fired = scratch.zeros(f"fired {slot}", (samples, kept))
 
     def step(
-        self, drive: Array, train: Train, first: int, low: int, constants: Mapping[str, Constants]
+        self,
+        drive: Array,
+        train: Train,
+        first: int,
+        low: int,
+        constants: Mapping[str, Constants],
+        watch: Watch | None,
     ) -> None:
         """Advance by the steps of ``drive``, leave it at zero, and write what is emitted."""
         if self.packed is not None:
@@ -236,7 +243,7 @@ class _Registers:
             return
         a = drive[0].reshape(self.wide.u.shape).astype(np.int64)
         drive.fill(0)
-        out = step_group(self.group, self.wide, a, constants[self.group.name])
+        out = step_group(self.group, self.wide, a, constants[self.group.name], watch=watch)
         samples = out.shape[0]
         train.values[first, train.base + low : train.base + low + samples] = out.reshape(
             samples, -1

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ir.arrays import Array
 from ...ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT, CompartmentGroup
+from .watch import Watch
 
 HALF = STATE_MAX + 1
 
@@ -77,15 +78,28 @@ class Constants:
 
 
 def step_group(
-    group: CompartmentGroup, state: State, a: Any, constants: Constants | None = None, xp: Any = np
+    group: CompartmentGroup,
+    state: State,
+    a: Any,
+    constants: Constants | None = None,
+    xp: Any = np,
+    watch: Watch | None = None,
 ) -> Any:
     """Advance one group by one step with synaptic input ``a``; return the spikes (or v) it emits.
 
-    ``constants`` are those of ``group`` for the array library ``xp`` (default: NumPy).
+    ``constants`` are those of ``group`` for the array library ``xp`` (default: NumPy); ``watch`` is told
+    what the registers would hold if they were wide enough.
     """
     c = constants or Constants.of(group)
-    state.u = wrap_u(wrap32(decay(state.u, c.du, xp) + wrap32(a << STATE_SHIFT)), xp)
+    wide = decay(state.u, c.du, xp) + (a << STATE_SHIFT)
+    state.u = wrap_u(wrap32(wide), xp)
     x = decay(state.v, c.dv, xp) + state.u + c.bias
+    late = group.kind == "custom" and group.reset_timing != "immediate"
+    previous = _fired_before(group, state, c, xp) if late else None
+    if late and group.reset == "subtract":
+        x = x - previous * c.threshold
+    if watch is not None:
+        watch.see(group.name, wide, x)
     if group.kind == "readout":
         state.v = xp.clip(wrap32(x), -STATE_MAX, STATE_MAX)
         return state.v
@@ -94,18 +108,18 @@ def step_group(
         fired = xp.where(state.v > c.threshold, 1, 0)
         state.v = xp.where(fired > 0, 0, state.v)
         return fired
-    return _step_custom(group, state, x, c, xp)
+    return _step_custom(group, state, x, previous, c, xp)
 
 
-def _step_custom(group: CompartmentGroup, state: State, x: Any, c: Constants, xp: Any) -> Any:
-    """A neuron program, in the order that `snndeploy.ir.neurons.Neuron` documents."""
+def _step_custom(
+    group: CompartmentGroup, state: State, x: Any, previous: Any, c: Constants, xp: Any
+) -> Any:
+    """A neuron program, in the order that `snndeploy.ir.neurons.Neuron` documents.
+
+    ``x`` is v before it clips; ``previous`` are the spikes that a late reset acts on (else None).
+    """
     subtract, zero = group.reset == "subtract", group.reset == "zero"
-    late = group.reset_timing != "immediate"
-    previous = state.fired
-    if group.reset_timing == "snntorch-immediate":
-        previous = _above(group, state.v, c, xp)
-    if late and subtract:
-        x = x - previous * c.threshold
+    late = previous is not None
     state.v = xp.clip(wrap32(x), -STATE_MAX, STATE_MAX)
     if late and zero:
         state.v = xp.where(previous > 0, 0, state.v)
@@ -124,6 +138,13 @@ def _step_custom(group: CompartmentGroup, state: State, x: Any, c: Constants, xp
         state.v = xp.maximum(state.v, c.floor)
     state.fired = fired
     return fired
+
+
+def _fired_before(group: CompartmentGroup, state: State, c: Constants, xp: Any) -> Any:
+    """The spikes that a late reset still has to act on."""
+    if group.reset_timing == "snntorch-immediate":
+        return _above(group, state.v, c, xp)
+    return state.fired
 
 
 def _above(group: CompartmentGroup, v: Any, c: Constants, xp: Any) -> Any:

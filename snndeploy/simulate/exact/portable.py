@@ -96,7 +96,7 @@ class PortableEngine:
                 state = registers[group.name]
                 for t in range(first, stop):
                     constants = self._constants[group.name]
-                    out = step_group(group, state, drive[t - first], constants, torch)
+                    out = step_group(group, state, drive[t - first], constants, torch, states.watch)
                     sent[group.name][t] = out.reshape(samples, -1)
                     if group.name in states.u:
                         low = trains[group.name].base

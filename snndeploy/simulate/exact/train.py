@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...ir.arrays import Array
+from .watch import Watch
 
 _MOST_SAMPLED = 1 << 22
 """Places of a train that are looked at to estimate its activity."""
@@ -29,7 +30,9 @@ class Train:
 
 @dataclass(eq=False)
 class States:
-    """u and v of the groups whose states are recorded, int64 ``(steps, samples, neurons)``."""
+    """u and v of the groups whose states are recorded, int64 ``(steps, samples, neurons)``, and who
+    watches the registers of all groups."""
 
     u: dict[str, Array] = field(default_factory=dict)
     v: dict[str, Array] = field(default_factory=dict)
+    watch: Watch | None = None
