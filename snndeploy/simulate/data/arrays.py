@@ -72,10 +72,12 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _map_npy(path: Path) -> Array:
-    try:
-        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # cannot be mapped: say why as for any other file
-        mapped = np.load(path, allow_pickle=False)
+    with path.open("rb") as stream:
+        shape, _, _ = _header(stream)
+        if not shape or 0 in shape:
+            stream.seek(0)
+            return _whole(stream)
+    mapped: Array = np.lib.format.open_memmap(path, mode="r")
     return mapped
 
 

@@ -90,7 +90,8 @@ def _read_csv(file: Path) -> dict[str, Array]:
     try:
         with file.open(newline="") as lines:
             names = [name.strip() for name in next(csv.reader(lines), [])]
-            numbers = np.loadtxt(lines, delimiter=",", ndmin=2) if names else np.zeros((0, 0))
+            rows = [line for line in lines if line.strip()]
+        numbers = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, len(names)))
     except FileNotFoundError as error:
         raise InputError("data-missing", "there is no such file", where=str(file)) from error
     except (OSError, ValueError) as error:
@@ -98,7 +99,6 @@ def _read_csv(file: Path) -> dict[str, Array]:
             "data-unreadable", f"not numbers separated by commas ({error})", where=str(file),
             hint="the first line names the columns: x,y,p,t",
         ) from error  # fmt: skip
-    numbers = numbers if numbers.size else np.zeros((0, len(names)))
     return {n: column for n, column in zip(names, numbers.T, strict=False) if n in _COLUMNS}
 
 
