@@ -466,7 +466,10 @@ def test_tonic_itself(tmp_path: Path) -> None:
         "--target",
         str(packages),
     ]
-    needed = ("tonic==1.7.0", "tqdm", "importRosbag", "expelliarmus")
+    needed = (
+        "tonic==1.7.0", "tqdm", "importRosbag", "expelliarmus", "requests", "urllib3", "idna",
+        "certifi", "charset-normalizer",
+    )  # fmt: skip
     done = subprocess.run([*pip, *needed], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"tonic cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
