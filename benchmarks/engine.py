@@ -44,12 +44,15 @@ from snndeploy.simulate.exact.jit import has_numba
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import IntegerEngine
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
-def seconds(function: Callable[[], object]) -> float:
+
+def seconds(function: Callable[[], object], clock: str = "wall") -> float:
     """Time of one call."""
-    start = time.perf_counter()
+    now = CLOCKS[clock]
+    start = now()
     function()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def median(function: Callable[[], object], repeat: int) -> float:
@@ -150,13 +153,13 @@ def sparse_report(program: Program, repeat: int) -> None:
 
 
 def float_report(
-    title: str, network: Network, x: Array, folder: Path, repeat: int, names: list[str]
+    title: str, network: Network, x: Array, names: list[str], options: argparse.Namespace
 ) -> None:
     """Print our float engine beside each peer, batch and single sample."""
     work = x.shape[0] * x.shape[1]
     print(f"\n{title} in float32: {x.shape[1]} samples x {x.shape[0]} steps")
     for name in names:
-        python = interpreter(name, folder)
+        python = interpreter(name, options.peers_folder)
         if python is None:
             continue
         with (
@@ -165,10 +168,13 @@ def float_report(
         ):
             if name == "nengo_loihi":
                 _print_emulator(
-                    title, peer.peer.title, x, [peer.seconds("one") for _ in range(repeat)]
+                    title,
+                    peer.peer.title,
+                    x,
+                    [peer.seconds("one", "wall") for _ in range(options.repeat)],
                 )
                 continue
-            m, differing = _in_turn(with_neurons_of(network, name), x, peer, repeat)
+            m, differing = _in_turn(with_neurons_of(network, name), x, peer, options)
         print(
             f"  {peer.peer.title:<20} {work / m['peer']:>10,.0f} steps/s, ours "
             f"{work / m['ours']:>10,.0f}: {m['peer'] / m['ours']:.1f} x   one sample "
@@ -178,18 +184,20 @@ def float_report(
         )
 
 
-def _in_turn(network: Network, x: Array, peer: Worker, repeat: int) -> tuple[dict[str, float], int]:
+def _in_turn(
+    network: Network, x: Array, peer: Worker, options: argparse.Namespace
+) -> tuple[dict[str, float], int]:
     """Median seconds of our runs and the peer's, and samples whose answers have other spike counts."""
     counts = run_float(network, x).counts(network.with_role("output")[0].name)
-    one = x[:, :1].copy()
+    one, clock = x[:, :1].copy(), options.clock
     runs: dict[str, Callable[[], float]] = {
-        "ours": lambda: seconds(lambda: run_float(network, x)),
-        "peer": lambda: peer.seconds("batch"),
-        "ours, one": lambda: seconds(lambda: run_float(network, one)),
-        "peer, one": lambda: peer.seconds("one"),
+        "ours": lambda: seconds(lambda: run_float(network, x), clock),
+        "peer": lambda: peer.seconds("batch", clock),
+        "ours, one": lambda: seconds(lambda: run_float(network, one), clock),
+        "peer, one": lambda: peer.seconds("one", clock),
     }
     times: dict[str, list[float]] = {key: [] for key in runs}
-    for _ in range(repeat):
+    for _ in range(options.repeat):
         for key, run in runs.items():
             times[key].append(run())
     medians = {key: statistics.median(values) for key, values in times.items()}
@@ -217,6 +225,8 @@ def main() -> None:
     parser.add_argument("--no-integer", action="store_true", help="only the float networks")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), help="all of them without names")
     parser.add_argument("--peers-folder", type=Path, default=default_folder())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall",
+                        help="of float networks; on a busy machine, cpu with one thread")  # fmt: skip
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--samples", type=int, default=1000)
     args = parser.parse_args()
@@ -242,11 +252,10 @@ def main() -> None:
     if args.peers is not None:
         names = args.peers or list(PEERS)
         torch_peers = [name for name in names if name != "nengo_loihi"]
-        folder = args.peers_folder
-        float_report(dense, random_network(dense), digits, folder, args.repeat, names)
-        float_report(conv, random_network(conv), recordings, folder, args.repeat, torch_peers)
+        float_report(dense, random_network(dense), digits, names, args)
+        float_report(conv, random_network(conv), recordings, torch_peers, args)
         if published is not None:
-            float_report("cnn_sinabs", published, recordings, folder, args.repeat, torch_peers)
+            float_report("cnn_sinabs", published, recordings, torch_peers, args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory of this process: {peak:,.0f} MB")
 

@@ -54,17 +54,18 @@ def main() -> None:
         weights = [arrays[item["weight"]] for item in spec if item["op"] == "dense"]
         x = arrays["x"]
 
-    def run(sample: int) -> tuple[float, list[int]]:
+    def run(sample: int) -> tuple[dict[str, float], list[int]]:
         model, probe = model_of(weights, x[:, sample].reshape(len(x), -1))
         with EmulatorInterface(model) as emulator:
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             emulator.run_steps(len(x))
-            seconds = time.perf_counter() - start
-            return seconds, np.sum(emulator.collect_probe_output(probe), axis=0).tolist()
+            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+            counts = np.sum(emulator.collect_probe_output(probe), axis=0).tolist()
+            return {"wall": wall, "cpu": cpu}, counts
 
     print(json.dumps({"counts": [run(0)[1]]}), flush=True)
     for count, _ in enumerate(sys.stdin):
-        print(json.dumps({"seconds": run(count % x.shape[1])[0]}), flush=True)
+        print(json.dumps(run(count % x.shape[1])[0]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python peer_worker.py snntorch work.npz
 
 Reads ``batch`` or ``one`` from standard input, line by line, and answers with the seconds of one run as
-JSON. Needs numpy, torch and the framework, nothing of snndeploy.
+JSON, ``wall`` and ``cpu``. Needs numpy, torch and the framework, nothing of snndeploy.
 """
 
 from __future__ import annotations
@@ -128,9 +128,10 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
         for line in sys.stdin:
             part = x[:, :1] if line.strip() == "one" else x
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run(part)
-            print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+            answer = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}
+            print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

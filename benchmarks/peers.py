@@ -91,12 +91,12 @@ class Worker:
         self.peer, self._process = peer, process
         self.counts = np.array(self._answer()["counts"])
 
-    def seconds(self, what: str) -> float:
-        """Time of one run of the ``batch``, or of its first sample (``one``)."""
+    def seconds(self, what: str, clock: str) -> float:
+        """Time of one run of the ``batch``, or of its first sample (``one``), ``wall`` or ``cpu``."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        return float(self._answer()["seconds"])
+        return float(self._answer()[clock])
 
     def _answer(self) -> Mapping[str, Any]:
         assert self._process.stdout is not None

@@ -217,8 +217,6 @@ def _run_chunk(
     chunk: slice,
     block: int,
 ) -> None:
-    import torch
-
     steps = next(iter(arrays.values())).shape[0]
     samples = chunk.stop - chunk.start
     trains = {
@@ -233,8 +231,8 @@ def _run_chunk(
     for first in range(0, steps, block):
         span = slice(first, min(first + block, steps))
         for name, array in arrays.items():
-            values = torch.tensor(array[span, chunk], dtype=plan.dtype)
-            trains[name].values[trains[name].past :][: len(values)] = values
+            train = trains[name]
+            train.values.numpy()[train.past :][: span.stop - span.start] = array[span, chunk]
         for group in plan.groups:
             for name, run in _updates(network, plan, group, trains, states, output.u, span):
                 here = (span.start + run, chunk)
