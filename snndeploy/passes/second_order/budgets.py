@@ -27,7 +27,7 @@ def lamp_counts(magnitudes: Sequence[Array], pruned: int, power: float = 2.0) ->
         scores.append(np.divide(ordered, above, out=np.zeros_like(ordered), where=above > 0))
     layer_of = np.repeat(np.arange(len(scores)), [len(s) for s in scores])
     lowest = np.argsort(np.concatenate(scores), kind="stable")[:pruned]
-    return np.bincount(layer_of[lowest], minlength=len(scores)).tolist()
+    return [int(n) for n in np.bincount(layer_of[lowest], minlength=len(scores))]
 
 
 def prefixes(
@@ -61,7 +61,11 @@ def prefixes(
         taken = order[: int(pruned)]
     else:
         saved = np.cumsum(np.concatenate([c.reshape(-1) for c in costs])[order])
-        taken = order[: int(np.searchsorted(saved, pruned * (1 - 1e-12))) + 1] if pruned > 0 else order[:0]
+        taken = (
+            order[: int(np.searchsorted(saved, pruned * (1 - 1e-12))) + 1]
+            if pruned > 0
+            else order[:0]
+        )
     gone = np.zeros(len(flat), dtype=bool)
     gone[taken] = True
     ends = np.cumsum([k.size for k in keys])[:-1]

@@ -291,7 +291,10 @@ class _Judge:
         self.wanted = self._membrane(emitted)
         self.alone = Network(
             (
-                *(Population(n, current.population(n).shape, None, "input") for n in sorted(before)),
+                *(
+                    Population(n, current.population(n).shape, None, "input")
+                    for n in sorted(before)
+                ),
                 dataclasses.replace(self.target, role="output"),
             ),
             incoming,
