@@ -102,7 +102,7 @@ def compile(
     context = PassContext(
         seed=recipe.seed,
         target=chip,
-        calibration=None if calibration is None else _Calibration(source, calibration),
+        calibration=None if calibration is None else _Calibration(source, calibration, recipe),
         observer=observer,
     )
     log = run_passes(source, recipe.passes, context)
@@ -130,18 +130,21 @@ def compile(
 
 @dataclass(frozen=True)
 class _Calibration:
-    """Samples as passes see them: one array per input population."""
+    """Samples as passes see them: one array per input population, as many as the recipe says."""
 
     network: Network
     samples: Samples
+    recipe: Recipe
 
     @property
     def inputs(self) -> Mapping[str, Array]:
-        return {p.name: self.samples.inputs for p in self.network.with_role("input")}
+        wanted = self.recipe.calibration
+        x = self.samples.inputs[: wanted.steps or None, : wanted.samples]
+        return {p.name: x for p in self.network.with_role("input")}
 
     @property
     def labels(self) -> Array | None:
-        return self.samples.labels
+        return self.samples.first(self.recipe.calibration.samples).labels
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:
