@@ -52,8 +52,8 @@ def scale_for(rows: Array, bits: int, clip: str) -> Array:
 
     ``"max"`` lets the largest magnitude hit the largest code. ``"mse"`` minimises the squared error
     over all step sizes. ``"minmax"`` divides twice the largest magnitude into 2^bits - 1 steps, the
-    grid that OBC, GPTQ and SBC are published with. One bit has one optimum, the mean magnitude of the weights that are not
-    zero, whatever ``clip`` says.
+    grid that OBC, GPTQ and SBC are published with. One bit has one optimum, the mean magnitude of
+    the weights that are not zero, whatever ``clip`` says.
     """
     magnitude = np.abs(rows)
     limit = code_limit(bits)

@@ -220,12 +220,10 @@ def run_layers(
     metrics: dict[str, dict[str, float]] = {}
     findings: list[Finding] = []
     blocks = blocks_of(net, chosen)
-    samples = next(iter(inputs.values())).shape[1]
-    several = len(settings.kernels) * len(settings.asymmetry) > 1
-    split = several and samples >= _HELD_OUT
-    held = np.arange(samples) % _HELD_OUT == _HELD_OUT - 1
-    train = {n: x[:, ~held] for n, x in inputs.items()} if split else inputs
-    test = {n: x[:, held] for n, x in inputs.items()} if split else inputs
+    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
+    enough = bool(held.any())
+    train = {n: x[:, ~held] for n, x in inputs.items()}
+    test = {n: x[:, held] for n, x in inputs.items()} if enough else inputs
     for done, block in enumerate(blocks):
         ctx.progress("layers", done, len(blocks))
         deliver = current if settings.sequential else net
@@ -238,8 +236,9 @@ def run_layers(
         judge = None
         if len(settings.kernels) * len(asymmetries) > 1:
             judge = _Judge(net, current, block, test, settings.max_memory)
+        seen = inputs if judge is None else train
         for kernel in settings.kernels:
-            moments = moments_of(deliver, block, train, kernel, settings, compare)
+            moments = moments_of(deliver, block, seen, kernel, settings, compare)
             for asymmetry in asymmetries:
                 solution = solve(done, problem(block, moments, settings.damp, asymmetry), current)
                 error = 0.0 if judge is None else judge.error(solution)
@@ -248,7 +247,7 @@ def run_layers(
         if best is None:
             raise ValueError("no kernel is allowed")
         error, kernel, asymmetry, solution = best
-        if split:  # also where there was no choice: all samples count in the end
+        if judge is not None and enough:  # all samples count in the end
             moments = moments_of(deliver, block, inputs, kernel, settings, compare)
             final = problem(block, moments, settings.damp, asymmetry)
             solution = solve(done, final, current)
