@@ -66,8 +66,8 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, compress, export, demo, targets, passes, frontend,
-    lava, doctor,
+    inspect, compile_, check, simulate, verify, report, compress, export, demo, targets, passes,
+    frontend, lava, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 
