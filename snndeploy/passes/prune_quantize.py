@@ -11,11 +11,13 @@ from pydantic import Field
 
 from ..ir.network import Network
 from .base import PassContext, PassResult, Stage
-from .prune import Prune, PrunePlan
+from .prune import Prune
 from .quantize import Quantize
+from .second_order.choose import settled
 from .second_order.grids import Clip
 from .second_order.layers import Problem, Solution, alive_of, run_layers
 from .second_order.options import CalibratedPass
+from .second_order.plan import PrunePlan
 from .second_order.pruning import MaskSearch
 
 
@@ -60,7 +62,10 @@ class PruneQuantize(CalibratedPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Mask, weights, codes; then the next layer."""
-        settings = self.settings("membrane")
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings("membrane")
         plan = PrunePlan.of(self._prune(), net, ctx, settings)
         quantize = self._quantize()
 
@@ -78,7 +83,7 @@ class PruneQuantize(CalibratedPass):
             name: {**numbers, "sparsity": 1 - after[name].alive / after[name].data.size}
             for name, numbers in result.metrics.items()
         }
-        return dataclasses.replace(result, metrics=metrics)
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def ensures(self, before: Network, after: Network) -> None:
         """The promises of the two passes."""

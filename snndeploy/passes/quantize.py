@@ -19,6 +19,7 @@ from ..ir.ops import Pointwise, Reshape, weighted_index
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
 from .clipping import code_range, encode, scale_for
+from .second_order.choose import settled
 from .second_order.grids import Clip, GridOptions, quantized_solution
 from .second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
 from .second_order.options import CalibratedPass
@@ -134,7 +135,10 @@ class Quantize(CalibratedPass):
         if self.method == "rtn":
             return self._nearest(net, ctx)
         chosen = self.select(net)
-        settings = self.settings(_KERNEL[self.method])
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings(_KERNEL[self.method])
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index
@@ -145,7 +149,7 @@ class Quantize(CalibratedPass):
         metrics = {
             p.name: {**_metrics(p.weight, new[p.name]), **result.metrics[p.name]} for p in chosen
         }
-        return dataclasses.replace(result, metrics=metrics)
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def codes(
         self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
