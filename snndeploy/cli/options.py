@@ -87,35 +87,40 @@ def _sensor(
     return tuple(int(n) for n in extents)
 
 
-data_options = _all(
-    click.option(
-        "-d", "--data",
-        help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
-    ),
-    click.option(
-        "--encode", type=click.Choice(["none", "rate", "latency", "direct", "delta"]),
-        default="none", show_default=True, help="How images and signals become spikes.",
-    ),
-    click.option("--steps", type=click.IntRange(min=1), help="Time steps per image or recording."),
-    click.option("--bin-ms", type=float, help="Length of a time step of events, milliseconds."),
-    click.option(
-        "--frames", type=click.Choice(["count", "binary"]),
-        help="What events of one place and step become: their count (default), or 1.",
-    ),
-    click.option(
-        "--time-from", type=click.Choice(["first-event", "zero"]),
-        help="Where the time of events begins [default: first-event].",
-    ),
-    click.option(
-        "--sensor", callback=_sensor, metavar="P,H,W",
-        help="Polarities, rows and columns of events for a flat input.",
-    ),
-    click.option(
-        "--delta-threshold", type=float, help="Smallest change that spikes [default: 0.1]."
-    ),
-    click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
-    click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."),
-)  # fmt: skip
+def _data(*names: str) -> Callable[[F], F]:
+    return _all(
+        click.option(
+            *names, "data",
+            help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
+        ),
+        click.option(
+            "--encode", type=click.Choice(["none", "rate", "latency", "direct", "delta"]),
+            default="none", show_default=True, help="How images and signals become spikes.",
+        ),
+        click.option("--steps", type=click.IntRange(min=1), help="Time steps per image or recording."),
+        click.option("--bin-ms", type=float, help="Length of a time step of events, milliseconds."),
+        click.option(
+            "--frames", type=click.Choice(["count", "binary"]),
+            help="What events of one place and step become: their count (default), or 1.",
+        ),
+        click.option(
+            "--time-from", type=click.Choice(["first-event", "zero"]),
+            help="Where the time of events begins [default: first-event].",
+        ),
+        click.option(
+            "--sensor", callback=_sensor, metavar="P,H,W",
+            help="Polarities, rows and columns of events for a flat input.",
+        ),
+        click.option(
+            "--delta-threshold", type=float, help="Smallest change that spikes [default: 0.1]."
+        ),
+        click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
+        click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."),
+    )  # fmt: skip
+
+
+data_options = _data("-d", "--data")
+calibration_options = _data("-d", "--data", "--calib")
 
 _SEMANTICS = (
     "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_floor",

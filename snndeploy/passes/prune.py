@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from ..calibrate.moments import Kernel
 from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
@@ -18,34 +18,53 @@ from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
-from .patterns import LayerPass
+from .second_order.budgets import budget as budget
+from .second_order.budgets import lamp_counts
+from .second_order.choose import settled
+from .second_order.fit import sparsity_that_fits
+from .second_order.layers import blocks_of, refuse_one_to_one, run_layers
+from .second_order.options import CalibratedPass
+from .second_order.plan import PrunePlan
+from .second_order.pruning import MaskSearch
 
-Method = Literal["magnitude"]
-Score = Callable[[Network, Projection, PassContext], Array]
-"""How much each stored weight of a projection matters (the shape of its weight, higher = more)."""
+Method = Literal["magnitude", "obc", "osbc", "sbc", "sparsegpt"]
 
-
-def _magnitude(net: Network, projection: Projection, ctx: PassContext) -> Array:
-    del net, ctx
-    return np.abs(projection.weight.data)
-
-
-# A data-driven method adds its score here; what to keep and how many stays the same for all.
-_SCORES: dict[Method, Score] = {"magnitude": _magnitude}
+_KERNEL: dict[Method, Kernel] = {
+    "obc": "current", "osbc": "membrane", "sbc": "membrane", "sparsegpt": "current",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(LayerPass):
-    """Prune a fraction of the stored weights, the lowest scores first.
+class Prune(CalibratedPass):
+    """Prune a fraction of the stored weights, those that matter least.
 
     ``sparsity`` is the fraction of *all* stored weights that is pruned afterwards, so weights that
-    were pruned before count, and stay pruned; ``round(sparsity * weights)`` of them, exactly. With
-    ``scope="layer"`` that holds for each layer, with ``"global"`` for all chosen layers together:
-    their raw scores then compete, and a layer of small weights can lose everything (a finding says
-    so). Of equal scores, the earlier weight (layers in network order, then C order) goes first.
+    were pruned before count, and stay pruned; ``round(sparsity * weights)`` of them, exactly.
+
+    ``method`` says what matters. ``"magnitude"`` takes the smallest weights and changes no others. The
+    rest look at calibration samples and give the weights that stay the values that make up best for
+    those that go: ``"obc"`` for the input current (Optimal Brain Compression), ``"osbc"`` and
+    ``"sbc"`` for the membrane potential (arXiv 2506.03996; they differ in how they justify the same
+    Hessian), ``"sparsegpt"`` for the current in one sweep over the columns. ``kernels`` replaces what
+    the error is measured on.
+
+    ``scope`` shares the sparsity out: ``"layer"`` to each layer alike, ``"lamp"`` by LAMP scores
+    (to the power ``lamp_power``), ``"global"`` to all weights by score (for ``"magnitude"``) or
+    membrane error, ``"sensitivity"`` by membrane error relative to the layer's own membranes. Within
+    a layer, rows share by membrane error. With ``count="synops"`` the sparsity is that of synaptic
+    operations on the calibration samples: weights behind busy inputs go first.
+
+    ``search`` finds the mask: ``"greedy"`` one weight of a row at a time, exactly, or in ``rounds``.
+    ``pattern`` makes it regular: ``"2:4"`` prunes 2 of 4 consecutive weights of a row, ``"run:4"``
+    4 consecutive ones at a time. SparseGPT counts per block of columns, so it is off by a rounding.
+
+    With ``cores`` or ``words`` the sparsity is what it takes, and at least ``sparsity``, to fit that
+    many cores or 64-bit synapse words of the target, as the network is at this point.
+
+    Of equal scores, the earlier weight (layers in network order, then C order) goes first.
 
     One-to-one layers wire neurons to neurons and have no redundancy to prune: they are pruned only
-    when named literally.
+    when named literally, and by magnitude.
     """
 
     name: ClassVar[str] = "prune"
@@ -53,7 +72,14 @@ class Prune(LayerPass):
 
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     method: Method = "magnitude"
-    scope: Literal["layer", "global"] = "layer"
+    scope: Literal["layer", "global", "lamp", "sensitivity"] = "layer"
+    lamp_power: Annotated[float, Field(gt=0)] = 2.0
+    count: Literal["weights", "synops"] = "weights"
+    search: MaskSearch = "greedy"
+    rounds: Annotated[int, Field(ge=1)] = 8
+    pattern: str = ""
+    cores: Annotated[int, Field(ge=0)] = 0
+    words: Annotated[int, Field(ge=0)] = 0
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers are not pruned by a wildcard."""
@@ -61,36 +87,55 @@ class Prune(LayerPass):
 
     def requires(self, net: Network) -> None:
         """The patterns must match."""
-        if not self.select(net):
+        chosen = self.select(net)
+        if not chosen:
             raise PassRefused(
                 "nothing-to-prune", "every layer that was chosen is also ignored",
                 where=self.key("ignore"),
             )  # fmt: skip
+        if self.method != "magnitude":
+            refuse_one_to_one(chosen, self.method)
+        needs = {
+            'scope = "sensitivity"': self.scope == "sensitivity",
+            'count = "synops"': self.count == "synops",
+            "a pattern": bool(self.pattern),
+        }
+        unmet = [what for what, asked in needs.items() if asked and self.method == "magnitude"]
+        if self.scope == "lamp" and self.count == "synops":
+            unmet = ['count = "synops" by another scope']
+        if unmet:
+            raise PassRefused(
+                "option-needs-method", f"{unmet[0]} needs a method that measures membrane errors",
+                where=self.key("method"), hint='use method = "sbc" and scope = "sensitivity"',
+            )  # fmt: skip
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Score, choose, and record the choice in each weight's mask."""
+        if self.cores or self.words:
+            enough = sparsity_that_fits(self, net, ctx)
+            return dataclasses.replace(self, sparsity=enough, cores=0, words=0).run(net, ctx)
         chosen = self.select(net)
-        scores = []
-        for done, projection in enumerate(chosen):
-            ctx.progress("layers", done, len(chosen))
-            scores.append(_SCORES[self.method](net, projection, ctx))
-        masks = self._masks(scores, [_alive(p.weight) for p in chosen])
-        changed = [
-            dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
-            for p, mask in zip(chosen, masks, strict=True)
-            if not np.array_equal(mask, _alive(p.weight))
-        ]
-        metrics = {p.name: _metrics(p.weight, mask) for p, mask in zip(chosen, masks, strict=True)}
-        emptied = [p.name for p, mask in zip(chosen, masks, strict=True) if not mask.any()]
-        return PassResult(
-            network=net.replace(projections=changed) if changed else net,
-            modified=bool(changed),
-            metrics=metrics,
-            findings=tuple(_emptied(name) for name in emptied),
-        )
+        if self.method == "magnitude":
+            result = self._smallest(net, chosen)
+        else:
+            step, notes = settled(
+                [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+            )
+            settings = step.settings(_KERNEL[self.method])
+            plan = PrunePlan.of(step, net, ctx, settings)
+            result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
+            result = dataclasses.replace(result, findings=(*notes, *result.findings))
+        after = {p.name: p.weight for p in result.network.projections}
+        masks = {p.name: _alive(after[p.name]) for p in chosen}
+        metrics = {
+            p.name: {**_metrics(p.weight, masks[p.name]), **result.metrics.get(p.name, {})}
+            for p in chosen
+        }
+        emptied = tuple(_emptied(name) for name, mask in masks.items() if not mask.any())
+        return dataclasses.replace(result, metrics=metrics, findings=(*result.findings, *emptied))
 
     def ensures(self, before: Network, after: Network) -> None:
-        """Exactly as many pruned as asked; pruned ones stay pruned, others keep their values."""
+        """As many pruned as asked; pruned ones stay pruned; by magnitude, others keep their values."""
         old = self.select(before)
         new = {p.name: p.weight for p in after.projections}
         for p in old:
@@ -99,31 +144,54 @@ class Prune(LayerPass):
                 bool((mask <= _alive(p.weight)).all()), f"{p.name}: what was pruned stays pruned"
             )
             self.promise(
-                np.array_equal(new[p.name].data[mask], p.weight.data[mask]),
+                self.method != "magnitude"
+                or np.array_equal(new[p.name].data[mask], p.weight.data[mask]),
                 f"{p.name}: weights that stay keep their values",
             )
-        groups = [old] if self.scope == "global" else [(p,) for p in old]
+        if (
+            self.count == "synops"
+            or self.pattern
+            or self.method == "sparsegpt"
+            or self.cores
+            or self.words
+        ):
+            return
+        groups: list[tuple[Projection, ...]] = [old]
+        if self.scope == "layer":
+            groups = [(p,) for p in old]
+            if self.method != "magnitude":
+                groups = list(blocks_of(before, old))
         for group in groups:
             total = sum(p.weight.data.size for p in group)
             pruned_before = total - sum(p.weight.alive for p in group)
             pruned = total - sum(new[p.name].alive for p in group)
+            wanted = max(pruned_before, budget(self.sparsity, total))
+            more = self.scope == "lamp" and pruned_before > 0 and pruned > wanted
             self.promise(
-                pruned == max(pruned_before, budget(self.sparsity, total)),
-                f"exactly {budget(self.sparsity, total)} of {total} weights are pruned",
+                pruned == wanted or more, f"exactly {wanted} of {total} weights are pruned"
             )
 
-    def _masks(self, scores: Sequence[Array], alive: Sequence[Array]) -> list[Array]:
-        if self.scope == "layer":
-            return [
-                prune_lowest([s], [a], budget(self.sparsity, a.size))[0]
-                for s, a in zip(scores, alive, strict=True)
-            ]
-        return prune_lowest(scores, alive, budget(self.sparsity, sum(a.size for a in alive)))
+    def _smallest(self, net: Network, chosen: Sequence[Projection]) -> PassResult:
+        masks = self._masks(chosen)
+        changed = [
+            dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
+            for p, mask in zip(chosen, masks, strict=True)
+            if not np.array_equal(mask, _alive(p.weight))
+        ]
+        return PassResult(
+            network=net.replace(projections=changed) if changed else net, modified=bool(changed)
+        )
 
-
-def budget(sparsity: float, weights: int) -> int:
-    """How many of ``weights`` are pruned at ``sparsity``: the nearest whole number, half up."""
-    return math.floor(sparsity * weights + 0.5)
+    def _masks(self, chosen: Sequence[Projection]) -> list[Array]:
+        scores = [np.abs(p.weight.data) for p in chosen]
+        alive = [_alive(p.weight) for p in chosen]
+        total = sum(a.size for a in alive)
+        if self.scope == "global":
+            return prune_lowest(scores, alive, budget(self.sparsity, total))
+        counts = [budget(self.sparsity, a.size) for a in alive]
+        if self.scope == "lamp":
+            counts = lamp_counts(scores, budget(self.sparsity, total), self.lamp_power)
+        return [prune_lowest([s], [a], n)[0] for s, a, n in zip(scores, alive, counts, strict=True)]
 
 
 def prune_lowest(scores: Sequence[Array], alive: Sequence[Array], pruned: int) -> list[Array]:

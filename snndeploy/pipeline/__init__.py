@@ -1,7 +1,7 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
-from .compilation import Compiled, compile
+from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
 from .fixing import (
     Fixing,
@@ -22,6 +22,7 @@ __all__ = [
     "bundle_of",
     "check_bundle",
     "compile",
+    "compress",
     "explain_bundle",
     "fix_bundle",
     "fix_model",
