@@ -34,10 +34,17 @@ def _remove_kernels() -> type[Pass]:
     return RemoveKernels
 
 
+def _rescaw() -> type[Pass]:
+    from .rescaw import ReScaW
+
+    return ReScaW
+
+
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
     "quantize": _quantize,
     "remove-kernels": _remove_kernels,
+    "rescaw": _rescaw,
 }
 
 
