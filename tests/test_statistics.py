@@ -40,9 +40,7 @@ def test_ranks_of_known_maps() -> None:
     assert ranks(maps).tolist() == [[0, 1, 1, 1, 14]]
 
 
-@given(
-    st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99), st.floats(0, 1)
-)
+@given(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99), st.floats(0, 1))
 def test_rank_is_bounded_permutes_and_transposes(
     channels: int, h: int, w: int, seed: int, density: float
 ) -> None:
@@ -162,7 +160,8 @@ def test_figures_are_those_of_the_recording() -> None:
         svd = np.linalg.svd(train.mean(axis=0), compute_uv=False)
         assert np.allclose(found[name].nuclear, svd.sum(axis=-1).mean(axis=0))
         average = run.u[name].astype(float) - np.broadcast_to(
-            net.population(name).neuron.bias, net.population(name).shape  # type: ignore[union-attr]
+            net.population(name).neuron.bias,
+            net.population(name).shape,  # type: ignore[union-attr]
         )
         rows = np.moveaxis(average.sum(axis=0) / steps, 1, -1).reshape(-1, train.shape[2])
         assert np.allclose(found[name].covariance, covariance(rows))

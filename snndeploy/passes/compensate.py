@@ -17,7 +17,7 @@ import numpy as np
 
 from ..calibrate.moments import Moments, filtered, gather, rows
 from ..calibrate.stream import prefix
-from ..ir.arrays import Array
+from ..ir.arrays import Array, size
 from ..ir.network import Network, Population, Projection
 from ..ir.neurons import Neuron
 from ..ir.ops import Pointwise
@@ -28,6 +28,8 @@ from .scores import POSITIONS, column_units
 
 THRESHOLD_FACTORS = np.geomspace(0.7, 1.4, 9)
 """Factors tried on the threshold of each channel."""
+_RATE_SAMPLES = 64
+"""Samples on which spike rates are compared for that: rates need few, and every factor is a run."""
 
 
 def fold(
@@ -159,10 +161,8 @@ def _offset(
 def _with_bias(population: Population, offset: Array) -> Population:
     neuron = population.neuron
     assert neuron is not None
-    if len(offset) != population.shape[0]:  # rows behind a reshape: one per neuron
-        added = offset.reshape(population.shape)
-    else:
-        added = offset.reshape(-1, *(1,) * (len(population.shape) - 1))
+    # A row of the weight drives neurons that follow each other, however they are viewed.
+    added = np.repeat(offset, size(population.shape) // len(offset)).reshape(population.shape)
     return _changed(population, bias=neuron.bias + added)
 
 
@@ -181,7 +181,8 @@ def _with_thresholds(
     def rates(network: Network) -> Array:
         ahead = prefix(network, [name])
         known = {p.name for p in ahead.with_role("input")}
-        run = run_float(ahead, {n: x for n, x in inputs.items() if n in known})
+        few = {n: x[:, :_RATE_SAMPLES] for n, x in inputs.items() if n in known}
+        run = run_float(ahead, few)
         train = run.spikes[name].astype(np.float32)
         return np.asarray(np.moveaxis(train, 2, 0).reshape(population.shape[0], -1).mean(axis=1))
 

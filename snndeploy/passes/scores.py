@@ -97,12 +97,15 @@ def gather_evidence(
     def progress(done: int, of: int) -> None:
         ctx.progress("samples", done, of)
 
+    score = f"the score {criterion!r}"
     if figures:
-        inputs = calibration_inputs(ctx, "remove-kernels", f"the score {criterion!r}")
+        inputs = calibration_inputs(
+            ctx, "remove-kernels", score if criterion in _FIGURES else "variance"
+        )
         names = [n for g in chosen for n in g.populations]
         activity = observe(net, inputs, names, figures, progress=progress)
     if criterion == "second-order":
-        inputs = calibration_inputs(ctx, "remove-kernels", f"the score {criterion!r}")
+        inputs = calibration_inputs(ctx, "remove-kernels", score)
         consumers = {p.name for g in chosen for p in consuming(net, g)}
         moments = gather(net, inputs, sorted(consumers), positions=POSITIONS, progress=progress)
     return Evidence(
