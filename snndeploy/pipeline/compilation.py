@@ -102,7 +102,7 @@ def compile(
     context = PassContext(
         seed=recipe.seed,
         target=chip,
-        calibration=None if calibration is None else _Calibration(source, calibration),
+        calibration=None if calibration is None else CalibrationSamples(source, calibration),
         observer=observer,
     )
     log = run_passes(source, recipe.passes, context)
@@ -129,7 +129,7 @@ def compile(
 
 
 @dataclass(frozen=True)
-class _Calibration:
+class CalibrationSamples:
     """Samples as passes see them: one array per input population."""
 
     network: Network
