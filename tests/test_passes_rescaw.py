@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis.extra import numpy as hnp
 from snndeploy.errors import LoweringRefused, PassRefused, RecipeError
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Dense, Reshape
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import infer_coding, lower
+from snndeploy.lower import InputCoding, infer_coding, lower
 from snndeploy.mapping import place_program
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.metrics import measure
@@ -24,10 +26,11 @@ from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.rescaw import ReScaW, gamma, intervals, rescaw_codes, utilisation
 from snndeploy.passes.runner import run_passes
 from snndeploy.recipe import Recipe
+from snndeploy.simulate.energy import Activity, estimate_cmos
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import run_integer
 from snndeploy.target import load_target
-from tests.builders import ZOO, chain_net, conv_net, residual_net
+from tests.builders import ZOO, chain_net, conv, conv_net, inputs, lif, project, residual_net
 from tests.conformance.programs import pack
 from tests.exact_networks import FAMILIES, STEPS, exact_inputs, exact_network
 
@@ -367,12 +370,60 @@ def test_fewer_bits_take_fewer_words() -> None:
 # --- sizes of the paper -----------------------------------------------------------------------
 
 
-def test_sizes_of_qp_snn() -> None:
-    """ResNet20 for CIFAR-100: 6.22 M quantised weights and 52.9 k in float (first and last)."""
-    sizes = [(6.22e6 * bits + 52.9e3 * 32) / 8e6 for bits in (8, 4, 2)]
-    for found, ours, printed in zip(sizes, (6.43, 3.32, 1.77), (6.45, 3.35, 1.79), strict=True):
-        assert found == pytest.approx(ours, abs=0.005)
-        assert found == pytest.approx(printed, abs=0.03)
+def resnet20(first: float, second: float) -> Network:
+    """The pruned channel counts of ResNet20 for CIFAR-100, as a chain (small maps: weights count)."""
+
+    def kept(width: int, ratio: float) -> int:
+        return int(width * (1 - ratio))
+
+    widths = [3, kept(64, 0.1)]
+    for width, outer, mids in (
+        (128, first, (first, second, second)), (256, first, (second,) * 3), (512, 0, (second,) * 3)
+    ):  # fmt: skip
+        for mid in mids:
+            widths += [kept(width, mid), kept(width, outer)]
+    populations = [inputs((3, 1, 1))]
+    projections = []
+    for i, (cin, cout) in enumerate(itertools.pairwise(widths)):
+        populations.append(lif(f"s{i}", (cout, 1, 1)))
+        weight = np.random.default_rng(i).normal(size=(cout, cin, 3, 3)).astype(np.float32)
+        before = populations[-2].name
+        projections.append(project(f"conv{i}", before, f"s{i}", conv(cin, cout), weight))
+    populations.append(lif("output", (100,), "output"))
+    chain = [Reshape((widths[-1],)), Dense(100, widths[-1])]
+    weight = np.ones((100, widths[-1]), np.float32)
+    projections.append(project("fc", populations[-2].name, "output", chain, weight))
+    return Network(tuple(populations), tuple(projections)).verify()
+
+
+@pytest.mark.parametrize(
+    ("ratios", "printed"),
+    [((0.3, 0.6), (6.45, 3.35, 1.79)), ((0.35, 0.75), (4.10, 2.17, 1.20))],
+)
+def test_sizes_of_qp_snn(ratios: tuple[float, float], printed: tuple[float, ...]) -> None:
+    """Published megabytes at 8, 4 and 2 bits, first and last layer in float."""
+    net = resnet20(*ratios)
+    for bits, size in zip((8, 4, 2), printed, strict=True):
+        step = ReScaW(bits=bits, gamma="max", exempt=("first", "last"))
+        found = measure(step.apply(net, CTX).network).total("storage_bits") / 8e6
+        assert round(found, 2) == pytest.approx(size, abs=0.0301)
+
+
+@pytest.mark.parametrize(
+    ("synops_per_step", "steps", "macs", "millijoule"),
+    [(54.60e6, 4, 1.769e6, 0.2047), (11.63e6, 4, 0.885e6, 0.0459), (415.64e6, 2, 1.769e6, 0.7563)],
+)
+def test_energies_of_qp_snn(
+    synops_per_step: float, steps: int, macs: float, millijoule: float
+) -> None:
+    """Additions of spikes at every step, multiplications of the analog input once."""
+    program = lower(conv_net(), LOIHI2, inputs=InputCoding.named("analog"))
+    activity = Activity(
+        samples=1, steps=steps, spikes={}, dense_synops={}, updates=0, messages=0, hops=(0, 0),
+        synops={"conv1": int(macs), "conv2": int(synops_per_step * steps), "fc1": 0, "fc2": 0},
+    )  # fmt: skip
+    found = estimate_cmos(program, activity)["45nm-cmos"]
+    assert found.low * 1e-6 == pytest.approx(millijoule, abs=5e-5)
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -292,7 +292,7 @@ def test_sensitivity_command(files: tuple[Path, Path, Array], tmp_path: Path) ->
 
 
 def test_reduce_timesteps_command(files: tuple[Path, Path, Array], tmp_path: Path) -> None:
-    model, data, inputs = files
+    model, data, _ = files
     result = run("reduce-timesteps", model, "--data", data, "--tolerance", "0.5", "--rescale",
                  "-o", tmp_path / "fast.nir")  # fmt: skip
     assert result.exit_code == 0, result.output

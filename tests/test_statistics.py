@@ -149,6 +149,18 @@ def test_chunks_change_nothing(factory) -> None:  # type: ignore[no-untyped-def]
             assert np.allclose(value, getattr(parts[name], figure), rtol=1e-9), (name, figure)
 
 
+@pytest.mark.parametrize("factory", ZOO)
+def test_repeating_the_samples_changes_nothing(factory) -> None:  # type: ignore[no-untyped-def]
+    net = factory(1)
+    names = [p.name for p in net.populations if p.role == "hidden"]
+    data = spikes(net, samples=3)
+    again = np.concatenate([data, data], axis=1)
+    once, twice = observe(net, data, names), observe(net, again, names)
+    for name in names:
+        for figure in ("rate", "rank", "nuclear", "magnitude", "covariance"):
+            assert np.allclose(getattr(once[name], figure), getattr(twice[name], figure)), figure
+
+
 def test_figures_are_those_of_the_recording() -> None:
     net, data = conv_net(), spikes(conv_net(), samples=4)
     run = run_float(net, data, record=["s1", "s2"])
