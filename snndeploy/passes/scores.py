@@ -22,7 +22,7 @@ Criterion = Literal[
 ]  # fmt: skip
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
-POSITIONS = 64
+POSITIONS = 16
 """Output positions of a convolution that moments look at, per sample; they are strongly alike."""
 
 _FIGURES: dict[Criterion, Figure] = {
