@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
     from .mapping import check_program, place_program
-    from .pipeline import Compiled, bundle_of, compile, report_of, run_engine, save_bundle
+    from .pipeline import (
+        Compiled,
+        bundle_of,
+        compile,
+        compress,
+        report_of,
+        run_engine,
+        save_bundle,
+    )
     from .recipe import Recipe, load_recipe
     from .simulate.data import Samples, load_samples
     from .simulate.recording import Recording
@@ -46,7 +54,15 @@ _HOME = {
     "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
     "mapping": ("check_program", "place_program"),
-    "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "run_engine"),
+    "pipeline": (
+        "Compiled",
+        "bundle_of",
+        "compile",
+        "compress",
+        "report_of",
+        "save_bundle",
+        "run_engine",
+    ),
     "recipe": ("Recipe", "load_recipe"),
     "simulate.data": ("Samples", "load_samples"),
     "simulate.recording": ("Recording",),
@@ -78,6 +94,7 @@ __all__ = [
     "check_program",
     "compare",
     "compile",
+    "compress",
     "from_norse",
     "from_sinabs",
     "from_snntorch",

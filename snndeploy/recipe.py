@@ -33,13 +33,11 @@ class _Strict(BaseModel):
 class CalibrationOptions(_Strict):
     """Which samples data-driven passes see.
 
-    ``samples`` of the calibration set are used, ``steps`` of each (0: all). ``sequential`` shows a
-    layer what its already compressed predecessors deliver, instead of the original ones.
+    The first ``samples`` of the calibration set are used, and the first ``steps`` of each (0: all).
     """
 
     samples: int = Field(default=256, ge=1)
     steps: int = Field(default=0, ge=0)
-    sequential: bool = True
 
 
 class Recipe(_Strict):

@@ -49,9 +49,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
     groups = (removals, prunings, quantisations)
     steps: list[Pass] = [p for g in groups for p in draw(st.lists(g, max_size=2))]
     calibration = CalibrationOptions(
-        samples=draw(st.integers(1, 9999)), steps=draw(st.integers(0, 9)),
-        sequential=draw(st.booleans()),
-    )  # fmt: skip
+        samples=draw(st.integers(1, 9999)), steps=draw(st.integers(0, 9))
+    )
     return Recipe(
         name=draw(names), description=draw(names), seed=draw(st.integers(0, 2**40)),
         calibration=calibration, passes=tuple(steps),
@@ -75,7 +74,6 @@ def test_every_default_is_spelled_out() -> None:
         "\n[calibration]\n"
         "samples = 256\n"
         "steps = 0\n"
-        "sequential = true\n"
         "\n[[pass]]\n"
         'name = "prune"\n'
         'layers = [\n    "*",\n]\n'

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import SnnDeployError
+from .compress import compress
 from .export import export
 from .frontend import frontend
 from .info import doctor, lava, passes, targets
@@ -66,8 +67,8 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, sensitivity, reduce_timesteps, export, demo,
-    targets, passes, frontend, lava, doctor,
+    inspect, compile_, check, simulate, verify, report, compress, sensitivity, reduce_timesteps, export,
+    demo, targets, passes, frontend, lava, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

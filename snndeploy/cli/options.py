@@ -73,16 +73,22 @@ compile_options = _all(
     ),
 )  # fmt: skip
 
-data_options = _all(
-    click.option("-d", "--data", type=click.Path(path_type=Path), help="Samples: .npz or .npy."),
-    click.option(
-        "--encode", type=click.Choice(["none", "rate", "latency", "direct"]), default="none",
-        show_default=True,
-        help="How images become spikes.",
-    ),
-    click.option("--steps", type=click.IntRange(min=1), help="Time steps per image."),
-    click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
-)  # fmt: skip
+
+def _data(*names: str) -> Callable[[F], F]:
+    return _all(
+        click.option(*names, "data", type=click.Path(path_type=Path), help="Samples: .npz or .npy."),
+        click.option(
+            "--encode", type=click.Choice(["none", "rate", "latency", "direct"]), default="none",
+            show_default=True,
+            help="How images become spikes.",
+        ),
+        click.option("--steps", type=click.IntRange(min=1), help="Time steps per image."),
+        click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
+    )  # fmt: skip
+
+
+data_options = _data("-d", "--data")
+calibration_options = _data("-d", "--data", "--calib")
 
 _SEMANTICS = (
     "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_floor",

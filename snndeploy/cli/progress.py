@@ -16,11 +16,19 @@ _NONE: Mapping[str, float] = {}
 
 
 def pass_progress() -> Observer:
-    """An observer that names each pass as it starts."""
+    """An observer that names each pass as it starts, and says how far a long one is."""
+    began = last = time.monotonic()
 
     def observe(event: PassEvent) -> None:
+        nonlocal began, last
+        now = time.monotonic()
         if event.kind == "start":
+            began = last = now
             click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
+        elif event.kind == "progress" and event.done and now - last > _SECONDS_BETWEEN_LINES:
+            last = now
+            left = (now - began) / event.done * (event.of - event.done)
+            click.echo(f"  {event.done}/{event.of} {event.what}, about {left:.0f} s left", err=True)
 
     return observe
 

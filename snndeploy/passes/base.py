@@ -83,6 +83,7 @@ class PassContext:
         seed: root of every random stream.
         target: the chip compiled for, for passes that ask about its limits.
         calibration: samples for data-driven passes.
+        source: the network before the first pass; None where a pass runs on its own.
         observer: is told about starts, progress and ends.
         scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
         index: position of the running pass, from 1.
@@ -92,6 +93,7 @@ class PassContext:
     seed: int = 0
     target: Target | None = None
     calibration: Calibration | None = None
+    source: Network | None = None
     observer: Observer = field(default=_silent)
     scope: str = ""
     index: int = 0

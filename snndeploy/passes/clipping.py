@@ -26,25 +26,34 @@ def code_limit(bits: int) -> int:
     return max(1, (1 << (bits - 1)) - 1)
 
 
-def encode(rows: Array, scale: Array, bits: int) -> Array:
-    """Nearest codes of ``rows`` (one scale per row), clipped to the symmetric range.
+def code_range(bits: int, clip: str) -> tuple[int, int]:
+    """Smallest and largest code: symmetric, except that ``"minmax"`` uses all of two's complement."""
+    limit = code_limit(bits)
+    if clip == "minmax" and bits > 1:
+        return -(1 << (bits - 1)), limit
+    return -limit, limit
+
+
+def encode(rows: Array, scale: Array, bits: int, clip: str = "max") -> Array:
+    """Nearest codes of ``rows`` (one scale per row), clipped to the range of codes.
 
     With one bit, the codes are the signs; an exact zero keeps the code 0, as it stands for a
     synapse that is not there.
     """
     if bits == 1:
         return np.sign(rows).astype(np.int32)
-    limit = code_limit(bits)
+    low, high = code_range(bits, clip)
     with np.errstate(over="ignore"):  # a subnormal scale: infinity is clipped like any large code
-        return np.clip(np.rint(rows / scale[:, None]), -limit, limit).astype(np.int32)
+        return np.clip(np.rint(rows / scale[:, None]), low, high).astype(np.int32)
 
 
 def scale_for(rows: Array, bits: int, clip: str) -> Array:
     """One step size per row of ``rows`` (float64); rows of zeros get 1.
 
     ``"max"`` lets the largest magnitude hit the largest code. ``"mse"`` minimises the squared error
-    over all step sizes. One bit has one optimum, the mean magnitude of the weights that are not
-    zero, whatever ``clip`` says.
+    over all step sizes. ``"minmax"`` divides twice the largest magnitude into 2^bits - 1 steps, the
+    grid that OBC, GPTQ and SBC are published with. One bit has one optimum, the mean magnitude of
+    the weights that are not zero, whatever ``clip`` says.
     """
     magnitude = np.abs(rows)
     limit = code_limit(bits)
@@ -53,6 +62,8 @@ def scale_for(rows: Array, bits: int, clip: str) -> Array:
         scale = magnitude.sum(axis=1) / np.maximum(count, 1)
     elif clip == "max":
         scale = magnitude.max(axis=1, initial=0.0) / limit
+    elif clip == "minmax":
+        scale = magnitude.max(axis=1, initial=0.0) * 2 / ((1 << bits) - 1)
     else:
         scale = _least_squares(magnitude, limit)
     # A scale that underflows to 0 cannot be divided by; its weights become zeros.

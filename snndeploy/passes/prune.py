@@ -270,8 +270,9 @@ class PrunePlan:
             max_memory=self.max_memory,
         )  # fmt: skip
 
-    def solve(self, index: int, p: Problem) -> Solution:
+    def solve(self, index: int, p: Problem, net: Network) -> Solution:
         """Mask and weights of block ``index``."""
+        del net
         size = p.alive.size
         cost = None if self.costs is None else [self.costs[index]]
         whole = size if cost is None else float(cost[0].sum())

@@ -1,4 +1,4 @@
-"""Round-to-nearest quantisation: real weights become integer codes with a scale."""
+"""Quantisation: real weights become integer codes with a scale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from ..calibrate.moments import Kernel
 from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
@@ -17,18 +18,42 @@ from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise, Reshape, weighted_index
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
-from .clipping import code_limit, encode, scale_for
-from .patterns import LayerPass
+from .clipping import code_range, encode, scale_for
+from .second_order.grids import Clip, GridOptions, quantized_solution
+from .second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
+from .second_order.options import CalibratedPass
+
+Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
+
+_KERNEL: dict[Method, Kernel] = {
+    "obq": "current", "gptq": "current", "osbc": "membrane", "sbc": "membrane",
+}  # fmt: skip
+_LOIHI_BITS = 8
+"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize(LayerPass):
+class Quantize(CalibratedPass):
     """Symmetric quantisation to ``bits``: codes -(2^(b-1) - 1) … 2^(b-1) - 1, real = code × scale.
+
+    ``method`` finds the codes: ``"rtn"`` rounds to nearest; the rest look at calibration samples and
+    let the weights of a row make up for each other's rounding: ``"obq"`` greedily, for the input
+    current; ``"gptq"`` column by column, for the current; ``"osbc"`` and ``"sbc"`` column by column,
+    for the membrane potential. ``kernels`` replaces what the error is measured on. ``order`` is that
+    of the columns: ``"inverse"``, ascending diagonal of H^-1, as SBC; ``"activity"``, descending
+    diagonal of H; ``"natural"``. ``refine`` rounds of coordinate descent on the codes follow, each
+    with the scale that is then best, if it is free.
 
     ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
     weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
-    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights. With
-    one bit the codes are signs and the scale is the mean magnitude; exact zeros keep the code 0.
+    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights;
+    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` minimises the
+    membrane error of rounding. With one bit the codes are signs and the scale is the mean magnitude;
+    ``"rtn"`` keeps the code 0 for exact zeros.
+
+    ``grid="loihi"`` makes everything that feeds one population exactly representable there together:
+    at most 8 bits, steps that differ by powers of two (one exponent per connection), and a scale per
+    channel only where the target's thresholds can absorb it, else one per layer.
 
     With ``share="target"`` the layers that feed one population get one scale (per channel: one for
     each of its channels), as the neurons of a chip hold one membrane unit per population.
@@ -44,8 +69,12 @@ class Quantize(LayerPass):
 
     bits: Annotated[int, Field(ge=1, le=16)] = 8
     per: Literal["layer", "channel"] = "layer"
-    clip: Literal["max", "mse"] = "mse"
+    clip: Clip = "mse"
     share: Literal["none", "target"] = "none"
+    method: Method = "rtn"
+    grid: Literal["symmetric", "loihi"] = "symmetric"
+    order: Literal["inverse", "activity", "natural"] = "inverse"
+    refine: Annotated[int, Field(ge=0)] = 0
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
@@ -75,9 +104,75 @@ class Quantize(LayerPass):
                 )
         if self.share == "target":
             _refuse_unshareable(net, chosen, self.per)
+        self._refuse_options(chosen)
+
+    def _refuse_options(self, chosen: Iterable[Projection]) -> None:
+        if self.method == "rtn":
+            for what, asked in (("clip = \"hessian\"", self.clip == "hessian"),
+                                ("grid = \"loihi\"", self.grid == "loihi")):  # fmt: skip
+                if asked:
+                    raise PassRefused(
+                        "option-needs-method", f"{what} needs a method that measures membrane errors",
+                        where=self.key("method"),
+                        hint='use method = "sbc", or share = "target" for representable scales',
+                    )  # fmt: skip
+            return
+        refuse_one_to_one(chosen, self.method)
+        if self.share == "target":
+            raise PassRefused(
+                "option-needs-method", 'share = "target" is for method = "rtn"',
+                where=self.key("share"), hint='use grid = "loihi", which ties scales by powers of two',
+            )  # fmt: skip
+        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+            raise PassRefused(
+                "loihi-bits", f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                where=self.key("bits"), hint="lower bits, or use grid = \"symmetric\"",
+            )  # fmt: skip
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Choose scales, round, and store the codes."""
+        if self.method == "rtn":
+            return self._nearest(net, ctx)
+        chosen = self.select(net)
+        settings = self.settings(_KERNEL[self.method])
+
+        def solve(index: int, p: Problem, current: Network) -> Solution:
+            del index
+            return self.codes(p, current, settings.max_memory)
+
+        result = run_layers(net, chosen, ctx, settings, solve, self.name)
+        new = {p.name: p.weight for p in result.network.projections}
+        metrics = {
+            p.name: {**_metrics(p.weight, new[p.name]), **result.metrics[p.name]} for p in chosen
+        }
+        return dataclasses.replace(result, metrics=metrics)
+
+    def codes(
+        self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
+    ) -> Solution:
+        """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
+        target = current.population(p.block[0].target)
+        per_row, tied = self.per == "channel", None
+        if self.grid == "loihi":
+            per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
+            others = [
+                q.weight.scale for q in current.incoming(target.name)
+                if q.weight.scale is not None and q not in p.block
+            ]  # fmt: skip
+            if others:
+                per_row = per_row and others[0].size in (1, len(p.alive))
+                tied = others[0].reshape(-1, 1)
+                if tied.size > 1 and not per_row:
+                    tied = np.full((1, 1), float(np.median(tied)))
+        options = GridOptions(
+            bits=self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
+        )
+        return quantized_solution(
+            p, options, method="obq" if self.method == "obq" else "sweep", order=self.order,
+            refine=self.refine, max_memory=max_memory, mask=mask, tied=tied,
+        )  # fmt: skip
+
+    def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
         groups = self._groups(self.select(net))
         changed: list[Projection] = []
         for done, group in enumerate(groups):
@@ -97,9 +192,10 @@ class Quantize(LayerPass):
         for group in self._groups(self.select(before)):
             for p in group:
                 weight = new[p.name].weight
-                limit = code_limit(self.bits)
+                low, high = code_range(self.bits, self.clip)
+                inside = (weight.data >= low) & (weight.data <= high)
                 self.promise(
-                    weight.bits == self.bits and bool((np.abs(weight.data) <= limit).all()),
+                    weight.bits == self.bits and bool(inside.all()),
                     f"{p.name} holds codes of {self.bits} bits",
                 )
                 kept = (p.weight.mask is None) == (weight.mask is None)
@@ -121,7 +217,7 @@ class Quantize(LayerPass):
             dataclasses.replace(
                 p,
                 weight=Weight(
-                    encode(r, scale, self.bits).reshape(p.weight.shape),
+                    encode(r, scale, self.bits, self.clip).reshape(p.weight.shape),
                     scale=self._stored(scale, p.weight.data), bits=self.bits, mask=p.weight.mask,
                 ),
             )

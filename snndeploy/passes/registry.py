@@ -40,8 +40,22 @@ def _rescaw() -> type[Pass]:
     return ReScaW
 
 
+def _prune_quantize() -> type[Pass]:
+    from .prune_quantize import PruneQuantize
+
+    return PruneQuantize
+
+
+def _correct_bias() -> type[Pass]:
+    from .correct_bias import CorrectBias
+
+    return CorrectBias
+
+
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
+    "prune-quantize": _prune_quantize,
+    "correct-bias": _correct_bias,
     "quantize": _quantize,
     "remove-kernels": _remove_kernels,
     "rescaw": _rescaw,

@@ -77,12 +77,13 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
     net.verify()
     steps: list[PassStep] = []
     used: Counter[str] = Counter()
+    source = net
     counts = measure(net)
     for index, step in enumerate(passes, start=1):
         used[step.name] += 1
         nth = used[step.name]
         scope = step.name if nth == 1 else f"{step.name}#{nth}"
-        own = dataclasses.replace(ctx, scope=scope, index=index, total=len(passes))
+        own = dataclasses.replace(ctx, scope=scope, index=index, total=len(passes), source=source)
         event = PassEvent(
             kind="start", name=step.name, index=index, total=len(passes),
             network=net, metrics=counts,

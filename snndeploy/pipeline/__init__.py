@@ -1,7 +1,7 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
-from .compilation import Compiled, compile
+from .compilation import Compiled, compile, compress
 from .inspection import inspect_program, inspect_report
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
@@ -12,6 +12,7 @@ __all__ = [
     "bundle_of",
     "check_bundle",
     "compile",
+    "compress",
     "holds_program",
     "inspect_program",
     "inspect_report",

@@ -91,21 +91,12 @@ def compile(
         SnnDeployError: the file, recipe or target is bad, or a pass or the lowering refuses.
     """
     chip = target if isinstance(target, Target) else load_target(target)
-    if recipe is None:
-        recipe = Recipe(name="none")
-    elif not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe)
+    recipe = _recipe(recipe)
     chips = chip.chips(board)
     source = (
         model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
     )
-    context = PassContext(
-        seed=recipe.seed,
-        target=chip,
-        calibration=None if calibration is None else CalibrationSamples(source, calibration),
-        observer=observer,
-    )
-    log = run_passes(source, recipe.passes, context)
+    log = compress(source, recipe=recipe, target=chip, calibration=calibration, observer=observer)
     if inputs is None and calibration is not None:
         inputs = infer_coding(calibration.inputs)
     observed = None
@@ -128,20 +119,62 @@ def compile(
     )
 
 
+def compress(
+    network: Network,
+    *,
+    recipe: str | Path | Recipe | None = "sbc-plus",
+    target: str | Path | Target = "loihi2",
+    calibration: Samples | None = None,
+    observer: Observer = lambda event: None,
+) -> PassLog:
+    """Run the passes of a recipe, and nothing else.
+
+    Args:
+        network: as ingested.
+        recipe: name or path of a recipe, a `Recipe`, or None for no passes.
+        target: whose limits passes may ask about.
+        calibration: what data-driven passes look at.
+        observer: told about the progress of passes.
+
+    Returns:
+        The compressed network, and what each pass did.
+
+    Raises:
+        SnnDeployError: the recipe or target is bad, or a pass refuses.
+    """
+    recipe = _recipe(recipe)
+    context = PassContext(
+        seed=recipe.seed,
+        target=target if isinstance(target, Target) else load_target(target),
+        calibration=None if calibration is None else _Calibration(network, calibration, recipe),
+        observer=observer,
+    )
+    return run_passes(network, recipe.passes, context)
+
+
+def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
+    if recipe is None:
+        return Recipe(name="none")
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+
+
 @dataclass(frozen=True)
-class CalibrationSamples:
-    """Samples as passes see them: one array per input population."""
+class _Calibration:
+    """Samples as passes see them: one array per input population, as many as the recipe says."""
 
     network: Network
     samples: Samples
+    recipe: Recipe
 
     @property
     def inputs(self) -> Mapping[str, Array]:
-        return {p.name: self.samples.inputs for p in self.network.with_role("input")}
+        wanted = self.recipe.calibration
+        x = self.samples.inputs[: wanted.steps or None, : wanted.samples]
+        return {p.name: x for p in self.network.with_role("input")}
 
     @property
     def labels(self) -> Array | None:
-        return self.samples.labels
+        return self.samples.first(self.recipe.calibration.samples).labels
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:

@@ -15,15 +15,15 @@ from ..errors import BackendMissing, InputError, PassRefused
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.ops import Pointwise
-from ..passes.base import Pass, PassContext
+from ..passes.base import Pass
 from ..passes.coupling import coupling
 from ..passes.metrics import measure
 from ..passes.quantize import Quantize
 from ..passes.remove_kernels import Fold, RemoveKernels
 from ..passes.scores import Criterion
-from ..recipe import Recipe
+from ..recipe import CalibrationOptions, Recipe
 from ..simulate.data import Samples
-from .compilation import CalibrationSamples
+from .compilation import compress
 
 Progress = Callable[[int, int], None]
 
@@ -94,16 +94,15 @@ def sensitivity(
             "already-quantized", "sensitivity is about a real-valued network",
             hint="start from the network as it was trained",
         )  # fmt: skip
-    ctx = PassContext(
-        seed=seed, scope="sensitivity", calibration=CalibrationSamples(network, samples)
-    )
+    calibration = CalibrationOptions(samples=len(samples))
     changes = list(_changes(network, ratios, bits, score, fold))
     trained = _emitted(network, samples)
     storage = measure(network).total("storage_bits")
     points = []
     for done, (layer, kind, value, step) in enumerate(changes):
         progress(done, len(changes))
-        changed = step.apply(network, ctx).network
+        recipe = Recipe(seed=seed, calibration=calibration, passes=(step,))
+        changed = compress(network, recipe=recipe, calibration=samples).network
         emitted = trained if changed is network else _emitted(changed, samples)
         points.append(
             Point(

@@ -24,6 +24,8 @@ Target = Callable[["Tensor", "Tensor"], "Tensor"]
 """Value that each weight (rows, n) would be taken to; the second argument holds their columns."""
 
 _BLOCK = 64
+_SHRINK = 0.75
+"""Rows and columns of what is gone are cut out of G once less than this is left of it."""
 _FIRST = -1.0
 """Score of weights that go before all others."""
 
@@ -78,18 +80,18 @@ def eliminate(
     taken = None
     if per_group is not None:
         taken = torch.zeros((rows, -(-d // per_group[1])), dtype=torch.long, device=w.device)
-    done = 0
+    tiny = torch.finfo(w.dtype).tiny
+    alive = torch.ones((rows, d), dtype=torch.bool, device=w.device)
+    done, left, own = 0, d, False
     while done < total:
         n = min(block, total - done)
-        left = w.shape[1]
-        factor = torch.zeros((rows, n, left), dtype=w.dtype, device=w.device)
+        factor = torch.zeros((rows, n, w.shape[1]), dtype=w.dtype, device=w.device)
         diagonal = g.diagonal(dim1=1, dim2=2).clone()
-        alive = torch.ones((rows, left), dtype=torch.bool, device=w.device)
         early = None if first is None else first.gather(1, index)
         for j in range(n):
             wanted = torch.zeros_like(w) if target is None else target(w, index)
             error = w - wanted
-            score = error.square() / diagonal.clamp_min(torch.finfo(w.dtype).tiny)
+            score = error.square() / diagonal.clamp_min(tiny)
             choice = score
             if tolerance is not None:
                 # Off the grid: those first, the farthest of them first.
@@ -104,7 +106,7 @@ def eliminate(
             column = g[each, pivot] - torch.bmm(
                 factor[each, :j, pivot].unsqueeze(1), factor[:, :j]
             ).squeeze(1)
-            corner = column[each, pivot].clamp_min(torch.finfo(w.dtype).tiny)
+            corner = column[each, pivot].clamp_min(tiny)
             here = index[each, pivot]
             columns[:, done + j] = here
             losses[:, done + j] = score[each, pivot] / 2
@@ -115,15 +117,29 @@ def eliminate(
             factor[:, j] = column / corner.sqrt().unsqueeze(1)
             diagonal -= factor[:, j].square()
             alive[each, pivot] = False
-            w = w.masked_fill(~alive, 0.0)
-        done += n
-        keep = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : left - n]
-        kept = factor.gather(2, keep.unsqueeze(1).expand(rows, n, left - n))
-        if done < total:
-            g = torch.baddbmm(_submatrix(g, keep), kept.transpose(1, 2), kept, alpha=-1)
-        w, index = w.gather(1, keep), index.gather(1, keep)
-    values.scatter_(1, index, w)
+            w.masked_fill_(~alive, 0.0)
+        done, left = done + n, left - n
+        if done == total:
+            break
+        if left > _SHRINK * w.shape[1]:
+            pull = factor.transpose(1, 2)
+            g = torch.baddbmm(g, pull, factor, alpha=-1, out=g if own else None)
+        else:
+            keep = _true_first(alive, left)
+            kept = factor.gather(2, keep.unsqueeze(1).expand(rows, n, left))
+            g = _submatrix(g, keep).baddbmm_(kept.transpose(1, 2), kept, alpha=-1)
+            w, index, alive = w.gather(1, keep), index.gather(1, keep), alive.gather(1, keep)
+        own = True
+    keep = _true_first(alive, left)
+    values.scatter_(1, index.gather(1, keep), w.gather(1, keep))
     return Elimination(columns=columns, losses=losses, values=values)
+
+
+def _true_first(alive: Tensor, count: int) -> Tensor:
+    """Indices (rows, count) of what is True in every row, ascending."""
+    import torch
+
+    return alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def eliminate_in_rounds(

@@ -8,7 +8,7 @@ layer is solved for what its compressed predecessors deliver.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,9 +86,6 @@ class Solution:
     loss: float
 
 
-Solve = Callable[[Problem], Solution]
-
-
 def calibration_inputs(ctx: PassContext, name: str) -> Mapping[str, Array]:
     """The calibration samples.
 
@@ -122,7 +119,7 @@ def _side_by_side(net: Network, a: Projection, b: Projection) -> bool:
     return all(isinstance(p.op, Dense) and isinstance(p.ops[-1], Dense) for p in (a, b))
 
 
-def refuse_one_to_one(chosen: Sequence[Projection], method: str) -> None:
+def refuse_one_to_one(chosen: Iterable[Projection], method: str) -> None:
     """Rows of one weight have nothing to compensate with.
 
     Raises:
@@ -207,12 +204,13 @@ def run_layers(
     chosen: Sequence[Projection],
     ctx: PassContext,
     settings: Settings,
-    solve: Callable[[int, Problem], Solution],
+    solve: Callable[[int, Problem, Network], Solution],
     name: str,
 ) -> PassResult:
     """Compress the chosen projections block by block.
 
-    ``solve(i, problem)`` gives the weights of block i. Where several kernels or asymmetries are
+    ``solve(i, problem, network)`` gives the weights of block i; the network has
+    the blocks before it compressed. Where several kernels or asymmetries are
     allowed, each is solved on four fifths of the samples, and the one whose neurons then come
     closest to the reference's on the other fifth (squared distance of spike trains filtered by the
     neuron's own membrane) is solved again with the moments of all samples.
@@ -222,34 +220,37 @@ def run_layers(
     metrics: dict[str, dict[str, float]] = {}
     findings: list[Finding] = []
     blocks = blocks_of(net, chosen)
-    candidates = [(k, a) for k in settings.kernels for a in settings.asymmetry]
-    samples = next(iter(inputs.values())).shape[1]
-    split = len(candidates) > 1 and samples >= _HELD_OUT
-    held = np.arange(samples) % _HELD_OUT == _HELD_OUT - 1
-    train = {n: x[:, ~held] for n, x in inputs.items()} if split else inputs
-    test = {n: x[:, held] for n, x in inputs.items()} if split else inputs
+    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
+    enough = bool(held.any())
+    train = {n: x[:, ~held] for n, x in inputs.items()}
+    test = {n: x[:, held] for n, x in inputs.items()} if enough else inputs
     for done, block in enumerate(blocks):
         ctx.progress("layers", done, len(blocks))
         deliver = current if settings.sequential else net
-        compare = net if settings.sequential and any(settings.asymmetry) else None
+        upstream = {s.population for p in block for s in p.sources}
+        changed = any(p.name in metrics for p in prefix(current, upstream).projections)
+        # Where nothing before the block has changed, both networks deliver the same.
+        asymmetries = settings.asymmetry if settings.sequential and changed else (0.0,)
+        compare = net if any(asymmetries) else None
         best: tuple[float, Kernel, float, Solution] | None = None
         judge = None
-        if len(candidates) > 1:
+        if len(settings.kernels) * len(asymmetries) > 1:
             judge = _Judge(net, current, block, test, settings.max_memory)
+        seen = inputs if judge is None else train
         for kernel in settings.kernels:
-            moments = moments_of(deliver, block, train, kernel, settings, compare)
-            for asymmetry in settings.asymmetry:
-                solution = solve(done, problem(block, moments, settings.damp, asymmetry))
+            moments = moments_of(deliver, block, seen, kernel, settings, compare)
+            for asymmetry in asymmetries:
+                solution = solve(done, problem(block, moments, settings.damp, asymmetry), current)
                 error = 0.0 if judge is None else judge.error(solution)
                 if best is None or error < best[0]:
                     best = (error, kernel, asymmetry, solution)
         if best is None:
             raise ValueError("no kernel is allowed")
         error, kernel, asymmetry, solution = best
-        if split:
+        if judge is not None and enough:  # all samples count in the end
             moments = moments_of(deliver, block, inputs, kernel, settings, compare)
             final = problem(block, moments, settings.damp, asymmetry)
-            solution = solve(done, final)
+            solution = solve(done, final, current)
         for p, weight in zip(block, solution.weights, strict=True):
             metrics[p.name] = {
                 "loss": solution.loss,

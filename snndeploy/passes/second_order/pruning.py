@@ -66,31 +66,42 @@ def eliminated(
     max_memory: int,
 ) -> tuple[Array, Array]:
     """Order and costs in which every row would lose its weights: columns and losses (rows, steps)."""
-    alive = p.alive
-    counts = round_counts(p.columns, sparsity, rounds, pattern.run)
     steps = p.columns // pattern.of * pattern.lost if pattern.of else p.columns
+    per_group = (pattern.lost, pattern.of) if pattern.of else None
+    in_rounds = pattern.run > 1 or (search == "rounds" and per_group is None)
 
     def solve(of: Array, q: Quadratic) -> Tensor:
         import torch
 
-        first = torch.as_tensor(~alive[of], device=q.best.device)
+        device = q.best.device
+        # What never arrives costs nothing and is tied to nothing: it goes first, and is out of the way.
+        live = torch.ones_like(q.dead) if pattern.of or pattern.run > 1 else ~q.dead
+        n = int(live.sum())
+        best, inverse = q.best[:, live], q.inverse[live][:, live]
+        first = torch.as_tensor(~p.alive[of], device=device)[:, live]
+        density = min(1.0, (1 - sparsity) * p.columns / max(n, 1))
+        counts = round_counts(n, 1 - density, rounds, pattern.run)
         found: list[Elimination] = []
-        for part in row_blocks(len(of), p.columns, max_memory):
-            if pattern.run > 1 or (search == "rounds" and not pattern.of):
+        for part in row_blocks(len(of), n, max_memory):
+            if in_rounds:
                 found.append(
                     eliminate_in_rounds(
-                        q.best[part], q.inverse, counts, first=first[part], span=pattern.run
+                        best[part], inverse, counts, first=first[part], span=pattern.run
                     )
                 )
             else:
-                per_group = (pattern.lost, pattern.of) if pattern.of else None
                 found.append(
                     eliminate(
-                        q.best[part], q.inverse, steps=steps, first=first[part], per_group=per_group
+                        best[part], inverse, first=first[part], per_group=per_group,
+                        steps=steps if pattern.of else n,
                     )
-                )
-        columns = torch.cat([e.columns for e in found]).to(q.best.dtype)
-        return torch.stack([columns, torch.cat([e.losses for e in found])], dim=2)
+                )  # fmt: skip
+        columns = torch.nonzero(live).reshape(-1)[torch.cat([e.columns for e in found])]
+        losses = torch.cat([e.losses for e in found])
+        dead = torch.nonzero(~live).reshape(1, -1).expand(len(of), -1)
+        columns = torch.cat([dead, columns], dim=1).to(losses.dtype)
+        losses = torch.cat([torch.zeros_like(dead, dtype=losses.dtype), losses], dim=1)
+        return torch.stack([columns, losses], dim=2)
 
     both = per_row(p, solve)
     return both[..., 0].astype(np.int64), both[..., 1]
@@ -98,7 +109,7 @@ def eliminated(
 
 def row_blocks(n: int, columns: int, max_memory: int) -> list[slice]:
     """Rows that are worked on at once: three matrices (d, d) each must fit the memory."""
-    at_once = max(1, max_memory // (3 * 8 * columns * columns))
+    at_once = max(1, max_memory // (3 * 8 * max(1, columns) ** 2))
     return [slice(low, low + at_once) for low in range(0, n, at_once)]
 
 

@@ -45,6 +45,7 @@ def sweep(
     mask: Tensor | None = None,
     sparsity: float | None = None,
     per_group: tuple[int, int] | None = None,
+    start: Tensor | None = None,
     block: int = _BLOCK,
 ) -> tuple[Tensor, Tensor]:
     """Round the columns one after the other, the later ones compensating.
@@ -57,10 +58,12 @@ def sweep(
         sparsity: choose a mask on the way: in each block of columns, this fraction of the weights of
             all rows, those of the least ``w^2 / U_jj^2``.
         per_group: (n, m): instead, n of every m consecutive columns of a row.
+        start: (rows, d) to begin from; default: the best weights. With a mask, begin from the best
+            weights on it.
         block: columns between two updates of everything after them.
 
     Returns:
-        Weights (rows, d), and the loss per row, ``1/2 (w - best) H (w - best)^T``.
+        Weights (rows, d), and the loss per row, ``1/2 (w - start) H (w - start)^T``.
     """
     import torch
 
@@ -71,7 +74,7 @@ def sweep(
     h = q.hessian[turn][:, turn]
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
     u = torch.linalg.cholesky(inverse, upper=True)
-    w = q.best[:, turn].clone()
+    w = (q.best if start is None else start)[:, turn].clone()
     alive = None if mask is None else mask[:, turn].clone()
     if sparsity is not None or per_group is not None:
         alive = torch.ones((rows, d), dtype=torch.bool, device=w.device)

@@ -1,0 +1,66 @@
+"""The command that runs a recipe's passes alone: NIR in, NIR out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    calibration_options,
+    json_option,
+    semantics_of,
+    semantics_options,
+    target_options,
+)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-r", "--recipe", default="sbc-plus", show_default=True, help="Name or .toml file of a recipe."
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NIR file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@semantics_options
+@target_options
+@calibration_options
+@json_option
+def compress(
+    model: Path, recipe: str, output: Path, force: bool, as_json: bool, **options: Any
+) -> None:
+    """Compress a network by a recipe and write it back as NIR."""
+    from ..export import write_nir
+    from ..ingest import read_network
+    from ..pipeline import compress as run
+    from .options import samples_of
+    from .progress import pass_progress
+    from .render import print_json
+
+    network = read_network(model, options["frontend"], **semantics_of(options))
+    samples = samples_of(options, network.with_role("input")[0].shape)
+    log = run(
+        network, recipe=recipe, target=options["target"], calibration=samples,
+        observer=pass_progress(),
+    )  # fmt: skip
+    write_nir(output, log.network, force=force)
+    layers = {
+        name: {"sparsity": round(layer.sparsity, 4), "bits": layer.bits, "weights": layer.weights}
+        for name, layer in log.steps[-1].after.layers.items()
+    } if log.steps else {}  # fmt: skip
+    steps = [
+        {"pass": s.name, "seconds": round(s.seconds, 2), "layers": s.metrics} for s in log.steps
+    ]
+    if as_json:
+        print_json({"layers": layers, "passes": steps, "output": str(output)})
+        return
+    for name, layer in layers.items():
+        losses = [
+            f"{s.metrics[name]['loss']:.4g}" for s in log.steps if "loss" in s.metrics.get(name, {})
+        ]
+        loss = f"  membrane error {', then '.join(losses)}" if losses else ""
+        click.echo(f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits{loss}")
+    for finding in log.findings:
+        click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
+    click.echo(f"wrote {output}", err=True)
