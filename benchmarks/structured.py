@@ -25,6 +25,7 @@ import networks
 import numpy as np
 import numpy.typing as npt
 
+from snndeploy.calibrate.statistics import observe
 from snndeploy.ir.arrays import Shape, frozen
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
@@ -191,26 +192,29 @@ def vgg16(seed: int = 0) -> Network:
 
 
 def memory(options: argparse.Namespace) -> dict[str, object]:
-    """Scores of a VGG-16-size network on random images: seconds, and the peak of memory."""
+    """Scores of a VGG-16-size network on random images, from one run: seconds, and peak memory."""
     net = vgg16()
     x = np.random.default_rng(1).random((1, options.samples, 3, 32, 32), dtype=np.float32)
     inputs = np.broadcast_to(x, (options.steps, *x.shape[1:]))
     groups = [g for g in coupling(net) if not g.fixed]
-    seconds = {}
+    began = time.perf_counter()
+
+    def tell(done: int, of: int) -> None:
+        seconds = time.perf_counter() - began
+        print(f"\rsample {done} of {of}, {seconds:.0f} s", end="", file=sys.stderr, flush=True)
+
+    names = [name for g in groups for name in g.populations]
+    activity = observe(net, inputs, names, progress=tell)
+    evidence = Evidence(network=net, ctx=PassContext(), activity=activity)
     for criterion in options.scores:
-
-        def tell(event: object) -> None:
-            print(f"\r{criterion}: {event.what} {event.done} of {event.of} ", end="",  # type: ignore[attr-defined]  # noqa: B023
-                  file=sys.stderr, flush=True)  # fmt: skip
-
-        ctx = PassContext(calibration=Samples({"input": inputs}), observer=tell)  # type: ignore[dict-item]
-        began = time.perf_counter()
-        evidence = gather_evidence(net, groups, criterion, ctx)
-        spans = [float(np.ptp(SCORES[criterion](g, evidence))) for g in groups]
-        seconds[criterion] = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"\n{criterion:8} {seconds[criterion]:6.0f} s, {len(groups)} layers, scores differ in "
-              f"{sum(s > 0 for s in spans)}; peak so far {peak:.2f} GiB", flush=True)  # fmt: skip
+        found = [SCORES[criterion](g, evidence) for g in groups]
+        distinct = sum(int(np.unique(s).size == s.size) for s in found)
+        print(f"\n{criterion:8} no two kernels alike in {distinct} of {len(groups)} layers", end="")
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"\n{options.samples} samples, {options.steps} steps: {seconds:.0f} s, peak {peak:.2f} GiB"
+    )
     return {"seconds": seconds, "peak_gib": peak, "samples": options.samples}
 
 
