@@ -148,8 +148,15 @@ def _l1(group: CouplingGroup, evidence: Evidence) -> Array:
     return score
 
 
+def _figure(name: str, evidence: Evidence, figure: str) -> Array:
+    """One figure of a population that the calibration run was asked for."""
+    value = getattr(evidence.activity[name], figure)
+    assert value is not None
+    return np.asarray(value)
+
+
 def _summed(group: CouplingGroup, values: Callable[[str], Array]) -> Array:
-    """Figures per channel, added up over the channels of each unit in every population."""
+    """Values per channel of each population, added up over the channels of each unit."""
     score = np.zeros(group.count)
     for name, units in group.units.items():
         np.add.at(score, units, values(name))
@@ -158,18 +165,12 @@ def _summed(group: CouplingGroup, values: Callable[[str], Array]) -> Array:
 
 def _rate(group: CouplingGroup, evidence: Evidence) -> Array:
     """Spikes per neuron and step."""
-    return _summed(group, lambda name: evidence.activity[name].rate)
+    return _summed(group, lambda name: _figure(name, evidence, "rate"))
 
 
 def _nuclear(group: CouplingGroup, evidence: Evidence) -> Array:
     """Nuclear norm of time-averaged spike maps, averaged over samples."""
-
-    def values(name: str) -> Array:
-        found = evidence.activity[name].nuclear
-        assert found is not None
-        return found
-
-    return _summed(group, values)
+    return _summed(group, lambda name: _figure(name, evidence, "nuclear"))
 
 
 def _svs(group: CouplingGroup, evidence: Evidence) -> Array:
@@ -177,35 +178,22 @@ def _svs(group: CouplingGroup, evidence: Evidence) -> Array:
 
     Mean ranks of n samples differ by 1/n or not at all, so a share of less than that breaks ties only.
     """
-
-    def values(name: str) -> Array:
-        found = evidence.activity[name].rank
-        assert found is not None
-        return found
-
+    rank = _summed(group, lambda name: _figure(name, evidence, "rank"))
     samples = max(evidence.activity[name].samples for name in group.populations)
     tie = _nuclear(group, evidence)
-    return _summed(group, values) + 0.5 / samples * tie / max(float(tie.max(initial=0)), 1e-300)
+    return rank + 0.5 / samples * tie / max(float(tie.max(initial=0)), 1e-300)
 
 
 def _sca(group: CouplingGroup, evidence: Evidence) -> Array:
     """L1 norm of the potential that is compared with the threshold, averaged (SCA)."""
-
-    def values(name: str) -> Array:
-        found = evidence.activity[name].magnitude
-        assert found is not None
-        return found
-
-    return _summed(group, values)
+    return _summed(group, lambda name: _figure(name, evidence, "magnitude"))
 
 
 def _pca(group: CouplingGroup, evidence: Evidence) -> Array:
     """How early a channel is picked when each pick explains most of the variance left over."""
 
     def values(name: str) -> Array:
-        covariance = evidence.activity[name].covariance
-        assert covariance is not None
-        place = np.argsort(pivot_order(covariance))
+        place = np.argsort(pivot_order(_figure(name, evidence, "covariance")))
         return np.asarray(1 - place / len(place))
 
     return _summed(group, values)
