@@ -81,7 +81,7 @@ def sensitivity(
         score: which kernels go.
         fold: whether those that stay make up for them.
         seed: of the score ``"random"``.
-        progress: is told ``(changes done, changes)``.
+        progress: is told ``(samples done, samples)`` over all changes.
 
     Raises:
         InputError: there are no samples.
@@ -100,7 +100,7 @@ def sensitivity(
     storage = measure(network).total("storage_bits")
     points = []
     for done, (layer, kind, value, step) in enumerate(changes):
-        progress(done, len(changes))
+        progress(done * len(samples), len(changes) * len(samples))
         recipe = Recipe(seed=seed, calibration=calibration, passes=(step,))
         changed = compress(network, recipe=recipe, calibration=samples).network
         emitted = trained if changed is network else _emitted(changed, samples)
@@ -111,7 +111,7 @@ def sensitivity(
                 saved=1 - measure(changed).total("storage_bits") / storage,
             )
         )  # fmt: skip
-    progress(len(changes), len(changes))
+    progress(len(changes) * len(samples), len(changes) * len(samples))
     return Sensitivity(
         points=tuple(points), accuracy=_accuracy(trained, samples), samples=len(samples),
         score=score, fold=fold,
