@@ -16,6 +16,7 @@ from .frontend import frontend
 from .info import doctor, lava, passes, targets
 from .model import check, compile_, inspect
 from .run import demo, report, simulate, verify
+from .sensitivity import reduce_timesteps, sensitivity
 
 
 class _Group(click.Group):
@@ -67,8 +68,8 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, explain, compress, export, demo, targets, passes,
-    frontend, lava, doctor,
+    inspect, compile_, check, simulate, verify, report, explain, compress, sensitivity,
+    reduce_timesteps, export, demo, targets, passes, frontend, lava, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -23,9 +23,10 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 
 @click.command()
 @_model
+@click.option("--groups", is_flag=True, help="Also show which kernels can only go together.")
 @semantics_options
 @json_option
-def inspect(model: Path, as_json: bool, **options: Any) -> None:
+def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     """Show what a model file holds, how it will be read, and what its exporter lost."""
     from ..ingest import read_model, read_netx
     from ..pipeline import holds_program, inspect_program, inspect_report
@@ -35,7 +36,8 @@ def inspect(model: Path, as_json: bool, **options: Any) -> None:
         refuse_network_options(model)
         report = inspect_program(read_netx(model), str(model))
     else:
-        report = inspect_report(read_model(model, options["frontend"], **semantics_of(options)))
+        reading = read_model(model, options["frontend"], **semantics_of(options))
+        report = inspect_report(reading, groups=groups)
     print_json(report) if as_json else print_inspection(report)
 
 

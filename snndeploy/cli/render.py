@@ -63,6 +63,9 @@ def print_inspection(report: Mapping[str, Any]) -> None:
     out.print(table("projections", columns, projections))
     if "totals" in report:
         out.print("  ".join(f"{v:,} {k}" for k, v in report["totals"].items()), highlight=False)
+    for group in report.get("groups", ()):
+        for line in group["text"]:
+            out.print(Text(line), soft_wrap=True)
     for line in report.get("normalised", ()):
         out.print(Text(f"normalised: {line}"), soft_wrap=True)
     told = [f["message"] for f in report["findings"]]

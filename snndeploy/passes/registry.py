@@ -34,6 +34,12 @@ def _remove_kernels() -> type[Pass]:
     return RemoveKernels
 
 
+def _rescaw() -> type[Pass]:
+    from .rescaw import ReScaW
+
+    return ReScaW
+
+
 def _prune_quantize() -> type[Pass]:
     from .prune_quantize import PruneQuantize
 
@@ -52,6 +58,7 @@ _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "correct-bias": _correct_bias,
     "quantize": _quantize,
     "remove-kernels": _remove_kernels,
+    "rescaw": _rescaw,
 }
 
 

@@ -11,15 +11,20 @@ from ..ir.arrays import size
 from ..ir.network import Population, Projection
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from ..ir.text import chain_text, network_text
+from ..passes.coupling import CouplingGroup, coupling
 from ..passes.metrics import LayerMetrics, measure
 from ..report import finding_record
 
 
-def inspect_report(reading: Reading) -> dict[str, Any]:
-    """Describe a model as it was read: profile, populations, projections, changes and warnings."""
+def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
+    """Describe a model as it was read: profile, populations, projections, changes and warnings.
+
+    With ``groups``, also which kernels and neurons can only be removed together.
+    """
     network, profile = reading.network, reading.profile
     notes = network.notes
     counts = measure(network).layers
+    coupled = {"groups": [_group_record(g) for g in coupling(network)]} if groups else {}
     return {
         "kind": "network",
         "source": reading.raw.source,
@@ -41,6 +46,18 @@ def inspect_report(reading: Reading) -> dict[str, Any]:
         "findings": [finding_record(f) for f in reading.findings],
         "notes": dict(notes),
         "text": network_text(network).splitlines(),
+        **coupled,
+    }
+
+
+def _group_record(group: CouplingGroup) -> dict[str, Any]:
+    return {
+        "populations": list(group.populations),
+        "units": group.count,
+        "fixed": group.fixed,
+        "in": list(group.incoming),
+        "out": list(group.outgoing),
+        "text": str(group).splitlines(),
     }
 
 

@@ -1,0 +1,191 @@
+"""Commands that try what a network can lose: kernels, bits, time steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .options import data_options, json_option, semantics_of, semantics_options
+
+if TYPE_CHECKING:
+    from ..ir.network import Network
+    from ..simulate.data import Samples
+
+_calibration = click.option(
+    "--calib", "calibration", type=click.Path(path_type=Path), help="The same as --data."
+)
+
+
+def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
+    """The network, and the samples that --data or --calib names."""
+    from ..ingest import read_network
+    from .options import required, samples_of
+
+    if options["calibration"] is not None and options["data"] is not None:
+        raise UsageError(
+            "data-twice", "--calib and --data are the same option", hint="give one of them"
+        )
+    network = read_network(model, options["frontend"], **semantics_of(options))
+    data = options["data"] if options["data"] is not None else options["calibration"]
+    samples = samples_of({**options, "data": data}, network.with_role("input")[0].shape)
+    return network, required(samples)
+
+
+def _fractions(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """Parse fractions in 0 … 1, separated by commas."""
+    del context, parameter
+    numbers = _numbers(value, float)
+    if not all(0 <= n < 1 for n in numbers):
+        raise click.BadParameter(f"{value!r}: ratios are at least 0 and below 1")
+    return numbers
+
+
+def _widths(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    """Parse bit widths, separated by commas."""
+    del context, parameter
+    numbers = _numbers(value, int)
+    if not all(1 <= n <= 16 for n in numbers):
+        raise click.BadParameter(f"{value!r}: widths are 1 to 16 bits")
+    return numbers
+
+
+def _numbers(value: str, kind: type) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of numbers, like 0.25,0.5") from error
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--ratios", default="0.125,0.25,0.5", show_default=True, callback=_fractions,
+    help="Fractions of a layer's kernels to remove.",
+)  # fmt: skip
+@click.option(
+    "--bits", default="8,4,3,2", show_default=True, callback=_widths, help="Widths of weights."
+)
+@click.option("--score", default="l1", show_default=True, help="Which kernels go (remove-kernels).")
+@click.option(
+    "--fold", type=click.Choice(["none", "weights", "bias", "threshold"]), default="none",
+    show_default=True, help="Whether the kernels that stay make up for them.",
+)  # fmt: skip
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.png, .svg, .pdf).")
+@click.option(
+    "--recipe", "recipe_file", type=click.Path(path_type=Path),
+    help="Write a recipe that takes from each layer what --tolerance allows.",
+)  # fmt: skip
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+              help="Accuracy (or equal spikes) that a layer may cost.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
+@semantics_options
+@data_options
+@_calibration
+@json_option
+def sensitivity(
+    model: Path,
+    ratios: tuple[float, ...],
+    bits: tuple[int, ...],
+    score: str,
+    fold: Any,
+    plot: Path | None,
+    recipe_file: Path | None,
+    tolerance: float,
+    seed: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show what each layer can lose alone: accuracy against kernels removed and against bits."""
+    from ..errors import did_you_mean
+    from ..passes.scores import CRITERIA
+    from ..pipeline.sensitivity import (
+        plot_sensitivity,
+        sensitivity_table,
+        suggested,
+        write_recipe,
+    )
+    from ..pipeline.sensitivity import sensitivity as measured
+    from .progress import progress_bar
+    from .render import console, print_json, table
+
+    if score not in CRITERIA:
+        raise UsageError(
+            "score-unknown", f"there is no score {score!r}", where="--score",
+            hint=did_you_mean(score, CRITERIA),
+        )  # fmt: skip
+    network, samples = _read(model, options)
+    with progress_bar("sensitivity") as progress:
+        found = measured(
+            network, samples, ratios=ratios, bits=bits, score=score, fold=fold, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    if plot is not None:
+        plot_sensitivity(found, plot)
+    if recipe_file is not None:
+        write_recipe(recipe_file, suggested(found, tolerance))
+    if as_json:
+        print_json(found.record())
+    else:
+        out = console()
+        what = "equal output spikes" if found.accuracy is None else "accuracy"
+        for title, columns, rows in sensitivity_table(found):
+            out.print(f"{what}, {title} of one layer")
+            out.print(table("", columns, rows))
+            out.print()
+        if found.accuracy is not None:
+            out.print(
+                f"as trained: {found.accuracy:.1%} of {found.samples} samples", highlight=False
+            )
+    for path in (plot, recipe_file):
+        if path is not None:
+            click.echo(f"wrote {path}", err=True)
+
+
+@click.command("reduce-timesteps")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+              help="How much accuracy (or agreement) may fall.")  # fmt: skip
+@click.option("--rescale", is_flag=True, help="Also try lower thresholds for fewer steps.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path),
+    help="Write the network with its rescaled thresholds (.nir).",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@semantics_options
+@data_options
+@_calibration
+@json_option
+def reduce_timesteps(
+    model: Path,
+    tolerance: float,
+    rescale: bool,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Evaluate a network after every number of time steps, and name the fewest that suffice."""
+    from ..export import write_nir
+    from ..pipeline.timesteps import reduce_timesteps as measured
+    from ..pipeline.timesteps import timesteps_table
+    from .progress import progress_bar
+    from .render import console, print_json, table
+
+    network, samples = _read(model, options)
+    with progress_bar("time steps") as progress:
+        found = measured(network, samples, tolerance=tolerance, rescale=rescale, progress=progress)
+    if output is not None:
+        write_nir(output, found.network, force=force)
+        click.echo(f"wrote {output}", err=True)
+    if as_json:
+        print_json(found.record())
+        return
+    columns, rows = timesteps_table(found)
+    console().print(table(f"{len(samples)} samples", columns, rows))
+    click.echo(
+        f"{found.chosen.steps} of {samples.steps} steps are enough: --steps {found.chosen.steps}"
+        + ("" if found.chosen.factor == 1 else f", thresholds × {found.chosen.factor:g}")
+    )
