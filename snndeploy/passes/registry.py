@@ -34,10 +34,31 @@ def _remove_kernels() -> type[Pass]:
     return RemoveKernels
 
 
+def _finetune() -> type[Pass]:
+    from .training.finetune import FineTune
+
+    return FineTune
+
+
+def _admm() -> type[Pass]:
+    from .training.admm import Admm
+
+    return Admm
+
+
+def _train_steps() -> type[Pass]:
+    from .training.train_steps import TrainSteps
+
+    return TrainSteps
+
+
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
     "quantize": _quantize,
     "remove-kernels": _remove_kernels,
+    "finetune": _finetune,
+    "admm": _admm,
+    "train-steps": _train_steps,
 }
 
 

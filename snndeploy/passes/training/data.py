@@ -14,14 +14,29 @@ from ..base import Calibration
 
 
 class Batches:
-    """Labelled samples, in batches on a device; ``steps`` of each sample (0: all)."""
+    """Labelled samples, in batches on a device.
 
-    def __init__(self, samples: Calibration, device: str = "cpu", *, steps: int = 0) -> None:
+    Args:
+        samples: with labels.
+        device: where the batches go.
+        steps: of each sample (0: all).
+        scales: messages per unit of an input, to whole numbers of which its values are rounded.
+    """
+
+    def __init__(
+        self,
+        samples: Calibration,
+        device: str = "cpu",
+        *,
+        steps: int = 0,
+        scales: Mapping[str, float] | None = None,
+    ) -> None:
         if samples.labels is None:
             raise ValueError("the samples have no labels")
         self.labels = samples.labels
         self._inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
         self._device = torch.device(device)
+        self._scales = {n: s for n, s in (scales or {}).items() if s != 1}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +67,8 @@ class Batches:
             constant = x.strides[0] == 0
             part = (x[:1] if constant else x)[:, index]
             values = torch.tensor(part, dtype=torch.float32, device=self._device)
+            if name in self._scales:
+                values = (values * self._scales[name]).round() / self._scales[name]
             inputs[name] = values.expand(len(x), *values.shape[1:]) if constant else values
         labels = torch.tensor(self.labels[index], dtype=torch.int64, device=self._device)
         return inputs, labels
