@@ -222,7 +222,7 @@ def test_refusals_say_what_where_and_what_next() -> None:
     )
     assert refusal(two_layers(Weight(np.array([[300, 1], [1, 1]]), np.array(0.1), 10))) == (
         "weight-bits: w1: its codes need 10 bits, a mantissa holds 8\n"
-        "  next: quantize with bits <= 8"
+        "  next: quantize with bits <= 8 (rescaw, which has no zero: one less)"
     )
     assert refusal(two_layers(eye), LOIHI1, inputs=InputCoding.named("graded")) == (
         "graded-input: loihi1 has binary spikes only, the data of 'input' are graded\n"

@@ -344,7 +344,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_built_in_names_are_the_names_of_their_classes() -> None:
-    assert registry.pass_names() == ["prune", "quantize", "remove-kernels"]
+    assert registry.pass_names() == ["prune", "quantize", "remove-kernels", "rescaw"]
     for name in registry.pass_names():
         assert registry.pass_class(name).name == name
 

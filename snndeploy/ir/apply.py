@@ -38,14 +38,14 @@ def _apply(op: Op, weight: Array, x: Array) -> Array:
         return x.reshape(x.shape[0], *op.shape)
     if isinstance(op, SumPool):
         padding = tuple((p, p) for p in op.padding)
-        pooled: Array = _windows(x, op.kernel, op.stride, padding, (1, 1)).sum(axis=(-2, -1))
+        pooled: Array = windows(x, op.kernel, op.stride, padding, (1, 1)).sum(axis=(-2, -1))
         return pooled
     return _convolve(op, weight, x)
 
 
 def _convolve(op: Conv, weight: Array, x: Array) -> Array:
     n_axes = len(op.kernel)
-    windows = _windows(x, op.kernel, op.stride, op.padding, op.dilation)
+    windows = windows(x, op.kernel, op.stride, op.padding, op.dilation)
     places = windows.shape[2 : 2 + n_axes]
     outputs = []
     for group in range(op.groups):
@@ -59,7 +59,7 @@ def _convolve(op: Conv, weight: Array, x: Array) -> Array:
     return np.moveaxis(np.concatenate(outputs, axis=-1), -1, 1)
 
 
-def _windows(
+def windows(
     x: Array,
     kernel: Sequence[int],
     stride: Sequence[int],

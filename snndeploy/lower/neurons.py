@@ -131,7 +131,8 @@ def _refuse_wide_weights(incoming: Sequence[Incoming]) -> None:
             raise LoweringRefused(
                 "weight-bits",
                 f"its codes need {peak.bit_length() + 1} bits, a mantissa holds {MANTISSA_BITS}",
-                where=i.name, hint=f"quantize with bits <= {MANTISSA_BITS}",
+                where=i.name,
+                hint=f"quantize with bits <= {MANTISSA_BITS} (rescaw, which has no zero: one less)",
             )  # fmt: skip
 
 

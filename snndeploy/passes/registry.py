@@ -52,6 +52,12 @@ def _train_steps() -> type[Pass]:
     return TrainSteps
 
 
+def _rescaw() -> type[Pass]:
+    from .rescaw import ReScaW
+
+    return ReScaW
+
+
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
     "quantize": _quantize,
@@ -59,6 +65,7 @@ _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "finetune": _finetune,
     "admm": _admm,
     "train-steps": _train_steps,
+    "rescaw": _rescaw,
 }
 
 

@@ -66,7 +66,8 @@ class Admm(TrainingPass):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Pruning, quantising, or one after the other."""
-        return (("prune",) if self.sparsity else ()) + (("quantize",) if self.bits else ())
+        asked: dict[Stage, float] = {"prune": self.sparsity, "quantize": self.bits}
+        return tuple(stage for stage, amount in asked.items() if amount)
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Wiring, and layers that are quantised already."""

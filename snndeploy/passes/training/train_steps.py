@@ -20,7 +20,7 @@ from .options import TrainingPass
 class TrainSteps(TrainingPass):
     """Train for ever shorter samples (temporal pruning of Chowdhury et al. 2021).
 
-    For each number of steps in ``schedule`` the network trains for ``epochs`` on the first so many
+    For each number of steps in ``steps`` the network trains for ``epochs`` on the first so many
     steps of each sample, and starts from the weights of the stage before. A stage that costs more than
     ``max_drop`` of the accuracy before the first one ends it: the stage before is the result. The
     number of steps that the network is trained for then stands in its notes as ``steps``.
@@ -29,15 +29,15 @@ class TrainSteps(TrainingPass):
     name: ClassVar[str] = "train-steps"
     stage: ClassVar[Stage] = "any"
 
-    schedule: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     max_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(a <= b for a, b in pairwise(self.schedule)):
+        if any(a <= b for a, b in pairwise(self.steps)):
             raise RecipeError(
-                "steps-schedule", f"the numbers of steps {self.schedule} do not fall",
-                where=self.key("schedule"), hint="for example schedule = [8, 4, 2]",
+                "steps-schedule", f"the numbers of steps {self.steps} do not fall",
+                where=self.key("steps"), hint="for example steps = [8, 4, 2]",
             )  # fmt: skip
 
     def requires(self, net: Network) -> None:
@@ -51,14 +51,14 @@ class TrainSteps(TrainingPass):
         session = Session(self, net, ctx)
         session.refresh(session.module)
         longest = len(next(iter(session.data.samples.inputs.values())))
-        if self.schedule[0] > longest:
+        if self.steps[0] > longest:
             raise RecipeError(
-                "steps-schedule", f"it starts at {self.schedule[0]} steps, samples have {longest}",
-                where=self.key("schedule"), hint="give longer samples, or start lower",
+                "steps-schedule", f"it starts at {self.steps[0]} steps, samples have {longest}",
+                where=self.key("steps"), hint="give longer samples, or start lower",
             )  # fmt: skip
-        before, steps = session.accuracy(), longest
+        before, reached = session.accuracy(), longest
         metrics = {f"steps={longest} (before)": {"accuracy": before}}
-        for wanted in self.schedule:
+        for wanted in self.steps:
             kept = session.module.snapshot()
             session.fit(f"{wanted}-steps", self.epochs, steps=wanted)
             accuracy = session.accuracy(wanted)
@@ -66,12 +66,12 @@ class TrainSteps(TrainingPass):
             if before - accuracy > self.max_drop:
                 session.module.restore(kept)
                 break
-            steps = wanted
+            reached = wanted
         result = trained(net, session)
         return replace(
-            result, network=with_notes(result.network, steps=str(steps)), modified=True,
+            result, network=with_notes(result.network, steps=str(reached)), modified=True,
             metrics={**result.metrics, **metrics},
-            findings=(*result.findings, _reached(steps, metrics)),
+            findings=(*result.findings, _finding(reached, metrics)),
         )  # fmt: skip
 
     def ensures(self, before: Network, after: Network) -> None:
@@ -79,7 +79,7 @@ class TrainSteps(TrainingPass):
         keep_constraints(self, before, after)
 
 
-def _reached(steps: int, metrics: dict[str, dict[str, float]]) -> Finding:
+def _finding(steps: int, metrics: dict[str, dict[str, float]]) -> Finding:
     told = ", ".join(f"{name} {m['accuracy']:.1%}" for name, m in metrics.items())
     return Finding(
         code="steps-reduced", severity="note", where="time",

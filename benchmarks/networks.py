@@ -1,0 +1,284 @@
+"""The networks that the compression benchmarks compress: trained here, on real data, and cached as NIR.
+
+    python benchmarks/networks.py [--data folder] [--cache folder] [--tasks mnist-conv ...] [--seeds 0 1]
+
+trains what is not in the cache yet and prints each network's accuracy on the test split. ``load`` and
+``samples`` are what the other benchmarks import. Training is plain backpropagation through time with
+a fast-sigmoid surrogate, on spike counts; neurons leak by half a step, fire at ``v > 1`` and reset to
+zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snndeploy.export.nir import write_nir
+from snndeploy.ingest import read_network
+from snndeploy.ir.arrays import Shape, frozen
+from snndeploy.ir.float_chain import float_chain
+from snndeploy.ir.network import Network, Population, Projection, Source
+from snndeploy.ir.neurons import Neuron
+from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool
+from snndeploy.ir.weights import Weight
+from snndeploy.simulate.encode import constant, rate
+from snndeploy.simulate.float_engine import run_float
+
+Array = npt.NDArray[np.generic]
+LEAK = 0.5
+POOL = SumPool((2, 2), (2, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A data set, how it becomes spikes, a feed-forward network, and how long it is trained.
+
+    ``layers`` are the operators into each population in turn, the last one into the answer.
+    """
+
+    data: str
+    steps: int
+    layers: tuple[tuple[Op, ...], ...]
+    encode: Callable[[Array, int], Array] = constant
+    flat: bool = False
+    train: int = 0
+    epochs: int = 4
+    rate: float = 2e-3
+
+
+def _conv(cin: int, cout: int, kernel: int, *, stride: int = 1, pad: int = 0) -> Conv:
+    return Conv(cout, cin, (kernel, kernel), (stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
+
+
+_LENET = (
+    (_conv(1, 16, 5),),
+    (POOL, _conv(16, 32, 5)),
+    (POOL, Reshape((512,)), Dense(128, 512)),
+    (Dense(10, 128),),
+)
+TASKS = {
+    "mnist-conv": Task(data="mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
+    "mnist-mlp": Task(
+        data="mnist", steps=16, layers=((Dense(512, 784),), (Dense(10, 512),)), encode=rate,
+        flat=True, train=30_000, epochs=4,
+    ),
+    "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
+    "nmnist-2fc": Task(
+        data="nmnist", steps=100, layers=((Dense(256, 2312),), (Dense(10, 256),)), flat=True,
+        epochs=15, rate=1e-3,
+    ),
+    "nmnist-conv": Task(
+        data="nmnist", steps=20, epochs=25, rate=2e-3,
+        layers=(
+            (_conv(2, 16, 5, stride=2, pad=2),),
+            (_conv(16, 32, 3, stride=2, pad=1),),
+            (POOL, Reshape((512,)), Dense(128, 512)),
+            (Dense(10, 128),),
+        ),
+    ),
+}  # fmt: skip
+
+
+def data_folder() -> Path:
+    """``$SNNDEPLOY_DATA``, or the folder ``shared/data`` beside the checkout."""
+    named = os.environ.get("SNNDEPLOY_DATA")
+    return Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+
+
+def cache_folder() -> Path:
+    """Where trained networks are kept, unless the caller says otherwise."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("snndeploy") / "benchmark-networks"
+
+
+def samples(
+    task: str, split: str, data: Path, *, count: int = 0, steps: int = 0
+) -> tuple[Array, Array]:
+    """Spikes ``(steps, samples, *shape)`` and labels ``(samples,)`` of the first ``count`` samples.
+
+    ``split`` is ``"train"`` or ``"test"``; a count or number of steps of 0 means all, respectively the
+    task's own.
+    """
+    chosen = TASKS[task]
+    steps = steps or chosen.steps
+    images, labels = _raw(chosen, split, data, steps)
+    images, labels = images[:count] if count else images, labels[:count] if count else labels
+    if chosen.flat:
+        images = images.reshape(*images.shape[:-3], -1)
+    if chosen.data == "nmnist":
+        return np.ascontiguousarray(images.swapaxes(0, 1)), labels
+    return chosen.encode(images, steps), labels
+
+
+def _raw(task: Task, split: str, data: Path, steps: int) -> tuple[Array, Array]:
+    """Images ``(samples, 1, 28, 28)`` in 0...1, or event frames ``(samples, steps, 2, 34, 34)``."""
+    if task.data == "nmnist":
+        return _nmnist(data / "nmnist_small" / "nmnist_small.npz", split, steps)
+    stem = {"train": "train", "test": "t10k"}[split]
+    folder = data / task.data
+    with gzip.open(folder / f"{stem}-images-idx3-ubyte.gz") as file:
+        pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    with gzip.open(folder / f"{stem}-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read(), np.uint8, offset=8)
+    return pixels.astype(np.float32) / 255, labels.astype(np.int64)
+
+
+def _nmnist(path: Path, split: str, steps: int) -> tuple[Array, Array]:
+    """Events of 300 ms in ``steps`` equal bins, 1 where a pixel had any event of that polarity."""
+    with np.load(path, allow_pickle=False) as file:
+        first = int(file["n_train"])
+        total = len(file["label"])
+        low, high = (0, first) if split == "train" else (first, total)
+        frames = np.zeros((high - low, steps, 2, 34, 34), np.uint8)
+        x, y, p, t, offset = (file[k] for k in ("x", "y", "p", "t_us", "offset"))
+        for i in range(low, high):
+            span = slice(int(offset[i]), int(offset[i + 1]))
+            step = np.minimum(t[span].astype(np.int64) * steps // 300_000, steps - 1)
+            frames[i - low, step, p[span].astype(int), y[span], x[span]] = 1
+        return frames, file["label"][low:high].astype(np.int64)
+
+
+def untrained(task: str, seed: int) -> Network:
+    """The network of ``task`` with random weights, large enough that every layer fires."""
+    chosen = TASKS[task]
+    rng = np.random.default_rng(seed)
+    shape: Shape = {"nmnist": (2, 34, 34)}.get(chosen.data, (1, 28, 28))
+    if chosen.flat:
+        shape = (int(np.prod(shape)),)
+    populations = [Population("input", shape, None, "input")]
+    projections = []
+    for i, ops in enumerate(chosen.layers, start=1):
+        for op in ops:
+            shape = op.out_shape(shape)
+        last = i == len(chosen.layers)
+        name = "output" if last else f"s{i}"
+        neuron = Neuron.create(shape, leak=LEAK, threshold=1.0)
+        weighted = ops[-1]
+        assert isinstance(weighted, (Conv, Dense))
+        fan_in = int(np.prod(weighted.weight_shape[1:]))
+        bound = (3 if i == 1 else 2 if POOL in ops else 4) / np.sqrt(fan_in)
+        values = rng.uniform(-bound, bound, weighted.weight_shape).astype(np.float32)
+        source = Source(populations[-1].name, frozen(0, np.int64))
+        projections.append(Projection(f"w{i}", (source,), name, ops, Weight(values)))
+        populations.append(Population(name, shape, neuron, "output" if last else "hidden"))
+    return Network(tuple(populations), tuple(projections)).verify()
+
+
+def train(network: Network, task: str, data: Path, seed: int) -> Network:
+    """``network`` after the task's epochs of Adam with a cosine schedule."""
+    import torch
+    from torch.nn import functional
+
+    chosen = TASKS[task]
+    torch.manual_seed(seed)
+    images, labels = _raw(chosen, "train", data, chosen.steps)
+    if chosen.train:
+        images, labels = images[: chosen.train], labels[: chosen.train]
+    weights = [torch.tensor(p.weight.data, requires_grad=True) for p in network.projections]
+    optimizer = torch.optim.Adam(weights, lr=chosen.rate)
+    batch = 64
+    total = chosen.epochs * (len(images) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, chosen.rate, total)
+    order = np.random.default_rng(seed)
+    answers = torch.tensor(labels)
+    for _ in range(chosen.epochs):
+        shuffled = order.permutation(len(images))
+        for low in range(0, len(images) - batch + 1, batch):
+            pick = shuffled[low : low + batch]
+            part = images[pick]
+            if chosen.flat:
+                part = part.reshape(*part.shape[:-3], -1)
+            x: Any
+            if chosen.data == "nmnist":
+                x = torch.tensor(part.swapaxes(0, 1), dtype=torch.float32)
+            elif chosen.encode is constant:  # the same at every step: one step stands for all
+                x = torch.tensor(part[np.newaxis])
+            else:
+                x = torch.tensor(chosen.encode(part, chosen.steps), dtype=torch.float32)
+            counts = _forward(network, weights, x, chosen.steps).sum(0)
+            scale = 12 / chosen.steps
+            loss = functional.cross_entropy(counts * scale, answers[pick])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    projections = tuple(
+        replace(p, weight=Weight(w.detach().numpy()))
+        for p, w in zip(network.projections, weights, strict=True)
+    )
+    return replace(network, projections=projections)
+
+
+def _forward(network: Network, weights: list[Any], x: Any, steps: int) -> Any:
+    """Spikes of the last layer, (steps, samples, classes); differentiable."""
+    import torch
+
+    for projection, weight in zip(network.projections, weights, strict=True):
+        current = float_chain(projection.ops, weight, x.flatten(0, 1))
+        current = current.reshape(x.shape[0], -1, *current.shape[1:])
+        v = torch.zeros_like(current[0])
+        trains = []
+        for step in range(steps):
+            v = LEAK * v + current[min(step, len(current) - 1)]
+            over = v - 1
+            # forward: the step; backward: the fast sigmoid's slope
+            soft = over / (1 + 10 * over.abs())
+            spike = soft + ((over > 0).to(v.dtype) - soft).detach()
+            v = v * (1 - spike.detach())
+            trains.append(spike)
+        x = torch.stack(trains)
+    return x
+
+
+def load(task: str, seed: int, data: Path, cache: Path) -> Network:
+    """The trained network of ``task``, from the cache or trained now (minutes)."""
+    path = cache / f"{task}-{seed}.nir"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        began = time.perf_counter()
+        trained = train(untrained(task, seed), task, data, seed)
+        write_nir(path, trained)
+        print(f"trained {task}, seed {seed}, in {time.perf_counter() - began:.0f} s", flush=True)
+    return read_network(path)
+
+
+def accuracy(network: Network, inputs: Array, labels: Array, *, batch: int = 500) -> float:
+    """Share of samples, in %, whose output neuron with the most spikes is the label's."""
+    output = network.with_role("output")[0].name
+    correct = 0
+    for low in range(0, len(labels), batch):
+        part = slice(low, low + batch)
+        counts = run_float(network, inputs[:, part]).spikes[output].sum(0, dtype=np.int64)
+        correct += int((counts.argmax(1) == labels[part]).sum())
+    return 100 * correct / len(labels)
+
+
+def main() -> None:
+    """Train what is missing, and test everything asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--cache", type=Path, default=cache_folder())
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--test", type=int, default=2000, help="test samples")
+    options = parser.parse_args()
+    for seed in options.seeds:
+        for task in options.tasks:
+            network = load(task, seed, options.data, options.cache)
+            inputs, labels = samples(task, "test", options.data, count=options.test)
+            score = accuracy(network, inputs, labels)
+            print(f"{task:14} seed {seed}: {score:.2f} % of {len(labels)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,359 @@
+"""Second moments of what arrives at a layer, as its neurons' membranes see it.
+
+A layer ``x -> W x`` drives neurons whose reset-free response to an input current is linear: ``v = M W
+x``, with M acting on time alone. The error of the membrane that another weight makes is therefore a
+quadratic form, ``E |M (W - W0) x|^2 = 1/2 tr (W - W0) H (W - W0)^T`` with ``H = E 2 (M x)(M x)^T``,
+the sum going over the steps of a sample. With M = 1 that is the Hessian of Optimal Brain Compression
+(arXiv 2208.11580); with the neuron's own M that of OSBC and SBC (arXiv 2506.03996, eq. of the
+surrogate membrane potential).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..ir.apply import apply_chain, windows
+from ..ir.arrays import Array, size
+from ..ir.network import Network, Population, Projection, Source
+from ..ir.ops import Conv, Pointwise, SumPool, weighted_index
+from ..simulate.recording import Recording
+from .stream import MAX_MEMORY, prefix, stream
+
+Kernel = Literal["current", "membrane", "long", "double", "integrator"]
+
+_LONG = 4.0
+"""How many times the neuron's own time constant the ``"long"`` kernel has."""
+_PROFILES = 8
+"""Different leaks within one layer that are told apart; more are binned."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Moments of the filtered input of one layer, float64.
+
+    The rows of the layer's weight (`rows`) that share inputs and neuron parameters form a group, and
+    ``group[i]`` is the group of row i: one for a plain layer, one per group of a grouped convolution,
+    and more where leaks differ between neurons.
+
+    Attributes:
+        hessian: ``(groups, d, d)``, mean over samples and positions of the sum over steps of
+            2 (M x)(M x)^T.
+        mean: ``(groups, d)``, mean over samples, positions and steps of M x.
+        cross: ``(groups, d, d)``, the same of 2 (M x)(M x0)^T, x0 being what arrives in a reference
+            network; None without one.
+        group: ``(rows,)``.
+        count: samples times positions.
+    """
+
+    hessian: Array
+    mean: Array
+    cross: Array | None
+    group: Array
+    count: int
+
+
+def rows(projection: Projection, values: Array) -> Array:
+    """``values``, shaped like the projection's weight, as ``(rows, d)``: the order of `Moments`."""
+    if isinstance(projection.op, Pointwise):
+        return values.reshape(-1, 1)
+    return values.reshape(values.shape[0], -1)
+
+
+def filtered(x: Array, leak: float, syn_leak: float | None, kernel: Kernel = "membrane") -> Array:
+    """M x: the reset-free membrane (gain 1) driven by the current ``x`` (steps, …), float64."""
+    y = x.astype(np.float64)
+    if kernel == "current":
+        return y
+    if kernel == "integrator":
+        return np.asarray(np.cumsum(y, axis=0))
+    leaks = [1 - (1 - leak) / _LONG if kernel == "long" else leak]
+    if syn_leak is not None:
+        leaks.append(syn_leak)
+    for factor in leaks * (2 if kernel == "double" else 1):
+        if factor:
+            for t in range(1, len(y)):
+                y[t] += factor * y[t - 1]
+    return y
+
+
+def delayed(x: Array, source: Source) -> Array:
+    """What the spikes ``x`` (steps, samples, *shape) of a source deliver, step by step."""
+    if not source.max_delay:
+        return x
+    out = np.zeros_like(x)
+    delays = np.broadcast_to(source.delay, x.shape[2:])
+    for delay in np.unique(delays):
+        arrived = x[: len(x) - delay]
+        out[delay:] = np.where(delays == delay, arrived, out[delay:])
+    return out
+
+
+def gather(
+    network: Network,
+    inputs: Array | Mapping[str, Array],
+    projections: Iterable[str] | None = None,
+    *,
+    kernel: Kernel = "membrane",
+    reference: Network | None = None,
+    positions: int | None = None,
+    max_memory: int = MAX_MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Moments]:
+    """Moments of several projections from one run over the samples.
+
+    A one-to-one or dense operator followed by a pool is taken as if the pool were not there; a
+    convolution followed by one is exact. Time is filtered first, then pools, reshapes and windows are
+    applied, which commute with it.
+
+    Args:
+        network: delivers the inputs x; for sequential calibration, with all predecessors compressed.
+        inputs: ``(steps, samples, *shape)``, or one such array per input population.
+        projections: names (default: all).
+        kernel: M. ``"membrane"`` is the receiving neuron's own response (leak and synaptic filter),
+            ``"current"`` no filter, ``"long"`` four times its time constant, ``"double"`` its own
+            twice (a membrane filtered as van Rossum does), ``"integrator"`` no leak.
+        reference: a network of the same shape, usually the uncompressed one, for ``cross``.
+        positions: output positions of a convolution drawn per sample (default: all of them). The
+            draw depends on the sample alone, not on the chunks.
+        max_memory: bytes for recordings and patches; the moments come on top.
+        progress: is told ``(samples done, samples)``.
+
+    Raises:
+        InputError: inputs that do not fit, or an unknown projection.
+    """
+    known = {p.name: p for p in network.projections}
+    names = list(known) if projections is None else list(projections)
+    blocks = [(known[name],) for name in names]
+    found = _accumulate(network, inputs, blocks, kernel, reference, positions, max_memory, progress)
+    return dict(zip(names, found, strict=True))
+
+
+def gather_joint(
+    network: Network,
+    inputs: Array | Mapping[str, Array],
+    projections: Sequence[str],
+    *,
+    kernel: Kernel = "membrane",
+    reference: Network | None = None,
+    positions: int | None = None,
+    max_memory: int = MAX_MEMORY,
+) -> Moments:
+    """Moments of several projections into one population, their columns side by side.
+
+    They must agree in rows and positions (dense with dense, or convolutions of equal output), and
+    none of them be grouped.
+    """
+    block = tuple(next(p for p in network.projections if p.name == name) for name in projections)
+    return _accumulate(network, inputs, [block], kernel, reference, positions, max_memory, None)[0]
+
+
+Block = tuple[Projection, ...]
+
+
+def _accumulate(
+    network: Network,
+    inputs: Array | Mapping[str, Array],
+    blocks: Sequence[Block],
+    kernel: Kernel,
+    reference: Network | None,
+    positions: int | None,
+    max_memory: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[Moments]:
+    sources = {s.population for block in blocks for p in block for s in p.sources}
+    arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    samples = next(iter(arrays.values())).shape[1]
+    sums = [_Sum(network, block, kernel, positions, reference is not None) for block in blocks]
+    share = max_memory // 4
+    recorded = share // 16  # one byte per spike becomes eight, twice
+    runs = stream(prefix(network, sources), inputs, max_memory=recorded)
+    if reference is None:
+        for chunk in runs:
+            for total in sums:
+                total.add(chunk.start, chunk.recording, None, share)
+            if progress is not None:
+                progress(chunk.stop, samples)
+    else:
+        dense = stream(prefix(reference, sources), inputs, max_memory=recorded)
+        for chunk, original in zip(runs, dense, strict=True):
+            for total in sums:
+                total.add(chunk.start, chunk.recording, original.recording, share)
+            if progress is not None:
+                progress(chunk.stop, samples)
+    return [total.finish() for total in sums]
+
+
+class _Sum:
+    """Running sums of one block of projections."""
+
+    def __init__(
+        self,
+        network: Network,
+        block: Block,
+        kernel: Kernel,
+        positions: int | None,
+        cross: bool,
+    ) -> None:
+        self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
+        first = block[0]
+        op = first.op
+        conv_groups = op.groups if isinstance(op, Conv) else 1
+        weight_rows = size(op.weight_shape) if isinstance(op, Pointwise) else op.weight_shape[0]
+        self.by_element = isinstance(op, Pointwise)
+        self.profiles, profile = _profiles(network.population(first.target), first, weight_rows)
+        own = np.arange(weight_rows) * (weight_rows if self.by_element else conv_groups)
+        pairs = np.stack([own // weight_rows, profile], axis=1)
+        self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
+        self.group = group.reshape(-1)
+        d = sum(rows(p, p.weight.data).shape[1] for p in block)
+        self.hessian = np.zeros((len(self.keys), d, d))
+        self.cross = np.zeros_like(self.hessian) if cross else None
+        self.mean = np.zeros((len(self.keys), d))
+        self.count = 0
+        self.steps = 0
+
+    def add(self, start: int, run: Recording, reference: Recording | None, share: int) -> None:
+        for index, (leak, syn_leak) in enumerate(self.profiles):
+            wanted = np.flatnonzero(self.keys[:, 1] == index)
+            parts = self.keys[wanted, 0]
+            mine = self._inputs(run, leak, syn_leak)
+            dense = None if reference is None else self._inputs(reference, leak, syn_leak)
+            steps, samples = mine[0].shape[:2]
+            places = self._places(start, samples)
+            per_row = 8 * size(mine[0].shape[2:]) + self._patch_bytes(places)
+            block = max(1, share // max(1, per_row * samples))
+            for low in range(0, steps, block):
+                span = slice(low, low + block)
+                y = self._columns([x[span] for x in mine], places)[parts]
+                self.hessian[wanted] += _gram(y, y)
+                self.mean[wanted] += y.sum(axis=1)
+                if dense is not None and self.cross is not None:
+                    y0 = self._columns([x[span] for x in dense], places)[parts]
+                    self.cross[wanted] += _gram(y, y0)
+        self.steps = steps
+        self.count += samples * (self._grid() if places is None else places.shape[1])
+
+    def finish(self) -> Moments:
+        n = max(1, self.count)
+        return Moments(
+            hessian=self.hessian * (2 / n),
+            mean=self.mean / (n * max(1, self.steps)),
+            cross=None if self.cross is None else self.cross * (2 / n),
+            group=self.group,
+            count=self.count,
+        )
+
+    def _inputs(self, run: Recording, leak: float, syn_leak: float | None) -> list[Array]:
+        """M x of every projection, (steps, samples, *source shape)."""
+        out = []
+        for p in self.block:
+            x = sum(delayed(run.spikes[s.population].astype(np.float64), s) for s in p.sources)
+            out.append(filtered(np.asarray(x), leak, syn_leak, self.kernel))
+        return out
+
+    def _grid(self) -> int:
+        """Positions per sample at which a row of the weight is used."""
+        first = self.block[0]
+        neurons = size(self.network.population(first.target).shape)
+        return neurons // int(self.group.size)
+
+    def _places(self, start: int, samples: int) -> Array | None:
+        """Drawn positions (samples, n); None for all."""
+        grid = self._grid()
+        if self.positions is None or self.positions >= grid or self.by_element:
+            return None
+        draws = [np.random.default_rng([grid, start + i]) for i in range(samples)]
+        return np.stack([g.permutation(grid)[: self.positions] for g in draws])
+
+    def _patch_bytes(self, places: Array | None) -> int:
+        width = self.hessian.shape[1] * (self._grid() if places is None else places.shape[1])
+        groups = max(1, int(self.keys[:, 0].max()) + 1)
+        return 3 * 8 * width * groups
+
+    def _columns(self, inputs: Sequence[Array], places: Array | None) -> Array:
+        """(conv groups or weight elements, rows of data, d) of filtered inputs."""
+        parts = [
+            _patches(self.network, p, x, places) for p, x in zip(self.block, inputs, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _gram(a: Array, b: Array) -> Array:
+    if len(a) == 1:  # one product of a matrix with itself: BLAS computes half of it
+        return np.asarray(a[0].T @ (a[0] if b is a else b[0]))[None]
+    return np.asarray(np.matmul(a.transpose(0, 2, 1), b))
+
+
+def _profiles(
+    target: Population, projection: Projection, weight_rows: int
+) -> tuple[list[tuple[float, float | None]], Array]:
+    """The different (leak, syn_leak) among the rows of a weight, and which one each row has.
+
+    A row that drives neurons of different leaks gets their mean; more than a few profiles are binned.
+    """
+    neuron, shape = target.neuron, target.shape
+    if neuron is None:
+        raise ValueError(f"{target.name} is an input: nothing projects into it")
+
+    def per_row(values: Array) -> Array:
+        full = np.broadcast_to(values, shape).astype(np.float64)
+        if isinstance(projection.op, Pointwise):
+            element = _elements(projection.op)
+            return np.bincount(element, full.reshape(-1)) / np.bincount(element)
+        return np.asarray(full.reshape(weight_rows, -1).mean(axis=1))
+
+    leak = per_row(neuron.leak)
+    syn = np.zeros(weight_rows) if neuron.syn_leak is None else per_row(neuron.syn_leak)
+    found, index = np.unique(np.stack([leak, syn], axis=1).round(12), axis=0, return_inverse=True)
+    index = index.reshape(-1)
+    if len(found) > _PROFILES:
+        bins = np.array_split(np.arange(len(found)), _PROFILES)
+        of = np.repeat(np.arange(_PROFILES), [len(b) for b in bins])
+        found = np.stack([found[b].mean(axis=0) for b in bins])
+        index = of[index]
+    has_synapse = neuron.syn_leak is not None
+    return [(float(a), float(b) if has_synapse else None) for a, b in found], index
+
+
+def _elements(op: Pointwise) -> Array:
+    """Which element of a one-to-one weight each neuron uses, flat."""
+    numbers = np.arange(size(op.weight_shape)).reshape(op.weight_shape)
+    return np.broadcast_to(numbers, op.shape).reshape(-1)
+
+
+def _patches(network: Network, projection: Projection, x: Array, places: Array | None) -> Array:
+    """What each row of the weight multiplies: (groups or elements, data rows, d).
+
+    ``x`` is (steps, samples, *source shape); data rows run over steps, samples and positions.
+    """
+    k = weighted_index(projection.ops)
+    op = projection.ops[k]
+    flat = apply_chain(projection.ops[:k], np.zeros(0), x.reshape(-1, *x.shape[2:]))
+    if isinstance(op, Pointwise):
+        order = np.argsort(_elements(op), kind="stable")
+        elements = size(op.weight_shape)
+        by_element = flat.reshape(len(flat), -1)[:, order].reshape(len(flat), elements, -1)
+        return by_element.transpose(1, 0, 2).reshape(elements, -1, 1)
+    if not isinstance(op, Conv):
+        return flat[None]
+    n_axes = len(op.kernel)
+    view = windows(flat, op.kernel, op.stride, op.padding, op.dilation)
+    pools = [o for o in projection.ops[k + 1 :] if isinstance(o, SumPool)]
+    if pools:
+        taps = view.shape[2 + n_axes :]
+        channels = np.moveaxis(view, (2, 3), (-2, -1)).reshape(len(flat), -1, *view.shape[2:4])
+        pooled = apply_chain(pools, np.zeros(0), np.ascontiguousarray(channels))
+        pooled = pooled.reshape(len(flat), view.shape[1], *taps, *pooled.shape[2:])
+        view = np.moveaxis(pooled, (-2, -1), (2, 3))
+    spatial = view.shape[2 : 2 + n_axes]
+    view = np.moveaxis(view, 1, 1 + n_axes)  # (m, *positions, channels, *taps)
+    if places is not None:
+        index = np.unravel_index(np.tile(places, (len(x), 1)), spatial)
+        view = view[(np.arange(len(flat))[:, None], *index)]
+    d = size(op.weight_shape[1:])
+    grouped = view.reshape(-1, op.groups, d)
+    return np.ascontiguousarray(grouped.transpose(1, 0, 2))
