@@ -208,7 +208,7 @@ class _Sum:
         own = np.arange(weight_rows) * (weight_rows if self.by_element else conv_groups)
         pairs = np.stack([own // weight_rows, profile], axis=1)
         self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
-        self.group = group.reshape(-1)
+        self.group: Array = group.reshape(-1)
         d = sum(rows(p, p.weight.data).shape[1] for p in block)
         self.hessian = np.zeros((len(self.keys), d, d))
         self.cross = np.zeros_like(self.hessian) if cross else None
@@ -259,7 +259,7 @@ class _Sum:
         """Positions per sample at which a row of the weight is used."""
         first = self.block[0]
         neurons = size(self.network.population(first.target).shape)
-        return neurons // int(self.group.size)
+        return neurons // len(self.group)
 
     def _places(self, start: int, samples: int) -> Array | None:
         """Drawn positions (samples, n); None for all."""

@@ -45,15 +45,15 @@ def _apply(op: Op, weight: Array, x: Array) -> Array:
 
 def _convolve(op: Conv, weight: Array, x: Array) -> Array:
     n_axes = len(op.kernel)
-    windows = windows(x, op.kernel, op.stride, op.padding, op.dilation)
-    places = windows.shape[2 : 2 + n_axes]
+    views = windows(x, op.kernel, op.stride, op.padding, op.dilation)
+    places = views.shape[2 : 2 + n_axes]
     outputs = []
     for group in range(op.groups):
         ins = slice(group * weight.shape[1], (group + 1) * weight.shape[1])
         per_group = op.out_channels // op.groups
         kernels = weight[group * per_group : (group + 1) * per_group].reshape(per_group, -1)
         # (samples, places, channels, taps) x (channels * taps, out channels)
-        patches = np.moveaxis(windows[:, ins], 1, 1 + n_axes)
+        patches = np.moveaxis(views[:, ins], 1, 1 + n_axes)
         columns = patches.reshape(x.shape[0] * int(np.prod(places)), -1)
         outputs.append(exact_matmul(columns, kernels.T).reshape(x.shape[0], *places, per_group))
     return np.moveaxis(np.concatenate(outputs, axis=-1), -1, 1)
