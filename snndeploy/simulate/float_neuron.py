@@ -26,6 +26,8 @@ class Surrogate(Protocol):
 class NeuronState:
     """State of a population for a batch of samples; `step` is the update of `Neuron`.
 
+    ``u`` and ``v`` are what the docstring of `Neuron` says, ``charged`` is v before spike and reset.
+
     Training hands in its own ``parameters`` (tensors, by the names of `Neuron.parameters`) and a
     ``surrogate``; no value of the forward pass depends on either being there.
     """
@@ -51,6 +53,7 @@ class NeuronState:
         self.v = self._par["v_init"].expand(full).clone()
         self.u = torch.zeros_like(self.v)
         self.fired = torch.zeros_like(self.v)
+        self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
 
@@ -64,6 +67,7 @@ class NeuronState:
         v = par["leak"] * before + self.u
         if self._has_drive:
             v = v + par["drive"]
+        self.charged = v
         if neuron.threshold is None:
             self.v = self._floored(v)
             return self.v

@@ -25,11 +25,12 @@ class FineTune(TrainingPass):
 
     With ``bits`` real-valued layers are quantised in the forward pass, and gradients pass straight
     through the rounding: ``grid="symmetric"`` is that of the pass ``quantize`` (``per``, and ``fit``
-    for its ``clip``), ``"loihi"`` the same with one step for all layers into a population, which
-    lowers exactly, ``"rescaw"`` that of the pass ``rescaw`` (``fit`` for its ``gamma``). Steps follow
-    the weights from epoch to epoch. ``exempt`` leaves out the layers that read an input (``"first"``)
-    or feed an output (``"last"``). What comes out are codes or, with ``keep="real"``, the real
-    weights behind them, for passes that must come before quantising.
+    for its ``clip``); ``"loihi"`` the same with one step for all layers into a population (a power
+    of two from that of a layer which is not quantised), which lowers exactly; ``"rescaw"`` that of
+    the pass ``rescaw`` (``fit`` for its ``gamma``). Steps follow the weights from epoch to epoch.
+    ``exempt`` leaves out the layers that read an input (``"first"``) or feed an output (``"last"``).
+    What comes out are codes or, with ``keep="real"``, the real weights behind them, for passes that
+    must come before quantising.
 
     ``activity`` is the price of spikes: of each hidden layer's rate above ``target_rate`` (spikes per
     neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it.
@@ -76,8 +77,8 @@ class FineTune(TrainingPass):
         from .penalties import Activity
         from .session import Session
 
-        net = self._restarted(net, ctx) if self.restart else net
-        session = Session(self, net, ctx, self.quantizer(net))
+        start = self._restarted(net, ctx) if self.restart else net
+        session = Session(self, start, ctx, self.quantizer(start))
         penalties = []
         if self.activity:
             session.refresh(session.module)

@@ -49,7 +49,7 @@ class Run:
 
     Attributes:
         outputs: emitted by each output population, ``(steps, samples, *shape)``.
-        membranes: v of each output population after each step, likewise.
+        membranes: v of each output population at each step, before spike and reset, likewise.
         spikes: emitted by every population, summed over steps and samples: ``(*shape)``.
         trains: emitted by every population, where recording was asked for.
         steps: length of the run.
@@ -391,7 +391,7 @@ class TrainableNetwork(nn.Module):
                 looped = self._arriving(acting, inside[name], trains, (step, step + 1), first)
                 trains.append(name, state.step(x if looped is None else x + looped[0]))
                 if self.network.population(name).role == "output":
-                    v.append(state.v)
+                    v.append(state.charged)
         return running
 
     def _arriving(

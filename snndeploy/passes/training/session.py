@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ...errors import PassRefused
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...lower import InputCoding, infer_coding, lower
+from ...lower.integers import integer_codes
 from ...target import Target, load_target
 from ..base import Calibration, Pass, PassContext
 from .checkpoint import Checkpoint
@@ -112,9 +113,10 @@ class Session:
         if self.quantizer is not None:
             real = module.to_network(rounded=False)
             rounded = self.quantizer.run(real, PassContext(seed=self.ctx.seed)).network
-            module.set_grids({
-                p.name: Grid.of(p.weight) for p in rounded.projections if p.weight.quantized
-            })  # fmt: skip
+            grids = {p.name: Grid.of(p.weight) for p in rounded.projections if p.weight.quantized}
+            if getattr(self.quantizer, "share", "none") == "target":
+                grids = _beside_fixed(rounded, grids)
+            module.set_grids(grids)
             for p in rounded.projections:
                 if p.weight.mask is not None:
                     module.set_mask(p.name, p.weight.mask)
@@ -167,6 +169,24 @@ class Session:
         )  # fmt: skip
 
 
+def _beside_fixed(net: Network, grids: dict[str, Grid]) -> dict[str, Grid]:
+    """Grids whose steps are powers of two from that of a real-valued layer into the same population.
+
+    A shortcut of unit weights is such a layer: its grid is fixed, and the chip adds both exactly only
+    if one step is a power of two of the other.
+    """
+    found = dict(grids)
+    for p in net.projections:
+        fixed = None if p.weight.quantized else integer_codes(p.weight)
+        if fixed is None or not fixed.exact:
+            continue
+        for q in net.incoming(p.target):
+            if q.name in grids:
+                power = np.rint(np.log2(grids[q.name].scale / fixed.step))
+                found[q.name] = replace(grids[q.name], scale=fixed.step * 2.0**power)
+    return found
+
+
 def codings(samples: Calibration) -> dict[str, InputCoding]:
     """How each input enters the chip; what is constant in time is looked at once."""
     return {n: infer_coding(x[:1] if not x.strides[0] else x) for n, x in samples.inputs.items()}
@@ -191,4 +211,4 @@ def _device(name: str) -> torch.device:
 
 def with_notes(net: Network, **notes: str) -> Network:
     """``net`` with more notes."""
-    return dataclasses.replace(net, notes={**net.notes, **notes})
+    return replace(net, notes={**net.notes, **notes})
