@@ -66,12 +66,12 @@ _LENET = (
     (Dense(10, 128),),
 )
 TASKS = {
-    "mnist-conv": Task(data="mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
+    "mnist-conv": Task(data="mnist", steps=8, layers=_LENET, train=30_000, epochs=3, rate=4e-3),
     "mnist-mlp": Task(
         data="mnist", steps=16, layers=((Dense(512, 784),), (Dense(10, 512),)), encode=rate,
-        flat=True, train=30_000, epochs=4,
+        flat=True, train=30_000, epochs=4, rate=4e-3,
     ),
-    "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
+    "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3, rate=4e-3),
     "nmnist-2fc": Task(
         data="nmnist", steps=100, layers=((Dense(256, 2312),), (Dense(10, 256),)), flat=True,
         epochs=15, rate=1e-3,
@@ -206,7 +206,7 @@ def train(network: Network, task: str, data: Path, seed: int) -> Network:
             else:
                 x = torch.tensor(chosen.encode(part, chosen.steps), dtype=torch.float32)
             counts = _forward(network, weights, x, chosen.steps).sum(0)
-            scale = 12 / chosen.steps
+            scale = 6 / chosen.steps
             loss = functional.cross_entropy(counts * scale, answers[pick])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -232,7 +232,7 @@ def _forward(network: Network, weights: list[Any], x: Any, steps: int) -> Any:
             v = LEAK * v + current[min(step, len(current) - 1)]
             over = v - 1
             # forward: the step; backward: the fast sigmoid's slope
-            soft = over / (1 + 10 * over.abs())
+            soft = over / (1 + 3 * over.abs())
             spike = soft + ((over > 0).to(v.dtype) - soft).detach()
             v = v * (1 - spike.detach())
             trains.append(spike)
