@@ -270,7 +270,7 @@ class _Sum:
         return np.stack([g.permutation(grid)[: self.positions] for g in draws])
 
     def _patch_bytes(self, places: Array | None) -> int:
-        width = self.hessian.shape[1] * (self._grid() if places is None else places.shape[1])
+        width: int = self.hessian.shape[1] * (self._grid() if places is None else places.shape[1])
         groups = max(1, int(self.keys[:, 0].max()) + 1)
         return 3 * 8 * width * groups
 

@@ -28,7 +28,9 @@ class CouplingGroup:
         units: per population, the unit of each index of its axis 0 (0 … ``count`` - 1).
         rows: per incoming projection, the unit of each output of its weighted operator: channels
             of a convolution, rows of a dense one, elements of axis 0 of a one-to-one one.
-        outgoing: projections that read from the group.
+        columns: per projection that reads from the group, the unit of each input of its weighted
+            operator: channels of a convolution, features of a dense one, elements of axis 0 of a
+            one-to-one one.
         fixed: why nothing may be removed; empty where something may.
         count: number of units.
         kept: units that stay, ascending.
@@ -36,7 +38,7 @@ class CouplingGroup:
 
     units: Mapping[str, Array]
     rows: Mapping[str, Array]
-    outgoing: tuple[str, ...]
+    columns: Mapping[str, Array]
     fixed: str
     count: int
     kept: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -50,6 +52,11 @@ class CouplingGroup:
     def incoming(self) -> tuple[str, ...]:
         """Names of the projections that lose outputs, in the network's order."""
         return tuple(self.rows)
+
+    @property
+    def outgoing(self) -> tuple[str, ...]:
+        """Names of the projections that lose inputs, in the network's order."""
+        return tuple(self.columns)
 
     def keep(self, kept: Sequence[int] | Array) -> CouplingGroup:
         """The same group with exactly these units kept."""
@@ -94,9 +101,11 @@ def _group(net: Network, nodes: _Nodes, root: Array, names: list[str]) -> Coupli
     group = CouplingGroup(
         units={n: number(nodes.units[n]) for n in names},
         rows={p.name: number(nodes.rows[p.name]) for p in net.projections if p.target in names},
-        outgoing=tuple(
-            p.name for p in net.projections if any(s.population in names for s in p.sources)
-        ),
+        columns={
+            p.name: number(nodes.columns[p.name])
+            for p in net.projections
+            if any(s.population in names for s in p.sources)
+        },
         fixed=fixed,
         count=int(distinct.size),
     )
@@ -111,6 +120,7 @@ class _Nodes:
         self._ties: list[tuple[Array, Array]] = []
         self.units = {p.name: self._new(p.shape[0]) for p in net.populations}
         self.rows: dict[str, Array] = {}
+        self.columns: dict[str, Array] = {}
         place = {name: i for i, name in enumerate(self.units)}
         pairs: list[tuple[int, int]] = []
         for projection in net.projections:
@@ -144,6 +154,8 @@ class _Nodes:
         labels = _spread(self.units[names[0]], shape)
         through = False
         for op in projection.ops:
+            if op.weighted:
+                self.columns[projection.name] = labels.reshape(labels.shape[0], -1)[:, 0]
             labels = self._step(op, labels)
             if op.weighted:
                 self.rows[projection.name] = labels.reshape(labels.shape[0], -1)[:, 0]

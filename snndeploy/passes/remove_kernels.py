@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from ..calibrate.statistics import significant_dimensions
 from ..errors import PassRefused, RecipeError
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
-from ..ir.ops import Conv, Dense, Pointwise
+from ..ir.ops import Conv, Dense
+from ..lower import infer_coding, lower
+from ..mapping import place_program
 from .base import PassContext, PassResult, Stage
+from .compensate import fold
 from .coupling import CouplingGroup, coupling
 from .patterns import LayerPass, matching
 from .prune import budget
+from .scores import SCORES, Criterion, Evidence, calibration_inputs, gather_evidence
 from .slicing import shrink
 
 Kind = Literal["conv", "dense"]
-Criterion = Literal["l1"]
-Score = Callable[[Network, CouplingGroup, PassContext], Array]
-"""How much each unit of a group matters (``(count,)``, higher = more)."""
+Fold = Literal["none", "weights", "bias", "threshold"]
 
-
-def _l1(net: Network, group: CouplingGroup, ctx: PassContext) -> Array:
-    """Sum of weight magnitudes of everything that feeds the unit's neurons."""
-    del ctx
-    score = np.zeros(group.count)
-    for projection in net.projections:
-        if projection.name in group.rows:
-            rows = group.rows[projection.name]
-            size = np.abs(projection.weight.data, dtype=np.float64)
-            shared = isinstance(projection.op, Pointwise) and (
-                size.ndim < len(projection.op.shape) or len(size) < len(rows)
-            )
-            # A one-to-one weight may be one for all channels; then it feeds each unit alike.
-            norm = size.sum() if shared else size.reshape(len(rows), -1).sum(axis=1)
-            np.add.at(score, rows, norm)
-    return score
-
-
-# A data-driven criterion adds its score here; what to remove and how much stays the same for all.
-_SCORES: dict[Criterion, Score] = {"l1": _l1}
+_FINEST = 256
+"""Steps of the ratio that are told apart when a number of cores is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +39,23 @@ class RemoveKernels(LayerPass):
     A layer's kernels are its output channels (of dense layers: its neurons), and the unit of
     removal is whatever is coupled to them (see `coupling`): both sides of a residual sum, the
     channels of a depthwise convolution, whole groups of a grouped one. ``ratio`` is the fraction of
-    units removed per coupling group; ``keep`` sets the number of units that stay, by pattern of
-    layer names, and wins over ``ratio``. The number that stays is rounded up to a multiple of
-    ``round_to`` and is at least 1. Of equal scores, the lower index goes first.
+    units removed per coupling group. ``keep`` sets the number of units that stay, by pattern of
+    layer names, and wins over everything else; ``variance`` sets it to the number of principal
+    components of the accumulated membrane input that explain this share of its variance (Chowdhury
+    et al., IJCNN 2021; 0: not asked); ``cores`` is a budget: the one ratio for all groups is raised
+    from ``ratio`` until the placed program needs no more cores of the target (0: not asked; weights
+    that are not quantized yet count with 8 bits). The number that stays is rounded up to a multiple
+    of ``round_to`` and is at least 1. Of equal scores, the lower index goes first.
+
+    ``score`` says what matters: ``"l1"`` norms of kernels; of what calibration samples make a channel
+    do, the rank of its spike maps (``"svs"``), their ``"nuclear"`` norm, spike ``"rate"``, membrane
+    magnitude (``"sca"``), or how early it is picked to explain the variance (``"pca"``); the error that
+    its removal makes in the membranes behind it (``"second-order"``); or ``"random"``.
+
+    ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
+    calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
+    ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
+    values.
 
     A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
     of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
@@ -68,8 +67,12 @@ class RemoveKernels(LayerPass):
 
     ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Mapping[str, Annotated[int, Field(ge=1)]] = field(default_factory=dict, hash=False)
+    variance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cores: Annotated[int, Field(ge=0)] = 0
     round_to: Annotated[int, Field(ge=1)] = 1
     score: Criterion = "l1"
+    fold: Fold = "none"
+    ridge: Annotated[float, Field(gt=0)] = 0.03
     kinds: tuple[Kind, ...] = ("conv",)
 
     def spares(self, net: Network) -> Mapping[str, str]:
@@ -98,30 +101,39 @@ class RemoveKernels(LayerPass):
         self._counts(net, groups)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
-        """Score the units of each group, keep the best, cut the rest out."""
+        """Score the units of each group, keep the best, fold the rest into them, cut it out."""
         groups = coupling(net)
         wanted = self._counts(net, groups)
         chosen = self._chosen(net, groups)
-        shrunk: list[CouplingGroup] = []
-        metrics: dict[str, Mapping[str, float]] = {}
+        inputs: Mapping[str, Array] = {}
+        if self.fold != "none":
+            inputs = calibration_inputs(ctx, self.name, f"fold = {self.fold!r}")
+        evidence = gather_evidence(
+            net, chosen, self.score, ctx,
+            covariance=self.variance > 0, folded=self.fold != "none", ridge=self.ridge,
+        )  # fmt: skip
+        scores: list[Array] = []
         for done, group in enumerate(chosen):
             ctx.progress("groups", done, len(chosen))
-            score = _SCORES[self.score](net, group, ctx)
-            stay = self._stay(group, wanted)
-            order = np.argsort(score, kind="stable")
-            small = group.keep(order[group.count - stay :])
-            total, kept = float(score.sum()), float(score[small.kept].sum())
-            for name in group.incoming:
-                metrics[name] = {
-                    "units": group.count, "kept": stay,
-                    "score_kept": kept / total if total else 1.0,
-                }  # fmt: skip
-            if stay < group.count:
-                shrunk.append(small)
+            scores.append(SCORES[self.score](group, evidence))
+            if self.variance:
+                wanted.setdefault(group.populations[0], _dimensions(group, evidence, self.variance))
+        if self.cores:
+            small = self._within_cores(net, chosen, scores, wanted, ctx)
+        else:
+            small = self._kept(chosen, scores, wanted, self.ratio)
+        shrunk = [g for g in small if len(g.kept) < g.count]
+        source = net
+        if shrunk and inputs:
+            source = fold(
+                net, shrunk, inputs, ridge=self.ridge, bias=self.fold == "bias",
+                threshold=self.fold == "threshold",
+                progress=lambda done, of: ctx.progress("layers", done, of),
+            )  # fmt: skip
         return PassResult(
-            network=shrink(net, shrunk) if shrunk else net,
+            network=shrink(source, shrunk) if shrunk else net,
             modified=bool(shrunk),
-            metrics=metrics,
+            metrics=_metrics(small, scores),
             findings=tuple(_coupled(g) for g in shrunk if len(g.populations) > 1),
         )
 
@@ -169,10 +181,92 @@ class RemoveKernels(LayerPass):
                     )  # fmt: skip
         return counts
 
-    def _stay(self, group: CouplingGroup, wanted: Mapping[str, int]) -> int:
-        stay = wanted.get(group.populations[0], group.count - budget(self.ratio, group.count))
-        rounded = -(-max(1, stay) // self.round_to) * self.round_to
-        return min(group.count, rounded)
+    def _kept(
+        self,
+        groups: Sequence[CouplingGroup],
+        scores: Sequence[Array],
+        wanted: Mapping[str, int],
+        ratio: float,
+    ) -> list[CouplingGroup]:
+        """Each group with its best units."""
+        small = []
+        for group, score in zip(groups, scores, strict=True):
+            stay = wanted.get(group.populations[0], group.count - budget(ratio, group.count))
+            rounded = min(group.count, -(-max(1, stay) // self.round_to) * self.round_to)
+            order = np.argsort(score, kind="stable")
+            small.append(group.keep(order[group.count - rounded :]))
+        return small
+
+    def _within_cores(
+        self,
+        net: Network,
+        groups: Sequence[CouplingGroup],
+        scores: Sequence[Array],
+        wanted: Mapping[str, int],
+        ctx: PassContext,
+    ) -> list[CouplingGroup]:
+        """The smallest ratio, from the option ``ratio`` on, with which the program needs ``cores``."""
+        low, high = int(self.ratio * _FINEST), _FINEST
+        least = self._kept(groups, scores, wanted, high / _FINEST)
+        needed = cores_needed(shrink(net, least), ctx)
+        if needed > self.cores:
+            raise PassRefused(
+                "cores-unreachable",
+                f"with the fewest kernels it still needs {needed} cores, {self.cores} are wanted",
+                where=self.key("cores"),
+                hint="choose more layers (kinds, layers), allow more cores, or use fewer bits",
+            )
+        while low < high:
+            middle = (low + high) // 2
+            tried = self._kept(groups, scores, wanted, middle / _FINEST)
+            if cores_needed(shrink(net, tried), ctx) <= self.cores:
+                high = middle
+            else:
+                low = middle + 1
+        return self._kept(groups, scores, wanted, high / _FINEST)
+
+
+def cores_needed(net: Network, ctx: PassContext) -> int:
+    """Cores that the placed program of ``net`` takes on the target.
+
+    Raises:
+        PassRefused: no target is given.
+    """
+    if ctx.target is None:
+        raise PassRefused(
+            "target-missing", "a budget of cores needs the chip that has them",
+            where="remove-kernels.cores", hint="compile for a target",
+        )  # fmt: skip
+    coding = None
+    if ctx.calibration is not None:
+        coding = infer_coding(next(iter(ctx.calibration.inputs.values())))
+    program = lower(net, ctx.target, inputs=coding)
+    return len({s.core for s in place_program(program, ctx.target).slices})
+
+
+def _dimensions(group: CouplingGroup, evidence: Evidence, variance: float) -> int:
+    """Units that a group needs for the significant dimensions of its widest population."""
+    share = 0.0
+    for name in group.populations:
+        activity = evidence.activity[name]
+        assert activity.covariance is not None
+        found = significant_dimensions(activity.covariance, activity.rows, variance)
+        share = max(share, found / len(activity.covariance))
+    return int(np.ceil(share * group.count - 1e-9))
+
+
+def _metrics(
+    groups: Sequence[CouplingGroup], scores: Sequence[Array]
+) -> dict[str, Mapping[str, float]]:
+    metrics: dict[str, Mapping[str, float]] = {}
+    for group, score in zip(groups, scores, strict=True):
+        total, kept = float(score.sum()), float(score[group.kept].sum())
+        for name in group.incoming:
+            metrics[name] = {
+                "units": group.count, "kept": len(group.kept),
+                "score_kept": kept / total if total else 1.0,
+            }  # fmt: skip
+    return metrics
 
 
 def _kind(projection: Projection) -> Kind | Literal["one-to-one"]:

@@ -234,7 +234,7 @@ class ReScaW(LayerPass):
         channels = data.shape[0] if self.per == "channel" and data.ndim else 1
         rows = data.reshape(channels, -1).astype(np.float64)
         alive = None if weight.mask is None else weight.mask.reshape(channels, -1)
-        used = rows.any(axis=1)
+        used: Array = np.asarray(rows.any(axis=1))
         step = gamma(rows, self.gamma, bits=self.bits, alive=alive, percentile=self.percentile)
         step = step / intervals(self.bits)
         # What a dead channel would be scaled by says nothing; an ordinary value disturbs nothing.
@@ -274,7 +274,9 @@ def _metrics(old: Weight, new: Weight) -> dict[str, float]:
     power = float(np.square(old.data, dtype=np.float64).sum())
     error = float(np.square((old.data - new.values())[alive], dtype=np.float64).sum())
     at_end = np.abs(new.data[alive]) == top
-    beyond = np.abs(old.data) > np.broadcast_to(new.scale * top, new.shape) * (1 + 1e-9)  # type: ignore[operator]
+    assert new.scale is not None
+    ends: Array = np.broadcast_to(new.scale * (top * (1 + 1e-9)), new.shape)
+    beyond: Array = np.abs(old.data) > ends
     return {
         "mean_squared_error": error / max(1, int(alive.sum())),
         "relative_error": (error / power) ** 0.5 if power else 0.0,

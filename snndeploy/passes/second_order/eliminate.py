@@ -1,0 +1,194 @@
+"""Take weights out of rows one by one, each time the cheapest, compensating with the rest.
+
+Optimal Brain Surgeon on every row at once (Hassibi & Stork 1993; ExactOBS and OBQ, arXiv 2208.11580,
+sections 4 and 5). With ``G = H^-1`` of the weights still there, taking weight p to the value t changes
+the others by ``-(w_p - t) G[:, p] / G[p, p]`` and costs ``(w_p - t)^2 / 2 G[p, p]``; then
+``G -= G[:, p] G[p, :] / G[p, p]``.
+
+That is a Cholesky factorisation of G with the pivot chosen by cost, so it is done as blocked Cholesky
+is: within a block of steps only the pivot's column and the diagonal of G are brought up to date (from
+the columns of the block so far), and the whole of G once per block, as one matrix product, on what is
+left of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Target = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Value that each weight (rows, n) would be taken to; the second argument holds their columns."""
+
+_BLOCK = 64
+_FIRST = -1.0
+"""Score of weights that go before all others."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Elimination:
+    """What was taken out, in order: columns and costs ``(rows, steps)``; and all values since.
+
+    ``values`` (rows, d) holds the values weights were taken to, and what compensation made of those
+    still there.
+    """
+
+    columns: Tensor
+    losses: Tensor
+    values: Tensor
+
+
+def eliminate(
+    weights: Tensor,
+    inverse: Tensor,
+    *,
+    steps: int | None = None,
+    first: Tensor | None = None,
+    target: Target | None = None,
+    tolerance: Tensor | None = None,
+    per_group: tuple[int, int] | None = None,
+    block: int = _BLOCK,
+) -> Elimination:
+    """Take ``steps`` weights (default: all) out of every row, the cheapest first.
+
+    Args:
+        weights: ``(rows, d)`` float64.
+        inverse: H^-1 ``(d, d)``, shared by the rows.
+        steps: how many each row loses.
+        first: ``(rows, d)``, True for weights that go before all others (pruned before).
+        target: what a weight is taken to; None for zero (pruning).
+        tolerance: ``(rows, 1)``; weights farther than that from their target go first (OBQ's rule
+            for weights that compensation has pushed off the grid).
+        per_group: (n, m): of every m consecutive columns at most n are taken (n:m sparsity).
+        block: steps between two updates of all of G.
+    """
+    import torch
+
+    rows, d = weights.shape
+    total = d if steps is None else steps
+    w, g = weights.clone(), inverse.expand(rows, d, d)
+    index = torch.arange(d, device=w.device).expand(rows, d)
+    each = torch.arange(rows, device=w.device)
+    columns = torch.empty((rows, total), dtype=torch.long, device=w.device)
+    losses = torch.empty((rows, total), dtype=w.dtype, device=w.device)
+    values = weights.clone()
+    taken = None
+    if per_group is not None:
+        taken = torch.zeros((rows, -(-d // per_group[1])), dtype=torch.long, device=w.device)
+    done = 0
+    while done < total:
+        n = min(block, total - done)
+        left = w.shape[1]
+        factor = torch.zeros((rows, n, left), dtype=w.dtype, device=w.device)
+        diagonal = g.diagonal(dim1=1, dim2=2).clone()
+        alive = torch.ones((rows, left), dtype=torch.bool, device=w.device)
+        early = None if first is None else first.gather(1, index)
+        for j in range(n):
+            wanted = torch.zeros_like(w) if target is None else target(w, index)
+            error = w - wanted
+            score = error.square() / diagonal.clamp_min(torch.finfo(w.dtype).tiny)
+            choice = score
+            if tolerance is not None:
+                # Off the grid: those first, the farthest of them first.
+                far = error.abs() > tolerance
+                choice = torch.where(far, _FIRST - error.abs(), choice)
+            if early is not None:
+                choice = torch.where(early, _FIRST, choice)
+            blocked = ~alive
+            if taken is not None and per_group is not None:
+                blocked = blocked | (taken.gather(1, index // per_group[1]) >= per_group[0])
+            pivot = choice.masked_fill(blocked, torch.inf).argmin(dim=1)
+            column = g[each, pivot] - torch.bmm(
+                factor[each, :j, pivot].unsqueeze(1), factor[:, :j]
+            ).squeeze(1)
+            corner = column[each, pivot].clamp_min(torch.finfo(w.dtype).tiny)
+            here = index[each, pivot]
+            columns[:, done + j] = here
+            losses[:, done + j] = score[each, pivot] / 2
+            w -= (error[each, pivot] / corner).unsqueeze(1) * column
+            values[each, here] = wanted[each, pivot]
+            if taken is not None and per_group is not None:
+                taken[each, here // per_group[1]] += 1
+            factor[:, j] = column / corner.sqrt().unsqueeze(1)
+            diagonal -= factor[:, j].square()
+            alive[each, pivot] = False
+            w = w.masked_fill(~alive, 0.0)
+        done += n
+        keep = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : left - n]
+        kept = factor.gather(2, keep.unsqueeze(1).expand(rows, n, left - n))
+        if done < total:
+            g = torch.baddbmm(_submatrix(g, keep), kept.transpose(1, 2), kept, alpha=-1)
+        w, index = w.gather(1, keep), index.gather(1, keep)
+    values.scatter_(1, index, w)
+    return Elimination(columns=columns, losses=losses, values=values)
+
+
+def eliminate_in_rounds(
+    weights: Tensor,
+    inverse: Tensor,
+    counts: list[int],
+    *,
+    first: Tensor | None = None,
+    span: int = 1,
+) -> Elimination:
+    """As `eliminate` to zero, but many weights at once: ``counts[k]`` of each row in round k.
+
+    Each round takes the weights (or whole runs of ``span`` consecutive columns, by the exact cost of
+    the run) that score lowest, jointly: G of the survivors and the compensation are exact for the
+    group; only the choice within a round ignores what the others in it change.
+
+    The cost recorded for a weight is its score when it was chosen.
+    """
+    import torch
+
+    rows, d = weights.shape
+    w, g = weights.clone(), inverse.expand(rows, d, d)
+    index = torch.arange(d, device=w.device).expand(rows, d)
+    columns, losses = [], []
+    values = weights.clone()
+    for count in counts:
+        score = w.square() / g.diagonal(dim1=1, dim2=2) / 2
+        if span > 1:
+            score = _run_costs(w, g, span).repeat_interleave(span, dim=1) / span
+        choice = score
+        if first is not None:
+            choice = torch.where(first.gather(1, index), _FIRST, choice)
+        order = choice.argsort(dim=1, stable=True)
+        out, keep = order[:, :count], order[:, count:].sort(dim=1).values
+        columns.append(index.gather(1, out))
+        losses.append(score.gather(1, out))
+        g_out = _submatrix(g, out)
+        across = g.gather(1, out.unsqueeze(2).expand(*out.shape, w.shape[1]))
+        across = across.gather(2, keep.unsqueeze(1).expand(rows, count, keep.shape[1]))
+        lower = torch.linalg.cholesky(g_out)
+        half = torch.linalg.solve_triangular(lower, across, upper=False)
+        pull = torch.linalg.solve_triangular(lower, w.gather(1, out).unsqueeze(2), upper=False)
+        w = w.gather(1, keep) - torch.bmm(half.transpose(1, 2), pull).squeeze(2)
+        g = torch.baddbmm(_submatrix(g, keep), half.transpose(1, 2), half, alpha=-1)
+        values.scatter_(1, columns[-1], 0.0)
+        index = index.gather(1, keep)
+    values.scatter_(1, index, w)
+    return Elimination(columns=torch.cat(columns, 1), losses=torch.cat(losses, 1), values=values)
+
+
+def _submatrix(g: Tensor, keep: Tensor) -> Tensor:
+    """``g[r, keep[r], keep[r]]`` for every row r."""
+    rows, n = keep.shape
+    some = g.gather(1, keep.unsqueeze(2).expand(rows, n, g.shape[2]))
+    return some.gather(2, keep.unsqueeze(1).expand(rows, n, n))
+
+
+def _run_costs(w: Tensor, g: Tensor, span: int) -> Tensor:
+    """Cost of taking each run of ``span`` columns: 1/2 w_B^T (G_BB)^-1 w_B, (rows, runs)."""
+    import torch
+
+    rows, d = w.shape
+    runs = d // span
+    blocks = g.reshape(rows, runs, span, runs, span).diagonal(dim1=1, dim2=3)
+    blocks = blocks.permute(0, 3, 1, 2)
+    part = w.reshape(rows, runs, span, 1)
+    costs: Tensor = (part * torch.linalg.solve(blocks, part)).sum(dim=(2, 3)) / 2
+    return costs

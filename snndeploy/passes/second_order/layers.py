@@ -1,0 +1,325 @@
+"""Layer after layer: measure what arrives, solve, and keep the solution that holds out best.
+
+A block is one projection, or several dense ones into the same population, whose columns then stand
+side by side. Blocks come in the order in which spikes pass through them, so in sequential mode a
+layer is solved for what its compressed predecessors deliver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...calibrate.moments import Kernel, Moments, filtered, gather, gather_joint, rows
+from ...calibrate.stream import prefix, stream
+from ...errors import PassRefused
+from ...ir.arrays import Array
+from ...ir.finding import Finding
+from ...ir.network import Network, Population, Projection
+from ...ir.ops import Dense, Pointwise
+from ...ir.weights import Weight
+from ...simulate.float_engine import run_float
+from ..base import PassContext, PassResult
+from .least_squares import Quadratic, quadratic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Block = tuple[Projection, ...]
+
+_HELD_OUT = 5
+"""Every fifth sample is held out where kernels or asymmetries compete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How layers are measured; see `CalibratedPass` for the options they come from."""
+
+    kernels: tuple[Kernel, ...]
+    asymmetry: tuple[float, ...]
+    sequential: bool
+    damp: float
+    positions: int
+    max_memory: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """One block under one kernel and asymmetry: a `Quadratic` per group of rows.
+
+    Attributes:
+        block: the projections as they were before.
+        parts: (rows, quadratic) pairs; together the rows cover the weight.
+        alive: ``(rows, d)``, False where a weight was pruned before.
+        energy: 1/2 tr W H W^T of the given weights: losses are reported relative to it.
+    """
+
+    block: Block
+    parts: tuple[tuple[Array, Quadratic], ...]
+    alive: Array
+    energy: float
+
+    @property
+    def columns(self) -> int:
+        return int(self.alive.shape[1])
+
+    def loss(self, weights: Array) -> float:
+        """Predicted membrane error of ``weights`` (rows, d)."""
+        import torch
+
+        total = 0.0
+        for of, q in self.parts:
+            w = torch.as_tensor(weights[of], dtype=q.best.dtype, device=q.best.device)
+            total += float(q.loss(w).sum())
+        return total
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solution:
+    """New weights of a block, one per projection, and the predicted loss."""
+
+    weights: tuple[Weight, ...]
+    loss: float
+
+
+Solve = Callable[[Problem], Solution]
+
+
+def calibration_inputs(ctx: PassContext, name: str) -> Mapping[str, Array]:
+    """The calibration samples.
+
+    Raises:
+        PassRefused: there are none.
+    """
+    if ctx.calibration is None:
+        raise PassRefused(
+            "calibration-missing", f"the method of {name!r} looks at samples, and there are none",
+            hint='give some (--data, --calib), or use a method that needs none ("magnitude", "rtn")',
+        )  # fmt: skip
+    return ctx.calibration.inputs
+
+
+def blocks_of(net: Network, chosen: Sequence[Projection]) -> list[Block]:
+    """The chosen projections as blocks, in the order in which spikes reach them."""
+    rank = {name: i for i, name in enumerate(net.order)}
+    ordered = sorted(chosen, key=lambda p: rank[p.target])
+    blocks: list[Block] = []
+    for p in ordered:
+        last = blocks[-1] if blocks else None
+        if last is not None and last[0].target == p.target and _side_by_side(net, last[0], p):
+            blocks[-1] = (*last, p)
+        else:
+            blocks.append((p,))
+    return blocks
+
+
+def _side_by_side(net: Network, a: Projection, b: Projection) -> bool:
+    """Whether rows of both weights drive the same neurons, one each."""
+    return all(isinstance(p.op, Dense) and isinstance(p.ops[-1], Dense) for p in (a, b))
+
+
+def refuse_one_to_one(chosen: Sequence[Projection], method: str) -> None:
+    """Rows of one weight have nothing to compensate with.
+
+    Raises:
+        PassRefused: one of the layers is one-to-one.
+    """
+    for p in chosen:
+        if isinstance(p.op, Pointwise):
+            raise PassRefused(
+                "one-to-one-layer", f"{method!r} makes up for a weight with others of its row, "
+                "and a one-to-one layer has none", where=p.name,
+                hint='use "magnitude" or "rtn" for this layer, in a pass of its own',
+            )  # fmt: skip
+
+
+def stacked(block: Block) -> Array:
+    """Weights of a block, ``(rows, d)`` float64."""
+    return np.concatenate([rows(p, p.weight.values()) for p in block], axis=1).astype(np.float64)
+
+
+def unstacked(block: Block, values: Array) -> list[Array]:
+    """``values`` (rows, d) as one array per projection, each shaped like its weight."""
+    widths = [rows(p, p.weight.data).shape[1] for p in block]
+    parts = np.split(values, np.cumsum(widths)[:-1], axis=1)
+    return [part.reshape(p.weight.shape) for part, p in zip(parts, block, strict=True)]
+
+
+def alive_of(block: Block) -> Array:
+    """Which weights of a block were not pruned, ``(rows, d)``."""
+    masks = [
+        np.ones(p.weight.shape, bool) if p.weight.mask is None else p.weight.mask for p in block
+    ]
+    return np.concatenate([rows(p, m) for p, m in zip(block, masks, strict=True)], axis=1)
+
+
+def moments_of(
+    net: Network,
+    block: Block,
+    inputs: Mapping[str, Array],
+    kernel: Kernel,
+    settings: Settings,
+    reference: Network | None,
+) -> Moments:
+    """Moments of one block."""
+    positions = settings.positions or None
+    names = [p.name for p in block]
+    if len(block) > 1:
+        return gather_joint(
+            net, inputs, names, kernel=kernel, reference=reference, positions=positions,
+            max_memory=settings.max_memory,
+        )  # fmt: skip
+    return gather(
+        net, inputs, names, kernel=kernel, reference=reference, positions=positions,
+        max_memory=settings.max_memory,
+    )[names[0]]  # fmt: skip
+
+
+def problem(block: Block, moments: Moments, damp: float, asymmetry: float = 0.0) -> Problem:
+    """The quadratic problem of a block."""
+    weights = stacked(block)
+    parts = []
+    energy = 0.0
+    for group in range(len(moments.hessian)):
+        of = np.flatnonzero(moments.group == group)
+        cross = None if moments.cross is None else moments.cross[group]
+        h, w = moments.hessian[group], weights[of]
+        parts.append((of, quadratic(h, w, damp=damp, cross=cross, asymmetry=asymmetry)))
+        energy += float(((w @ h) * w).sum()) / 2
+    return Problem(block=block, parts=tuple(parts), alive=alive_of(block), energy=energy)
+
+
+def per_row(p: Problem, solve: Callable[[Array, Quadratic], Tensor]) -> Array:
+    """Apply ``solve`` to every group of rows and put the rows together, ``(rows, …)``."""
+    parts = [solve(of, q).cpu().numpy() for of, q in p.parts]
+    out = np.zeros((len(p.alive), *parts[0].shape[1:]), dtype=parts[0].dtype)
+    for (of, _), part in zip(p.parts, parts, strict=True):
+        out[of] = part
+    return out
+
+
+def run_layers(
+    net: Network,
+    chosen: Sequence[Projection],
+    ctx: PassContext,
+    settings: Settings,
+    solve: Callable[[int, Problem], Solution],
+    name: str,
+) -> PassResult:
+    """Compress the chosen projections block by block.
+
+    ``solve(i, problem)`` gives the weights of block i. Where several kernels or asymmetries are
+    allowed, each is solved on four fifths of the samples, and the one whose neurons then come
+    closest to the reference's on the other fifth (squared distance of spike trains filtered by the
+    neuron's own membrane) is solved again with the moments of all samples.
+    """
+    inputs = calibration_inputs(ctx, name)
+    current = net
+    metrics: dict[str, dict[str, float]] = {}
+    findings: list[Finding] = []
+    blocks = blocks_of(net, chosen)
+    candidates = [(k, a) for k in settings.kernels for a in settings.asymmetry]
+    samples = next(iter(inputs.values())).shape[1]
+    split = len(candidates) > 1 and samples >= _HELD_OUT
+    held = np.arange(samples) % _HELD_OUT == _HELD_OUT - 1
+    train = {n: x[:, ~held] for n, x in inputs.items()} if split else inputs
+    test = {n: x[:, held] for n, x in inputs.items()} if split else inputs
+    for done, block in enumerate(blocks):
+        ctx.progress("layers", done, len(blocks))
+        deliver = current if settings.sequential else net
+        compare = net if settings.sequential and any(settings.asymmetry) else None
+        best: tuple[float, Kernel, float, Solution] | None = None
+        judge = None
+        if len(candidates) > 1:
+            judge = _Judge(net, current, block, test, settings.max_memory)
+        for kernel in settings.kernels:
+            moments = moments_of(deliver, block, train, kernel, settings, compare)
+            for asymmetry in settings.asymmetry:
+                solution = solve(done, problem(block, moments, settings.damp, asymmetry))
+                error = 0.0 if judge is None else judge.error(solution)
+                if best is None or error < best[0]:
+                    best = (error, kernel, asymmetry, solution)
+        if best is None:
+            raise ValueError("no kernel is allowed")
+        error, kernel, asymmetry, solution = best
+        if split:
+            moments = moments_of(deliver, block, inputs, kernel, settings, compare)
+            final = problem(block, moments, settings.damp, asymmetry)
+            solution = solve(done, final)
+        for p, weight in zip(block, solution.weights, strict=True):
+            metrics[p.name] = {
+                "loss": solution.loss,
+                "asymmetry": asymmetry,
+                **({} if judge is None else {"held_out_error": error}),
+            }
+            current = current.replace(projections=[dataclasses.replace(p, weight=weight)])
+        if judge is not None:
+            findings.append(_chosen(block, kernel, asymmetry, error))
+    return PassResult(network=current, modified=True, metrics=metrics, findings=tuple(findings))
+
+
+def _chosen(block: Block, kernel: str, asymmetry: float, error: float) -> Finding:
+    return Finding(
+        code="layer-objective", severity="note", where=", ".join(p.name for p in block),
+        message=f"kernel {kernel}, asymmetry {asymmetry:g}: relative spike train error {error:.3g} "
+        "on held-out calibration samples",
+        rule="of several objectives, the one that holds out best",
+    )  # fmt: skip
+
+
+class _Judge:
+    """Runs one population on what really arrives at it, with one solution after the other."""
+
+    def __init__(
+        self,
+        reference: Network,
+        current: Network,
+        block: Block,
+        inputs: Mapping[str, Array],
+        max_memory: int,
+    ) -> None:
+        self.block = block
+        self.target = current.population(block[0].target)
+        incoming = current.incoming(self.target.name)
+        before = {s.population for p in incoming for s in p.sources} - {self.target.name}
+        self.inputs = _recorded(current, before, inputs, max_memory)
+        emitted = _recorded(reference, {self.target.name}, inputs, max_memory)[self.target.name]
+        self.wanted = self._membrane(emitted)
+        self.alone = Network(
+            (
+                *(
+                    Population(n, current.population(n).shape, None, "input")
+                    for n in sorted(before)
+                ),
+                dataclasses.replace(self.target, role="output"),
+            ),
+            incoming,
+        )
+
+    def _membrane(self, emitted: Array) -> Array:
+        neuron = self.target.neuron
+        if neuron is None or not neuron.spiking:
+            return emitted.astype(np.float64)
+        return filtered(emitted, float(np.mean(neuron.leak)), None)
+
+    def error(self, solution: Solution) -> float:
+        """Squared distance to the reference's spike trains, relative to their own square."""
+        changed = [
+            dataclasses.replace(p, weight=w)
+            for p, w in zip(self.block, solution.weights, strict=True)
+        ]
+        net = self.alone.replace(projections=changed)
+        emitted = run_float(net, self.inputs).spikes[self.target.name]
+        power = float(np.square(self.wanted).sum())
+        return float(np.square(self._membrane(emitted) - self.wanted).sum()) / max(power, 1e-300)
+
+
+def _recorded(
+    net: Network, names: set[str], inputs: Mapping[str, Array], max_memory: int
+) -> dict[str, Array]:
+    chunks = [c.recording.spikes for c in stream(prefix(net, names), inputs, max_memory=max_memory)]
+    return {n: np.concatenate([c[n] for c in chunks], axis=1) for n in names}

@@ -1,0 +1,48 @@
+"""Options that all second-order passes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from ...calibrate.moments import Kernel
+from ..patterns import LayerPass
+from .layers import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedPass(LayerPass):
+    """Options of methods that look at calibration samples; the others ignore them.
+
+    Args:
+        kernels: how input is filtered in time: ``current`` (not at all), ``membrane`` (as the
+            receiving neuron does), ``long`` (four times as long), ``double`` (twice), ``integrator``.
+            Empty: what the method is known for. Of several, each layer takes the one that holds out
+            best.
+        asymmetry: 0 keeps each layer on what arrives; 1 makes it aim at the membranes of the
+            uncompressed network, making up for its compressed predecessors. Of several, as above.
+        sequential: measure what compressed predecessors deliver, not what the original ones do.
+        damp: ridge, relative to the mean second moment.
+        positions: output positions of a convolution drawn per sample; 0 takes all.
+        max_memory: MiB for recordings, patches and blocks of rows.
+    """
+
+    kernels: tuple[Kernel, ...] = ()
+    asymmetry: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
+    sequential: bool = False
+    damp: Annotated[float, Field(ge=0)] = 0.01
+    positions: Annotated[int, Field(ge=0)] = 32
+    max_memory: Annotated[int, Field(ge=16)] = 1024
+
+    def settings(self, kernel: Kernel) -> Settings:
+        """The options with the method's own ``kernel`` where none is named."""
+        return Settings(
+            kernels=self.kernels or (kernel,),
+            asymmetry=self.asymmetry or (0.0,),
+            sequential=self.sequential,
+            damp=self.damp,
+            positions=self.positions,
+            max_memory=self.max_memory << 20,
+        )
