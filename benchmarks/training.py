@@ -53,11 +53,15 @@ class Labelled:
 
 def part(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:
     """Samples of a split; direct current stays one step that stands for all."""
-    x, y = networks.samples(task, split, data, count=span.stop or 0, steps=steps)
+    constant = networks.TASKS[task].encode is networks.constant
+    length = steps or networks.TASKS[task].steps
+    x, y = networks.samples(
+        task, split, data, count=span.stop or 0, steps=1 if constant else length
+    )
     low = span.start or 0
     x, y = x[:, low:], y[low:]
-    if networks.TASKS[task].encode is networks.constant:
-        x = np.broadcast_to(x[:1], x.shape)
+    if constant:
+        x = np.broadcast_to(x, (length, *x.shape[1:]))
     return Labelled({"input": x}, y)
 
 
@@ -73,6 +77,7 @@ class Setting:
     train: int
     test: int
     epochs: int
+    dense_epochs: int
     integer: int
     lava: int
     steps: int
@@ -83,7 +88,7 @@ def dense(setting: Setting) -> Network:
     path = setting.cache / f"{setting.task}-{setting.seed}-dense.nir"
     if not path.exists():
         start = networks.load(setting.task, setting.seed, setting.data, setting.networks)
-        how = FineTune(epochs=4, batch=64, lr=2e-3, patience=0)
+        how = FineTune(epochs=setting.dense_epochs)
         log = run_passes(start, [how], context(setting, full=True))
         setting.cache.mkdir(parents=True, exist_ok=True)
         write_nir(path, log.network)
@@ -180,8 +185,8 @@ def _accuracy(program: Any, x: Array, labels: Array, engine: str) -> float:
 
 def run(setting: Setting, name: str, passes: tuple[Pass, ...]) -> dict[str, Any]:
     """One experiment, from the cache or run now."""
-    stem = f"{setting.task}-{setting.seed}-{name}-{setting.train}-{setting.epochs}-{setting.test}"
-    path = setting.cache / f"{stem}.json"
+    counts = f"{setting.train}-{setting.epochs}-{setting.test}-{setting.steps}"
+    path = setting.cache / f"{setting.task}-{setting.seed}-{name}-{counts}.json"
     if path.exists():
         cached: dict[str, Any] = json.loads(path.read_text())
         return cached
@@ -247,6 +252,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=60_000, help="training samples per epoch")
     parser.add_argument("--test", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--dense-epochs", type=int, default=4, help="on the whole training set")
     parser.add_argument("--integer", type=int, default=1000, help="test samples on integers")
     parser.add_argument("--lava", type=int, default=0, help="test samples on Lava")
     parser.add_argument("--steps", type=int, default=0, help="length of samples (0: the task's)")

@@ -272,6 +272,8 @@ def test_admm_quantises_what_survives_of_pruning(levels: Any, bits: int) -> None
         assert p.weight.scale.shape == (p.weight.shape[0], 1)
     assert accuracy(after, flat(350, 450)) > 0.5
     assert lower(after, load_target("loihi2")).rounding["h1"].weight == 0
+    aware = dataclasses.replace(how, aware="loihi2").apply(network, context(flat=True)).network
+    assert [p.weight.bits for p in aware.projections] == [p.weight.bits for p in after.projections]
 
 
 def flat(low: int, high: int) -> Labelled:
@@ -338,6 +340,16 @@ def test_what_is_trained_aware_of_a_chip_lowers_without_loss_of_weights() -> Non
     program = lower(result.network, load_target("loihi2"))
     assert {r.weight for r in program.rounding.values()} == {0.0}
     assert result.network.population("a").neuron.leak != 0.875  # type: ignore[union-attr]
+
+
+def test_aware_of_a_chip_real_weights_train_as_lowering_rounds_them() -> None:
+    network = digits_mlp()
+    after = FineTune(epochs=1, aware="loihi2", ignore=("fc2",)).apply(network, context(flat=True))
+    assert [p.weight.bits for p in after.network.projections] == [8, 8]
+    program = lower(after.network, load_target("loihi2"))
+    assert {r.weight for r in program.rounding.values()} == {0.0}
+    assert "weights-rounded" not in {f.code for f in program.findings}
+    assert "weights-rounded" in {f.code for f in lower(network, load_target("loihi2")).findings}
 
 
 def test_a_grid_that_a_population_cannot_share_is_told() -> None:
@@ -470,6 +482,8 @@ def test_fewer_steps_stand_in_the_notes_and_a_drop_ends_it() -> None:
     short = Labelled({"input": flat(350, 450).inputs["input"][:4]}, flat(350, 450).labels)
     assert accuracy(result.network, short) == result.metrics["steps=4"]["accuracy"]
     assert accuracy(result.network, short) > accuracy(network, short)
+    halved = TrainSteps(halvings=2, epochs=2).apply(network, context(flat=True))
+    assert halved.network.digest == result.network.digest
     strict = TrainSteps(steps=(8, 1), epochs=1, max_drop=0.1).apply(network, context(flat=True))
     assert strict.network.notes["steps"] == "8"
     assert [f.code for f in strict.findings] == ["steps-reduced"]
@@ -602,9 +616,6 @@ def test_refusals() -> None:
         with pytest.raises(PassRefused) as caught:
             FineTune(epochs=1).apply(network, ctx)
         assert caught.value.code == code
-    with pytest.raises(PassRefused) as real:
-        FineTune(epochs=1, aware="loihi2").apply(network, context(flat=True))
-    assert real.value.code == "aware-real-weights"
     codes = Quantize(bits=4).apply(network, PassContext()).network
     for how in (FineTune(bits=4), Admm(sparsity=0.5, layers=("fc1",))):
         with pytest.raises((PassRefused, RecipeError)):
@@ -618,9 +629,9 @@ def test_refusals() -> None:
     with pytest.raises(RecipeError) as fit:
         FineTune(bits=4, fit="mean")
     assert fit.value.code == "finetune-fit"
-    for steps in ((4, 4), (32, 16)):
+    for options in ({"steps": (4, 4)}, {"steps": (32, 16)}, {}, {"steps": (4,), "halvings": 1}):
         with pytest.raises(RecipeError) as schedule:
-            TrainSteps(steps=steps).apply(network, context(flat=True))
+            TrainSteps(**options).apply(network, context(flat=True))  # type: ignore[arg-type]
         assert schedule.value.code == "steps-schedule"
 
 

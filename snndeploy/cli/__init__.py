@@ -10,6 +10,7 @@ import click
 
 from ..errors import SnnDeployError
 from .export import export
+from .finetune import finetune
 from .frontend import frontend
 from .info import doctor, lava, passes, targets
 from .model import check, compile_, inspect
@@ -65,8 +66,8 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, export, demo, targets, passes, frontend, lava,
-    doctor,
+    inspect, compile_, check, simulate, verify, report, export, finetune, demo, targets, passes,
+    frontend, lava, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

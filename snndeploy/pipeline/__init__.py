@@ -2,6 +2,7 @@
 
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile
+from .finetuning import finetune, finetune_report
 from .inspection import inspect_program, inspect_report
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
@@ -12,6 +13,8 @@ __all__ = [
     "bundle_of",
     "check_bundle",
     "compile",
+    "finetune",
+    "finetune_report",
     "holds_program",
     "inspect_program",
     "inspect_report",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
 from ..mapping import check_program, fits, place_program
-from ..passes.base import Observer, PassContext
+from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
 from ..simulate.data import Samples
@@ -29,7 +29,10 @@ Scale = Literal["bounds", "calibrated"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check."""
+    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
+
+    ``training`` records what passes were trained on, if they were.
+    """
 
     source: Network
     log: PassLog
@@ -40,6 +43,7 @@ class Compiled:
     recipe: Recipe
     scale: Scale
     findings: tuple[Finding, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:
@@ -67,6 +71,7 @@ def compile(
     board: str | None = None,
     inputs: InputCoding | None = None,
     calibration: Samples | None = None,
+    training: Training | None = None,
     scale: Scale = "bounds",
     observer: Observer = lambda event: None,
 ) -> Compiled:
@@ -81,6 +86,7 @@ def compile(
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
+        training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
         observer: told about the progress of passes.
 
@@ -103,6 +109,7 @@ def compile(
         seed=recipe.seed,
         target=chip,
         calibration=None if calibration is None else _Calibration(source, calibration),
+        training=training,
         observer=observer,
     )
     log = run_passes(source, recipe.passes, context)

@@ -156,7 +156,7 @@ class Admm(TrainingPass):
             return projected
 
         residual = self._pull(session, "quantize", [p.name for p in chosen], project)
-        module.set_grids({
+        session.fix({
             p.name: grid(p.name, module.latent(p.name).detach().cpu().double().numpy())[1]
             for p in chosen
         })  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ...errors import RecipeError
+from ...ir.arrays import Array
 from ...ir.network import Network
 from ...ir.weights import Weight
 from ..base import Pass, PassContext, PassResult, Stage
@@ -143,7 +144,7 @@ def trained(before: Network, session: Session, *, rounded: bool = True) -> PassR
     )
 
 
-def _relative(old: np.ndarray, new: np.ndarray) -> float:  # type: ignore[type-arg]
+def _relative(old: Array, new: Array) -> float:
     """Relative change of the weights: |new - old| / |old|."""
     size = float(np.linalg.norm(old))
     return float(np.linalg.norm(new - old)) / size if size else 0.0

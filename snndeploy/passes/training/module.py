@@ -159,6 +159,11 @@ class TrainableNetwork(nn.Module):
         """Round the weights of these layers (replaces what was set before)."""
         self._roundings = {name: Rounding(grid) for name, grid in grids.items()}
 
+    @property
+    def grids(self) -> dict[str, Grid]:
+        """The grids that layers are rounded to."""
+        return {name: rounding.grid for name, rounding in self._roundings.items()}
+
     def set_chip(self, program: Program, target: Target) -> None:
         """Run neurons as ``program``, a lowering of this network, holds them from now on."""
         self._chip = (program, target)

@@ -37,8 +37,9 @@ class TrainingPass(LayerPass, ABC):
     ``recompute`` bounds memory by one window and computes it twice.
 
     What learns: ``weights`` of the chosen layers, ``biases`` where there are any and, when asked,
-    ``leaks`` and ``thresholds``. Masks stay. ``aware`` names a target whose rounding of leaks,
-    thresholds and biases is part of the forward pass.
+    ``leaks`` and ``thresholds``. Masks stay. ``aware`` names a target whose rounding is part of the
+    forward pass: of leaks, thresholds, biases, analog inputs, and of weights that have no codes yet,
+    which get 8 bits as in lowering.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 2

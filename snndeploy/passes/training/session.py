@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,12 @@ from ...errors import PassRefused
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...lower import InputCoding, infer_coding, lower
-from ...lower.integers import integer_codes
+from ...lower.integers import MANTISSA_BITS, integer_codes
 from ...target import Target, load_target
 from ..base import Calibration, Pass, PassContext
 from .checkpoint import Checkpoint
 from .data import Batches, digest
-from .grid import Grid
+from .grid import Grid, symmetric_levels
 from .module import TrainableNetwork, Unrolling
 from .options import TrainingPass, training_data
 from .surrogate import SpikeGradient
@@ -61,6 +61,7 @@ class Session:
         ).to(device)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
+        self._chip_grids: dict[str, Grid] = {}
         self._key = hashlib.sha256(
             "\n".join([
                 net.digest, repr(how), name, str(ctx.seed), ctx.scope, torch.__version__,
@@ -108,31 +109,32 @@ class Session:
         self.history += history
         return history
 
+    def fix(self, grids: Mapping[str, Grid]) -> None:
+        """Round these layers to these grids from now on."""
+        self._chip_grids = {}
+        self.module.set_grids(grids)
+
     def refresh(self, module: TrainableNetwork) -> None:
         """Bring the grids up to date with the weights, and the neurons with the target."""
+        grids = {name: g for name, g in module.grids.items() if name not in self._chip_grids}
+        real = module.to_network(rounded=False)
         if self.quantizer is not None:
-            real = module.to_network(rounded=False)
             rounded = self.quantizer.run(real, PassContext(seed=self.ctx.seed)).network
-            grids = {p.name: Grid.of(p.weight) for p in rounded.projections if p.weight.quantized}
+            grids |= {p.name: Grid.of(p.weight) for p in rounded.projections if p.weight.quantized}
             if getattr(self.quantizer, "share", "none") == "target":
                 grids = _beside_fixed(rounded, grids)
-            module.set_grids(grids)
             for p in rounded.projections:
                 if p.weight.mask is not None:
                     module.set_mask(p.name, p.weight.mask)
+        if self.target is not None:
+            self._chip_grids = _as_lowered(real, grids)
+        module.set_grids(grids | self._chip_grids)
         if self.target is None:
             return
         steps = len(next(iter(self.data.samples.inputs.values())))
         program = lower(
             module.to_network(), self.target, inputs=codings(self.data.samples), steps=steps
         )
-        real_valued = [f.where for f in program.findings if f.code == "weights-rounded"]
-        if real_valued:
-            raise PassRefused(
-                "aware-real-weights",
-                f"{', '.join(real_valued)} would be rounded to {self.target.name} after training",
-                where=f"{self.how.name}.aware", hint="quantize first, or give bits",
-            )  # fmt: skip
         rounding = {name: r.weight for name, r in program.rounding.items()}
         self.inexact = {name: error for name, error in rounding.items() if error}
         module.set_chip(program, self.target)
@@ -167,6 +169,17 @@ class Session:
             for name, error in self.inexact.items()
             if self.target is not None
         )  # fmt: skip
+
+
+def _as_lowered(net: Network, grids: Mapping[str, Grid]) -> dict[str, Grid]:
+    """The 8-bit grids to which lowering rounds the layers that stay real-valued."""
+    real = [p for p in net.projections if not p.weight.quantized and p.name not in grids]
+    codes = {p.name: integer_codes(p.weight) for p in real}
+    return {
+        name: Grid(levels=symmetric_levels(MANTISSA_BITS), scale=c.step, bits=MANTISSA_BITS)
+        for name, c in codes.items()
+        if not c.exact
+    }
 
 
 def _beside_fixed(net: Network, grids: dict[str, Grid]) -> dict[str, Grid]:

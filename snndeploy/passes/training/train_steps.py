@@ -20,7 +20,8 @@ from .options import TrainingPass
 class TrainSteps(TrainingPass):
     """Train for ever shorter samples (temporal pruning of Chowdhury et al. 2021).
 
-    For each number of steps in ``steps`` the network trains for ``epochs`` on the first so many
+    For each number of steps in ``steps``, or as often as ``halvings`` says for half as many as
+    before (rounded up), the network trains for ``epochs`` on the first so many
     steps of each sample, and starts from the weights of the stage before. A stage that costs more than
     ``max_drop`` of the accuracy before the first one ends it: the stage before is the result. The
     number of steps that the network is trained for then stands in its notes as ``steps``.
@@ -29,11 +30,17 @@ class TrainSteps(TrainingPass):
     name: ClassVar[str] = "train-steps"
     stage: ClassVar[Stage] = "any"
 
-    steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    halvings: Annotated[int, Field(ge=0)] = 0
     max_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if bool(self.steps) == bool(self.halvings):
+            raise RecipeError(
+                "steps-schedule", "it takes either steps or halvings", where=self.name,
+                hint="for example steps = [8, 4, 2], or halvings = 3",
+            )  # fmt: skip
         if any(a <= b for a, b in pairwise(self.steps)):
             raise RecipeError(
                 "steps-schedule", f"the numbers of steps {self.steps} do not fall",
@@ -51,14 +58,15 @@ class TrainSteps(TrainingPass):
         session = Session(self, net, ctx)
         session.refresh(session.module)
         longest = len(next(iter(session.data.samples.inputs.values())))
-        if self.steps[0] > longest:
+        schedule = self.steps or tuple(-(-longest // 2**k) for k in range(1, self.halvings + 1))
+        if schedule[0] > longest:
             raise RecipeError(
-                "steps-schedule", f"it starts at {self.steps[0]} steps, samples have {longest}",
+                "steps-schedule", f"it starts at {schedule[0]} steps, samples have {longest}",
                 where=self.key("steps"), hint="give longer samples, or start lower",
             )  # fmt: skip
         before, reached = session.accuracy(), longest
         metrics = {f"steps={longest} (before)": {"accuracy": before}}
-        for wanted in self.steps:
+        for wanted in schedule:
             kept = session.module.snapshot()
             session.fit(f"{wanted}-steps", self.epochs, steps=wanted)
             accuracy = session.accuracy(wanted)
