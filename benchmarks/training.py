@@ -185,23 +185,30 @@ def _accuracy(program: Any, x: Array, labels: Array, engine: str) -> float:
 
 def run(setting: Setting, name: str, passes: tuple[Pass, ...]) -> dict[str, Any]:
     """One experiment, from the cache or run now."""
-    counts = f"{setting.train}-{setting.epochs}-{setting.test}-{setting.steps}"
-    path = setting.cache / f"{setting.task}-{setting.seed}-{name}-{counts}.json"
-    if path.exists():
-        cached: dict[str, Any] = json.loads(path.read_text())
-        return cached
-    print(f"  {name} (seed {setting.seed})", flush=True)
     start = dense(setting)
-    began = time.perf_counter()
-    log = run_passes(start, passes, context(setting))
-    seconds = time.perf_counter() - began
-    steps = int(log.network.notes.get("steps", 0))
-    result = {"name": name, "seed": setting.seed, "seconds": seconds}
-    result |= judge(setting, log.network, steps)
-    for step in log.steps:
-        result |= {k: v for k, v in step.metrics.get("training", {}).items() if "residual" in k}
-    path.write_text(json.dumps(result, indent=1))
-    return result
+    stem = f"{setting.task}-{setting.seed}-{name}-{setting.train}-{setting.epochs}-{setting.steps}"
+    model, told = setting.cache / f"{stem}.nir", setting.cache / f"{stem}.json"
+    if not told.exists():
+        print(f"  {name} (seed {setting.seed})", flush=True)
+        began = time.perf_counter()
+        log = run_passes(start, passes, context(setting))
+        training = [step.metrics.get("training", {}) for step in log.steps]
+        record = {
+            "name": name,
+            "seed": setting.seed,
+            "seconds": time.perf_counter() - began,
+            "steps": int(log.network.notes.get("steps", 0)),
+            **{k: v for t in training for k, v in t.items() if "residual" in k},
+        }
+        write_nir(model, log.network, force=True)
+        told.write_text(json.dumps(record, indent=1))
+    trained: dict[str, Any] = json.loads(told.read_text())
+    counts = f"{setting.test}-{setting.integer}-{setting.lava}"
+    judged = setting.cache / f"{stem}-{counts}.json"
+    if not judged.exists():
+        found = judge(setting, read_network(model), trained["steps"])
+        judged.write_text(json.dumps(found, indent=1))
+    return trained | json.loads(judged.read_text())
 
 
 COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], float]], ...] = (
