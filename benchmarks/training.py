@@ -122,7 +122,7 @@ def experiments(epochs: int) -> dict[str, tuple[Pass, ...]]:
     """Passes by name; ``epochs`` of fine-tuning, and as many in all wherever two are compared."""
     admm: dict[str, Any] = {"iterations": epochs, "epochs": epochs}
     both: dict[str, Any] = {"epochs": 2 * epochs}
-    hidden = {"kinds": ("conv",), "ratio": 0.5}
+    hidden: dict[str, Any] = {"kinds": ("conv",), "ratio": 0.5, "score": "svs"}
     rescaw: dict[str, Any] = {"grid": "rescaw", "per": "channel", "exempt": ("first", "last")}
     found: dict[str, tuple[Pass, ...]] = {"dense": ()}
     for percent in (90, 95, 98):

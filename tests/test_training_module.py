@@ -22,8 +22,9 @@ from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.registry import pass_class
 from snndeploy.passes.training.grid import Grid, odd_levels, power_levels, symmetric_levels
-from snndeploy.passes.training.module import TrainableNetwork, Unrolling
+from snndeploy.passes.training.module import TrainableNetwork
 from snndeploy.passes.training.surrogate import SpikeGradient, derivative, step
+from snndeploy.passes.training.unroll import Unrolling
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import run_integer
 from snndeploy.target import load_target

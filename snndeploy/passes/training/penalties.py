@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...ir.arrays import Array
 from ...ir.float_chain import float_chain
-from .module import Run, TrainableNetwork
+from .module import TrainableNetwork
+from .unroll import Run
 
 Project = Callable[[str, Array], Array]
 """A layer's name and values to the nearest values that the constraint allows."""

@@ -19,10 +19,11 @@ from ..base import Calibration, Pass, PassContext
 from .checkpoint import Checkpoint
 from .data import Batches, digest
 from .grid import Grid, symmetric_levels
-from .module import TrainableNetwork, Unrolling
+from .module import TrainableNetwork
 from .options import TrainingPass, training_data
 from .surrogate import SpikeGradient
 from .trainer import Epoch, Penalty, accuracy, train
+from .unroll import Unrolling
 
 
 class Session:

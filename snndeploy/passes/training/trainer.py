@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ...ir.network import Network
 from .checkpoint import Checkpoint
 from .data import Batches
-from .module import Run, TrainableNetwork
+from .module import TrainableNetwork
 from .options import TrainingPass
+from .unroll import Run
 
 Stream = Callable[[str], np.random.Generator]
 
