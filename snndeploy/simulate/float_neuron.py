@@ -98,12 +98,12 @@ class NeuronState:
         return spikes if self._surrogate is None else self._surrogate(v, threshold, spikes, most)
 
     def _reset(self, v: Tensor, fired: Tensor) -> Tensor:
-        if self.neuron.reset == "subtract":
-            return v - self._held(fired) * self._par["threshold"]
         if self.neuron.reset == "none":
             return v
-        through = self._surrogate is not None and self._surrogate.through_reset
-        return v * (1 - fired.clamp(max=1)) if through else v.masked_fill(fired > 0, 0.0)
+        held = self._held(fired)
+        if self.neuron.reset == "subtract":
+            return v - held * self._par["threshold"]
+        return v * (1 - (held if self.neuron.spikes_per_step == "one" else held.clamp(max=1)))
 
     def _held(self, fired: Tensor) -> Tensor:
         """``fired`` as the reset sees it."""

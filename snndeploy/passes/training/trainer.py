@@ -158,8 +158,8 @@ def _epoch(
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
         run = module(inputs)
-        answers = scores(run, output, how.loss) * how.contrast
-        loss = nn.functional.cross_entropy(answers, labels)
+        told = scores(run, output, how.loss) * how.contrast
+        loss = nn.functional.cross_entropy(told, labels)
         for penalty in penalties:
             loss = loss + penalty.loss(module, run)
         optimizer.zero_grad(set_to_none=True)
@@ -169,7 +169,7 @@ def _epoch(
         optimizer.step()
         module.clamp_()
         lost += float(loss.detach()) * len(labels)
-        right += int((_answers(run, output) == labels).sum())
+        right += int((answers(run, module.network) == labels).sum())
         fired += rate(run, module.network) * len(labels)
     n = len(samples)
     return Epoch(
@@ -186,18 +186,18 @@ def scores(run: Run, output: str, loss: str) -> Tensor:
     return (emitted.mean(0) if loss == "mean" else emitted.sum(0)).flatten(1)
 
 
-def _answers(run: Run, output: str) -> Tensor:
+def answers(run: Run, network: Network) -> Tensor:
     """Class per sample: what emitted most, the lowest on a tie, as engines answer."""
+    output = network.with_role("output")[0].name
     return run.outputs[output].detach().sum(0).flatten(1).argmax(1)
 
 
 def accuracy(module: TrainableNetwork, samples: Batches, batch: int = 256) -> float:
     """Fraction of the samples that are answered right."""
-    output = module.network.with_role("output")[0].name
     right = 0
     with torch.no_grad():
         for inputs, labels in samples.in_order(batch):
-            right += int((_answers(module(inputs), output) == labels).sum())
+            right += int((answers(module(inputs), module.network) == labels).sum())
     return right / len(samples)
 
 

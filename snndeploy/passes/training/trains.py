@@ -77,6 +77,8 @@ class Trains:
     def _at(self, name: str, delay: int, start: int, stop: int) -> Tensor:
         """The steps ``start - delay : stop - delay``."""
         low, high = start - delay, stop - delay
+        if (low, high) == (0, self.steps):
+            return self.whole(name)
         if low >= 0:
             if name in self._whole:
                 return self._whole[name][low:high]

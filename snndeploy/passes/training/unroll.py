@@ -153,7 +153,7 @@ class Unroll:
     ) -> dict[str, tuple[NeuronState, list[Tensor]]]:
         """Run the populations of a loop, or one that is in none, over the window."""
         running: dict[str, tuple[NeuronState, list[Tensor]]] = {}
-        outside: dict[str, Tensor | None] = {}
+        outside: dict[str, Sequence[Tensor] | None] = {}
         inside: dict[str, list[Projection]] = {}
         for name in group:
             neuron, parameters = acting.neurons[name]
@@ -169,12 +169,14 @@ class Unroll:
             inside[name] = [p for p in arriving if any(s.population in group for s in p.sources)]
             rest = [p for p in arriving if p not in inside[name]]
             window = (0, trains.steps)
-            outside[name] = self._arriving(acting, rest, trains, window, first)
+            drive = self._arriving(acting, rest, trains, window, first)
+            # one operation for all steps: indexing each would cost a whole window on the way back
+            outside[name] = None if drive is None else drive.unbind(0)
             trains.start(name)
         for step in range(trains.steps):
             for name, (state, v) in running.items():
-                drive = outside[name]
-                x = torch.zeros_like(state.v) if drive is None else drive[step]
+                driven = outside[name]
+                x = torch.zeros_like(state.v) if driven is None else driven[step]
                 looped = self._arriving(acting, inside[name], trains, (step, step + 1), first)
                 trains.append(name, state.step(x if looped is None else x + looped[0]))
                 if self.network.population(name).role == "output":
