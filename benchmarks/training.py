@@ -26,6 +26,7 @@ import numpy.typing as npt
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
+from snndeploy.ir.program import Program
 from snndeploy.lower import encode_inputs, infer_coding, lower
 from snndeploy.passes.base import Pass, PassContext, PassEvent, Training
 from snndeploy.passes.prune import Prune
@@ -33,9 +34,13 @@ from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.runner import run_passes
 from snndeploy.passes.training.admm import Admm
-from snndeploy.passes.training.figures import Figures, figures
+from snndeploy.passes.training.data import Batches
+from snndeploy.passes.training.figures import figures
 from snndeploy.passes.training.finetune import FineTune
+from snndeploy.passes.training.module import TrainableNetwork
 from snndeploy.passes.training.train_steps import TrainSteps
+from snndeploy.passes.training.trainer import accuracy
+from snndeploy.pipeline.run import run_program
 from snndeploy.target import load_target
 
 Array = npt.NDArray[Any]
@@ -154,25 +159,26 @@ def experiments(epochs: int) -> dict[str, tuple[Pass, ...]]:
 def judge(setting: Setting, network: Network, steps: int) -> dict[str, Any]:
     """Figures on the test set, and the accuracy of the integers (and of Lava) on some of it."""
     test = part(setting.task, "test", setting.data, slice(0, setting.test), setting.steps)
-    found: Figures = figures(network, test, steps=steps)
     x = test.inputs["input"][: steps or None]
-    result = {**asdict(found)}
+    result = asdict(figures(network, test, steps=steps))
     coding = infer_coding(x[:1] if not x.strides[0] else x)
-    program = lower(network, load_target(TARGET), inputs=coding, steps=len(x))
+    target = load_target(TARGET)
+    program = lower(network, target, inputs=coding, steps=len(x))
+    module = TrainableNetwork(network)
+    module.set_chip(program, target)
     for engine, count in (("integer", setting.integer), ("lava", setting.lava)):
         if count:
-            result[engine] = _accuracy(program, x[:, :count], test.labels[:count], engine)
-            result[f"float_{engine}"] = figures(
-                network, Labelled({"input": x[:, :count]}, test.labels[:count])
-            ).accuracy
+            few = Labelled({"input": x[:, :count]}, test.labels[:count])
+            rounded = Batches(few, scales={"input": coding.scale})
+            result[f"{engine}_aware"] = accuracy(module, rounded)
+            result[engine] = _accuracy(program, few, engine)
     return result
 
 
-def _accuracy(program: Any, x: Array, labels: Array, engine: str) -> float:
-    from snndeploy.pipeline.run import run_program
-
+def _accuracy(program: Program, samples: Labelled, engine: str) -> float:
     group = next(g for g in program.groups if g.kind == "input")
     output = next(g.name for g in program.groups if g.role == "output")
+    x, labels = samples.inputs["input"], samples.labels
     right = 0
     for low in range(0, len(labels), 250):
         messages = encode_inputs(
@@ -215,9 +221,9 @@ COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], float]
     ("accuracy", "{:8.2%}", lambda r, d: r["accuracy"]),
     ("against dense", "{:+8.2%}", lambda r, d: r["accuracy"] - d["accuracy"]),
     ("integer", "{:8.2%}", lambda r, d: r.get("integer", np.nan)),
-    ("float, same samples", "{:8.2%}", lambda r, d: r.get("float_integer", np.nan)),
+    ("aware, same samples", "{:8.2%}", lambda r, d: r.get("integer_aware", np.nan)),
     ("lava", "{:8.2%}", lambda r, d: r.get("lava", np.nan)),
-    ("float, same samples", "{:8.2%}", lambda r, d: r.get("float_lava", np.nan)),
+    ("aware, same samples", "{:8.2%}", lambda r, d: r.get("lava_aware", np.nan)),
     ("density", "{:8.2%}", lambda r, d: r["density"]),
     ("bits", "{:6.2f}", lambda r, d: r["bits"]),
     ("R_mem", "{:8.2%}", lambda r, d: r["size_bits"] / d["size_bits"]),
