@@ -46,6 +46,8 @@ from snndeploy.target import load_target
 Array = npt.NDArray[Any]
 VALIDATION = 5000
 TARGET = "loihi2"
+ITERATIONS = 5
+"""Epochs of ADMM before retraining: as many as a growing rho needs to settle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +127,8 @@ def _told(event: PassEvent) -> None:
 
 def experiments(epochs: int) -> dict[str, tuple[Pass, ...]]:
     """Passes by name; ``epochs`` of fine-tuning, and as many in all wherever two are compared."""
-    admm: dict[str, Any] = {"iterations": epochs, "epochs": epochs}
-    both: dict[str, Any] = {"epochs": 2 * epochs}
+    admm: dict[str, Any] = {"iterations": ITERATIONS, "epochs": epochs}
+    both: dict[str, Any] = {"epochs": ITERATIONS + epochs}
     hidden: dict[str, Any] = {"kinds": ("conv",), "ratio": 0.5, "score": "svs"}
     rescaw: dict[str, Any] = {"grid": "rescaw", "per": "channel", "exempt": ("first", "last")}
     found: dict[str, tuple[Pass, ...]] = {"dense": ()}
