@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from snndeploy.lower.held import held_neuron
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.registry import pass_class
+from snndeploy.passes.training.data import Batches
 from snndeploy.passes.training.grid import Grid, odd_levels, power_levels, symmetric_levels
 from snndeploy.passes.training.module import TrainableNetwork
 from snndeploy.passes.training.surrogate import SpikeGradient, derivative, step
@@ -95,9 +97,13 @@ def test_input_that_is_constant_in_time_costs_one_step_and_changes_nothing() -> 
     network = conv_net()
     image = np.random.default_rng(1).random((1, 4, 2, 8, 8)).astype(np.float32)
     module = TrainableNetwork(network)
+    repeated = np.repeat(image, 9, axis=0)
+    samples = SimpleNamespace(inputs={"input": repeated}, labels=np.zeros(4))
+    x, _ = Batches(samples).take(np.arange(4))
+    assert x["input"].stride(0) == 0
     with torch.no_grad():
-        run = module({"input": torch.tensor(image).expand(9, 4, 2, 8, 8)})
-    expected = run_float(network, np.repeat(image, 9, axis=0)).spikes["output"]
+        run = module(x)
+    expected = run_float(network, repeated).spikes["output"]
     assert np.array_equal(run.outputs["output"].numpy(), expected)
     assert torch.equal(run.spikes["output"], run.outputs["output"].sum((0, 1)))
 

@@ -163,6 +163,7 @@ def test_what_cannot_be_trained_is_said(files: dict[str, str], tmp_path: Path) -
         "training-labels-missing": ["-r", files["recipe"], "--train", str(unlabelled)],
         "recipe-trains-nothing": ["-r", "default", "--train", files["train"]],
         "resume-folder": [*options(files), "--resume"],
+        "finetune-data": [*options(files), "--data", files["val"]],
         "target-unknown": [*options(files), "--aware", "loihi9"],
         "training-device": [*options(files), "--device", "warp"],
     }

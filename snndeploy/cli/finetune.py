@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import DoesNotFit, InputError
+from ..errors import DoesNotFit, InputError, UsageError
 from ..passes.base import Observer, PassEvent
 from .options import data_options, json_option, semantics_options, target_options
 
@@ -60,6 +60,11 @@ def finetune(
     from .options import required, samples_of, semantics_of
     from .render import print_compile_report, print_json
 
+    if options["data"] is not None:
+        raise UsageError(
+            "finetune-data", "it has two sets of samples", where="--data",
+            hint="give --train, and --val beside it",
+        )  # fmt: skip
     output = output or Path(f"{model.stem}.snnb")
     as_network = output.suffix == ".nir"
     if not as_network:

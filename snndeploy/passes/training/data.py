@@ -34,7 +34,8 @@ class Batches:
         if samples.labels is None:
             raise ValueError("the samples have no labels")
         self.labels = samples.labels
-        self._inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
+        inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
+        self._inputs = {name: once(x) for name, x in inputs.items()}
         self._device = torch.device(device)
         self._scales = {n: s for n, s in (scales or {}).items() if s != 1}
 
@@ -60,7 +61,7 @@ class Batches:
     def take(self, index: Array) -> tuple[_Inputs, Tensor]:
         """Inputs ``(steps, samples, *shape)`` and labels of some samples.
 
-        Inputs that are constant in time (stride 0) stay so: one step is copied, and expanded.
+        Of inputs that are constant in time one step is copied, and expanded.
         """
         inputs = {}
         for name, x in self._inputs.items():
@@ -75,6 +76,13 @@ class Batches:
 
 
 _Inputs = Mapping[str, Tensor]
+
+
+def once(x: Array) -> Array:
+    """``x``, as a view of its first step (stride 0) where all steps are the same."""
+    if len(x) == 1 or not all(np.array_equal(step, x[0]) for step in x[1:]):
+        return x
+    return np.broadcast_to(x[:1], x.shape)
 
 
 def digest(samples: Calibration) -> str:

@@ -25,15 +25,16 @@ class Grid:
     bits: int
 
     @classmethod
-    def of(cls, weight: Weight) -> Grid:
+    def of(cls, weight: Weight, *, odd: bool = False) -> Grid:
         """The grid that a quantised weight lies on.
 
-        Odd codes beyond the symmetric range are ReScaW's, whose grid has no zero.
+        It is ReScaW's, which has no zero, where that is said (``odd``), or where codes are beyond
+        the symmetric range.
         """
         if weight.scale is None or weight.bits is None:
             raise ValueError("a real-valued weight lies on no grid")
         peak = int(np.abs(weight.data).max(initial=0))
-        odd = peak > code_limit(weight.bits)
+        odd = odd or peak > code_limit(weight.bits)
         levels = odd_levels(weight.bits) if odd else symmetric_levels(weight.bits)
         return cls(levels=levels, scale=weight.scale, bits=weight.bits)
 

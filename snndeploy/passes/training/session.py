@@ -121,7 +121,10 @@ class Session:
         real = module.to_network(rounded=False)
         if self.quantizer is not None:
             rounded = self.quantizer.run(real, PassContext(seed=self.ctx.seed)).network
-            grids |= {p.name: Grid.of(p.weight) for p in rounded.projections if p.weight.quantized}
+            odd = self.quantizer.name == "rescaw"
+            new = {p.name: p.weight for p in rounded.projections if p.weight.quantized}
+            known = {p.name for p in module.network.projections if p.weight.quantized}
+            grids |= {n: Grid.of(w, odd=odd) for n, w in new.items() if n not in known}
             if getattr(self.quantizer, "share", "none") == "target":
                 grids = _beside_fixed(rounded, grids)
             for p in rounded.projections:
