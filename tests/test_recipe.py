@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,12 +96,15 @@ def test_a_recipe_from_text_and_from_a_file(tmp_path: Path) -> None:
 
 
 def test_shipped_recipes_load_and_run() -> None:
-    assert recipe_names() == ["default", "digits"]
+    assert recipe_names() == ["admm", "default", "digits", "qp-snn", "spatio-temporal"]
+    rng = np.random.default_rng(0)
+    spikes = (rng.random((8, 12, 2, 8, 8)) < 0.3).astype(np.float32)
+    labelled = SimpleNamespace(inputs={"input": spikes}, labels=rng.integers(0, 5, 12))
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
         assert recipe.description
-        run_passes(conv_net(), recipe.passes, PassContext(seed=recipe.seed))
+        run_passes(conv_net(), recipe.passes, PassContext(seed=recipe.seed, calibration=labelled))
     assert load_recipe("default").passes == (Quantize(bits=8, per="layer", clip="mse"),)
     assert load_recipe("digits").passes == (
         RemoveKernels(ratio=0.25), Prune(sparsity=0.5), Quantize(bits=4, clip="mse"),

@@ -12,6 +12,7 @@ from ..errors import SnnDeployError
 from .compress import compress
 from .explain import explain
 from .export import export
+from .finetune import finetune
 from .frontend import frontend
 from .info import doctor, lava, passes, targets
 from .model import check, compile_, inspect
@@ -68,7 +69,7 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, explain, compress, sensitivity,
+    inspect, compile_, check, simulate, verify, report, explain, compress, finetune, sensitivity,
     reduce_timesteps, export, demo, targets, passes, frontend, lava, doctor,
 ):  # fmt: skip
     main.add_command(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -171,11 +172,6 @@ def _group(
     target: Target,
     depth: int,
 ) -> CompartmentGroup:
-    n = target.numeric
-    syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
-    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    bias_mant, bias_exp = to_bias(bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit)
-    floor = neuron.v_floor
     many = kind == "custom" and neuron.spikes_per_step == "many"
     return CompartmentGroup(
         name=population.name,
@@ -185,19 +181,31 @@ def _group(
         depth=depth,
         scale=frozen(scale),
         message_bits=(neuron.max_spikes or MANY_SPIKES).bit_length() if many else 0,
-        du=to_decay(syn_leak, 1, n.decay_max.limit),
-        dv=to_decay(neuron.leak, 0, n.decay_max.limit),
-        vth=_threshold(neuron, kind, scale, n.vth_max.limit),
-        bias_mant=bias_mant,
-        bias_exp=bias_exp,
         compare=neuron.compare if kind == "custom" else ">",
         reset=neuron.reset if kind == "custom" else "zero",
         reset_timing=neuron.reset_timing if kind == "custom" else "immediate",
         spikes_per_step=neuron.spikes_per_step if kind == "custom" else "one",
         max_spikes=neuron.max_spikes if many else None,
-        v_floor=None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
         route=route,
+        **registers(neuron, kind, scale, target),
     )
+
+
+def registers(neuron: Neuron, kind: Kind, scale: Array, target: Target) -> dict[str, Any]:
+    """The neuron's parameters as a compartment group of that scale holds them, by field."""
+    n = target.numeric
+    syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    bias_mant, bias_exp = to_bias(bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit)
+    floor = neuron.v_floor
+    return {
+        "du": to_decay(syn_leak, 1, n.decay_max.limit),
+        "dv": to_decay(neuron.leak, 0, n.decay_max.limit),
+        "vth": _threshold(neuron, kind, scale, n.vth_max.limit),
+        "bias_mant": bias_mant,
+        "bias_exp": bias_exp,
+        "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
+    }
 
 
 def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int) -> Array:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_type_hints
 
 import numpy as np
@@ -44,11 +45,33 @@ class Calibration(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """What training passes train on, and where they keep what they have done so far.
+
+    Args:
+        samples: labelled samples to learn from.
+        validation: samples to judge by; those learnt from where there are none.
+        folder: for a checkpoint after each epoch (None: none are kept).
+        resume: go on from the checkpoints in ``folder``.
+        device: where torch computes (``"cpu"``, ``"cuda"``, …).
+        aware: name of a target whose rounding all training passes include ("": as each one says).
+    """
+
+    samples: Calibration
+    validation: Calibration | None = None
+    folder: Path | None = None
+    resume: bool = False
+    device: str = "cpu"
+    aware: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PassEvent:
     """What an observer is told.
 
     ``start`` and ``end`` come once per pass (``network`` is the one before it, then the one after
-    it), ``progress`` whenever a pass has something to say: ``done`` of ``of`` units of ``what``.
+    it), ``progress`` whenever a pass has something to say: ``done`` of ``of`` units of ``what``, and
+    in ``status`` how it goes.
     ``index`` counts passes from 1; 0 is a pass that runs on its own.
     """
 
@@ -61,6 +84,7 @@ class PassEvent:
     what: str = ""
     done: int = 0
     of: int = 0
+    status: str = ""
 
     @property
     def label(self) -> str:
@@ -84,6 +108,7 @@ class PassContext:
         target: the chip compiled for, for passes that ask about its limits.
         calibration: samples for data-driven passes.
         source: the network before the first pass; None where a pass runs on its own.
+        training: samples for training passes (None: they train on labelled calibration samples).
         observer: is told about starts, progress and ends.
         scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
         index: position of the running pass, from 1.
@@ -94,6 +119,7 @@ class PassContext:
     target: Target | None = None
     calibration: Calibration | None = None
     source: Network | None = None
+    training: Training | None = None
     observer: Observer = field(default=_silent)
     scope: str = ""
     index: int = 0
@@ -109,12 +135,12 @@ class PassContext:
         words = np.frombuffer(key, dtype="<u4").tolist()
         return np.random.default_rng(np.random.SeedSequence([self.seed, *words]))
 
-    def progress(self, what: str, done: int, of: int) -> None:
+    def progress(self, what: str, done: int, of: int, status: str = "") -> None:
         """Tell the observer that ``done`` of ``of`` units of ``what`` are finished."""
         self.observer(
             PassEvent(
                 kind="progress", name=self.scope, index=self.index, total=self.total,
-                what=what, done=done, of=of,
+                what=what, done=done, of=of, status=status,
             )
         )  # fmt: skip
 

@@ -34,6 +34,24 @@ def _remove_kernels() -> type[Pass]:
     return RemoveKernels
 
 
+def _finetune() -> type[Pass]:
+    from .training.finetune import FineTune
+
+    return FineTune
+
+
+def _admm() -> type[Pass]:
+    from .training.admm import Admm
+
+    return Admm
+
+
+def _train_steps() -> type[Pass]:
+    from .training.train_steps import TrainSteps
+
+    return TrainSteps
+
+
 def _rescaw() -> type[Pass]:
     from .rescaw import ReScaW
 
@@ -58,6 +76,9 @@ _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "correct-bias": _correct_bias,
     "quantize": _quantize,
     "remove-kernels": _remove_kernels,
+    "finetune": _finetune,
+    "admm": _admm,
+    "train-steps": _train_steps,
     "rescaw": _rescaw,
 }
 

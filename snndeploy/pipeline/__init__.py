@@ -3,6 +3,7 @@
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
+from .finetuning import finetune, finetune_report
 from .fixing import (
     Fixing,
     fix_bundle,
@@ -24,6 +25,8 @@ __all__ = [
     "compile",
     "compress",
     "explain_bundle",
+    "finetune",
+    "finetune_report",
     "fix_bundle",
     "fix_model",
     "fix_record",

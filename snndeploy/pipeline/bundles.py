@@ -102,6 +102,7 @@ def _lock(compiled: Compiled) -> str:
                 },
             },
             "recipe": toml.loads(compiled.recipe.to_toml()),
+            **({"training": compiled.training} if compiled.training else {}),
         }
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
 from ..mapping import check_program, fits, place_program
-from ..passes.base import Observer, PassContext
+from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
 from ..simulate.data import Samples
@@ -32,7 +32,10 @@ _PEAK_SAMPLES = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check."""
+    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
+
+    ``training`` records what passes were trained on, if they were.
+    """
 
     source: Network
     log: PassLog
@@ -43,6 +46,7 @@ class Compiled:
     recipe: Recipe
     scale: Scale
     findings: tuple[Finding, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:
@@ -75,6 +79,7 @@ def compile(
     board: str | None = None,
     inputs: InputCoding | None = None,
     calibration: Samples | None = None,
+    training: Training | None = None,
     scale: Scale = "bounds",
     observer: Observer = lambda event: None,
 ) -> Compiled:
@@ -89,6 +94,7 @@ def compile(
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
+        training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
         observer: told about the progress of passes.
 
@@ -104,7 +110,10 @@ def compile(
     source = (
         model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
     )
-    log = compress(source, recipe=recipe, target=chip, calibration=calibration, observer=observer)
+    log = compress(
+        source, recipe=recipe, target=chip, calibration=calibration, training=training,
+        observer=observer,
+    )  # fmt: skip
     if inputs is None and calibration is not None:
         inputs = infer_coding(part.inputs for part in calibration.batches())
     observed = None
@@ -133,6 +142,7 @@ def compress(
     recipe: str | Path | Recipe | None = "sbc-plus",
     target: str | Path | Target = "loihi2",
     calibration: Samples | None = None,
+    training: Training | None = None,
     observer: Observer = lambda event: None,
 ) -> PassLog:
     """Run the passes of a recipe, and nothing else.
@@ -142,6 +152,7 @@ def compress(
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         target: whose limits passes may ask about.
         calibration: what data-driven passes look at.
+        training: what passes that train learn from.
         observer: told about the progress of passes.
 
     Returns:
@@ -155,6 +166,7 @@ def compress(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
         calibration=None if calibration is None else _Calibration(network, calibration, recipe),
+        training=training,
         observer=observer,
     )
     return run_passes(network, recipe.passes, context)

@@ -139,18 +139,23 @@ class _Plan:
     dtype: Any
 
 
-def _plan(network: Network, dtype: Any) -> _Plan:
-    import torch
-
+def run_groups(network: Network) -> tuple[tuple[str, ...], ...]:
+    """Populations in an order of running; those of one group form a loop and run step by step."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(p.name for p in network.populations)
     graph.add_edges_from((s.population, p.target) for p in network.projections for s in p.sources)
     rank = {name: i for i, name in enumerate(network.order)}
     condensed = nx.condensation(graph)
-    groups = tuple(
+    return tuple(
         tuple(sorted(condensed.nodes[c]["members"], key=rank.__getitem__))
         for c in nx.topological_sort(condensed)
     )
+
+
+def _plan(network: Network, dtype: Any) -> _Plan:
+    import torch
+
+    groups = run_groups(network)
     group_of = {name: group for group in groups for name in group}
 
     def prepared(projection: Projection) -> _Incoming:

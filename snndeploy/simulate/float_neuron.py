@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,31 +21,56 @@ _WORTH_THREADS = 1 << 18
 """Neuron updates from which starting threads pays."""
 
 
+class Surrogate(Protocol):
+    """What training puts in the place of a spike's derivative."""
+
+    @property
+    def through_reset(self) -> bool:
+        """Whether gradients also pass from a reset to the spike that caused it."""
+
+    def __call__(self, v: Tensor, threshold: Tensor, spikes: Tensor, most: float) -> Tensor:
+        """``spikes`` (at most ``most`` each) as a function of ``v`` and ``threshold``."""
+
+
 class NeuronState:
     """State of a population for a batch of samples; `run` is the update of `Neuron`, step after step.
+
+    Training hands in its own ``parameters`` (tensors, by the names of `Neuron.parameters`) and a
+    ``surrogate``; no value of the forward pass depends on either being there.
 
     Attributes:
         u: synaptic state ``(samples, *shape)``.
         v: membrane potential after the reset, likewise.
+        charged: membrane potential before spike and reset, of the last `step`.
     """
 
     def __init__(
-        self, neuron: Neuron, shape: Shape, samples: int, dtype: Any, *, kernel: bool | None = None
+        self,
+        neuron: Neuron,
+        shape: Shape,
+        samples: int,
+        dtype: Any,
+        *,
+        parameters: Mapping[str, Tensor] | None = None,
+        surrogate: Surrogate | None = None,
+        kernel: bool | None = None,
     ) -> None:
         """``kernel`` picks the loop (True) or torch (False); by default, the loop where it compiles."""
         import torch
 
         full = (samples, *shape)
         self.neuron = neuron
-        self._par = {
+        self._par = parameters or {
             name: torch.tensor(value, dtype=dtype) for name, value in neuron.parameters().items()
         }
-        self.u = torch.zeros(full, dtype=dtype)
+        self._surrogate = surrogate
         self.v = self._par["v_init"].expand(full).clone()
-        self._fired = torch.zeros(full, dtype=dtype)
+        self.u = torch.zeros_like(self.v)
+        self.fired = torch.zeros_like(self.v)
+        self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
-        self._kernel = has_numba() if kernel is None else kernel
+        self._kernel = parameters is None and (has_numba() if kernel is None else kernel)
         if self._kernel:
             self._constants = self._flat_constants(shape)
 
@@ -54,11 +80,11 @@ class NeuronState:
 
         if not self._kernel:
             for step in range(x.shape[0]):
-                out[step] = self._step(x[step])
+                out[step] = self.step(x[step])
             return
         steps, samples = x.shape[:2]
         flows = [t.numpy().reshape(steps, samples, -1) for t in (x, out)]
-        states = [t.numpy().reshape(samples, -1) for t in (self.u, self.v, self._fired)]
+        states = [t.numpy().reshape(samples, -1) for t in (self.u, self.v, self.fired)]
 
         def tile(low: int, high: int) -> None:
             drive, emitted = (flow[:, low:high] for flow in flows)
@@ -93,7 +119,7 @@ class NeuronState:
             TIMINGS[n.reset_timing], dtype.type(0), dtype.type(1),
         )  # fmt: skip
 
-    def _step(self, x: Tensor) -> Tensor:
+    def step(self, x: Tensor) -> Tensor:
         """Advance by one step with input ``x`` (samples, *shape); return what is emitted."""
         neuron, par = self.neuron, self._par
         before = self.v
@@ -103,6 +129,7 @@ class NeuronState:
         v = par["leak"] * before + self.u
         if self._has_drive:
             v = v + par["drive"]
+        self.charged = v
         if neuron.threshold is None:
             self.v = self._floored(v)
             return self.v
@@ -110,13 +137,13 @@ class NeuronState:
             fired = self._spikes(v)
             v = self._reset(v, fired)
         elif neuron.reset_timing == "next-step":
-            v = self._reset(v, self._fired)
-            fired = self._fired = self._spikes(v)
+            v = self._reset(v, self.fired)
+            fired = self.fired = self._spikes(v)
         else:
             late = (before > par["threshold"]).to(v.dtype)
             v = v - late * par["threshold"]
             fired = self._spikes(v)
-            v = v - (fired - late) * par["threshold"]
+            v = v - (self._held(fired) - late) * par["threshold"]
         self.v = self._floored(v)
         return fired
 
@@ -126,16 +153,24 @@ class NeuronState:
         threshold = self._par["threshold"]
         above = (v > threshold if self.neuron.compare == ">" else v >= threshold).to(v.dtype)
         if self.neuron.spikes_per_step == "one":
-            return above
-        many = above * torch.floor(v / threshold)
-        return many if self.neuron.max_spikes is None else many.clamp(max=self.neuron.max_spikes)
+            spikes, most = above, 1.0
+        else:
+            most = float(self.neuron.max_spikes or "inf")
+            spikes = (above * torch.floor(v / threshold)).clamp(max=most)
+        return spikes if self._surrogate is None else self._surrogate(v, threshold, spikes, most)
 
     def _reset(self, v: Tensor, fired: Tensor) -> Tensor:
-        if self.neuron.reset == "zero":
-            return v.masked_fill(fired > 0, 0.0)
+        if self.neuron.reset == "none":
+            return v
+        held = self._held(fired)
         if self.neuron.reset == "subtract":
-            return v - fired * self._par["threshold"]
-        return v
+            return v - held * self._par["threshold"]
+        return v * (1 - (held if self.neuron.spikes_per_step == "one" else held.clamp(max=1)))
+
+    def _held(self, fired: Tensor) -> Tensor:
+        """``fired`` as the reset sees it."""
+        through = self._surrogate is not None and self._surrogate.through_reset
+        return fired if through else fired.detach()
 
     def _floored(self, v: Tensor) -> Tensor:
         return v if self.neuron.v_floor is None else v.maximum(self._par["v_floor"])

@@ -1,0 +1,38 @@
+"""Back from the registers to real numbers: the neuron that a compartment group really is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..ir.neurons import Neuron
+from ..ir.program import DECAY_ONE, STATE_SHIFT, CompartmentGroup
+from ..target import Target
+from .neurons import registers
+
+
+def held_neuron(neuron: Neuron, group: CompartmentGroup, target: Target) -> Neuron:
+    """``neuron`` with its parameters rounded as ``group`` of ``target`` holds them, in network units.
+
+    v is a whole number on the chip. Where the threshold is only compared with, it is set half a unit
+    off, to the side on which the comparison comes out as the integer one does whatever the noise of
+    floating point. A bias that passes the synaptic filter arrives by synapses and stays as it is.
+    """
+    held = dataclasses.replace(group, **registers(neuron, group.kind, group.scale, target))
+    bias = held.bias / held.scale
+    filtered = neuron.syn_leak is not None
+    changed = dataclasses.replace(
+        neuron,
+        leak=1 - held.dv / DECAY_ONE,
+        syn_leak=1 - (held.du + 1) / DECAY_ONE if filtered else None,
+        bias=neuron.bias if filtered else bias,
+        drive=bias if filtered else np.zeros(()),
+        v_floor=None if held.v_floor is None else held.v_floor / held.scale,
+    )
+    if neuron.threshold is None:
+        return changed
+    threshold = (held.vth << STATE_SHIFT).astype(np.float64)
+    if held.reset == "zero" and held.spikes_per_step == "one":
+        threshold += 0.5 if held.compare == ">" else -0.5
+    return dataclasses.replace(changed, compare=held.compare, threshold=threshold / held.scale)

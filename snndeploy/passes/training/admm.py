@@ -1,0 +1,190 @@
+"""ADMM: pruning and quantisation that the weights are pulled towards while they train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ...errors import PassRefused, RecipeError
+from ...ir.arrays import Array
+from ...ir.network import Network, Projection
+from ..base import PassContext, PassResult, Stage
+from ..prune import budget
+from .finetune import keep_constraints, trained
+from .options import TrainingPass
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admm(TrainingPass):
+    """Prune to exactly ``sparsity``, or quantise to ``bits``, or both, by ADMM (Deng et al. 2021).
+
+    For ``iterations`` times ``epochs_per_iteration`` epochs the weights W are trained with the pull
+    ``rho / 2 |W - Z + U|²`` towards the nearest allowed weights Z; after each iteration ``Z =
+    project(W + U)``, ``U += W - Z``, and rho grows by ``growth`` (it must come to exceed the curvature
+    of the loss, or the iteration never settles). Then W is projected for good, and ``epochs`` of
+    retraining follow in which masks stay and codes move on their grid only. With both, pruning goes
+    first, and quantisation works on what survives.
+
+    ``sparsity`` is per layer and exact, as in the pass ``prune``. The ``levels`` are ``uniform``
+    (2^bits - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1: 2 bits are ternary, 1 bit the signs) or
+    ``power-of-two`` (0, ±1, ±2, ±4, …, as many, 2 to 4 bits), times a scale of least squared error
+    per ``layer`` or ``channel``.
+    """
+
+    name: ClassVar[str] = "admm"
+    stage: ClassVar[Stage] = "prune"
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bits: Annotated[int, Field(ge=0, le=8)] = 0
+    levels: Literal["uniform", "power-of-two"] = "uniform"
+    per: Literal["layer", "channel"] = "layer"
+    iterations: Annotated[int, Field(ge=1)] = 5
+    epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
+    rho: Annotated[float, Field(gt=0)] = 1e-2
+    growth: Annotated[float, Field(ge=1)] = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sparsity and not self.bits:
+            raise RecipeError(
+                "admm-nothing", "neither a sparsity nor a number of bits is given", where=self.name,
+                hint="e.g. sparsity = 0.9, or bits = 4, or both",
+            )  # fmt: skip
+        if self.levels == "power-of-two" and self.bits not in (0, 2, 3, 4):
+            raise RecipeError(
+                "admm-levels", f"{self.bits}-bit powers of two do not fit an 8-bit weight",
+                where=self.key("bits"), hint="use 2, 3 or 4 bits, or levels = 'uniform'",
+            )  # fmt: skip
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Pruning, quantising, or one after the other."""
+        asked: dict[Stage, float] = {"prune": self.sparsity, "quantize": self.bits}
+        return tuple(stage for stage, amount in asked.items() if amount)
+
+    def spares(self, net: Network) -> Mapping[str, str]:
+        """Wiring, and layers that are quantised already."""
+        taken = {p.name: "it is quantized already" for p in net.projections if p.weight.quantized}
+        return {**super().spares(net), **taken}
+
+    def requires(self, net: Network) -> None:
+        """The chosen layers must be real-valued."""
+        for projection in self.select(net):
+            if projection.weight.quantized:
+                raise PassRefused(
+                    "already-quantized",
+                    f"it has {projection.weight.bits}-bit codes, which are its only truth",
+                    where=projection.name,
+                    hint="start again from the real-valued network, or use finetune",
+                )
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Pull, project, retrain; first to prune and then to quantise."""
+        from .session import Session
+
+        session = Session(self, net, ctx)
+        chosen = self.select(net)
+        residuals = {}
+        if self.sparsity:
+            residuals["pruning_residual"] = self._prune(session, chosen)
+        if self.bits:
+            residuals["quantisation_residual"] = self._quantize(session, chosen)
+        result = trained(net, session)
+        training = {**result.metrics["training"], **residuals}
+        return PassResult(
+            network=result.network, modified=result.modified,
+            metrics={**result.metrics, "training": training}, findings=result.findings,
+        )  # fmt: skip
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """Exactly as many pruned as asked; masks and codes of before are kept."""
+        keep_constraints(self, before, after)
+        new = {p.name: p.weight for p in after.projections}
+        for p in self.select(before):
+            size = p.weight.data.size
+            dead = max(size - p.weight.alive, budget(self.sparsity, size))
+            self.promise(
+                size - new[p.name].alive == dead, f"{p.name}: exactly {dead} of {size} are pruned"
+            )
+
+    def _prune(self, session: Session, chosen: tuple[Projection, ...]) -> float:
+        from .projections import largest
+
+        module = session.module
+        alive = {p.name: _alive(p) for p in chosen}
+
+        def project(name: str, values: Array) -> Array:
+            return values * largest(values, self.sparsity, alive[name])
+
+        residual = self._pull(session, "prune", [p.name for p in chosen], project)
+        for p in chosen:
+            values = module.latent(p.name).detach().cpu().double().numpy()
+            module.set_mask(p.name, largest(values, self.sparsity, alive[p.name]))
+        if not self.bits:
+            session.fit("retrain", self.epochs)
+        return residual
+
+    def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
+        from .grid import Grid, power_levels, symmetric_levels
+
+        module = session.module
+        uniform = self.levels == "uniform"
+        levels = symmetric_levels(self.bits) if uniform else power_levels(self.bits)
+        width = self.bits if uniform else int(levels[-1]).bit_length() + 1
+        masks = {p.name: module.mask(p.name) for p in chosen}
+        alive = {
+            p.name: np.ones(p.weight.shape, bool)
+            if (m := masks[p.name]) is None
+            else m.cpu().numpy()
+            for p in chosen
+        }
+
+        def grid(name: str, values: Array) -> tuple[Array, Grid]:
+            codes, scale = self._on_levels(values, alive[name], levels)
+            return codes, Grid(levels=levels, scale=scale, bits=width)
+
+        def project(name: str, values: Array) -> Array:
+            codes, found = grid(name, values)
+            projected: Array = codes * found.scale
+            return projected
+
+        residual = self._pull(session, "quantize", [p.name for p in chosen], project)
+        session.fix({
+            p.name: grid(p.name, module.latent(p.name).detach().cpu().double().numpy())[1]
+            for p in chosen
+        })  # fmt: skip
+        session.fit("retrain", self.epochs)
+        return residual
+
+    def _on_levels(self, values: Array, alive: Array, levels: Array) -> tuple[Array, Array]:
+        """Codes, and scales in a shape that broadcasts against the weight."""
+        from .projections import on_levels
+
+        channels = values.shape[0] if self.per == "channel" and values.ndim else 1
+        codes, scale = on_levels(values.reshape(channels, -1), alive.reshape(channels, -1), levels)
+        shape = (-1, *(1,) * (values.ndim - 1)) if channels > 1 else ()
+        return codes.reshape(values.shape), scale.reshape(shape)
+
+    def _pull(self, session: Session, stage: str, names: list[str], project: object) -> float:
+        """Train towards the constraint; returns the last relative residual."""
+        from .penalties import Admm as Pull
+
+        pull = Pull(
+            session.module, names, project,  # type: ignore[arg-type]
+            rho=self.rho, growth=self.growth, every=self.epochs_per_iteration,
+        )  # fmt: skip
+        epochs = self.iterations * self.epochs_per_iteration
+        session.fit(stage, epochs, penalties=[pull], best=False)
+        return pull.residual(session.module)
+
+
+def _alive(projection: Projection) -> Array:
+    mask = projection.weight.mask
+    return np.ones(projection.weight.shape, dtype=bool) if mask is None else mask

@@ -1,0 +1,166 @@
+"""Fine-tuning under the constraints that a network already has, or is to have."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ...errors import RecipeError
+from ...ir.arrays import Array
+from ...ir.network import Network
+from ...ir.weights import Weight
+from ..base import Pass, PassContext, PassResult, Stage
+from .options import TrainingPass
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(TrainingPass):
+    """Train on, within what the network is: masks stay, and codes stay on their grid.
+
+    With ``bits`` real-valued layers are quantised in the forward pass, and gradients pass straight
+    through the rounding: ``grid="symmetric"`` is that of the pass ``quantize`` (``per``, and ``fit``
+    for its ``clip``); ``"loihi"`` the same with one step for all layers into a population (a power
+    of two from that of a layer which is not quantised), which lowers exactly; ``"rescaw"`` that of
+    the pass ``rescaw`` (``fit`` for its ``gamma``). Steps follow the weights from epoch to epoch.
+    ``exempt`` leaves out the layers that read an input (``"first"``) or feed an output (``"last"``).
+    What comes out are codes or, with ``keep="real"``, the real weights behind them, for passes that
+    must come before quantising.
+
+    ``activity`` is the price of spikes: of each hidden layer's rate above ``target_rate`` (spikes per
+    neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it.
+
+    ``restart`` draws the weights of the chosen layers anew, with the spread that they had.
+    """
+
+    name: ClassVar[str] = "finetune"
+    stage: ClassVar[Stage] = "any"
+
+    bits: Annotated[int, Field(ge=0, le=8)] = 0
+    grid: Literal["symmetric", "loihi", "rescaw"] = "symmetric"
+    per: Literal["layer", "channel"] = "layer"
+    fit: Literal["max", "mse", "mean", "percentile"] = "mse"
+    exempt: tuple[Literal["first", "last"], ...] = ()
+    keep: Literal["codes", "real"] = "codes"
+    activity: Annotated[float, Field(ge=0)] = 0.0
+    target_rate: Annotated[float, Field(ge=0)] = 0.0
+    synops: Annotated[float, Field(ge=0)] = 0.0
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bits and self.grid != "rescaw" and self.fit not in ("max", "mse"):
+            raise RecipeError(
+                "finetune-fit", f"fit = {self.fit!r} is for grid = 'rescaw'",
+                where=self.key("fit"), hint="use max or mse",
+            )  # fmt: skip
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """It quantises where it is given bits, and keeps any other network as it is."""
+        return ("quantize",) if self.bits and self.keep == "codes" else ("any",)
+
+    def requires(self, net: Network) -> None:
+        """The patterns must match; what is to be quantised must not be so yet."""
+        self.select(net)
+        quantizer = self.quantizer(net)
+        if quantizer is not None:
+            quantizer.requires(net)
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Train, and write back what learnt."""
+        from .penalties import Activity
+        from .session import Session
+
+        start = self._restarted(net, ctx) if self.restart else net
+        session = Session(self, start, ctx, self.quantizer(start))
+        penalties = []
+        if self.activity:
+            session.refresh(session.module)
+            penalties.append(
+                Activity(
+                    session.module, weight=self.activity, target_rate=self.target_rate,
+                    synops=self.synops,
+                )
+            )  # fmt: skip
+        session.fit("finetune", self.epochs, penalties=penalties)
+        return trained(net, session, rounded=self.keep == "codes")
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """What was pruned stays pruned; codes stay on their grid."""
+        keep_constraints(self, before, after)
+
+    def quantizer(self, net: Network) -> Pass | None:
+        """The pass whose grid the weights train on."""
+        from ..quantize import Quantize
+        from ..rescaw import ReScaW
+
+        if not self.bits:
+            return None
+        roles = {p.name: p.role for p in net.populations}
+        spared = {
+            p.name
+            for p in net.projections
+            if ("first" in self.exempt and any(roles[s.population] == "input" for s in p.sources))
+            or ("last" in self.exempt and roles[p.target] == "output")
+        }
+        names = tuple(p.name for p in self.select(net) if p.name not in spared)
+        if self.grid == "rescaw":
+            return ReScaW(bits=self.bits, gamma=self.fit, per=self.per, layers=names)
+        return Quantize(
+            bits=self.bits, per=self.per, clip=self.fit, layers=names,  # type: ignore[arg-type]
+            share="target" if self.grid == "loihi" else "none",
+        )  # fmt: skip
+
+    def _restarted(self, net: Network, ctx: PassContext) -> Network:
+        stream = ctx.stream("restart")
+        changed = []
+        for p in self.select(net):
+            drawn = stream.normal(0.0, float(p.weight.values().std()), p.weight.shape)
+            weight = Weight(drawn.astype(np.float32), mask=p.weight.mask)
+            changed.append(dataclasses.replace(p, weight=weight))
+        return net.replace(projections=changed)
+
+
+def trained(before: Network, session: Session, *, rounded: bool = True) -> PassResult:
+    """The result of a pass that trained ``before``."""
+    after = session.module.to_network(rounded=rounded)
+    modified = after.digest != before.digest
+    old = {p.name: p.weight.values() for p in before.projections}
+    changes = {
+        p.name: {"change": _relative(old[p.name], p.weight.values())} for p in after.projections
+    }
+    return PassResult(
+        network=after if modified else before,
+        modified=modified,
+        metrics={**changes, "training": session.metrics()},
+        findings=session.findings(),
+    )
+
+
+def _relative(old: Array, new: Array) -> float:
+    """Relative change of the weights: |new - old| / |old|."""
+    size = float(np.linalg.norm(old))
+    return float(np.linalg.norm(new - old)) / size if size else 0.0
+
+
+def keep_constraints(step: Pass, before: Network, after: Network) -> None:
+    """Promise that masks and quantisation of ``before`` are those of ``after``, or stricter."""
+    new = {p.name: p.weight for p in after.projections}
+    for p in before.projections:
+        weight, mask = new[p.name], new[p.name].mask
+        step.promise(
+            p.weight.mask is None or (mask is not None and bool((mask <= p.weight.mask).all())),
+            f"{p.name}: what was pruned stays pruned",
+        )
+        step.promise(
+            not p.weight.quantized
+            or (weight.bits == p.weight.bits and np.array_equal(weight.scale, p.weight.scale)),  # type: ignore[arg-type]
+            f"{p.name}: codes stay on their grid",
+        )

@@ -1,0 +1,153 @@
+"""What is added to the loss: the pull of ADMM, and the price of activity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...ir.arrays import Array
+from ...ir.float_chain import float_chain
+from .module import TrainableNetwork
+from .unroll import Run
+
+Project = Callable[[str, Array], Array]
+"""A layer's name and values to the nearest values that the constraint allows."""
+
+
+class Admm:
+    """The scaled-dual pull ``rho / 2 * |W - Z + U|^2`` towards a constraint (Deng et al. 2021).
+
+    After every ``every``-th epoch ``Z = project(W + U)`` and ``U += W - Z``; then rho grows by
+    ``growth`` and the scaled dual shrinks by it, so that the unscaled one stays what it was. A
+    constant rho below the curvature of the loss does not converge; a growing one does.
+    """
+
+    def __init__(
+        self,
+        module: TrainableNetwork,
+        names: Sequence[str],
+        project: Project,
+        *,
+        rho: float,
+        growth: float,
+        every: int = 1,
+    ) -> None:
+        self.project = project
+        self.rho = rho
+        self.growth = growth
+        self.every = every
+        self.epochs = 0
+        self.z = {name: self._projected(name, module.latent(name).detach()) for name in names}
+        self.u = {name: torch.zeros_like(z) for name, z in self.z.items()}
+
+    def _projected(self, name: str, values: Tensor) -> Tensor:
+        projected = self.project(name, values.cpu().double().numpy())
+        return torch.tensor(projected, dtype=values.dtype, device=values.device)
+
+    def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
+        """The pull on the real-valued weights."""
+        del run
+        pulls = [(module.latent(n) - z + self.u[n]).square().sum() for n, z in self.z.items()]
+        return torch.stack(pulls).sum() * (self.rho / 2)
+
+    def after_epoch(self, module: TrainableNetwork) -> str:
+        """Move Z and U, and let rho grow; says the residual."""
+        self.epochs += 1
+        if self.epochs % self.every == 0:
+            for name in self.z:
+                w = module.latent(name).detach()
+                self.z[name] = self._projected(name, w + self.u[name])
+                self.u[name] = (self.u[name] + w - self.z[name]) / self.growth
+            self.rho *= self.growth
+        return f"residual {self.residual(module):.3f}"
+
+    def residual(self, module: TrainableNetwork) -> float:
+        """Largest ``|W - Z| / |W|`` over the layers."""
+        found = []
+        for name, z in self.z.items():
+            w = module.latent(name).detach()
+            found.append(float((w - z).norm() / w.norm().clamp_min(1e-12)))
+        return max(found)
+
+    def state(self) -> dict[str, Any]:
+        """Z, U, rho and the epochs done."""
+        return {"z": dict(self.z), "u": dict(self.u), "rho": self.rho, "epochs": self.epochs}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self.z, self.u = dict(state["z"]), dict(state["u"])
+        self.rho, self.epochs = state["rho"], state["epochs"]
+
+
+class Activity:
+    """A price on spikes: of each hidden layer's rate above a target, and of SynOps above a budget.
+
+    Args:
+        module: the network, for its layers and fan-outs.
+        weight: of the penalty.
+        target_rate: spikes per neuron and step that are free, in each layer.
+        synops: synaptic operations per sample that are free (0: no budget, rates alone are priced).
+    """
+
+    def __init__(
+        self, module: TrainableNetwork, *, weight: float, target_rate: float, synops: float
+    ) -> None:
+        self.weight = weight
+        self.target_rate = target_rate
+        self.synops = synops
+        network = module.network
+        self._hidden = [
+            p.name for p in network.with_role("hidden") if p.neuron and p.neuron.spiking
+        ]
+        self._fan_out = fan_outs(module)
+        self._last = 0.0
+
+    def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
+        """The price of one batch."""
+        used = torch.stack(
+            [(run.spikes[name] * fan_out).sum() for name, fan_out in self._fan_out.items()]
+        ).sum() / run.samples  # fmt: skip
+        self._last = float(used.detach())
+        if self.synops:
+            return self.weight * (used / self.synops - 1).clamp_min(0)
+        rates = [
+            run.spikes[n].sum() / (run.spikes[n].numel() * run.steps * run.samples)
+            for n in self._hidden
+        ]
+        above = [(rate - self.target_rate).clamp_min(0) for rate in rates]
+        return self.weight * (torch.stack(above).sum() if above else used * 0)
+
+    def after_epoch(self, module: TrainableNetwork) -> str:
+        """Count fan-outs again, as weights may have become zero; says the SynOps of the last batch."""
+        self._fan_out = fan_outs(module)
+        return f"SynOps {self._last:,.0f}"
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: fan-outs follow from the weights."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to go on from."""
+
+
+def fan_outs(module: TrainableNetwork) -> dict[str, Tensor]:
+    """How many weights that are not zero each neuron's spike meets, per population: ``(*shape)``.
+
+    Spikes are counted where they are met, at the edges of maps too: it is the gradient of what
+    arrives when every such weight is 1.
+    """
+    found: dict[str, Tensor] = {}
+    for p in module.network.projections:
+        shape = module.network.source_shape(p)
+        ones = (module.weight(p.name).detach() != 0).to(torch.float32)
+        x = torch.zeros((1, *shape), device=ones.device, requires_grad=True)
+        with torch.enable_grad():
+            arriving = float_chain(p.ops, ones, x).sum()
+        (fan_out,) = torch.autograd.grad(arriving, x)
+        for source in p.sources:
+            name = source.population
+            found[name] = found.get(name, torch.zeros_like(fan_out[0])) + fan_out[0]
+    return found

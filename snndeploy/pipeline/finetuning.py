@@ -1,0 +1,147 @@
+"""Compiling with training: a recipe whose passes learn from labelled samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import RecipeError, UsageError
+from ..ir.arrays import Array
+from ..ir.network import Network
+from ..lower import InputCoding, infer_coding
+from ..passes.base import Observer, Training
+from ..passes.training.options import TrainingPass
+from ..recipe import Recipe, load_recipe
+from ..simulate.data import Samples
+from ..target import Target, load_target
+from .compilation import Compiled, compile
+
+_JUDGED = 1000
+"""Samples on which a report compares the network before and after."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """Samples as passes see them: one array per input population."""
+
+    inputs: Mapping[str, Array]
+    labels: Array | None
+
+
+def finetune(
+    network: Network,
+    train: Samples,
+    *,
+    recipe: str | Path | Recipe,
+    validation: Samples | None = None,
+    target: str | Path | Target = "loihi2",
+    board: str | None = None,
+    inputs: InputCoding | None = None,
+    aware: str = "",
+    device: str = "cpu",
+    folder: Path | None = None,
+    resume: bool = False,
+    observer: Observer = lambda event: None,
+) -> Compiled:
+    """Compile ``network`` with a recipe that trains.
+
+    Args:
+        network: as it was ingested.
+        train: labelled samples; the first ones also calibrate.
+        recipe: name or path of a recipe, or a `Recipe`; at least one of its passes trains.
+        validation: labelled samples that choose the best epoch, and judge the result.
+        target: name or path of a target, or a `Target`.
+        board: board of the target (its default one if None).
+        inputs: how data enter the chip; inferred from ``train`` if None.
+        aware: name of a target whose rounding all training passes include ("": as the recipe says).
+        device: where torch computes.
+        folder: for a checkpoint after each epoch (None: none are kept).
+        resume: go on from the checkpoints in ``folder``.
+        observer: told about the progress of passes.
+
+    Returns:
+        All stages of the compilation; ``training`` is what a bundle records of it.
+
+    Raises:
+        SnnDeployError: a file, recipe or target is bad, or a pass or the lowering refuses.
+    """
+    import torch
+
+    from ..passes.training.data import digest
+
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    if not any(isinstance(p, TrainingPass) for p in recipe.passes):
+        raise RecipeError(
+            "recipe-trains-nothing", f"no pass of the recipe {recipe.name!r} trains",
+            hint="add a [[pass]] with name = 'finetune', or use snndeploy compile",
+        )  # fmt: skip
+    if resume and folder is None:
+        raise UsageError(
+            "resume-folder", "there is nothing to resume from", hint="name the folder: --checkpoints",
+        )  # fmt: skip
+    if aware:
+        load_target(aware)
+    learnt = _labelled(network, train)
+    judged = None if validation is None else _labelled(network, validation)
+    compiled = compile(
+        network, target=target, recipe=recipe, board=board, observer=observer,
+        inputs=inputs or infer_coding(train.inputs),
+        calibration=train.first(recipe.calibration.samples),
+        training=Training(
+            samples=learnt, validation=judged, folder=folder, resume=resume, device=device,
+            aware=aware,
+        ),
+    )  # fmt: skip
+    data = {"train": learnt} if judged is None else {"train": learnt, "validation": judged}
+    return replace(
+        compiled,
+        training={
+            "torch": torch.__version__,
+            "device": device,
+            "aware": aware,
+            "data": {
+                name: {"digest": digest(part), "samples": len(samples), "steps": samples.steps}
+                for (name, part), samples in zip(data.items(), (train, validation), strict=False)
+                if samples is not None
+            },
+            "pass": [
+                {"name": step.name, **step.metrics["training"]}
+                for step in compiled.log.steps
+                if "training" in step.metrics
+            ],
+        },
+    )
+
+
+def _labelled(network: Network, samples: Samples) -> _Labelled:
+    inputs = {p.name: samples.inputs for p in network.with_role("input")}
+    return _Labelled(inputs, samples.labels)
+
+
+def trained_steps(compiled: Compiled, samples: Samples) -> Samples:
+    """``samples`` at the length that the network was trained for."""
+    steps = int(compiled.network.notes.get("steps", samples.steps))
+    return Samples(samples.inputs[:steps], samples.labels)
+
+
+def finetune_report(compiled: Compiled, samples: Samples) -> dict[str, Any]:
+    """What training came to, and the figures of papers before and after, on labelled ``samples``."""
+    from ..passes.training.figures import figures
+
+    few = samples.first(_JUDGED)
+    before = figures(compiled.source, _labelled(compiled.source, few))
+    short = trained_steps(compiled, few)
+    after = figures(compiled.network, _labelled(compiled.network, short))
+    return {
+        "training": dict(compiled.training),
+        "figures": {
+            "samples": len(few),
+            "before": asdict(before),
+            "after": {
+                **asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before),
+            },
+        },
+    }  # fmt: skip
