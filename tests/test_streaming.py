@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from snndeploy.cli import main
 from snndeploy.pipeline import run as running
 from snndeploy.pipeline.run import run_samples
 from snndeploy.simulate.data import Samples
+from snndeploy.simulate.energy import Meter
 from tests.builders import conv_net, spikes
 
 SAMPLES = 11
@@ -91,6 +93,22 @@ def test_an_interrupted_run_reports_whole_batches(monkeypatch: pytest.MonkeyPatc
     interrupt_after(monkeypatch, 0)
     with pytest.raises(KeyboardInterrupt):
         run(batch=4)
+
+
+def test_ctrl_c_while_a_batch_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch is counted to its end: answers, samples and events of the same four."""
+    original = Meter.measure
+
+    def pressed(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    monkeypatch.setattr(Meter, "measure", pressed)
+    report = run(batch=4)
+    assert (report["partial"], report["samples"]) == (True, 4)
+    assert [len(answers) for answers in report["predictions"].values()] == [4, 4]
+    assert report["activity"]["samples"] == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_command_says_so_and_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

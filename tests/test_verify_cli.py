@@ -16,9 +16,11 @@ from click.testing import CliRunner, Result
 import snndeploy
 from snndeploy.bundle import read_bundle, write_bundle
 from snndeploy.cli import main
+from snndeploy.demo import FOLDER, digits
 from snndeploy.ir.arrays import frozen
 from snndeploy.pipeline import bundles as golden
 from snndeploy.pipeline import run as running
+from snndeploy.pipeline import verify_bundle
 from snndeploy.report import html_page
 from snndeploy.simulate.float_engine import run_float
 from tests.builders import conv_net, spikes
@@ -276,3 +278,29 @@ def test_pages_and_runs_that_cannot_be_used(bundle: Path, tmp_path: Path) -> Non
         assert result.exit_code == 3
         assert "error[run-unreadable]" in result.stderr
         assert "save what simulate or verify prints with --json" in result.stderr
+
+
+def test_the_digits_from_the_trained_network_to_integers(tmp_path: Path) -> None:
+    """Real data through removal, pruning and 4 bits: what is lost, is lost to compression."""
+    network = snndeploy.compile(
+        FOLDER / "digits.nir", frontend="snntorch", semantics={"reset": "zero"}, recipe="digits"
+    )
+    path = snndeploy.save_bundle(tmp_path / "digits.snnb", snndeploy.bundle_of(network))
+
+    def verified(*stages: str) -> dict[str, Any]:
+        return verify_bundle(path, stages, lambda shape: digits().first(100))
+
+    report = verified("float", "compressed", "integer")
+    accuracy, found = report["accuracy"], report["verification"]
+    first, second = found["pairs"]
+    assert first["lost"] - first["gained"] == round(
+        100 * (accuracy["float"] - accuracy["compressed"])
+    )
+    assert accuracy["float"] > accuracy["compressed"] == accuracy["integer"]
+    assert found["verdict"]["stages"] == ("float", "compressed")
+    for name, layer in second["layers"].items():
+        assert layer["relative_distance"] < 0.01 < first["layers"][name]["relative_distance"], name
+        assert layer["rate_correlation"] > 0.999 > first["layers"][name]["rate_correlation"], name
+    short = verified("float", "integer")["verification"]["pairs"][0]
+    assert short["not_compared"] == ()
+    assert short["attributed"] == short["lost"] >= max(short["alone"].values())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -172,7 +175,8 @@ def run_samples(
                     progress=_shifted(progress, before, total, len(part)),
                     states=engine in networks, watch=verification is not None,
                 )  # fmt: skip
-            tally.add(runs, part)
+            with _finishing():
+                tally.add(runs, part)
             if progress:
                 progress(tally.samples * len(engines), total, tally.accuracy())
     except KeyboardInterrupt:
@@ -182,6 +186,22 @@ def run_samples(
             tally.add(runs, part)
         return tally.report(partial=True)
     return tally.report()
+
+
+@contextmanager
+def _finishing() -> Iterator[None]:
+    """Let the body finish before Ctrl-C acts, so that no batch is counted by half."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C never comes here
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _batch(samples: Samples, engines: Sequence[str], program: Program) -> int:
