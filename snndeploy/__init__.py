@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ir.weights import Weight
     from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
-    from .mapping import check_program, place_program
+    from .mapping import check_program, place_program, validate_placement
     from .pipeline import Compiled, bundle_of, compile, report_of, run_engine, save_bundle
     from .recipe import Recipe, load_recipe
     from .simulate.data import Samples, load_samples
@@ -45,7 +45,7 @@ _HOME = {
     "ir.weights": ("Weight",),
     "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
-    "mapping": ("check_program", "place_program"),
+    "mapping": ("check_program", "place_program", "validate_placement"),
     "pipeline": ("Compiled", "bundle_of", "compile", "report_of", "save_bundle", "run_engine"),
     "recipe": ("Recipe", "load_recipe"),
     "simulate.data": ("Samples", "load_samples"),
@@ -93,6 +93,7 @@ __all__ = [
     "report_of",
     "run_engine",
     "save_bundle",
+    "validate_placement",
     "write_bundle",
 ]
 

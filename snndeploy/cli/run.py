@@ -80,6 +80,12 @@ def verify(bundle: Path, engines: tuple[str, ...], as_json: bool, **options: Any
         report = verify_bundle(bundle, engines, lambda shape: samples_of(options, shape), progress)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
+    if report["placement"]:
+        first = report["placement"][0]
+        raise VerificationFailed(
+            "placement-differs", f"its placement is not its program: {first['where']}: "
+            f"{first['message']}", where=str(bundle), hint="compile it again",
+        )  # fmt: skip
     differing = [c for c in report["comparisons"] if not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)

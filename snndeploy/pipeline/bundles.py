@@ -13,9 +13,9 @@ from .. import toml
 from ..bundle import Bundle, read_bundle, write_bundle
 from ..ir.arrays import Array, Shape
 from ..ir.program import Program
-from ..mapping import Summary, check_program, place_program, summarise
+from ..mapping import Summary, check_program, place_program, summarise, validate_placement
 from ..passes.metrics import NetworkMetrics
-from ..report import compile_report
+from ..report import compile_report, finding_record
 from ..simulate.data import Samples
 from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
@@ -144,9 +144,21 @@ def verify_bundle(
     """Run a bundle's golden inputs (or the samples given) on every engine and compare them.
 
     On the golden inputs the recorded spikes come first, so every engine is held against what the
-    compiler saw when it wrote the bundle.
+    compiler saw when it wrote the bundle. ``placement`` lists what of the program its slices do not
+    hold.
     """
     bundle = read_bundle(path)
+    wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
+    report = _compared(bundle, engines, load, progress)
+    return {**report, "placement": [finding_record(f) for f in wrong]}
+
+
+def _compared(
+    bundle: Bundle,
+    engines: Sequence[str],
+    load: Callable[[Shape], Samples | None],
+    progress: Progress | None,
+) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if samples is not None:
         return _run(bundle, samples, engines, progress)
