@@ -28,7 +28,16 @@ import numpy as np
 
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ir.arrays import Array, Shape, frozen, size
-from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool, chain_shapes, weighted_index
+from snndeploy.ir.ops import (
+    Conv,
+    Dense,
+    Op,
+    Pointwise,
+    Reshape,
+    SumPool,
+    chain_shapes,
+    weighted_index,
+)
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.mapping import place_program
@@ -94,13 +103,16 @@ def vgg9() -> Program:
 
 
 def mobilenet() -> Program:
-    """MobileNet at 128 x 128: 28 layers, depthwise and pointwise in turn, 4.2 M weights."""
+    """MobileNet at 128 x 128: 28 layers of 4.2 M weights, and a population that pools."""
     layers: list[tuple[Op, ...]] = [(conv(3, 32, stride=2),)]
     plan = [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
     plan += [(512, 512, 1)] * 5 + [(512, 1024, 2), (1024, 1024, 1)]
     for cin, cout, stride in plan:
         layers += [(conv(cin, cin, stride=stride, groups=cin),), (conv(cin, cout, kernel=1),)]
-    layers += [(SumPool((4, 4), (4, 4)), Reshape((1024,)), Dense(1000, 1024))]
+    layers += [
+        (SumPool((4, 4), (4, 4)), Pointwise((1024, 1, 1))),
+        (Reshape((1024,)), Dense(1000, 1024)),
+    ]
     return network((3, 128, 128), layers)
 
 
