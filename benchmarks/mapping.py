@@ -320,13 +320,13 @@ def wide(extent: int) -> Program:
 
 
 def scaling(plot: Path | None, extents: list[int]) -> None:
-    """Time against slices, and the exponent of the best fit."""
-    print("\nscaling (Loihi 2, Hala Point): slices, cores, seconds, peak MB")
+    """Processor time against slices (others may use the machine), and the exponent of the best fit."""
+    print("\nscaling (Loihi 2, Hala Point): slices, cores, processor seconds, peak MB")
     points = []
     for extent in extents:
         found = apart("scaling", extent)
-        points.append((found["slices"], found["seconds"]))
-        print(f"  {found['slices']:>7,.0f} {found['cores']:>7,.0f} {found['seconds']:>9.2f} "
+        points.append((found["slices"], found["cpu"]))
+        print(f"  {found['slices']:>7,.0f} {found['cores']:>7,.0f} {found['cpu']:>9.2f} "
               f"{found['peak_mb']:>8,.0f}", flush=True)  # fmt: skip
     n, seconds = np.array(points).T
     exponent, offset = np.polyfit(np.log(n), np.log(seconds), 1)
@@ -363,7 +363,7 @@ def _svg(points: list[tuple[float, float]], exponent: float, offset: float) -> s
         f'<path d="M{ends[0][0]:.1f} {ends[0][1]:.1f}L{ends[1][0]:.1f} {ends[1][1]:.1f}" '
         f'stroke="grey" stroke-dasharray="4"/>{marks}{labels}'
         f'<text x="250" y="370">slices (log); fit: slices^{exponent:.2f}</text>'
-        '<text x="10" y="15">seconds to place (log)</text></svg>\n'
+        '<text x="10" y="15">processor seconds to place (log)</text></svg>\n'
     )
 
 
