@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ir.weights import Weight
     from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
-    from .mapping import check_program, place_program
+    from .mapping import check_program, place_program, validate_placement
     from .pipeline import (
         Compiled,
         bundle_of,
@@ -54,7 +54,7 @@ _HOME = {
     "ir.weights": ("Weight",),
     "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
-    "mapping": ("check_program", "place_program"),
+    "mapping": ("check_program", "place_program", "validate_placement"),
     "pipeline": (
         "Compiled",
         "bundle_of",
@@ -111,6 +111,7 @@ __all__ = [
     "report_of",
     "run_engine",
     "save_bundle",
+    "validate_placement",
     "write_bundle",
 ]
 

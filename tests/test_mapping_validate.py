@@ -152,3 +152,22 @@ def test_a_forgotten_axon_is_told(encoding: str, monkeypatch: pytest.MonkeyPatch
     assert first[2].startswith(
         f"{lost} of {total:,} synapses differ from the program, the first from "
     )
+
+
+def test_verifying_a_bundle_looks_at_its_placement(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from snndeploy.bundle import read_bundle, write_bundle
+    from snndeploy.cli import main
+    from tests.test_mapping_fixes import FRONTEND, network
+
+    model, bundle = network(tmp_path, 12, 8, 4), tmp_path / "net.snnb"
+    runner = CliRunner()
+    assert runner.invoke(main, ["compile", str(model), *FRONTEND, "-o", str(bundle)]).exit_code == 0
+    content = read_bundle(bundle)
+    short = replace(content.placement, slices=content.placement.slices[1:])
+    write_bundle(bundle, replace(content, placement=short), version="0", force=True)
+    result = runner.invoke(main, ["verify", str(bundle), "--engines", "integer"])
+    assert result.exit_code == 6
+    assert "error[placement-differs]" in result.output
+    assert "n1: 8 neurons are on no core, 0 on several" in result.output

@@ -187,7 +187,7 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         text.append(f"{f['where']}: {f['message']}", style="default")
         out.print(text, soft_wrap=True)
         if "rule" in f:
-            ratio = f" (used {f['ratio']:.3g} times)" if "ratio" in f else ""
+            ratio = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
             out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
         if "source" in f:
             out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),

@@ -172,6 +172,12 @@ def _failure(
     report: dict[str, Any], max_drop: float | None, where: str
 ) -> VerificationFailed | None:
     """Why a verification failed, if it did."""
+    if report["placement"]:
+        first = report["placement"][0]
+        return VerificationFailed(
+            "placement-differs", f"its placement is not its program: {first['where']}: "
+            f"{first['message']}", where=where, hint="compile it again",
+        )  # fmt: skip
     differing = [c for c in report["comparisons"] if _must_agree(c) and not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)

@@ -14,9 +14,9 @@ from ..bundle import Bundle, read_bundle, write_bundle
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
-from ..mapping import Summary, check_program, place_program, summarise
+from ..mapping import Summary, check_program, place_program, summarise, validate_placement
 from ..passes.metrics import NetworkMetrics
-from ..report import compile_report
+from ..report import compile_report, finding_record
 from ..simulate.data import Samples
 from ..simulate.integer import run_integer
 from ..simulate.recording import Recording
@@ -178,7 +178,8 @@ def verify_bundle(
         tau: time constant of the van Rossum distance, in steps.
 
     Returns:
-        A run report with what the verification found.
+        A run report with what the verification found; ``placement`` lists what of the program its
+        slices do not hold.
 
     Raises:
         InputError: the bundle or the data cannot be used.
@@ -186,6 +187,19 @@ def verify_bundle(
         BackendMissing: Lava is not there.
     """
     bundle = read_bundle(path)
+    wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
+    report = _compared(path, bundle, engines, load, progress, tau)
+    return {**report, "placement": [finding_record(f) for f in wrong]}
+
+
+def _compared(
+    path: str | Path,
+    bundle: Bundle,
+    engines: Sequence[str] | None,
+    load: Callable[[Shape], Samples | None],
+    progress: Progress | None,
+    tau: float,
+) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]

@@ -20,6 +20,7 @@ from ..passes.prune import Prune
 from ..passes.quantize import Quantize
 from ..passes.remove_kernels import RemoveKernels
 from ..recipe import Recipe
+from ..report import finding_record
 from ..target import load_target
 from .compilation import Compiled
 
@@ -227,8 +228,6 @@ def refuse_recipe_path(path: Path, force: bool) -> None:
 
 def fix_record(fixing: Fixing) -> dict[str, Any]:
     """What came of it, as plain data."""
-    from ..report import finding_record
-
     return {
         "found": fixing.recipe is not None,
         "steps": list(fixing.steps),
