@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from networks import (
+from engine_networks import (
     SHAPES,
     STEPS,
     Array,

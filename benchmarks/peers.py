@@ -15,7 +15,7 @@ from typing import Any
 import findpython
 import numpy as np
 import platformdirs
-from networks import Array, layers_of
+from engine_networks import Array, layers_of
 
 from snndeploy.ir.network import Network
 
