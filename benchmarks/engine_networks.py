@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,29 @@ def published_program(network: Network) -> Program:
     """Its integers: 8-bit weights, for Loihi 2."""
     coding = InputCoding.named("binary")
     return snndeploy.compile(network, recipe="default", inputs=coding).program
+
+
+def with_pools_in_convolutions(program: Program) -> Program:
+    """The same program for Lava, whose ``Conv`` holds no pool: sums of w x w places, then k x k weights,
+    are one convolution of w k x w k repeated weights and w times the stride.
+    """
+    synapses = []
+    for s in program.synapses:
+        if len(s.ops) == 2 and isinstance(s.ops[0], SumPool) and isinstance(s.op, Conv):
+            pool, conv = s.ops[0], s.op
+            (wide, _), (pad, _) = pool.kernel, conv.padding
+            assert pool.kernel == pool.stride == (wide, wide)
+            assert conv.padding == (pad, pad)
+            whole = Conv(
+                conv.weight_shape[0], conv.weight_shape[1],
+                (conv.kernel[0] * wide, conv.kernel[1] * wide),
+                (conv.stride[0] * wide, conv.stride[1] * wide),
+                ((pad[0] * wide, pad[1] * wide),) * 2, (1, 1),
+            )  # fmt: skip
+            repeated = np.kron(s.mantissa, np.ones((1, 1, wide, wide), np.int64))
+            s = dataclasses.replace(s, ops=(whole,), mantissa=frozen(repeated, np.int64))
+        synapses.append(s)
+    return dataclasses.replace(program, synapses=tuple(synapses)).verify()
 
 
 def with_neurons_of(network: Network, peer: str) -> Network:

@@ -266,6 +266,12 @@ def test_refused_events(tmp_path: Path) -> None:
     )
 
 
+def test_frames_beside_a_time_axis_are_frames(tmp_path: Path) -> None:
+    x = np.arange(2 * 5 * 24).reshape(2, 5, *GRID)
+    np.savez(tmp_path / "d.npz", x=x, y=np.array([0, 1]), t=np.arange(5))
+    np.testing.assert_array_equal(load_samples(tmp_path / "d.npz", GRID).inputs, x.swapaxes(0, 1))
+
+
 def test_refused_options(tmp_path: Path) -> None:
     path = written(tmp_path / "e.npz", events(1))
     assert refusal(path, bin_ms=None) == (

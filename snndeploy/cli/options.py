@@ -183,15 +183,8 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
     if options.get("data") is None:
         return None
     names = (
-        "steps",
-        "bin_ms",
-        "frames",
-        "time_from",
-        "sensor",
-        "delta_threshold",
-        "samples",
-        "skip",
-    )
+        "steps", "bin_ms", "frames", "time_from", "sensor", "delta_threshold", "samples", "skip",
+    )  # fmt: skip
     given = {name: options[name] for name in names}
     return load_samples(options["data"], shape, encoding=options["encode"], **given)
 

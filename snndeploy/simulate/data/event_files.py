@@ -24,8 +24,9 @@ _COLUMNS = ("x", "y", "p", "polarity", *TIMES)
 
 def is_events(arrays: Mapping[str, Rows]) -> bool:
     """Whether arrays of a file are columns of events (``x`` alone may as well be frames)."""
-    named = arrays["x"].dtype.names if "x" in arrays else None
-    return "x" in arrays and not {*(named or arrays)}.isdisjoint(TIMES)
+    if "x" not in arrays or len(arrays["x"].shape) != 1:
+        return False
+    return not {*(arrays["x"].dtype.names or arrays)}.isdisjoint(TIMES)
 
 
 @dataclass(frozen=True, eq=False)
