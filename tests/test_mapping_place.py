@@ -16,9 +16,9 @@ from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.mapping import place_program
 from snndeploy.mapping.axons import NOWHERE, recount, slice_resources
+from snndeploy.mapping.grid import tiles
 from snndeploy.mapping.memory import Memory, combined
 from snndeploy.mapping.mesh import Spot, hops, spot
-from snndeploy.mapping.grid import tiles
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
 from tests.mapping_programs import cnn, group, mlp, synapses, with_group

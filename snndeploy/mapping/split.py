@@ -8,7 +8,7 @@ saves output axons of the layer in front and messages. The search keeps the best
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ir.arrays import Shape, size
@@ -96,15 +96,11 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
                 break
         best = state
     else:
-        beam = [_Partial()]
-        for group in order:
-            grown = [
-                _Partial({**state.ways, group.name: way})
-                for state in beam
-                for way in search.ways(group, state)[: None if width > 1 else 1]
-            ]
-            beam = sorted(grown, key=lambda state: (search.estimate(state), state.sent))[:width]
-        best = min(beam, key=lambda state: (state.cores, state.sent))
+        # The greedy split goes first: a wider beam must not lose it.
+        widths = sorted({1, width})
+        best = min(
+            (search.beam(order, w) for w in widths), key=lambda state: (state.cores, state.sent)
+        )
     return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
 
 
@@ -114,6 +110,19 @@ class _Search:
     def __init__(self, memory: Memory, chip: int) -> None:
         self.memory, self.chip, self.tried = memory, chip, 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
+
+    def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
+        """The best of the splits that are left when ``width`` of them are kept after each group."""
+        states = [_Partial()]
+        for group in order:
+            grown = [
+                _Partial({**state.ways, group.name: way})
+                for state in states
+                for way in self.ways(group, state)[: None if width > 1 else 1]
+            ]
+            grown.sort(key=lambda state: (self.estimate(state), state.sent))
+            states = grown[:width]
+        return min(states, key=lambda state: (state.cores, state.sent))
 
     def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
         """Good ways to cut a group: the fewest tiles first, then those with less spread."""
