@@ -17,6 +17,8 @@ from .memory import Memory, Resources, with_pool
 Counts = tuple[int, ...]
 """Number of tiles along each axis of a group's shape."""
 Interval = tuple[int, int]
+_HARD = 3
+"""How many more of the places that refused lately are tried first."""
 
 
 def cuts(length: int, count: int) -> list[Interval]:
@@ -50,6 +52,7 @@ class Grid:
     limits: Mapping[str, int]
     tried: int = 0
     _keys: dict[tuple[int, Interval], Hashable] = field(default_factory=dict)
+    _hard: list[tuple[int, ...]] = field(default_factory=list)
 
     def used(self, counts: Counts) -> dict[str, Array]:
         """Every resource of every tile, as arrays that broadcast to ``counts``."""
@@ -81,16 +84,34 @@ class Grid:
     def breaches(self, counts: Counts) -> list[str]:
         """Resources that any of the tiles exceeds, the worst first."""
         used = self.used(counts)
-        over = {
-            name: float(used[name].max()) / max(limit, 0.5)
-            for name, limit in self.limits.items()
-            if name in used and used[name].max() > limit
-        }
+        over: dict[str, float] = {}
+        for name, limit in self.limits.items():
+            most = used[name].max() if name in used else 0
+            if most > limit:
+                over[name] = float(most) / max(limit, 0.5)
+                where = np.unravel_index(int(used[name].argmax()), used[name].shape)
+                tile = [axis[i] for axis, i in zip(self.axes(counts), where, strict=True)]
+                self._hard = [tuple((low + high) // 2 for low, high in tile), *self._hard[:_HARD]]
         return sorted(over, key=lambda name: -over[name])
+
+    def fits(self, counts: Counts) -> bool:
+        """Whether no tile exceeds a limit; the tiles around recent breaches are counted first."""
+        for point in dict.fromkeys(self._hard):
+            tile = tuple(
+                cuts(n, t)[(x * t + t - 1) // n]
+                for x, n, t in zip(point, self.group.shape, counts, strict=True)
+            )
+            if not self.box_fits(tile):
+                return False
+        return not self.breaches(counts)
+
+    def box_fits(self, bounds: Bounds) -> bool:
+        """Whether one box exceeds no limit."""
+        used = self.box(bounds)
+        return all(used.get(name, 0) <= limit for name, limit in self.limits.items())
 
     def box(self, bounds: Bounds) -> Resources:
         """Every resource of one box."""
-        self.tried += 1
         used = self.memory.incoming(self.group, bounds)
         for name, n in self.out.box(bounds).items():
             used[name] = used.get(name, 0) + n

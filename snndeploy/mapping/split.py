@@ -84,7 +84,7 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
         off_chip: charge every output axon as one that leaves its chip.
         width: partial networks that the beam keeps (1: greedy).
     """
-    search = _Search(memory, NOWHERE if off_chip else 0)
+    search = _Search(memory, NOWHERE if off_chip else 0, _SLACK if width > 1 else 1)
     order = in_layer_order(memory.program)[::-1]
     if has_loops(memory.program):
         state = _Partial()
@@ -107,8 +107,8 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
 class _Search:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
-    def __init__(self, memory: Memory, chip: int) -> None:
-        self.memory, self.chip, self.tried = memory, chip, 0
+    def __init__(self, memory: Memory, chip: int, slack: int) -> None:
+        self.memory, self.chip, self.slack, self.tried = memory, chip, slack, 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
 
     def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
@@ -134,7 +134,7 @@ class _Search:
             out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
             limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
             grid = Grid(self.memory, group, out, limits)
-            self._known[key] = _ways(grid)
+            self._known[key] = _ways(grid, self.slack)
             self.tried += grid.tried
         return self._known[key]
 
@@ -156,10 +156,10 @@ class _Search:
         )
 
 
-def _ways(grid: Grid) -> list[Way]:
+def _ways(grid: Grid, slack: int) -> list[Way]:
     shape = grid.group.shape
     while True:
-        found = _grids(shape, grid)
+        found = _grids(shape, grid, slack if _limits_axons(grid) else 1)
         if found:
             break
         # Not even single neurons fit: leave out what they exceed and let the check report it.
@@ -186,13 +186,12 @@ def _limits_axons(grid: Grid) -> bool:
     return "out_axons" in grid.limits
 
 
-def _grids(shape: Shape, grid: Grid) -> list[Counts]:
+def _grids(shape: Shape, grid: Grid, slack: int) -> list[Counts]:
     """For every way to cut space, the fewest channel tiles that all fit, found by bisection."""
     best = _first_that_fits(shape, grid)
     if best is None:
         return []
     found, fewest = [best], size(best)
-    slack = _SLACK if _limits_axons(grid) else 1
     for spatial in _spatial_cuts(shape[1:]):
         most = min(shape[0], slack * fewest // size(spatial))
         if size(spatial) > slack * fewest:  # all that follow have more tiles
@@ -215,7 +214,7 @@ def _holds(shape: Shape, counts: Counts, grid: Grid) -> bool:
     """Whether all tiles of a grid fit. The number of neurons is a cheap first test."""
     largest = size(-(-n // t) for n, t in zip(shape, counts, strict=True))
     most = grid.limits.get("neurons", grid.limits.get("compartments", largest))
-    return largest <= max(most, 1) and not grid.breaches(counts)
+    return largest <= max(most, 1) and grid.fits(counts)
 
 
 def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None:
@@ -226,8 +225,7 @@ def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None
         low, high = start, length
         while low < high:
             middle = (low + high + 1) // 2
-            used = grid.box(((start, middle),))
-            if all(used.get(name, 0) <= limit for name, limit in grid.limits.items()):
+            if grid.box_fits(((start, middle),)):
                 low = middle
             else:
                 high = middle - 1
