@@ -175,6 +175,19 @@ def test_communities_are_kept_on_their_chips() -> None:
     assert all(len(set(member[chip == c])) == 1 for c in range(8))
 
 
+def test_the_optional_partitioner() -> None:
+    pytest.importorskip("mtkahypar", reason="the partition extra is not installed")
+    f = random_flows(np.random.default_rng(1), 60, 300).between_cores()
+    plain, told = (deal(f, 60, 4, 16, library=library, seed=0) for library in (False, True))
+    assert np.bincount(told).max() <= 16
+    assert np.array_equal(told, deal(f, 60, 4, 16, library=True, seed=0))
+
+    def cut(part: np.ndarray) -> float:
+        return float(f.weight[part[f.source] != part[f.target]].sum())
+
+    assert cut(told) <= cut(plain)
+
+
 def test_clusters_of_many_cores() -> None:
     """More cores than a dense Laplacian is made for: a ring cut into eight arcs."""
     ring = np.arange(2048)

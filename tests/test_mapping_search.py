@@ -314,6 +314,15 @@ def test_slices_share_cores_wherever_that_saves_cores() -> None:
     assert shared.search.reason == "all layers together fill 3 cores (groups)"
 
 
+def test_slices_that_share_are_cut_to_fill_cores() -> None:
+    """Three layers of 20 neurons on cores of 30: whole layers would leave a third of each empty."""
+    target = limited(LOIHI2, 128, neurons=30)
+    placement = place_program(mlp(4, 20, 20, 20), target, share="always")
+    assert len(placement.cores) == 2
+    assert str(placement.search) == "proved optimal: all layers together fill 2 cores (neurons)"
+    assert len(place_program(mlp(4, 20, 20, 20), target).cores) == 3
+
+
 WORDS = [
     (mlp(100, 33, 20, bits=4), 1,
      "proved impossible: a neuron of l1 does not fit a core even alone: axon in 100 of 64"),

@@ -26,18 +26,29 @@ Share = Literal["if-needed", "always"]
 
 @dataclass(frozen=True)
 class _Level:
-    """``beam`` partial splits are kept, ``draws`` packing orders are tried."""
+    """``beam`` partial splits are kept; slices that share cores are also cut to take at most each of
+    ``fills`` of a core, and packed in ``draws`` more orders."""
 
     beam: int
+    fills: tuple[float, ...]
     draws: int
     budget: Budget
 
 
 _LEVELS: Mapping[Effort, _Level] = {
-    "low": _Level(beam=1, draws=0, budget=Budget(0)),
-    "normal": _Level(beam=4, draws=8, budget=Budget(24)),
-    "high": _Level(beam=16, draws=64, budget=Budget(400, library=True)),
+    "low": _Level(beam=1, fills=(1 / 2, 1 / 3, 1 / 5), draws=8, budget=Budget(0)),
+    "normal": _Level(beam=4, fills=(1 / 2, 1 / 3, 1 / 5), draws=8, budget=Budget(24)),
+    "high": _Level(
+        beam=16,
+        fills=(3 / 4, 1 / 2, 2 / 5, 1 / 3, 1 / 4, 1 / 5, 1 / 7),
+        draws=64,
+        budget=Budget(400, library=True),
+    ),
 }
+
+
+_PACKED = 4000
+"""Slices up to which finer cuts are packed too."""
 
 
 def place_program(
@@ -84,8 +95,7 @@ def place_program(
         slices = _slices(memory, found, off_chip)
     shared = share == "always" or len(slices) > available
     if shared:
-        numbers = pack([dict(s.resources) for s in slices], target, draws=level.draws, seed=seed)
-        slices = _numbered(slices, numbers)
+        found, slices = _packed(memory, found, off_chip, level, seed)
     if effort != "low":
         cores = len({s.core for s in slices})
         messages = flows(memory, slices, rates)
@@ -100,6 +110,26 @@ def place_program(
         tried=found.tried,
     )  # fmt: skip
     return replace(placed, slices=tuple(slices), search=verdict)
+
+
+def _packed(
+    memory: Memory, found: Found, off_chip: bool, level: _Level, seed: int
+) -> tuple[Found, list[Slice]]:
+    """The split whose slices share the fewest cores: small ones fill cores better than large ones."""
+    splits = [found]
+    if sum(map(len, found.split.values())) <= _PACKED:
+        splits += [
+            split_program(memory, off_chip=off_chip, width=level.beam, fill=fill)
+            for fill in level.fills
+        ]
+    best: list[Slice] = []
+    for split in splits:
+        slices = _slices(memory, split, off_chip)
+        resources = [dict(s.resources) for s in slices]
+        cores = pack(resources, memory.target, draws=level.draws, seed=seed)
+        if not best or max(cores) < max(s.core for s in best):
+            found, best = split, _numbered(slices, cores)
+    return replace(found, tried=sum(split.tried for split in splits)), best
 
 
 def _slices(memory: Memory, found: Found, off_chip: bool) -> list[Slice]:

@@ -76,15 +76,17 @@ def has_loops(program: Program) -> bool:
     )
 
 
-def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
+def split_program(memory: Memory, *, off_chip: bool, width: int = 1, fill: float = 1.0) -> Found:
     """Split every group of a program.
 
     Args:
         memory: the program and its target.
         off_chip: charge every output axon as one that leaves its chip.
         width: partial networks that the beam keeps (1: greedy).
+        fill: share of a core that a slice may take, where a slice can be that small.
     """
-    search = _Search(memory, NOWHERE if off_chip else 0, _SLACK if width > 1 else 1)
+    chip, slack = NOWHERE if off_chip else 0, _SLACK if width > 1 else 1
+    search = _Search(memory, chip, slack, fill)
     order = in_layer_order(memory.program)[::-1]
     if has_loops(memory.program):
         state = _Partial()
@@ -107,8 +109,8 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1) -> Found:
 class _Search:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
-    def __init__(self, memory: Memory, chip: int, slack: int) -> None:
-        self.memory, self.chip, self.slack, self.tried = memory, chip, slack, 0
+    def __init__(self, memory: Memory, chip: int, slack: int, fill: float) -> None:
+        self.memory, self.chip, self.slack, self.fill, self.tried = memory, chip, slack, fill, 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
 
     def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
@@ -134,7 +136,7 @@ class _Search:
             out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
             limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
             grid = Grid(self.memory, group, out, limits)
-            self._known[key] = _ways(grid, self.slack)
+            self._known[key] = _ways(grid, self.slack, self.fill)
             self.tried += grid.tried
         return self._known[key]
 
@@ -156,12 +158,15 @@ class _Search:
         )
 
 
-def _ways(grid: Grid, slack: int) -> list[Way]:
-    shape = grid.group.shape
-    while True:
-        found = _grids(shape, grid, slack if _limits_axons(grid) else 1)
-        if found:
-            break
+def _ways(grid: Grid, slack: int, fill: float) -> list[Way]:
+    shape, limits = grid.group.shape, grid.limits
+    if not _limits_axons(grid):
+        slack = 1
+    grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
+    found = _grids(shape, grid, slack)
+    if not found:
+        grid.limits = limits
+    while not (found := found or _grids(shape, grid, slack)):
         # Not even single neurons fit: leave out what they exceed and let the check report it.
         over = grid.breaches(shape)
         grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
