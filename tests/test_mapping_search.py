@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from snndeploy.ingest import read_netx
 from snndeploy.ir.arrays import Shape, frozen
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
-from snndeploy.ir.placement import Bounds
+from snndeploy.ir.placement import Bounds, Placement
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program
 from snndeploy.mapping.axons import slice_resources
 from snndeploy.mapping.bounds import group_bounds
 from snndeploy.mapping.grid import tiles
 from snndeploy.mapping.memory import Memory, combined
+from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
 from tests.mapping_programs import POOL, cnn, conv, group, mlp, synapses
 
@@ -427,3 +428,85 @@ def test_least_is_least_and_grows_with_the_box(
     whole, part, counted = memory.least(b, outer), memory.least(b, inner), memory.incoming(b, outer)
     for resource in target.core:
         assert part.get(resource, 0) <= whole.get(resource, 0) <= counted.get(resource, 0)
+
+
+def list_words(lengths: np.ndarray, entry: int, header: int, per_entry: int) -> int:
+    """64-bit words of lists, list by list; one header for each ``per_entry`` synapses."""
+    total = 0
+    for n in lengths.tolist():
+        if n:
+            total += -(-(n * entry + -(-n // per_entry) * header) // 64)
+    return total
+
+
+def recounted(program: Program, placement: Placement, target: Target) -> list[dict[str, int]]:
+    """What dense layers of 8 bits take, from unrolled matrices and the formulas alone."""
+    two = target.memory_model == "loihi2"
+    hears: dict[str, list[np.ndarray]] = {g.name: [] for g in program.groups}
+    counted = []
+    for part in placement.slices:
+        (s,) = program.incoming(part.group)
+        matrix = unroll(s.ops, s.mantissa, program.source_shape(s)).dense()
+        rows = matrix[part.members(program.group(part.group).shape)] != 0
+        n, stored = rows.shape[0], rows.sum(axis=0)
+        full = np.full_like(stored, n)
+        index = 12 if two else max(6, max(n - 1, 1).bit_length())
+        if two:
+            options = [(list_words(k, 20, 18, 10**9), k > 0) for k in (full, stored)]
+        else:
+            options = [(list_words(full, 8, 10 + index, 64), full > 0),
+                       (list_words(stored, 8 + index, 10, 64), stored > 0)]  # fmt: skip
+        words, axons = (
+            target.core["synapse_words"].limit,
+            (target.core["axon_in" if two else "in_axons"].limit),
+        )
+
+        def dear(option: tuple[int, np.ndarray], words: int = words, axons: int = axons) -> float:
+            pooled = option[0] + int(option[1].sum()) if two else 0
+            return max(option[0] / words, int(option[1].sum()) / axons, pooled / words)
+
+        best = min(options, key=dear)
+        hears[s.sources[0].group].append(best[1])
+        counted.append(
+            {
+                "synapse_words": best[0],
+                "axon_in" if two else "in_axons": int(best[1].sum()),
+                "neurons" if two else "compartments": n if two else -(-n // 4) * 4,
+            }
+        )
+    for part, used in zip(placement.slices, counted, strict=True):
+        group = program.group(part.group)
+        members = part.members(group.shape)
+        if not two:
+            used["out_axons"] = sum(int(mask[members].sum()) for mask in hears[part.group])
+            continue
+        sends = group.role == "output" or any(mask.any() for mask in hears[part.group])
+        used["axon_map"] = len(members) if sends else 0
+        used["pool_words"] = (
+            used["neurons"] + 1 + used["axon_in"] + used["synapse_words"] + used["axon_map"]
+        )
+    return counted
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 150), min_size=2, max_size=4), st.sampled_from([1.0, 0.5, 0.05]),
+    st.sampled_from([LOIHI1, LOIHI2]), st.sampled_from([2, 8, 30]),
+)  # fmt: skip
+def test_an_independent_recount_finds_no_core_too_full(
+    sizes: list[int], density: float, target: Target, factor: int
+) -> None:
+    program = mlp(*sizes, density=density)
+    keep = ("groups", "delay_slots", "axon_words")
+    limits = {n: max(limit.limit // factor, 2) for n, limit in target.core.items() if n not in keep}
+    small = limited(target, 128, **limits)
+    placement = place_program(program, small)
+    counted = recounted(program, placement, small)
+    for part, used in zip(placement.slices, counted, strict=True):
+        assert {n: part.resources.get(n, 0) for n in used} == used
+    assert placement.search is not None
+    if placement.search.kind in ("optimal", "gap"):
+        for core in placement.cores:
+            parts = [u for s, u in zip(placement.slices, counted, strict=True) if s.core == core]
+            for name, limit in limits.items():
+                assert sum(u.get(name, 0) for u in parts) <= limit
