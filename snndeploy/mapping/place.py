@@ -12,11 +12,12 @@ from ..ir.program import Program
 from ..target import Target
 from .arrange import Budget, arrange
 from .axons import NOWHERE, Outgoing, fan_outs, off_chip_slots, recount, total
-from .bounds import group_bounds, judge
+from .bounds import group_bounds
 from .flows import flows
 from .memory import Memory, Resources, combined
 from .pack import pack
 from .split import Found, in_layer_order, split_program
+from .verdict import judge
 
 Effort = Literal["low", "normal", "high"]
 """``low`` splits greedily and keeps layer order; ``normal`` searches; ``high`` searches longer."""
