@@ -16,7 +16,8 @@ from ..ir.arrays import Array, Shape, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup, Program
 from ..target import Target
-from .reach import Fan, FanIn, fans
+from .fan_in import FanIn
+from .reach import Fan, fans
 
 WORD = 64
 """Bits of a word of synapse memory."""

@@ -7,7 +7,7 @@ listing their synapses.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,40 +28,10 @@ from ..ir.ops import (
 from ..ir.ops import weighted_index as position_of_weights
 from ..ir.placement import Bounds
 from ..ir.program import Program, SynapseGroup
+from .fan_in import FanIn, Kernel, contract, outer, pulled
 
 _LONG_AXIS = 256
 """Outputs along an axis up to which every range is looked at."""
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """The part of a convolution's kernel that a box of its output needs.
-
-    ``rows`` lists (kernel rows, output channels per row), one entry per convolution group.
-    ``places`` counts the spatial source positions that reach the box, and ``places_out`` those of the
-    box itself. ``full`` and ``stored`` count synapses per shared list, as (in channel, border case):
-    positions whose taps are cut off alike at the border share their lists.
-    """
-
-    rows: tuple[tuple[int, int], ...]
-    places: int
-    places_out: int
-    full: Array
-    stored: Array
-
-
-@dataclass(frozen=True, eq=False)
-class FanIn:
-    """Synapses into a box from each source neuron in ``region``, a box of the source's shape.
-
-    ``full`` counts pairs of neurons that the operator connects, ``stored`` those with a weight other
-    than zero. Where windows overlap in a chain of operators a pair can count twice.
-    """
-
-    region: Bounds
-    full: Array
-    stored: Array
-    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,14 +209,14 @@ class Fan:
         """Synapses that are not zero into each neuron of the target, in its shape."""
         if self.separable:
             taps = [t.sum(axis=0, dtype=np.int64).T for t in self._taps]
-            return _contract(self._weights_per_output, taps)
+            return contract(self._weights_per_output, taps)
         return self._push(np.ones(size(self.source_shape))).reshape(self.target_shape)
 
     @cached_property
     def weights_per_target(self) -> Array:
         """Different weights that are not zero behind each neuron of a convolution's output."""
         taps = [(t.sum(axis=0, dtype=np.int64) > 0).astype(np.int64).T for t in self._taps]
-        return _contract(self._weights_per_output, taps)
+        return contract(self._weights_per_output, taps)
 
     @property
     def _weights_per_output(self) -> Array:
@@ -301,7 +271,7 @@ class Fan:
         """Carry counts from behind some operators to the neurons in front of them."""
         for m in reversed(self._maps[part]):
             if m is not None:
-                counts = _pulled(m, counts[m.out_index])
+                counts = pulled(m, counts[m.out_index])
         return counts
 
     def _through_weights(self, counts: Array) -> tuple[Array, Array]:
@@ -314,11 +284,11 @@ class Fan:
             block = self.nonzero[rows]
             plain = bool((counts[rows] == 1).all())
             return full, block.sum(0) if plain else counts[rows] @ block
-        full = _pulled(m, counts[m.out_index])
+        full = pulled(m, counts[m.out_index])
         if self.nonzero is None:
             return full, full
         assert m.weight_index is not None
-        return full, _pulled(m, counts[m.out_index] * self.nonzero.reshape(-1)[m.weight_index])
+        return full, pulled(m, counts[m.out_index] * self.nonzero.reshape(-1)[m.weight_index])
 
     def _into_places(self, bounds: Bounds) -> FanIn:
         full = np.ones([high - low for low, high in bounds], np.int64)
@@ -347,12 +317,12 @@ class Fan:
         channels, weights = channels[slice(*groups)], weights[slice(*groups)]
         axes = [self._axis(a, b) for a, b in enumerate(bounds[1:])]
         reach, cases = [a.reach for a in axes], [a.cases for a in axes]
-        full = _outer(channels, [r.sum(1) for r in reach])
-        full_lists = _outer(channels, [c.sum(1) for c in cases])
+        full = outer(channels, [r.sum(1) for r in reach])
+        full_lists = outer(channels, [c.sum(1) for c in cases])
         stored, stored_lists = full, full_lists
         if self.nonzero is not None:
-            stored = _contract(weights, reach)
-            stored_lists = _contract(weights, cases)
+            stored = contract(weights, reach)
+            stored_lists = contract(weights, cases)
         kernel = Kernel(
             rows=tuple(rows),
             places=size(int(r.any(1).sum()) for r in reach),
@@ -361,27 +331,6 @@ class Fan:
             stored=stored_lists.reshape(len(channels), -1),
         )
         return FanIn(region, full, stored, kernel)
-
-
-def _pulled(m: IndexMap, counts: Array) -> Array:
-    """Sum of ``counts`` (one per synapse of the map) at each input."""
-    summed = np.bincount(m.in_index, weights=counts, minlength=m.in_size)
-    return summed.astype(np.int64)
-
-
-def _outer(channels: Array, axes: Iterable[Array]) -> Array:
-    result = channels
-    for axis in axes:
-        result = result[..., None] * axis
-    return result
-
-
-def _contract(weights: Array, axes: Iterable[Array]) -> Array:
-    """Sum over taps of weights (channel, tap, …) times what each axis (position, tap) reaches."""
-    result = weights
-    for axis in axes:  # contracting the first tap axis appends its positions at the end
-        result = np.tensordot(result, axis, axes=(1, 1))
-    return result
 
 
 def fans(program: Program) -> dict[str, Fan]:

@@ -127,7 +127,7 @@ class _Search:
         return min(states, key=lambda state: (state.cores, state.sent))
 
     def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
-        """Good ways to cut a group: the fewest tiles first, then those with less spread."""
+        """Good ways to cut a group: the fewest tiles first, then those with fewer axons in front."""
         names = dict.fromkeys(s.target for s in self.memory.out_of[group.name])
         known = {n: state.ways[n].boxes for n in names if n in state.ways}
         key = (group.name, tuple(known.values()))
@@ -162,10 +162,12 @@ def _ways(grid: Grid, slack: int, fill: float) -> list[Way]:
     shape, limits = grid.group.shape, grid.limits
     if not _limits_axons(grid):
         slack = 1
-    grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
-    found = _grids(shape, grid, slack)
-    if not found:
-        grid.limits = limits
+    found: list[Counts] = []
+    if fill < 1:
+        grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
+        found = _grids(shape, grid, slack)
+        if not found:
+            grid.limits = limits
     while not (found := found or _grids(shape, grid, slack)):
         # Not even single neurons fit: leave out what they exceed and let the check report it.
         over = grid.breaches(shape)
