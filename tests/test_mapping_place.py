@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snndeploy.ir.arrays import frozen
-from snndeploy.ir.ops import Dense
+from snndeploy.ir.ops import Dense, Op, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.mapping import place_program
@@ -21,7 +22,7 @@ from snndeploy.mapping.memory import Memory, combined
 from snndeploy.mapping.mesh import Spot, hops, spot
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
-from tests.mapping_programs import cnn, group, mlp, synapses, with_group
+from tests.mapping_programs import cnn, conv, group, mlp, synapses, with_group
 
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
 
@@ -232,3 +233,57 @@ def test_cores_follow_a_snake() -> None:
     assert hops(0, 128, LOIHI2) is None
     near = [hops(c, c + 1, LOIHI2) for c in range(127)]
     assert max(sum(h) for h in near if h is not None) == 1
+
+
+def mobilenet() -> Program:
+    """27 convolutions, every other one depthwise, and 1,000 outputs: four million weights."""
+    groups, layers = [group("l0", (3, 128, 128), 0)], []
+
+    def add(*ops: Op) -> None:
+        n = len(groups)
+        role = "output" if n == 28 else "hidden"
+        groups.append(group(f"l{n}", chain_shapes(ops, groups[-1].shape)[-1], n, role=role))
+        layers.append(synapses(f"l{n - 1}", f"l{n}", *ops, seed=n))
+
+    add(conv(32, 3, stride=2))
+    widths = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
+    halved = (1, 3, 5, 11, 12)
+    for i, (a, b) in enumerate(pairwise(widths)):
+        add(conv(a, a, stride=2 if i in halved else 1, groups=a))
+        add(conv(b, a, 1))
+    flat = int(np.prod(groups[-1].shape))
+    add(SumPool((2, 2), (2, 2)), Reshape((flat // 4,)), Dense(1000, flat // 4))
+    return Program(target="any", groups=tuple(groups), synapses=tuple(layers)).verify()
+
+
+@pytest.mark.slow
+def test_a_mobilenet_onto_eight_chips_within_a_minute() -> None:
+    program = mobilenet()
+    assert len(program.synapses) == 28
+    assert sum(s.mantissa.size for s in program.synapses) > 4_000_000
+    start = time.process_time()
+    placement = place_program(program, LOIHI2, LOIHI2.chips("kapoho-point"))
+    assert time.process_time() - start < 60
+    assert_partition(program, placement)
+    assert overruns(program, placement, LOIHI2) == set()
+    assert placement.search is not None
+    assert placement.search.kind == "gap"
+    assert placement.search.gap < 0.06
+
+
+@pytest.mark.slow
+def test_time_grows_with_slices_and_little_more() -> None:
+    def seconds_per_slice(extent: int) -> float:
+        shape = (3, extent, extent)
+        groups, layers = [group("l0", shape, 0)], []
+        for n in range(1, 11):
+            groups.append(group(f"l{n}", (64, extent, extent), n))
+            layers.append(synapses(f"l{n - 1}", f"l{n}", conv(64, 3 if n == 1 else 64)))
+        program = Program(target="any", groups=tuple(groups), synapses=tuple(layers))
+        start = time.process_time()
+        placement = place_program(program, LOIHI2, 100)
+        return (time.process_time() - start) / len(placement.slices)
+
+    few, many = seconds_per_slice(48), seconds_per_slice(128)
+    # 390 and 2,730 slices: n log n allows 1.3 times as long for each; the rest is for the machine.
+    assert many < 2 * few

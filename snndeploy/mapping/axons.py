@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ class FanOut:
     reached_on: Mapping[int, Array]
 
 
-def fan_out(memory: Memory, synapses: str, tiles: Iterable[tuple[Bounds, int]]) -> FanOut:
+def fan_out(memory: Memory, synapses: str, tiles: Sequence[tuple[Bounds, int]]) -> FanOut:
     """Sum up the destinations of a synapse group over the slices of its target."""
     fan, axons = memory.fans[synapses], memory.target.axons
     slots, kernels, reached = (np.zeros(fan.source_shape, np.int64) for _ in range(3))
@@ -42,7 +42,8 @@ def fan_out(memory: Memory, synapses: str, tiles: Iterable[tuple[Bounds, int]]) 
         box = tuple(slice(*b) for b in region)
         kernel = stored.encoding == "conv"
         cost = axons.out_population if kernel else axons.out_discrete
-        slots[box] += mask * (0 if cost is None else cost.limit)
+        if cost is not None:
+            slots[box] += mask * cost.limit
         if kernel:
             kernels[box] += mask
         reached[box] += mask

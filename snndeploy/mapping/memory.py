@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -198,6 +198,8 @@ class Memory:
         self.out_of = {g.name: program.outgoing(g.name) for g in program.groups}
         self._stored: dict[tuple[str, Hashable], Stored] = {}
         self._reached: dict[tuple[str, Hashable], Array] = {}
+        # What `axons.fan_outs` summed up last for each synapse group, and for which tiles.
+        self.last_fan_out: dict[str, tuple[object, Any]] = {}
 
     def stored(self, synapses: str, bounds: Bounds) -> Stored:
         """How a synapse group is stored for a box of its target."""
