@@ -53,6 +53,8 @@ from snndeploy.simulate.data import Samples
 from snndeploy.target import Target, load_target
 
 Rates = Mapping[str, Array]
+BOARDS = {"loihi1": 768, "loihi2": 8}
+"""Chips of the boards of the table: Pohoiki Springs and Kapoho Point."""
 DEFAULT_DATA = Path(os.environ.get("SNNDEPLOY_DATA", "../shared/data"))
 
 
@@ -240,7 +242,7 @@ def work(
     return cost(sent, target), busiest_link(sent, target)
 
 
-def table(data: Path, only: list[str]) -> None:
+def table(data: Path, only: list[str], targets: list[str]) -> None:
     """Print one line per network and chip."""
     print(f"{'network':11} {'target':7} {'rates':8} {'cores':>17} {'messages x hops':>33} "
           f"{'ratio':>6} {'busiest link':>21} {'seconds':>8}")  # fmt: skip
@@ -255,8 +257,8 @@ def table(data: Path, only: list[str]) -> None:
         except Exception as error:  # the folder is not there: say so and go on
             print(f"{name:11} skipped: {str(error).splitlines()[0]}")
             continue
-        for target_name, chips in (("loihi1", 768), ("loihi2", 8)):
-            target = load_target(target_name)
+        for target_name in targets:
+            target, chips = load_target(target_name), BOARDS[target_name]
             line = snake(program, target, chips)
             if line.search is not None and line.search.kind in ("impossible", "not-found"):
                 print(f"{name:11} {target_name:7} does not fit, {line.search}", flush=True)
@@ -373,6 +375,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of test data")
     parser.add_argument("--only", default="table,mobilenet,scaling", help="parts, by commas")
     parser.add_argument("--networks", default="", help="networks of the table, by commas")
+    parser.add_argument("--targets", default=",".join(BOARDS), help="chips of the table, by commas")
     parser.add_argument("--plot", type=Path, help="write the scaling plot here (.svg)")
     parser.add_argument(
         "--extents", default="40,64,104,176,288,416", help="maps of the scaling run"
@@ -384,7 +387,8 @@ def main() -> None:
         return
     parts = args.only.split(",")
     if "table" in parts:
-        table(args.data, [n for n in args.networks.split(",") if n])
+        names = [n for n in args.networks.split(",") if n]
+        table(args.data, names, args.targets.split(","))
     if "mobilenet" in parts:
         found = apart("mobilenet")
         print(f"\nMobileNet, {found['weights']:,.0f} weights, {found['neurons']:,.0f} neurons, on "
