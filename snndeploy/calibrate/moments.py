@@ -276,9 +276,7 @@ class _Sum:
 
     def _columns(self, inputs: Sequence[Array], places: Array | None) -> Array:
         """(conv groups or weight elements, rows of data, d) of filtered inputs."""
-        parts = [
-            _patches(self.network, p, x, places) for p, x in zip(self.block, inputs, strict=True)
-        ]
+        parts = [_patches(p, x, places) for p, x in zip(self.block, inputs, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
@@ -325,7 +323,7 @@ def _elements(op: Pointwise) -> Array:
     return np.broadcast_to(numbers, op.shape).reshape(-1)
 
 
-def _patches(network: Network, projection: Projection, x: Array, places: Array | None) -> Array:
+def _patches(projection: Projection, x: Array, places: Array | None) -> Array:
     """What each row of the weight multiplies: (groups or elements, data rows, d).
 
     ``x`` is (steps, samples, *source shape); data rows run over steps, samples and positions.

@@ -94,6 +94,7 @@ class Prune(CalibratedPass):
                 where=self.key("ignore"),
             )  # fmt: skip
         if self.method != "magnitude":
+            self.refuse_unused()
             refuse_one_to_one(chosen, self.method)
         needs = {
             'scope = "sensitivity"': self.scope == "sensitivity",
