@@ -2,7 +2,7 @@
 
     python benchmarks/second_order.py [--data folder] [--cache folder] [--tasks nmnist-2fc] [--seeds 0 1]
     python benchmarks/second_order.py --speed [--sizes 784 4608]
-    python benchmarks/second_order.py --ablation
+    python benchmarks/second_order.py --ablation | --correlation
 
 Networks come from ``networks.py`` (trained on first use), or from the data folder (Braille, two
 recurrent networks of the NIR paper). All methods share LAMP layer budgets, calibration samples and test
@@ -281,6 +281,32 @@ def spread(values: list[float], digits: int) -> str:
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
+def correlation(task: str, options: argparse.Namespace) -> None:
+    """Predicted membrane error against the measured change of spikes, one layer pruned at a time."""
+    c = case(task, options.seeds[0], options)
+    part = c.x[:, :100]
+    trained = run_float(c.network, part).spikes
+    print(
+        f"\n{task}: membrane error predicted, and squared distance of the layer's own spike trains\n"
+    )
+    print("| layer | pruned | predicted | measured |\n|---|---|---|---|")
+    pairs = []
+    for p in c.network.projections:
+        neuron = c.network.population(p.target).neuron
+        leak = 0.0 if neuron is None else float(np.mean(neuron.leak))
+        for s in options.sparsity:
+            step = Prune(sparsity=s, method="sbc", layers=(p.name,), search="rounds", rounds=4)
+            result = step.apply(c.network, c.context)
+            found = run_float(result.network, part).spikes[p.target]
+            a, b = (filtered(x, leak, None) for x in (trained[p.target], found))
+            places = np.prod(c.network.population(p.target).shape) / p.weight.shape[0]
+            predicted = result.metrics[p.name]["loss"] * places
+            pairs.append((predicted, float(np.square(a - b).sum()) / part.shape[1]))
+            print(f"| {p.name} | {s:.0%} | {pairs[-1][0]:.4g} | {pairs[-1][1]:.4g} |", flush=True)
+    x, y = np.log(np.maximum(pairs, 1e-12)).T
+    print(f"\ncorrelation of the logarithms: {np.corrcoef(x, y)[0, 1]:.3f}")
+
+
 def ablation(options: argparse.Namespace) -> None:
     """Accuracy at 95 % against the number of calibration samples."""
     task, counts = options.tasks[0], (1, 3, 10, 30, 100, 300)
@@ -319,8 +345,8 @@ def speed(options: argparse.Namespace) -> None:
     from tests.second_order_references import gptq_rank_one, obs_row
 
     print(
-        "| columns | prune, ms/row | reference | ratio | loss | quantise 512 rows, s | reference | ratio "
-        "| loss | peak MiB |"
+        "| columns | prune, ms/row | reference | ratio | loss | quantise 512 rows, s | reference "
+        "| ratio | loss | peak MiB |"
     )
     print("|---" * 10 + "|")
     timed = []
@@ -382,6 +408,7 @@ def main() -> None:
     parser.add_argument("--no-integer", action="store_true", help="skip accuracy after lowering")
     parser.add_argument("--ablation", action="store_true", help="calibration size, first task")
     parser.add_argument("--plot", type=Path, help="write the ablation as a picture")
+    parser.add_argument("--correlation", action="store_true", help="predicted against measured")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512, 784, 1152, 2304, 4608])
     parser.add_argument("--reference-steps", type=int, default=100, help="timed, then scaled up")
@@ -391,6 +418,9 @@ def main() -> None:
         speed(options)
     elif options.ablation:
         ablation(options)
+    elif options.correlation:
+        for task in options.tasks:
+            correlation(task, options)
     else:
         for task in options.tasks:
             table(task, options)

@@ -80,9 +80,23 @@ def test_every_default_is_spelled_out() -> None:
         'name = "prune"\n'
         'layers = [\n    "*",\n]\n'
         "ignore = []\n"
+        "kernels = []\n"
+        "asymmetry = [\n    0.0,\n]\n"
+        'choose = "layer"\n'
+        "sequential = false\n"
+        "damp = 0.01\n"
+        "positions = 32\n"
+        "max_memory = 1024\n"
         "sparsity = 0.5\n"
         'method = "magnitude"\n'
         'scope = "layer"\n'
+        "lamp_power = 2.0\n"
+        'count = "weights"\n'
+        'search = "greedy"\n'
+        "rounds = 8\n"
+        'pattern = ""\n'
+        "cores = 0\n"
+        "words = 0\n"
     )
 
 
@@ -96,7 +110,9 @@ def test_a_recipe_from_text_and_from_a_file(tmp_path: Path) -> None:
 
 
 def test_shipped_recipes_load_and_run() -> None:
-    assert recipe_names() == ["admm", "default", "digits", "qp-snn", "spatio-temporal"]
+    assert recipe_names() == [
+        "admm", "default", "digits", "osbc", "qp-snn", "sbc", "sbc-plus", "spatio-temporal",
+    ]  # fmt: skip
     rng = np.random.default_rng(0)
     spikes = (rng.random((8, 12, 2, 8, 8)) < 0.3).astype(np.float32)
     labelled = SimpleNamespace(inputs={"input": spikes}, labels=rng.integers(0, 5, 12))
@@ -136,7 +152,7 @@ ERRORS = {
         ('[[pass]]\nname = "quantize"\nbits = 4.0',
          "recipe.toml:passes[0].bits: input should be a valid integer, not 4.0"),
         ('[[pass]]\nname = "quantize"\nclip = "min"',
-         "recipe.toml:passes[0].clip: input should be 'max' or 'mse', not 'min'"),
+         "recipe.toml:passes[0].clip: input should be 'max', 'mse', 'minmax' or 'hessian', not 'min'"),
         ('[[pass]]\nname = "prune"\nsparsity = 1.0',
          "recipe.toml:passes[0].sparsity: input should be less than 1, not 1.0"),
         ('[[pass]]\nname = "prune"\nsparsity = -0.5',
@@ -151,8 +167,8 @@ ERRORS = {
         ("seed = true", "recipe.toml:seed: input should be a valid integer, not True"),
         ("seed = -1", "recipe.toml:seed: input should be greater than or equal to 0, not -1"),
         ("name = 3", "recipe.toml:name: input should be a valid string, not 3"),
-        ("[calibration]\nsequential = 1",
-         "recipe.toml:calibration.sequential: input should be a valid boolean, not 1"),
+        ("[calibration]\nsteps = true",
+         "recipe.toml:calibration.steps: input should be a valid integer, not True"),
         ('[pass]\nname = "prune"', "recipe.toml:passes: a pass is a table\n"
                                    "  next: write [[pass]] with double brackets"),
         ("[[pass]]\nsparsity = 0.5", "recipe.toml:passes[0].name: a pass needs its name, a string\n"

@@ -357,6 +357,7 @@ def test_progress_names_layers() -> None:
         (Prune(sparsity=0.5, scope="sensitivity"), "option-needs-method"),
         (Prune(sparsity=0.5, count="synops"), "option-needs-method"),
         (Prune(sparsity=0.5, method="sbc", scope="lamp", count="synops"), "option-needs-method"),
+        (Prune(sparsity=0.5, method="sbc", asymmetry=(1.0,)), "asymmetry-needs-sequential"),
         (Quantize(clip="hessian"), "option-needs-method"),
         (Quantize(grid="loihi"), "option-needs-method"),
         (Quantize(method="sbc", share="target"), "option-needs-method"),

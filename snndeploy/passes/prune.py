@@ -94,6 +94,7 @@ class Prune(CalibratedPass):
                 where=self.key("ignore"),
             )  # fmt: skip
         if self.method != "magnitude":
+            self.refuse_unused()
             refuse_one_to_one(chosen, self.method)
         needs = {
             'scope = "sensitivity"': self.scope == "sensitivity",
@@ -116,7 +117,7 @@ class Prune(CalibratedPass):
             return dataclasses.replace(self, sparsity=enough, cores=0, words=0).run(net, ctx)
         chosen = self.select(net)
         if self.method == "magnitude":
-            result = self._smallest(net, chosen)
+            result = self._smallest(net, chosen, ctx)
         else:
             step, notes = settled(
                 [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
@@ -171,8 +172,12 @@ class Prune(CalibratedPass):
                 pruned == wanted or more, f"exactly {wanted} of {total} weights are pruned"
             )
 
-    def _smallest(self, net: Network, chosen: Sequence[Projection]) -> PassResult:
-        masks = self._masks(chosen)
+    def _smallest(self, net: Network, chosen: Sequence[Projection], ctx: PassContext) -> PassResult:
+        scores = []
+        for done, p in enumerate(chosen):
+            ctx.progress("layers", done, len(chosen))
+            scores.append(np.abs(p.weight.data))
+        masks = self._masks(scores, [_alive(p.weight) for p in chosen])
         changed = [
             dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
             for p, mask in zip(chosen, masks, strict=True)
@@ -182,9 +187,7 @@ class Prune(CalibratedPass):
             network=net.replace(projections=changed) if changed else net, modified=bool(changed)
         )
 
-    def _masks(self, chosen: Sequence[Projection]) -> list[Array]:
-        scores = [np.abs(p.weight.data) for p in chosen]
-        alive = [_alive(p.weight) for p in chosen]
+    def _masks(self, scores: Sequence[Array], alive: Sequence[Array]) -> list[Array]:
         total = sum(a.size for a in alive)
         if self.scope == "global":
             return prune_lowest(scores, alive, budget(self.sparsity, total))

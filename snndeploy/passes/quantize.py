@@ -118,6 +118,7 @@ class Quantize(CalibratedPass):
                         hint='use method = "sbc", or share = "target" for representable scales',
                     )  # fmt: skip
             return
+        self.refuse_unused()
         refuse_one_to_one(chosen, self.method)
         if self.share == "target":
             raise PassRefused(
@@ -155,9 +156,9 @@ class Quantize(CalibratedPass):
         self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
     ) -> Solution:
         """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
-        target = current.population(p.block[0].target)
         per_row, tied = self.per == "channel", None
         if self.grid == "loihi":
+            target = current.population(p.block[0].target)
             per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
             others = [
                 q.weight.scale for q in current.incoming(target.name)

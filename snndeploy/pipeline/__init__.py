@@ -13,17 +13,20 @@ from .fixing import (
     write_recipe,
 )
 from .inspection import inspect_program, inspect_report
+from .modules import CompressedModule, compress_module
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 
 __all__ = [
     "Compiled",
+    "CompressedModule",
     "Fixing",
     "Loaded",
     "bundle_of",
     "check_bundle",
     "compile",
     "compress",
+    "compress_module",
     "explain_bundle",
     "finetune",
     "finetune_report",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...calibrate.moments import Kernel
+from ...errors import PassRefused
 from ..patterns import LayerPass
 from .layers import Settings
 
@@ -51,6 +52,19 @@ class CalibratedPass(LayerPass):
             positions=self.positions,
             max_memory=self.max_memory << 20,
         )
+
+    def refuse_unused(self) -> None:
+        """Asymmetry is about predecessors that were compressed.
+
+        Raises:
+            PassRefused: it is asked for without looking at them.
+        """
+        if any(self.asymmetry) and not self.sequential:
+            raise PassRefused(
+                "asymmetry-needs-sequential",
+                "asymmetry makes up for compressed predecessors, and calibration does not see them",
+                where=self.key("asymmetry"), hint="set sequential = true, or asymmetry = [0.0]",
+            )  # fmt: skip
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every kernel with every asymmetry, as options of a pass that has nothing to choose."""

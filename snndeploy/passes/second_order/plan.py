@@ -52,38 +52,43 @@ class PrunePlan:
 
     @classmethod
     def of(cls, options: Prune, net: Network, ctx: PassContext, settings: Settings) -> PrunePlan:
-        """Share the sparsity out over the blocks."""
+        """Share the sparsity out over the blocks of a network."""
         blocks = blocks_of(net, options.select(net))
-        pattern = parse_pattern(options.pattern, options.sparsity, options.key("pattern"))
         inputs = calibration_inputs(ctx, options.name)
-        for block in blocks:
-            if stacked(block).shape[1] % pattern.run:
-                raise PassRefused(
-                    "pattern-columns",
-                    f"its rows of {stacked(block).shape[1]} weights are not whole runs of {pattern.run}",
-                    where=block[0].name, hint=f"leave it out by {options.key('ignore')}",
-                )  # fmt: skip
-        sizes = [stacked(block).size for block in blocks]
         costs = None
         if options.count == "synops":
             costs = tuple(_synops(net, block, inputs, settings) for block in blocks)
-        if options.scope == "layer":
-            budgets = tuple(
-                float(budget(options.sparsity, n)) if costs is None
-                else options.sparsity * float(costs[i].sum())
-                for i, n in enumerate(sizes)
-            )  # fmt: skip
+        plan = cls.for_layers(options, blocks, costs)
+        return plan if plan.budgets else plan._by_loss(net, blocks, ctx, settings)
+
+    @classmethod
+    def for_layers(
+        cls, options: Prune, blocks: Sequence[Block], costs: tuple[Array, ...] | None = None
+    ) -> PrunePlan:
+        """Share the sparsity out by the weights alone; without budgets where that takes losses."""
+        pattern = parse_pattern(options.pattern, options.sparsity, options.key("pattern"))
+        for block in blocks:
+            columns = stacked(block).shape[1]
+            if columns % pattern.run:
+                raise PassRefused(
+                    "pattern-columns",
+                    f"its rows of {columns} weights are not whole runs of {pattern.run}",
+                    where=block[0].name, hint=f"leave it out by {options.key('ignore')}",
+                )  # fmt: skip
+        sizes = [stacked(block).size for block in blocks]
+        budgets: tuple[float, ...] = ()
+        if options.scope == "layer" and costs is not None:
+            budgets = tuple(options.sparsity * float(c.sum()) for c in costs)
+        elif options.scope == "layer":
+            budgets = tuple(float(budget(options.sparsity, n)) for n in sizes)
         elif options.scope == "lamp":
             magnitudes = [np.abs(stacked(block)) for block in blocks]
             total = budget(options.sparsity, sum(sizes))
             budgets = tuple(map(float, lamp_counts(magnitudes, total, options.lamp_power)))
-        else:
-            budgets = ()
-        plan = cls(
+        return cls(
             options=options, budgets=budgets, costs=costs, pattern=pattern,
-            max_memory=settings.max_memory,
+            max_memory=options.max_memory << 20,
         )  # fmt: skip
-        return plan if budgets else plan._by_loss(net, blocks, ctx, settings)
 
     def _by_loss(
         self, net: Network, blocks: Sequence[Block], ctx: PassContext, settings: Settings
