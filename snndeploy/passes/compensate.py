@@ -24,7 +24,7 @@ from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from ..simulate.float_engine import run_float
 from .coupling import CouplingGroup
-from .scores import POSITIONS, column_units
+from .scores import POSITIONS, column_units, consuming
 
 THRESHOLD_FACTORS = np.geomspace(0.7, 1.4, 9)
 """Factors tried on the threshold of each channel."""
@@ -60,7 +60,11 @@ def fold(
         threshold: also scale the threshold of each channel so that it spikes as often as before.
         progress: is told ``(layers done, layers)``.
     """
-    gone = _gone_columns(net, groups)
+    gone = {
+        p.name: ~np.isin(column_units(p, group), group.kept)
+        for group in groups
+        for p in consuming(net, group)
+    }
     current = net.map_projections(lambda p: _without(p, gone[p.name]) if p.name in gone else p)
     targets = _behind(net, gone)
     layers = [
@@ -84,21 +88,6 @@ def fold(
         if threshold and last:
             current = _with_thresholds(current, net, dense.target, inputs, lost)
     return current
-
-
-def _gone_columns(net: Network, groups: Sequence[CouplingGroup]) -> dict[str, Array]:
-    """Per projection that loses inputs: which columns of its weight go."""
-    known = {p.name: p for p in net.projections}
-    gone: dict[str, Array] = {}
-    for group in groups:
-        for name in group.columns:
-            projection = known[name]
-            if (
-                not isinstance(projection.op, Pointwise)
-                and len(group.columns[name]) == (projection.op.weight_shape[1])
-            ):  # a grouped convolution loses whole groups: nothing of those that stay
-                gone[name] = ~np.isin(column_units(projection, group), group.kept)
-    return gone
 
 
 def _without(projection: Projection, gone: Array) -> Projection:
