@@ -18,8 +18,8 @@ class Weight:
     re-derived from dequantised floats. Pruned synapses are recorded in ``mask`` (True = alive), so
     that *pruned* and *rounded to zero* stay distinct.
 
-    ``bits`` tells the number of levels, at most ``2**bits``. Those of a symmetric grid are -(2^(b-1) - 1) …
-    2^(b-1) - 1; those of one without a zero are the odd integers -(2^b - 1) … 2^b - 1.
+    ``bits`` = b tells the number of levels, at most 2^b. Codes of a symmetric grid are -(2^(b-1) - 1)
+    … 2^(b-1) - 1, those of a grid without a zero the odd integers -(2^b - 1) … 2^b - 1.
     """
 
     data: Array
