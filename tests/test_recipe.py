@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.runner import run_passes
 from snndeploy.recipe import CalibrationOptions, Recipe, load_recipe, recipe_names
-from tests.builders import conv_net
+from tests.builders import conv_net, spikes
 
 names = st.text(st.characters(codec="utf-8"), max_size=8)
 patterns = st.lists(names, max_size=3).map(tuple)
@@ -78,9 +79,23 @@ def test_every_default_is_spelled_out() -> None:
         'name = "prune"\n'
         'layers = [\n    "*",\n]\n'
         "ignore = []\n"
+        "kernels = []\n"
+        "asymmetry = [\n    0.0,\n]\n"
+        'choose = "layer"\n'
+        "sequential = false\n"
+        "damp = 0.01\n"
+        "positions = 32\n"
+        "max_memory = 1024\n"
         "sparsity = 0.5\n"
         'method = "magnitude"\n'
         'scope = "layer"\n'
+        "lamp_power = 2.0\n"
+        'count = "weights"\n'
+        'search = "greedy"\n'
+        "rounds = 8\n"
+        'pattern = ""\n'
+        "cores = 0\n"
+        "words = 0\n"
     )
 
 
@@ -94,12 +109,14 @@ def test_a_recipe_from_text_and_from_a_file(tmp_path: Path) -> None:
 
 
 def test_shipped_recipes_load_and_run() -> None:
-    assert recipe_names() == ["default", "digits"]
+    net = conv_net()
+    sample = SimpleNamespace(inputs={"input": spikes(net, samples=10)}, labels=None)
+    assert recipe_names() == ["default", "digits", "osbc", "sbc", "sbc-plus"]
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
         assert recipe.description
-        run_passes(conv_net(), recipe.passes, PassContext(seed=recipe.seed))
+        run_passes(net, recipe.passes, PassContext(seed=recipe.seed, calibration=sample))
     assert load_recipe("default").passes == (Quantize(bits=8, per="layer", clip="mse"),)
     assert load_recipe("digits").passes == (
         RemoveKernels(ratio=0.25), Prune(sparsity=0.5), Quantize(bits=4, clip="mse"),
@@ -131,7 +148,7 @@ ERRORS = {
         ('[[pass]]\nname = "quantize"\nbits = 4.0',
          "recipe.toml:passes[0].bits: input should be a valid integer, not 4.0"),
         ('[[pass]]\nname = "quantize"\nclip = "min"',
-         "recipe.toml:passes[0].clip: input should be 'max' or 'mse', not 'min'"),
+         "recipe.toml:passes[0].clip: input should be 'max', 'mse', 'minmax' or 'hessian', not 'min'"),
         ('[[pass]]\nname = "prune"\nsparsity = 1.0',
          "recipe.toml:passes[0].sparsity: input should be less than 1, not 1.0"),
         ('[[pass]]\nname = "prune"\nsparsity = -0.5',
@@ -146,8 +163,8 @@ ERRORS = {
         ("seed = true", "recipe.toml:seed: input should be a valid integer, not True"),
         ("seed = -1", "recipe.toml:seed: input should be greater than or equal to 0, not -1"),
         ("name = 3", "recipe.toml:name: input should be a valid string, not 3"),
-        ("[calibration]\nsequential = 1",
-         "recipe.toml:calibration.sequential: input should be a valid boolean, not 1"),
+        ("[calibration]\nsteps = true",
+         "recipe.toml:calibration.steps: input should be a valid integer, not True"),
         ('[pass]\nname = "prune"', "recipe.toml:passes: a pass is a table\n"
                                    "  next: write [[pass]] with double brackets"),
         ("[[pass]]\nsparsity = 0.5", "recipe.toml:passes[0].name: a pass needs its name, a string\n"

@@ -26,6 +26,9 @@ from snndeploy.passes.prune_quantize import PruneQuantize
 from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.runner import run_passes
 from snndeploy.passes.second_order.budgets import lamp_counts, prefixes, round_counts
+from snndeploy.passes.second_order.choose import output_error
+from snndeploy.passes.second_order.fit import needs
+from snndeploy.passes.second_order.layers import held_out
 from snndeploy.recipe import load_recipe
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.target import load_target
@@ -263,6 +266,73 @@ def test_of_several_objectives_each_layer_says_which_it_took() -> None:
     assert result.metrics["fc1"]["asymmetry"] == 0  # nothing before it has changed
 
 
+def test_the_output_can_choose() -> None:
+    net = dense_net()
+    ctx = context(net, samples=20)
+    options: dict[str, Any] = {"sparsity": 0.7, "method": "sbc", "sequential": True}
+    step = Prune(kernels=("current", "long"), asymmetry=(0.0, 1.0), choose="output", **options)
+    result = step.apply(net, ctx)
+    (note,) = (f for f in result.findings if f.code == "settings-chosen")
+    alone = [
+        Prune(kernels=(k,), asymmetry=(a,), **options).apply(net, ctx).network
+        for k in ("current", "long") for a in (0.0, 1.0)
+    ]  # fmt: skip
+    assert result.network.digest in {n.digest for n in alone}
+    assert note.where == "prune"
+    # The better of the candidates by the same measure, found here by hand.
+    inputs = ctx.calibration.inputs  # type: ignore[union-attr]
+    train, test = held_out(inputs)
+    part = dataclasses.replace(ctx, calibration=Samples(dict(train)))
+    errors = [
+        output_error(net, Prune(kernels=(k,), asymmetry=(a,), **options).apply(net, part).network, test)
+        for k in ("current", "long") for a in (0.0, 1.0)
+    ]  # fmt: skip
+    assert result.network.digest == alone[int(np.argmin(errors))].digest
+
+
+def test_output_error_is_one_minus_the_correlation() -> None:
+    net = dense_net()
+    inputs = context(net).calibration.inputs  # type: ignore[union-attr]
+    assert output_error(net, net, inputs) == pytest.approx(0, abs=1e-12)
+    other = Prune(sparsity=0.8).apply(net, PassContext()).network
+    a, b = (
+        run_float(n, inputs["input"]).spikes["output"].sum(0, dtype=float) for n in (net, other)
+    )
+    by_hand = []
+    for i in range(len(a)):
+        spread = a[i].std() * b[i].std()
+        by_hand.append(1 - (np.corrcoef(a[i], b[i])[0, 1] if spread else 0.0))
+    assert output_error(net, other, inputs) == pytest.approx(np.mean(by_hand), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "sbc"])
+def test_as_sparse_as_it_takes_to_fit(method: str) -> None:
+    net = dense_net(sizes=(64, 48, 32, 4))
+    target = load_target("loihi1")
+    ctx = context(net, target=target)
+    _, dense_words = needs(net, target)
+    wanted = dense_words // 3
+    after = Prune(sparsity=0.1, method=method, words=wanted).apply(net, ctx).network  # type: ignore[arg-type]
+    _, words = needs(after, target)
+    assert words <= wanted * 1.02
+    total = sum(p.weight.data.size for p in net.projections)
+    less = 1 - sum(p.weight.alive for p in after.projections) / total - 0.03
+    _, words = needs(Prune(sparsity=less).apply(net, ctx).network, target)
+    assert words > wanted
+    loose = Prune(sparsity=0.1, method=method, cores=128).apply(net, ctx).network  # type: ignore[arg-type]
+    assert sum(p.weight.alive for p in loose.projections) == pytest.approx(0.9 * total, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"), [({}, "target-missing"), ({"target": load_target("loihi1")}, "cannot-fit")]
+)
+def test_what_cannot_fit_is_refused(fields: dict[str, Any], code: str) -> None:
+    net = dense_net()
+    with pytest.raises(PassRefused) as caught:
+        Prune(sparsity=0.5, words=1).apply(net, context(net, **fields))
+    assert caught.value.code == code
+
+
 def test_results_do_not_depend_on_memory() -> None:
     net = dense_net()
     a, b = (
@@ -287,6 +357,7 @@ def test_progress_names_layers() -> None:
         (Prune(sparsity=0.5, scope="sensitivity"), "option-needs-method"),
         (Prune(sparsity=0.5, count="synops"), "option-needs-method"),
         (Prune(sparsity=0.5, method="sbc", scope="lamp", count="synops"), "option-needs-method"),
+        (Prune(sparsity=0.5, method="sbc", asymmetry=(1.0,)), "asymmetry-needs-sequential"),
         (Quantize(clip="hessian"), "option-needs-method"),
         (Quantize(grid="loihi"), "option-needs-method"),
         (Quantize(method="sbc", share="target"), "option-needs-method"),
@@ -392,10 +463,6 @@ def test_loihi_holds_the_codes_exactly(
 
 def test_two_projections_into_one_population_differ_by_a_power_of_two() -> None:
     rng = np.random.default_rng(0)
-    net = residual_net()
-    w = net.projections[2].weight
-    net = net.replace(projections=[dataclasses.replace(net.projections[2], weight=Weight(w.data))])
-
     both = Network(
         (inputs((6,)), lif("a", (5,)), lif("output", (4,), "output")),
         (

@@ -126,15 +126,15 @@ def test_n_of_m_columns(pattern: tuple[int, int]) -> None:
     assert q.loss(found.values).sum() < q.loss(masked_weights(q, torch.tensor(magnitude))).sum()
 
 
-def test_rounds_are_exact_for_their_mask_and_near_the_greedy_loss() -> None:
+@pytest.mark.parametrize("counts", [[15, 12, 10, 8], [35, 10]])
+def test_rounds_are_exact_for_their_mask_and_near_the_greedy_loss(counts: list[int]) -> None:
     w, h = problem(7, rows=8, d=60)
     q = quadratic(h, w)
-    counts = [15, 12, 10, 8]
-    rounds = eliminate_in_rounds(q.best, q.inverse, counts)
+    rounds = eliminate_in_rounds(q.best, q.hessian, q.inverse, counts)
     assert rounds.columns.shape == (8, 45)
     np.testing.assert_allclose(rounds.values, masked_weights(q, rounds.values != 0), atol=1e-9)
     greedy = eliminate(q.best, q.inverse, steps=45)
-    fine = eliminate_in_rounds(q.best, q.inverse, [1] * 45)
+    fine = eliminate_in_rounds(q.best, q.hessian, q.inverse, [1] * 45)
     assert fine.columns.tolist() == greedy.columns.tolist()
     assert q.loss(rounds.values).sum() < 1.3 * q.loss(greedy.values).sum()
 
@@ -142,7 +142,7 @@ def test_rounds_are_exact_for_their_mask_and_near_the_greedy_loss() -> None:
 def test_runs_of_columns_go_together() -> None:
     w, h = problem(8, rows=3, d=12)
     q = quadratic(h, w, damp=0)
-    found = eliminate_in_rounds(q.best, q.inverse, [3], span=3)
+    found = eliminate_in_rounds(q.best, q.hessian, q.inverse, [3], span=3)
     for row in range(3):
         losses = []
         for run in range(4):

@@ -16,19 +16,17 @@ from typing import Literal
 
 import numpy as np
 
-from ..ir.apply import apply_chain, windows
 from ..ir.arrays import Array, size
-from ..ir.network import Network, Population, Projection, Source
-from ..ir.ops import Conv, Pointwise, SumPool, weighted_index
+from ..ir.network import Network, Projection, Source
+from ..ir.ops import Conv, Pointwise
 from ..simulate.recording import Recording
+from .columns import patches, profiles_of
 from .stream import MAX_MEMORY, prefix, stream
 
 Kernel = Literal["current", "membrane", "long", "double", "integrator"]
 
 _LONG = 4.0
 """How many times the neuron's own time constant the ``"long"`` kernel has."""
-_PROFILES = 8
-"""Different leaks within one layer that are told apart; more are binned."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,7 +202,7 @@ class _Sum:
         conv_groups = op.groups if isinstance(op, Conv) else 1
         weight_rows = size(op.weight_shape) if isinstance(op, Pointwise) else op.weight_shape[0]
         self.by_element = isinstance(op, Pointwise)
-        self.profiles, profile = _profiles(network.population(first.target), first, weight_rows)
+        self.profiles, profile = profiles_of(network.population(first.target), first, weight_rows)
         own = np.arange(weight_rows) * (weight_rows if self.by_element else conv_groups)
         pairs = np.stack([own // weight_rows, profile], axis=1)
         self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
@@ -276,9 +274,7 @@ class _Sum:
 
     def _columns(self, inputs: Sequence[Array], places: Array | None) -> Array:
         """(conv groups or weight elements, rows of data, d) of filtered inputs."""
-        parts = [
-            _patches(self.network, p, x, places) for p, x in zip(self.block, inputs, strict=True)
-        ]
+        parts = [patches(p, x, places) for p, x in zip(self.block, inputs, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
@@ -286,74 +282,3 @@ def _gram(a: Array, b: Array) -> Array:
     if len(a) == 1:  # one product of a matrix with itself: BLAS computes half of it
         return np.asarray(a[0].T @ (a[0] if b is a else b[0]))[None]
     return np.asarray(np.matmul(a.transpose(0, 2, 1), b))
-
-
-def _profiles(
-    target: Population, projection: Projection, weight_rows: int
-) -> tuple[list[tuple[float, float | None]], Array]:
-    """The different (leak, syn_leak) among the rows of a weight, and which one each row has.
-
-    A row that drives neurons of different leaks gets their mean; more than a few profiles are binned.
-    """
-    neuron, shape = target.neuron, target.shape
-    if neuron is None:
-        raise ValueError(f"{target.name} is an input: nothing projects into it")
-
-    def per_row(values: Array) -> Array:
-        full = np.broadcast_to(values, shape).astype(np.float64)
-        if isinstance(projection.op, Pointwise):
-            element = _elements(projection.op)
-            return np.bincount(element, full.reshape(-1)) / np.bincount(element)
-        return np.asarray(full.reshape(weight_rows, -1).mean(axis=1))
-
-    leak = per_row(neuron.leak)
-    syn = np.zeros(weight_rows) if neuron.syn_leak is None else per_row(neuron.syn_leak)
-    found, index = np.unique(np.stack([leak, syn], axis=1).round(12), axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    if len(found) > _PROFILES:
-        bins = np.array_split(np.arange(len(found)), _PROFILES)
-        of = np.repeat(np.arange(_PROFILES), [len(b) for b in bins])
-        found = np.stack([found[b].mean(axis=0) for b in bins])
-        index = of[index]
-    has_synapse = neuron.syn_leak is not None
-    return [(float(a), float(b) if has_synapse else None) for a, b in found], index
-
-
-def _elements(op: Pointwise) -> Array:
-    """Which element of a one-to-one weight each neuron uses, flat."""
-    numbers = np.arange(size(op.weight_shape)).reshape(op.weight_shape)
-    return np.broadcast_to(numbers, op.shape).reshape(-1)
-
-
-def _patches(network: Network, projection: Projection, x: Array, places: Array | None) -> Array:
-    """What each row of the weight multiplies: (groups or elements, data rows, d).
-
-    ``x`` is (steps, samples, *source shape); data rows run over steps, samples and positions.
-    """
-    k = weighted_index(projection.ops)
-    op = projection.ops[k]
-    flat = apply_chain(projection.ops[:k], np.zeros(0), x.reshape(-1, *x.shape[2:]))
-    if isinstance(op, Pointwise):
-        order = np.argsort(_elements(op), kind="stable")
-        elements = size(op.weight_shape)
-        by_element = flat.reshape(len(flat), -1)[:, order].reshape(len(flat), elements, -1)
-        return by_element.transpose(1, 0, 2).reshape(elements, -1, 1)
-    if not isinstance(op, Conv):
-        return flat[None]
-    n_axes = len(op.kernel)
-    view = windows(flat, op.kernel, op.stride, op.padding, op.dilation)
-    pools = [o for o in projection.ops[k + 1 :] if isinstance(o, SumPool)]
-    if pools:
-        taps = view.shape[2 + n_axes :]
-        channels = np.moveaxis(view, (2, 3), (-2, -1)).reshape(len(flat), -1, *view.shape[2:4])
-        pooled = apply_chain(pools, np.zeros(0), np.ascontiguousarray(channels))
-        pooled = pooled.reshape(len(flat), view.shape[1], *taps, *pooled.shape[2:])
-        view = np.moveaxis(pooled, (-2, -1), (2, 3))
-    spatial = view.shape[2 : 2 + n_axes]
-    view = np.moveaxis(view, 1, 1 + n_axes)  # (m, *positions, channels, *taps)
-    if places is not None:
-        index = np.unravel_index(np.tile(places, (len(x), 1)), spatial)
-        view = view[(np.arange(len(flat))[:, None], *index)]
-    d = size(op.weight_shape[1:])
-    grouped = view.reshape(-1, op.groups, d)
-    return np.ascontiguousarray(grouped.transpose(1, 0, 2))

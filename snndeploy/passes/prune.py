@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -19,31 +18,14 @@ from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
+from .second_order.budgets import budget as budget
 from .second_order.budgets import lamp_counts
-from .second_order.layers import (
-    Block,
-    Problem,
-    Settings,
-    Solution,
-    blocks_of,
-    calibration_inputs,
-    moments_of,
-    problem,
-    refuse_one_to_one,
-    run_layers,
-    stacked,
-)
+from .second_order.choose import settled
+from .second_order.fit import sparsity_that_fits
+from .second_order.layers import blocks_of, refuse_one_to_one, run_layers
 from .second_order.options import CalibratedPass
-from .second_order.pruning import (
-    MaskSearch,
-    Pattern,
-    eliminated,
-    least_squares,
-    masks_of,
-    parse_pattern,
-    pruned_solution,
-    swept,
-)
+from .second_order.plan import PrunePlan
+from .second_order.pruning import MaskSearch
 
 Method = Literal["magnitude", "obc", "osbc", "sbc", "sparsegpt"]
 
@@ -76,6 +58,9 @@ class Prune(CalibratedPass):
     ``pattern`` makes it regular: ``"2:4"`` prunes 2 of 4 consecutive weights of a row, ``"run:4"``
     4 consecutive ones at a time. SparseGPT counts per block of columns, so it is off by a rounding.
 
+    With ``cores`` or ``words`` the sparsity is what it takes, and at least ``sparsity``, to fit that
+    many cores or 64-bit synapse words of the target, as the network is at this point.
+
     Of equal scores, the earlier weight (layers in network order, then C order) goes first.
 
     One-to-one layers wire neurons to neurons and have no redundancy to prune: they are pruned only
@@ -93,6 +78,8 @@ class Prune(CalibratedPass):
     search: MaskSearch = "greedy"
     rounds: Annotated[int, Field(ge=1)] = 8
     pattern: str = ""
+    cores: Annotated[int, Field(ge=0)] = 0
+    words: Annotated[int, Field(ge=0)] = 0
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers are not pruned by a wildcard."""
@@ -107,6 +94,7 @@ class Prune(CalibratedPass):
                 where=self.key("ignore"),
             )  # fmt: skip
         if self.method != "magnitude":
+            self.refuse_unused()
             refuse_one_to_one(chosen, self.method)
         needs = {
             'scope = "sensitivity"': self.scope == "sensitivity",
@@ -124,13 +112,20 @@ class Prune(CalibratedPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Score, choose, and record the choice in each weight's mask."""
+        if self.cores or self.words:
+            enough = sparsity_that_fits(self, net, ctx)
+            return dataclasses.replace(self, sparsity=enough, cores=0, words=0).run(net, ctx)
         chosen = self.select(net)
         if self.method == "magnitude":
-            result = self._smallest(net, chosen)
+            result = self._smallest(net, chosen, ctx)
         else:
-            settings = self.settings(_KERNEL[self.method])
-            plan = PrunePlan.of(self, net, ctx, settings)
+            step, notes = settled(
+                [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+            )
+            settings = step.settings(_KERNEL[self.method])
+            plan = PrunePlan.of(step, net, ctx, settings)
             result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
+            result = dataclasses.replace(result, findings=(*notes, *result.findings))
         after = {p.name: p.weight for p in result.network.projections}
         masks = {p.name: _alive(after[p.name]) for p in chosen}
         metrics = {
@@ -154,7 +149,13 @@ class Prune(CalibratedPass):
                 or np.array_equal(new[p.name].data[mask], p.weight.data[mask]),
                 f"{p.name}: weights that stay keep their values",
             )
-        if self.count == "synops" or self.pattern or self.method == "sparsegpt":
+        if (
+            self.count == "synops"
+            or self.pattern
+            or self.method == "sparsegpt"
+            or self.cores
+            or self.words
+        ):
             return
         groups: list[tuple[Projection, ...]] = [old]
         if self.scope == "layer":
@@ -171,8 +172,12 @@ class Prune(CalibratedPass):
                 pruned == wanted or more, f"exactly {wanted} of {total} weights are pruned"
             )
 
-    def _smallest(self, net: Network, chosen: Sequence[Projection]) -> PassResult:
-        masks = self._masks(chosen)
+    def _smallest(self, net: Network, chosen: Sequence[Projection], ctx: PassContext) -> PassResult:
+        scores = []
+        for done, p in enumerate(chosen):
+            ctx.progress("layers", done, len(chosen))
+            scores.append(np.abs(p.weight.data))
+        masks = self._masks(scores, [_alive(p.weight) for p in chosen])
         changed = [
             dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
             for p, mask in zip(chosen, masks, strict=True)
@@ -182,9 +187,7 @@ class Prune(CalibratedPass):
             network=net.replace(projections=changed) if changed else net, modified=bool(changed)
         )
 
-    def _masks(self, chosen: Sequence[Projection]) -> list[Array]:
-        scores = [np.abs(p.weight.data) for p in chosen]
-        alive = [_alive(p.weight) for p in chosen]
+    def _masks(self, scores: Sequence[Array], alive: Sequence[Array]) -> list[Array]:
         total = sum(a.size for a in alive)
         if self.scope == "global":
             return prune_lowest(scores, alive, budget(self.sparsity, total))
@@ -192,110 +195,6 @@ class Prune(CalibratedPass):
         if self.scope == "lamp":
             counts = lamp_counts(scores, budget(self.sparsity, total), self.lamp_power)
         return [prune_lowest([s], [a], n)[0] for s, a, n in zip(scores, alive, counts, strict=True)]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PrunePlan:
-    """What each block of layers is to lose, decided before the first one changes."""
-
-    options: Prune
-    budgets: tuple[float, ...]
-    costs: tuple[Array, ...] | None
-    pattern: Pattern
-    max_memory: int
-
-    @classmethod
-    def of(cls, options: Prune, net: Network, ctx: PassContext, settings: Settings) -> PrunePlan:
-        """Share the sparsity out over the blocks."""
-        blocks = blocks_of(net, options.select(net))
-        pattern = parse_pattern(options.pattern, options.sparsity, options.key("pattern"))
-        inputs = calibration_inputs(ctx, options.name)
-        for block in blocks:
-            if stacked(block).shape[1] % pattern.run:
-                raise PassRefused(
-                    "pattern-columns",
-                    f"its rows of {stacked(block).shape[1]} weights are not whole runs of {pattern.run}",
-                    where=block[0].name, hint=f"leave it out by {options.key('ignore')}",
-                )  # fmt: skip
-        sizes = [stacked(block).size for block in blocks]
-        costs = None
-        if options.count == "synops":
-            costs = tuple(_synops(net, block, inputs, settings) for block in blocks)
-        if options.scope == "layer":
-            budgets = tuple(
-                float(budget(options.sparsity, n)) if costs is None
-                else options.sparsity * float(costs[i].sum())
-                for i, n in enumerate(sizes)
-            )  # fmt: skip
-        elif options.scope == "lamp":
-            magnitudes = [np.abs(stacked(block)) for block in blocks]
-            total = budget(options.sparsity, sum(sizes))
-            budgets = tuple(map(float, lamp_counts(magnitudes, total, options.lamp_power)))
-        else:
-            budgets = ()
-        plan = cls(
-            options=options, budgets=budgets, costs=costs, pattern=pattern,
-            max_memory=settings.max_memory,
-        )  # fmt: skip
-        return plan if budgets else plan._by_loss(net, blocks, ctx, settings)
-
-    def _by_loss(
-        self, net: Network, blocks: Sequence[Block], ctx: PassContext, settings: Settings
-    ) -> PrunePlan:
-        """Let the recorded losses of all layers compete, each layer measured on its own inputs."""
-        inputs = calibration_inputs(ctx, self.options.name)
-        found, widths = [], []
-        for done, block in enumerate(blocks):
-            ctx.progress("layers measured", done, len(blocks))
-            moments = moments_of(net, block, inputs, settings.kernels[0], settings, None)
-            p = problem(block, moments, settings.damp)
-            columns, losses = self._eliminated(p)
-            relative = self.options.scope == "sensitivity"
-            found.append((columns, losses / p.energy if relative and p.energy else losses))
-            widths.append(p.columns)
-        total = self.options.sparsity * sum(float(c.sum()) for c in self.costs or ())
-        if self.costs is None:
-            total = budget(self.options.sparsity, sum(stacked(b).size for b in blocks))
-        masks = masks_of(found, widths, total, self.pattern, self.costs)
-        lost = [
-            float((~m).sum() if self.costs is None else self.costs[i][~m].sum())
-            for i, m in enumerate(masks)
-        ]
-        return dataclasses.replace(self, budgets=tuple(lost))
-
-    def _eliminated(self, p: Problem, sparsity: float | None = None) -> tuple[Array, Array]:
-        return eliminated(
-            p, self.options.sparsity if sparsity is None else sparsity,
-            search=self.options.search, rounds=self.options.rounds, pattern=self.pattern,
-            max_memory=self.max_memory,
-        )  # fmt: skip
-
-    def solve(self, index: int, p: Problem, net: Network) -> Solution:
-        """Mask and weights of block ``index``."""
-        del net
-        size = p.alive.size
-        cost = None if self.costs is None else [self.costs[index]]
-        whole = size if cost is None else float(cost[0].sum())
-        sparsity = min(self.budgets[index] / whole, 1.0) if whole else 0.0
-        if self.options.method == "sparsegpt":
-            values = swept(p, sparsity, self.pattern)
-            return pruned_solution(p, values, (values != 0) & p.alive)
-        found = [self._eliminated(p, min(sparsity, 1 - 1 / p.columns))]
-        mask = masks_of(found, [p.columns], self.budgets[index], self.pattern, cost)[0] & p.alive
-        return pruned_solution(p, least_squares(p, mask, self.max_memory), mask)
-
-
-def _synops(net: Network, block: Block, inputs: Mapping[str, Array], settings: Settings) -> Array:
-    """Synaptic operations per sample that each weight of a block takes part in, ``(rows, d)``."""
-    moments = moments_of(net, block, inputs, "current", settings, None)
-    steps = next(iter(inputs.values())).shape[0]
-    positions = math.prod(net.population(block[0].target).shape) // len(moments.group)
-    return np.asarray(np.abs(moments.mean[moments.group]) * steps * positions)
-
-
-def budget(sparsity: float, weights: int) -> int:
-    """How many of ``weights`` are pruned at ``sparsity``: the nearest whole number, half up."""
-    return math.floor(sparsity * weights + 0.5)
 
 
 def prune_lowest(scores: Sequence[Array], alive: Sequence[Array], pruned: int) -> list[Array]:

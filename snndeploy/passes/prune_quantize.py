@@ -11,11 +11,13 @@ from pydantic import Field
 
 from ..ir.network import Network
 from .base import PassContext, PassResult, Stage
-from .prune import Prune, PrunePlan
+from .prune import Prune
 from .quantize import Quantize
+from .second_order.choose import settled
 from .second_order.grids import Clip
 from .second_order.layers import Problem, Solution, alive_of, run_layers
 from .second_order.options import CalibratedPass
+from .second_order.plan import PrunePlan
 from .second_order.pruning import MaskSearch
 
 
@@ -51,18 +53,21 @@ class PruneQuantize(CalibratedPass):
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """What either of the two passes leaves alone."""
-        return {**self._prune().spares(net), **self._quantize().spares(net)}
+        return {**self.parts()[0].spares(net), **self.parts()[1].spares(net)}
 
     def requires(self, net: Network) -> None:
         """What the two passes require."""
-        self._prune().requires(net)
-        self._quantize().requires(net)
+        self.parts()[0].requires(net)
+        self.parts()[1].requires(net)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Mask, weights, codes; then the next layer."""
-        settings = self.settings("membrane")
-        plan = PrunePlan.of(self._prune(), net, ctx, settings)
-        quantize = self._quantize()
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings("membrane")
+        prune, quantize = self.parts()
+        plan = PrunePlan.of(prune, net, ctx, settings)
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             pruned = plan.solve(index, p, current)
@@ -78,11 +83,11 @@ class PruneQuantize(CalibratedPass):
             name: {**numbers, "sparsity": 1 - after[name].alive / after[name].data.size}
             for name, numbers in result.metrics.items()
         }
-        return dataclasses.replace(result, metrics=metrics)
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def ensures(self, before: Network, after: Network) -> None:
         """The promises of the two passes."""
-        self._prune().ensures(before, after)
+        self.parts()[0].ensures(before, after)
         masked = before.map_projections(
             lambda p: dataclasses.replace(
                 p,
@@ -92,20 +97,20 @@ class PruneQuantize(CalibratedPass):
                 ),
             )
         )
-        self._quantize().ensures(masked, after)
+        self.parts()[1].ensures(masked, after)
 
     def _common(self) -> dict[str, object]:
         shared = {f.name for f in dataclasses.fields(CalibratedPass)}
         return {name: value for name, value in self.options().items() if name in shared}
 
-    def _prune(self) -> Prune:
-        return Prune(
+    def parts(self) -> tuple[Prune, Quantize]:
+        """The two passes that it is made of."""
+        prune = Prune(
             method="sbc", sparsity=self.sparsity, scope=self.scope, lamp_power=self.lamp_power,
             search=self.search, rounds=self.rounds, pattern=self.pattern, **self._common(),  # type: ignore[arg-type]
         )  # fmt: skip
-
-    def _quantize(self) -> Quantize:
-        return Quantize(
+        quantize = Quantize(
             method="sbc", bits=self.bits, per=self.per, clip=self.clip, grid=self.grid,
             order=self.order, refine=self.refine, **self._common(),  # type: ignore[arg-type]
         )  # fmt: skip
+        return prune, quantize

@@ -19,6 +19,7 @@ from ..ir.ops import Pointwise, Reshape, weighted_index
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
 from .clipping import code_range, encode, scale_for
+from .second_order.choose import settled
 from .second_order.grids import Clip, GridOptions, quantized_solution
 from .second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
 from .second_order.options import CalibratedPass
@@ -117,6 +118,7 @@ class Quantize(CalibratedPass):
                         hint='use method = "sbc", or share = "target" for representable scales',
                     )  # fmt: skip
             return
+        self.refuse_unused()
         refuse_one_to_one(chosen, self.method)
         if self.share == "target":
             raise PassRefused(
@@ -134,7 +136,10 @@ class Quantize(CalibratedPass):
         if self.method == "rtn":
             return self._nearest(net, ctx)
         chosen = self.select(net)
-        settings = self.settings(_KERNEL[self.method])
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings(_KERNEL[self.method])
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index
@@ -145,15 +150,15 @@ class Quantize(CalibratedPass):
         metrics = {
             p.name: {**_metrics(p.weight, new[p.name]), **result.metrics[p.name]} for p in chosen
         }
-        return dataclasses.replace(result, metrics=metrics)
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def codes(
         self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
     ) -> Solution:
         """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
-        target = current.population(p.block[0].target)
         per_row, tied = self.per == "channel", None
         if self.grid == "loihi":
+            target = current.population(p.block[0].target)
             per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
             others = [
                 q.weight.scale for q in current.incoming(target.name)

@@ -54,9 +54,9 @@ def _correct_bias() -> type[Pass]:
 
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
+    "quantize": _quantize,
     "prune-quantize": _prune_quantize,
     "correct-bias": _correct_bias,
-    "quantize": _quantize,
     "remove-kernels": _remove_kernels,
     "rescaw": _rescaw,
 }

@@ -3,16 +3,19 @@
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile, compress
 from .inspection import inspect_program, inspect_report
+from .modules import CompressedModule, compress_module
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 
 __all__ = [
     "Compiled",
+    "CompressedModule",
     "Loaded",
     "bundle_of",
     "check_bundle",
     "compile",
     "compress",
+    "compress_module",
     "holds_program",
     "inspect_program",
     "inspect_report",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ...ir.arrays import Array
+
+
+def budget(sparsity: float, weights: int) -> int:
+    """How many of ``weights`` are pruned at ``sparsity``: the nearest whole number, half up."""
+    return math.floor(sparsity * weights + 0.5)
 
 
 def lamp_counts(magnitudes: Sequence[Array], pruned: int, power: float = 2.0) -> list[int]:

@@ -26,6 +26,8 @@ Target = Callable[["Tensor", "Tensor"], "Tensor"]
 _BLOCK = 64
 _SHRINK = 0.75
 """Rows and columns of what is gone are cut out of G once less than this is left of it."""
+_SMALL = 0.6
+"""Below this share of survivors, inverting their part of H costs less than downdating G."""
 _FIRST = -1.0
 """Score of weights that go before all others."""
 
@@ -144,6 +146,7 @@ def _true_first(alive: Tensor, count: int) -> Tensor:
 
 def eliminate_in_rounds(
     weights: Tensor,
+    hessian: Tensor,
     inverse: Tensor,
     counts: list[int],
     *,
@@ -165,6 +168,7 @@ def eliminate_in_rounds(
     index = torch.arange(d, device=w.device).expand(rows, d)
     columns, losses = [], []
     values = weights.clone()
+    pull = weights @ hessian
     for count in counts:
         score = w.square() / g.diagonal(dim1=1, dim2=2) / 2
         if span > 1:
@@ -176,18 +180,32 @@ def eliminate_in_rounds(
         out, keep = order[:, :count], order[:, count:].sort(dim=1).values
         columns.append(index.gather(1, out))
         losses.append(score.gather(1, out))
-        g_out = _submatrix(g, out)
-        across = g.gather(1, out.unsqueeze(2).expand(*out.shape, w.shape[1]))
-        across = across.gather(2, keep.unsqueeze(1).expand(rows, count, keep.shape[1]))
-        lower = torch.linalg.cholesky(g_out)
-        half = torch.linalg.solve_triangular(lower, across, upper=False)
-        pull = torch.linalg.solve_triangular(lower, w.gather(1, out).unsqueeze(2), upper=False)
-        w = w.gather(1, keep) - torch.bmm(half.transpose(1, 2), pull).squeeze(2)
-        g = torch.baddbmm(_submatrix(g, keep), half.transpose(1, 2), half, alpha=-1)
+        if keep.shape[1] < _SMALL * w.shape[1]:
+            # Cheaper than to downdate: invert what is left of H; all else follows from it.
+            at = index.gather(1, keep)
+            g = torch.cholesky_inverse(
+                torch.linalg.cholesky(hessian[at.unsqueeze(2), at.unsqueeze(1)])
+            )
+            w = torch.bmm(g, pull.gather(1, at).unsqueeze(2)).squeeze(2)
+        else:
+            g, w = _downdated(g, w, out, keep)
         values.scatter_(1, columns[-1], 0.0)
         index = index.gather(1, keep)
     values.scatter_(1, index, w)
     return Elimination(columns=torch.cat(columns, 1), losses=torch.cat(losses, 1), values=values)
+
+
+def _downdated(g: Tensor, w: Tensor, out: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """G and weights of what is kept, after the group ``out`` is gone."""
+    import torch
+
+    across = g.gather(1, out.unsqueeze(2).expand(*out.shape, w.shape[1]))
+    across = across.gather(2, keep.unsqueeze(1).expand(*out.shape, keep.shape[1]))
+    lower = torch.linalg.cholesky(_submatrix(g, out))
+    half = torch.linalg.solve_triangular(lower, across, upper=False)
+    pull = torch.linalg.solve_triangular(lower, w.gather(1, out).unsqueeze(2), upper=False)
+    kept = w.gather(1, keep) - torch.bmm(half.transpose(1, 2), pull).squeeze(2)
+    return torch.baddbmm(_submatrix(g, keep), half.transpose(1, 2), half, alpha=-1), kept
 
 
 def _submatrix(g: Tensor, keep: Tensor) -> Tensor:

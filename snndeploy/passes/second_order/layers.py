@@ -100,6 +100,14 @@ def calibration_inputs(ctx: PassContext, name: str) -> Mapping[str, Array]:
     return ctx.calibration.inputs
 
 
+def held_out(inputs: Mapping[str, Array]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """Four fifths of the samples, and the others; below five samples, all of them twice."""
+    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
+    if not held.any():
+        return inputs, inputs
+    return {n: x[:, ~held] for n, x in inputs.items()}, {n: x[:, held] for n, x in inputs.items()}
+
+
 def blocks_of(net: Network, chosen: Sequence[Projection]) -> list[Block]:
     """The chosen projections as blocks, in the order in which spikes reach them."""
     rank = {name: i for i, name in enumerate(net.order)}
@@ -220,10 +228,7 @@ def run_layers(
     metrics: dict[str, dict[str, float]] = {}
     findings: list[Finding] = []
     blocks = blocks_of(net, chosen)
-    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
-    enough = bool(held.any())
-    train = {n: x[:, ~held] for n, x in inputs.items()}
-    test = {n: x[:, held] for n, x in inputs.items()} if enough else inputs
+    train, test = held_out(inputs)
     for done, block in enumerate(blocks):
         ctx.progress("layers", done, len(blocks))
         deliver = current if settings.sequential else net
@@ -247,7 +252,7 @@ def run_layers(
         if best is None:
             raise ValueError("no kernel is allowed")
         error, kernel, asymmetry, solution = best
-        if judge is not None and enough:  # all samples count in the end
+        if seen is not inputs:  # all samples count in the end
             moments = moments_of(deliver, block, inputs, kernel, settings, compare)
             final = problem(block, moments, settings.damp, asymmetry)
             solution = solve(done, final, current)

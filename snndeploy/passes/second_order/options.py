@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import product
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ...calibrate.moments import Kernel
+from ...errors import PassRefused
 from ..patterns import LayerPass
 from .layers import Settings
 
@@ -23,6 +25,9 @@ class CalibratedPass(LayerPass):
             best.
         asymmetry: 0 keeps each layer on what arrives; 1 makes it aim at the membranes of the
             uncompressed network, making up for its compressed predecessors. Of several, as above.
+        choose: who decides between several: each ``layer`` (whose spike trains come closest to the
+            uncompressed ones on held-out samples), or the ``output``: every combination is tried on
+            the whole network, and the one that answers most alike is used for all layers.
         sequential: measure what compressed predecessors deliver, not what the original ones do.
         damp: ridge, relative to the mean second moment.
         positions: output positions of a convolution drawn per sample; 0 takes all.
@@ -31,6 +36,7 @@ class CalibratedPass(LayerPass):
 
     kernels: tuple[Kernel, ...] = ()
     asymmetry: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
+    choose: Literal["layer", "output"] = "layer"
     sequential: bool = False
     damp: Annotated[float, Field(ge=0)] = 0.01
     positions: Annotated[int, Field(ge=0)] = 32
@@ -46,3 +52,25 @@ class CalibratedPass(LayerPass):
             positions=self.positions,
             max_memory=self.max_memory << 20,
         )
+
+    def refuse_unused(self) -> None:
+        """Asymmetry is about predecessors that were compressed.
+
+        Raises:
+            PassRefused: it is asked for without looking at them.
+        """
+        if any(self.asymmetry) and not self.sequential:
+            raise PassRefused(
+                "asymmetry-needs-sequential",
+                "asymmetry makes up for compressed predecessors, and calibration does not see them",
+                where=self.key("asymmetry"), hint="set sequential = true, or asymmetry = [0.0]",
+            )  # fmt: skip
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Every kernel with every asymmetry, as options of a pass that has nothing to choose."""
+        if self.choose == "layer":
+            return [{}]
+        pairs = product(self.kernels or ((),), self.asymmetry or (0.0,))
+        return [
+            {"kernels": (k,) if k else (), "asymmetry": (a,), "choose": "layer"} for k, a in pairs
+        ]

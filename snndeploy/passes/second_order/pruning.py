@@ -86,7 +86,12 @@ def eliminated(
             if in_rounds:
                 found.append(
                     eliminate_in_rounds(
-                        best[part], inverse, counts, first=first[part], span=pattern.run
+                        best[part],
+                        q.hessian[live][:, live],
+                        inverse,
+                        counts,
+                        first=first[part],
+                        span=pattern.run,
                     )
                 )
             else:

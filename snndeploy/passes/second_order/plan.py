@@ -1,0 +1,144 @@
+"""What each layer is to lose, decided before the first one changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import PassRefused
+from ...ir.arrays import Array
+from ...ir.network import Network
+from ..base import PassContext
+from .budgets import budget, lamp_counts
+from .layers import (
+    Block,
+    Problem,
+    Settings,
+    Solution,
+    blocks_of,
+    calibration_inputs,
+    moments_of,
+    problem,
+    stacked,
+)
+from .pruning import (
+    Pattern,
+    eliminated,
+    least_squares,
+    masks_of,
+    parse_pattern,
+    pruned_solution,
+    swept,
+)
+
+if TYPE_CHECKING:
+    from ..prune import Prune
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PrunePlan:
+    """What each block of layers is to lose, decided before the first one changes."""
+
+    options: Prune
+    budgets: tuple[float, ...]
+    costs: tuple[Array, ...] | None
+    pattern: Pattern
+    max_memory: int
+
+    @classmethod
+    def of(cls, options: Prune, net: Network, ctx: PassContext, settings: Settings) -> PrunePlan:
+        """Share the sparsity out over the blocks of a network."""
+        blocks = blocks_of(net, options.select(net))
+        inputs = calibration_inputs(ctx, options.name)
+        costs = None
+        if options.count == "synops":
+            costs = tuple(_synops(net, block, inputs, settings) for block in blocks)
+        plan = cls.for_layers(options, blocks, costs)
+        return plan if plan.budgets else plan._by_loss(net, blocks, ctx, settings)
+
+    @classmethod
+    def for_layers(
+        cls, options: Prune, blocks: Sequence[Block], costs: tuple[Array, ...] | None = None
+    ) -> PrunePlan:
+        """Share the sparsity out by the weights alone; without budgets where that takes losses."""
+        pattern = parse_pattern(options.pattern, options.sparsity, options.key("pattern"))
+        for block in blocks:
+            columns = stacked(block).shape[1]
+            if columns % pattern.run:
+                raise PassRefused(
+                    "pattern-columns",
+                    f"its rows of {columns} weights are not whole runs of {pattern.run}",
+                    where=block[0].name, hint=f"leave it out by {options.key('ignore')}",
+                )  # fmt: skip
+        sizes = [stacked(block).size for block in blocks]
+        budgets: tuple[float, ...] = ()
+        if options.scope == "layer" and costs is not None:
+            budgets = tuple(options.sparsity * float(c.sum()) for c in costs)
+        elif options.scope == "layer":
+            budgets = tuple(float(budget(options.sparsity, n)) for n in sizes)
+        elif options.scope == "lamp":
+            magnitudes = [np.abs(stacked(block)) for block in blocks]
+            total = budget(options.sparsity, sum(sizes))
+            budgets = tuple(map(float, lamp_counts(magnitudes, total, options.lamp_power)))
+        return cls(
+            options=options, budgets=budgets, costs=costs, pattern=pattern,
+            max_memory=options.max_memory << 20,
+        )  # fmt: skip
+
+    def _by_loss(
+        self, net: Network, blocks: Sequence[Block], ctx: PassContext, settings: Settings
+    ) -> PrunePlan:
+        """Let the recorded losses of all layers compete, each layer measured on its own inputs."""
+        inputs = calibration_inputs(ctx, self.options.name)
+        found, widths = [], []
+        for done, block in enumerate(blocks):
+            ctx.progress("layers measured", done, len(blocks))
+            moments = moments_of(net, block, inputs, settings.kernels[0], settings, None)
+            p = problem(block, moments, settings.damp)
+            columns, losses = self._eliminated(p)
+            relative = self.options.scope == "sensitivity"
+            found.append((columns, losses / p.energy if relative and p.energy else losses))
+            widths.append(p.columns)
+        total = self.options.sparsity * sum(float(c.sum()) for c in self.costs or ())
+        if self.costs is None:
+            total = budget(self.options.sparsity, sum(stacked(b).size for b in blocks))
+        masks = masks_of(found, widths, total, self.pattern, self.costs)
+        lost = [
+            float((~m).sum() if self.costs is None else self.costs[i][~m].sum())
+            for i, m in enumerate(masks)
+        ]
+        return dataclasses.replace(self, budgets=tuple(lost))
+
+    def _eliminated(self, p: Problem, sparsity: float | None = None) -> tuple[Array, Array]:
+        return eliminated(
+            p, self.options.sparsity if sparsity is None else sparsity,
+            search=self.options.search, rounds=self.options.rounds, pattern=self.pattern,
+            max_memory=self.max_memory,
+        )  # fmt: skip
+
+    def solve(self, index: int, p: Problem, net: Network) -> Solution:
+        """Mask and weights of block ``index``."""
+        del net
+        size = p.alive.size
+        cost = None if self.costs is None else [self.costs[index]]
+        whole = size if cost is None else float(cost[0].sum())
+        sparsity = min(self.budgets[index] / whole, 1.0) if whole else 0.0
+        if self.options.method == "sparsegpt":
+            values = swept(p, sparsity, self.pattern)
+            return pruned_solution(p, values, (values != 0) & p.alive)
+        found = [self._eliminated(p, min(sparsity, 1 - 1 / p.columns))]
+        mask = masks_of(found, [p.columns], self.budgets[index], self.pattern, cost)[0] & p.alive
+        return pruned_solution(p, least_squares(p, mask, self.max_memory), mask)
+
+
+def _synops(net: Network, block: Block, inputs: Mapping[str, Array], settings: Settings) -> Array:
+    """Synaptic operations per sample that each weight of a block takes part in, ``(rows, d)``."""
+    moments = moments_of(net, block, inputs, "current", settings, None)
+    steps = next(iter(inputs.values())).shape[0]
+    positions = math.prod(net.population(block[0].target).shape) // len(moments.group)
+    return np.asarray(np.abs(moments.mean[moments.group]) * steps * positions)
