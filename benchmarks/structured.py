@@ -77,7 +77,9 @@ def removed(
             small.append(group.keep(order[budget(ratio, group.count) :]))
     began = time.perf_counter()
     if how != "none":
-        net = fold(net, small, {"input": x}, bias=how == "bias", threshold=how == "threshold")
+        bias, threshold = how == "bias", how in ("threshold", "long")
+        kernel = "long" if how == "long" else "membrane"
+        net = fold(net, small, {"input": x}, kernel=kernel, bias=bias, threshold=threshold)  # type: ignore[arg-type]
     return shrink(net, small), time.perf_counter() - began
 
 
@@ -229,7 +231,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--scores", nargs="+", choices=CRITERIA)
     parser.add_argument("--fold", nargs="+", default=["none", "weights"],
-                        choices=("none", "weights", "bias", "threshold"))  # fmt: skip
+                        choices=("none", "weights", "bias", "threshold", "long"),
+                        help="long: thresholds too, and the kernel of that name")  # fmt: skip
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--calibration", type=int, default=256, help="training samples")
     parser.add_argument("--test", type=int, default=1000, help="test samples")

@@ -17,6 +17,9 @@ class Weight:
     integer codes, the real weight is ``data * scale``, and the codes are the truth: nothing is ever
     re-derived from dequantised floats. Pruned synapses are recorded in ``mask`` (True = alive), so
     that *pruned* and *rounded to zero* stay distinct.
+
+    ``bits`` = b tells the number of levels, at most 2^b. Codes of a symmetric grid are -(2^(b-1) - 1)
+    … 2^(b-1) - 1, those of a grid without a zero the odd integers -(2^b - 1) … 2^b - 1.
     """
 
     data: Array

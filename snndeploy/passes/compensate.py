@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import networkx as nx
 import numpy as np
 
-from ..calibrate.moments import Moments, filtered, gather, rows
+from ..calibrate.moments import Kernel, Moments, gather, rows
 from ..calibrate.stream import prefix
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Population, Projection
@@ -24,7 +24,7 @@ from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from ..simulate.float_engine import run_float
 from .coupling import CouplingGroup
-from .scores import POSITIONS, column_units
+from .scores import POSITIONS, column_units, consuming
 
 THRESHOLD_FACTORS = np.geomspace(0.7, 1.4, 9)
 """Factors tried on the threshold of each channel."""
@@ -38,6 +38,7 @@ def fold(
     inputs: Mapping[str, Array],
     *,
     ridge: float = 0.03,
+    kernel: Kernel = "membrane",
     bias: bool = False,
     threshold: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -54,11 +55,16 @@ def fold(
         groups: groups of `coupling(net)` with the units to keep; cut them out afterwards.
         inputs: samples ``(steps, samples, *shape)`` per input population.
         ridge: how strongly weights hold on to their values.
+        kernel: M, the response in which errors count (see `calibrate.moments`).
         bias: also fit a constant per neuron or channel, in `Neuron.bias`.
         threshold: also scale the threshold of each channel so that it spikes as often as before.
         progress: is told ``(layers done, layers)``.
     """
-    gone = _gone_columns(net, groups)
+    gone = {
+        p.name: ~np.isin(column_units(p, group), group.kept)
+        for group in groups
+        for p in consuming(net, group)
+    }
     current = net.map_projections(lambda p: _without(p, gone[p.name]) if p.name in gone else p)
     targets = _behind(net, gone)
     layers = [
@@ -70,35 +76,18 @@ def fold(
     for done, dense in enumerate(layers):
         progress(done, len(layers))
         moments = gather(
-            current, inputs, [dense.name], reference=net, positions=POSITIONS
-        )[dense.name]  # fmt: skip
+            current, inputs, [dense.name], kernel=kernel, reference=net, positions=POSITIONS
+        )[dense.name]
         fitted = _fitted(dense, moments, gone.get(dense.name), ridge)
         current = current.replace(projections=[fitted])
         if bias:
-            means = gather(net, inputs, [dense.name], positions=POSITIONS)[dense.name].mean
+            offset = _offset(net, current, dense.name, inputs)
             population = current.population(dense.target)
-            steps = next(iter(inputs.values())).shape[0]
-            offset = _offset(dense, fitted, moments, means, population, steps)
             current = current.replace(populations=[_with_bias(population, offset)])
         last = done + 1 == len(layers) or layers[done + 1].target != dense.target
         if threshold and last:
             current = _with_thresholds(current, net, dense.target, inputs, lost)
     return current
-
-
-def _gone_columns(net: Network, groups: Sequence[CouplingGroup]) -> dict[str, Array]:
-    """Per projection that loses inputs: which columns of its weight go."""
-    known = {p.name: p for p in net.projections}
-    gone: dict[str, Array] = {}
-    for group in groups:
-        for name in group.columns:
-            projection = known[name]
-            if (
-                not isinstance(projection.op, Pointwise)
-                and len(group.columns[name]) == (projection.op.weight_shape[1])
-            ):  # a grouped convolution loses whole groups: nothing of those that stay
-                gone[name] = ~np.isin(column_units(projection, group), group.kept)
-    return gone
 
 
 def _without(projection: Projection, gone: Array) -> Projection:
@@ -140,22 +129,15 @@ def _fitted(dense: Projection, moments: Moments, gone: Array | None, ridge: floa
     return dataclasses.replace(dense, weight=weight)
 
 
-def _offset(
-    dense: Projection,
-    fitted: Projection,
-    moments: Moments,
-    means: Array,
-    population: Population,
-    steps: int,
-) -> Array:
-    """Bias per row that makes up for the mean membrane error, in units of input per step."""
-    neuron = population.neuron
-    assert neuron is not None
-    before = np.einsum("rd,rd->r", rows(dense, dense.weight.data), means[moments.group])
-    after = np.einsum("rd,rd->r", rows(fitted, fitted.weight.data), moments.mean[moments.group])
-    syn_leak = None if neuron.syn_leak is None else float(neuron.syn_leak.mean())
-    response = filtered(np.ones(steps), float(neuron.leak.mean()), syn_leak).mean()
-    return np.asarray((before - after) / response)
+def _offset(net: Network, current: Network, name: str, inputs: Mapping[str, Array]) -> Array:
+    """Bias per row that makes up for the mean error of the input current."""
+    means = []
+    for network in (net, current):
+        found = gather(network, inputs, [name], kernel="current", positions=POSITIONS)[name]
+        projection = next(p for p in network.projections if p.name == name)
+        weight = rows(projection, projection.weight.data)
+        means.append(np.einsum("rd,rd->r", weight, found.mean[found.group]))
+    return np.asarray(means[0] - means[1])
 
 
 def _with_bias(population: Population, offset: Array) -> Population:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from ..calibrate.moments import Kernel
 from ..calibrate.statistics import significant_dimensions
 from ..errors import PassRefused, RecipeError
 from ..ir.arrays import Array
@@ -55,7 +56,8 @@ class RemoveKernels(LayerPass):
     ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
     calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
     ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
-    values.
+    values, ``kernel`` the response in which membrane errors count: the neuron's own, or ``"long"``,
+    four times its time constant.
 
     A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
     of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
@@ -73,6 +75,7 @@ class RemoveKernels(LayerPass):
     score: Criterion = "l1"
     fold: Fold = "none"
     ridge: Annotated[float, Field(gt=0)] = 0.03
+    kernel: Kernel = "membrane"
     kinds: tuple[Kind, ...] = ("conv",)
 
     def spares(self, net: Network) -> Mapping[str, str]:
@@ -111,6 +114,7 @@ class RemoveKernels(LayerPass):
         evidence = gather_evidence(
             net, chosen, self.score, ctx,
             covariance=self.variance > 0, folded=self.fold != "none", ridge=self.ridge,
+            kernel=self.kernel,
         )  # fmt: skip
         scores: list[Array] = []
         for done, group in enumerate(chosen):
@@ -126,7 +130,7 @@ class RemoveKernels(LayerPass):
         source = net
         if shrunk and inputs:
             source = fold(
-                net, shrunk, inputs, ridge=self.ridge, bias=self.fold == "bias",
+                net, shrunk, inputs, ridge=self.ridge, kernel=self.kernel, bias=self.fold == "bias",
                 threshold=self.fold == "threshold",
                 progress=lambda done, of: ctx.progress("layers", done, of),
             )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..calibrate.moments import Moments, gather, rows
+from ..calibrate.moments import Kernel, Moments, gather, rows
 from ..calibrate.statistics import Activity, Figure, observe, pivot_order
 from ..errors import PassRefused
 from ..ir.arrays import Array
@@ -73,6 +73,7 @@ def gather_evidence(
     covariance: bool = False,
     folded: bool = False,
     ridge: float = 0.03,
+    kernel: Kernel = "membrane",
 ) -> Evidence:
     """Run the calibration samples once and keep what ``criterion`` needs of ``groups``.
 
@@ -84,6 +85,7 @@ def gather_evidence(
         covariance: collect covariances too, for widths.
         folded: see `Evidence`.
         ridge: see `Evidence`.
+        kernel: response in which membrane errors count, for ``"second-order"``.
 
     Raises:
         PassRefused: samples are needed and none were given.
@@ -107,7 +109,9 @@ def gather_evidence(
     if criterion == "second-order":
         inputs = calibration_inputs(ctx, "remove-kernels", score)
         consumers = {p.name for g in chosen for p in consuming(net, g)}
-        moments = gather(net, inputs, sorted(consumers), positions=POSITIONS, progress=progress)
+        moments = gather(
+            net, inputs, sorted(consumers), kernel=kernel, positions=POSITIONS, progress=progress
+        )
     return Evidence(
         network=net, ctx=ctx, activity=activity, moments=moments, folded=folded, ridge=ridge
     )
