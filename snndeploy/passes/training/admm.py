@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 class Admm(TrainingPass):
     """Prune to exactly ``sparsity``, or quantise to ``bits``, or both, by ADMM (Deng et al. 2021).
 
-    For ``iterations`` times ``epochs_per_iteration`` epochs the weights W are trained with the pull
-    ``rho / 2 |W - Z + U|²`` towards the nearest allowed weights Z; after each iteration ``Z =
+    For ``iterations`` times ``epochs_per_iteration`` epochs the weights W are trained at a constant
+    rate, and after each step of length lr they close ``lr rho / (1 + lr rho)`` of their distance to Z -
+    U, the nearest allowed weights Z with the dual U (the pull ``rho / 2 |W - Z + U|²``, decoupled from
+    the optimiser as weight decay is in AdamW). After each iteration ``Z =
     project(W + U)``, ``U += W - Z``, and rho grows by ``growth`` (it must come to exceed the curvature
     of the loss, or the iteration never settles). Then W is projected for good, and ``epochs`` of
     retraining follow in which masks stay and codes move on their grid only. With both, pruning goes
@@ -47,7 +49,7 @@ class Admm(TrainingPass):
     per: Literal["layer", "channel"] = "layer"
     iterations: Annotated[int, Field(ge=1)] = 5
     epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
-    rho: Annotated[float, Field(gt=0)] = 1e-2
+    rho: Annotated[float, Field(gt=0)] = 1.0
     growth: Annotated[float, Field(ge=1)] = 4.0
 
     def __post_init__(self) -> None:
@@ -181,7 +183,7 @@ class Admm(TrainingPass):
             rho=self.rho, growth=self.growth, every=self.epochs_per_iteration,
         )  # fmt: skip
         epochs = self.iterations * self.epochs_per_iteration
-        session.fit(stage, epochs, penalties=[pull], best=False)
+        session.fit(stage, epochs, penalties=[pull], best=False, constant=True)
         return pull.residual(session.module)
 
 

@@ -20,6 +20,11 @@ Project = Callable[[str, Array], Array]
 class Admm:
     """The scaled-dual pull ``rho / 2 * |W - Z + U|^2`` towards a constraint (Deng et al. 2021).
 
+    The pull is decoupled from the optimiser, as AdamW decouples weight decay: after each of its steps
+    of length lr on the loss, W takes the proximal step ``W = (W + lr rho (Z - U)) / (1 + lr rho)``. As
+    part of the loss its strength would depend on the scale of weights and gradients, which Adam takes
+    out again; this way W closes the same share of the distance in every layer, and no rho is too large.
+
     After every ``every``-th epoch ``Z = project(W + U)`` and ``U += W - Z``; then rho grows by
     ``growth`` and the scaled dual shrinks by it, so that the unscaled one stays what it was. A
     constant rho below the curvature of the loss does not converge; a growing one does.
@@ -48,10 +53,16 @@ class Admm:
         return torch.tensor(projected, dtype=values.dtype, device=values.device)
 
     def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
-        """The pull on the real-valued weights."""
-        del run
-        pulls = [(module.latent(n) - z + self.u[n]).square().sum() for n, z in self.z.items()]
-        return torch.stack(pulls).sum() * (self.rho / 2)
+        """Nothing: the pull acts between the optimiser's steps."""
+        del module
+        return run.spikes[next(iter(run.spikes))].new_zeros(())
+
+    def after_step(self, module: TrainableNetwork, lr: float) -> None:
+        """Pull the real-valued weights towards Z - U."""
+        share = lr * self.rho
+        with torch.no_grad():
+            for name, z in self.z.items():
+                module.latent(name).add_(share * (z - self.u[name])).div_(1 + share)
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Move Z and U, and let rho grow; says the residual."""
@@ -119,6 +130,9 @@ class Activity:
         ]
         above = [(rate - self.target_rate).clamp_min(0) for rate in rates]
         return self.weight * (torch.stack(above).sum() if above else used * 0)
+
+    def after_step(self, module: TrainableNetwork, lr: float) -> None:
+        """Nothing: the price is part of the loss."""
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Count fan-outs again, as weights may have become zero; says the SynOps of the last batch."""

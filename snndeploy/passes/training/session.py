@@ -85,6 +85,7 @@ class Session:
         penalties: Sequence[Penalty] = (),
         best: bool = True,
         steps: int = 0,
+        constant: bool = False,
     ) -> list[Epoch]:
         """Train the module for some epochs.
 
@@ -94,14 +95,16 @@ class Session:
             penalties: added to the loss.
             best: end with the best epoch on validation, not with the last.
             steps: length of the samples (0: all).
+            constant: keep the learning rate, whatever the schedule.
         """
+        how = replace(self.how, schedule="constant") if constant else self.how
         data, ctx = self.data, self.ctx
         checkpoint = None
         if data.folder is not None:
             path = data.folder / f"{ctx.scope.replace('#', '-')}-{stage}.pt"
             checkpoint = Checkpoint(path, f"{self._key}-{stage}", resume=data.resume)
         history = train(
-            self.module, self.how, self.batches(data.samples, steps),
+            self.module, how, self.batches(data.samples, steps),
             None if data.validation is None else self.batches(data.validation, steps),
             epochs=epochs, stream=lambda name: ctx.stream(f"{stage}/{name}"), penalties=penalties,
             refresh=self.refresh, checkpoint=checkpoint, best=best,
