@@ -37,8 +37,8 @@ class Session:
             layers stay so).
 
     Raises:
-        PassRefused: there is nothing to train on, or rounding cannot be included.
-        InputError: torch has no such device.
+        PassRefused: there is nothing to train on, or torch has no such device.
+        TargetError: there is no such target to be aware of.
     """
 
     def __init__(
