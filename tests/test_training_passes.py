@@ -98,10 +98,10 @@ def test_largest_keeps_exactly_k_and_is_the_nearest(
 ) -> None:
     rng = np.random.default_rng(seed)
     everything = np.ones(values.shape, bool)
-    mask = largest(values, sparsity, everything)
+    (mask,) = largest([values], sparsity, [everything])
     kept = values.size - budget(sparsity, values.size)
     assert mask.sum() == kept  # ties do not keep more
-    assert np.array_equal(largest(values * mask, sparsity, mask), mask)
+    assert np.array_equal(largest([values * mask], sparsity, [mask])[0], mask)
     other = np.zeros(values.size)
     chosen = rng.permutation(values.size)[:kept]
     other[chosen] = rng.choice([0.5, 1.0], kept) * values[chosen]
@@ -164,7 +164,7 @@ def test_projections_leave_pruned_weights_dead() -> None:
     alive = np.array([[True, False, True, True]])
     codes, _ = on_levels(rows, alive, symmetric_levels(1))
     assert codes.tolist() == [[1, 0, 1, 1]]
-    assert largest(rows, 0.5, alive).tolist() == [[True, False, True, False]]
+    assert largest([rows], 0.5, [alive])[0].tolist() == [[True, False, True, False]]
 
 
 # --- ADMM (acceptance checks 15 to 17) ------------------------------------------------------------
@@ -181,11 +181,13 @@ class Toy:
         return self.w
 
 
+def keep(values: Array, k: int) -> Array:
+    return largest([values], 1 - k / values.size, [np.ones(values.shape, bool)])[0]
+
+
 def top(k: int) -> Any:
-    def project(name: str, values: Array) -> Array:
-        del name
-        kept: Array = values * largest(values, 1 - k / values.size, np.ones(values.shape, bool))
-        return kept
+    def project(values: dict[str, Array]) -> dict[str, Array]:
+        return {name: v * keep(v, k) for name, v in values.items()}
 
     return project
 
@@ -205,7 +207,7 @@ def quadratic(rho: float, rounds: int = 300) -> tuple[float, Array, Array]:
 def test_admm_settles_where_rho_exceeds_the_curvature(rho: float) -> None:
     residual, z, a = quadratic(rho)
     assert residual < 1e-12
-    assert np.array_equal(z != 0, largest(a, 1 - 5 / 40, np.ones(40, bool)))
+    assert np.array_equal(z != 0, keep(a, 5))
 
 
 def test_admm_does_not_settle_where_rho_is_too_small() -> None:
@@ -225,7 +227,7 @@ def test_admm_finds_a_better_support_than_magnitude(seed: int) -> None:
     gram, moment = x.T @ x / samples, x.T @ y / samples
 
     def debiased(w: Array) -> float:
-        kept = x[:, largest(w, 1 - k / n, np.ones(n, bool))]
+        kept = x[:, keep(w, k)]
         return float(np.square(kept @ np.linalg.lstsq(kept, y, rcond=None)[0] - y).mean())
 
     dense = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -267,6 +269,15 @@ def test_growing_rho_makes_the_residual_fall_and_exactly_k_weights_stay() -> Non
             == p.weight.alive
             == p.weight.data.size - budget(0.9, p.weight.data.size)
         )
+
+
+def test_layers_compete_where_admm_is_asked_to_prune_globally() -> None:
+    how = Admm(sparsity=0.8, scope="global", iterations=1, epochs=1)
+    after = how.apply(digits_mlp(), context(flat=True)).network
+    alive = [p.weight.alive / p.weight.data.size for p in after.projections]
+    total = sum(p.weight.data.size for p in after.projections)
+    assert sum(p.weight.alive for p in after.projections) == total - budget(0.8, total)
+    assert abs(alive[0] - alive[1]) > 0.05
 
 
 @pytest.mark.parametrize(("levels", "bits"), [("uniform", 2), ("uniform", 1), ("power-of-two", 3)])

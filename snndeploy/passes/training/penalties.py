@@ -13,8 +13,9 @@ from ...ir.float_chain import float_chain
 from .module import TrainableNetwork
 from .unroll import Run
 
-Project = Callable[[str, Array], Array]
-"""A layer's name and values to the nearest values that the constraint allows."""
+Values = Mapping[str, Array]
+Project = Callable[[Values], Values]
+"""Values of layers, by name, to the nearest ones that the constraint allows."""
 
 
 class Admm:
@@ -45,12 +46,14 @@ class Admm:
         self.growth = growth
         self.every = every
         self.epochs = 0
-        self.z = {name: self._projected(name, module.latent(name).detach()) for name in names}
+        self.z = self._projected({name: module.latent(name).detach() for name in names})
         self.u = {name: torch.zeros_like(z) for name, z in self.z.items()}
 
-    def _projected(self, name: str, values: Tensor) -> Tensor:
-        projected = self.project(name, values.cpu().double().numpy())
-        return torch.tensor(projected, dtype=values.dtype, device=values.device)
+    def _projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = self.project({n: v.cpu().double().numpy() for n, v in values.items()})
+        return {
+            n: torch.tensor(found[n], dtype=v.dtype, device=v.device) for n, v in values.items()
+        }
 
     def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
         """Nothing: the pull acts between the optimiser's steps."""
@@ -68,10 +71,9 @@ class Admm:
         """Move Z and U, and let rho grow; says the residual."""
         self.epochs += 1
         if self.epochs % self.every == 0:
-            for name in self.z:
-                w = module.latent(name).detach()
-                self.z[name] = self._projected(name, w + self.u[name])
-                self.u[name] = (self.u[name] + w - self.z[name]) / self.growth
+            w = {name: module.latent(name).detach() for name in self.z}
+            self.z = self._projected({name: w[name] + self.u[name] for name in w})
+            self.u = {n: (self.u[n] + w[n] - z) / self.growth for n, z in self.z.items()}
             self.rho *= self.growth
         return f"residual {self.residual(module):.3f}"
 
