@@ -1,96 +1,65 @@
-"""The integer engine beside Lava, bare products, and other simulators: ratios of one run.
+"""The integer and the float engine beside Lava, bare products, and other simulators: ratios of one run.
 
-    python benchmarks/engine.py [--data mnist folder] [--nmnist file.npz] [--peers] [--no-lava]
+    python benchmarks/engine.py [--data folder] [--peers] [--no-lava]
 
-Every figure is the median of several repetitions on this machine, at this moment; compare columns of one
-run only. Lava runs in its best mode: all samples as one stream with ``LIFReset``, from a file. Peers
-(snnTorch, Norse, SpikingJelly) run the same networks in float32 and are measured where installed.
+Every figure is the median of several repetitions on this machine, at this moment, those of float
+engines taken in turn; compare columns of one run only. Lava runs in its best mode: all samples as one
+stream with ``LIFReset``, from a file. Peers run the same networks, weights and inputs in float32, each
+with its own neuron and our float engine with that same neuron; each is installed on demand in an
+environment of its own. Ours counts the conversion of the input and the recording of every spike, theirs
+neither.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import os
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from engine_networks import (
+    SHAPES,
+    STEPS,
+    Array,
+    mnist,
+    nmnist,
+    published_network,
+    published_program,
+    random_network,
+    random_program,
+    with_neurons_of,
+    with_pools_in_convolutions,
+)
+from peers import PEERS, Worker, default_folder, interpreter, worker
 
-from snndeploy.ir.arrays import frozen
-from snndeploy.ir.ops import Conv, Dense, Op, Reshape
-from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from snndeploy.simulate.encode import rate
+from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Conv, Dense
+from snndeploy.ir.program import Program
 from snndeploy.simulate.exact.jit import has_numba
+from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import IntegerEngine
 
-Array = npt.NDArray[np.generic]
-STEPS = 32
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def seconds(function: Callable[[], object], clock: str = "wall") -> float:
+    """Time of one call."""
+    now = CLOCKS[clock]
+    start = now()
+    function()
+    return now() - start
 
 
 def median(function: Callable[[], object], repeat: int) -> float:
     """Median seconds of ``repeat`` calls, after one that does not count."""
     function()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def chain(shape: tuple[int, ...], layers: list[tuple[Op, ...]], firing: float) -> Program:
-    """A feed-forward program with random 8-bit weights; thresholds let about ``firing`` spike."""
-    rng = np.random.default_rng(0)
-    groups = [CompartmentGroup(name="input", shape=shape, role="input", kind="input", depth=0)]
-    synapses = []
-    for depth, ops in enumerate(layers, start=1):
-        for op in ops:
-            shape = op.out_shape(shape)
-        op = ops[-1]
-        assert isinstance(op, (Dense, Conv))
-        fan_in = int(np.prod(op.weight_shape[1:]))
-        last = depth == len(layers)
-        threshold = max(1, int(145 * np.sqrt(fan_in) * firing))
-        groups.append(
-            CompartmentGroup(
-                name="output" if last else f"layer{depth}", shape=shape, kind="lif", depth=depth,
-                role="output" if last else "hidden", vth=frozen(threshold, np.int64),
-                dv=frozen(256, np.int64),
-            )
-        )  # fmt: skip
-        weight = rng.integers(-128, 128, op.weight_shape) * 2
-        synapses.append(
-            SynapseGroup(
-                name=f"w{depth}", sources=(SynapseSource(groups[-2].name, frozen(1, np.int64)),),
-                target=groups[-1].name, ops=ops, mantissa=frozen(weight, np.int64), exponent=0,
-                sign_mode="mixed", weight_bits=8,
-            )
-        )  # fmt: skip
-    return Program(target="benchmark", groups=tuple(groups), synapses=tuple(synapses)).verify()
-
-
-def dense_program() -> Program:
-    """784-512-10."""
-    return chain((784,), [(Dense(512, 784),), (Dense(10, 512),)], 1.0)
-
-
-def conv_program() -> Program:
-    """34x34x2 -> 16 -> 32 (stride 2) -> 10."""
-
-    def conv(cin: int, cout: int, stride: int) -> Conv:
-        return Conv(cout, cin, (3, 3), (stride, stride), ((1, 1), (1, 1)), (1, 1))
-
-    flat = 32 * 17 * 17
-    return chain(
-        (2, 34, 34),
-        [(conv(2, 16, 1),), (conv(16, 32, 2),), (Reshape((flat,)), Dense(10, flat))],
-        0.6,
-    )
+    return statistics.median(seconds(function) for _ in range(repeat))
 
 
 def bare(program: Program, samples: int) -> Callable[[], object]:
@@ -104,13 +73,15 @@ def bare(program: Program, samples: int) -> Callable[[], object]:
         for op in s.ops[:-1]:
             shape = op.out_shape(shape)
         x = torch.rand((STEPS * samples, *shape))
-        work.append((s.op, x, torch.tensor(s.mantissa, dtype=torch.float32)))
+        if isinstance(s.op, (Conv, Dense)):
+            work.append((s.op, x, torch.tensor(s.mantissa, dtype=torch.float32)))
 
     def run() -> None:
         with torch.no_grad():
             for op, x, w in work:
                 if isinstance(op, Conv):
-                    functional.conv2d(x, w, None, op.stride, op.padding[0][0])  # type: ignore[arg-type]
+                    padding = tuple(before for before, _ in op.padding)
+                    functional.conv2d(x, w, None, op.stride, padding)
                 else:
                     functional.linear(x, w)
 
@@ -138,93 +109,6 @@ def lava_rates(program: Program, x: Array) -> dict[str, float]:
     }
 
 
-def peer_rates(x: Array) -> dict[str, float]:
-    """Steps per second of 784-512-10 in float32, for the frameworks that are installed."""
-    import torch
-    from torch import nn
-
-    data = torch.tensor(x, dtype=torch.float32)
-
-    def per_step(
-        layers: list[nn.Module],
-        spiking: Callable[[int, torch.Tensor, object], tuple[torch.Tensor, object]],
-    ) -> Callable[[], None]:
-        def run() -> None:
-            with torch.no_grad():
-                state: list[object] = [None, None]
-                for step in data:
-                    y = step
-                    for i, layer in enumerate(layers):
-                        y, state[i] = spiking(i, layer(y), state[i])
-
-        return run
-
-    layers: list[nn.Module] = [nn.Linear(784, 512, bias=False), nn.Linear(512, 10, bias=False)]
-    found: dict[str, Callable[[], None]] = {}
-    try:
-        import snntorch
-
-        leaky = [snntorch.Leaky(beta=0.9) for _ in layers]
-        found["snnTorch"] = per_step(
-            layers, lambda i, y, s: leaky[i](y, torch.zeros_like(y) if s is None else s)
-        )
-    except ImportError:
-        pass
-    try:
-        import norse.torch as norse
-
-        cells = [norse.LIFBoxCell() for _ in layers]
-        found["Norse"] = per_step(layers, lambda i, y, s: cells[i](y, s))
-    except ImportError:
-        pass
-    try:
-        from spikingjelly.activation_based import functional as sj_functional
-        from spikingjelly.activation_based import layer as sj_layer
-        from spikingjelly.activation_based import neuron as sj_neuron
-
-        net = nn.Sequential(
-            sj_layer.Linear(784, 512, bias=False), sj_neuron.LIFNode(tau=2.0),
-            sj_layer.Linear(512, 10, bias=False), sj_neuron.LIFNode(tau=2.0),
-        )  # fmt: skip
-        sj_functional.set_step_mode(net, "m")
-
-        def spikingjelly() -> None:
-            with torch.no_grad():
-                sj_functional.reset_net(net)
-                net(data)
-
-        found["SpikingJelly"] = spikingjelly
-    except ImportError:
-        pass
-    work = x.shape[0] * x.shape[1]
-    return {name: work / median(run, 3) for name, run in found.items()}
-
-
-def mnist(folder: Path | None, samples: int) -> Array:
-    """Rate-coded MNIST test digits, or random spikes of the same rate: uint8 (steps, samples, 784)."""
-    if folder is None:
-        rng = np.random.default_rng(1)
-        return (rng.random((STEPS, samples, 784)) < 0.13).astype(np.uint8)
-    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as file:
-        pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 784)
-    return rate(pixels[:samples] / 255.0, STEPS)
-
-
-def nmnist(path: Path | None, samples: int) -> Array:
-    """N-MNIST events in bins of 1 ms, or random ones: uint8 (steps, samples, 2, 34, 34)."""
-    if path is None:
-        rng = np.random.default_rng(2)
-        return (rng.random((STEPS, samples, 2, 34, 34)) < 0.02).astype(np.uint8)
-    frames = np.zeros((STEPS, samples, 2, 34, 34), np.uint8)
-    with np.load(path, allow_pickle=False) as d:
-        for s in range(samples):
-            part = slice(int(d["offset"][s]), int(d["offset"][s + 1]))
-            t = (d["t_us"][part] - d["t_us"][part][0]) // 1000
-            keep = t < STEPS
-            frames[t[keep], s, d["p"][part][keep], d["y"][part][keep], d["x"][part][keep]] = 1
-    return frames
-
-
 def report(title: str, program: Program, x: Array, lava_samples: int, repeat: int) -> None:
     """Print one network's lines."""
     samples = x.shape[1]
@@ -248,7 +132,9 @@ def report(title: str, program: Program, x: Array, lava_samples: int, repeat: in
         f"  one sample alone      {STEPS / alone:>12,.0f} steps/s   {alone * 1e3:.2f} ms per sample"
     )
     if lava_samples:
-        for name, lava in lava_rates(program, x[:, :lava_samples]).items():
+        for name, lava in lava_rates(
+            with_pools_in_convolutions(program), x[:, :lava_samples]
+        ).items():
             print(f"  {name:<20}  {lava:>12,.0f} steps/s   ours is {ours / lava:,.0f} x, "
                   f"one sample alone {STEPS / alone / lava:,.0f} x")  # fmt: skip
 
@@ -269,28 +155,110 @@ def sparse_report(program: Program, repeat: int) -> None:
         print(f"  {activity:6.1%}: {line}")
 
 
+def float_report(
+    title: str, network: Network, x: Array, names: list[str], options: argparse.Namespace
+) -> None:
+    """Print our float engine beside each peer, batch and single sample."""
+    work = x.shape[0] * x.shape[1]
+    print(f"\n{title} in float32: {x.shape[1]} samples x {x.shape[0]} steps")
+    for name in names:
+        python = interpreter(name, options.peers_folder)
+        if python is None:
+            continue
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            worker(name, python, network, x, Path(scratch)) as peer,
+        ):
+            if name == "nengo_loihi":
+                _print_emulator(
+                    title,
+                    peer.peer.title,
+                    x,
+                    [peer.seconds("one", "wall") for _ in range(options.repeat)],
+                )
+                continue
+            m, differing = _in_turn(with_neurons_of(network, name), x, peer, options)
+        print(
+            f"  {peer.peer.title:<20} {work / m['peer']:>10,.0f} steps/s, ours "
+            f"{work / m['ours']:>10,.0f}: {m['peer'] / m['ours']:.1f} x   one sample "
+            f"{m['peer, one'] * 1e3:.1f} ms, ours {m['ours, one'] * 1e3:.1f}: "
+            f"{m['peer, one'] / m['ours, one']:.1f} x   "
+            f"({differing} samples answer with other counts)"
+        )
+
+
+def _in_turn(
+    network: Network, x: Array, peer: Worker, options: argparse.Namespace
+) -> tuple[dict[str, float], int]:
+    """Median seconds of our runs and the peer's, and samples whose answers have other spike counts."""
+    counts = run_float(network, x).counts(network.with_role("output")[0].name)
+    one, clock = x[:, :1].copy(), options.clock
+    runs: dict[str, Callable[[], float]] = {
+        "ours": lambda: seconds(lambda: run_float(network, x), clock),
+        "peer": lambda: peer.seconds("batch", clock),
+        "ours, one": lambda: seconds(lambda: run_float(network, one), clock),
+        "peer, one": lambda: peer.seconds("one", clock),
+    }
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for _ in range(options.repeat):
+        for key, run in runs.items():
+            times[key].append(run())
+    medians = {key: statistics.median(values) for key, values in times.items()}
+    return medians, int((counts != peer.counts).any(axis=1).sum())
+
+
+def _print_emulator(title: str, peer: str, x: Array, times: list[float]) -> None:
+    theirs = x.shape[0] / statistics.median(times)
+    engine = IntegerEngine(random_program(title))
+    batch = x.shape[0] * x.shape[1] / median(lambda: engine.run(x), len(times))
+    one = x.shape[0] / median(lambda: engine.run(x[:, :1]), 20)
+    print(
+        f"  {peer:<20} {theirs:>10,.0f} steps/s, one sample at a time; our integer engine "
+        f"{batch / theirs:,.0f} x, one sample alone {one / theirs:,.0f} x"
+    )
+
+
 def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, help="folder with MNIST's t10k-*.gz")
-    parser.add_argument("--nmnist", type=Path, help=".npz with x, y, p, t_us, offset")
+    default = os.environ.get("SNNDEPLOY_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default),
+                        help="folder with mnist/, nmnist_small/ and nir_models/")  # fmt: skip
     parser.add_argument("--no-lava", action="store_true")
-    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--no-integer", action="store_true", help="only the float networks")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), help="all of them without names")
+    parser.add_argument("--peers-folder", type=Path, default=default_folder())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall",
+                        help="of float networks; on a busy machine, cpu with one thread")  # fmt: skip
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--samples", type=int, default=1000)
     args = parser.parse_args()
+    data = args.data if args.data.is_dir() else None
+    if data is None:
+        print(f"there is no {args.data}: random spikes, and no published network")
     print(f"kernels: {'numba' if has_numba() else 'none (pip install snndeploy[fast])'}")
-    dense, conv = dense_program(), conv_program()
-    digits = mnist(args.data, args.samples)
-    report("784-512-10", dense, digits, 0 if args.no_lava else 100, args.repeat)
-    report("34x34x2-16-32s2-10", conv, nmnist(args.nmnist, min(args.samples, 100)),
-           0 if args.no_lava else 8, args.repeat)  # fmt: skip
-    sparse_report(dense, args.repeat)
-    if args.peers:
-        engine = IntegerEngine(dense)
-        ours = digits.shape[0] * digits.shape[1] / median(lambda: engine.run(digits), args.repeat)
-        for name, speed in peer_rates(digits).items():
-            print(f"  {name:<14} {speed:>12,.0f} steps/s   ours is {ours / speed:.1f} x")
+    few = min(args.samples, 100)
+    digits, recordings = mnist(data, args.samples), nmnist(data, few)
+    published = None if data is None else published_network(data)
+    dense, conv = SHAPES
+    if not args.no_integer:
+
+        def lava(n: int) -> int:
+            return 0 if args.no_lava else n
+
+        report(dense, random_program(dense), digits, lava(100), args.repeat)
+        report(conv, random_program(conv), recordings, lava(8), args.repeat)
+        if published is not None:
+            program = published_program(published)
+            report("cnn_sinabs", program, recordings, lava(8), args.repeat)
+        sparse_report(random_program(dense), args.repeat)
+    if args.peers is not None:
+        names = args.peers or list(PEERS)
+        torch_peers = [name for name in names if name != "nengo_loihi"]
+        float_report(dense, random_network(dense), digits, names, args)
+        float_report(conv, random_network(conv), recordings, torch_peers, args)
+        if published is not None:
+            float_report("cnn_sinabs", published, recordings, torch_peers, args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory of this process: {peak:,.0f} MB")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snndeploy.errors import InputError
+from snndeploy.errors import InputError, SnnDeployError
 from snndeploy.lower import encode_inputs
 from snndeploy.simulate.data import load_samples
-from snndeploy.simulate.encode import constant, latency, rate
+from snndeploy.simulate.data.arrays import open_arrays
+from snndeploy.simulate.encode import constant, delta, latency, rate
 
 
 def save(path: Path, **arrays: np.ndarray) -> Path:
@@ -42,6 +44,82 @@ def test_a_single_array_stays_on_disk(tmp_path: Path) -> None:
         assert base.base is not None
         base = base.base
     assert [b.inputs.shape for b in samples.batches(3)] == [(3, 3, 2), (3, 1, 2)]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives_are_read_batch_by_batch(tmp_path: Path, save: Callable[..., None]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (23, 4, 2, 3, 3)).astype(np.uint8)
+    save(tmp_path / "d.npz", first=np.zeros(3), x=x, y=np.arange(23))
+    samples = load_samples(tmp_path / "d.npz", (2, 3, 3))
+    for n in (1, 5, 23, 30):  # again from the front each time
+        parts = list(samples.batches(n))
+        np.testing.assert_array_equal(
+            np.concatenate([p.inputs for p in parts], axis=1), x.swapaxes(0, 1)
+        )
+        assert np.concatenate([p.labels for p in parts]).tolist() == list(range(23))
+    later = load_samples(tmp_path / "d.npz", (2, 3, 3), skip=20, samples=2)
+    np.testing.assert_array_equal(later.inputs, x[20:22].swapaxes(0, 1))
+    np.testing.assert_array_equal(samples.first(3).inputs, x[:3].swapaxes(0, 1))
+    images = load_samples(tmp_path / "d.npz", (4, 2, 3, 3), encoding="rate", steps=4)
+    np.testing.assert_array_equal(images.part(7, 2).inputs, rate(x[7:9] / 2, 4))
+
+
+def test_what_is_stored_plainly_is_mapped(tmp_path: Path) -> None:
+    """Names longer in the file than in its directory, other orders of axes, and no dimension at all."""
+    x = np.asfortranarray(np.arange(24, dtype=np.uint16).reshape(4, 3, 2))
+    save(tmp_path / "d.npz", x=x, empty=np.zeros((0, 2)), scalar=np.array(7))
+    arrays = open_arrays(tmp_path / "d.npz")
+    assert isinstance(arrays["x"], np.memmap)
+    np.testing.assert_array_equal(arrays["x"][1:3], x[1:3])
+    assert (arrays["empty"].shape, arrays["scalar"].shape) == ((0, 2), ())
+    np.savez_compressed(tmp_path / "c.npz", x=x)
+    np.testing.assert_array_equal(open_arrays(tmp_path / "c.npz")["x"][1:3], x[1:3])
+
+
+def test_a_damaged_archive_is_noticed_when_it_is_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=rng.integers(0, 256, (50, 40, 30), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    samples = load_samples(path, (30,))
+    with pytest.raises(InputError) as caught:
+        list(samples.batches(10))
+    assert caught.value.code == "data-unreadable"
+    path.write_bytes(data[: len(data) // 2])
+    assert refusal(path).startswith("data-unreadable: FILE: not a readable")
+
+
+@given(st.lists(st.integers(-8, 8), min_size=1, max_size=20), st.sampled_from([0.5, 1.0, 2.5]))
+def test_delta_code_compares_with_the_step_before(values: list[int], threshold: float) -> None:
+    series = np.array(values, np.int8).reshape(-1, 1, 1)
+    spikes = delta(series, threshold)[:, 0, 0].tolist()
+    before = [0, *values[:-1]]
+    changes = [v - b for v, b in zip(values, before, strict=True)]
+    assert spikes == [(c >= threshold) - (c <= -threshold) for c in changes]
+    pair = delta(series, threshold, channels=True)[:, 0]
+    assert pair.tolist() == [[int(s > 0), int(s < 0)] for s in spikes]
+
+
+def test_delta_is_snntorchs() -> None:
+    """The examples of its documentation (snntorch 1.0.0, ``spikegen.delta``, ``off_spike=True``)."""
+    series = np.array([1, 2, 0, 2, 2.9]).reshape(-1, 1, 1)
+    assert delta(series, 1.0)[:, 0, 0].tolist() == [1, 1, -1, 1, 0]
+
+
+def test_signals_become_signed_spikes_or_two_channels(tmp_path: Path) -> None:
+    series = np.random.default_rng(0).normal(size=(3, 9, 4))
+    path = save(tmp_path / "s.npz", x=series, y=np.arange(3))
+    signed = load_samples(path, (4,), encoding="delta").inputs
+    np.testing.assert_array_equal(signed, delta(series.swapaxes(0, 1), 0.1))
+    pairs = load_samples(path, (8,), encoding="delta", delta_threshold=1.5).inputs
+    wide = delta(series.swapaxes(0, 1), 1.5)
+    np.testing.assert_array_equal(pairs, np.concatenate([wide > 0, wide < 0], axis=2))
+    assert refusal(path, (4,), encoding="delta", delta_threshold=0.0) == (
+        "data-threshold: --delta-threshold: 0 is not above 0"
+    )
 
 
 def test_constant_repeats() -> None:
@@ -77,7 +155,7 @@ def test_images_without_a_channel_axis(tmp_path: Path) -> None:
 
 
 def refusal(path: Path, shape: tuple[int, ...] = (3,), **options: object) -> str:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(SnnDeployError) as caught:
         load_samples(path, shape, **options)  # type: ignore[arg-type]
     return f"{caught.value.code}: {caught.value}".replace(str(path), "FILE")
 
@@ -106,6 +184,28 @@ def test_refusals(tmp_path: Path) -> None:
     )
 
 
+def test_refused_images(tmp_path: Path) -> None:
+    def text(images: np.ndarray, **options: object) -> str:
+        return refusal(save(tmp_path / "i.npz", x=images), **{"steps": 4, **options})  # type: ignore[arg-type]
+
+    assert text(np.array([[-0.42, 0, 2.8]]), encoding="rate") == (
+        "data-negative: FILE: the images hold values from -0.42 to 2.8; rate has no code for "
+        "negative ones\n  next: undo the normalisation, or feed them as they are with --encode direct"
+    )
+    assert text(np.array([[np.nan, 0, 1]]), encoding="latency") == (
+        "data-not-finite: FILE: the data hold NaN or infinity"
+    )
+    assert text(np.zeros((2, 5, 3))) == (
+        "data-option: FILE: --steps says nothing about these data, which have 5 steps\n"
+        "  next: leave --steps out"
+    )
+    assert "--delta-threshold says nothing about other encodings" in text(
+        np.zeros((2, 3)), encoding="rate", delta_threshold=0.2
+    )
+    path = save(tmp_path / "l.npz", x=np.zeros((2, 5, 3)), y=np.array([0.5, 1]))
+    assert refusal(path).startswith("data-labels: FILE: labels are not whole numbers")
+
+
 def test_data_that_do_not_fit_the_coding() -> None:
     def text(data: np.ndarray, bits: int) -> str:
         with pytest.raises(InputError) as caught:
@@ -120,4 +220,8 @@ def test_data_that_do_not_fit_the_coding() -> None:
         "input-not-integer: input x: the program takes whole numbers, the data hold fractions\n"
         "  next: compile with --input analog"
     )
+    for bits, scale in ((0, 1.0), (9, 4.0)):
+        with pytest.raises(InputError, match="input x: the data hold NaN or infinity") as caught:
+            encode_inputs(np.array([0.5, np.nan]), bits, scale, "input x")
+        assert caught.value.code == "input-not-finite"
     np.testing.assert_array_equal(encode_inputs(np.array([0.5, -0.25]), 9, 4.0, ""), [2, -1])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +19,9 @@ from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, SumPool, index_map
 from snndeploy.ir.weights import Weight
-from snndeploy.simulate import float_engine
+from snndeploy.simulate import float_engine, float_neuron
 from snndeploy.simulate.float_engine import run_float
+from snndeploy.simulate.float_neuron import NeuronState
 from tests.builders import inputs, lif, project
 
 
@@ -144,6 +148,45 @@ def draw_neuron(data: st.DataObject, rng: np.random.Generator, shape: tuple[int,
             "max_spikes": data.draw(st.sampled_from([None, 2])) if many else None,
         }
     return Neuron.create(shape, **fields)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data(), seed=st.integers(0, 10**6))
+@settings(max_examples=60)
+def test_the_compiled_loop_gives_the_bits_that_torch_gives(
+    dtype: str, data: st.DataObject, seed: int
+) -> None:
+    """Any numbers, not only those whose sums are exact; in one go or in two."""
+    rng = np.random.default_rng(seed)
+    shape = data.draw(st.sampled_from([(3,), (2, 2, 3)]))
+    neuron = draw_neuron(data, rng, shape)
+    noisy = {
+        name: value * rng.uniform(0.5, 1.0, shape) for name, value in neuron.parameters().items()
+    }
+    neuron = dataclasses.replace(neuron, **noisy)
+    x = torch.tensor(rng.normal(0, 1.5, (9, 4, *shape)), dtype=getattr(torch, dtype))
+    emitted, states = [], []
+    for kernel, cuts in ((True, (0, 9)), (False, (0, 9)), (True, (0, 4, 9))):
+        state, out = NeuronState(neuron, shape, 4, x.dtype, kernel=kernel), torch.empty_like(x)
+        for low, high in itertools.pairwise(cuts):
+            state.run(x[low:high], out[low:high])
+        emitted.append(out.numpy())
+        states.append((state.u.numpy(), state.v.numpy()))
+    for other, state in zip(emitted[1:], states[1:], strict=True):
+        np.testing.assert_array_equal(other, emitted[0])
+        np.testing.assert_array_equal(state, states[0])
+
+
+def test_threads_share_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    neuron = Neuron.create((5,), leak=0.9, threshold=1.0)
+    x = torch.tensor(np.random.default_rng(0).normal(size=(20, 7, 5)))
+    alone, together = torch.empty_like(x), torch.empty_like(x)
+    NeuronState(neuron, (5,), 7, x.dtype, kernel=True).run(x, alone)
+    monkeypatch.setattr(float_neuron, "_WORTH_THREADS", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    NeuronState(neuron, (5,), 7, x.dtype, kernel=True).run(x, together)
+    np.testing.assert_array_equal(alone.numpy(), together.numpy())
+    assert alone.any()
 
 
 def delays(data: st.DataObject, rng: np.random.Generator, n: int, low: int = 0) -> Array:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from snndeploy.errors import BackendMissing, UsageError
-from snndeploy.simulate import lava_env
+from snndeploy.simulate import lava_env, lava_install
 from snndeploy.simulate.lava_env import LAVA_VERSION, PYTHON_VARIABLE, LavaEnv, find_lava
 from snndeploy.simulate.lava_worker.compat import import_lava
 
@@ -26,7 +26,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine on which Lava is nowhere, with its checkout and private environment in here."""
     monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
     monkeypatch.setattr(lava_env, "_checkout", lambda: tmp_path / "checkout")
-    monkeypatch.setattr(lava_env, "_private", lambda: tmp_path / "private")
+    for module in (lava_env, lava_install):
+        monkeypatch.setattr(module, "private_directory", lambda: tmp_path / "private")
     site = [path for path in sys.path if not (Path(path) / "lava").is_dir()]
     monkeypatch.setattr(sys, "path", site)
     return tmp_path
@@ -42,7 +43,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         if lava:
             purelib = sysconfig.get_path("purelib", "venv", {"base": str(directory)})
             describe(Path(purelib), lava)
-        return lava_env._python_of(directory)
+        return lava_env.python_of(directory)
 
     return make
 
@@ -58,10 +59,10 @@ def describe(site: Path, lava: str) -> None:
 
 def complete(directory: Path, version: tuple[int, int] = (3, 11)) -> Path:
     """Let ``directory`` look as install_lava leaves it."""
-    python = lava_env._python_of(directory)
+    python = lava_env.python_of(directory)
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    lava_env._write_stamp(directory, lava_env._complete(version))
+    lava_install._write_stamp(directory, lava_env.complete_stamp(version))
     return python
 
 
@@ -169,7 +170,7 @@ def test_an_environment_without_a_complete_stamp_is_absent(
     nowhere: Path, stamp: str | None
 ) -> None:
     complete(nowhere / "private")
-    path = nowhere / "private" / lava_env._STAMP
+    path = nowhere / "private" / lava_env.STAMP
     path.unlink() if stamp is None else path.write_text(stamp)
     assert find_lava() is None
 
@@ -184,7 +185,7 @@ def test_an_environment_whose_base_is_gone_is_absent(nowhere: Path) -> None:
 def test_installing_twice_changes_nothing(nowhere: Path) -> None:
     complete(nowhere / "private")
     said: list[str] = []
-    assert lava_env.install_lava(progress=said.append) == find_lava()
+    assert lava_install.install_lava(progress=said.append) == find_lava()
     assert said == [f"lava-nc {LAVA_VERSION} is already in {nowhere / 'private'}"]
 
 
@@ -192,7 +193,7 @@ def test_installing_over_something_else_is_refused(nowhere: Path) -> None:
     (nowhere / "work").mkdir()
     (nowhere / "work" / "thesis.tex").write_text("all of it")
     with pytest.raises(UsageError) as caught:
-        lava_env.install_lava(nowhere / "work")
+        lava_install.install_lava(nowhere / "work")
     assert caught.value.code == "lava-directory-occupied"
     assert str(caught.value) == (
         f"{nowhere / 'work'}: the directory holds something that snndeploy did not put there\n"
@@ -205,12 +206,12 @@ def test_a_failed_install_leaves_nothing(nowhere: Path, monkeypatch: pytest.Monk
     directory = nowhere / "private"
     (directory / "lib").mkdir(parents=True)
     (directory / "lib" / "half-written").touch()
-    lava_env._write_stamp(directory, lava_env._BUILDING)
-    monkeypatch.setattr(lava_env, "_bases", lambda: [(Path(sys.executable), HERE)])
+    lava_install._write_stamp(directory, lava_install._BUILDING)
+    monkeypatch.setattr(lava_install, "_bases", lambda: [(Path(sys.executable), HERE)])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     with pytest.raises(BackendMissing, match="No matching distribution") as caught:
-        lava_env.install_lava()
+        lava_install.install_lava()
     assert caught.value.code == "lava-install-failed"
     assert not directory.exists()
 
@@ -221,17 +222,17 @@ def test_an_interrupted_install_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lava_env, "_bases", lambda: [(Path(sys.executable), HERE)])
-    monkeypatch.setattr(lava_env, "_install_into", interrupted)
+    monkeypatch.setattr(lava_install, "_bases", lambda: [(Path(sys.executable), HERE)])
+    monkeypatch.setattr(lava_install, "_install_into", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        lava_env.install_lava()
+        lava_install.install_lava()
     assert not (nowhere / "private").exists()
 
 
 def test_no_python_to_build_on(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lava_env, "_bases", lambda: [(nowhere / "python3.10", (3, 10))])
+    monkeypatch.setattr(lava_install, "_bases", lambda: [(nowhere / "python3.10", (3, 10))])
     with pytest.raises(BackendMissing) as caught:
-        lava_env.install_lava()
+        lava_install.install_lava()
     assert caught.value.code == "lava-no-python"
     assert str(caught.value).startswith(
         "lava-nc 0.10.0 needs Python 3.10, 3.11 or 3.12, and none that works was found; "
@@ -240,9 +241,9 @@ def test_no_python_to_build_on(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unsuitable_python_to_build_on(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lava_env, "PYTHONS", ((3, 8), (3, 9)))
+    monkeypatch.setattr(lava_install, "PYTHONS", ((3, 8), (3, 9)))
     with pytest.raises(BackendMissing) as caught:
-        lava_env.install_lava(python=Path(sys.executable))
+        lava_install.install_lava(python=Path(sys.executable))
     assert caught.value.code == "lava-python-unsuitable"
     assert str(caught.value) == (
         f"{sys.executable} cannot run lava-nc 0.10.0: it is Python {HERE[0]}.{HERE[1]}\n"
@@ -286,14 +287,14 @@ def test_the_patch_reaches_one_class_and_ends_with_the_import(
 @pytest.mark.lava
 @pytest.mark.parametrize("version", [(3, 11), (3, 12)])
 def test_a_patched_environment_runs_lava(tmp_path: Path, version: tuple[int, int]) -> None:
-    base = next((python for python, found in lava_env._bases() if found == version), None)
+    base = next((python for python, found in lava_install._bases() if found == version), None)
     if base is None:
         pytest.skip(f"there is no Python {version} here")
-    env = lava_env.install_lava(tmp_path / "lava", base)
+    env = lava_install.install_lava(tmp_path / "lava", base)
     assert (env.version, env.patched, env.origin) == (version, True, "directory")
     lava_env.check_lava(env.python)
 
     unpatched = (str(env.python), "-c", "import lava.magma.compiler.var_model")
     refused = subprocess.run(unpatched, capture_output=True, text=True, check=False)
     assert "mutable default" in refused.stderr
-    assert lava_env.install_lava(tmp_path / "lava") == env
+    assert lava_install.install_lava(tmp_path / "lava") == env

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from snndeploy.errors import LoweringRefused
+from snndeploy.errors import InputError, LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, Pointwise
 from snndeploy.ir.program import STATE_MAX, Program
@@ -255,6 +255,10 @@ def test_codings_are_inferred_from_data() -> None:
     graded = infer_coding(np.array([0, 8, 3]))
     assert (graded.kind, graded.message_peak, graded.message_bits) == ("graded", 8, 5)
     analog = infer_coding(np.array([0.0, -0.4, 0.25]))
+    parts = np.array([0, 0]), np.array([-0.4]), np.array([0.25])
+    assert infer_coding(iter(parts)) == analog
+    with pytest.raises(InputError, match="NaN"):
+        infer_coding(iter((parts[0], np.array([np.nan]))))
     assert (analog.kind, analog.scale, analog.message_bits) == ("analog", 512.0, 9)
 
 

@@ -90,7 +90,7 @@ def lava() -> None:
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
 def install(directory: Path | None, python: Path | None) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
-    from ..simulate.lava_env import install_lava
+    from ..simulate.lava_install import install_lava
 
     env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
     click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")

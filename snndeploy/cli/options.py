@@ -73,15 +73,48 @@ compile_options = _all(
     ),
 )  # fmt: skip
 
+
+def _sensor(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Parse three whole numbers separated by commas."""
+    del context, parameter
+    if value is None:
+        return None
+    extents = value.split(",")
+    if len(extents) != 3 or not all(n.strip().isdecimal() and int(n) for n in extents):
+        raise click.BadParameter(f"{value!r} is not P,H,W, for example 2,34,34")
+    return tuple(int(n) for n in extents)
+
+
 data_options = _all(
-    click.option("-d", "--data", type=click.Path(path_type=Path), help="Samples: .npz or .npy."),
     click.option(
-        "--encode", type=click.Choice(["none", "rate", "latency", "direct"]), default="none",
-        show_default=True,
-        help="How images become spikes.",
+        "-d", "--data",
+        help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
     ),
-    click.option("--steps", type=click.IntRange(min=1), help="Time steps per image."),
+    click.option(
+        "--encode", type=click.Choice(["none", "rate", "latency", "direct", "delta"]),
+        default="none", show_default=True, help="How images and signals become spikes.",
+    ),
+    click.option("--steps", type=click.IntRange(min=1), help="Time steps per image or recording."),
+    click.option("--bin-ms", type=float, help="Length of a time step of events, milliseconds."),
+    click.option(
+        "--frames", type=click.Choice(["count", "binary"]),
+        help="What events of one place and step become: their count (default), or 1.",
+    ),
+    click.option(
+        "--time-from", type=click.Choice(["first-event", "zero"]),
+        help="Where the time of events begins [default: first-event].",
+    ),
+    click.option(
+        "--sensor", callback=_sensor, metavar="P,H,W",
+        help="Polarities, rows and columns of events for a flat input.",
+    ),
+    click.option(
+        "--delta-threshold", type=float, help="Smallest change that spikes [default: 0.1]."
+    ),
     click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
+    click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."),
 )  # fmt: skip
 
 _SEMANTICS = (
@@ -144,10 +177,11 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
 
     if options.get("data") is None:
         return None
-    loaded = load_samples(
-        options["data"], shape, encoding=options["encode"], steps=options["steps"]
-    )
-    return loaded.first(options["samples"])
+    names = (
+        "steps", "bin_ms", "frames", "time_from", "sensor", "delta_threshold", "samples", "skip",
+    )  # fmt: skip
+    given = {name: options[name] for name in names}
+    return load_samples(options["data"], shape, encoding=options["encode"], **given)
 
 
 def required(samples: Samples | None) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,21 +52,31 @@ class InputCoding:
         return 0 if self.kind == "binary" else self.message_peak.bit_length() + 1
 
 
-def infer_coding(data: Array) -> InputCoding:
+def infer_coding(data: Array | Iterable[Array]) -> InputCoding:
     """The cheapest coding that represents ``data``: 0/1 is binary, whole numbers graded, else analog.
+
+    Args:
+        data: all of it, or its parts one after the other.
 
     Raises:
         InputError: the data hold NaN or infinity.
     """
-    if data.size == 0:
-        return InputCoding.named("binary")
-    low, high = float(data.min()), float(data.max())
-    if not np.isfinite([low, high]).all():
-        raise InputError("input-not-finite", "the data hold NaN or infinity")
-    whole = not np.issubdtype(data.dtype, np.floating) or bool((data == np.floor(data)).all())
+    low, high, whole = 0.0, 0.0, True
+    for part in (data,) if isinstance(data, np.ndarray) else data:
+        if part.size:
+            least, most = float(part.min()), float(part.max())
+            if not np.isfinite([least, most]).all():
+                raise _not_finite()
+            low, high = min(low, least), max(high, most)
+        if np.issubdtype(part.dtype, np.floating):
+            whole = whole and bool((part == np.floor(part)).all())
     if whole and low >= 0 and high <= 1:
         return InputCoding.named("binary")
     return InputCoding(kind="graded" if whole else "analog", peak=max(abs(low), abs(high)))
+
+
+def _not_finite(where: str = "") -> InputError:
+    return InputError("input-not-finite", "the data hold NaN or infinity", where=where)
 
 
 def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> Array:
@@ -74,6 +85,8 @@ def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> A
     Raises:
         InputError: a value does not fit the coding that the program was compiled for.
     """
+    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(data).all():
+        raise _not_finite(where)
     messages = np.rint(data * scale).astype(np.int64) if scale != 1.0 else data
     if not np.issubdtype(messages.dtype, np.integer) and messages.dtype != bool:
         if (messages != np.rint(messages)).any():

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Scale = Literal["bounds", "calibrated"]
 
+_PEAK_SAMPLES = 64
+"""Samples whose membranes are recorded together."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
@@ -114,7 +117,7 @@ def compile(
     )
     log = run_passes(source, recipe.passes, context)
     if inputs is None and calibration is not None:
-        inputs = infer_coding(calibration.inputs)
+        inputs = infer_coding(part.inputs for part in calibration.batches())
     observed = None
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
@@ -164,5 +167,9 @@ def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float
             "calibration-missing", "a calibrated scale needs samples", hint="give --data",
         )  # fmt: skip
     names = [p.name for p in network.populations if p.role != "input"]
-    run = run_float(network, samples.inputs, record=names)
-    return {name: float(abs(run.u[name]).max(initial=0.0)) for name in names}
+    peaks = dict.fromkeys(names, 0.0)
+    for part in samples.batches(_PEAK_SAMPLES):
+        run = run_float(network, part.inputs, record=names)
+        for name in names:
+            peaks[name] = max(peaks[name], float(abs(run.u[name]).max(initial=0.0)))
+    return peaks

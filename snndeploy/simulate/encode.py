@@ -1,4 +1,4 @@
-"""From images to spikes: deterministic encoders that need no random numbers."""
+"""From images and signals to spikes: deterministic encoders that need no random numbers."""
 
 from __future__ import annotations
 
@@ -42,3 +42,28 @@ def latency(intensity: Array, steps: int) -> Array:
 def constant(values: Array, steps: int) -> Array:
     """The same values at every step (direct current): ``(steps, samples, *shape)``."""
     return np.repeat(values[np.newaxis], steps, axis=0)
+
+
+def delta(values: Array, threshold: float, *, channels: bool = False) -> Array:
+    """Spikes where a value has changed by at least ``threshold`` since the step before.
+
+    ``values[t] - values[t - 1] >= threshold`` gives an on spike and ``<= -threshold`` an off spike,
+    with zero before the first step: snnTorch's ``spikegen.delta(..., off_spike=True)`` (snntorch 1.0.0).
+    The reference is the last value, not the last one that spiked, so slow drifts stay silent.
+
+    Args:
+        values: ``(steps, samples, *shape)``.
+        threshold: smallest change that counts, in the unit of the values.
+        channels: whether off spikes go to channels of their own behind those of the on spikes, twice
+            as many in all; else they are -1.
+
+    Returns:
+        int8 spikes ``(steps, samples, *shape)`` of -1, 0 and 1; with ``channels`` uint8 spikes, the
+        first axis of ``shape`` doubled.
+    """
+    wide = values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    change = np.diff(wide, axis=0, prepend=np.zeros_like(wide[:1]))
+    on, off = change >= threshold, change <= -threshold
+    if channels:
+        return np.concatenate([on, off], axis=2).astype(np.uint8)
+    return on.astype(np.int8) - off.astype(np.int8)

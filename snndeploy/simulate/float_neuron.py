@@ -1,15 +1,24 @@
-"""One neuron population's state in torch, and its update."""
+"""One neuron population's state, and its update: a compiled loop, or torch where there is no numba."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..ir.arrays import Shape
+import numpy as np
+
+from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
+from .exact.jit import has_numba
+from .float_kernel import RESETS, TIMINGS, run_neurons
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_WORTH_THREADS = 1 << 18
+"""Neuron updates from which starting threads pays."""
 
 
 class Surrogate(Protocol):
@@ -24,12 +33,16 @@ class Surrogate(Protocol):
 
 
 class NeuronState:
-    """State of a population for a batch of samples; `step` is the update of `Neuron`.
+    """State of a population for a batch of samples.
 
-    ``u`` and ``v`` are what the docstring of `Neuron` says, ``charged`` is v before spike and reset.
+    `run` is the update of `Neuron`, step after step, and `step` one of them in torch alone, through
+    which gradients flow. Training hands in its own ``parameters`` (tensors, by the names of
+    `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
 
-    Training hands in its own ``parameters`` (tensors, by the names of `Neuron.parameters`) and a
-    ``surrogate``; no value of the forward pass depends on either being there.
+    Attributes:
+        u: synaptic state ``(samples, *shape)``.
+        v: membrane potential after the reset, likewise.
+        charged: membrane potential before spike and reset, of `step`.
     """
 
     def __init__(
@@ -39,9 +52,11 @@ class NeuronState:
         samples: int,
         dtype: Any,
         *,
+        kernel: bool | None = None,
         parameters: Mapping[str, Tensor] | None = None,
         surrogate: Surrogate | None = None,
     ) -> None:
+        """``kernel`` picks the loop (True) or torch (False); by default, the loop where it compiles."""
         import torch
 
         full = (samples, *shape)
@@ -56,6 +71,54 @@ class NeuronState:
         self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
+        self._kernel = has_numba() if kernel is None else kernel
+        if self._kernel:
+            self._constants = self._flat_constants(shape)
+
+    def run(self, x: Tensor, out: Tensor) -> None:
+        """Advance by the steps of ``x`` (steps, samples, *shape), writing what is emitted to ``out``."""
+        import torch
+
+        if not self._kernel:
+            for step in range(x.shape[0]):
+                out[step] = self.step(x[step])
+            return
+        steps, samples = x.shape[:2]
+        flows = [t.numpy().reshape(steps, samples, -1) for t in (x, out)]
+        states = [t.numpy().reshape(samples, -1) for t in (self.u, self.v, self.fired)]
+
+        def tile(low: int, high: int) -> None:
+            drive, emitted = (flow[:, low:high] for flow in flows)
+            u, v, fired = (state[low:high] for state in states)
+            run_neurons(drive, emitted, u, v, fired, *self._constants)
+
+        threads = min(torch.get_num_threads(), samples) if x.numel() > _WORTH_THREADS else 1
+        if threads == 1:
+            tile(0, samples)
+            return
+        edges = [samples * i // threads for i in range(threads + 1)]
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(tile, edges[:-1], edges[1:]):
+                pass
+
+    def _flat_constants(self, shape: Shape) -> tuple[Any, ...]:
+        """What the loop takes besides states: a value of each parameter per neuron, and the rules."""
+        n = self.neuron
+        dtype = self.u.numpy().dtype
+
+        def per_neuron(name: str) -> Array:
+            value = self._par[name].numpy() if name in self._par else np.zeros((), dtype)
+            return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(size(shape)))
+
+        return (
+            per_neuron("leak"), per_neuron("syn_leak"), per_neuron("threshold"),
+            per_neuron("v_floor"), per_neuron("bias"), per_neuron("drive"),
+            (self._has_bias, n.syn_leak is not None, self._has_drive, n.v_floor is not None),
+            n.threshold is not None, n.compare == ">=", n.spikes_per_step == "many",
+            dtype.type(np.inf if n.max_spikes is None else n.max_spikes),
+            RESETS["subtract" if n.reset_timing == "snntorch-immediate" else n.reset],
+            TIMINGS[n.reset_timing], dtype.type(0), dtype.type(1),
+        )  # fmt: skip
 
     def step(self, x: Tensor) -> Tensor:
         """Advance by one step with input ``x`` (samples, *shape); return what is emitted."""

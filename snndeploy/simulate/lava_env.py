@@ -1,38 +1,27 @@
-"""The interpreter that has lava-nc: find it, create it, check it.
+"""The interpreter that has lava-nc: find it and check it.
 
 lava-nc 0.10.0 is frozen upstream, declares Python 3.10 only and pins numpy below 2, so it usually
-lives in an interpreter of its own. This module says which one, and never imports lava itself.
+lives in an interpreter of its own. This module says which one, and never imports lava itself;
+`lava_install` creates one.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import BackendMissing, UsageError
+from ..errors import BackendMissing
 
 LAVA_VERSION = "0.10.0"
 PYTHON_VARIABLE = "SNNDEPLOY_LAVA_PYTHON"
 PYTHONS = ((3, 10), (3, 11), (3, 12))
 """Versions that can run lava-nc, best first: 3.10 needs no patch; on 3.13 there is no numpy 1."""
 
-# What lava-nc 0.10.0 declares, except for SciPy: its last series on 3.10, so that 3.11 and 3.12
-# compute with the same one.
-_PINS = (
-    "numpy>=1.24.4,<2",
-    "scipy>=1.10.1,<1.16",
-    "networkx<=2.8.7",
-    "asteval>=0.9.31,<0.10",
-    "scikit-learn>=1.5,<2",
-)
-_STAMP = "snndeploy-lava.txt"
-_BUILDING = "building"
+STAMP = "snndeploy-lava.txt"
 _WORKER = Path(__file__).parent / "lava_worker"
 _FACTS = (
     "import sys; from importlib.metadata import distributions;"
@@ -40,9 +29,8 @@ _FACTS = (
 )
 
 # How a command for another interpreter can fail: no such file, its exit code, what it answers.
-_FAILURES = (OSError, subprocess.SubprocessError, ValueError)
+FAILURES = (OSError, subprocess.SubprocessError, ValueError)
 
-_Base = tuple[Path, tuple[int, int]]
 Origin = Literal["interpreter", "variable", "checkout", "private", "directory"]
 
 
@@ -76,7 +64,7 @@ def find_lava() -> LavaEnv | None:
     Raises:
         BackendMissing: ``$SNNDEPLOY_LAVA_PYTHON`` is set, but Lava cannot run there.
     """
-    return _current() or _named() or _created(_checkout()) or _created(_private())
+    return _current() or _named() or created(_checkout()) or created(private_directory())
 
 
 def require_lava() -> LavaEnv:
@@ -94,49 +82,6 @@ def require_lava() -> LavaEnv:
     )
 
 
-def install_lava(
-    directory: Path | None = None,
-    python: Path | None = None,
-    progress: Callable[[str], None] = lambda line: None,
-) -> LavaEnv:
-    """Create an environment that runs Lava, unless it is already there.
-
-    A failed or interrupted install leaves nothing that `find_lava` would take for an environment:
-    only the stamp, written after the self-check, makes a directory count.
-
-    Args:
-        directory: where; the private environment of this user if None.
-        python: the interpreter to build on; the best one found on this machine if None.
-        progress: called with one line per step.
-
-    Raises:
-        BackendMissing: no suitable Python, or the installation fails.
-        UsageError: ``directory`` holds something else.
-    """
-    directory = (directory or _private()).expanduser().absolute()
-    base = None if python is None else _base(python.expanduser().absolute())
-    if (env := _created(directory)) is not None and (base is None or base[1] == env.version):
-        progress(f"lava-nc {LAVA_VERSION} is already in {directory}")
-        return env
-    try:
-        _claim(directory)
-        version = _create_venv(directory, _bases() if base is None else [base], progress)
-        _install_into(_python_of(directory), progress)
-        _write_stamp(directory, _complete(version))
-    except _FAILURES as error:
-        raise BackendMissing(
-            "lava-install-failed",
-            f"installing lava-nc {LAVA_VERSION} failed: {_reason(error)}",
-            where=str(directory),
-            hint="check the network and pip's settings, then run `snndeploy lava install` again",
-        ) from error
-    finally:
-        if _created(directory) is None:
-            _discard(directory)
-    progress(f"lava-nc {LAVA_VERSION} is ready in {directory}")
-    return _env(_python_of(directory), version, _origin(directory))
-
-
 def check_lava(python: Path) -> None:
     """Import lava with ``python``, in a process of its own.
 
@@ -144,11 +89,11 @@ def check_lava(python: Path) -> None:
         BackendMissing: the import fails.
     """
     try:
-        _run(python, str(_WORKER / "compat.py"), timeout=300)
-    except _FAILURES as error:
+        run_python(python, str(_WORKER / "compat.py"), timeout=300)
+    except FAILURES as error:
         raise BackendMissing(
             "lava-broken",
-            f"lava-nc does not import: {_reason(error)}",
+            f"lava-nc does not import: {reason_of(error)}",
             where=str(python),
             hint="run `snndeploy lava install` to make an environment that works",
         ) from error
@@ -169,7 +114,7 @@ def _current() -> LavaEnv | None:
         found = find_spec("lava") is not None and version("lava-nc") == LAVA_VERSION
     except PackageNotFoundError:
         return None
-    return _env(Path(sys.executable), sys.version_info[:2], "interpreter") if found else None
+    return environment(Path(sys.executable), sys.version_info[:2], "interpreter") if found else None
 
 
 def _named() -> LavaEnv | None:
@@ -178,10 +123,10 @@ def _named() -> LavaEnv | None:
         return None
     python = Path(named).expanduser().absolute()
     try:
-        version, lava = _facts(python)
+        version, lava = facts_of(python)
         reason = "" if lava == LAVA_VERSION else f"its lava-nc is {lava or 'missing'}"
-    except _FAILURES as error:
-        reason = _reason(error)
+    except FAILURES as error:
+        reason = reason_of(error)
     if reason:
         raise BackendMissing(
             "lava-python-unusable",
@@ -189,29 +134,31 @@ def _named() -> LavaEnv | None:
             where=PYTHON_VARIABLE,
             hint=f"set it to a Python that has lava-nc {LAVA_VERSION}, or unset it",
         )
-    return _env(python, version, "variable")
+    return environment(python, version, "variable")
 
 
-def _created(directory: Path) -> LavaEnv | None:
+def created(directory: Path) -> LavaEnv | None:
     """The environment in ``directory``, if `install_lava` completed it."""
     try:
-        stamp = (directory / _STAMP).read_text()
+        stamp = (directory / STAMP).read_text()
     except OSError:
         return None
-    python = _python_of(directory)
-    version = next((version for version in PYTHONS if stamp == _complete(version)), None)
+    python = python_of(directory)
+    version = next((version for version in PYTHONS if stamp == complete_stamp(version)), None)
     # The base interpreter can be removed after the install, which leaves a dangling link.
     if version is None or not python.exists():
         return None
-    return _env(python, version, _origin(directory))
+    return environment(python, version, origin_of(directory))
 
 
-def _origin(directory: Path) -> Origin:
-    known: dict[Path, Origin] = {_checkout(): "checkout", _private(): "private"}
+def origin_of(directory: Path) -> Origin:
+    """How `find_lava` comes upon an environment in ``directory``."""
+    known: dict[Path, Origin] = {_checkout(): "checkout", private_directory(): "private"}
     return known.get(directory, "directory")
 
 
-def _env(python: Path, version: tuple[int, int], origin: Origin) -> LavaEnv:
+def environment(python: Path, version: tuple[int, int], origin: Origin) -> LavaEnv:
+    """An interpreter of which the version is known, and that it has lava-nc."""
     return LavaEnv(
         python=python,
         version=version,
@@ -226,108 +173,35 @@ def _checkout() -> Path:
     return Path(__file__).parents[2] / ".venv-lava"
 
 
-def _private() -> Path:
+def private_directory() -> Path:
+    """Where this user's own environment is, or would be."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("snndeploy")) / f"lava-{LAVA_VERSION}"
 
 
-def _python_of(directory: Path) -> Path:
+def python_of(directory: Path) -> Path:
+    """The interpreter of a virtual environment."""
     return directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _complete(version: tuple[int, int]) -> str:
+def complete_stamp(version: tuple[int, int]) -> str:
     """The stamp of an environment that passed its self-check."""
-    return f"lava-nc {LAVA_VERSION} on Python {_dotted(version)}\n"
+    return f"lava-nc {LAVA_VERSION} on Python {dotted(version)}\n"
 
 
-def _write_stamp(directory: Path, text: str) -> None:
-    staged = directory / f"{_STAMP}.new"
-    staged.write_text(text)
-    staged.replace(directory / _STAMP)
-
-
-def _bases() -> Iterator[_Base]:
-    """Interpreters that an environment can be built on, best first."""
-    import findpython
-
-    found = [
-        (python.executable, (python.major, python.minor))
-        for python in findpython.find_all(3, implementation="cpython")
-    ]
-    found.append((Path(sys.executable), sys.version_info[:2]))
-    for wanted in PYTHONS:
-        yield from ((python, version) for python, version in found if version == wanted)
-
-
-def _facts(python: Path) -> tuple[tuple[int, int], str]:
+def facts_of(python: Path) -> tuple[tuple[int, int], str]:
     """The version of an interpreter, and that of its lava-nc, empty where it has none."""
-    major, minor, *lava = _run(python, "-c", _FACTS).split()
+    major, minor, *lava = run_python(python, "-c", _FACTS).split()
     return (int(major), int(minor)), "".join(lava[:1])
 
 
-def _base(python: Path) -> _Base:
-    """An interpreter that the caller wants an environment to be built on."""
-    try:
-        version, _ = _facts(python)
-        reason = "" if version in PYTHONS else f"it is Python {_dotted(version)}"
-    except _FAILURES as error:
-        reason = _reason(error)
-    if reason:
-        raise BackendMissing(
-            "lava-python-unsuitable",
-            f"{python} cannot run lava-nc {LAVA_VERSION}: {reason}",
-            hint=f"name a Python {_wanted()}",
-        )
-    return python, version
-
-
-def _dotted(version: tuple[int, int]) -> str:
+def dotted(version: tuple[int, int]) -> str:
+    """A version as people write it."""
     return f"{version[0]}.{version[1]}"
 
 
-def _wanted() -> str:
-    *others, last = map(_dotted, PYTHONS)
-    return f"{', '.join(others)} or {last}"
-
-
-def _create_venv(
-    directory: Path, bases: Iterable[_Base], progress: Callable[[str], None]
-) -> tuple[int, int]:
-    """Create a virtual environment on the first base that can, and return its version.
-
-    Some systems ship Python without what ``venv`` needs, hence the next one is tried.
-    """
-    failure = ""
-    for python, version in bases:
-        progress(f"creating an environment on {python} (Python {_dotted(version)})")
-        try:
-            _run(python, "-m", "venv", str(directory))
-        except _FAILURES as error:
-            failure = f"; {python} cannot create an environment: {_reason(error)}"
-        else:
-            return version
-    raise BackendMissing(
-        "lava-no-python",
-        f"lava-nc {LAVA_VERSION} needs Python {_wanted()}, and none that works was found{failure}",
-        hint="install Python 3.10, for example with `uv python install 3.10`, and try again",
-    )
-
-
-def _install_into(python: Path, progress: Callable[[str], None]) -> None:
-    """Install lava-nc and its pins, and see that it imports."""
-    pip = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--prefer-binary")
-    lava = f"lava-nc=={LAVA_VERSION}"
-    progress(f"installing {lava}")
-    # Its metadata refuses 3.11 and 3.12, so its requirements are given by hand, on 3.10 as well.
-    _run(python, *pip, "--no-deps", "--ignore-requires-python", lava)
-    progress("installing numpy, scipy and what else it needs")
-    _run(python, *pip, *_PINS)
-    progress("checking that it imports")
-    check_lava(python)
-
-
-def _run(python: Path, *arguments: str, timeout: float | None = None) -> str:
+def run_python(python: Path, *arguments: str, timeout: float | None = None) -> str:
     """Run ``python`` beside the worker, away from the caller's modules; return its output."""
     done = subprocess.run(
         [str(python), *arguments],
@@ -342,7 +216,7 @@ def _run(python: Path, *arguments: str, timeout: float | None = None) -> str:
     return done.stdout
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The part of a failed command's output that says why."""
     if isinstance(error, ValueError):
         return "it does not answer as a Python would"
@@ -350,32 +224,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     lines = (error.stderr or error.stdout).strip().splitlines()
     return "\n".join(lines[-8:]) or f"exit code {error.returncode}"
-
-
-def _claim(directory: Path) -> None:
-    """Empty ``directory`` for an environment of ours; refuse one that holds anything else."""
-    _discard(directory)
-    if directory.exists() and any(directory.iterdir()):
-        raise UsageError(
-            "lava-directory-occupied",
-            "the directory holds something that snndeploy did not put there",
-            where=str(directory),
-            hint="name another directory, or remove this one",
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_stamp(directory, _BUILDING)
-
-
-def _discard(directory: Path) -> None:
-    """Remove an environment that `install_lava` made or began, and nothing else."""
-    stamp = directory / _STAMP
-    if not stamp.is_file():
-        return
-    # The stamp goes last: an interrupted removal is recognised and taken up again.
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry != stamp:
-            entry.unlink()
-    stamp.unlink()
-    directory.rmdir()

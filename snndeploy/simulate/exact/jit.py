@@ -25,7 +25,7 @@ def compiled(function: F) -> F:
         return function
     import numba
 
-    return cast(F, numba.njit(nogil=True, cache=True)(function))
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 def inlined(function: F) -> F:

@@ -1,0 +1,7 @@
+"""Samples from files, folders and public data sets, read when they are needed."""
+
+from .load import load_samples
+from .samples import Samples, Source
+from .trains import Encoding
+
+__all__ = ["Encoding", "Samples", "Source", "load_samples"]
