@@ -60,8 +60,9 @@ class Labelled:
 
 def part(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:
     """Samples of a split; direct current stays one step that stands for all."""
-    constant = networks.TASKS[task].encode is networks.constant
-    length = steps or networks.TASKS[task].steps
+    chosen = networks.TASKS[task]
+    constant = chosen.encode is networks.constant and chosen.data != "nmnist"
+    length = steps or chosen.steps
     x, y = networks.samples(
         task, split, data, count=span.stop or 0, steps=1 if constant else length
     )
