@@ -60,8 +60,9 @@ class Labelled:
 
 def part(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:
     """Samples of a split; direct current stays one step that stands for all."""
-    constant = networks.TASKS[task].encode is networks.constant
-    length = steps or networks.TASKS[task].steps
+    chosen = networks.TASKS[task]
+    constant = chosen.encode is networks.constant and chosen.data != "nmnist"
+    length = steps or chosen.steps
     x, y = networks.samples(
         task, split, data, count=span.stop or 0, steps=1 if constant else length
     )
@@ -134,16 +135,17 @@ def experiments(epochs: int) -> dict[str, tuple[Pass, ...]]:
     found: dict[str, tuple[Pass, ...]] = {"dense": ()}
     for percent in (90, 95, 98):
         sparsity = percent / 100
-        found[f"magnitude-{percent}"] = (Prune(sparsity=sparsity),)
-        found[f"magnitude-{percent}+ft"] = (Prune(sparsity=sparsity), FineTune(**both))
-        found[f"admm-{percent}"] = (Admm(sparsity=sparsity, **admm),)
+        pruned = Prune(sparsity=sparsity, scope="global")
+        found[f"magnitude-{percent}"] = (pruned,)
+        found[f"magnitude-{percent}+ft"] = (pruned, FineTune(**both))
+        found[f"admm-{percent}"] = (Admm(sparsity=sparsity, scope="global", **admm),)
     for bits in (4, 3, 2, 1):
         found[f"rtn-{bits}bit"] = (Quantize(bits=bits, share="target"),)
         found[f"admm-{bits}bit"] = (Admm(bits=bits, **admm),)
         found[f"aware-{bits}bit"] = (
             FineTune(bits=bits, grid="loihi", aware=TARGET, epochs=epochs),
         )  # fmt: skip
-    found["admm-95+4bit"] = (Admm(sparsity=0.95, bits=4, **admm),)
+    found["admm-95+4bit"] = (Admm(sparsity=0.95, scope="global", bits=4, **admm),)
     for bits in (8, 4, 2):
         fit = "mean" if bits == 2 else "percentile"
         found[f"qp-snn-{bits}bit-50"] = (

@@ -98,10 +98,10 @@ def test_largest_keeps_exactly_k_and_is_the_nearest(
 ) -> None:
     rng = np.random.default_rng(seed)
     everything = np.ones(values.shape, bool)
-    mask = largest(values, sparsity, everything)
+    (mask,) = largest([values], sparsity, [everything])
     kept = values.size - budget(sparsity, values.size)
     assert mask.sum() == kept  # ties do not keep more
-    assert np.array_equal(largest(values * mask, sparsity, mask), mask)
+    assert np.array_equal(largest([values * mask], sparsity, [mask])[0], mask)
     other = np.zeros(values.size)
     chosen = rng.permutation(values.size)[:kept]
     other[chosen] = rng.choice([0.5, 1.0], kept) * values[chosen]
@@ -164,7 +164,7 @@ def test_projections_leave_pruned_weights_dead() -> None:
     alive = np.array([[True, False, True, True]])
     codes, _ = on_levels(rows, alive, symmetric_levels(1))
     assert codes.tolist() == [[1, 0, 1, 1]]
-    assert largest(rows, 0.5, alive).tolist() == [[True, False, True, False]]
+    assert largest([rows], 0.5, [alive])[0].tolist() == [[True, False, True, False]]
 
 
 # --- ADMM (acceptance checks 15 to 17) ------------------------------------------------------------
@@ -181,11 +181,13 @@ class Toy:
         return self.w
 
 
+def keep(values: Array, k: int) -> Array:
+    return largest([values], 1 - k / values.size, [np.ones(values.shape, bool)])[0]
+
+
 def top(k: int) -> Any:
-    def project(name: str, values: Array) -> Array:
-        del name
-        kept: Array = values * largest(values, 1 - k / values.size, np.ones(values.shape, bool))
-        return kept
+    def project(values: dict[str, Array]) -> dict[str, Array]:
+        return {name: v * keep(v, k) for name, v in values.items()}
 
     return project
 
@@ -205,7 +207,7 @@ def quadratic(rho: float, rounds: int = 300) -> tuple[float, Array, Array]:
 def test_admm_settles_where_rho_exceeds_the_curvature(rho: float) -> None:
     residual, z, a = quadratic(rho)
     assert residual < 1e-12
-    assert np.array_equal(z != 0, largest(a, 1 - 5 / 40, np.ones(40, bool)))
+    assert np.array_equal(z != 0, keep(a, 5))
 
 
 def test_admm_does_not_settle_where_rho_is_too_small() -> None:
@@ -225,7 +227,7 @@ def test_admm_finds_a_better_support_than_magnitude(seed: int) -> None:
     gram, moment = x.T @ x / samples, x.T @ y / samples
 
     def debiased(w: Array) -> float:
-        kept = x[:, largest(w, 1 - k / n, np.ones(n, bool))]
+        kept = x[:, keep(w, k)]
         return float(np.square(kept @ np.linalg.lstsq(kept, y, rcond=None)[0] - y).mean())
 
     dense = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -239,14 +241,25 @@ def test_admm_finds_a_better_support_than_magnitude(seed: int) -> None:
     assert debiased(toy.w.numpy()) < 0.25  # the noise itself
 
 
+def test_the_pull_is_a_proximal_step() -> None:
+    """W ends where lr rho (W - Z + U) and the distance moved balance, for any rho."""
+    for rho in (0.5, 1e6):
+        toy = Toy(np.array([3.0, -1.0, 0.5, 2.0]))
+        pull = Pull(toy, ["w"], top(2), rho=rho, growth=1.0)  # type: ignore[arg-type]
+        pull.u["w"] = torch.tensor([0.1, 0.2, -0.1, 0.0], dtype=torch.float64)
+        before, goal = toy.w.clone(), pull.z["w"] - pull.u["w"]
+        pull.after_step(toy, 0.01)  # type: ignore[arg-type]
+        assert torch.allclose(toy.w - before, -0.01 * rho * (toy.w - goal))
+
+
 def test_growing_rho_makes_the_residual_fall_and_exactly_k_weights_stay() -> None:
     told: list[PassEvent] = []
     ctx = dataclasses.replace(context(flat=True), observer=told.append)
     network = digits_mlp()
-    how = Admm(sparsity=0.9, iterations=5, epochs=2, epochs_per_iteration=4, lr=2e-2, rho=0.1)
+    how = Admm(sparsity=0.9, epochs=1, epochs_per_iteration=2, lr=5e-3, batch=16)
     result = how.apply(network, ctx)
     notes = [e.status for e in told if "prune" in e.what and "residual" in e.status]
-    residuals = [float(n.split("residual ")[1].split()[0]) for n in notes][3::4]
+    residuals = [float(n.split("residual ")[1].split()[0]) for n in notes][1::2]
     assert len(residuals) == 5
     assert residuals == sorted(residuals, reverse=True)
     assert result.metrics["training"]["pruning_residual"] < 0.05
@@ -256,6 +269,15 @@ def test_growing_rho_makes_the_residual_fall_and_exactly_k_weights_stay() -> Non
             == p.weight.alive
             == p.weight.data.size - budget(0.9, p.weight.data.size)
         )
+
+
+def test_layers_compete_where_admm_is_asked_to_prune_globally() -> None:
+    how = Admm(sparsity=0.8, scope="global", iterations=1, epochs=1)
+    after = how.apply(digits_mlp(), context(flat=True)).network
+    alive = [p.weight.alive / p.weight.data.size for p in after.projections]
+    total = sum(p.weight.data.size for p in after.projections)
+    assert sum(p.weight.alive for p in after.projections) == total - budget(0.8, total)
+    assert abs(alive[0] - alive[1]) > 0.05
 
 
 @pytest.mark.parametrize(("levels", "bits"), [("uniform", 2), ("uniform", 1), ("power-of-two", 3)])
@@ -484,6 +506,9 @@ def test_fewer_steps_stand_in_the_notes_and_a_drop_ends_it() -> None:
     assert accuracy(result.network, short) > accuracy(network, short)
     halved = TrainSteps(halvings=2, epochs=2).apply(network, context(flat=True))
     assert halved.network.digest == result.network.digest
+    again = TrainSteps(halvings=1, epochs=1).apply(halved.network, context(flat=True))
+    assert again.network.notes["steps"] == "2"
+    assert "steps=4 (before)" in again.metrics
     strict = TrainSteps(steps=(8, 1), epochs=1, max_drop=0.1).apply(network, context(flat=True))
     assert strict.network.notes["steps"] == "8"
     assert [f.code for f in strict.findings] == ["steps-reduced"]

@@ -102,6 +102,7 @@ def finetune(
             "torch": torch.__version__,
             "device": device,
             "aware": aware,
+            "steps": int(compiled.network.notes.get("steps", train.steps)),
             "data": {
                 name: {"digest": digest(part), "samples": len(samples), "steps": samples.steps}
                 for (name, part), samples in zip(data.items(), (train, validation), strict=False)

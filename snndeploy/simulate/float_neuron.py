@@ -33,15 +33,16 @@ class Surrogate(Protocol):
 
 
 class NeuronState:
-    """State of a population for a batch of samples; `run` is the update of `Neuron`, step after step.
+    """State of a population for a batch of samples.
 
-    Training hands in its own ``parameters`` (tensors, by the names of `Neuron.parameters`) and a
-    ``surrogate``; no value of the forward pass depends on either being there.
+    `run` is the update of `Neuron`, step after step, and `step` one of them in torch alone, through
+    which gradients flow. Training hands in its own ``parameters`` (tensors, by the names of
+    `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
 
     Attributes:
         u: synaptic state ``(samples, *shape)``.
         v: membrane potential after the reset, likewise.
-        charged: membrane potential before spike and reset, of the last `step`.
+        charged: membrane potential before spike and reset, of `step`.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class NeuronState:
         samples: int,
         dtype: Any,
         *,
+        kernel: bool | None = None,
         parameters: Mapping[str, Tensor] | None = None,
         surrogate: Surrogate | None = None,
-        kernel: bool | None = None,
     ) -> None:
         """``kernel`` picks the loop (True) or torch (False); by default, the loop where it compiles."""
         import torch
@@ -70,7 +71,7 @@ class NeuronState:
         self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
-        self._kernel = parameters is None and (has_numba() if kernel is None else kernel)
+        self._kernel = has_numba() if kernel is None else kernel
         if self._kernel:
             self._constants = self._flat_constants(shape)
 

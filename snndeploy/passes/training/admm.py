@@ -18,6 +18,7 @@ from .finetune import keep_constraints, trained
 from .options import TrainingPass
 
 if TYPE_CHECKING:
+    from .penalties import Project
     from .session import Session
 
 
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
 class Admm(TrainingPass):
     """Prune to exactly ``sparsity``, or quantise to ``bits``, or both, by ADMM (Deng et al. 2021).
 
-    For ``iterations`` times ``epochs_per_iteration`` epochs the weights W are trained with the pull
-    ``rho / 2 |W - Z + U|²`` towards the nearest allowed weights Z; after each iteration ``Z =
+    For ``iterations`` times ``epochs_per_iteration`` epochs the weights W are trained at a constant
+    rate, and after each step of length lr they close ``lr rho / (1 + lr rho)`` of their distance to Z -
+    U, the nearest allowed weights Z with the dual U (the pull ``rho / 2 |W - Z + U|²``, decoupled from
+    the optimiser as weight decay is in AdamW). After each iteration ``Z =
     project(W + U)``, ``U += W - Z``, and rho grows by ``growth`` (it must come to exceed the curvature
     of the loss, or the iteration never settles). Then W is projected for good, and ``epochs`` of
     retraining follow in which masks stay and codes move on their grid only. With both, pruning goes
     first, and quantisation works on what survives.
 
-    ``sparsity`` is per layer and exact, as in the pass ``prune``. The ``levels`` are ``uniform``
+    ``sparsity`` is exact, per layer or (``scope="global"``) for all chosen layers together, whose
+    weights then compete, as in the pass ``prune``. The ``levels`` are ``uniform``
     (2^bits - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1: 2 bits are ternary, 1 bit the signs) or
     ``power-of-two`` (0, ±1, ±2, ±4, …, as many, 2 to 4 bits), times a scale of least squared error
     per ``layer`` or ``channel``.
@@ -42,12 +46,13 @@ class Admm(TrainingPass):
     stage: ClassVar[Stage] = "prune"
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    scope: Literal["layer", "global"] = "layer"
     bits: Annotated[int, Field(ge=0, le=8)] = 0
     levels: Literal["uniform", "power-of-two"] = "uniform"
     per: Literal["layer", "channel"] = "layer"
     iterations: Annotated[int, Field(ge=1)] = 5
     epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
-    rho: Annotated[float, Field(gt=0)] = 1e-2
+    rho: Annotated[float, Field(gt=0)] = 1.0
     growth: Annotated[float, Field(ge=1)] = 4.0
 
     def __post_init__(self) -> None:
@@ -107,58 +112,63 @@ class Admm(TrainingPass):
         """Exactly as many pruned as asked; masks and codes of before are kept."""
         keep_constraints(self, before, after)
         new = {p.name: p.weight for p in after.projections}
-        for p in self.select(before):
-            size = p.weight.data.size
-            dead = max(size - p.weight.alive, budget(self.sparsity, size))
+        chosen = self.select(before)
+        for group in [chosen] if self.scope == "global" else [(p,) for p in chosen]:
+            size = sum(p.weight.data.size for p in group)
+            already = size - sum(p.weight.alive for p in group)
+            dead = max(already, budget(self.sparsity, size))
             self.promise(
-                size - new[p.name].alive == dead, f"{p.name}: exactly {dead} of {size} are pruned"
+                size - sum(new[p.name].alive for p in group) == dead,
+                f"{', '.join(p.name for p in group)}: exactly {dead} of {size} are pruned",
             )
 
     def _prune(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .projections import largest
-
         module = session.module
         alive = {p.name: _alive(p) for p in chosen}
 
-        def project(name: str, values: Array) -> Array:
-            return values * largest(values, self.sparsity, alive[name])
+        def masks(values: Mapping[str, Array]) -> dict[str, Array]:
+            return self._masks(values, alive)
 
-        residual = self._pull(session, "prune", [p.name for p in chosen], project)
-        for p in chosen:
-            values = module.latent(p.name).detach().cpu().double().numpy()
-            module.set_mask(p.name, largest(values, self.sparsity, alive[p.name]))
+        def project(values: Mapping[str, Array]) -> dict[str, Array]:
+            return {name: values[name] * mask for name, mask in masks(values).items()}
+
+        residual = self._pull(session, "prune", chosen, project)
+        for name, mask in masks(_latents(session, chosen)).items():
+            module.set_mask(name, mask)
         if not self.bits:
             session.fit("retrain", self.epochs)
         return residual
 
+    def _masks(self, values: Mapping[str, Array], alive: Mapping[str, Array]) -> dict[str, Array]:
+        """What stays of each layer, each by itself or all in competition."""
+        from .projections import largest
+
+        groups = [list(values)] if self.scope == "global" else [[name] for name in values]
+        found: dict[str, Array] = {}
+        for names in groups:
+            kept = largest([values[n] for n in names], self.sparsity, [alive[n] for n in names])
+            found |= zip(names, kept, strict=True)
+        return found
+
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
         from .grid import Grid, power_levels, symmetric_levels
 
-        module = session.module
         uniform = self.levels == "uniform"
         levels = symmetric_levels(self.bits) if uniform else power_levels(self.bits)
         width = self.bits if uniform else int(levels[-1]).bit_length() + 1
-        masks = {p.name: module.mask(p.name) for p in chosen}
-        alive = {
-            p.name: np.ones(p.weight.shape, bool)
-            if (m := masks[p.name]) is None
-            else m.cpu().numpy()
-            for p in chosen
-        }
+        alive = {}
+        for p in chosen:
+            mask = session.module.mask(p.name)
+            alive[p.name] = np.ones(p.weight.shape, bool) if mask is None else mask.cpu().numpy()
 
-        def grid(name: str, values: Array) -> tuple[Array, Grid]:
-            codes, scale = self._on_levels(values, alive[name], levels)
-            return codes, Grid(levels=levels, scale=scale, bits=width)
+        def project(values: Mapping[str, Array]) -> dict[str, Array]:
+            found = {n: self._on_levels(v, alive[n], levels) for n, v in values.items()}
+            return {name: codes * scale for name, (codes, scale) in found.items()}
 
-        def project(name: str, values: Array) -> Array:
-            codes, found = grid(name, values)
-            projected: Array = codes * found.scale
-            return projected
-
-        residual = self._pull(session, "quantize", [p.name for p in chosen], project)
+        residual = self._pull(session, "quantize", chosen, project)
         session.fix({
-            p.name: grid(p.name, module.latent(p.name).detach().cpu().double().numpy())[1]
-            for p in chosen
+            name: Grid(levels=levels, scale=self._on_levels(v, alive[name], levels)[1], bits=width)
+            for name, v in _latents(session, chosen).items()
         })  # fmt: skip
         session.fit("retrain", self.epochs)
         return residual
@@ -172,17 +182,24 @@ class Admm(TrainingPass):
         shape = (-1, *(1,) * (values.ndim - 1)) if channels > 1 else ()
         return codes.reshape(values.shape), scale.reshape(shape)
 
-    def _pull(self, session: Session, stage: str, names: list[str], project: object) -> float:
+    def _pull(
+        self, session: Session, stage: str, chosen: tuple[Projection, ...], project: Project
+    ) -> float:
         """Train towards the constraint; returns the last relative residual."""
         from .penalties import Admm as Pull
 
         pull = Pull(
-            session.module, names, project,  # type: ignore[arg-type]
+            session.module, [p.name for p in chosen], project,
             rho=self.rho, growth=self.growth, every=self.epochs_per_iteration,
         )  # fmt: skip
         epochs = self.iterations * self.epochs_per_iteration
-        session.fit(stage, epochs, penalties=[pull], best=False)
+        session.fit(stage, epochs, penalties=[pull], best=False, constant=True)
         return pull.residual(session.module)
+
+
+def _latents(session: Session, chosen: tuple[Projection, ...]) -> dict[str, Array]:
+    """The real-valued weights as they are now."""
+    return {p.name: session.module.latent(p.name).detach().cpu().double().numpy() for p in chosen}
 
 
 def _alive(projection: Projection) -> Array:

@@ -13,12 +13,18 @@ from ...ir.float_chain import float_chain
 from .module import TrainableNetwork
 from .unroll import Run
 
-Project = Callable[[str, Array], Array]
-"""A layer's name and values to the nearest values that the constraint allows."""
+Values = Mapping[str, Array]
+Project = Callable[[Values], Values]
+"""Values of layers, by name, to the nearest ones that the constraint allows."""
 
 
 class Admm:
     """The scaled-dual pull ``rho / 2 * |W - Z + U|^2`` towards a constraint (Deng et al. 2021).
+
+    The pull is decoupled from the optimiser, as AdamW decouples weight decay: after each of its steps
+    of length lr on the loss, W takes the proximal step ``W = (W + lr rho (Z - U)) / (1 + lr rho)``. As
+    part of the loss its strength would depend on the scale of weights and gradients, which Adam takes
+    out again; this way W closes the same share of the distance in every layer, and no rho is too large.
 
     After every ``every``-th epoch ``Z = project(W + U)`` and ``U += W - Z``; then rho grows by
     ``growth`` and the scaled dual shrinks by it, so that the unscaled one stays what it was. A
@@ -40,27 +46,34 @@ class Admm:
         self.growth = growth
         self.every = every
         self.epochs = 0
-        self.z = {name: self._projected(name, module.latent(name).detach()) for name in names}
+        self.z = self._projected({name: module.latent(name).detach() for name in names})
         self.u = {name: torch.zeros_like(z) for name, z in self.z.items()}
 
-    def _projected(self, name: str, values: Tensor) -> Tensor:
-        projected = self.project(name, values.cpu().double().numpy())
-        return torch.tensor(projected, dtype=values.dtype, device=values.device)
+    def _projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = self.project({n: v.cpu().double().numpy() for n, v in values.items()})
+        return {
+            n: torch.tensor(found[n], dtype=v.dtype, device=v.device) for n, v in values.items()
+        }
 
     def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
-        """The pull on the real-valued weights."""
-        del run
-        pulls = [(module.latent(n) - z + self.u[n]).square().sum() for n, z in self.z.items()]
-        return torch.stack(pulls).sum() * (self.rho / 2)
+        """Nothing: the pull acts between the optimiser's steps."""
+        del module
+        return run.spikes[next(iter(run.spikes))].new_zeros(())
+
+    def after_step(self, module: TrainableNetwork, lr: float) -> None:
+        """Pull the real-valued weights towards Z - U."""
+        share = lr * self.rho
+        with torch.no_grad():
+            for name, z in self.z.items():
+                module.latent(name).add_(share * (z - self.u[name])).div_(1 + share)
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Move Z and U, and let rho grow; says the residual."""
         self.epochs += 1
         if self.epochs % self.every == 0:
-            for name in self.z:
-                w = module.latent(name).detach()
-                self.z[name] = self._projected(name, w + self.u[name])
-                self.u[name] = (self.u[name] + w - self.z[name]) / self.growth
+            w = {name: module.latent(name).detach() for name in self.z}
+            self.z = self._projected({name: w[name] + self.u[name] for name in w})
+            self.u = {n: (self.u[n] + w[n] - z) / self.growth for n, z in self.z.items()}
             self.rho *= self.growth
         return f"residual {self.residual(module):.3f}"
 
@@ -119,6 +132,9 @@ class Activity:
         ]
         above = [(rate - self.target_rate).clamp_min(0) for rate in rates]
         return self.weight * (torch.stack(above).sum() if above else used * 0)
+
+    def after_step(self, module: TrainableNetwork, lr: float) -> None:
+        """Nothing: the price is part of the loss."""
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Count fan-outs again, as weights may have become zero; says the SynOps of the last batch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...ir.arrays import Array
@@ -13,13 +15,15 @@ _STARTS = np.geomspace(0.02, 1.2, 40)
 _ITERATIONS = 6
 
 
-def largest(values: Array, sparsity: float, alive: Array) -> Array:
-    """Mask of the weights that stay: the largest, ``size - round(sparsity * size)`` of them, exactly.
+def largest(values: Sequence[Array], sparsity: float, alive: Sequence[Array]) -> list[Array]:
+    """Masks of the weights that stay: the largest, all but ``round(sparsity * weights)``, exactly.
 
-    Keeping them is the Euclidean projection onto arrays of so many non-zeros. What is not ``alive``
-    stays dead and counts, as in the pass ``prune``; of equal weights the earlier one goes first.
+    Keeping them is the Euclidean projection onto arrays of so many non-zeros; several arrays compete.
+    What is not ``alive`` stays dead and counts, as in the pass ``prune``; of equal weights the earlier
+    one goes first.
     """
-    return prune_lowest([np.abs(values)], [alive], budget(sparsity, values.size))[0]
+    total = sum(v.size for v in values)
+    return prune_lowest([np.abs(v) for v in values], alive, budget(sparsity, total))
 
 
 def nearest(values: Array, levels: Array, scale: Array) -> Array:

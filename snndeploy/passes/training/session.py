@@ -37,8 +37,8 @@ class Session:
             layers stay so).
 
     Raises:
-        PassRefused: there is nothing to train on, or rounding cannot be included.
-        InputError: torch has no such device.
+        PassRefused: there is nothing to train on, or torch has no such device.
+        TargetError: there is no such target to be aware of.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Session:
         self.ctx = ctx
         self.data = training_data(ctx, net)
         self.quantizer = quantizer
+        self.steps = int(net.notes.get("steps", 0)) or self.length
         name = self.data.aware or how.aware
         self.target: Target | None = load_target(name) if name else None
         device = _device(self.data.device)
@@ -70,12 +71,20 @@ class Session:
             ]).encode()
         ).hexdigest()  # fmt: skip
 
+    @property
+    def length(self) -> int:
+        """Steps of the samples."""
+        return len(next(iter(self.data.samples.inputs.values())))
+
     def batches(self, samples: Calibration, steps: int = 0) -> Batches:
-        """Samples as they are trained on: with analog values rounded as the chip gets them."""
+        """Samples as they are trained on: with analog values rounded as the chip gets them.
+
+        ``steps`` of each; 0 is as many as the network was last trained for, or all.
+        """
         scales = {}
         if self.target is not None:
             scales = {n: c.scale for n, c in codings(samples).items()}
-        return Batches(samples, self.data.device, steps=steps, scales=scales)
+        return Batches(samples, self.data.device, steps=steps or self.steps, scales=scales)
 
     def fit(
         self,
@@ -85,6 +94,7 @@ class Session:
         penalties: Sequence[Penalty] = (),
         best: bool = True,
         steps: int = 0,
+        constant: bool = False,
     ) -> list[Epoch]:
         """Train the module for some epochs.
 
@@ -93,15 +103,17 @@ class Session:
             epochs: how many.
             penalties: added to the loss.
             best: end with the best epoch on validation, not with the last.
-            steps: length of the samples (0: all).
+            steps: of each sample (0: as in `batches`).
+            constant: keep the learning rate, whatever the schedule.
         """
+        how = replace(self.how, schedule="constant") if constant else self.how
         data, ctx = self.data, self.ctx
         checkpoint = None
         if data.folder is not None:
             path = data.folder / f"{ctx.scope.replace('#', '-')}-{stage}.pt"
             checkpoint = Checkpoint(path, f"{self._key}-{stage}", resume=data.resume)
         history = train(
-            self.module, self.how, self.batches(data.samples, steps),
+            self.module, how, self.batches(data.samples, steps),
             None if data.validation is None else self.batches(data.validation, steps),
             epochs=epochs, stream=lambda name: ctx.stream(f"{stage}/{name}"), penalties=penalties,
             refresh=self.refresh, checkpoint=checkpoint, best=best,
@@ -135,9 +147,8 @@ class Session:
         module.set_grids(grids | self._chip_grids)
         if self.target is None:
             return
-        steps = len(next(iter(self.data.samples.inputs.values())))
         program = lower(
-            module.to_network(), self.target, inputs=codings(self.data.samples), steps=steps
+            module.to_network(), self.target, inputs=codings(self.data.samples), steps=self.steps
         )
         rounding = {name: r.weight for name, r in program.rounding.items()}
         self.inexact = {name: error for name, error in rounding.items() if error}

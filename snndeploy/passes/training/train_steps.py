@@ -24,7 +24,8 @@ class TrainSteps(TrainingPass):
     before (rounded up), the network trains for ``epochs`` on the first so many
     steps of each sample, and starts from the weights of the stage before. A stage that costs more than
     ``max_drop`` of the accuracy before the first one ends it: the stage before is the result. The
-    number of steps that the network is trained for then stands in its notes as ``steps``.
+    number of steps that the network is trained for then stands in its notes as ``steps``, and later
+    passes train on as many.
     """
 
     name: ClassVar[str] = "train-steps"
@@ -57,7 +58,7 @@ class TrainSteps(TrainingPass):
 
         session = Session(self, net, ctx)
         session.refresh(session.module)
-        longest = len(next(iter(session.data.samples.inputs.values())))
+        longest = session.steps
         schedule = self.steps or tuple(-(-longest // 2**k) for k in range(1, self.halvings + 1))
         if schedule[0] > longest:
             raise RecipeError(

@@ -55,6 +55,9 @@ class Penalty(Protocol):
     def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
         """The penalty on one batch."""
 
+    def after_step(self, module: TrainableNetwork, lr: float) -> None:
+        """What is done to the weights after a step of the optimiser."""
+
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Bring the penalty up to date; says how it stands."""
 
@@ -167,6 +170,8 @@ def _epoch(
         if how.clip_norm:
             nn.utils.clip_grad_norm_(learnt, how.clip_norm)
         optimizer.step()
+        for penalty in penalties:
+            penalty.after_step(module, optimizer.param_groups[0]["lr"])
         module.clamp_()
         lost += float(loss.detach()) * len(labels)
         right += int((answers(run, module.network) == labels).sum())

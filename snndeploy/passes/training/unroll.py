@@ -160,7 +160,7 @@ class Unroll:
             shape = self.network.population(name).shape
             state = NeuronState(
                 neuron, shape, trains.samples, next(iter(parameters.values())).dtype,
-                parameters=parameters, surrogate=self.gradient,
+                kernel=False, parameters=parameters, surrogate=self.gradient,
             )  # fmt: skip
             if name in carried.states:
                 state.u, state.v, state.fired = carried.states[name]
