@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snndeploy.errors import UsageError
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program
 from snndeploy.mapping.arrange import Budget, arrange
@@ -222,3 +224,23 @@ def test_layer_order_is_never_better() -> None:
     assert ways[1] < 0.8 * ways[0]
     assert len(normal.cores) <= len(low.cores)
     assert place_program(program, LOIHI2) == normal
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"effort": "hihg"}, "there is no effort 'hihg'\n  next: did you mean 'high'?"),
+        ({"share": "never"}, "there is no way to share 'never'\n  next: known: always, if-needed"),
+        ({"rates": {"l9": 1.0}},
+         "there are rates for 'l9', which is no group\n  next: known: l0, l1, l2"),
+        ({"rates": {"l1": np.ones(3)}},
+         "l1: rates have the shape (3,), the group has (8,)\n"
+         "  next: give one number per neuron, or their total"),
+        ({"rates": {"l1": -1.0}}, "l1: rates must be finite and not negative"),
+    ],
+    ids=["placement-option-unknown", "share", "rates-group-unknown", "rates-shape", "rates-invalid"],
+)  # fmt: skip
+def test_bad_calls_are_told(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        place_program(mlp(4, 8, 3), LOIHI2, **options)
+    assert str(caught.value) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,11 @@ def over(used: dict[str, int], target: Target) -> bool:
     return any(used.get(n, 0) > limit.limit for n, limit in target.core.items())
 
 
+@cache
+def all_cuts(shape: Shape) -> list[tuple[Bounds, ...]]:
+    return list(box_partitions(shape))
+
+
 def brute_force(program: Program, target: Target, *, shared: bool, most: int = 6) -> int | None:
     """The fewest cores over all cuts into boxes (None: no cut fits, whatever the board).
 
@@ -81,15 +87,22 @@ def brute_force(program: Program, target: Target, *, shared: bool, most: int = 6
     """
     memory = Memory(program, target)
     names = [g.name for g in program.on_chip]
+    behind = {n: {s.target for s in program.outgoing(n)} for n in names}
+    known: dict[tuple, dict[str, int]] = {}
     best: int | None = None
-    cuts = [list(box_partitions(program.group(n).shape)) for n in names]
-    for chosen in itertools.product(*cuts):
+    for chosen in itertools.product(*(all_cuts(program.group(n).shape) for n in names)):
         cut: Cut = dict(zip(names, chosen, strict=True))
         slices = sum(map(len, chosen))
         if (best is not None and not shared and slices >= best) or (shared and slices > most):
             continue
-        placed = {name: [(b, 0) for b in boxes] for name, boxes in cut.items()}
-        used = [slice_resources(memory, n, b, placed) for n in names for b in cut[n]]
+        used = []
+        for name, boxes in cut.items():
+            seen = tuple(cut[t] for t in behind[name])
+            for box in boxes:
+                if (name, box, seen) not in known:
+                    placed = {t: [(b, 0) for b in cut[t]] for t in behind[name]}
+                    known[name, box, seen] = slice_resources(memory, name, box, placed)
+                used.append(known[name, box, seen])
         if any(over(u, target) for u in used):
             continue
         cores = slices

@@ -61,9 +61,10 @@ def arrange(flows: Flows, cores: int, target: Target, *, budget: Budget, seed: i
     kicks = -(-budget.kicks // chips)
     for c in range(chips):
         members = np.flatnonzero(chip == c)
-        weights = _within(inner, members, cores)
-        rng = np.random.default_rng([seed, c])
-        found[members] = c * per_chip + _on_mesh(weights, far, kicks, rng, target)
+        if len(members):
+            sent = _within(inner, members, cores)
+            rng = np.random.default_rng([seed, c])
+            found[members] = c * per_chip + _on_mesh(sent, far, kicks, rng, target)
     before, after = (_moved(inner, to) for to in (np.arange(cores), found))
     return found if cost(after, target) < cost(before, target) else np.arange(cores)
 
@@ -73,21 +74,22 @@ def _moved(flows: Flows, to: Array) -> Flows:
 
 
 def _within(flows: Flows, members: Array, cores: int) -> Array:
-    """Messages between the members of a chip, directions summed, as a matrix."""
+    """Messages from each member of a chip to each, as a matrix."""
     local = np.full(cores, -1)
     local[members] = np.arange(len(members))
     source, target = local[flows.source], local[flows.target]
     inside = (source >= 0) & (target >= 0)
-    weights = np.zeros((len(members), len(members)))
-    np.add.at(weights, (source[inside], target[inside]), flows.weight[inside])
-    return weights + weights.T
+    sent = np.zeros((len(members), len(members)))
+    np.add.at(sent, (source[inside], target[inside]), flows.weight[inside])
+    return sent
 
 
 def _on_mesh(
-    weights: Array, far: Array, kicks: int, rng: np.random.Generator, target: Target
+    sent: Array, far: Array, kicks: int, rng: np.random.Generator, target: Target
 ) -> Array:
-    """Positions on the mesh of one chip for cores with these messages between them."""
-    count, places = len(weights), len(far)
+    """Positions on the mesh of one chip for cores that send these messages to each other."""
+    count, places = len(sent), len(far)
+    weights = sent + sent.T
     padded = np.zeros((places, places))  # positions without a core hold one that nobody talks to
     padded[:count, :count] = weights
     starts = [np.arange(places), _spectral(weights, places)]
@@ -104,8 +106,8 @@ def _on_mesh(
             best = end
     least = _total(padded, far, best)
     equal = [at for at in tried if _total(padded, far, at) <= least * (1 + _EQUAL)]
-    lines = np.argwhere(weights)
-    pairs = Flows(lines[:, 0], lines[:, 1], weights[tuple(lines.T)])
+    source, goal = np.nonzero(sent)
+    pairs = Flows(source, goal, sent[source, goal])
     winner = min(
         equal,
         key=lambda at: (busiest_link(_moved(pairs, at), target), _total(padded, far, at)),

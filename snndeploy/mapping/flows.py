@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array
+from ..errors import UsageError, did_you_mean
+from ..ir.arrays import Array, size
 from ..ir.placement import Slice
 from .memory import Memory
 
@@ -38,7 +39,17 @@ def flows(
         memory: the program and its target.
         slices: where its groups are.
         rates: spikes of each group, one number per neuron or their total (see `place_program`).
+
+    Raises:
+        UsageError: rates of a group that is not there, or of another shape, or not finite.
     """
+    names = [g.name for g in memory.program.groups]
+    for name in rates or ():
+        if name not in names:
+            raise UsageError(
+                "rates-group-unknown", f"there are rates for {name!r}, which is no group",
+                hint=did_you_mean(name, names),
+            )  # fmt: skip
     parts: dict[str, list[Slice]] = {g.name: [] for g in memory.program.groups}
     for s in slices:
         parts[s.group].append(s)
@@ -86,9 +97,17 @@ def _per_neuron(
     given = None if rates is None else rates.get(group)
     if given is None:
         return np.ones(shape)
-    if isinstance(given, np.ndarray):
-        return np.broadcast_to(given, shape).astype(float)
-    return np.full(shape, float(given) / max(int(np.prod(shape)), 1))
+    values = np.asarray(given, float)
+    if values.ndim == 0:
+        values = np.full(shape, values / size(shape))
+    if values.shape != shape:
+        raise UsageError(
+            "rates-shape", f"rates have the shape {values.shape}, the group has {shape}",
+            where=group, hint="give one number per neuron, or their total",
+        )  # fmt: skip
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise UsageError("rates-invalid", "rates must be finite and not negative", where=group)
+    return values
 
 
 def _summed(entries: Sequence[tuple[Array, Array, Array]]) -> Flows:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..errors import UsageError, did_you_mean
 from ..ir.arrays import Array
 from ..ir.placement import Placement, Slice
 from ..ir.program import Program
@@ -81,7 +82,18 @@ def place_program(
 
     Returns:
         The placement, with what is proved of its number of cores in ``search``.
+
+    Raises:
+        UsageError: there is no such effort or way to share, or rates do not match the program.
     """
+    for what, given, known in (
+        ("effort", effort, tuple(_LEVELS)), ("way to share", share, ("if-needed", "always")),
+    ):  # fmt: skip
+        if given not in known:
+            raise UsageError(
+                "placement-option-unknown", f"there is no {what} {given!r}",
+                hint=did_you_mean(given, known),
+            )  # fmt: skip
     level = _LEVELS[effort]
     memory = Memory(program, target)
     per_chip = target.chip.cores.limit
