@@ -210,7 +210,7 @@ class RemoveKernels(LayerPass):
         ctx: PassContext,
     ) -> list[CouplingGroup]:
         """The smallest ratio, from the option ``ratio`` on, with which the program needs ``cores``."""
-        low, high = int(self.ratio * _FINEST), _FINEST
+        low, high = int(np.ceil(self.ratio * _FINEST)), _FINEST
         least = self._kept(groups, scores, wanted, high / _FINEST)
         needed = cores_needed(shrink(net, least), ctx)
         if needed > self.cores:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..calibrate.stream import stream
 from ..errors import InputError
-from ..ir.arrays import Array, size
+from ..ir.arrays import Array
 from ..ir.network import Network, Population
 from ..ir.neurons import Neuron
 from ..simulate.data import Samples
@@ -176,7 +176,7 @@ def _fan_out(network: Network) -> dict[str, Array]:
         count = np.bincount(matrix.cols, minlength=matrix.shape[1])
         for source in projection.sources:
             fans[source.population] = fans.get(source.population, 0) + count
-    return {name: fan for name, fan in fans.items() if size(fan.shape)}
+    return fans
 
 
 def _prefix(
