@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -12,6 +13,7 @@ from pydantic import Field
 from ..calibrate.stream import prefix, stream
 from ..errors import PassRefused
 from ..ir.arrays import Array
+from ..ir.float_chain import float_chain
 from ..ir.network import Network
 from ..ir.neurons import Neuron
 from .base import Pass, PassContext, PassResult, Stage
@@ -56,8 +58,6 @@ class CorrectBias(Pass):
                 continue
             wanted = _mean_current(source, name, inputs)
             shift = self.strength * (wanted - _mean_current(current, name, inputs))
-            if neuron.syn_leak is None:
-                shift = shift.reshape(population.shape)
             if len(population.shape) > 1:
                 axes = tuple(range(1, len(population.shape)))
                 shift = np.broadcast_to(shift.mean(axis=axes, keepdims=True), population.shape)
@@ -69,17 +69,15 @@ class CorrectBias(Pass):
         return PassResult(network=current, modified=True, metrics=metrics)
 
 
-def _mean_current(net: Network, name: str, inputs: object) -> Array:
+def _mean_current(net: Network, name: str, inputs: Mapping[str, Array]) -> Array:
     """Mean over samples and steps of what arrives at each neuron of ``name``, its bias included."""
     import torch
-
-    from ..ir.float_chain import float_chain
 
     incoming = net.incoming(name)
     sources = {s.population for p in incoming for s in p.sources}
     sums: dict[str, Array] = {}
     count = 0
-    for chunk in stream(prefix(net, sources), inputs):  # type: ignore[arg-type]
+    for chunk in stream(prefix(net, sources), inputs):
         spikes = chunk.recording.spikes
         for s in sources:
             sums[s] = sums.get(s, 0) + spikes[s].sum(axis=(0, 1), dtype=np.float64)
