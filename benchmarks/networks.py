@@ -249,7 +249,8 @@ def load(task: str, seed: int, data: Path, cache: Path) -> Network:
         cache.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         trained = train(untrained(task, seed), task, data, seed)
-        write_nir(path, trained)
+        part = write_nir(cache / f"{task}-{seed}-{os.getpid()}.nir", trained)
+        part.replace(path)  # others may be waiting for the file, or training it too
         print(f"trained {task}, seed {seed}, in {time.perf_counter() - began:.0f} s", flush=True)
     return read_network(path)
 

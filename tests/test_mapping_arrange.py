@@ -18,7 +18,7 @@ from snndeploy.mapping.flows import HOST, Flows, flows
 from snndeploy.mapping.memory import Memory
 from snndeploy.mapping.mesh import busiest_link, cost, off_chip_hops, spot
 from snndeploy.mapping.partition import deal
-from snndeploy.mapping.summary import traffic
+from snndeploy.mapping.traffic import traffic
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
 from tests.mapping_programs import cnn, mlp

@@ -26,10 +26,10 @@ from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.rescaw import ReScaW, gamma, intervals, rescaw_codes, utilisation
 from snndeploy.passes.runner import run_passes
 from snndeploy.recipe import Recipe
-from snndeploy.simulate.energy import Activity, estimate_cmos
+from snndeploy.simulate.energy import Activity, estimate_arithmetic
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.simulate.integer import run_integer
-from snndeploy.target import load_target
+from snndeploy.target import arithmetic_models, load_target
 from tests.builders import ZOO, chain_net, conv, conv_net, inputs, lif, project, residual_net
 from tests.conformance.programs import pack
 from tests.exact_networks import FAMILIES, STEPS, exact_inputs, exact_network
@@ -419,10 +419,11 @@ def test_energies_of_qp_snn(
     """Additions of spikes at every step, multiplications of the analog input once."""
     program = lower(conv_net(), LOIHI2, inputs=InputCoding.named("analog"))
     activity = Activity(
-        samples=1, steps=steps, spikes={}, dense_synops={}, updates=0, messages=0, hops=(0, 0),
+        samples=1, steps=steps, layers={}, dense_synops={}, per_sample={},
         synops={"conv1": int(macs), "conv2": int(synops_per_step * steps), "fc1": 0, "fc2": 0},
     )  # fmt: skip
-    found = estimate_cmos(program, activity)["45nm-cmos"]
+    (model,) = arithmetic_models()
+    found = estimate_arithmetic(program, activity, model)["45nm-cmos"]
     assert found.low * 1e-6 == pytest.approx(millijoule, abs=5e-5)
 
 
