@@ -13,7 +13,6 @@ neither.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
 import tempfile
@@ -36,6 +35,7 @@ from engine_networks import (
     with_neurons_of,
     with_pools_in_convolutions,
 )
+from networks import data_folder
 from peers import PEERS, Worker, default_folder, interpreter, worker
 
 from snndeploy.ir.network import Network
@@ -221,8 +221,7 @@ def _print_emulator(title: str, peer: str, x: Array, times: list[float]) -> None
 def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    default = os.environ.get("SNNDEPLOY_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=Path(default),
+    parser.add_argument("--data", type=Path, default=data_folder(),
                         help="folder with mnist/, nmnist_small/ and nir_models/")  # fmt: skip
     parser.add_argument("--no-lava", action="store_true")
     parser.add_argument("--no-integer", action="store_true", help="only the float networks")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from networks import data_folder
 
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ir.arrays import Array, Shape, frozen, size
@@ -55,7 +55,6 @@ from snndeploy.target import Target, load_target
 Rates = Mapping[str, Array]
 BOARDS = {"loihi1": 768, "loihi2": 8}
 """Chips of the boards of the table: Pohoiki Springs and Kapoho Point."""
-DEFAULT_DATA = Path(os.environ.get("SNNDEPLOY_DATA", "../shared/data"))
 
 
 def network(shape: Shape, layers: list[tuple[Op, ...]], bits: int = 8) -> Program:
@@ -372,7 +371,7 @@ def _svg(points: list[tuple[float, float]], exponent: float, offset: float) -> s
 def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of test data")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="folder of test data")
     parser.add_argument("--only", default="table,mobilenet,scaling", help="parts, by commas")
     parser.add_argument("--networks", default="", help="networks of the table, by commas")
     parser.add_argument("--targets", default=",".join(BOARDS), help="chips of the table, by commas")

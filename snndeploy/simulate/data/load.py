@@ -200,7 +200,7 @@ def _labels(y: Array, samples: int, where: str) -> Array:
     if y.ndim != 1 or len(y) != samples:
         raise InputError(
             "data-labels", f"{y.shape} labels for {samples} samples", where=where,
-            hint="spike trains are (samples, steps, ...); images (samples, ...) need --encode and --steps",
+            hint="spike trains are (samples, steps, ...); images need --encode and --steps",
         )  # fmt: skip
     if y.dtype.kind not in "biuf" or (y.dtype.kind == "f" and not (y == np.rint(y)).all()):
         raise InputError("data-labels", "labels are not whole numbers", where=where,
