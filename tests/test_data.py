@@ -178,7 +178,10 @@ def test_refusals(tmp_path: Path) -> None:
         "  next: images need --encode and --steps; spike trains are (samples, steps, ...)"
     )
     path = save(tmp_path / "l.npz", x=np.zeros((2, 5, 3)), y=np.zeros(3))
-    assert refusal(path) == "data-labels: FILE: (3,) labels for 2 samples"
+    assert refusal(path) == (
+        "data-labels: FILE: (3,) labels for 2 samples\n"
+        "  next: spike trains are (samples, steps, ...); images need --encode and --steps"
+    )
     assert refusal(path, (3,), encoding="rate") == (
         "data-steps: FILE: images need a number of steps\n  next: give --steps"
     )

@@ -127,7 +127,9 @@ def _from_arrays(
     if steps not in (None, inputs.steps):
         _refuse({"steps": steps}, f"these data, which have {inputs.steps} steps", where)
     y = _pick(arrays, _LABEL_KEYS, where)
-    return Samples(inputs.source, None if y is None else _labels(y[:], len(inputs), where))
+    hint = "spike trains are (samples, steps, ...); images need --encode and --steps"
+    labels = None if y is None else _labels(y[:], len(inputs), where, hint)
+    return Samples(inputs.source, labels)
 
 
 def _refuse(options: Mapping[str, object], data: str, where: str) -> None:
@@ -196,11 +198,10 @@ def _pick(arrays: Mapping[str, Rows], keys: Iterable[str], where: str) -> Rows |
     return None
 
 
-def _labels(y: Array, samples: int, where: str) -> Array:
+def _labels(y: Array, samples: int, where: str, hint: str = "") -> Array:
     if y.ndim != 1 or len(y) != samples:
         raise InputError(
-            "data-labels", f"{y.shape} labels for {samples} samples", where=where,
-            hint="spike trains are (samples, steps, ...); images need --encode and --steps",
+            "data-labels", f"{y.shape} labels for {samples} samples", where=where, hint=hint
         )  # fmt: skip
     if y.dtype.kind not in "biuf" or (y.dtype.kind == "f" and not (y == np.rint(y)).all()):
         raise InputError("data-labels", "labels are not whole numbers", where=where,
