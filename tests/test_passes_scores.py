@@ -487,7 +487,8 @@ def test_data_driven_options_need_samples(options: dict[str, Any], why: str) -> 
         RemoveKernels(ratio=0.5, **options).apply(conv_net(), PassContext())
     assert caught.value.code == "calibration-missing"
     assert str(caught.value) == (
-        f"remove-kernels: {why}, and none were given\n  next: give samples to calibrate on (--data)"
+        f"{why}, and there are none\n"
+        "  next: give some (--data or --calib), or use a method or score that needs none"
     )
 
 

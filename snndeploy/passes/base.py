@@ -135,6 +135,19 @@ class PassContext:
         words = np.frombuffer(key, dtype="<u4").tolist()
         return np.random.default_rng(np.random.SeedSequence([self.seed, *words]))
 
+    def samples(self, who: str) -> Mapping[str, Array]:
+        """Inputs of the calibration samples, which ``who`` looks at.
+
+        Raises:
+            PassRefused: there are none.
+        """
+        if self.calibration is None:
+            raise PassRefused(
+                "calibration-missing", f"{who} looks at samples, and there are none",
+                hint="give some (--data or --calib), or use a method or score that needs none",
+            )  # fmt: skip
+        return self.calibration.inputs
+
     def progress(self, what: str, done: int, of: int, status: str = "") -> None:
         """Tell the observer that ``done`` of ``of`` units of ``what`` are finished."""
         self.observer(

@@ -17,7 +17,6 @@ from ..ir.float_chain import float_chain
 from ..ir.network import Network
 from ..ir.neurons import Neuron
 from .base import Pass, PassContext, PassResult, Stage
-from .second_order.layers import calibration_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class CorrectBias(Pass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Measure and shift, in the order in which spikes pass."""
-        inputs = calibration_inputs(ctx, self.name)
+        inputs = ctx.samples(repr(self.name))
         source = ctx.source
         if source is None or [p.shape for p in source.populations] != [
             p.shape for p in net.populations

@@ -23,7 +23,7 @@ from .compensate import fold
 from .coupling import CouplingGroup, coupling
 from .patterns import LayerPass, matching
 from .prune import budget
-from .scores import SCORES, Criterion, Evidence, calibration_inputs, gather_evidence
+from .scores import SCORES, Criterion, Evidence, gather_evidence
 from .slicing import shrink
 
 Kind = Literal["conv", "dense"]
@@ -110,7 +110,7 @@ class RemoveKernels(LayerPass):
         chosen = self._chosen(net, groups)
         inputs: Mapping[str, Array] = {}
         if self.fold != "none":
-            inputs = calibration_inputs(ctx, self.name, f"fold = {self.fold!r}")
+            inputs = ctx.samples(f"fold = {self.fold!r}")
         evidence = gather_evidence(
             net, chosen, self.score, ctx,
             covariance=self.variance > 0, folded=self.fold != "none", ridge=self.ridge,

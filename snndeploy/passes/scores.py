@@ -10,7 +10,6 @@ import numpy as np
 
 from ..calibrate.moments import Kernel, Moments, gather, rows
 from ..calibrate.statistics import Activity, Figure, observe, pivot_order
-from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.network import Network, Projection
 from ..ir.ops import Conv, Pointwise
@@ -50,20 +49,6 @@ Score = Callable[[CouplingGroup, Evidence], Array]
 """How much each unit of a group matters (``(count,)``, higher = more)."""
 
 
-def calibration_inputs(ctx: PassContext, name: str, why: str) -> Mapping[str, Array]:
-    """The calibration samples, which ``why`` needs.
-
-    Raises:
-        PassRefused: there are none.
-    """
-    if ctx.calibration is None:
-        raise PassRefused(
-            "calibration-missing", f"{why} looks at samples, and none were given",
-            where=name, hint="give samples to calibrate on (--data)",
-        )  # fmt: skip
-    return ctx.calibration.inputs
-
-
 def gather_evidence(
     net: Network,
     groups: Iterable[CouplingGroup],
@@ -101,13 +86,11 @@ def gather_evidence(
 
     score = f"the score {criterion!r}"
     if figures:
-        inputs = calibration_inputs(
-            ctx, "remove-kernels", score if criterion in _FIGURES else "variance"
-        )
+        inputs = ctx.samples(score if criterion in _FIGURES else "variance")
         names = [n for g in chosen for n in g.populations]
         activity = observe(net, inputs, names, figures, progress=progress)
     if criterion == "second-order":
-        inputs = calibration_inputs(ctx, "remove-kernels", score)
+        inputs = ctx.samples(score)
         consumers = {p.name for g in chosen for p in consuming(net, g)}
         moments = gather(
             net, inputs, sorted(consumers), kernel=kernel, positions=POSITIONS, progress=progress

@@ -14,7 +14,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Pass, PassContext
-from .layers import calibration_inputs, held_out
+from .layers import held_out
 
 P = TypeVar("P", bound=Pass)
 
@@ -34,7 +34,7 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     """
     if len(variants) == 1:
         return variants[0], ()
-    train, test = held_out(calibration_inputs(ctx, variants[0].name))
+    train, test = held_out(ctx.samples(f"the method of {variants[0].name!r}"))
     part = dataclasses.replace(ctx, calibration=_Part(train))
     errors = []
     for done, variant in enumerate(variants):

@@ -86,20 +86,6 @@ class Solution:
     loss: float
 
 
-def calibration_inputs(ctx: PassContext, name: str) -> Mapping[str, Array]:
-    """The calibration samples.
-
-    Raises:
-        PassRefused: there are none.
-    """
-    if ctx.calibration is None:
-        raise PassRefused(
-            "calibration-missing", f"the method of {name!r} looks at samples, and there are none",
-            hint='give some (--data, --calib), or use a method that needs none ("magnitude", "rtn")',
-        )  # fmt: skip
-    return ctx.calibration.inputs
-
-
 def held_out(inputs: Mapping[str, Array]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
     """Four fifths of the samples, and the others; below five samples, all of them twice."""
     held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
@@ -223,7 +209,7 @@ def run_layers(
     closest to the reference's on the other fifth (squared distance of spike trains filtered by the
     neuron's own membrane) is solved again with the moments of all samples.
     """
-    inputs = calibration_inputs(ctx, name)
+    inputs = ctx.samples(f"the method of {name!r}")
     current = net
     metrics: dict[str, dict[str, float]] = {}
     findings: list[Finding] = []

@@ -21,7 +21,6 @@ from .layers import (
     Settings,
     Solution,
     blocks_of,
-    calibration_inputs,
     moments_of,
     problem,
     stacked,
@@ -54,7 +53,7 @@ class PrunePlan:
     def of(cls, options: Prune, net: Network, ctx: PassContext, settings: Settings) -> PrunePlan:
         """Share the sparsity out over the blocks of a network."""
         blocks = blocks_of(net, options.select(net))
-        inputs = calibration_inputs(ctx, options.name)
+        inputs = ctx.samples(f"the method of {options.name!r}")
         costs = None
         if options.count == "synops":
             costs = tuple(_synops(net, block, inputs, settings) for block in blocks)
@@ -94,7 +93,7 @@ class PrunePlan:
         self, net: Network, blocks: Sequence[Block], ctx: PassContext, settings: Settings
     ) -> PrunePlan:
         """Let the recorded losses of all layers compete, each layer measured on its own inputs."""
-        inputs = calibration_inputs(ctx, self.options.name)
+        inputs = ctx.samples(f"the method of {self.options.name!r}")
         found, widths = [], []
         for done, block in enumerate(blocks):
             ctx.progress("layers measured", done, len(blocks))
