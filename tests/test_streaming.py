@@ -104,11 +104,17 @@ def test_ctrl_c_while_a_batch_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
         return original(*args)
 
     monkeypatch.setattr(Meter, "measure", pressed)
-    report = run(batch=4)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # shells' background jobs ignore it
+    try:
+        report = run(batch=4)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (report["partial"], report["samples"]) == (True, 4)
     assert [len(answers) for answers in report["predictions"].values()] == [4, 4]
     assert report["activity"]["samples"] == 4
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_command_says_so_and_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -192,8 +192,9 @@ def run_samples(
 def _finishing() -> Iterator[None]:
     """Let the body finish before Ctrl-C acts, so that no batch is counted by half."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # Ctrl-C never comes here
-        yield
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C never comes here
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
