@@ -30,7 +30,7 @@ from networks import TASKS, accuracy, cache_folder, data_folder, load, samples
 from snndeploy.calibrate.moments import filtered
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
-from snndeploy.lower import lower
+from snndeploy.lower import infer_coding, lower
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.prune_quantize import PruneQuantize
@@ -106,7 +106,8 @@ class Case:
 
     def integer(self, net: Network) -> float:
         """Accuracy in % of the integers that run on Loihi 2."""
-        program = lower(net, load_target("loihi2"), steps=self.x.shape[0])
+        coding = infer_coding(self.x)
+        program = lower(net, load_target("loihi2"), inputs=coding, steps=self.x.shape[0])
         part = Samples(self.x[:, :500], self.y[:500])
         run = run_engine("integer", part, program=program)
         return 100 * float((run.predictions(net.with_role("output")[0].name) == part.labels).mean())
