@@ -45,7 +45,7 @@ from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, total
 from snndeploy.mapping.flows import flows
 from snndeploy.mapping.grid import cuts
 from snndeploy.mapping.memory import Memory
-from snndeploy.mapping.mesh import busiest_link, cost
+from snndeploy.mapping.mesh import busiest_load, cost
 from snndeploy.mapping.split import in_layer_order
 from snndeploy.pipeline import compile, place_file, run_engine
 from snndeploy.pipeline.run import program_messages
@@ -238,7 +238,7 @@ def work(
 ) -> tuple[float, float]:
     """Messages x hops and the load of the busiest link."""
     sent = flows(Memory(program, target), placement.slices, rates).between_cores()
-    return cost(sent, target), busiest_link(sent, target)
+    return cost(sent, target), busiest_load(sent, target)
 
 
 def table(data: Path, only: list[str], targets: list[str]) -> None:

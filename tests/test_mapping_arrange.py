@@ -16,7 +16,7 @@ from snndeploy.mapping import place_program
 from snndeploy.mapping.arrange import Budget, arrange
 from snndeploy.mapping.flows import HOST, Flows, flows
 from snndeploy.mapping.memory import Memory
-from snndeploy.mapping.mesh import busiest_link, cost, off_chip_hops, spot
+from snndeploy.mapping.mesh import busiest_load, cost, off_chip_hops, spot
 from snndeploy.mapping.partition import deal
 from snndeploy.mapping.traffic import traffic
 from snndeploy.simulate.unroll import unroll
@@ -108,7 +108,7 @@ def test_hops_and_links_equal_those_walked(seed: int, cores: int) -> None:
     f = random_flows(np.random.default_rng(seed), cores, 20)
     total, busiest = walked(f, LOIHI2)
     assert cost(f, LOIHI2) == pytest.approx(total)
-    assert busiest_link(f, LOIHI2) == pytest.approx(busiest)
+    assert busiest_load(f, LOIHI2) == pytest.approx(busiest)
 
 
 @settings(deadline=None, max_examples=30)

@@ -33,11 +33,8 @@ def prefix(network: Network, populations: Iterable[str]) -> Network:
     Loops that lead into them are kept whole. The result may lack an output, so it is for running
     only.
     """
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(p.name for p in network.populations)
-    graph.add_edges_from((s.population, p.target) for p in network.projections for s in p.sources)
     names = set(populations)
-    kept = names.union(*(nx.ancestors(graph, name) for name in names))
+    kept = names.union(*(nx.ancestors(network.graph, name) for name in names))
     return dataclasses.replace(
         network,
         populations=tuple(p for p in network.populations if p.name in kept),

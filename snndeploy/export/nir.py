@@ -78,12 +78,8 @@ class _Writer:
         self.dt = dt
         self.nodes: Nodes = {}
         self.edges: list[tuple[str, str]] = []
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_edges_from(
-            (s.population, p.target) for p in network.projections for s in p.sources
-        )
-        loops = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]
-        self.loops = [*loops, *({a} for a, b in graph.edges if a == b)]
+        loops = [c for c in nx.strongly_connected_components(network.graph) if len(c) > 1]
+        self.loops = [*loops, *({a} for a, b in network.graph.edges if a == b)]
         self.ends: dict[str, str] = {}
         self.biased: dict[str, Array] = {}
 

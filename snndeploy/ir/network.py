@@ -134,6 +134,15 @@ class Network:
         )
 
     @cached_property
+    def graph(self) -> nx.DiGraph[str]:
+        """Populations, with an edge wherever spikes go, at whatever delay."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(p.name for p in self.populations)
+        graph.add_edges_from((s.population, p.target) for p in self.projections for s in p.sources)
+        nx.freeze(graph)
+        return graph
+
+    @cached_property
     def same_step_graph(self) -> nx.DiGraph[str]:
         """Populations, with an edge wherever a spike arrives within its own step (delay 0)."""
         graph: nx.DiGraph[str] = nx.DiGraph()
@@ -239,12 +248,8 @@ class Network:
                 raise InputError("negative-delay", f"delay {source.min_delay}", where=where)
 
     def _verify_fed(self) -> None:
-        everything = nx.DiGraph(
-            (s.population, p.target) for p in self.projections for s in p.sources
-        )
-        everything.add_nodes_from(self._by_name)
         for population in self.with_role("output"):
-            before = nx.ancestors(everything, population.name)
+            before = nx.ancestors(self.graph, population.name)
             if not any(self.population(p).role == "input" for p in before):
                 raise InputError(
                     "unconnected", "no path leads from an input to this output",

@@ -63,6 +63,11 @@ class Neuron:
         }
         return cls(**{**fields, **arrays})  # type: ignore[arg-type]
 
+    def changed(self, shape: Shape, **fields: object) -> Neuron:
+        """This neuron with other values for ``fields``, in the canonical form for ``shape``."""
+        old = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Neuron.create(shape, **{**old, **fields})
+
     @property
     def spiking(self) -> bool:
         return self.threshold is not None

@@ -15,7 +15,7 @@ import numpy as np
 from ..ir.arrays import Array
 from ..target import Target
 from .flows import Flows
-from .mesh import busiest_link, cost, distances
+from .mesh import busiest_load, cost, distances
 from .partition import deal
 
 _BETTER = 1e-9
@@ -110,7 +110,7 @@ def _on_mesh(
     pairs = Flows(source, goal, sent[source, goal])
     winner = min(
         equal,
-        key=lambda at: (busiest_link(_moved(pairs, at), target), _total(padded, far, at)),
+        key=lambda at: (busiest_load(_moved(pairs, at), target), _total(padded, far, at)),
     )
     return winner[:count]
 

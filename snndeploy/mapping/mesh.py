@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,32 +61,38 @@ def cost(flows: Flows, target: Target) -> float:
     return float((flows.weight * np.where(same, near, off_chip_hops(target))).sum())
 
 
-def busiest_link(flows: Flows, target: Target) -> float:
-    """Messages over the busiest link between two routers of a chip, in one direction, X first."""
+def link_loads(flows: Flows, target: Target) -> Iterator[tuple[str, Array]]:
+    """Messages over the links between routers, routed X first, one direction after the other.
+
+    Yields:
+        The direction, and ``(chips, lines, links)``: rows and their links in x (``east`` and
+        ``west``), columns and their links in y (``south`` and ``north``).
+    """
     per_chip = target.chip.cores.limit
     width, height = target.chip.mesh
     same = flows.source // per_chip == flows.target // per_chip
-    if not same.any():
-        return 0.0
-    chips = int(flows.source[same].max()) // per_chip + 1
     chip = flows.source[same] // per_chip
+    chips = int(chip.max(initial=-1)) + 1
     (sx, sy), (tx, ty) = (
         _routers(ends[same], target) for ends in (flows.source, flows.target)
     )  # fmt: skip
-    busiest = 0.0
     # Along x in the sender's row, then along y in the receiver's column, each in two directions.
-    for start, end, line, lines, length in (
-        (sx, tx, chip * height + sy, chips * height, width),
-        (sy, ty, chip * width + tx, chips * width, height),
+    for start, end, line, lines, length, names in (
+        (sx, tx, sy, height, width, ("east", "west")),
+        (sy, ty, tx, width, height, ("south", "north")),
     ):
-        for sign in (1, -1):
+        for sign, name in zip((1, -1), names, strict=True):
             way = (end - start) * sign > 0
             low, high = np.minimum(start, end)[way], np.maximum(start, end)[way]
-            steps = np.zeros((lines, length + 1))
-            np.add.at(steps, (line[way], low), flows.weight[same][way])
-            np.add.at(steps, (line[way], high), -flows.weight[same][way])
-            busiest = max(busiest, float(steps.cumsum(axis=1).max()))
-    return busiest
+            load = np.zeros((chips, lines, length + 1))
+            np.add.at(load, (chip[way], line[way], low), flows.weight[same][way])
+            np.add.at(load, (chip[way], line[way], high), -flows.weight[same][way])
+            yield name, load.cumsum(axis=-1)[..., :-1]
+
+
+def busiest_load(flows: Flows, target: Target) -> float:
+    """Messages over the busiest link between two routers of a chip, in one direction."""
+    return max(float(load.max(initial=0.0)) for _, load in link_loads(flows, target))
 
 
 def _routers(cores: Array, target: Target) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..ir.program import Program
 from ..target import Target
 from .flows import HOST, Flows, flows
 from .memory import Memory
-from .mesh import hops, spot
+from .mesh import hops, link_loads
 
 Rates = Mapping[str, Array | float]
 """Spikes of each group: one number per neuron (in the group's shape), or their total, which is then
@@ -77,35 +77,12 @@ class Link:
 
 def busiest_link(f: Flows, target: Target) -> Link | None:
     """The link that most messages cross, routed along x first, then y (None: none crosses any)."""
-    width, height = target.chip.mesh
-    inside = f.source != HOST
-    ends = [[spot(int(c), target) for c in cores[inside]] for cores in (f.source, f.target)]
-    within = [(a, b, n) for a, b, n in zip(*ends, f.weight[inside], strict=True)
-              if a.chip == b.chip]  # fmt: skip
-    if not within:
-        return None
-    chips = {chip: i for i, chip in enumerate(sorted({a.chip for a, _, _ in within}))}
-    x = _loads(((chips[a.chip], a.y, a.x, b.x, n) for a, b, n in within), len(chips), height, width)
-    y = _loads(((chips[a.chip], b.x, a.y, b.y, n) for a, b, n in within), len(chips), width, height)
     best: Link | None = None
-    for loads, along_x, names in ((x, True, ("east", "west")), (y, False, ("south", "north"))):
-        for load, name in zip(loads, names, strict=True):
-            chip, line, place = np.unravel_index(int(load.argmax()), load.shape)
-            most = float(load.max())
-            if most > (best.messages if best else 0.0):
-                start = int(place) + (name in ("west", "north"))
-                px, py = (start, int(line)) if along_x else (int(line), start)
-                best = Link(chip=list(chips)[chip], x=px, y=py, towards=name, messages=most)
+    for name, load in link_loads(f, target):
+        most = float(load.max(initial=0.0))
+        if most > (best.messages if best else 0.0):
+            chip, line, place = (int(i) for i in np.unravel_index(int(load.argmax()), load.shape))
+            start = place + (name in ("west", "north"))
+            x, y = (start, line) if name in ("east", "west") else (line, start)
+            best = Link(chip=chip, x=x, y=y, towards=name, messages=most)
     return best
-
-
-def _loads(
-    ways: Iterable[tuple[int, int, int, int, float]], chips: int, lines: int, length: int
-) -> tuple[Array, Array]:
-    """Messages over each step of each line of routers, upwards and downwards (chip, line, place)."""
-    up, down = np.zeros((2, chips, lines, length + 1))
-    for chip, line, start, end, amount in ways:
-        load = up if end > start else down
-        load[chip, line, min(start, end)] += amount
-        load[chip, line, max(start, end)] -= amount
-    return up.cumsum(-1)[..., :-1], down.cumsum(-1)[..., :-1]

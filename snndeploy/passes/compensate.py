@@ -19,7 +19,6 @@ from ..calibrate.moments import Kernel, Moments, gather, rows
 from ..calibrate.stream import prefix
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Population, Projection
-from ..ir.neurons import Neuron
 from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from ..simulate.float_engine import run_float
@@ -98,11 +97,8 @@ def _without(projection: Projection, gone: Array) -> Projection:
 
 def _behind(net: Network, gone: Mapping[str, Array]) -> tuple[str, ...]:
     """Populations that removed inputs reach, in the order of the network."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(p.name for p in net.populations)
-    graph.add_edges_from((s.population, p.target) for p in net.projections for s in p.sources)
     direct = {p.target for p in net.projections if p.name in gone}
-    reached = direct.union(*(nx.descendants(graph, name) for name in direct))
+    reached = direct.union(*(nx.descendants(net.graph, name) for name in direct))
     return tuple(name for name in net.order if name in reached)
 
 
@@ -183,7 +179,4 @@ def _with_thresholds(
 def _changed(population: Population, **fields: Array) -> Population:
     neuron = population.neuron
     assert neuron is not None
-    old = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron)}
-    return dataclasses.replace(
-        population, neuron=Neuron.create(population.shape, **{**old, **fields})
-    )
+    return dataclasses.replace(population, neuron=neuron.changed(population.shape, **fields))

@@ -15,7 +15,6 @@ from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.float_chain import float_chain
 from ..ir.network import Network
-from ..ir.neurons import Neuron
 from .base import Pass, PassContext, PassResult, Stage
 
 
@@ -60,8 +59,7 @@ class CorrectBias(Pass):
             if len(population.shape) > 1:
                 axes = tuple(range(1, len(population.shape)))
                 shift = np.broadcast_to(shift.mean(axis=axes, keepdims=True), population.shape)
-            fields = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron)}
-            shifted = Neuron.create(population.shape, **{**fields, "bias": neuron.bias + shift})
+            shifted = neuron.changed(population.shape, bias=neuron.bias + shift)
             current = current.replace(populations=[dataclasses.replace(population, neuron=shifted)])
             for p in incoming:
                 metrics[p.name] = {"mean_shift": float(np.abs(shift).mean())}

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..errors import RecipeError, did_you_mean
+import numpy as np
+
+from ..errors import PassRefused, RecipeError, did_you_mean
 from ..ir.network import Network, Projection
+from ..ir.ops import Pointwise
 from .base import Pass
 
 
@@ -62,6 +65,52 @@ class LayerPass(Pass):
     def key(self, option: str) -> str:
         """How error messages name an option."""
         return f"{self.name}.{option}"
+
+
+def wiring(net: Network) -> dict[str, str]:
+    """One-to-one layers whose weights are all 0, 1 or -1, with the reason to spare them."""
+    return {
+        p.name: "it is one-to-one with unit weights"
+        for p in net.projections
+        if isinstance(p.op, Pointwise) and np.isin(p.weight.values(), (-1, 0, 1)).all()
+    }
+
+
+def unquantizable(net: Network) -> dict[str, str]:
+    """What quantising passes leave alone: wiring, and layers that have codes already."""
+    taken = {p.name: "it is quantized already" for p in net.projections if p.weight.quantized}
+    return {**wiring(net), **taken}
+
+
+def to_quantize(step: LayerPass, net: Network) -> tuple[Projection, ...]:
+    """The layers that a quantising pass works on.
+
+    Raises:
+        PassRefused: there are none, or one has codes already.
+    """
+    chosen = step.select(net)
+    if not chosen:
+        raise PassRefused(
+            "nothing-to-quantize", "every layer that was chosen is also ignored",
+            where=step.key("ignore"),
+        )  # fmt: skip
+    refuse_quantized(chosen, "quantize each layer once; start again from the real-valued network")
+    return chosen
+
+
+def refuse_quantized(chosen: Iterable[Projection], hint: str) -> None:
+    """Codes are the truth: what has some is not rounded again.
+
+    Raises:
+        PassRefused: a layer is quantised.
+    """
+    for projection in chosen:
+        if projection.weight.quantized:
+            raise PassRefused(
+                "already-quantized",
+                f"it has {projection.weight.bits}-bit codes, which are its only truth",
+                where=projection.name, hint=hint,
+            )  # fmt: skip
 
 
 def matching(pattern: str, names: Iterable[str], where: str) -> list[str]:

@@ -15,10 +15,11 @@ from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
-from ..ir.ops import Pointwise, Reshape, weighted_index
+from ..ir.ops import Reshape, weighted_index
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
 from .clipping import code_range, encode, scale_for
+from .patterns import to_quantize, unquantizable
 from .second_order.choose import settled
 from .second_order.grids import Clip, GridOptions, quantized_solution
 from .second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
@@ -79,30 +80,11 @@ class Quantize(CalibratedPass):
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
-        reasons: dict[str, str] = {}
-        for p in net.projections:
-            if p.weight.quantized:
-                reasons[p.name] = "it is quantized already"
-            elif isinstance(p.op, Pointwise) and np.isin(p.weight.data, (-1, 0, 1)).all():
-                reasons[p.name] = "it is one-to-one with unit weights"
-        return reasons
+        return unquantizable(net)
 
     def requires(self, net: Network) -> None:
         """Something real-valued must be chosen, and sharing must be possible."""
-        chosen = self.select(net)
-        if not chosen:
-            raise PassRefused(
-                "nothing-to-quantize", "every layer that was chosen is also ignored",
-                where=self.key("ignore"),
-            )  # fmt: skip
-        for projection in chosen:
-            if projection.weight.quantized:
-                raise PassRefused(
-                    "already-quantized",
-                    f"it has {projection.weight.bits}-bit codes, which are its only truth",
-                    where=projection.name,
-                    hint="quantize each layer once; start again from the real-valued network",
-                )
+        chosen = to_quantize(self, net)
         if self.share == "target":
             _refuse_unshareable(net, chosen, self.per)
         self._refuse_options(chosen)

@@ -16,14 +16,13 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..errors import PassRefused, RecipeError
+from ..errors import RecipeError
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
-from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from .base import PassContext, PassResult, Stage
-from .patterns import LayerPass
+from .patterns import LayerPass, to_quantize, unquantizable
 
 Gamma = Literal["mean", "percentile", "max", "mse"]
 
@@ -165,34 +164,17 @@ class ReScaW(LayerPass):
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised, wiring and exempt layers are not taken by a wildcard."""
         roles = {p.name: p.role for p in net.populations}
-        reasons: dict[str, str] = {}
+        exempt: dict[str, str] = {}
         for p in net.projections:
-            if p.weight.quantized:
-                reasons[p.name] = "it is quantized already"
-            elif isinstance(p.op, Pointwise) and np.isin(p.weight.data, (-1, 0, 1)).all():
-                reasons[p.name] = "it is one-to-one with unit weights"
-            elif "first" in self.exempt and any(roles[s.population] == "input" for s in p.sources):
-                reasons[p.name] = "it is exempt, as it reads an input"
+            if "first" in self.exempt and any(roles[s.population] == "input" for s in p.sources):
+                exempt[p.name] = "it is exempt, as it reads an input"
             elif "last" in self.exempt and roles[p.target] == "output":
-                reasons[p.name] = "it is exempt, as it feeds an output"
-        return reasons
+                exempt[p.name] = "it is exempt, as it feeds an output"
+        return {**exempt, **unquantizable(net)}
 
     def requires(self, net: Network) -> None:
         """Something real-valued must be chosen."""
-        chosen = self.select(net)
-        if not chosen:
-            raise PassRefused(
-                "nothing-to-quantize", "every layer that was chosen is also ignored",
-                where=self.key("ignore"),
-            )  # fmt: skip
-        for projection in chosen:
-            if projection.weight.quantized:
-                raise PassRefused(
-                    "already-quantized",
-                    f"it has {projection.weight.bits}-bit codes, which are its only truth",
-                    where=projection.name,
-                    hint="quantize each layer once; start again from the real-valued network",
-                )
+        to_quantize(self, net)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Choose γ per channel, round, and store the codes."""

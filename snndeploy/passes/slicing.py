@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import PassRefused
 from ..ir.arrays import Array, Shape, frozen, parameter
 from ..ir.network import Network, Population, Projection, Source
-from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
 from ..ir.weights import Weight
 from .coupling import CouplingGroup
@@ -47,12 +46,11 @@ def _population(population: Population, kept: Array) -> Population:
     shape = (int(kept.sum()), *population.shape[1:])
     neuron = population.neuron
     if neuron is not None:
-        fields = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron)}
         arrays = {
             name: _axis_0(value, population.shape, kept)
             for name, value in neuron.parameters().items()
         }
-        neuron = Neuron.create(shape, **{**fields, **arrays})
+        neuron = neuron.changed(shape, **arrays)
     before = np.arange(population.shape[0]) if population.kept is None else population.kept
     left = frozen(before[kept], np.int64)
     return dataclasses.replace(population, shape=shape, neuron=neuron, kept=left)

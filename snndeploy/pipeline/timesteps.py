@@ -14,7 +14,6 @@ from ..calibrate.stream import stream
 from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.network import Network, Population
-from ..ir.neurons import Neuron
 from ..simulate.data import Samples
 from ..simulate.unroll import unroll
 
@@ -131,10 +130,8 @@ def scaled_thresholds(network: Network, factor: float) -> Network:
 def _scaled(population: Population, factor: float) -> Population:
     neuron = population.neuron
     assert neuron is not None
-    fields = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron)}
-    for name in ("threshold", "bias", "drive"):
-        fields[name] = fields[name] * factor
-    return dataclasses.replace(population, neuron=Neuron.create(population.shape, **fields))
+    fields = {name: getattr(neuron, name) * factor for name in ("threshold", "bias", "drive")}
+    return dataclasses.replace(population, neuron=neuron.changed(population.shape, **fields))
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, of: int) -> None:

@@ -141,11 +141,8 @@ class _Plan:
 
 def run_groups(network: Network) -> tuple[tuple[str, ...], ...]:
     """Populations in an order of running; those of one group form a loop and run step by step."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(p.name for p in network.populations)
-    graph.add_edges_from((s.population, p.target) for p in network.projections for s in p.sources)
     rank = {name: i for i, name in enumerate(network.order)}
-    condensed = nx.condensation(graph)
+    condensed = nx.condensation(network.graph)
     return tuple(
         tuple(sorted(condensed.nodes[c]["members"], key=rank.__getitem__))
         for c in nx.topological_sort(condensed)

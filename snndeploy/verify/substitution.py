@@ -39,7 +39,7 @@ class Substitution:
         inputs = {p.name for p in before.with_role("input")}
         loops = (
             tuple(sorted(names - inputs, key=rank.__getitem__))
-            for names in nx.strongly_connected_components(_flow(before))
+            for names in nx.strongly_connected_components(before.graph)
         )
         self.units = tuple(sorted((u for u in loops if u), key=lambda u: rank[u[0]]))
         self._output = before.with_role("output")[0].name
@@ -51,7 +51,6 @@ class Substitution:
             run: of ``before``, with the spikes of all populations.
         """
         heard = {n: s[:, :, self.kept[n]] if n in self.kept else s for n, s in run.spikes.items()}
-        flow = _flow(self.before)
         found = {}
         for unit in self.units:
             spikes = dict(run.spikes)
@@ -61,7 +60,9 @@ class Substitution:
                     shape = self.before.population(name).shape
                     spikes[name] = np.zeros((*emitted.shape[:2], *shape), emitted.dtype)
                     spikes[name][:, :, self.kept[name]] = emitted
-            behind = {n for name in unit for n in nx.descendants(flow, name)} - set(unit)
+            behind = {n for name in unit for n in nx.descendants(self.before.graph, name)} - set(
+                unit
+            )
             if self._output in behind:
                 spikes |= emitted_by(self.before, behind, spikes)
             answer = Recording(engine="", spikes=spikes).predictions(self._output)
@@ -77,14 +78,6 @@ def same_populations(before: Network, after: Stage, kept: Mapping[str, Array]) -
         shapes.get(p.name) == (len(kept[p.name]) if p.name in kept else p.shape[0], *p.shape[1:])
         for p in before.populations
     )
-
-
-def _flow(network: Network) -> nx.DiGraph[str]:
-    """Populations, with an edge wherever spikes go, at whatever delay."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(p.name for p in network.populations)
-    graph.add_edges_from((s.population, p.target) for p in network.projections for s in p.sources)
-    return graph
 
 
 def emitted_by(stage: Stage, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:

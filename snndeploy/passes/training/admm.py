@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ...errors import PassRefused, RecipeError
+from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
 from ..base import PassContext, PassResult, Stage
+from ..patterns import refuse_quantized, unquantizable
 from ..prune import budget
 from .finetune import keep_constraints, trained
 from .options import TrainingPass
@@ -76,19 +77,12 @@ class Admm(TrainingPass):
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Wiring, and layers that are quantised already."""
-        taken = {p.name: "it is quantized already" for p in net.projections if p.weight.quantized}
-        return {**super().spares(net), **taken}
+        return unquantizable(net)
 
     def requires(self, net: Network) -> None:
         """The chosen layers must be real-valued."""
-        for projection in self.select(net):
-            if projection.weight.quantized:
-                raise PassRefused(
-                    "already-quantized",
-                    f"it has {projection.weight.bits}-bit codes, which are its only truth",
-                    where=projection.name,
-                    hint="start again from the real-valued network, or use finetune",
-                )
+        hint = "start again from the real-valued network, or use finetune"
+        refuse_quantized(self.select(net), hint)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Pull, project, retrain; first to prune and then to quantise."""

@@ -12,9 +12,8 @@ from pydantic import Field
 
 from ...errors import PassRefused
 from ...ir.network import Network
-from ...ir.ops import Pointwise
 from ..base import Calibration, PassContext, Training
-from ..patterns import LayerPass
+from ..patterns import LayerPass, wiring
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -64,11 +63,7 @@ class TrainingPass(LayerPass, ABC):
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers of unit weights are wiring, and stay."""
-        return {
-            p.name: "it is one-to-one with unit weights"
-            for p in net.projections
-            if isinstance(p.op, Pointwise) and np.isin(p.weight.values(), (-1, 0, 1)).all()
-        }
+        return wiring(net)
 
 
 def training_data(ctx: PassContext, net: Network) -> Training:
