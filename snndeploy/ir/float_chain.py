@@ -29,6 +29,10 @@ def _apply(op: Op, weight: Tensor | None, x: Tensor) -> Tensor:
     if isinstance(op, SumPool):
         padding = [p for axis in reversed(op.padding) for p in (axis, axis)]
         padded = functional.pad(x, padding) if any(padding) else x
+        if op.stride == op.kernel:
+            from .float_pool import sum_blocks
+
+            return sum_blocks(padded, op.kernel)
         return functional.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
     if weight is None:
         raise ValueError(f"{op} needs a weight")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 _WORTH_THREADS = 1 << 18
 """Neuron updates from which starting threads pays."""
+
+
+def in_tiles(tile: Callable[[int, int], None], samples: int, updates: int) -> None:
+    """Call ``tile(low, high)`` for all samples, in as many threads as torch has where that pays."""
+    import torch
+
+    threads = min(torch.get_num_threads(), samples) if updates > _WORTH_THREADS else 1
+    edges = [samples * i // threads for i in range(threads + 1)]
+    if threads == 1:
+        tile(*edges)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(tile, edges[:-1], edges[1:]):
+            pass
 
 
 class Surrogate(Protocol):
@@ -43,6 +57,7 @@ class NeuronState:
         u: synaptic state ``(samples, *shape)``.
         v: membrane potential after the reset, likewise.
         charged: membrane potential before spike and reset, of `step`.
+        constants: the compiled loop's: a value of each parameter per neuron, and the rules.
     """
 
     def __init__(
@@ -73,42 +88,50 @@ class NeuronState:
         self._has_drive = bool(neuron.drive.any())
         self._kernel = has_numba() if kernel is None else kernel
         if self._kernel:
-            self._constants = self._flat_constants(shape)
+            self.constants = self._flat_constants(shape)
 
-    def run(self, x: Tensor, out: Tensor) -> None:
-        """Advance by the steps of ``x`` (steps, samples, *shape), writing what is emitted to ``out``."""
-        import torch
+    def run(
+        self,
+        x: Tensor,
+        out: Tensor,
+        *,
+        charged: Tensor | None = None,
+        decided: Tensor | None = None,
+    ) -> None:
+        """Advance by the steps of ``x`` (steps, samples, *shape), writing what is emitted to ``out``.
 
+        The compiled loop also fills ``charged`` and ``decided``, where given: the membrane before any
+        reset, and as it was compared with the threshold.
+        """
         if not self._kernel:
             for step in range(x.shape[0]):
                 out[step] = self.step(x[step])
             return
-        steps, samples = x.shape[:2]
-        flows = [t.numpy().reshape(steps, samples, -1) for t in (x, out)]
-        states = [t.numpy().reshape(samples, -1) for t in (self.u, self.v, self.fired)]
+        samples, neurons = x.shape[1], self.v[0].numel()
+        nothing = x.new_empty((0, samples, *x.shape[2:]))
+        kept = (nothing if t is None else t for t in (charged, decided))
+        x = x[:1] if x.stride(0) == 0 else x.contiguous()
+        flows = [t.numpy().reshape(len(t), samples, neurons) for t in (x, out, *kept)]
+        states = [t.numpy().reshape(samples, neurons) for t in (self.u, self.v, self.fired)]
+        drive, emitted, before, compared = flows
+        u, v, fired = states
 
         def tile(low: int, high: int) -> None:
-            drive, emitted = (flow[:, low:high] for flow in flows)
-            u, v, fired = (state[low:high] for state in states)
-            run_neurons(drive, emitted, u, v, fired, *self._constants)
+            run_neurons(
+                low, high, drive, emitted, before, compared, u, v, fired, *self.constants
+            )  # fmt: skip
 
-        threads = min(torch.get_num_threads(), samples) if x.numel() > _WORTH_THREADS else 1
-        if threads == 1:
-            tile(0, samples)
-            return
-        edges = [samples * i // threads for i in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(tile, edges[:-1], edges[1:]):
-                pass
+        in_tiles(tile, samples, out.numel())
 
     def _flat_constants(self, shape: Shape) -> tuple[Any, ...]:
-        """What the loop takes besides states: a value of each parameter per neuron, and the rules."""
+        """What the loop takes besides flows and states."""
         n = self.neuron
         dtype = self.u.numpy().dtype
 
         def per_neuron(name: str) -> Array:
             value = self._par[name].numpy() if name in self._par else np.zeros((), dtype)
-            return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(size(shape)))
+            # always a copy: read-only arrays are another type, to be compiled for as well
+            return np.array(np.broadcast_to(value, shape)).reshape(size(shape))
 
         return (
             per_neuron("leak"), per_neuron("syn_leak"), per_neuron("threshold"),

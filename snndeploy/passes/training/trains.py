@@ -11,17 +11,20 @@ from torch import Tensor
 
 from ...ir.network import Source
 
+State = tuple[Tensor, Tensor, Tensor]
+"""u, v and spikes of a population, ``(samples, *shape)`` each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """What one window leaves to the next: states (u, v, spikes), and the past that delays reach."""
+    """What one window leaves to the next: states, and the past that delays reach."""
 
-    states: Mapping[str, tuple[Tensor, ...]]
+    states: Mapping[str, State]
     past: Mapping[str, Tensor]
 
     def detached(self) -> Carried:
         return Carried(
-            {name: tuple(t.detach() for t in state) for name, state in self.states.items()},
+            {name: (u.detach(), v.detach(), s.detach()) for name, (u, v, s) in self.states.items()},
             {name: t.detach() for name, t in self.past.items()},
         )
 
@@ -48,6 +51,10 @@ class Trains:
     def append(self, name: str, emitted: Tensor) -> None:
         """The next step of a population that was started."""
         self._growing[name].append(emitted)
+
+    def set(self, name: str, emitted: Tensor) -> None:
+        """All steps of a population at once."""
+        self._whole[name] = emitted
 
     def whole(self, name: str) -> Tensor:
         """All steps of the window."""

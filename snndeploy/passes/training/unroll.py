@@ -14,8 +14,9 @@ from ...ir.network import Network, Projection
 from ...ir.neurons import Neuron
 from ...simulate.float_engine import run_groups
 from ...simulate.float_neuron import NeuronState
+from .fused import fusible, run_fused
 from .surrogate import SpikeGradient
-from .trains import Carried, Trains
+from .trains import Carried, State, Trains
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,10 +123,16 @@ class Unroll:
     ) -> tuple[_Part, Carried]:
         """Run ``inputs`` (steps of one window) on from what was carried over."""
         trains = Trains(inputs, carried.past, samples)
-        states: dict[str, tuple[Tensor, ...]] = {}
+        states: dict[str, State] = {}
         membranes: dict[str, Tensor] = {}
         for group in self._groups:
             if self.network.population(group[0]).neuron is None:
+                continue
+            if self._fuses(acting, group):
+                name = group[0]
+                charged, states[name] = self._run_fused(acting, name, trains, carried, first)
+                if self.network.population(name).role == "output":
+                    membranes[name] = charged
                 continue
             traced = self._run_group(acting, group, trains, carried, first)
             for name, (state, v) in traced.items():
@@ -142,6 +149,28 @@ class Unroll:
             spikes={p.name: trains.whole(p.name).sum((0, 1)) for p in self.network.populations},
         )
         return part, Carried(states, trains.ends())
+
+    def _fuses(self, acting: Acting, group: tuple[str, ...]) -> bool:
+        """Whether all of a group's steps can be one operation."""
+        arriving = self.network.incoming(group[0])
+        looped = any(s.population in group for p in arriving for s in p.sources)
+        return not looped and bool(arriving) and fusible(*acting.neurons[group[0]], self.gradient)
+
+    def _run_fused(
+        self, acting: Acting, name: str, trains: Trains, carried: Carried, first: int
+    ) -> tuple[Tensor, State]:
+        """Run a population that is in no loop; its membranes (of an output) and state at the end."""
+        drive = self._arriving(
+            acting, self.network.incoming(name), trains, (0, trains.steps), first
+        )
+        assert drive is not None
+        population = self.network.population(name)
+        emitted, charged, state = run_fused(
+            *acting.neurons[name], self.gradient, population.shape, drive, carried.states.get(name),
+            record=population.role == "output",
+        )  # fmt: skip
+        trains.set(name, emitted)
+        return charged, state
 
     def _run_group(
         self,
