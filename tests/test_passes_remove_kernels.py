@@ -17,7 +17,7 @@ from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise
 from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import PassContext
-from snndeploy.passes.coupling import CouplingGroup, connected, coupling
+from snndeploy.passes.coupling import CouplingGroup, connected, coupling, survivors
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.slicing import shrink
@@ -131,6 +131,26 @@ def test_connected_components_match_networkx(graph: tuple[int, list[tuple[int, i
     label = connected(count, a, b)
     for component in nx.connected_components(reference):
         assert {int(label[n]) for n in component} == {min(component)}
+
+
+@pytest.mark.parametrize("factory", ZOO)
+def test_survivors_are_the_units_that_were_kept(factory: Callable[[int], Network]) -> None:
+    """Also after two removals: the indices that a population remembers are those of the first."""
+    net = factory(0)
+    groups = [g for g in coupling(net) if not g.fixed]
+    kept = [g.keep(np.arange(g.count)[g.count // 3 :]) for g in groups]
+    once = shrink(net, kept)
+    found = {g.populations[0]: g.kept.tolist() for g in survivors(net, once)}
+    assert all(found[g.populations[0]] == g.kept.tolist() for g in kept)
+    assert all(len(g.kept) == g.count for g in survivors(net, net))
+    again = [g.keep([g.count - 1]) for g in coupling(once) if not g.fixed]
+    twice = shrink(once, again)
+    for g in again:
+        name = g.populations[0]
+        first = next(k for k in survivors(net, twice) if name in k.units)
+        assert first.kept.tolist() == [group_of(net, name).count - 1]
+        then = next(k for k in survivors(once, twice) if name in k.units)
+        assert then.kept.tolist() == [g.count - 1]
 
 
 # --- shrinking --------------------------------------------------------------------------------
@@ -366,6 +386,23 @@ def test_ignoring_one_layer_spares_everything_coupled_to_it() -> None:
     small = RemoveKernels(ratio=0.5, ignore=("shortcut",)).apply(residual_net(), CTX).network
     assert shapes(small)["a"] == shapes(small)["b"] == (4, 6, 6)
     assert shapes(small)["c"] == (1, 6, 6)  # half of 3, the half rounded up
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, "none of ratio, keep, variance, cores is given"),
+        ({"ratio": 0.2, "round_to": 8}, "ratio = 0.2, rounded up to multiples of 8"),
+        ({"keep": {"conv1": 4, "conv2": 6}}, "keep = {'conv1': 4, 'conv2': 6}"),
+    ],
+)
+def test_a_pass_that_removes_nothing_says_so(options: dict[str, object], why: str) -> None:
+    result = RemoveKernels(**options).apply(conv_net(), CTX)  # type: ignore[arg-type]
+    assert not result.modified
+    (finding,) = result.findings
+    assert (finding.code, finding.where) == ("kernels-kept", "s1, s2")
+    assert finding.message == f"no kernel was removed: {why}"
+    assert RemoveKernels(ratio=0.5).apply(conv_net(), CTX).findings == ()
 
 
 # --- refusals ---------------------------------------------------------------------------------

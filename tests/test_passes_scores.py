@@ -27,9 +27,10 @@ from snndeploy.mapping.memory import list_words
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.compensate import fold
 from snndeploy.passes.coupling import CouplingGroup, coupling
-from snndeploy.passes.remove_kernels import RemoveKernels, cores_needed
+from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.scores import CRITERIA, SCORES, column_units, gather_evidence
 from snndeploy.passes.slicing import shrink
+from snndeploy.passes.unit_budgets import cores_needed
 from snndeploy.recipe import Recipe
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.target import load_target

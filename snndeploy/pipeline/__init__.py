@@ -5,7 +5,7 @@ from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .fixing import Fixing, fix_bundle, fix_model, fix_record
-from .inspection import inspect_program, inspect_report
+from .inspection import group_record, inspect_program, inspect_report
 from .modules import CompressedModule, compress_module
 from .places import refuse_place, write_text
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
@@ -27,6 +27,7 @@ __all__ = [
     "fix_bundle",
     "fix_model",
     "fix_record",
+    "group_record",
     "holds_program",
     "inspect_program",
     "inspect_report",
