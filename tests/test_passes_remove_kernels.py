@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 
 from snndeploy.errors import PassRefused, RecipeError, SnnDeployError
 from snndeploy.ir.arrays import Array
-from snndeploy.ir.network import Network
+from snndeploy.ir.network import Network, Projection
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise
 from snndeploy.ir.weights import Weight
+from snndeploy.lower import infer_coding, lower
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.coupling import CouplingGroup, connected, coupling, survivors
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.slicing import shrink
+from snndeploy.simulate.float_engine import run_float
+from snndeploy.simulate.integer import run_integer
+from snndeploy.target import load_target
 from tests.builders import (
     ZOO,
     chain_net,
@@ -248,10 +252,25 @@ def silenced(net: Network, groups: list[CouplingGroup]) -> Network:
     return net.replace(populations=changed)
 
 
+def structures(draw: st.DrawFn) -> Network:
+    """One of the zoo, or a residual, recurrent, grouped or plain network of random widths."""
+    seed, width = draw(st.integers(0, 1000)), st.integers(1, 7)
+    kind = draw(st.sampled_from(["zoo", "residual", "recurrent", "grouped", "plain"]))
+    if kind == "residual":
+        return residual_net(seed, draw(width))
+    if kind == "recurrent":
+        return recurrent_net(seed, draw(width))
+    if kind == "grouped":
+        return grouped_net(seed, draw(st.integers(2, 4)), draw(st.integers(1, 3)), draw(width))
+    if kind == "plain":
+        return conv_net(seed, (draw(width), draw(width)), draw(width))
+    factory: Callable[[int], Network] = draw(st.sampled_from(ZOO))
+    return factory(seed)
+
+
 @st.composite
 def shrinkings(draw: st.DrawFn) -> tuple[Network, list[CouplingGroup]]:
-    factory: Callable[[int], Network] = draw(st.sampled_from(ZOO))
-    net = factory(draw(st.integers(0, 1000)))
+    net = structures(draw)
     groups = []
     for group in coupling(net):
         if not group.fixed:
@@ -265,24 +284,78 @@ def shrinkings(draw: st.DrawFn) -> tuple[Network, list[CouplingGroup]]:
 def test_removing_silent_kernels_changes_no_spike(
     case: tuple[Network, list[CouplingGroup]], seed: int
 ) -> None:
-    engine = pytest.importorskip("snndeploy.simulate.float_engine")
     net, groups = case
     small = shrink(net, groups).verify()
     data = spikes(net, seed)
-    wide = engine.run_float(silenced(net, groups), data, dtype="float64").spikes
-    narrow = engine.run_float(small, data, dtype="float64").spikes
+    wide = run_float(silenced(net, groups), data, dtype="float64").spikes
+    narrow = run_float(small, data, dtype="float64").spikes
     indices = {name: g.indices(name) for g in groups for name in g.populations}
     for name, train in wide.items():
         kept = train[:, :, indices[name]] if name in indices else train
         assert np.array_equal(kept, narrow[name]), name
 
 
+def test_the_next_layer_receives_the_same_without_silent_channels() -> None:
+    """What arrives at a convolution, step by step, in the precision that frameworks train in."""
+    net = conv_net()
+    groups = [group_of(net, "s1").keep([1, 3])]
+    data = spikes(net, samples=6)
+    wide = run_float(silenced(net, groups), data, record=["s2"])
+    narrow = run_float(shrink(net, groups), data, record=["s2"])
+    assert wide.spikes["s1"][:, :, [1, 3]].any()
+    assert np.allclose(wide.u["s2"], narrow.u["s2"], rtol=0, atol=1e-6)
+
+
+def muted(net: Network, groups: list[CouplingGroup]) -> Network:
+    """The network in which nothing reaches a unit that is not kept; scales of weights stay."""
+    units = {name: np.isin(u, g.kept) for g in groups for name, u in g.units.items()}
+    lines = {name: np.isin(u, g.kept) for g in groups for name, u in g.rows.items()}
+
+    def shaped(alive: Array, ndim: int) -> Array:
+        return alive.reshape(-1, *(1,) * (ndim - 1))
+
+    def quiet(p: Projection) -> Projection:
+        if p.name not in lines or isinstance(p.op, Pointwise):
+            return p
+        data, bias = p.weight.data, p.bias
+        if bias is not None:
+            shape = net.population(p.target).shape
+            bias = np.broadcast_to(bias, shape) * shaped(units[p.target], len(shape))
+        weight = Weight(data * shaped(lines[p.name], data.ndim))
+        return dataclasses.replace(p, weight=weight, bias=bias)
+
+    populations = []
+    for name, alive in units.items():
+        population = net.population(name)
+        assert population.neuron is not None
+        fields = {f: getattr(population.neuron, f) * shaped(alive, len(population.shape))
+                  for f in ("bias", "drive")}  # fmt: skip
+        neuron = population.neuron.changed(population.shape, **fields)
+        populations.append(dataclasses.replace(population, neuron=neuron))
+    return net.map_projections(quiet).replace(populations=populations)
+
+
+@given(shrinkings(), st.integers(0, 100))
+@settings(max_examples=15, deadline=None)
+def test_removing_silent_kernels_changes_no_spike_of_the_integers(
+    case: tuple[Network, list[CouplingGroup]], seed: int
+) -> None:
+    """All of these weights are exact on the chip, so wide and narrow have the same integers."""
+    net, groups = case
+    data = spikes(net, seed)
+    quiet = muted(net, groups)
+    answers = []
+    for network in (quiet, shrink(quiet, groups)):
+        program = lower(network, load_target("loihi2"), inputs=infer_coding(data), steps=len(data))
+        answers.append(run_integer(program, {"input": data.astype(np.int64)}).spikes["output"])
+    assert np.array_equal(*answers)
+
+
 def test_the_spike_test_is_about_spikes() -> None:
     """The networks above do spike, in every population, so that the property says something."""
-    engine = pytest.importorskip("snndeploy.simulate.float_engine")
     for factory in ZOO:
         net = factory(0)
-        for name, train in engine.run_float(net, spikes(net)).spikes.items():
+        for name, train in run_float(net, spikes(net)).spikes.items():
             assert 0.02 < train.mean() < 0.98, (factory.__name__, name)
 
 
