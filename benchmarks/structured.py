@@ -88,7 +88,7 @@ def removed(
     if how != "none":
         net = fold(
             net, small, evidence.ctx.samples("folding"), kernel="long" if how == "long" else "membrane",
-            bias=how == "bias", threshold=how in ("threshold", "long"),
+            bias=how == "bias", threshold=how == "threshold",
         )  # fmt: skip
     return shrink(net, small)
 
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", choices=CRITERIA)
     parser.add_argument("--fold", nargs="+", default=["none", "weights"],
                         choices=("none", "weights", "bias", "threshold", "long"),
-                        help="long: thresholds too, and the kernel of that name")  # fmt: skip
+                        help="long: weights, by the kernel of that name")  # fmt: skip
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--calibration", type=int, default=256, help="training samples")
     parser.add_argument("--epochs", type=int, default=0, help="of fine-tuning (0: none)")

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snndeploy.calibrate.moments import filtered
 from snndeploy.ir.network import Network
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Dense
-from snndeploy.passes.compensate import fold
+from snndeploy.passes.compensate import RIDGES, fold
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.slicing import shrink
 from snndeploy.simulate.float_engine import run_float
@@ -71,6 +72,30 @@ def test_folding_lowers_the_error_behind_on_new_samples() -> None:
     plain = off("none")
     for how in ("weights", "bias", "threshold"):
         assert off(how) < 0.8 * plain, how
+
+
+def test_held_out_samples_choose_the_ridge() -> None:
+    """The one whose weights, fitted on the others, make the least membrane error on them."""
+    rng = np.random.default_rng(7)
+    net = chain_net([rng.normal(size=(16, 20)), rng.normal(size=(4, 16))])
+    group = group_of(net, "h1").keep(np.arange(8))
+    x = spikes(net, samples=15)
+    held = np.arange(15) % 5 == 4
+    weight = net.projections[1].weight.data
+    train = run_float(net, x[:, held]).spikes["h1"]
+    y = filtered(train, float(net.population("output").neuron.leak), None)  # type: ignore[union-attr]
+
+    def error(ridge: float) -> float:
+        fitted = fold(net, [group], {"input": x[:, ~held]}, ridge=ridge)
+        return float(np.square(y @ (fitted.projections[1].weight.data - weight).T).sum())
+
+    errors = [error(r) for r in RIDGES]
+    best = RIDGES[int(np.argmin(errors))]
+    assert 0 < int(np.argmin(errors)) < len(RIDGES) - 1
+    chosen = fold(net, [group], {"input": x}, ridge=0).projections[1].weight.data
+    # pooled over both parts, the moments are those of all samples but for rounding
+    same = fold(net, [group], {"input": x}, ridge=best).projections[1].weight.data
+    assert np.allclose(chosen, same, atol=1e-5)
 
 
 def test_a_bias_carries_what_is_constant() -> None:

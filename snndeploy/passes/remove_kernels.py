@@ -49,8 +49,8 @@ class RemoveKernels(LayerPass):
     ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
     calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
     ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
-    values, ``kernel`` the response in which membrane errors count: the neuron's own, or ``"long"``,
-    four times its time constant.
+    values (0: held-out samples choose, layer by layer), ``kernel`` the response in which membrane
+    errors count: the neuron's own, or ``"long"``, four times its time constant.
 
     A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
     of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
@@ -67,7 +67,7 @@ class RemoveKernels(LayerPass):
     round_to: Annotated[int, Field(ge=1)] = 1
     score: Criterion = "l1"
     fold: Fold = "none"
-    ridge: Annotated[float, Field(gt=0)] = 0.03
+    ridge: Annotated[float, Field(ge=0)] = 0.0
     kernel: Kernel = "membrane"
     kinds: tuple[Kind, ...] = ("conv",)
 
