@@ -1,18 +1,21 @@
 """Removing kernels and neurons in one shot, and quantising without a zero level, on trained networks.
 
-    python benchmarks/structured.py remove   [--tasks mnist-conv nmnist-conv] [--seeds 0 1 2]
+    python benchmarks/structured.py remove   [--tasks mnist-conv ...] [--seeds 0 1 2] [--epochs 2]
     python benchmarks/structured.py quantize [--tasks ...] [--seeds ...]
     python benchmarks/structured.py memory   [--samples 640] [--scores svs sca nuclear rate pca]
 
 ``remove`` takes the same fraction of every hidden layer (kernels of convolutions, neurons of dense
-layers) by each score, without and with folding the removed ones into those that stay; nothing is
-retrained. ``quantize`` rounds all weights at 8 to 2 bits. Both print accuracy on the test split, mean
-and standard deviation over the seeds. ``memory`` scores a VGG-16-size network and prints the peak.
+layers) by each score, without and with folding the removed ones into those that stay: in one shot and,
+with ``--epochs``, after fine-tuning on some training samples. ``quantize`` rounds all weights at 8 to 2
+bits. Both print accuracy on the test split, mean and standard deviation over the seeds. ``memory``
+scores a VGG-16-size network and prints the peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import resource
 import sys
@@ -31,14 +34,15 @@ from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool
 from snndeploy.ir.weights import Weight
-from snndeploy.passes.base import PassContext
+from snndeploy.passes.base import PassContext, Training
 from snndeploy.passes.compensate import fold
 from snndeploy.passes.coupling import coupling
 from snndeploy.passes.prune import budget
 from snndeploy.passes.quantize import Quantize
 from snndeploy.passes.rescaw import ReScaW
-from snndeploy.passes.scores import CRITERIA, SCORES, Evidence, gather_evidence
+from snndeploy.passes.scores import CRITERIA, SCORES, Criterion, Evidence, gather_evidence
 from snndeploy.passes.slicing import shrink
+from snndeploy.passes.training.finetune import FineTune
 
 Array = npt.NDArray[np.generic]
 RATIOS = (0.125, 0.25, 0.375, 0.5)
@@ -59,68 +63,93 @@ def context(x: Array, seed: int = 0) -> PassContext:
     return PassContext(calibration=Samples({"input": x}), seed=seed, scope="benchmark")
 
 
-def hidden_scores(net: Network, criterion: str, folded: bool, ctx: PassContext) -> dict[str, Array]:
-    """Scores of every group that may shrink, by its first population."""
+def evidence_of(net: Network, criteria: Sequence[Criterion], ctx: PassContext) -> Evidence:
+    """What all of ``criteria`` look at, from one run for activity and one for moments."""
     groups = [g for g in coupling(net) if not g.fixed]
-    evidence: Evidence = gather_evidence(net, groups, criterion, ctx, folded=folded)  # type: ignore[arg-type]
-    return {g.populations[0]: SCORES[criterion](g, evidence) for g in groups}  # type: ignore[index]
+    found = Evidence(network=net, ctx=ctx)
+    if "second-order" in criteria:
+        found = gather_evidence(net, groups, "second-order", ctx)
+    if set(criteria) - {"second-order", "l1", "random"}:
+        names = [name for g in groups for name in g.populations]
+        activity = observe(net, ctx.samples("the scores"), names)
+        found = dataclasses.replace(found, activity=activity)
+    return found
 
 
 def removed(
-    net: Network, scores: dict[str, Array], ratio: float, how: str, x: Array
-) -> tuple[Network, float]:
-    """``net`` without the lowest-scored fraction of every hidden layer, and seconds for folding."""
+    net: Network, evidence: Evidence, criterion: Criterion, ratio: float, how: str
+) -> Network:
+    """``net`` without the lowest-scored fraction of every hidden layer."""
     small = []
     for group in coupling(net):
         if not group.fixed:
-            order = np.argsort(scores[group.populations[0]], kind="stable")
+            order = np.argsort(SCORES[criterion](group, evidence), kind="stable")
             small.append(group.keep(order[budget(ratio, group.count) :]))
-    began = time.perf_counter()
     if how != "none":
-        bias, threshold = how == "bias", how in ("threshold", "long")
-        kernel = "long" if how == "long" else "membrane"
-        net = fold(net, small, {"input": x}, kernel=kernel, bias=bias, threshold=threshold)  # type: ignore[arg-type]
-    return shrink(net, small), time.perf_counter() - began
+        net = fold(
+            net, small, evidence.ctx.samples("folding"), kernel="long" if how == "long" else "membrane",
+            bias=how == "bias", threshold=how == "threshold",
+        )  # fmt: skip
+    return shrink(net, small)
+
+
+def tuned(net: Network, epochs: int, samples: Samples, seed: int) -> Network:
+    """``net`` trained on for a few epochs."""
+    ctx = PassContext(training=Training(samples=samples), seed=seed, scope="benchmark")
+    return FineTune(epochs=epochs).apply(net, ctx).network
+
+
+Table = dict[tuple[str, str, float], list[float]]
 
 
 def remove(options: argparse.Namespace) -> dict[str, object]:
-    """Accuracy by task, score, folding and ratio."""
+    """Accuracy by task, score, folding (and fine-tuning) and ratio."""
     results: dict[str, object] = {}
     for task in options.tasks:
-        table: dict[tuple[str, str, float], list[float]] = {}
+        table: Table = {}
         dense = []
-        calibration, _ = networks.samples(task, "train", options.data, count=options.calibration)
+        x, y = networks.samples(
+            task, "train", options.data, count=max(options.train, options.calibration)
+        )
+        calibration, training = x[:, : options.calibration], Samples({"input": x}, y)
         inputs, labels = networks.samples(task, "test", options.data, count=options.test)
         for seed in options.seeds:
             net = networks.load(task, seed, options.data, options.cache)
             dense.append(networks.accuracy(net, inputs, labels))
             print(f"{task} seed {seed}: dense {dense[-1]:.1f} %", flush=True)
-            for criterion in options.scores:
-                for how in options.fold:
-                    scores = hidden_scores(
-                        net, criterion, how != "none", context(calibration, seed)
-                    )
-                    line = []
-                    for ratio in options.ratios:
-                        small, _ = removed(net, scores, ratio, how, calibration)
-                        line.append(networks.accuracy(small, inputs, labels))
-                        table.setdefault((criterion, how, ratio), []).append(line[-1])
+            evidence = evidence_of(net, options.scores, context(calibration, seed))
+            for criterion, how in itertools.product(options.scores, options.fold):
+                seen = dataclasses.replace(evidence, folded=how != "none")
+                for ratio in options.ratios:
+                    small = removed(net, seen, criterion, ratio, how)
+                    found = {how: networks.accuracy(small, inputs, labels)}
+                    if options.epochs:
+                        small = tuned(small, options.epochs, training, seed)
+                        found[f"{how} +ft"] = networks.accuracy(small, inputs, labels)
+                    for row, value in found.items():
+                        table.setdefault((criterion, row, ratio), []).append(value)
+                for row in (how, f"{how} +ft")[: 1 + bool(options.epochs)]:
+                    line = (table[criterion, row, r][-1] for r in options.ratios)
                     shown = " ".join(f"{v:5.1f}" for v in line)
-                    print(f"  seed {seed} {criterion:12} {how:9} {shown}", flush=True)
-        print(f"\n{task}: dense {spread(dense)}, {len(labels)} test samples, "
-              f"{options.calibration} for calibration, {len(options.seeds)} seed(s)")  # fmt: skip
-        heads = "".join(f"{100 * r:>13.1f}%" for r in options.ratios)
-        print(f"{'score':13}{'fold':10}{heads}")
-        for criterion in options.scores:
-            for how in options.fold:
-                cells = "".join(f"{spread(table[criterion, how, r]):>14}" for r in options.ratios)
-                print(f"{criterion:13}{how:10}{cells}")
-        print(flush=True)
+                    print(f"  seed {seed} {criterion:12} {row:14} {shown}", flush=True)
+        told = f", +ft: {options.epochs} epochs on {len(y)}" if options.epochs else ""
+        print(f"\n{task}: dense {spread(dense)}, {len(labels)} test samples, {options.calibration} for "
+              f"calibration{told}, {len(options.seeds)} seed(s)")  # fmt: skip
+        show(table, options.ratios)
         results[task] = {
             "dense": dense,
             "accuracy": {" ".join(map(str, key)): values for key, values in table.items()},
         }
     return results
+
+
+def show(table: Table, ratios: Sequence[float]) -> None:
+    """Mean and deviation over seeds, one line per score and way to fold."""
+    print(f"{'score':13}{'fold':14}" + "".join(f"{100 * r:>13.1f}%" for r in ratios))
+    for criterion, row in dict.fromkeys((c, row) for c, row, _ in table):
+        cells = "".join(f"{spread(table[criterion, row, r]):>14}" for r in ratios)
+        print(f"{criterion:13}{row:14}{cells}")
+    print(flush=True)
 
 
 def quantize(options: argparse.Namespace) -> dict[str, object]:
@@ -232,9 +261,11 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", choices=CRITERIA)
     parser.add_argument("--fold", nargs="+", default=["none", "weights"],
                         choices=("none", "weights", "bias", "threshold", "long"),
-                        help="long: thresholds too, and the kernel of that name")  # fmt: skip
+                        help="long: weights, by the kernel of that name")  # fmt: skip
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--calibration", type=int, default=256, help="training samples")
+    parser.add_argument("--epochs", type=int, default=0, help="of fine-tuning (0: none)")
+    parser.add_argument("--train", type=int, default=1000, help="training samples to fine-tune on")
     parser.add_argument("--test", type=int, default=1000, help="test samples")
     parser.add_argument("--samples", type=int, default=640, help="samples of the part memory")
     parser.add_argument("--steps", type=int, default=4, help="steps of the part memory")

@@ -153,25 +153,27 @@ def recurrent_net(seed: int = 0, hidden: int = 8) -> Network:
     return Network(populations, projections).verify()
 
 
-def grouped_net(seed: int = 0) -> Network:
-    """Depthwise with multiplier 2 (``dw``: 4 -> 8), then two groups (``gr``: 8 -> 6)."""
+def grouped_net(seed: int = 0, groups: int = 2, per_group: int = 2, multiplier: int = 2) -> Network:
+    """Depthwise with a multiplier (``dw``: 4 -> 8), then groups of 3 outputs (``gr``: 8 -> 6)."""
     rng = np.random.default_rng(seed)
+    a = groups * per_group
+    b, c = a * multiplier, 3 * groups
     ops: list[Conv | Dense] = [
-        conv(2, 4),
-        conv(4, 8, groups=4),
-        conv(8, 6, groups=2),
-        Dense(3, 6 * 25),
+        conv(2, a),
+        conv(a, b, groups=a),
+        conv(b, c, groups=groups),
+        Dense(3, c * 25),
     ]
     w = [weights(rng, op.weight_shape) for op in ops]
     populations = (
-        inputs((2, 5, 5)), lif("a", (4, 5, 5)), lif("b", (8, 5, 5)), lif("c", (6, 5, 5)),
-        lif("d", (150,)), lif("output", (3,), "output"),
+        inputs((2, 5, 5)), lif("a", (a, 5, 5)), lif("b", (b, 5, 5)), lif("c", (c, 5, 5)),
+        lif("d", (c * 25,)), lif("output", (3,), "output"),
     )  # fmt: skip
     projections = (
         project("conv1", "input", "a", ops[0], w[0]),
         project("dw", "a", "b", ops[1], w[1]),
         project("gr", "b", "c", ops[2], w[2]),
-        project("wire", "c", "d", [Reshape((150,)), Pointwise((150,), ())], np.float32(1.5)),
+        project("wire", "c", "d", [Reshape((c * 25,)), Pointwise((c * 25,), ())], np.float32(1.5)),
         project("fc", "d", "output", ops[3], w[3]),
     )
     return Network(populations, projections).verify()

@@ -67,6 +67,24 @@ def test_json_has_the_loss_of_every_layer(model: Path, data: Path, tmp_path: Pat
     assert set(report["layers"]) == set(report["passes"][0]["layers"])
 
 
+def test_explain_shows_what_shrank_together(model: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "half.toml"
+    step = 'name = "remove-kernels"\nkinds = ["dense"]\nkeep = { "*" = 5 }\n'
+    recipe.write_text(f'name = "half"\n[[pass]]\n{step}')
+    arguments = ("compress", model, "-r", recipe, "-o", tmp_path / "o.nir", "--force", *FRONTEND)
+    text = check(run(*arguments, "--explain"), 0)
+    assert "bits  5 of 16 kernels" in text
+    assert ": keeps 5 of 16\n  in: " in text
+    assert "is an output of the network" in text
+    assert "keeps" not in check(run(*arguments), 0)
+    text = check(run(*arguments, "--explain", "--json"), 0)
+    report = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    small = read_network(tmp_path / "o.nir")
+    for group in report["groups"]:
+        for name, kept in group["kept"].items():
+            assert len(kept) == small.population(name).shape[0]
+
+
 def test_what_can_go_wrong(model: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nir"
     text = check(run("compress", model, "-r", "sbc", "-o", out, *FRONTEND), 4)

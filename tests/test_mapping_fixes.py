@@ -267,7 +267,8 @@ def test_bad_places_for_a_recipe(tmp_path: Path, shared_data: Path) -> None:
     model = network(tmp_path, 10, 8, 4)
     result = run("check", model, *FRONTEND, "--fix", tmp_path / "recipe")
     assert result.exit_code == 2
-    assert "error[fix-suffix]" in result.output
+    assert "error[output-suffix]" in result.output
+    assert "next: --fix " in result.output
     result = run("check", model, *FRONTEND, "--fix", tmp_path / "no" / "r.toml")
     assert result.exit_code == 3
     assert "error[output-unwritable]" in result.output

@@ -1,4 +1,4 @@
-"""remove-kernels: what is coupled, that arrays really shrink, and that nothing else changes."""
+"""remove-kernels: what is coupled, that arrays really shrink, and who stays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from snndeploy.errors import PassRefused, RecipeError, SnnDeployError
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
-from snndeploy.ir.neurons import Neuron
-from snndeploy.ir.ops import Conv, Dense, Pointwise
+from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import PassContext
-from snndeploy.passes.coupling import CouplingGroup, connected, coupling
+from snndeploy.passes.coupling import connected, coupling, survivors
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.slicing import shrink
@@ -29,21 +28,16 @@ from tests.builders import (
     grouped_net,
     inputs,
     lif,
-    linear_response,
     project,
     recurrent_net,
     reshape_net,
     residual_net,
-    spikes,
     sum_net,
     weights,
 )
+from tests.removal import group_of
 
 CTX = PassContext()
-
-
-def group_of(net: Network, population: str) -> CouplingGroup:
-    return next(g for g in coupling(net) if population in g.units)
 
 
 def shapes(net: Network) -> dict[str, tuple[int, ...]]:
@@ -133,6 +127,26 @@ def test_connected_components_match_networkx(graph: tuple[int, list[tuple[int, i
         assert {int(label[n]) for n in component} == {min(component)}
 
 
+@pytest.mark.parametrize("factory", ZOO)
+def test_survivors_are_the_units_that_were_kept(factory: Callable[[int], Network]) -> None:
+    """Also after two removals: the indices that a population remembers are those of the first."""
+    net = factory(0)
+    groups = [g for g in coupling(net) if not g.fixed]
+    kept = [g.keep(np.arange(g.count)[g.count // 3 :]) for g in groups]
+    once = shrink(net, kept)
+    found = {g.populations[0]: g.kept.tolist() for g in survivors(net, once)}
+    assert all(found[g.populations[0]] == g.kept.tolist() for g in kept)
+    assert all(len(g.kept) == g.count for g in survivors(net, net))
+    again = [g.keep([g.count - 1]) for g in coupling(once) if not g.fixed]
+    twice = shrink(once, again)
+    for g in again:
+        name = g.populations[0]
+        first = next(k for k in survivors(net, twice) if name in k.units)
+        assert first.kept.tolist() == [group_of(net, name).count - 1]
+        then = next(k for k in survivors(once, twice) if name in k.units)
+        assert then.kept.tolist() == [g.count - 1]
+
+
 # --- shrinking --------------------------------------------------------------------------------
 
 
@@ -210,88 +224,6 @@ def test_prune_masks_are_cut_along() -> None:
         assert np.array_equal(p.weight.mask, p.weight.data > 0)  # type: ignore[arg-type]
 
 
-def silenced(net: Network, groups: list[CouplingGroup]) -> Network:
-    """The network in which every unit that is not kept can never spike."""
-    changed = []
-    for group in groups:
-        for name in group.populations:
-            population = net.population(name)
-            neuron = population.neuron
-            assert neuron is not None
-            alive = np.isin(group.units[name], group.kept)
-            alive = alive.reshape(-1, *(1,) * (len(population.shape) - 1))
-            fields = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron)}
-            fields["threshold"] = np.where(alive, fields["threshold"], 1e9)
-            changed.append(
-                dataclasses.replace(population, neuron=Neuron.create(population.shape, **fields))
-            )
-    return net.replace(populations=changed)
-
-
-@st.composite
-def shrinkings(draw: st.DrawFn) -> tuple[Network, list[CouplingGroup]]:
-    factory: Callable[[int], Network] = draw(st.sampled_from(ZOO))
-    net = factory(draw(st.integers(0, 1000)))
-    groups = []
-    for group in coupling(net):
-        if not group.fixed:
-            keep = draw(st.sets(st.integers(0, group.count - 1), min_size=1))
-            groups.append(group.keep(sorted(keep)))
-    return net, groups
-
-
-@given(shrinkings(), st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
-def test_removing_silent_kernels_changes_no_spike(
-    case: tuple[Network, list[CouplingGroup]], seed: int
-) -> None:
-    engine = pytest.importorskip("snndeploy.simulate.float_engine")
-    net, groups = case
-    small = shrink(net, groups).verify()
-    data = spikes(net, seed)
-    wide = engine.run_float(silenced(net, groups), data, dtype="float64").spikes
-    narrow = engine.run_float(small, data, dtype="float64").spikes
-    indices = {name: g.indices(name) for g in groups for name in g.populations}
-    for name, train in wide.items():
-        kept = train[:, :, indices[name]] if name in indices else train
-        assert np.array_equal(kept, narrow[name]), name
-
-
-def test_the_spike_test_is_about_spikes() -> None:
-    """The networks above do spike, in every population, so that the property says something."""
-    engine = pytest.importorskip("snndeploy.simulate.float_engine")
-    for factory in ZOO:
-        net = factory(0)
-        for name, train in engine.run_float(net, spikes(net)).spikes.items():
-            assert 0.02 < train.mean() < 0.98, (factory.__name__, name)
-
-
-@given(shrinkings(), st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
-def test_removing_kernels_with_zero_outputs_changes_no_sum(
-    case: tuple[Network, list[CouplingGroup]], seed: int
-) -> None:
-    """Against plain enumeration of synapses: zero what a removed unit receives, then compare."""
-    net, groups = case
-    if any(s.max_delay for p in net.projections for s in p.sources):
-        return
-    gone = {n: ~np.isin(g.rows[n], g.kept) for g in groups for n in g.rows}
-
-    def zeroed(p):  # type: ignore[no-untyped-def]
-        if p.name not in gone or not gone[p.name].any() or isinstance(p.op, Pointwise):
-            return p
-        data = np.array(p.weight.data)
-        data[gone[p.name]] = 0
-        bias = None if p.bias is None else np.where(gone[p.name].reshape(-1, 1, 1), 0, p.bias)
-        return dataclasses.replace(p, weight=Weight(data), bias=bias)
-
-    x = np.random.default_rng(seed).integers(-3, 4, net.with_role("input")[0].shape)
-    wide = linear_response(net.map_projections(zeroed), x)
-    narrow = linear_response(shrink(net, groups), x)
-    output = net.with_role("output")[0].name
-    assert np.allclose(wide[output], narrow[output], rtol=0, atol=1e-9)
-
-
 # --- the pass ---------------------------------------------------------------------------------
 
 
@@ -366,6 +298,23 @@ def test_ignoring_one_layer_spares_everything_coupled_to_it() -> None:
     small = RemoveKernels(ratio=0.5, ignore=("shortcut",)).apply(residual_net(), CTX).network
     assert shapes(small)["a"] == shapes(small)["b"] == (4, 6, 6)
     assert shapes(small)["c"] == (1, 6, 6)  # half of 3, the half rounded up
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, "none of ratio, keep, variance, cores is given"),
+        ({"ratio": 0.2, "round_to": 8}, "ratio = 0.2, rounded up to multiples of 8"),
+        ({"keep": {"conv1": 4, "conv2": 6}}, "keep = {'conv1': 4, 'conv2': 6}"),
+    ],
+)
+def test_a_pass_that_removes_nothing_says_so(options: dict[str, object], why: str) -> None:
+    result = RemoveKernels(**options).apply(conv_net(), CTX)  # type: ignore[arg-type]
+    assert not result.modified
+    (finding,) = result.findings
+    assert (finding.code, finding.where) == ("kernels-kept", "s1, s2")
+    assert finding.message == f"no kernel was removed: {why}"
+    assert RemoveKernels(ratio=0.5).apply(conv_net(), CTX).findings == ()
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -179,6 +179,14 @@ def test_scaling_the_weights_scales_the_result(
     assert np.allclose(scaled[used], factor * rounded(values, mode, bits)[used], rtol=1e-9)
 
 
+@pytest.mark.parametrize("mode", ["mean", "percentile", "max", "mse"])
+@pytest.mark.parametrize("factor", [0.003, 0.7, 11.0])
+def test_any_positive_factor_scales_the_result(mode: Any, factor: float) -> None:
+    """No power of two, so that weights and levels round; none of these weights is halfway."""
+    scaled = rounded(GAUSSIAN * factor, mode, 4)
+    assert np.allclose(scaled, factor * rounded(GAUSSIAN, mode, 4), rtol=1e-9)
+
+
 def test_gamma_is_that_of_the_survivors() -> None:
     alive = np.random.default_rng(2).random(GAUSSIAN.shape) < 0.1
     pruned = np.where(alive, GAUSSIAN, 0)
@@ -382,6 +390,11 @@ def resnet20(first: float, second: float) -> Network:
     ):  # fmt: skip
         for mid in mids:
             widths += [kept(width, mid), kept(width, outer)]
+    return chain_of_convolutions(widths, 100)
+
+
+def chain_of_convolutions(widths: list[int], classes: int) -> Network:
+    """3 x 3 convolutions on maps of one position, and a dense readout."""
     populations = [inputs((3, 1, 1))]
     projections = []
     for i, (cin, cout) in enumerate(itertools.pairwise(widths)):
@@ -389,11 +402,31 @@ def resnet20(first: float, second: float) -> Network:
         weight = np.random.default_rng(i).normal(size=(cout, cin, 3, 3)).astype(np.float32)
         before = populations[-2].name
         projections.append(project(f"conv{i}", before, f"s{i}", conv(cin, cout), weight))
-    populations.append(lif("output", (100,), "output"))
-    chain = [Reshape((widths[-1],)), Dense(100, widths[-1])]
-    weight = np.ones((100, widths[-1]), np.float32)
+    populations.append(lif("output", (classes,), "output"))
+    chain = [Reshape((widths[-1],)), Dense(classes, widths[-1])]
+    weight = np.ones((classes, widths[-1]), np.float32)
     projections.append(project("fc", populations[-2].name, "output", chain, weight))
     return Network(tuple(populations), tuple(projections)).verify()
+
+
+def vgg16(first: float, then: float) -> Network:
+    """VGG-16 for CIFAR-10: 7 convolutions at one ratio, 5 at another, the last one whole."""
+    widths = [64, 64, 128, 128, 256, 256, 256, *[512] * 6]
+    ratios = [*[first] * 7, *[then] * 5, 0.0]
+    kept = [int(w * (1 - r)) for w, r in zip(widths, ratios, strict=True)]
+    return chain_of_convolutions([3, *kept], 10)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "printed"),
+    [((0.45, 0.51), (4.28, 2.16, 1.10)), ((0.49, 0.80), (1.45, 0.74, 0.39))],
+)
+def test_sizes_of_the_papers_vgg(ratios: tuple[float, float], printed: tuple[float, ...]) -> None:
+    net = vgg16(*ratios)
+    for bits, size in zip((8, 4, 2), printed, strict=True):
+        step = ReScaW(bits=bits, gamma="max", exempt=("first", "last"))
+        found = measure(step.apply(net, CTX).network).total("storage_bits") / 8e6
+        assert round(found, 2) == pytest.approx(size, abs=0.0301)
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from snndeploy.cli import main
-from snndeploy.errors import BackendMissing, InputError, PassRefused
+from snndeploy.errors import InputError, PassRefused
 from snndeploy.export import write_nir
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
@@ -25,10 +26,9 @@ from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.pipeline.sensitivity import (
     Point,
     Sensitivity,
-    plot_sensitivity,
     sensitivity,
+    sensitivity_chart,
     suggested,
-    write_recipe,
 )
 from snndeploy.pipeline.timesteps import FACTORS, reduce_timesteps, scaled_thresholds
 from snndeploy.recipe import Recipe
@@ -211,49 +211,64 @@ def test_the_suggested_recipe_takes_the_most_each_layer_allows() -> None:
     ]  # fmt: skip
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_refusals() -> None:
     net = conv_net()
     quantized = Quantize().apply(net, PassContext()).network
     with pytest.raises(PassRefused) as caught:
         sensitivity(quantized, samples(net))
     assert caught.value.code == "already-quantized"
-    nothing = Samples(np.zeros((4, 0, 2, 8, 8), np.float32))
-    for call in (sensitivity, reduce_timesteps):
+    good = samples(net)
+    for call, where in ((sensitivity, "sensitivity"), (reduce_timesteps, "timesteps")):
         with pytest.raises(InputError) as error:
-            call(net, nothing)
+            call(net, Samples(np.zeros((4, 0, 2, 8, 8), np.float32)))
         assert error.value.code == "data-empty"
-    with pytest.raises(InputError) as error:
-        write_recipe(tmp_path / "no" / "r.toml", Recipe())
-    assert error.value.code == "recipe-unwritable"
+        with pytest.raises(InputError) as error:
+            call(net, Samples(good.inputs, np.arange(12) - 2))
+        assert error.value.code == "labels-range"
+        assert str(error.value) == (
+            f"{where}: the labels go from -2 to 9, the network has 5 outputs\n"
+            "  next: labels count from 0, one output neuron each"
+        )
 
 
-def test_plots_need_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Sensitivity(points=(), accuracy=0.9, samples=1, score="l1", fold="none")
-    real = builtins.__import__
+def test_the_chart_draws_every_point_at_its_height() -> None:
+    points = (
+        _point("conv1", "ratio", 0.25, 1.0), _point("conv1", "ratio", 0.5, 0.5),
+        _point("a<b", "ratio", 0.25, 0.0), _point("conv1", "bits", 8, 0.75),
+        _point("conv1", "bits", 2, 0.25),
+    )  # fmt: skip
+    found = Sensitivity(points=points, accuracy=0.75, samples=9, score="l1", fold="none")
+    drawn = ElementTree.fromstring(sensitivity_chart(found))
+    space = {"s": "http://www.w3.org/2000/svg"}
+    first, second = drawn.findall("s:g", space)
 
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest)
+    def lines(panel: ElementTree.Element) -> list[list[tuple[float, float]]]:
+        texts = [str(line.get("points")).split() for line in panel.findall("s:polyline", space)]
+        return [[tuple(map(float, p.split(","))) for p in text] for text in texts]  # type: ignore[misc]
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(BackendMissing) as caught:
-        plot_sensitivity(found, tmp_path / "x.png")
-    assert caught.value.code == "matplotlib-missing"
+    (conv1, other), (widths,) = lines(first), lines(second)
+    top, bottom = conv1[0][1], other[0][1]
+    assert conv1[1][1] == pytest.approx((top + bottom) / 2)
+    assert other[0][0] == conv1[0][0] < conv1[1][0]
+    assert [y for _, y in widths] == pytest.approx(
+        [bottom + share * (top - bottom) for share in (0.25, 0.75)]
+    )
+    dotted = [n for n in first.findall("s:line", space) if n.get("stroke-dasharray")]
+    assert float(str(dotted[0].get("y1"))) == pytest.approx(bottom + 0.75 * (top - bottom))
+    texts = [str(t.text) for t in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"conv1", "a<b", "accuracy", "bits per weight", "0.25", "8"} <= set(texts)
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_plots(tmp_path: Path, labelled: bool) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_chart_without_labels_is_of_spikes() -> None:
     net = conv_net()
-    data = samples(net) if labelled else Samples(samples(net).inputs)
-    found = sensitivity(net, data, ratios=(0.5,), bits=(4, 2))
-    plot_sensitivity(found, tmp_path / "x.svg")
-    text = (tmp_path / "x.svg").read_text()
-    assert text.count("<svg") == 1
-    with pytest.raises(InputError) as caught:
-        plot_sensitivity(found, tmp_path / "x.unknown")
-    assert caught.value.code == "plot-unwritable"
+    found = sensitivity(net, Samples(samples(net).inputs), ratios=(0.5,), bits=())
+    text = sensitivity_chart(found)
+    assert "equal output spikes" in text
+    assert "bits per weight" not in text
+    assert "stroke-dasharray" not in text
+    # whole numbers of something else than spikes can differ by more than there is of them
+    far = dataclasses.replace(found, points=(dataclasses.replace(found.points[0], distance=3.0),))
+    assert "-" not in re.findall(r'points="([^"]*)"', sensitivity_chart(far))[0]
 
 
 # --- the commands -----------------------------------------------------------------------------
@@ -276,9 +291,10 @@ def test_sensitivity_command(files: tuple[Path, Path, Array], tmp_path: Path) ->
     model, data, _ = files
     result = run(
         "sensitivity", model, "--calib", data, "--ratios", "0.5", "--bits", "4",
-        "--recipe", tmp_path / "r.toml", "--tolerance", "1",
+        "--recipe", tmp_path / "r.toml", "--tolerance", "1", "--plot", tmp_path / "p.svg",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert (tmp_path / "p.svg").read_text().startswith("<svg ")
     assert "accuracy, kernels removed of one layer" in result.output
     assert "as trained: 75.0% of 12 samples" in result.output
     recipe = Recipe.from_toml(tmp_path / "r.toml")
@@ -319,6 +335,13 @@ def test_groups_are_shown(files: tuple[Path, Path, Array]) -> None:
         (("--ratios", "1.5"), 2, "ratios are at least 0 and below 1"),
         (("--ratios", "a"), 2, "'a' is not a list of numbers"),
         (("--bits", "40"), 2, "widths are 1 to 16 bits"),
+        (("--bits", "", "--ratios", ""), 2, "error[sensitivity-nothing]"),
+        (
+            ("--plot", "x.png"),
+            2,
+            "error[output-suffix]: x.png: this file's name has to end in .svg",
+        ),
+        (("--recipe", "x"), 2, "next: --recipe x.toml"),
     ],
 )
 def test_bad_options(
@@ -328,6 +351,37 @@ def test_bad_options(
     result = run("sensitivity", model, "--calib", data, *arguments)
     assert result.exit_code == code
     assert said in result.output
+
+
+def test_places_are_refused_before_anything_runs(
+    files: tuple[Path, Path, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data, _ = files
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr("snndeploy.pipeline.sensitivity.sensitivity", never)
+    monkeypatch.setattr("snndeploy.pipeline.timesteps.reduce_timesteps", never)
+    for name, *command in (
+        ("there.svg", "sensitivity", "--plot"), ("there.toml", "sensitivity", "--recipe"),
+        ("there.nir", "reduce-timesteps", "-o"),
+    ):  # fmt: skip
+        place = tmp_path / name
+        place.write_text("something")
+        result = run(command[0], model, "-d", data, command[1], place)
+        assert result.exit_code == 3, result.output
+        assert "error[output-exists]" in result.output
+        assert f"choose another place with {command[1]}" in result.output
+        assert place.read_text() == "something"
+
+
+def test_a_folder_that_is_not_there(files: tuple[Path, Path, Array], tmp_path: Path) -> None:
+    model, data, _ = files
+    result = run("sensitivity", model, "-d", data, "--ratios", "0.5", "--bits", "",
+                 "--recipe", tmp_path / "no" / "r.toml")  # fmt: skip
+    assert result.exit_code == 3
+    assert "error[output-unwritable]" in result.output
 
 
 def test_samples_are_named_once(files: tuple[Path, Path, Array]) -> None:

@@ -50,14 +50,21 @@ def _elements(op: Pointwise) -> Array:
     return np.broadcast_to(numbers, op.shape).reshape(-1)
 
 
+def arrivals(projection: Projection, x: Array) -> Array:
+    """What the weighted operator receives where its sources deliver ``x`` (steps, samples, *shape)."""
+    before = projection.ops[: weighted_index(projection.ops)]
+    out = apply_chain(before, np.zeros(0), x.reshape(-1, *x.shape[2:]))
+    return out.reshape(*x.shape[:2], *out.shape[1:])
+
+
 def patches(projection: Projection, x: Array, places: Array | None) -> Array:
     """What each row of the weight multiplies: (groups or elements, data rows, d).
 
-    ``x`` is (steps, samples, *source shape); data rows run over steps, samples and positions.
+    ``x`` is as `arrivals` gives it; data rows run over steps, samples and positions.
     """
     k = weighted_index(projection.ops)
     op = projection.ops[k]
-    flat = apply_chain(projection.ops[:k], np.zeros(0), x.reshape(-1, *x.shape[2:]))
+    flat = x.reshape(-1, *x.shape[2:])
     if isinstance(op, Pointwise):
         order = np.argsort(_elements(op), kind="stable")
         elements = size(op.weight_shape)

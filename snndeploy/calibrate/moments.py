@@ -10,7 +10,7 @@ surrogate membrane potential).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +20,8 @@ from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection, Source
 from ..ir.ops import Conv, Pointwise
 from ..simulate.recording import Recording
-from .columns import patches, profiles_of
-from .stream import MAX_MEMORY, prefix, stream
+from .columns import arrivals, patches, profiles_of
+from .stream import MAX_MEMORY, Chunk, prefix, stream
 
 Kernel = Literal["current", "membrane", "long", "double", "integrator"]
 
@@ -104,8 +104,8 @@ def gather(
     """Moments of several projections from one run over the samples.
 
     A one-to-one or dense operator followed by a pool is taken as if the pool were not there; a
-    convolution followed by one is exact. Time is filtered first, then pools, reshapes and windows are
-    applied, which commute with it.
+    convolution followed by one is exact. Pools and reshapes come first, then the filter over time,
+    which commutes with them, then windows.
 
     Args:
         network: delivers the inputs x; for sequential calibration, with all predecessors compressed.
@@ -169,19 +169,18 @@ def _accumulate(
     share = max_memory // 4
     recorded = share // 16  # one byte per spike becomes eight, twice
     runs = stream(prefix(network, sources), inputs, max_memory=recorded)
-    if reference is None:
-        for chunk in runs:
-            for total in sums:
-                total.add(chunk.start, chunk.recording, None, share)
-            if progress is not None:
-                progress(chunk.stop, samples)
-    else:
-        dense = stream(prefix(reference, sources), inputs, max_memory=recorded)
-        for chunk, original in zip(runs, dense, strict=True):
-            for total in sums:
-                total.add(chunk.start, chunk.recording, original.recording, share)
-            if progress is not None:
-                progress(chunk.stop, samples)
+    dense: Iterator[Chunk] | None = None
+    same = False
+    if reference is not None:
+        before = prefix(reference, sources)
+        same = before.digest == prefix(network, sources).digest
+        dense = None if same else stream(before, inputs, max_memory=recorded)
+    for chunk in runs:
+        original = next(dense).recording if dense else chunk.recording if same else None
+        for total in sums:
+            total.add(chunk.start, chunk.recording, original, share)
+        if progress is not None:
+            progress(chunk.stop, samples)
     return [total.finish() for total in sums]
 
 
@@ -215,23 +214,29 @@ class _Sum:
         self.steps = 0
 
     def add(self, start: int, run: Recording, reference: Recording | None, share: int) -> None:
-        for index, (leak, syn_leak) in enumerate(self.profiles):
+        arrived = self._arrivals(run)
+        same = reference is run
+        originals = None if reference is None or same else self._arrivals(reference)
+        steps, samples = arrived[0].shape[:2]
+        places = self._places(start, samples)
+        for index, profile in enumerate(self.profiles):
             wanted = np.flatnonzero(self.keys[:, 1] == index)
             parts = self.keys[wanted, 0]
-            mine = self._inputs(run, leak, syn_leak)
-            dense = None if reference is None else self._inputs(reference, leak, syn_leak)
-            steps, samples = mine[0].shape[:2]
-            places = self._places(start, samples)
+            mine = [filtered(x, *profile, self.kernel) for x in arrived]
+            dense = originals and [filtered(x, *profile, self.kernel) for x in originals]
             per_row = 8 * size(mine[0].shape[2:]) + self._patch_bytes(places)
             block = max(1, share // max(1, per_row * samples))
             for low in range(0, steps, block):
                 span = slice(low, low + block)
                 y = self._columns([x[span] for x in mine], places)[parts]
-                self.hessian[wanted] += _gram(y, y)
+                gram = _gram(y, y)
+                self.hessian[wanted] += gram
                 self.mean[wanted] += y.sum(axis=1)
-                if dense is not None and self.cross is not None:
+                if self.cross is not None and dense:
                     y0 = self._columns([x[span] for x in dense], places)[parts]
                     self.cross[wanted] += _gram(y, y0)
+                elif self.cross is not None and same:
+                    self.cross[wanted] += gram
         self.steps = steps
         self.count += samples * (self._grid() if places is None else places.shape[1])
 
@@ -245,12 +250,12 @@ class _Sum:
             count=self.count,
         )
 
-    def _inputs(self, run: Recording, leak: float, syn_leak: float | None) -> list[Array]:
-        """M x of every projection, (steps, samples, *source shape)."""
+    def _arrivals(self, run: Recording) -> list[Array]:
+        """x of every projection, behind the operators before its weight: (steps, samples, …)."""
         out = []
         for p in self.block:
             x = sum(delayed(run.spikes[s.population].astype(np.float64), s) for s in p.sources)
-            out.append(filtered(np.asarray(x), leak, syn_leak, self.kernel))
+            out.append(arrivals(p, np.asarray(x)))
         return out
 
     def _grid(self) -> int:

@@ -23,17 +23,26 @@ from .options import (
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NIR file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--explain", is_flag=True, help="Also show what shrank together, and what stayed.")
 @semantics_options
 @target_options
 @calibration_options
 @json_option
 def compress(
-    model: Path, recipe: str, output: Path, force: bool, as_json: bool, **options: Any
+    model: Path,
+    recipe: str,
+    output: Path,
+    force: bool,
+    explain: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
     from ..ingest import read_network
+    from ..passes.coupling import survivors
     from ..pipeline import compress as run
+    from ..pipeline import group_record
     from .options import samples_of
     from .progress import pass_progress
     from .render import print_json
@@ -45,6 +54,7 @@ def compress(
         observer=pass_progress(),
     )  # fmt: skip
     write_nir(output, log.network, force=force)
+    groups = survivors(network, log.network)
     layers = {
         name: {"sparsity": round(layer.sparsity, 4), "bits": layer.bits, "weights": layer.weights}
         for name, layer in log.steps[-1].after.layers.items()
@@ -53,14 +63,20 @@ def compress(
         {"pass": s.name, "seconds": round(s.seconds, 2), "layers": s.metrics} for s in log.steps
     ]
     if as_json:
-        print_json({"layers": layers, "passes": steps, "output": str(output)})
+        shrunk = {"groups": [group_record(g) for g in groups]} if explain else {}
+        print_json({"layers": layers, "passes": steps, "output": str(output), **shrunk})
         return
+    kept = {name: f"  {len(g.kept)} of {g.count} kernels"
+            for g in groups if len(g.kept) < g.count for name in g.incoming}  # fmt: skip
     for name, layer in layers.items():
         losses = [
             f"{s.metrics[name]['loss']:.4g}" for s in log.steps if "loss" in s.metrics.get(name, {})
         ]
         loss = f"  membrane error {', then '.join(losses)}" if losses else ""
-        click.echo(f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits{loss}")
+        click.echo(f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
+                   f"{kept.get(name, '')}{loss}")  # fmt: skip
+    for group in groups if explain else ():
+        click.echo(str(group))
     for finding in log.findings:
         click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
     click.echo(f"wrote {output}", err=True)

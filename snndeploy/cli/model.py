@@ -108,15 +108,15 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         holds_program,
         loaded_report,
         place_file,
-        refuse_recipe_path,
+        refuse_place,
         report_of,
-        write_recipe,
+        write_text,
     )
     from .options import compile_model
     from .render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
-        refuse_recipe_path(fix_path, force)
+        refuse_place(fix_path, force, option="--fix", suffix=".toml")
     fixing = None
     if model.is_dir():
         context = click.get_current_context()
@@ -143,7 +143,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if fixing is not None:
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
-            write_recipe(fix_path, fixing.recipe)
+            write_text(fix_path, fixing.recipe.to_toml(), option="--fix")
     print_json(report) if as_json else print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))

@@ -54,9 +54,10 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str) -> t
 
 def _numbers(value: str, kind: type) -> tuple[Any, ...]:
     try:
-        return tuple(kind(part) for part in value.split(",") if part.strip())
+        parts = [kind(part) for part in value.split(",") if part.strip()]
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not a list of numbers, like 0.25,0.5") from error
+    return tuple(dict.fromkeys(parts))
 
 
 @click.command()
@@ -73,7 +74,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
     "--fold", type=click.Choice(["none", "weights", "bias", "threshold"]), default="none",
     show_default=True, help="Whether the kernels that stay make up for them.",
 )  # fmt: skip
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.png, .svg, .pdf).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.svg).")
 @click.option(
     "--recipe", "recipe_file", type=click.Path(path_type=Path),
     help="Write a recipe that takes from each layer what --tolerance allows.",
@@ -81,6 +82,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @click.option("--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True,
               help="Accuracy (or equal spikes) that a layer may cost.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @semantics_options
 @data_options
 @_calibration
@@ -95,17 +97,19 @@ def sensitivity(
     recipe_file: Path | None,
     tolerance: float,
     seed: int,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Show what each layer can lose alone: accuracy against kernels removed and against bits."""
     from ..errors import did_you_mean
     from ..passes.scores import CRITERIA
+    from ..pipeline import refuse_place, write_text
     from ..pipeline.sensitivity import (
-        plot_sensitivity,
+        measured_by,
+        sensitivity_chart,
         sensitivity_table,
         suggested,
-        write_recipe,
     )
     from ..pipeline.sensitivity import sensitivity as measured
     from .progress import progress_bar
@@ -116,6 +120,13 @@ def sensitivity(
             "score-unknown", f"there is no score {score!r}", where="--score",
             hint=did_you_mean(score, CRITERIA),
         )  # fmt: skip
+    if not (ratios or bits):
+        raise UsageError("sensitivity-nothing", "there is nothing to try: no ratios and no widths",
+                         where="--ratios, --bits", hint="leave out only one of them")  # fmt: skip
+    if plot is not None:
+        refuse_place(plot, force, option="--plot", suffix=".svg")
+    if recipe_file is not None:
+        refuse_place(recipe_file, force, option="--recipe", suffix=".toml")
     network, samples = _read(model, options)
     with progress_bar("sensitivity") as progress:
         found = measured(
@@ -123,16 +134,15 @@ def sensitivity(
             progress=progress,
         )  # fmt: skip
     if plot is not None:
-        plot_sensitivity(found, plot)
+        write_text(plot, sensitivity_chart(found), option="--plot")
     if recipe_file is not None:
-        write_recipe(recipe_file, suggested(found, tolerance))
+        write_text(recipe_file, suggested(found, tolerance).to_toml(), option="--recipe")
     if as_json:
         print_json(found.record())
     else:
         out = console()
-        what = "equal output spikes" if found.accuracy is None else "accuracy"
         for title, columns, rows in sensitivity_table(found):
-            out.print(f"{what}, {title} of one layer")
+            out.print(f"{measured_by(found)}, {title} of one layer")
             out.print(table("", columns, rows))
             out.print()
         if found.accuracy is not None:
@@ -169,11 +179,14 @@ def reduce_timesteps(
 ) -> None:
     """Evaluate a network after every number of time steps, and name the fewest that suffice."""
     from ..export import write_nir
+    from ..pipeline import refuse_place
     from ..pipeline.timesteps import reduce_timesteps as measured
     from ..pipeline.timesteps import timesteps_table
     from .progress import progress_bar
     from .render import console, print_json, table
 
+    if output is not None:
+        refuse_place(output, force, option="-o", suffix=".nir")
     network, samples = _read(model, options)
     with progress_bar("time steps") as progress:
         found = measured(network, samples, tolerance=tolerance, rescale=rescale, progress=progress)

@@ -38,7 +38,11 @@ def _apply(op: Op, weight: Array, x: Array) -> Array:
         return x.reshape(x.shape[0], *op.shape)
     if isinstance(op, SumPool):
         padding = tuple((p, p) for p in op.padding)
-        pooled: Array = windows(x, op.kernel, op.stride, padding, (1, 1)).sum(axis=(-2, -1))
+        view = windows(x, op.kernel, op.stride, padding, (1, 1))
+        # Tap by tap: a sum over the last two axes would start anew at every output.
+        pooled: Array = np.array(view[..., 0, 0])
+        for tap in list(np.ndindex(*op.kernel))[1:]:
+            pooled += view[(..., *tap)]
         return pooled
     return _convolve(op, weight, x)
 

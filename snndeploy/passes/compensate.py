@@ -24,9 +24,12 @@ from ..ir.weights import Weight
 from ..simulate.float_engine import run_float
 from .coupling import CouplingGroup
 from .scores import POSITIONS, column_units, consuming
+from .second_order.layers import held_out
 
 THRESHOLD_FACTORS = np.geomspace(0.7, 1.4, 9)
 """Factors tried on the threshold of each channel."""
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Ridges of which held-out samples choose, layer by layer."""
 _RATE_SAMPLES = 64
 """Samples on which spike rates are compared for that: rates need few, and every factor is a run."""
 
@@ -36,7 +39,7 @@ def fold(
     groups: Sequence[CouplingGroup],
     inputs: Mapping[str, Array],
     *,
-    ridge: float = 0.03,
+    ridge: float = 0.0,
     kernel: Kernel = "membrane",
     bias: bool = False,
     threshold: bool = False,
@@ -53,7 +56,8 @@ def fold(
         net: the dense network.
         groups: groups of `coupling(net)` with the units to keep; cut them out afterwards.
         inputs: samples ``(steps, samples, *shape)`` per input population.
-        ridge: how strongly weights hold on to their values.
+        ridge: how strongly weights hold on to their values; 0: a fifth of the samples chooses one of
+            `RIDGES` for each layer.
         kernel: M, the response in which errors count (see `calibrate.moments`).
         bias: also fit a constant per neuron or channel, in `Neuron.bias`.
         threshold: also scale the threshold of each channel so that it spikes as often as before.
@@ -74,9 +78,11 @@ def fold(
     lost = {n: ~np.isin(units, g.kept) for g in groups for n, units in g.units.items()}
     for done, dense in enumerate(layers):
         progress(done, len(layers))
-        moments = gather(
-            current, inputs, [dense.name], kernel=kernel, reference=net, positions=POSITIONS
-        )[dense.name]
+        parts = [
+            gather(current, x, [dense.name], kernel=kernel, reference=net, positions=POSITIONS)
+            for x in ((inputs,) if ridge else held_out(inputs))
+        ]
+        moments = [part[dense.name] for part in parts]
         fitted = _fitted(dense, moments, gone.get(dense.name), ridge)
         current = current.replace(projections=[fitted])
         if bias:
@@ -102,10 +108,52 @@ def _behind(net: Network, gone: Mapping[str, Array]) -> tuple[str, ...]:
     return tuple(name for name in net.order if name in reached)
 
 
-def _fitted(dense: Projection, moments: Moments, gone: Array | None, ridge: float) -> Projection:
-    """The projection with the weights of least squared membrane error."""
-    assert moments.cross is not None
+def _fitted(
+    dense: Projection, parts: Sequence[Moments], gone: Array | None, ridge: float
+) -> Projection:
+    """The projection with the weights of least squared membrane error.
+
+    Of two parts, the second one chooses the ridge for the first; both then fit the weights.
+    """
     old = rows(dense, dense.weight.data).astype(np.float64)
+    if not ridge:
+        fit, judge = parts
+        errors = [_error(_solution(old, fit, gone, r), old, judge) for r in RIDGES]
+        ridge = RIDGES[int(np.argmin(errors))]
+    new = _solution(old, _pooled(parts), gone, ridge)
+    weight = Weight(new.reshape(dense.weight.shape).astype(dense.weight.data.dtype))
+    return dataclasses.replace(dense, weight=weight)
+
+
+def _pooled(parts: Sequence[Moments]) -> Moments:
+    """Moments over the samples of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    a, b = parts
+    assert a.cross is not None
+    assert b.cross is not None
+    share = a.count / (a.count + b.count)
+    return dataclasses.replace(
+        a, hessian=share * a.hessian + (1 - share) * b.hessian,
+        cross=share * a.cross + (1 - share) * b.cross,
+        count=a.count + b.count,
+    )  # fmt: skip
+
+
+def _error(new: Array, old: Array, moments: Moments) -> float:
+    """Squared membrane error of ``new``, but for what no weights can change."""
+    assert moments.cross is not None
+    total = 0.0
+    for g, (hessian, cross) in enumerate(zip(moments.hessian, moments.cross, strict=True)):
+        mine = moments.group == g
+        total += float((new[mine] @ hessian * new[mine]).sum())
+        total -= 2 * float((new[mine] @ cross * old[mine]).sum())
+    return total
+
+
+def _solution(old: Array, moments: Moments, gone: Array | None, ridge: float) -> Array:
+    """Weights ``(rows, d)`` of least squared error with a pull towards ``old``."""
+    assert moments.cross is not None
     new = np.zeros_like(old)
     for g, (hessian, cross) in enumerate(zip(moments.hessian, moments.cross, strict=True)):
         mine = moments.group == g
@@ -121,8 +169,7 @@ def _fitted(dense: Projection, moments: Moments, gone: Array | None, ridge: floa
         damp = ridge * np.diag(system).mean()
         wanted = old[mine] @ cross[k].T + damp * old[np.ix_(mine, k)]
         new[np.ix_(mine, k)] = np.linalg.solve(system + damp * np.eye(k.size), wanted.T).T
-    weight = Weight(new.reshape(dense.weight.shape).astype(dense.weight.data.dtype))
-    return dataclasses.replace(dense, weight=weight)
+    return new
 
 
 def _offset(net: Network, current: Network, name: str, inputs: Mapping[str, Array]) -> Array:

@@ -87,6 +87,20 @@ def coupling(net: Network) -> tuple[CouplingGroup, ...]:
     return tuple(_group(net, nodes, root, names) for names in members.values())
 
 
+def survivors(before: Network, after: Network) -> tuple[CouplingGroup, ...]:
+    """The groups of ``before``, each with the units that are still there in ``after``."""
+
+    def alive(group: CouplingGroup) -> Array:
+        name = group.populations[0]
+        first, last = before.population(name), after.population(name)
+        if last.kept is None:
+            return np.arange(group.count)
+        known = np.arange(first.shape[0]) if first.kept is None else first.kept
+        return np.asarray(group.units[name][np.isin(known, last.kept)])
+
+    return tuple(group.keep(alive(group)) for group in coupling(before))
+
+
 def _group(net: Network, nodes: _Nodes, root: Array, names: list[str]) -> CouplingGroup:
     labels = np.concatenate([root[nodes.units[n]] for n in names])
     distinct, first = np.unique(labels, return_index=True)

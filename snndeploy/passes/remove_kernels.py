@@ -6,31 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from ..calibrate.moments import Kernel
-from ..calibrate.statistics import significant_dimensions
 from ..errors import PassRefused, RecipeError
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
 from ..ir.ops import Conv, Dense
-from ..lower import infer_coding, lower
-from ..mapping import place_program
 from .base import PassContext, PassResult, Stage
 from .compensate import fold
 from .coupling import CouplingGroup, coupling
 from .patterns import LayerPass, matching
-from .prune import budget
-from .scores import SCORES, Criterion, Evidence, gather_evidence
+from .scores import SCORES, Criterion, gather_evidence
 from .slicing import shrink
+from .unit_budgets import Ranked, dimensions, within_cores
 
 Kind = Literal["conv", "dense"]
 Fold = Literal["none", "weights", "bias", "threshold"]
-
-_FINEST = 256
-"""Steps of the ratio that are told apart when a number of cores is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +49,8 @@ class RemoveKernels(LayerPass):
     ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
     calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
     ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
-    values, ``kernel`` the response in which membrane errors count: the neuron's own, or ``"long"``,
-    four times its time constant.
+    values (0: held-out samples choose, layer by layer), ``kernel`` the response in which membrane
+    errors count: the neuron's own, or ``"long"``, four times its time constant.
 
     A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
     of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
@@ -74,7 +67,7 @@ class RemoveKernels(LayerPass):
     round_to: Annotated[int, Field(ge=1)] = 1
     score: Criterion = "l1"
     fold: Fold = "none"
-    ridge: Annotated[float, Field(gt=0)] = 0.03
+    ridge: Annotated[float, Field(ge=0)] = 0.0
     kernel: Kernel = "membrane"
     kinds: tuple[Kind, ...] = ("conv",)
 
@@ -121,11 +114,12 @@ class RemoveKernels(LayerPass):
             ctx.progress("groups", done, len(chosen))
             scores.append(SCORES[self.score](group, evidence))
             if self.variance:
-                wanted.setdefault(group.populations[0], _dimensions(group, evidence, self.variance))
+                wanted.setdefault(group.populations[0], dimensions(group, evidence, self.variance))
+        ranked = Ranked(groups=chosen, scores=scores, counts=wanted, round_to=self.round_to)
         if self.cores:
-            small = self._within_cores(net, chosen, scores, wanted, ctx)
+            small = within_cores(net, ranked, self.ratio, self.cores, ctx, self.key("cores"))
         else:
-            small = self._kept(chosen, scores, wanted, self.ratio)
+            small = ranked.keep(self.ratio)
         shrunk = [g for g in small if len(g.kept) < g.count]
         source = net
         if shrunk and inputs:
@@ -138,7 +132,8 @@ class RemoveKernels(LayerPass):
             network=shrink(source, shrunk) if shrunk else net,
             modified=bool(shrunk),
             metrics=_metrics(small, scores),
-            findings=tuple(_coupled(g) for g in shrunk if len(g.populations) > 1),
+            findings=tuple(_coupled(g) for g in shrunk if len(g.populations) > 1)
+            or self._all(small),
         )
 
     def ensures(self, before: Network, after: Network) -> None:
@@ -153,6 +148,24 @@ class RemoveKernels(LayerPass):
                 0 < new.shape[0] <= old.shape[0] and new.shape[1:] == old.shape[1:],
                 f"{old.name} only loses indices of its first axis",
             )
+
+    def _all(self, groups: Sequence[CouplingGroup]) -> tuple[Finding, ...]:
+        """A note where no unit goes, as that is seldom what was meant."""
+        if any(len(g.kept) < g.count for g in groups):
+            return ()
+        asked = {
+            "ratio": self.ratio,
+            "keep": self.keep,
+            "variance": self.variance,
+            "cores": self.cores,
+        }
+        given = ", ".join(f"{name} = {value}" for name, value in asked.items() if value)
+        return (Finding(
+            code="kernels-kept", severity="note", where=", ".join(g.populations[0] for g in groups),
+            message=f"no kernel was removed: {given or 'none of ' + ', '.join(asked) + ' is given'}"
+            + (f", rounded up to multiples of {self.round_to}" if self.round_to > 1 else ""),
+            rule="a pass that removes kernels is told how many",
+        ),)  # fmt: skip
 
     def _chosen(self, net: Network, groups: tuple[CouplingGroup, ...]) -> tuple[CouplingGroup, ...]:
         """Groups to shrink: fed by a chosen layer and by no ignored one."""
@@ -184,79 +197,6 @@ class RemoveKernels(LayerPass):
                         where=min(hit), hint=f"lower {self.key('keep')} for {pattern!r}",
                     )  # fmt: skip
         return counts
-
-    def _kept(
-        self,
-        groups: Sequence[CouplingGroup],
-        scores: Sequence[Array],
-        wanted: Mapping[str, int],
-        ratio: float,
-    ) -> list[CouplingGroup]:
-        """Each group with its best units."""
-        small = []
-        for group, score in zip(groups, scores, strict=True):
-            stay = wanted.get(group.populations[0], group.count - budget(ratio, group.count))
-            rounded = min(group.count, -(-max(1, stay) // self.round_to) * self.round_to)
-            order = np.argsort(score, kind="stable")
-            small.append(group.keep(order[group.count - rounded :]))
-        return small
-
-    def _within_cores(
-        self,
-        net: Network,
-        groups: Sequence[CouplingGroup],
-        scores: Sequence[Array],
-        wanted: Mapping[str, int],
-        ctx: PassContext,
-    ) -> list[CouplingGroup]:
-        """The smallest ratio, from the option ``ratio`` on, with which the program needs ``cores``."""
-        low, high = int(np.ceil(self.ratio * _FINEST)), _FINEST
-        least = self._kept(groups, scores, wanted, high / _FINEST)
-        needed = cores_needed(shrink(net, least), ctx)
-        if needed > self.cores:
-            raise PassRefused(
-                "cores-unreachable",
-                f"with the fewest kernels it still needs {needed} cores, {self.cores} are wanted",
-                where=self.key("cores"),
-                hint="choose more layers (kinds, layers), allow more cores, or use fewer bits",
-            )
-        while low < high:
-            middle = (low + high) // 2
-            tried = self._kept(groups, scores, wanted, middle / _FINEST)
-            if cores_needed(shrink(net, tried), ctx) <= self.cores:
-                high = middle
-            else:
-                low = middle + 1
-        return self._kept(groups, scores, wanted, high / _FINEST)
-
-
-def cores_needed(net: Network, ctx: PassContext) -> int:
-    """Cores that the placed program of ``net`` takes on the target.
-
-    Raises:
-        PassRefused: no target is given.
-    """
-    if ctx.target is None:
-        raise PassRefused(
-            "target-missing", "a budget of cores needs the chip that has them",
-            where="remove-kernels.cores", hint="compile for a target",
-        )  # fmt: skip
-    coding = None
-    if ctx.calibration is not None:
-        coding = infer_coding(next(iter(ctx.calibration.inputs.values())))
-    program = lower(net, ctx.target, inputs=coding)
-    return len({s.core for s in place_program(program, ctx.target).slices})
-
-
-def _dimensions(group: CouplingGroup, evidence: Evidence, variance: float) -> int:
-    """Units that a group needs for the significant dimensions of its widest population."""
-    share = 0.0
-    for name in group.populations:
-        activity = evidence.activity[name]
-        assert activity.covariance is not None
-        found = significant_dimensions(activity.covariance, activity.rows, variance)
-        share = max(share, found / len(activity.covariance))
-    return int(np.ceil(share * group.count - 1e-9))
 
 
 def _metrics(

@@ -23,6 +23,8 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 POSITIONS = 16
 """Output positions of a convolution that moments look at, per sample; they are strongly alike."""
+RIDGE = 0.03
+"""How strongly weights hold on to their values while units are ranked, unless told otherwise."""
 
 _FIGURES: dict[Criterion, Figure] = {
     "svs": "maps", "nuclear": "maps", "sca": "magnitude", "rate": "rate", "pca": "covariance",
@@ -34,7 +36,7 @@ class Evidence:
     """What scores may look at besides the group: the network and one calibration run's figures.
 
     ``folded`` says that removed units are made up for by the weights of those that stay, ``ridge`` how
-    strongly these hold on to their values (see `compensate`).
+    strongly these hold on to their values (see `compensate`; 0: `RIDGE`).
     """
 
     network: Network
@@ -42,7 +44,7 @@ class Evidence:
     activity: Mapping[str, Activity] = field(default_factory=dict)
     moments: Mapping[str, Moments] = field(default_factory=dict)
     folded: bool = False
-    ridge: float = 0.03
+    ridge: float = 0.0
 
 
 Score = Callable[[CouplingGroup, Evidence], Array]
@@ -57,7 +59,7 @@ def gather_evidence(
     *,
     covariance: bool = False,
     folded: bool = False,
-    ridge: float = 0.03,
+    ridge: float = 0.0,
     kernel: Kernel = "membrane",
 ) -> Evidence:
     """Run the calibration samples once and keep what ``criterion`` needs of ``groups``.
@@ -225,7 +227,8 @@ class _Consumer:
         self.folded = evidence.folded
         if self.folded:
             self.weights = parts
-            self.inverse = [_inverse(h, evidence.ridge) for h in moments.hessian]
+            ridge = evidence.ridge or RIDGE
+            self.inverse = [_inverse(h, ridge) for h in moments.hessian]
             return
         one_hot = np.zeros((len(units), group.count))
         one_hot[np.arange(len(units)), units] = 1

@@ -4,16 +4,10 @@ from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle
 from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
-from .fixing import (
-    Fixing,
-    fix_bundle,
-    fix_model,
-    fix_record,
-    refuse_recipe_path,
-    write_recipe,
-)
-from .inspection import inspect_program, inspect_report
+from .fixing import Fixing, fix_bundle, fix_model, fix_record
+from .inspection import group_record, inspect_program, inspect_report
 from .modules import CompressedModule, compress_module
+from .places import refuse_place, write_text
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 
@@ -33,18 +27,19 @@ __all__ = [
     "fix_bundle",
     "fix_model",
     "fix_record",
+    "group_record",
     "holds_program",
     "inspect_program",
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
     "place_file",
-    "refuse_recipe_path",
+    "refuse_place",
     "report_of",
     "run_bundle",
     "run_compiled",
     "run_engine",
     "save_bundle",
     "verify_bundle",
-    "write_recipe",
+    "write_text",
 ]

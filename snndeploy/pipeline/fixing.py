@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import toml
 from ..bundle import read_bundle
-from ..errors import InputError, PassRefused, RecipeError, UsageError
+from ..errors import PassRefused, RecipeError
 from ..ir.finding import Finding, Fix
 from ..ir.program import Program
 from ..mapping import check_program, place_program, repair
@@ -190,40 +190,6 @@ def _with(
         description=f"{base.name}, and what makes it fit {target}: {'; '.join(steps)}.",
         seed=base.seed, calibration=base.calibration, passes=(*passes, *quantizers),
     )  # fmt: skip
-
-
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe as TOML.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        path.write_text(recipe.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
-            hint="choose another place with --fix",
-        ) from error  # fmt: skip
-
-
-def refuse_recipe_path(path: Path, force: bool) -> None:
-    """Refuse a place for a recipe that could not be read back, or that is taken.
-
-    Raises:
-        UsageError: the name does not end in ``.toml``.
-        InputError: there is something at the place already (without ``force``).
-    """
-    if path.suffix != ".toml":
-        raise UsageError(
-            "fix-suffix", "a recipe's file name ends in .toml", where=str(path),
-            hint=f"--fix {path}.toml",
-        )  # fmt: skip
-    if path.exists() and not force:
-        raise InputError(
-            "output-exists", "there is something at this place already", where=str(path),
-            hint="add --force to replace it, or choose another place with --fix",
-        )  # fmt: skip
 
 
 def fix_record(fixing: Fixing) -> dict[str, Any]:

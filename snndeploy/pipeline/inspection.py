@@ -24,7 +24,7 @@ def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
     network, profile = reading.network, reading.profile
     notes = network.notes
     counts = measure(network).layers
-    coupled = {"groups": [_group_record(g) for g in coupling(network)]} if groups else {}
+    coupled = {"groups": [group_record(g) for g in coupling(network)]} if groups else {}
     return {
         "kind": "network",
         "source": reading.raw.source,
@@ -50,10 +50,12 @@ def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
     }
 
 
-def _group_record(group: CouplingGroup) -> dict[str, Any]:
+def group_record(group: CouplingGroup) -> dict[str, Any]:
+    """What can only shrink together, and what of it stays."""
     return {
         "populations": list(group.populations),
         "units": group.count,
+        "kept": {name: group.indices(name).tolist() for name in group.populations},
         "fixed": group.fixed,
         "in": list(group.incoming),
         "out": list(group.outgoing),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..calibrate.stream import stream
-from ..errors import BackendMissing, InputError, PassRefused
+from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.ops import Pointwise
@@ -22,8 +21,10 @@ from ..passes.quantize import Quantize
 from ..passes.remove_kernels import Fold, RemoveKernels
 from ..passes.scores import Criterion
 from ..recipe import CalibrationOptions, Recipe
+from ..report.chart import Panel, line_chart
 from ..simulate.data import Samples
 from .compilation import compress
+from .judging import refuse_unfit
 
 Progress = Callable[[int, int], None]
 
@@ -84,11 +85,10 @@ def sensitivity(
         progress: is told ``(samples done, samples)`` over all changes.
 
     Raises:
-        InputError: there are no samples.
-        PassRefused: the network is quantised or pruned already.
+        InputError: there are no samples, or labels that are no classes of the network.
+        PassRefused: the network is quantised already.
     """
-    if not len(samples):
-        raise InputError("data-empty", "there are no samples to evaluate on", where="sensitivity")
+    refuse_unfit(network, samples, "sensitivity")
     if any(p.weight.quantized for p in network.projections):
         raise PassRefused(
             "already-quantized", "sensitivity is about a real-valued network",
@@ -198,20 +198,6 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
     )  # fmt: skip
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe as TOML.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        path.write_text(recipe.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            "recipe-unwritable", f"the recipe cannot be written: {error.strerror}", where=str(path)
-        ) from error
-
-
 def sensitivity_table(
     found: Sensitivity,
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
@@ -222,7 +208,7 @@ def sensitivity_table(
         values = list(dict.fromkeys(p.value for p in points))
         at = {(p.layer, p.value): p for p in points}
         rows = [
-            (layer, *(_cell(at[layer, v]) for v in values))
+            (layer, *(f"{_height(at[layer, v]):.1%}" for v in values))
             for layer in dict.fromkeys(p.layer for p in points)
         ]
         heads = [f"{v:.1%}" if kind == "ratio" else f"{v:g}" for v in values]
@@ -231,45 +217,25 @@ def sensitivity_table(
     return tables
 
 
-def _cell(point: Point) -> str:
-    """Accuracy, else how many of the output's spikes stay."""
-    return f"{1 - point.distance if point.accuracy is None else point.accuracy:.1%}"
-
-
-def plot_sensitivity(found: Sensitivity, path: Path) -> None:
-    """Draw accuracy (or the share of equal output spikes) against each change, one line per layer.
-
-    Raises:
-        BackendMissing: matplotlib is not installed.
-        InputError: the file cannot be written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise BackendMissing(
-            "matplotlib-missing", "plots need matplotlib, which is not installed",
-            hint='pip install "snndeploy[report]", or leave --plot out',
-        ) from error  # fmt: skip
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, kind, label in zip(
-        axes, ("ratio", "bits"), ("fraction of kernels removed", "bits per weight"), strict=True
-    ):
+def sensitivity_chart(found: Sensitivity) -> str:
+    """Accuracy (or the share of equal output spikes) against each change as SVG, a line per layer."""
+    panels = []
+    for kind, label in (("ratio", "fraction of kernels removed"), ("bits", "bits per weight")):
         points = [p for p in found.points if p.kind == kind]
-        for layer in dict.fromkeys(p.layer for p in points):
-            mine = sorted((p for p in points if p.layer == layer), key=lambda p: p.value)
-            heights = [1 - p.distance if p.accuracy is None else p.accuracy for p in mine]
-            ax.plot([p.value for p in mine], heights, marker="o", label=layer)
-        if found.accuracy is not None:
-            ax.axhline(found.accuracy, color="grey", linestyle=":")
-        ax.set_xlabel(label)
-        if points:
-            ax.legend(fontsize="small")
-    axes[0].set_ylabel("accuracy" if found.accuracy is not None else "equal output spikes")
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "plot-unwritable", f"the plot cannot be written: {error}", where=str(path),
-            hint="give a path that ends in .png, .svg or .pdf",
-        ) from error  # fmt: skip
+        lines = {
+            layer: [(p.value, _height(p)) for p in points if p.layer == layer]
+            for layer in dict.fromkeys(p.layer for p in points)
+        }
+        if lines:
+            panels.append(Panel(label=label, lines=lines))
+    return line_chart(panels, measured_by(found), found.accuracy)
+
+
+def measured_by(found: Sensitivity) -> str:
+    """What the shares of table and chart are."""
+    return "equal output spikes" if found.accuracy is None else "accuracy"
+
+
+def _height(point: Point) -> float:
+    """Accuracy, else how many of the output's spikes stay."""
+    return max(0.0, 1 - point.distance) if point.accuracy is None else point.accuracy

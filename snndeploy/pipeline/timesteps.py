@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..calibrate.stream import stream
-from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.network import Network, Population
 from ..simulate.data import Samples
 from ..simulate.unroll import unroll
+from .judging import refuse_unfit
 
 Progress = Callable[[int, int], None]
 
@@ -84,10 +84,9 @@ def reduce_timesteps(
         progress: is told ``(samples done, samples)`` over all passes.
 
     Raises:
-        InputError: samples that do not fit the network, or none.
+        InputError: samples that do not fit the network, labels that are none of its classes, or none.
     """
-    if not len(samples) or not samples.steps:
-        raise InputError("data-empty", "there are no samples to evaluate on", where="timesteps")
+    refuse_unfit(network, samples, "timesteps")
     factors = FACTORS if rescale else (1.0,)
     total = len(factors) * len(samples)
     runs: dict[float, _Counted] = {}
