@@ -37,7 +37,8 @@ class FineTune(TrainingPass):
     ``activity`` is the price of spikes: of each hidden layer's rate above ``target_rate`` (spikes per
     neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it;
     ``synops_ratio`` gives the budget as a share of what the network uses before this pass. SynOps are
-    weights met by spikes; inputs that are values cost none, as there is nothing to save.
+    weights met by spikes; inputs that are values cost none, as there is nothing to save. With a price
+    the last epoch is kept, whatever validation says of the ones before it.
 
     ``restart`` draws the weights of the chosen layers anew, with the spread that they had.
     """
@@ -94,7 +95,8 @@ class FineTune(TrainingPass):
         start = self._restarted(net, ctx) if self.restart else net
         session = Session(self, start, ctx, self.quantizer(start))
         penalties = [self._price(session)] if self.activity else []
-        session.fit("finetune", self.epochs, penalties=penalties)
+        # a price is paid off by the end, so no earlier epoch is comparable
+        session.fit("finetune", self.epochs, penalties=penalties, best=not penalties)
         return trained(net, session, rounded=self.keep == "codes")
 
     def ensures(self, before: Network, after: Network) -> None:

@@ -161,7 +161,7 @@ def _epoch(
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
         run = module(inputs)
-        loss = _missed(scores(run, output, how.loss), run.steps, labels, taught, how)
+        loss = missed(scores(run, output, how.loss), run.steps, labels, taught, how)
         for penalty in penalties:
             loss = loss + penalty.loss(module, run)
         optimizer.zero_grad(set_to_none=True)
@@ -182,7 +182,7 @@ def _epoch(
     )  # fmt: skip
 
 
-def _missed(
+def missed(
     told: Tensor, steps: int, labels: Tensor, taught: Tensor | None, how: TrainingPass
 ) -> Tensor:
     """Cross-entropy of the scores ``told`` against the labels, and against what was ``taught``.
