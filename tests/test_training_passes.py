@@ -421,7 +421,8 @@ def same(a: PassResult, b: PassResult) -> bool:
     FineTune(epochs=3, bits=3, optimizer="sgd", learn=("weights", "leaks", "thresholds")),
     Admm(sparsity=0.8, bits=2, iterations=2, epochs=2),
     TrainSteps(steps=(8, 4), epochs=2),
-], ids=lambda p: p.name)  # fmt: skip
+    FineTune(epochs=3, distill=0.5, activity=3.0, synops_ratio=0.8),
+], ids=("finetune", "admm", "train-steps", "teacher-and-budget"))  # fmt: skip
 def test_resumed_equals_uninterrupted_and_runs_repeat(how: Any, tmp_path: Path) -> None:
     network = digits_mlp()
     whole = how.apply(network, context(flat=True))
