@@ -15,10 +15,11 @@ Array = npt.NDArray[Any]
 
 
 def cifar10(folder: Path, split: str, count: int = 0) -> tuple[Array, Array]:
-    """Images ``(samples, 3, 32, 32)`` in 0…1, and their classes; the first ``count`` (0: all).
+    """Images ``(samples, 3, 32, 32)`` in -1…1, and their classes; the first ``count`` (0: all).
 
     The files hold JPEGs one after the other, class by class, which Pillow decodes; here they come in one
-    order at random, so that the first ones are a sample of all.
+    order at random, so that the first ones are a sample of all. Values are centred: without a norm in
+    between, nine layers learn much faster from them.
     """
     try:
         from PIL import Image
@@ -31,7 +32,7 @@ def cifar10(folder: Path, split: str, count: int = 0) -> tuple[Array, Array]:
     for place, i in enumerate(chosen):
         with Image.open(io.BytesIO(data[offset[i] : offset[i + 1]])) as image:
             images[place] = np.asarray(image.convert("RGB"))
-    x = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    x = images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     return x, labels[chosen].astype(np.int64)
 
 

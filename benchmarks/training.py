@@ -106,9 +106,9 @@ def judge(setting: Setting, network: Network, steps: int) -> dict[str, Any]:
 
 
 def _noise(setting: Setting, network: Network, steps: int) -> dict[str, float]:
-    """Accuracy on noisy images, by the noise's standard deviation; event data have no images."""
+    """Accuracy on noisy images, by the noise's standard deviation, where pixels are in 0…1."""
     task = networks.TASKS[setting.task]
-    if task.data == "nmnist":
+    if task.data not in ("mnist", "fashion_mnist"):
         return {}
     images, labels = networks.raw(task, "test", setting.data, steps)
     images, labels = images[: setting.test], labels[: setting.test]
