@@ -230,7 +230,11 @@ def main() -> None:
     parser.add_argument("--noise", nargs="*", type=float, default=[], help="standard deviations")
     options = vars(parser.parse_args())
     asked = options.pop("experiments")
-    learning = {"lr": options.pop("lr"), "distill": options.pop("distill")}
+    # as the networks were trained; on means over time, so that a loss is the same at any length
+    learning = {
+        "lr": options.pop("lr"), "distill": options.pop("distill"), "batch": 32, "width": 2.0,
+        "loss": "mean", "contrast": 6.0,
+    }  # fmt: skip
     known = experiments(options.pop("epochs"), learning)
     seeds, noise = options.pop("seeds"), tuple(options.pop("noise"))
     kernels = any(
