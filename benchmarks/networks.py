@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from images import cifar10, vgg9
 
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
@@ -35,6 +36,7 @@ from snndeploy.simulate.encode import constant, rate
 from snndeploy.simulate.float_engine import run_float
 
 Array = npt.NDArray[np.generic]
+CHUNK = 4096
 LEAK = 0.5
 POOL = SumPool((2, 2), (2, 2))
 
@@ -88,6 +90,9 @@ TASKS = {
             (Dense(10, 128),),
         ),
     ),
+    "cifar-vgg9": Task(
+        data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4
+    ),
 }  # fmt: skip
 
 
@@ -114,7 +119,7 @@ def samples(
     """
     chosen = TASKS[task]
     steps = steps or chosen.steps
-    images, labels = _raw(chosen, split, data, steps)
+    images, labels = raw(chosen, split, data, steps)
     images, labels = images[:count] if count else images, labels[:count] if count else labels
     if chosen.flat:
         images = images.reshape(*images.shape[:-3], -1)
@@ -123,8 +128,10 @@ def samples(
     return chosen.encode(images, steps), labels
 
 
-def _raw(task: Task, split: str, data: Path, steps: int) -> tuple[Array, Array]:
+def raw(task: Task, split: str, data: Path, steps: int) -> tuple[Array, Array]:
     """Images ``(samples, 1, 28, 28)`` in 0...1, or event frames ``(samples, steps, 2, 34, 34)``."""
+    if task.data == "cifar10":
+        return cifar10(data / "cifar10_jpeg", split, task.train if split == "train" else 0)
     if task.data == "nmnist":
         return _nmnist(data / "nmnist_small" / "nmnist_small.npz", split, steps)
     stem = {"train": "train", "test": "t10k"}[split]
@@ -155,7 +162,7 @@ def untrained(task: str, seed: int) -> Network:
     """The network of ``task`` with random weights, large enough that every layer fires."""
     chosen = TASKS[task]
     rng = np.random.default_rng(seed)
-    shape: Shape = {"nmnist": (2, 34, 34)}.get(chosen.data, (1, 28, 28))
+    shape: Shape = {"nmnist": (2, 34, 34), "cifar10": (3, 32, 32)}.get(chosen.data, (1, 28, 28))
     if chosen.flat:
         shape = (int(np.prod(shape)),)
     populations = [Population("input", shape, None, "input")]
@@ -188,13 +195,19 @@ class Labelled:
 def labelled(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:
     """Samples of a split; direct current stays one step that stands for all."""
     chosen = TASKS[task]
-    constantly = chosen.encode is constant and chosen.data != "nmnist"
     length = steps or chosen.steps
-    x, y = samples(task, split, data, count=span.stop or 0, steps=1 if constantly else length)
-    x, y = x[:, span.start :], y[span.start :]
-    if constantly:
-        x = np.broadcast_to(x, (length, *x.shape[1:]))
-    return Labelled({"input": x}, y)
+    images, labels = raw(chosen, split, data, length)
+    images, labels = images[span], labels[span]
+    if chosen.flat:
+        images = images.reshape(*images.shape[:-3], -1)
+    if chosen.data == "nmnist":
+        x = images.swapaxes(0, 1)
+    elif chosen.encode is constant:
+        x = np.broadcast_to(images, (length, *images.shape))
+    else:
+        starts = range(0, len(images), CHUNK)  # encoding needs many times the memory of its result
+        x = np.concatenate([chosen.encode(images[i : i + CHUNK], length) for i in starts], axis=1)
+    return Labelled({"input": x}, labels)
 
 
 def train(network: Network, task: str, data: Path, seed: int) -> Network:

@@ -1,17 +1,19 @@
 """What training adds to one-shot compression: ADMM, QP-SNN, fewer steps, activity, awareness of a chip.
 
-    python benchmarks/training.py [--data folder] [--networks folder] [--cache folder]
-        [--experiments dense admm-95 ...] [--seeds 0 1 2] [--train 60000] [--test 10000]
+    python benchmarks/training.py [--task mnist-conv] [--experiments all] [--seeds 0 1 2] [--epochs 8]
+        [--train 55000] [--test 10000] [--noise 0.1 0.2] [--data folder] [--networks folder]
+        [--cache folder]
 
-Real networks on real data: the LeNet-sized and the 784-512-10 network of ``networks.py`` on MNIST,
-trained on to a dense baseline first. Every experiment starts from it, with the same samples and epochs;
-validation samples, which choose the best epoch, are the end of the training set, and the test set is
-looked at once. Results are kept in the cache as they come, one JSON file each, and printed as a table.
+Real networks on real data: those of ``networks.py``, trained there. Every experiment starts from the
+same network, with the same samples and epochs in all; validation samples, which choose the best epoch,
+are the end of the training set, and the test set is looked at once. Results are kept in the cache as
+they come, one JSON file each, and printed as a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -21,56 +23,25 @@ from typing import Any
 
 import networks
 import numpy as np
-import numpy.typing as npt
+from networks import Labelled, labelled
+from training_experiments import TARGET, Experiment, experiments
 
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Conv
 from snndeploy.ir.program import Program
 from snndeploy.lower import encode_inputs, infer_coding, lower
-from snndeploy.passes.base import Pass, PassContext, PassEvent, Training
-from snndeploy.passes.prune import Prune
-from snndeploy.passes.quantize import Quantize
-from snndeploy.passes.remove_kernels import RemoveKernels
+from snndeploy.passes.base import PassContext, PassEvent, Training
 from snndeploy.passes.runner import run_passes
-from snndeploy.passes.training.admm import Admm
 from snndeploy.passes.training.data import Batches
-from snndeploy.passes.training.figures import figures
-from snndeploy.passes.training.finetune import FineTune
+from snndeploy.passes.training.figures import figures, noise_curve
 from snndeploy.passes.training.module import TrainableNetwork
-from snndeploy.passes.training.train_steps import TrainSteps
 from snndeploy.passes.training.trainer import accuracy
 from snndeploy.pipeline.run import run_program
 from snndeploy.target import load_target
 
-Array = npt.NDArray[Any]
 VALIDATION = 5000
-TARGET = "loihi2"
-ITERATIONS = 5
-"""Epochs of ADMM before retraining: as many as a growing rho needs to settle."""
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Samples as passes see them."""
-
-    inputs: dict[str, Array]
-    labels: Array
-
-
-def part(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:
-    """Samples of a split; direct current stays one step that stands for all."""
-    chosen = networks.TASKS[task]
-    constant = chosen.encode is networks.constant and chosen.data != "nmnist"
-    length = steps or chosen.steps
-    x, y = networks.samples(
-        task, split, data, count=span.stop or 0, steps=1 if constant else length
-    )
-    low = span.start or 0
-    x, y = x[:, low:], y[low:]
-    if constant:
-        x = np.broadcast_to(x, (length, *x.shape[1:]))
-    return Labelled({"input": x}, y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,38 +55,25 @@ class Setting:
     cache: Path
     train: int
     test: int
-    epochs: int
-    dense_epochs: int
+    noise: tuple[float, ...]
     integer: int
     lava: int
     steps: int
 
 
-def dense(setting: Setting) -> Network:
-    """The baseline: the benchmarks' network, trained on over the whole training set."""
-    path = setting.cache / f"{setting.task}-{setting.seed}-dense.nir"
-    if not path.exists():
-        start = networks.load(setting.task, setting.seed, setting.data, setting.networks)
-        how = FineTune(epochs=setting.dense_epochs)
-        log = run_passes(start, [how], context(setting, full=True))
-        setting.cache.mkdir(parents=True, exist_ok=True)
-        write_nir(path, log.network)
-    return read_network(path)
-
-
-def context(setting: Setting, *, full: bool = False) -> PassContext:
+def context(setting: Setting) -> PassContext:
     """Training and validation samples, and progress on standard output."""
-    whole = len(part(setting.task, "train", setting.data, slice(0, 0)).labels)
+    whole = len(networks.raw(networks.TASKS[setting.task], "train", setting.data, 1)[1])
     held = min(VALIDATION, whole // 10)
-    count = whole - held if full else min(setting.train, whole - held)
+    count = min(setting.train or whole, whole - held)
     args = setting.task, "train", setting.data
     return PassContext(
         seed=setting.seed,
         target=load_target(TARGET),
-        calibration=part(*args, slice(0, 640), setting.steps),
+        calibration=labelled(*args, slice(0, 640), setting.steps),
         training=Training(
-            samples=part(*args, slice(0, count), setting.steps),
-            validation=part(*args, slice(whole - held, whole), setting.steps),
+            samples=labelled(*args, slice(0, count), setting.steps),
+            validation=labelled(*args, slice(whole - held, whole), setting.steps),
         ),
         observer=_told,
     )
@@ -126,43 +84,9 @@ def _told(event: PassEvent) -> None:
         print(f"    {event.name} {event.what} {event.done}/{event.of}  {event.status}", flush=True)
 
 
-def experiments(epochs: int) -> dict[str, tuple[Pass, ...]]:
-    """Passes by name; ``epochs`` of fine-tuning, and as many in all wherever two are compared."""
-    admm: dict[str, Any] = {"iterations": ITERATIONS, "epochs": epochs}
-    both: dict[str, Any] = {"epochs": ITERATIONS + epochs}
-    hidden: dict[str, Any] = {"kinds": ("conv",), "ratio": 0.5, "score": "svs"}
-    rescaw: dict[str, Any] = {"grid": "rescaw", "per": "channel", "exempt": ("first", "last")}
-    found: dict[str, tuple[Pass, ...]] = {"dense": ()}
-    for percent in (90, 95, 98):
-        sparsity = percent / 100
-        pruned = Prune(sparsity=sparsity, scope="global")
-        found[f"magnitude-{percent}"] = (pruned,)
-        found[f"magnitude-{percent}+ft"] = (pruned, FineTune(**both))
-        found[f"admm-{percent}"] = (Admm(sparsity=sparsity, scope="global", **admm),)
-    for bits in (4, 3, 2, 1):
-        found[f"rtn-{bits}bit"] = (Quantize(bits=bits, share="target"),)
-        found[f"admm-{bits}bit"] = (Admm(bits=bits, **admm),)
-        found[f"aware-{bits}bit"] = (
-            FineTune(bits=bits, grid="loihi", aware=TARGET, epochs=epochs),
-        )  # fmt: skip
-    found["admm-95+4bit"] = (Admm(sparsity=0.95, scope="global", bits=4, **admm),)
-    for bits in (8, 4, 2):
-        fit = "mean" if bits == 2 else "percentile"
-        found[f"qp-snn-{bits}bit-50"] = (
-            FineTune(bits=bits, fit=fit, keep="real", epochs=epochs, **rescaw),
-            RemoveKernels(**hidden),
-            FineTune(bits=bits, fit=fit, epochs=epochs, **rescaw),
-        )
-    found["steps-8-4-2-1"] = (TrainSteps(steps=(4, 2, 1), epochs=epochs),)
-    found["steps-8-4-2"] = (TrainSteps(steps=(4, 2), epochs=epochs),)
-    for price in (1.0, 3.0, 10.0):
-        found[f"activity-{price:g}"] = (FineTune(activity=price, epochs=epochs),)
-    return found
-
-
 def judge(setting: Setting, network: Network, steps: int) -> dict[str, Any]:
     """Figures on the test set, and the accuracy of the integers (and of Lava) on some of it."""
-    test = part(setting.task, "test", setting.data, slice(0, setting.test), setting.steps)
+    test = labelled(setting.task, "test", setting.data, slice(0, setting.test), setting.steps)
     x = test.inputs["input"][: steps or None]
     result = asdict(figures(network, test, steps=steps))
     coding = infer_coding(x[:1] if not x.strides[0] else x)
@@ -176,7 +100,23 @@ def judge(setting: Setting, network: Network, steps: int) -> dict[str, Any]:
             rounded = Batches(few, scales={"input": coding.scale})
             result[f"{engine}_aware"] = accuracy(module, rounded)
             result[engine] = _accuracy(program, few, engine)
+    if setting.noise:
+        result["noise"] = _noise(setting, network, len(x))
     return result
+
+
+def _noise(setting: Setting, network: Network, steps: int) -> dict[str, float]:
+    """Accuracy on noisy images, by the noise's standard deviation, where pixels are in 0…1."""
+    task = networks.TASKS[setting.task]
+    if task.data not in ("mnist", "fashion_mnist"):
+        return {}
+    images, labels = networks.raw(task, "test", setting.data, steps)
+    images, labels = images[: setting.test], labels[: setting.test]
+    found = noise_curve(
+        network, images.reshape(len(images), *network.with_role("input")[0].shape), labels,
+        lambda x: task.encode(x.astype(np.float32), steps), setting.noise, np.random.default_rng(0),
+    )  # fmt: skip
+    return {f"{sigma:g}": score for sigma, score in found.items()}
 
 
 def _accuracy(program: Program, samples: Labelled, engine: str) -> float:
@@ -193,28 +133,33 @@ def _accuracy(program: Program, samples: Labelled, engine: str) -> float:
     return right / len(labels)
 
 
-def run(setting: Setting, name: str, passes: tuple[Pass, ...]) -> dict[str, Any]:
+def run(setting: Setting, name: str, experiment: Experiment) -> dict[str, Any]:
     """One experiment, from the cache or run now."""
-    start = dense(setting)
-    stem = f"{setting.task}-{setting.seed}-{name}-{setting.train}-{setting.epochs}-{setting.steps}"
+    start = networks.load(setting.task, setting.seed, setting.data, setting.networks)
+    what = f"{start.digest} {experiment.passes} {setting.train} {setting.steps}"
+    key = hashlib.sha256(what.encode()).hexdigest()[:12]
+    stem = f"{setting.task}-{setting.seed}-{name}-{key}"
     model, told = setting.cache / f"{stem}.nir", setting.cache / f"{stem}.json"
     if not told.exists():
         print(f"  {name} (seed {setting.seed})", flush=True)
+        setting.cache.mkdir(parents=True, exist_ok=True)
+        ctx = context(setting)
         began = time.perf_counter()
-        log = run_passes(start, passes, context(setting))
+        log = run_passes(start, experiment.passes, ctx)
         training = [step.metrics.get("training", {}) for step in log.steps]
         record = {
             "name": name,
             "seed": setting.seed,
             "seconds": time.perf_counter() - began,
             "steps": int(log.network.notes.get("steps", 0)),
+            "validation": max([t.get("best_validation", 0.0) for t in training[-1:]], default=0.0),
             **{k: v for t in training for k, v in t.items() if "residual" in k},
         }
         write_nir(model, log.network, force=True)
         told.write_text(json.dumps(record, indent=1))
     trained: dict[str, Any] = json.loads(told.read_text())
-    counts = f"{setting.test}-{setting.integer}-{setting.lava}"
-    judged = setting.cache / f"{stem}-{counts}.json"
+    asked = (setting.test, setting.integer, setting.lava, *setting.noise)
+    judged = setting.cache / f"{stem}-{'-'.join(f'{n:g}' for n in asked)}.json"
     if not judged.exists():
         found = judge(setting, read_network(model), trained["steps"])
         judged.write_text(json.dumps(found, indent=1))
@@ -255,31 +200,56 @@ def table(results: list[dict[str, Any]]) -> None:
             )
             cells.append(form.format(np.mean(values)).strip() + spread)
         print(f"{name} | " + " | ".join(cells) + f" | {len(rows)}")
+    sigmas = list(dict.fromkeys(s for r in results for s in r.get("noise", {})))
+    if sigmas:
+        print("\naccuracy under Gaussian noise | " + " | ".join(sigmas))
+    for name in dict.fromkeys(r["name"] for r in results if r.get("noise")):
+        rows = [r["noise"] for r in results if r["name"] == name]
+        means = [np.mean([row[sigma] for row in rows]) for sigma in sigmas]
+        print(f"{name} | " + " | ".join(f"{mean:.2%}" for mean in means))
 
 
 def main() -> None:
     """Run what is not in the cache yet, and print everything."""
+    names = list(experiments(8, {}))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=networks.data_folder())
     parser.add_argument("--networks", type=Path, default=networks.cache_folder())
     parser.add_argument("--cache", type=Path, default=networks.cache_folder() / "training")
     parser.add_argument("--task", choices=networks.TASKS, default="mnist-conv")
-    parser.add_argument("--experiments", nargs="+", choices=experiments(1), default=["dense"])
+    parser.add_argument("--experiments", nargs="+", choices=[*names, "all"], default=["dense"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--train", type=int, default=60_000, help="training samples per epoch")
+    parser.add_argument("--train", type=int, default=0, help="samples to train on (0: all)")
     parser.add_argument("--test", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--dense-epochs", type=int, default=4, help="on the whole training set")
+    parser.add_argument("--epochs", type=int, default=8, help="of every experiment, in all")
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--distill", type=float, default=0.0)
     parser.add_argument("--integer", type=int, default=1000, help="test samples on integers")
     parser.add_argument("--lava", type=int, default=0, help="test samples on Lava")
     parser.add_argument("--steps", type=int, default=0, help="length of samples (0: the task's)")
+    parser.add_argument("--noise", nargs="*", type=float, default=[], help="standard deviations")
     options = vars(parser.parse_args())
-    seeds, names = options.pop("seeds"), options.pop("experiments")
+    asked = options.pop("experiments")
+    # as the networks were trained; on means over time, so that a loss is the same at any length
+    learning = {
+        "lr": options.pop("lr"), "distill": options.pop("distill"), "batch": 32, "width": 2.0,
+        "loss": "mean", "contrast": 6.0,
+    }  # fmt: skip
+    known = experiments(options.pop("epochs"), learning)
+    seeds, noise = options.pop("seeds"), tuple(options.pop("noise"))
+    kernels = any(
+        isinstance(op, Conv) for ops in networks.TASKS[options["task"]].layers for op in ops
+    )
+    wanted = []
+    for name in known if "all" in asked else dict.fromkeys(["dense", *asked]):
+        if known[name].conv and not kernels:
+            print(f"{name}: left out, as {options['task']} has no kernels")
+        else:
+            wanted.append(name)
     results = []
     for seed in seeds:
-        setting = Setting(seed=seed, **options)
-        for name in ["dense", *(n for n in names if n != "dense")]:
-            results.append(run(setting, name, experiments(setting.epochs)[name]))
+        setting = Setting(seed=seed, noise=noise, **options)
+        results += [run(setting, name, known[name]) for name in wanted]
     table(results)
 
 

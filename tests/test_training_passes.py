@@ -280,12 +280,24 @@ def test_layers_compete_where_admm_is_asked_to_prune_globally() -> None:
     assert abs(alive[0] - alive[1]) > 0.05
 
 
-@pytest.mark.parametrize(("levels", "bits"), [("uniform", 2), ("uniform", 1), ("power-of-two", 3)])
+def test_lamp_shares_sparsity_out_as_it_does_for_prune() -> None:
+    network = digits_mlp()
+    how = Admm(sparsity=0.8, scope="lamp", iterations=1, epochs=1, lr=1e-9)
+    after = how.apply(network, context(flat=True)).network
+    one_shot = Prune(sparsity=0.8, scope="lamp").apply(network, PassContext()).network
+    for p, q in zip(after.projections, one_shot.projections, strict=True):
+        assert np.array_equal(p.weight.mask, q.weight.mask)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits"), [("uniform", 2), ("uniform", 1), ("odd", 2), ("power-of-two", 3)]
+)
 def test_admm_quantises_what_survives_of_pruning(levels: Any, bits: int) -> None:
     network = digits_mlp()
     how = Admm(sparsity=0.5, bits=bits, levels=levels, per="channel", iterations=2, epochs=1)
     after = how.apply(network, context(flat=True)).network
-    allowed = (symmetric_levels if levels == "uniform" else power_levels)(bits)
+    sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
+    allowed = sets[levels](bits)
     for p in after.projections:
         assert p.weight.mask is not None
         assert p.weight.alive == p.weight.data.size - budget(0.5, p.weight.data.size)
@@ -409,7 +421,8 @@ def same(a: PassResult, b: PassResult) -> bool:
     FineTune(epochs=3, bits=3, optimizer="sgd", learn=("weights", "leaks", "thresholds")),
     Admm(sparsity=0.8, bits=2, iterations=2, epochs=2),
     TrainSteps(steps=(8, 4), epochs=2),
-], ids=lambda p: p.name)  # fmt: skip
+    FineTune(epochs=3, distill=0.5, activity=3.0, synops_ratio=0.8),
+], ids=("finetune", "admm", "train-steps", "teacher-and-budget"))  # fmt: skip
 def test_resumed_equals_uninterrupted_and_runs_repeat(how: Any, tmp_path: Path) -> None:
     network = digits_mlp()
     whole = how.apply(network, context(flat=True))
@@ -499,12 +512,15 @@ def test_progress_says_how_it_goes() -> None:
 
 def test_fewer_steps_stand_in_the_notes_and_a_drop_ends_it() -> None:
     network = digits_mlp()
-    result = TrainSteps(steps=(8, 4), epochs=2).apply(network, context(flat=True))
+    result = TrainSteps(steps=(8, 4), epochs=4, lr=5e-3, batch=32).apply(
+        network, context(flat=True)
+    )
     assert result.network.notes["steps"] == "4"
     short = Labelled({"input": flat(350, 450).inputs["input"][:4]}, flat(350, 450).labels)
     assert accuracy(result.network, short) == result.metrics["steps=4"]["accuracy"]
-    assert accuracy(result.network, short) > accuracy(network, short)
-    halved = TrainSteps(halvings=2, epochs=2).apply(network, context(flat=True))
+    learnt = Labelled({"input": flat(0, 350).inputs["input"][:4]}, flat(0, 350).labels)
+    assert accuracy(result.network, learnt) > accuracy(network, learnt) + 0.02
+    halved = TrainSteps(halvings=2, epochs=4, lr=5e-3, batch=32).apply(network, context(flat=True))
     assert halved.network.digest == result.network.digest
     again = TrainSteps(halvings=1, epochs=1).apply(halved.network, context(flat=True))
     assert again.network.notes["steps"] == "2"
@@ -654,6 +670,10 @@ def test_refusals() -> None:
     with pytest.raises(RecipeError) as fit:
         FineTune(bits=4, fit="mean")
     assert fit.value.code == "finetune-fit"
+    for priced in ({"synops_ratio": 0.5}, {"activity": 1.0, "synops": 9.0, "synops_ratio": 0.5}):
+        with pytest.raises(RecipeError) as priceless:
+            FineTune(**priced)  # type: ignore[arg-type]
+        assert priceless.value.code == "finetune-budget"
     for options in ({"steps": (4, 4)}, {"steps": (32, 16)}, {}, {"steps": (4,), "halvings": 1}):
         with pytest.raises(RecipeError) as schedule:
             TrainSteps(**options).apply(network, context(flat=True))  # type: ignore[arg-type]

@@ -36,20 +36,21 @@ class Admm(TrainingPass):
     retraining follow in which masks stay and codes move on their grid only. With both, pruning goes
     first, and quantisation works on what survives.
 
-    ``sparsity`` is exact, per layer or (``scope="global"``) for all chosen layers together, whose
-    weights then compete, as in the pass ``prune``. The ``levels`` are ``uniform``
-    (2^bits - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1: 2 bits are ternary, 1 bit the signs) or
-    ``power-of-two`` (0, ±1, ±2, ±4, …, as many, 2 to 4 bits), times a scale of least squared error
-    per ``layer`` or ``channel``.
+    ``sparsity`` is exact, per layer or for all chosen layers together, whose weights then compete by
+    magnitude (``scope="global"``) or which share it by LAMP scores (``"lamp"``), as in ``prune``.
+    The ``levels`` are ``uniform`` (2^bits - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1: 2 bits are ternary,
+    which papers call 1.58 bits, 1 bit the signs), ``odd`` (all 2^bits, ±1, ±3, …, without a zero) or
+    ``power-of-two`` (0, ±1, ±2, ±4, …, 2^bits - 1 of them, 2 to 4 bits), times a scale of least squared
+    error per ``layer`` or ``channel``.
     """
 
     name: ClassVar[str] = "admm"
     stage: ClassVar[Stage] = "prune"
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    scope: Literal["layer", "global"] = "layer"
+    scope: Literal["layer", "global", "lamp"] = "layer"
     bits: Annotated[int, Field(ge=0, le=8)] = 0
-    levels: Literal["uniform", "power-of-two"] = "uniform"
+    levels: Literal["uniform", "odd", "power-of-two"] = "uniform"
     per: Literal["layer", "channel"] = "layer"
     iterations: Annotated[int, Field(ge=1)] = 5
     epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
@@ -107,7 +108,7 @@ class Admm(TrainingPass):
         keep_constraints(self, before, after)
         new = {p.name: p.weight for p in after.projections}
         chosen = self.select(before)
-        for group in [chosen] if self.scope == "global" else [(p,) for p in chosen]:
+        for group in [(p,) for p in chosen] if self.scope == "layer" else [chosen]:
             size = sum(p.weight.data.size for p in group)
             already = size - sum(p.weight.alive for p in group)
             dead = max(already, budget(self.sparsity, size))
@@ -135,8 +136,11 @@ class Admm(TrainingPass):
 
     def _masks(self, values: Mapping[str, Array], alive: Mapping[str, Array]) -> dict[str, Array]:
         """What stays of each layer, each by itself or all in competition."""
-        from .projections import largest
+        from .projections import largest, largest_by_lamp
 
+        if self.scope == "lamp":
+            kept = largest_by_lamp(list(values.values()), self.sparsity, [alive[n] for n in values])
+            return dict(zip(values, kept, strict=True))
         groups = [list(values)] if self.scope == "global" else [[name] for name in values]
         found: dict[str, Array] = {}
         for names in groups:
@@ -145,11 +149,11 @@ class Admm(TrainingPass):
         return found
 
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .grid import Grid, power_levels, symmetric_levels
+        from .grid import Grid, odd_levels, power_levels, symmetric_levels
 
-        uniform = self.levels == "uniform"
-        levels = symmetric_levels(self.bits) if uniform else power_levels(self.bits)
-        width = self.bits if uniform else int(levels[-1]).bit_length() + 1
+        sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
+        levels = sets[self.levels](self.bits)
+        width = int(levels[-1]).bit_length() + 1 if self.levels == "power-of-two" else self.bits
         alive = {}
         for p in chosen:
             mask = session.module.mask(p.name)

@@ -21,6 +21,7 @@ class Batches:
         device: where the batches go.
         steps: of each sample (0: all).
         scales: messages per unit of an input, to whole numbers of which its values are rounded.
+        taught: what a teacher answers to each sample, ``(samples, classes)``, if there is one.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Batches:
         *,
         steps: int = 0,
         scales: Mapping[str, float] | None = None,
+        taught: Tensor | None = None,
     ) -> None:
         if samples.labels is None:
             raise ValueError("the samples have no labels")
@@ -37,6 +39,7 @@ class Batches:
         inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
         self._inputs = {name: once(x) for name, x in inputs.items()}
         self._device = torch.device(device)
+        self._taught = taught
         self._scales = {n: s for n, s in (scales or {}).items() if s != 1}
 
     def __len__(self) -> int:
@@ -47,11 +50,14 @@ class Batches:
         """Length of a sample."""
         return len(next(iter(self._inputs.values())))
 
-    def shuffled(self, size: int, stream: np.random.Generator) -> Iterator[tuple[_Inputs, Tensor]]:
-        """Batches of one epoch in an order of their own."""
+    def shuffled(
+        self, size: int, stream: np.random.Generator
+    ) -> Iterator[tuple[_Inputs, Tensor, Tensor | None]]:
+        """Batches of one epoch in an order of their own, with what the teacher answers to them."""
         order = stream.permutation(len(self))
         for low in range(0, len(self), size):
-            yield self.take(order[low : low + size])
+            index = order[low : low + size]
+            yield *self.take(index), None if self._taught is None else self._taught[index]
 
     def in_order(self, size: int) -> Iterator[tuple[_Inputs, Tensor]]:
         """Batches as the samples come."""

@@ -14,9 +14,10 @@ from ...ir.arrays import Array
 from ...ir.network import Network
 from ...ir.weights import Weight
 from ..base import Pass, PassContext, PassResult, Stage
-from .options import TrainingPass
+from .options import Fraction, TrainingPass
 
 if TYPE_CHECKING:
+    from .penalties import Activity
     from .session import Session
 
 
@@ -34,7 +35,10 @@ class FineTune(TrainingPass):
     must come before quantising.
 
     ``activity`` is the price of spikes: of each hidden layer's rate above ``target_rate`` (spikes per
-    neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it.
+    neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it;
+    ``synops_ratio`` gives the budget as a share of what the network uses before this pass. SynOps are
+    weights met by spikes; inputs that are values cost none, as there is nothing to save. With a price
+    the last epoch is kept, whatever validation says of the ones before it.
 
     ``restart`` draws the weights of the chosen layers anew, with the spread that they had.
     """
@@ -51,10 +55,21 @@ class FineTune(TrainingPass):
     activity: Annotated[float, Field(ge=0)] = 0.0
     target_rate: Annotated[float, Field(ge=0)] = 0.0
     synops: Annotated[float, Field(ge=0)] = 0.0
+    synops_ratio: Fraction = 0.0
     restart: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.synops and self.synops_ratio:
+            raise RecipeError(
+                "finetune-budget", "two budgets of SynOps are given", where=self.key("synops_ratio"),
+                hint="give synops, or synops_ratio",
+            )  # fmt: skip
+        if (self.synops or self.synops_ratio) and not self.activity:
+            raise RecipeError(
+                "finetune-budget", "a budget of SynOps has no price", where=self.key("activity"),
+                hint="say what is paid above it, for example activity = 10.0",
+            )  # fmt: skip
         if self.bits and self.grid != "rescaw" and self.fit not in ("max", "mse"):
             raise RecipeError(
                 "finetune-fit", f"fit = {self.fit!r} is for grid = 'rescaw'",
@@ -75,21 +90,13 @@ class FineTune(TrainingPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train, and write back what learnt."""
-        from .penalties import Activity
         from .session import Session
 
         start = self._restarted(net, ctx) if self.restart else net
         session = Session(self, start, ctx, self.quantizer(start))
-        penalties = []
-        if self.activity:
-            session.refresh(session.module)
-            penalties.append(
-                Activity(
-                    session.module, weight=self.activity, target_rate=self.target_rate,
-                    synops=self.synops,
-                )
-            )  # fmt: skip
-        session.fit("finetune", self.epochs, penalties=penalties)
+        penalties = [self._price(session)] if self.activity else []
+        # a price is paid off by the end, so no earlier epoch is comparable
+        session.fit("finetune", self.epochs, penalties=penalties, best=not penalties)
         return trained(net, session, rounded=self.keep == "codes")
 
     def ensures(self, before: Network, after: Network) -> None:
@@ -117,6 +124,21 @@ class FineTune(TrainingPass):
             bits=self.bits, per=self.per, clip=self.fit, layers=names,  # type: ignore[arg-type]
             share="target" if self.grid == "loihi" else "none",
         )  # fmt: skip
+
+    def _price(self, session: Session) -> Activity:
+        from .penalties import Activity
+        from .session import codings
+
+        session.refresh(session.module)
+        samples = session.data.samples
+        values = [name for name, coding in codings(samples).items() if coding.kind == "analog"]
+        price = Activity(
+            session.module, weight=self.activity, target_rate=self.target_rate, synops=self.synops,
+            ignore=values,
+        )  # fmt: skip
+        if self.synops_ratio:
+            price.synops = self.synops_ratio * price.used(session.module, session.batches(samples))
+        return price
 
     def _restarted(self, net: Network, ctx: PassContext) -> Network:
         stream = ctx.stream("restart")

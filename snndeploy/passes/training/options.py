@@ -35,6 +35,10 @@ class TrainingPass(LayerPass, ABC):
     ``window`` steps at a time are unrolled (0: all), and ``truncate`` ends gradients there, or
     ``recompute`` bounds memory by one window and computes it twice.
 
+    With ``distill`` so much of the loss, from 0 to 1, is not about the labels but about what the
+    network before the first pass answers to the same sample, over all of its steps: the
+    cross-entropy of both answers, softened by ``temperature``.
+
     What learns: ``weights`` of the chosen layers, ``biases`` where there are any and, when asked,
     ``leaks`` and ``thresholds``. Masks stay. ``aware`` names a target whose rounding is part of the
     forward pass: of leaks, thresholds, biases, analog inputs, and of weights that have no codes yet,
@@ -52,6 +56,8 @@ class TrainingPass(LayerPass, ABC):
     patience: Annotated[int, Field(ge=0)] = 0
     loss: Literal["count", "mean", "membrane"] = "count"
     contrast: Positive = 1.0
+    distill: Fraction = 0.0
+    temperature: Positive = 2.0
     surrogate: Literal["arctan", "triangular", "fast-sigmoid"] = "arctan"
     width: Positive = 0.5
     through_reset: bool = False

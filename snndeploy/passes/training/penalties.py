@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ...ir.arrays import Array
 from ...ir.float_chain import float_chain
+from .data import Batches
 from .module import TrainableNetwork
 from .unroll import Run
 
+_BATCH = 256
 Values = Mapping[str, Array]
 Project = Callable[[Values], Values]
 """Values of layers, by name, to the nearest ones that the constraint allows."""
@@ -103,10 +105,17 @@ class Activity:
         weight: of the penalty.
         target_rate: spikes per neuron and step that are free, in each layer.
         synops: synaptic operations per sample that are free (0: no budget, rates alone are priced).
+        ignore: inputs whose values are no spikes.
     """
 
     def __init__(
-        self, module: TrainableNetwork, *, weight: float, target_rate: float, synops: float
+        self,
+        module: TrainableNetwork,
+        *,
+        weight: float,
+        target_rate: float,
+        synops: float,
+        ignore: Sequence[str] = (),
     ) -> None:
         self.weight = weight
         self.target_rate = target_rate
@@ -115,14 +124,26 @@ class Activity:
         self._hidden = [
             p.name for p in network.with_role("hidden") if p.neuron and p.neuron.spiking
         ]
-        self._fan_out = fan_outs(module)
+        self._ignore = set(ignore)
+        self._fan_out = self._counted(module)
         self._last = 0.0
+
+    def _counted(self, module: TrainableNetwork) -> dict[str, Tensor]:
+        return {n: fan for n, fan in fan_outs(module).items() if n not in self._ignore}
+
+    def _used(self, run: Run) -> Tensor:
+        """SynOps of a batch."""
+        return torch.stack([(run.spikes[n] * fan).sum() for n, fan in self._fan_out.items()]).sum()
+
+    def used(self, module: TrainableNetwork, samples: Batches) -> float:
+        """SynOps per sample."""
+        with torch.no_grad():
+            total = sum(float(self._used(module(x))) for x, _ in samples.in_order(_BATCH))
+        return total / len(samples)
 
     def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
         """The price of one batch."""
-        used = torch.stack(
-            [(run.spikes[name] * fan_out).sum() for name, fan_out in self._fan_out.items()]
-        ).sum() / run.samples  # fmt: skip
+        used = self._used(run) / run.samples
         self._last = float(used.detach())
         if self.synops:
             return self.weight * (used / self.synops - 1).clamp_min(0)
@@ -138,7 +159,7 @@ class Activity:
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Count fan-outs again, as weights may have become zero; says the SynOps of the last batch."""
-        self._fan_out = fan_outs(module)
+        self._fan_out = self._counted(module)
         return f"SynOps {self._last:,.0f}"
 
     def state(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from ...ir.arrays import Array
 from ..clipping import scale_for
 from ..prune import budget, prune_lowest
+from ..second_order.budgets import lamp_counts
 
 _STARTS = np.geomspace(0.02, 1.2, 40)
 """Where the alternation starts: fractions of the scale at which the largest weight is not clipped."""
@@ -24,6 +25,17 @@ def largest(values: Sequence[Array], sparsity: float, alive: Sequence[Array]) ->
     """
     total = sum(v.size for v in values)
     return prune_lowest([np.abs(v) for v in values], alive, budget(sparsity, total))
+
+
+def largest_by_lamp(
+    values: Sequence[Array], sparsity: float, alive: Sequence[Array]
+) -> list[Array]:
+    """Masks as of `largest`, in which LAMP scores share the total out to the arrays."""
+    sizes = [np.abs(v) * a for v, a in zip(values, alive, strict=True)]
+    counts = lamp_counts(sizes, budget(sparsity, sum(v.size for v in values)))
+    return [
+        prune_lowest([s], [a], n)[0] for s, a, n in zip(sizes, alive, counts, strict=True)
+    ]  # fmt: skip
 
 
 def nearest(values: Array, levels: Array, scale: Array) -> Array:

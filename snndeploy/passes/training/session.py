@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from .grid import Grid, symmetric_levels
 from .module import TrainableNetwork
 from .options import TrainingPass, training_data
 from .surrogate import SpikeGradient
-from .trainer import Epoch, Penalty, accuracy, train
+from .trainer import Epoch, Penalty, accuracy, answers_of, train
 from .unroll import Unrolling
 
 
@@ -64,10 +65,13 @@ class Session:
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
         self._chip_grids: dict[str, Grid] = {}
+        self._teacher = (ctx.source or net) if how.distill else None
+        networks = [n.digest for n in (net, self._teacher) if n is not None]
+        samples = [s for s in (self.data.samples, self.data.validation) if s is not None]
         self._key = hashlib.sha256(
             "\n".join([
-                net.digest, repr(how), name, str(ctx.seed), ctx.scope, torch.__version__,
-                *(digest(s) for s in (self.data.samples, self.data.validation) if s is not None),
+                *networks, repr(how), name, str(ctx.seed), ctx.scope, torch.__version__,
+                *(digest(s) for s in samples),
             ]).encode()
         ).hexdigest()  # fmt: skip
 
@@ -76,7 +80,9 @@ class Session:
         """Steps of the samples."""
         return len(next(iter(self.data.samples.inputs.values())))
 
-    def batches(self, samples: Calibration, steps: int = 0) -> Batches:
+    def batches(
+        self, samples: Calibration, steps: int = 0, taught: torch.Tensor | None = None
+    ) -> Batches:
         """Samples as they are trained on: with analog values rounded as the chip gets them.
 
         ``steps`` of each; 0 is as many as the network was last trained for, or all.
@@ -84,7 +90,19 @@ class Session:
         scales = {}
         if self.target is not None:
             scales = {n: c.scale for n, c in codings(samples).items()}
-        return Batches(samples, self.data.device, steps=steps or self.steps, scales=scales)
+        return Batches(
+            samples, self.data.device, steps=steps or self.steps, scales=scales, taught=taught
+        )
+
+    @cached_property
+    def taught(self) -> torch.Tensor | None:
+        """What the teacher answers to the samples trained on, over all of their steps."""
+        if self._teacher is None:
+            return None
+        device = self.data.device
+        module = TrainableNetwork(self._teacher, learn=()).to(device)
+        steps = int(self._teacher.notes.get("steps", 0))
+        return answers_of(module, Batches(self.data.samples, device, steps=steps), self.how.loss)
 
     def fit(
         self,
@@ -113,7 +131,7 @@ class Session:
             path = data.folder / f"{ctx.scope.replace('#', '-')}-{stage}.pt"
             checkpoint = Checkpoint(path, f"{self._key}-{stage}", resume=data.resume)
         history = train(
-            self.module, how, self.batches(data.samples, steps),
+            self.module, how, self.batches(data.samples, steps, self.taught),
             None if data.validation is None else self.batches(data.validation, steps),
             epochs=epochs, stream=lambda name: ctx.stream(f"{stage}/{name}"), penalties=penalties,
             refresh=self.refresh, checkpoint=checkpoint, best=best,

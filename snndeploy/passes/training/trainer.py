@@ -155,14 +155,13 @@ def _epoch(
     learnt = [p for p in module.parameters() if p.requires_grad]
     lost, right, fired = 0.0, 0, 0.0
     batches = samples.shuffled(how.batch, stream(f"epoch {number}"))
-    for i, (inputs, labels) in enumerate(batches):
+    for i, (inputs, labels, taught) in enumerate(batches):
         done = ((number - 1) * steps + i) / (epochs * steps)
         for group in optimizer.param_groups:
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
         run = module(inputs)
-        told = scores(run, output, how.loss) * how.contrast
-        loss = nn.functional.cross_entropy(told, labels)
+        loss = missed(scores(run, output, how.loss), run.steps, labels, taught, how)
         for penalty in penalties:
             loss = loss + penalty.loss(module, run)
         optimizer.zero_grad(set_to_none=True)
@@ -181,6 +180,33 @@ def _epoch(
         number=number, loss=lost / n, accuracy=right / n, validation=math.nan, rate=fired / n,
         sparsity=sparsity(module),
     )  # fmt: skip
+
+
+def missed(
+    told: Tensor, steps: int, labels: Tensor, taught: Tensor | None, how: TrainingPass
+) -> Tensor:
+    """Cross-entropy of the scores ``told`` against the labels, and against what was ``taught``.
+
+    Answers of a teacher are means over time, so that it may have seen more steps.
+    """
+    told = told * how.contrast
+    loss = nn.functional.cross_entropy(told, labels)
+    if taught is None:
+        return loss
+    taught = taught * how.contrast * (steps if how.loss == "count" else 1)
+    soft = nn.functional.softmax(taught / how.temperature, dim=1)
+    # squared, so that the share of gradients is that of the losses (Hinton et al. 2015)
+    alike = nn.functional.cross_entropy(told / how.temperature, soft) * how.temperature**2
+    return (1 - how.distill) * loss + how.distill * alike
+
+
+def answers_of(module: TrainableNetwork, samples: Batches, loss: str, batch: int = 256) -> Tensor:
+    """What a network tells of each class, as mean over time: ``(samples, classes)``."""
+    output = module.network.with_role("output")[0].name
+    kind = "membrane" if loss == "membrane" else "mean"
+    with torch.no_grad():
+        found = [scores(module(x), output, kind) for x, _ in samples.in_order(batch)]
+    return torch.cat(found)
 
 
 def scores(run: Run, output: str, loss: str) -> Tensor:

@@ -1,0 +1,95 @@
+"""The experiments of ``training.py``: passes by name, with as many epochs of training in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snndeploy.passes.base import Pass
+from snndeploy.passes.prune import Prune
+from snndeploy.passes.quantize import Quantize
+from snndeploy.passes.remove_kernels import RemoveKernels
+from snndeploy.passes.training.admm import Admm
+from snndeploy.passes.training.finetune import FineTune
+from snndeploy.passes.training.train_steps import TrainSteps
+
+TARGET = "loihi2"
+SPARSITIES = (0.9, 0.95, 0.98)
+SECOND_ORDER: Mapping[str, Any] = {
+    "method": "sbc", "scope": "lamp", "kernels": ("membrane", "long"), "asymmetry": (0.0, 1.0),
+    "choose": "output", "sequential": True,
+}  # fmt: skip
+"""The recipe ``sbc-plus`` without its quantisation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Passes, and whether they need kernels to work on."""
+
+    passes: tuple[Pass, ...] = ()
+    conv: bool = False
+
+
+def experiments(epochs: int, learning: Mapping[str, Any]) -> dict[str, Experiment]:
+    """Every experiment trains for ``epochs`` altogether, with the options ``learning``.
+
+    ADMM spends five eighths of them on its iterations and the rest on retraining; what trains in
+    several stages shares them out. So rows can be compared.
+    """
+    pulls = max(1, round(epochs * 5 / 8))
+    rest = max(1, epochs - pulls)
+    half = max(1, epochs // 2)
+    admm = {**learning, "iterations": pulls, "epochs": rest}
+    ft = FineTune(**learning, epochs=epochs)
+    found: dict[str, Experiment] = {"dense": Experiment()}
+
+    def add(name: str, *passes: Pass, conv: bool = False) -> None:
+        found[name] = Experiment(passes=passes, conv=conv)
+
+    for sparsity in SPARSITIES:
+        percent = f"{100 * sparsity:g}"
+        magnitude = Prune(sparsity=sparsity, scope="global")
+        second = Prune(sparsity=sparsity, **SECOND_ORDER)
+        add(f"magnitude-{percent}", magnitude)
+        add(f"magnitude-{percent}+ft", magnitude, ft)
+        add(f"second-order-{percent}", second)
+        add(f"second-order-{percent}+ft", second, ft)
+        add(f"admm-{percent}", Admm(sparsity=sparsity, scope="lamp", **admm))
+    # 2^b levels: 2 bits are four of them; three (ternary) are log2(3) = 1.58 bits
+    widths = {"4bit": (4, "uniform"), "3bit": (3, "uniform"), "2bit": (2, "odd"),
+              "1.58bit": (2, "uniform"), "1bit": (1, "uniform")}  # fmt: skip
+    for name, (bits, levels) in widths.items():
+        add(f"admm-{name}", Admm(bits=bits, levels=levels, **admm))  # type: ignore[arg-type]
+        if levels == "uniform":
+            aware = FineTune(**learning, bits=bits, grid="loihi", aware=TARGET, epochs=epochs)
+            add(f"rtn-{name}", Quantize(bits=bits, share="target"))
+            add(f"aware-{name}", aware)
+    add("admm-95+4bit", Admm(sparsity=0.95, scope="lamp", bits=4, **admm))
+    for bits in (8, 4, 2):
+        on_levels: dict[str, Any] = {
+            **learning, "bits": bits, "grid": "rescaw", "per": "channel", "exempt": ("first", "last"),
+            "fit": "mean" if bits == 2 else "percentile",
+        }  # fmt: skip
+        add(
+            f"qp-snn-{bits}bit-50",
+            FineTune(**on_levels, keep="real", epochs=half),
+            RemoveKernels(kinds=("conv",), ratio=0.5, score="svs", fold="weights"),
+            FineTune(**on_levels, epochs=epochs - half),
+            conv=True,
+        )
+    for variance in (0.99, 0.999):
+        narrow = RemoveKernels(kinds=("conv", "dense"), variance=variance, score="pca")
+        add(f"pca-{100 * variance:g}+ft", narrow, ft)
+        add(
+            f"pca-{100 * variance:g}+restart",
+            narrow,
+            FineTune(**learning, restart=True, epochs=epochs),
+        )
+    for halvings in (1, 2, 3):
+        stage = max(1, epochs // halvings)
+        add(f"steps-halved-{halvings}", TrainSteps(**learning, halvings=halvings, epochs=stage))
+    for ratio in (0.5, 0.25):
+        add(f"synops-{100 * ratio:g}",
+            FineTune(**learning, activity=10.0, synops_ratio=ratio, epochs=epochs))  # fmt: skip
+    return found
