@@ -12,7 +12,8 @@ from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain
 from snndeploy.ir.placement import Bounds
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.mapping.axons import slice_resources
-from snndeploy.mapping.memory import Memory, combined, kernel_words, list_words
+from snndeploy.mapping.encodings import kernel_words, list_words
+from snndeploy.mapping.memory import Memory, combined
 from snndeploy.mapping.reach import Fan
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import load_target

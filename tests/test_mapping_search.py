@@ -452,6 +452,20 @@ def list_words(lengths: np.ndarray, entry: int, header: int, per_entry: int) -> 
     return total
 
 
+def run_length_words(rows: np.ndarray, weight: int, skip: int, header: int) -> int:
+    """The same for lists that say how far the next synapse is, in ``skip`` bits."""
+    total = 0
+    for column in rows.T:
+        entries, length = 0, 0
+        for step in np.diff(np.flatnonzero(column), prepend=-(10**6)).tolist():
+            length += 1
+            if step >= 2**skip or length > 64:
+                entries, length = entries + 1, 1
+        bits = int(column.sum()) * (weight + skip) + entries * header
+        total += -(-bits // 64)
+    return total
+
+
 def recounted(program: Program, placement: Placement, target: Target) -> list[dict[str, int]]:
     """What dense layers of 8 bits take, from unrolled matrices and the formulas alone."""
     two = target.memory_model == "loihi2"
@@ -467,16 +481,27 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
         if two:
             options = [(list_words(k, 20, 18, 10**9), k > 0) for k in (full, stored)]
         else:
-            options = [(list_words(full, 8, 10 + index, 64), full > 0),
-                       (list_words(stored, 8 + index, 10, 64), stored > 0)]  # fmt: skip
-        words, axons = (
-            target.core["synapse_words"].limit,
-            (target.core["axon_in" if two else "in_axons"].limit),
-        )
+            options = [
+                (list_words(full, 8, 10 + index, 64), full > 0),
+                (list_words(stored, 8 + index, 10, 64), stored > 0),
+                (min(run_length_words(rows, 8, skip, 10 + index) for skip in (2, 3, 4, 5)),
+                 stored > 0),
+            ]  # fmt: skip
+        names = ("synapse_words", "axon_in") if two else ("synapse_words", "in_axons", "out_axons")
+        limits = [target.core[name].limit for name in names]
 
-        def dear(option: tuple[int, np.ndarray], words: int = words, axons: int = axons) -> float:
-            pooled = option[0] + int(option[1].sum()) if two else 0
-            return max(option[0] / words, int(option[1].sum()) / axons, pooled / words)
+        def dear(
+            option: tuple[int, np.ndarray], limits: list[int] = limits, two: bool = two
+        ) -> tuple[bool, float, int]:
+            words, heard = option[0], int(option[1].sum())
+            if two:
+                return False, max((words + heard) / limits[0], heard / limits[1]), 0
+            over = words > limits[0] or heard > limits[1]
+            return (
+                over,
+                max(n / m for n, m in zip((words, heard, heard), limits, strict=True)),
+                heard,
+            )
 
         best = min(options, key=dear)
         hears[s.sources[0].group].append(best[1])

@@ -23,7 +23,7 @@ from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Dense
 from snndeploy.lower import lower
 from snndeploy.mapping import place_program
-from snndeploy.mapping.memory import list_words
+from snndeploy.mapping.encodings import list_words
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.compensate import fold
 from snndeploy.passes.coupling import CouplingGroup, coupling

@@ -11,18 +11,20 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..ir.arrays import Shape, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup, Program
-from .axons import NOWHERE, Outgoing, Tiles, fan_outs
-from .grid import Counts, Grid, Interval, tiles
+from .axons import NOWHERE, Outgoing, Tiles, fan_outs, off_chip_slots
+from .grid import Counts, Grid, Interval, cuts, tiles
 from .memory import Memory
 
 Split = Mapping[str, tuple[Bounds, ...]]
 
 _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
-_SLACK = 4
+_SLACK = 16
 """Times the fewest tiles that are looked at where axons out are limited."""
 _PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
@@ -76,17 +78,20 @@ def has_loops(program: Program) -> bool:
     )
 
 
-def split_program(memory: Memory, *, off_chip: bool, width: int = 1, fill: float = 1.0) -> Found:
+def split_program(
+    memory: Memory, floors: Mapping[str, int], *, off_chip: bool, width: int = 1, fill: float = 1.0
+) -> Found:
     """Split every group of a program.
 
     Args:
         memory: the program and its target.
+        floors: slices that every group takes at least.
         off_chip: charge every output axon as one that leaves its chip.
         width: partial networks that the beam keeps (1: greedy).
         fill: share of a core that a slice may take, where a slice can be that small.
     """
     chip, slack = NOWHERE if off_chip else 0, _SLACK if width > 1 else 1
-    search = _Search(memory, chip, slack, fill)
+    search = _Search(memory, floors, chip, slack, fill)
     order = in_layer_order(memory.program)[::-1]
     if has_loops(memory.program):
         state = _Partial()
@@ -109,8 +114,13 @@ def split_program(memory: Memory, *, off_chip: bool, width: int = 1, fill: float
 class _Search:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
-    def __init__(self, memory: Memory, chip: int, slack: int, fill: float) -> None:
-        self.memory, self.chip, self.slack, self.fill, self.tried = memory, chip, slack, fill, 0
+    def __init__(
+        self, memory: Memory, floors: Mapping[str, int], chip: int, slack: int, fill: float
+    ) -> None:
+        self.memory, self.floors, self.chip = memory, floors, chip
+        self.slack, self.fill, self.tried = slack, fill, 0
+        self.order = in_layer_order(memory.program)[::-1]
+        self.surcharge = off_chip_slots(memory) if chip == NOWHERE else 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
 
     def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
@@ -135,27 +145,40 @@ class _Search:
             placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
             out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
             limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
-            grid = Grid(self.memory, group, out, limits)
+            grid = Grid(self.memory, group, out, limits, self.surcharge)
             self._known[key] = _ways(grid, self.slack, self.fill)
             self.tried += grid.tried
         return self._known[key]
 
     def estimate(self, state: _Partial) -> float:
-        """Cores so far, and what the groups in front will need for the axons to them alone."""
+        """Cores so far, and those that the groups in front will need at least.
+
+        Output axons carry the need forward: a group that is cut into more slices needs more axons from
+        its sources, as every slice hears at least what one neuron hears.
+        """
         target, program = self.memory.target, self.memory.program
         if target.memory_model != "loihi1" or target.axons.out_discrete is None:
             return state.cores
-        due: dict[str, float] = {}
-        for s in program.synapses:
-            for o in s.sources:
-                if s.target in state.ways and o.group not in state.ways:
-                    due[o.group] = due.get(o.group, 0.0) + state.ways[s.target].sent
+        slot = target.axons.out_discrete.limit + self.surcharge
         limit = max(target.core["out_axons"].limit, 1)
-        return state.cores + sum(
-            max(1.0, slots / limit)
-            for name, slots in due.items()
-            if program.group(name).kind != "input"
-        )
+        due: dict[str, float] = {}
+        total = 0.0
+        for group in self.order:
+            way = state.ways.get(group.name)
+            cores = (
+                max(self.floors[group.name], due.get(group.name, 0.0) / limit)
+                if way is None else len(way.boxes)
+            )  # fmt: skip
+            total += cores
+            for s in program.incoming(group.name):
+                sent = cores * self._heard(s.name) * slot if way is None else way.sent
+                for o in s.sources:
+                    due[o.group] = due.get(o.group, 0.0) + sent
+        return total
+
+    def _heard(self, synapses: str) -> float:
+        """Sources that a neuron hears on average."""
+        return float(self.memory.fans[synapses].synapses_per_target.mean())
 
 
 def _ways(grid: Grid, slack: int, fill: float) -> list[Way]:
@@ -172,20 +195,49 @@ def _ways(grid: Grid, slack: int, fill: float) -> list[Way]:
         # Not even single neurons fit: leave out what they exceed and let the check report it.
         over = grid.breaches(shape)
         grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
-    ways = [Way(tuple(tiles(shape, counts)), grid.sent(grid.axes(counts))) for counts in found]
+    sent = {counts: int(grid.sent(grid.axes(counts)).sum()) for counts in found}
+    found.sort(key=lambda counts: (size(counts), sent[counts]))
+    best = found[:1]
+    if _limits_axons(grid):
+        axons = max(grid.limits["out_axons"], 1)
+        best += [
+            min(found, key=lambda c: (size(c) + price * sent[c] / axons, sent[c]))
+            for price in _PRICES
+        ]
+        best = list(dict.fromkeys(best))
+    ways = [Way(tuple(tiles(shape, counts)), sent[counts]) for counts in best]
     if len(shape) == 1:
-        uneven = _longest_first(shape[0], min(len(way.boxes) for way in ways), grid)
+        uneven = _longest_first(shape[0], len(ways[0].boxes), grid)
         if uneven is not None:
-            ways.append(Way(tuple((i,) for i in uneven), grid.sent([uneven])))
-    ways.sort(key=lambda way: (len(way.boxes), way.sent))
-    if not _limits_axons(grid):
-        return ways[:1]
-    axons = max(grid.limits["out_axons"], 1)
-    best = [
-        min(ways, key=lambda way: (len(way.boxes) + price * way.sent / axons, way.sent))
-        for price in _PRICES
-    ]
-    return list(dict.fromkeys([ways[0], *best]))
+            ways.insert(0, Way(tuple((i,) for i in uneven), int(grid.sent([uneven]).sum())))
+    elif _limits_axons(grid):
+        ways += [_trimmed(grid, counts) for counts in best if counts[0] > 1]
+        ways.sort(key=lambda way: (len(way.boxes), way.sent))
+    return ways
+
+
+def _trimmed(grid: Grid, counts: Counts) -> Way:
+    """A grid whose places are each cut into the fewest channel tiles that fit there.
+
+    Neurons at the border reach fewer places of the group behind, so more of them fit on a core.
+    """
+    channels, *spatial = counts
+    places = grid.axes(counts)[1:]
+    fewest = np.full(spatial, channels)
+    sent = grid.sent(grid.axes(counts)).sum(axis=0)
+    for fewer in range(channels - 1, 0, -1):
+        tried = (fewer, *spatial)
+        fits = grid.fitting(tried).all(axis=0) & (fewest == fewer + 1)
+        if not fits.any():
+            break
+        fewest[fits] = fewer
+        sent = np.where(fits, grid.sent(grid.axes(tried)).sum(axis=0), sent)
+    boxes = tuple(
+        (interval, *(axis[i] for axis, i in zip(places, place, strict=True)))
+        for place in np.ndindex(*spatial)
+        for interval in cuts(grid.group.shape[0], int(fewest[place]))
+    )
+    return Way(boxes, int(sent.sum()))
 
 
 def _limits_axons(grid: Grid) -> bool:

@@ -98,7 +98,8 @@ class Synapse(Strict):
 
     A list of n synapses takes n x (weight + delay + index) + header bits, in 64-bit words.
     ``entry_synapses`` and ``base_count`` (loihi1 only) are the synapses behind one header and the
-    compartments that a shared kernel can be shifted over.
+    compartments that a shared kernel can be shifted over; ``skip`` (where there are run-length lists) is
+    what leads from one target to the next.
     """
 
     weight: Widths
@@ -109,6 +110,7 @@ class Synapse(Strict):
     header_bits: Limit
     entry_synapses: Limit | None = None
     base_count: Limit | None = None
+    skip: Widths | None = None
 
 
 class Axons(Strict):
