@@ -18,7 +18,7 @@ from snndeploy.ir.arrays import Shape, frozen
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds, Placement
 from snndeploy.ir.program import Program
-from snndeploy.mapping import place_program
+from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.axons import slice_resources
 from snndeploy.mapping.bounds import group_bounds
 from snndeploy.mapping.grid import tiles
@@ -26,6 +26,7 @@ from snndeploy.mapping.memory import Memory, combined
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
 from tests.mapping_programs import POOL, cnn, conv, group, mlp, synapses
+from tests.recount import Recount, over_limits
 
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
 Cut = dict[str, tuple[Bounds, ...]]
@@ -293,6 +294,20 @@ def test_pilotnet_on_loihi_does_not_cascade(shared_data: Path) -> None:
     assert len(searched.cores) <= 200 < len(greedy.cores)
     assert searched.search is not None
     assert searched.search.bound <= len(searched.cores)
+
+
+def test_places_at_the_border_are_cut_into_fewer_tiles() -> None:
+    """Their neurons reach fewer places of the layer behind, so more of them have axons on a core."""
+    target = limited(LOIHI1, 512, out_axons=40, synapse_words=400)
+    program = cnn(2, 6, 12, extent=8)
+    placement = place_program(program, target, 8)
+    tiles_at: dict[tuple[Bounds, ...], int] = {}
+    for s in placement.of_group("c1"):
+        tiles_at[s.bounds[1:]] = tiles_at.get(s.bounds[1:], 0) + 1
+    assert len(set(tiles_at.values())) > 1
+    assert validate_placement(program, placement, target) == ()
+    counted = Recount(program, placement, target).cores()
+    assert over_limits(counted, target) == set()
 
 
 @settings(deadline=None, max_examples=10)

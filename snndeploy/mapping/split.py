@@ -7,18 +7,15 @@ saves output axons of the layer in front and messages. The search keeps the best
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..ir.arrays import Shape, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup, Program
 from .axons import NOWHERE, Outgoing, Tiles, fan_outs, off_chip_slots
-from .grid import Counts, Grid, Interval, cuts, tiles
+from .grid import Grid
 from .memory import Memory
+from .ways import Way, in_order, ways_to_cut
 
 Split = Mapping[str, tuple[Bounds, ...]]
 
@@ -26,19 +23,6 @@ _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
 _SLACK = 16
 """Times the fewest tiles that are looked at where axons out are limited."""
-_PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
-
-What a way costs the layers in front grows from layer to layer, so no one price is right.
-"""
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to cut a group, and the axons that its sources need to reach all boxes."""
-
-    boxes: tuple[Bounds, ...]
-    sent: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +46,11 @@ class _Partial:
     @property
     def sent(self) -> int:
         return sum(way.sent for way in self.ways.values())
+
+    @property
+    def broken(self) -> int:
+        """Groups with boxes that do not fit."""
+        return sum(not way.fits for way in self.ways.values())
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -103,11 +92,13 @@ def split_program(
                 break
         best = state
     else:
-        # The greedy split goes first: a wider beam must not lose it.
-        widths = sorted({1, width})
-        best = min(
-            (search.beam(order, w) for w in widths), key=lambda state: (state.cores, state.sent)
-        )
+        # The greedy split goes first: a wider beam must not lose it. Nor must it lose to the plainest.
+        states = [search.beam(order, w) for w in sorted({1, width})]
+        if width > 1:
+            plain = _Search(memory, floors, chip, slack, fill, in_order=True)
+            states.append(plain.beam(order, 1))
+            search.tried += plain.tried
+        best = min(states, key=lambda state: (state.broken, state.cores, state.sent))
     return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
 
 
@@ -115,9 +106,10 @@ class _Search:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
     def __init__(
-        self, memory: Memory, floors: Mapping[str, int], chip: int, slack: int, fill: float
-    ) -> None:
-        self.memory, self.floors, self.chip = memory, floors, chip
+        self, memory: Memory, floors: Mapping[str, int], chip: int, slack: int, fill: float,
+        *, in_order: bool = False,
+    ) -> None:  # fmt: skip
+        self.memory, self.floors, self.chip, self.in_order = memory, floors, chip, in_order
         self.slack, self.fill, self.tried = slack, fill, 0
         self.order = in_layer_order(memory.program)[::-1]
         self.surcharge = off_chip_slots(memory) if chip == NOWHERE else 0
@@ -132,9 +124,9 @@ class _Search:
                 for state in states
                 for way in self.ways(group, state)[: None if width > 1 else 1]
             ]
-            grown.sort(key=lambda state: (self.estimate(state), state.sent))
+            grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
             states = grown[:width]
-        return min(states, key=lambda state: (state.cores, state.sent))
+        return min(states, key=lambda state: (state.broken, state.cores, state.sent))
 
     def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
         """Good ways to cut a group: the fewest tiles first, then those with fewer axons in front."""
@@ -146,7 +138,8 @@ class _Search:
             out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
             limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
             grid = Grid(self.memory, group, out, limits, self.surcharge)
-            self._known[key] = _ways(grid, self.slack, self.fill)
+            ordered = in_order(grid) if self.in_order else None
+            self._known[key] = [ordered] if ordered else ways_to_cut(grid, self.slack, self.fill)
             self.tried += grid.tried
         return self._known[key]
 
@@ -179,135 +172,3 @@ class _Search:
     def _heard(self, synapses: str) -> float:
         """Sources that a neuron hears on average."""
         return float(self.memory.fans[synapses].synapses_per_target.mean())
-
-
-def _ways(grid: Grid, slack: int, fill: float) -> list[Way]:
-    shape, limits = grid.group.shape, grid.limits
-    if not _limits_axons(grid):
-        slack = 1
-    found: list[Counts] = []
-    if fill < 1:
-        grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
-        found = _grids(shape, grid, slack)
-        if not found:
-            grid.limits = limits
-    while not (found := found or _grids(shape, grid, slack)):
-        # Not even single neurons fit: leave out what they exceed and let the check report it.
-        over = grid.breaches(shape)
-        grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
-    sent = {counts: int(grid.sent(grid.axes(counts)).sum()) for counts in found}
-    found.sort(key=lambda counts: (size(counts), sent[counts]))
-    best = found[:1]
-    if _limits_axons(grid):
-        axons = max(grid.limits["out_axons"], 1)
-        best += [
-            min(found, key=lambda c: (size(c) + price * sent[c] / axons, sent[c]))
-            for price in _PRICES
-        ]
-        best = list(dict.fromkeys(best))
-    ways = [Way(tuple(tiles(shape, counts)), sent[counts]) for counts in best]
-    if len(shape) == 1:
-        uneven = _longest_first(shape[0], len(ways[0].boxes), grid)
-        if uneven is not None:
-            ways.insert(0, Way(tuple((i,) for i in uneven), int(grid.sent([uneven]).sum())))
-    elif _limits_axons(grid):
-        ways += [_trimmed(grid, counts) for counts in best if counts[0] > 1]
-        ways.sort(key=lambda way: (len(way.boxes), way.sent))
-    return ways
-
-
-def _trimmed(grid: Grid, counts: Counts) -> Way:
-    """A grid whose places are each cut into the fewest channel tiles that fit there.
-
-    Neurons at the border reach fewer places of the group behind, so more of them fit on a core.
-    """
-    channels, *spatial = counts
-    places = grid.axes(counts)[1:]
-    fewest = np.full(spatial, channels)
-    sent = grid.sent(grid.axes(counts)).sum(axis=0)
-    for fewer in range(channels - 1, 0, -1):
-        tried = (fewer, *spatial)
-        fits = grid.fitting(tried).all(axis=0) & (fewest == fewer + 1)
-        if not fits.any():
-            break
-        fewest[fits] = fewer
-        sent = np.where(fits, grid.sent(grid.axes(tried)).sum(axis=0), sent)
-    boxes = tuple(
-        (interval, *(axis[i] for axis, i in zip(places, place, strict=True)))
-        for place in np.ndindex(*spatial)
-        for interval in cuts(grid.group.shape[0], int(fewest[place]))
-    )
-    return Way(boxes, int(sent.sum()))
-
-
-def _limits_axons(grid: Grid) -> bool:
-    """Whether tiles that more neurons send to cost cores in front; elsewhere just messages."""
-    return "out_axons" in grid.limits
-
-
-def _grids(shape: Shape, grid: Grid, slack: int) -> list[Counts]:
-    """For every way to cut space, the fewest channel tiles that all fit, found by bisection."""
-    best = _first_that_fits(shape, grid)
-    if best is None:
-        return []
-    found, fewest = [best], size(best)
-    for spatial in _spatial_cuts(shape[1:]):
-        most = min(shape[0], slack * fewest // size(spatial))
-        if size(spatial) > slack * fewest:  # all that follow have more tiles
-            break
-        if not _holds(shape, (most, *spatial), grid):
-            continue
-        low, high = 1, most
-        while low < high:
-            middle = (low + high) // 2
-            if _holds(shape, (middle, *spatial), grid):
-                high = middle
-            else:
-                low = middle + 1
-        found.append((high, *spatial))
-        fewest = min(fewest, size(found[-1]))
-    return found
-
-
-def _holds(shape: Shape, counts: Counts, grid: Grid) -> bool:
-    """Whether all tiles of a grid fit. The number of neurons is a cheap first test."""
-    largest = size(-(-n // t) for n, t in zip(shape, counts, strict=True))
-    most = grid.limits.get("neurons", grid.limits.get("compartments", largest))
-    return largest <= max(most, 1) and grid.fits(counts)
-
-
-def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None:
-    """Cut an axis into the longest intervals that fit, if that takes less than ``count`` of them."""
-    found: list[Interval] = []
-    start = 0
-    while start < length and len(found) < count - 1:
-        low, high = start, length
-        while low < high:
-            middle = (low + high + 1) // 2
-            if grid.box_fits(((start, middle),)):
-                low = middle
-            else:
-                high = middle - 1
-        if low == start:
-            return None
-        found.append((start, low))
-        start = low
-    return found if start == length else None
-
-
-def _first_that_fits(shape: Shape, grid: Grid) -> Counts | None:
-    """Double the tiles along the axis with the longest tiles until all fit."""
-    counts = [1] * len(shape)
-    while not _holds(shape, tuple(counts), grid):
-        tile = [n / c for n, c in zip(shape, counts, strict=True)]
-        axis = max(range(len(shape)), key=lambda a: tile[a])
-        if counts[axis] == shape[axis]:
-            return None
-        counts[axis] = min(2 * counts[axis], shape[axis])
-    return tuple(counts)
-
-
-def _spatial_cuts(shape: Shape) -> list[Counts]:
-    """Ways to cut the spatial axes, few tiles first; no two with the same largest tile."""
-    axes = [sorted({-(-n // extent) for extent in range(1, n + 1)}) for n in shape]
-    return sorted(itertools.product(*axes), key=lambda cut: (size(cut), cut))
