@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable
 from typing import Literal
@@ -259,13 +260,20 @@ class Target(Strict):
             raise ValueError(f"a {x}x{y} mesh does not reach {self.chip.cores.limit} cores")
         return self
 
+    def board(self, board: str | None = None) -> str:
+        """What reports call a board (the default one where none is named): its name, or ``3 chips``."""
+        name = board or self.default_board
+        return f"{name} chip{'s'[: name != '1']}" if name.isdecimal() else name
+
     def chips(self, board: str | None = None) -> int:
-        """Chips of a board (of the default one where none is named).
+        """Chips of a board (of the default one where none is named), which may be a number of chips.
 
         Raises:
             UsageError: the target has no such board.
         """
         name = board or self.default_board
+        if number := re.fullmatch(r"0*([1-9]\d*)( chips?)?", name):
+            return int(number[1])
         if name not in self.boards:
             raise UsageError(
                 "board-unknown", f"target {self.name} has no board {name!r}",
