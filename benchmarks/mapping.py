@@ -4,8 +4,8 @@
 
 The baseline splits as nengo-loihi 1.1.0 does (``builder/split_blocks.py``: as many equal parts as the
 scarcest resource asks for, in the order of the neurons; here rounded to whole channels, then rows, and
-with one part more for as long as a part does not fit, which nengo-loihi does not do), and numbers cores
-in layer order along a snake through the mesh. Both sides are counted by the same code.
+with one part more for as long as a part does not fit and can be cut so, which nengo-loihi does not do),
+and numbers cores in layer order along a snake through the mesh. Both sides are counted by the same code.
 
 Messages are spikes x cores that hear them, with rates measured on real data where the folder has it
 (the layout of the project's test data), else one spike per neuron. Every second is this machine's.
@@ -41,7 +41,7 @@ from snndeploy.ir.ops import (
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.mapping import place_program
-from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, total
+from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, recount, total
 from snndeploy.mapping.flows import flows
 from snndeploy.mapping.grid import cuts
 from snndeploy.mapping.memory import Memory
@@ -241,6 +241,17 @@ def work(
     return cost(sent, target), busiest_load(sent, target)
 
 
+def broken(program: Program, placement: Placement, target: Target) -> str:
+    """What the fullest cores take of each resource that any exceeds (slices are alone on a core)."""
+    used = recount(Memory(program, target), placement)
+    most = {name: max(u.get(name, 0) for u in used) for name in target.core}
+    return ", ".join(
+        f"{name} {most[name]:,} of {limit.limit:,}"
+        for name, limit in target.core.items()
+        if most[name] > limit.limit
+    )
+
+
 def table(data: Path, only: list[str], targets: list[str]) -> None:
     """Print one line per network and chip."""
     print(f"{'network':11} {'target':7} {'rates':8} {'cores':>17} {'messages x hops':>33} "
@@ -274,6 +285,8 @@ def table(data: Path, only: list[str], targets: list[str]) -> None:
                 f"{cores:>17} {a:>10,.0f} {b:>11,.0f} {c:>10,.0f} {ratio:>6.2f} {la:>10,.0f} "
                 f"{lb:>10,.0f} {seconds:>8.1f}", flush=True,
             )  # fmt: skip
+            if over := broken(program, base, target):
+                print(f"  the baseline's cores do not fit: {over}")
             if len(mine.cores) > len(base.cores):
                 print(f"  more cores than the baseline: {len(mine.cores)} and {len(base.cores)}")
             for key, other in zip(ratios, (b, c), strict=True):
