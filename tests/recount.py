@@ -109,7 +109,7 @@ class Recount:
                 )
         limits = {name: max(limit.limit, 1) for name, limit in target.core.items()}
 
-        def cost(option: tuple[str, int, int, int, Array, int]) -> tuple[bool, float, int]:
+        def cost(option: tuple[str, int, int, int, Array, int]) -> tuple[bool, float, float]:
             _, words, longest, axons, heard, slots = option
             if self.two:
                 here = (words + axons) / limits["synapse_words"]
@@ -125,7 +125,7 @@ class Recount:
                 words / limits["synapse_words"], axons / limits["in_axons"],
                 sent / limits["out_axons"],
             )  # fmt: skip
-            return over, max(shares), sent
+            return over, max(shares), sum(shares)
 
         return min(found, key=cost)
 

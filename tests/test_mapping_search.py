@@ -507,16 +507,13 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
 
         def dear(
             option: tuple[int, np.ndarray], limits: list[int] = limits, two: bool = two
-        ) -> tuple[bool, float, int]:
+        ) -> tuple[bool, float, float]:
             words, heard = option[0], int(option[1].sum())
             if two:
                 return False, max((words + heard) / limits[0], heard / limits[1]), 0
             over = words > limits[0] or heard > limits[1]
-            return (
-                over,
-                max(n / m for n, m in zip((words, heard, heard), limits, strict=True)),
-                heard,
-            )
+            shares = [n / m for n, m in zip((words, heard, heard), limits, strict=True)]
+            return over, max(shares), sum(shares)
 
         best = min(options, key=dear)
         hears[s.sources[0].group].append(best[1])

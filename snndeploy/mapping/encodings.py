@@ -114,8 +114,8 @@ def store(fan: Fan, into: FanIn, neurons: int, target: Target, room: Room) -> St
     """The cheapest encoding of a synapse group for a slice of ``neurons``.
 
     Cheapest is what leaves most room: the smallest share of synapse memory, of input axons or (Loihi)
-    of the output axons of a sender, whichever is largest. Of those that fit, fewer output axons decide
-    between equal costs, then the simpler encoding.
+    of the output axons of a sender, whichever is largest. Between equal ones of those that fit, the sum
+    of the shares decides, then the simpler encoding.
     """
     core = {name: max(limit.limit, 1) for name, limit in target.core.items()}
     sources, reached = len(fan.synapses.sources), int((into.full > 0).sum())
@@ -123,7 +123,7 @@ def store(fan: Fan, into: FanIn, neurons: int, target: Target, room: Room) -> St
     def shared(s: Stored) -> float:
         return max((s.words + s.axons) / core["synapse_words"], s.axons / core["axon_in"])
 
-    def listed(s: Stored) -> tuple[bool, float, int]:
+    def listed(s: Stored) -> tuple[bool, float, float]:
         over = s.words > room.words or s.axons > room.axons or s.longest > core["axon_words"]
         sent = s.slots * (reached if s.encoding == "conv" else s.axons // sources)
         shares = (
@@ -131,7 +131,7 @@ def store(fan: Fan, into: FanIn, neurons: int, target: Target, room: Room) -> St
             s.axons / core["in_axons"],
             sent / core["out_axons"],
         )
-        return over, max(shares), sent
+        return over, max(shares), sum(shares)
 
     return min(
         encodings(fan, into, neurons, target),
