@@ -1,11 +1,11 @@
 """Mapping beside its baselines: cores, messages x hops, time, memory and how they grow.
 
-    python benchmarks/mapping.py [--data folder] [--only table,mobilenet,scaling] [--plot scaling.svg]
+    python benchmarks/mapping.py [--data folder] [--only table,mobilenet,scaling] [--plot scaling.png]
 
 The baseline splits as nengo-loihi 1.1.0 does (``builder/split_blocks.py``: as many equal parts as the
 scarcest resource asks for, in the order of the neurons; here rounded to whole channels, then rows, and
-with one part more for as long as a part does not fit, which nengo-loihi does not do), and numbers cores
-in layer order along a snake through the mesh. Both sides are counted by the same code.
+with one part more for as long as a part does not fit and can be cut so, which nengo-loihi does not do),
+and numbers cores in layer order along a snake through the mesh. Both sides are counted by the same code.
 
 Messages are spikes x cores that hear them, with rates measured on real data where the folder has it
 (the layout of the project's test data), else one spike per neuron. Every second is this machine's.
@@ -41,7 +41,7 @@ from snndeploy.ir.ops import (
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.mapping import place_program
-from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, total
+from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, recount, total
 from snndeploy.mapping.flows import flows
 from snndeploy.mapping.grid import cuts
 from snndeploy.mapping.memory import Memory
@@ -241,6 +241,17 @@ def work(
     return cost(sent, target), busiest_load(sent, target)
 
 
+def broken(program: Program, placement: Placement, target: Target) -> str:
+    """What the fullest cores take of each resource that any exceeds (slices are alone on a core)."""
+    used = recount(Memory(program, target), placement)
+    most = {name: max(u.get(name, 0) for u in used) for name in target.core}
+    return ", ".join(
+        f"{name} {most[name]:,} of {limit.limit:,}"
+        for name, limit in target.core.items()
+        if most[name] > limit.limit
+    )
+
+
 def table(data: Path, only: list[str], targets: list[str]) -> None:
     """Print one line per network and chip."""
     print(f"{'network':11} {'target':7} {'rates':8} {'cores':>17} {'messages x hops':>33} "
@@ -274,6 +285,8 @@ def table(data: Path, only: list[str], targets: list[str]) -> None:
                 f"{cores:>17} {a:>10,.0f} {b:>11,.0f} {c:>10,.0f} {ratio:>6.2f} {la:>10,.0f} "
                 f"{lb:>10,.0f} {seconds:>8.1f}", flush=True,
             )  # fmt: skip
+            if over := broken(program, base, target):
+                print(f"  the baseline's cores do not fit: {over}")
             if len(mine.cores) > len(base.cores):
                 print(f"  more cores than the baseline: {len(mine.cores)} and {len(base.cores)}")
             for key, other in zip(ratios, (b, c), strict=True):
@@ -331,41 +344,25 @@ def scaling(plot: Path | None, extents: list[int]) -> None:
               f"{found['peak_mb']:>8,.0f}", flush=True)  # fmt: skip
     n, seconds = np.array(points).T
     exponent, offset = np.polyfit(np.log(n), np.log(seconds), 1)
-    log_linear = n * np.log(n)
-    steeper = np.polyfit(np.log(log_linear), np.log(seconds), 1)[0]
+    steeper = np.polyfit(np.log(n * np.log(n)), np.log(seconds), 1)[0]
     print(f"  seconds ~ slices^{exponent:.2f}; ~ (slices log slices)^{steeper:.2f}")
     if plot is not None:
-        plot.write_text(_svg(points, float(exponent), float(offset)), encoding="utf-8")
+        _draw(plot, n, seconds, np.exp(offset) * n**exponent, f"slices^{exponent:.2f}")
         print(f"  wrote {plot}")
 
 
-def _svg(points: list[tuple[float, float]], exponent: float, offset: float) -> str:
-    """Seconds against slices on logarithmic axes, with the fitted line."""
-    x_low, x_high = (math.log10(p) for p in (points[0][0] / 1.5, points[-1][0] * 1.5))
-    y = [math.log10(s) for _, s in points]
-    y_low, y_high = min(y) - 0.3, max(y) + 0.3
+def _draw(plot: Path, slices: Array, seconds: Array, fit: Array, label: str) -> None:
+    """Seconds against slices on logarithmic axes, the fitted line, and n log n through the first."""
+    from matplotlib.figure import Figure
 
-    def at(n: float, s: float) -> tuple[float, float]:
-        return (60 + 500 * (math.log10(n) - x_low) / (x_high - x_low),
-                340 - 320 * (math.log10(s) - y_low) / (y_high - y_low))  # fmt: skip
-
-    ends = [at(n, math.exp(offset) * n**exponent) for n in (points[0][0], points[-1][0])]
-    marks = "".join(
-        f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4"/>' for a, b in (at(*p) for p in points)
-    )
-    labels = "".join(
-        f'<text x="{at(n, s)[0]:.0f}" y="{at(n, s)[1] - 8:.0f}">{n:,.0f}: {s:.1f} s</text>'
-        for n, s in points
-    )
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 380" font-family="sans-serif" '
-        'font-size="11"><rect width="600" height="380" fill="white"/>'
-        '<path d="M60 20V340H560" fill="none" stroke="black"/>'
-        f'<path d="M{ends[0][0]:.1f} {ends[0][1]:.1f}L{ends[1][0]:.1f} {ends[1][1]:.1f}" '
-        f'stroke="grey" stroke-dasharray="4"/>{marks}{labels}'
-        f'<text x="250" y="370">slices (log); fit: slices^{exponent:.2f}</text>'
-        '<text x="10" y="15">processor seconds to place (log)</text></svg>\n'
-    )
+    axes = (figure := Figure(figsize=(6, 4), layout="constrained")).add_subplot()
+    log_linear = slices * np.log(slices)
+    axes.loglog(slices, seconds, "o", label="measured")
+    axes.loglog(slices, fit, "-", label=label)
+    axes.loglog(slices, seconds[0] * log_linear / log_linear[0], ":", label="n log n")
+    axes.set(xlabel="slices", ylabel="processor seconds to place")
+    axes.legend()
+    figure.savefig(plot)
 
 
 def main() -> None:
@@ -375,7 +372,7 @@ def main() -> None:
     parser.add_argument("--only", default="table,mobilenet,scaling", help="parts, by commas")
     parser.add_argument("--networks", default="", help="networks of the table, by commas")
     parser.add_argument("--targets", default=",".join(BOARDS), help="chips of the table, by commas")
-    parser.add_argument("--plot", type=Path, help="write the scaling plot here (.svg)")
+    parser.add_argument("--plot", type=Path, help="draw the scaling here (.png, .svg)")
     parser.add_argument(
         "--extents", default="40,64,104,176,288,416", help="maps of the scaling run"
     )

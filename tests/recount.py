@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from snndeploy.ir.arrays import Array
-from snndeploy.ir.ops import Conv, SumPool
+from snndeploy.ir.ops import Conv, Dense, Reshape, SumPool
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup
 from snndeploy.simulate.unroll import unroll
@@ -32,7 +32,7 @@ class Recount:
             s.name: _matrix(program, s, np.ones_like(s.mantissa)) for s in program.synapses
         }
         self.kept = {s.name: _matrix(program, s, s.mantissa != 0) for s in program.synapses}
-        self.stored = {
+        self.stored: dict[tuple[str, int], tuple[str, int, int, int, Array, int]] = {
             (s.name, part): self._stored(s, part)
             for s in program.synapses
             for part in range(len(placement.slices))
@@ -61,11 +61,13 @@ class Recount:
     def _members(self, part: Slice) -> Array:
         return part.members(self.program.group(part.group).shape)
 
-    def _stored(self, s: SynapseGroup, number: int) -> tuple[str, int, int, int, Array]:
-        """(encoding, words, longest list, axons, sources with an axon) of the cheapest encoding."""
+    def _stored(self, s: SynapseGroup, number: int) -> tuple[str, int, int, int, Array, int]:
+        """(encoding, words, longest list, axons, sources with an axon, slots of each of these) of the
+        cheapest encoding."""
         part = self.placement.slices[number]
         full = (self.wired[s.name][self._members(part)] != 0).sum(0)
-        kept = (self.kept[s.name][self._members(part)] != 0).sum(0)
+        lists = self.kept[s.name][self._members(part)] != 0
+        kept = lists.sum(0)
         neurons, target = part.neurons, self.target
         delays = sorted({int(v) for o in s.sources for v in np.ravel(o.latency)})
         entry = min(w for w in (*target.synapse.weight.widths, 99) if w >= s.weight_bits)
@@ -73,29 +75,75 @@ class Recount:
         index = min((w for w in target.synapse.index.widths if w >= _bits(max(neurons - 1, 1))),
                     default=_bits(max(neurons - 1, 1)))  # fmt: skip
         patterns = len({np.asarray(o.latency).tobytes() for o in s.sources})
-        found = []
-        for name, counts in (("dense", full), ("sparse", kept)):
-            words = [self._list(int(n), entry, index, name) for n in counts if n]
-            found.append((
-                name, sum(words) * patterns, max(words, default=0),
-                len(words) * len(s.sources), counts > 0,
-            ))  # fmt: skip
+        single = 1 if self.two else target.axons.out_discrete.limit  # type: ignore[union-attr]
+        options = [
+            ("dense", full, [self._list(int(n), entry, index, "dense") for n in full if n]),
+            ("sparse", kept, [self._list(int(n), entry, index, "sparse") for n in kept if n]),
+        ]
+        if target.synapse.skip and isinstance(s.op, Dense) and all(
+            isinstance(o, (Dense, Reshape)) for o in s.ops
+        ):  # fmt: skip
+            targets = [[int(i) for i in np.flatnonzero(column)] for column in lists.T]
+            widths = [
+                [self._run_length(t, entry, index, skip) for t in targets if t]
+                for skip in target.synapse.skip.widths
+            ]
+            options.append(("run-length", kept, min(widths, key=sum)))
+        found = [
+            (name, sum(words) * patterns, max(words, default=0), len(words) * len(s.sources),
+             counts > 0, single)
+            for name, counts, words in options
+        ]  # fmt: skip
         if (
             isinstance(s.ops[-1], Conv)
             and all(isinstance(o, SumPool) for o in s.ops[:-1])
             and full.any()
         ):
-            kernel = self._kernel2 if self.two else self._kernel1
-            words, longest, axons = kernel(s, part, entry, index)
-            found.append(("conv", words * len(delays), longest, axons * len(s.sources), full > 0))
-        synapse = target.core["synapse_words"].limit
-        inputs = target.core["axon_in" if self.two else "in_axons"].limit
+            kernels = (
+                [(*self._kernel2(s, part, entry), 1)] if self.two
+                else self._kernels1(s, part, entry, index)
+            )  # fmt: skip
+            for words, longest, axons, slots in kernels:
+                found.append(
+                    ("conv", words * len(delays), longest, axons * len(s.sources), full > 0, slots)
+                )
+        limits = {name: max(limit.limit, 1) for name, limit in target.core.items()}
 
-        def share(option: tuple[str, int, int, int, Array]) -> float:
-            together = option[1] + option[3] if self.two else 0
-            return max(option[1] / synapse, option[3] / inputs, together / synapse)
+        def cost(option: tuple[str, int, int, int, Array, int]) -> tuple[bool, float, float]:
+            _, words, longest, axons, heard, slots = option
+            if self.two:
+                here = (words + axons) / limits["synapse_words"]
+                return False, max(here, axons / limits["axon_in"]), 0
+            rooms = [
+                (target.core[name].limit - self._extra(part))
+                // len(self.program.incoming(s.target))
+                for name in ("synapse_words", "in_axons")
+            ]
+            over = words > rooms[0] or axons > rooms[1] or longest > limits["axon_words"]
+            sent = slots * int(heard.sum())
+            shares = (
+                words / limits["synapse_words"], axons / limits["in_axons"],
+                sent / limits["out_axons"],
+            )  # fmt: skip
+            return over, max(shares), sum(shares)
 
-        return min(found, key=share)
+        return min(found, key=cost)
+
+    def _extra(self, part: Slice) -> int:
+        """Second compartments, each with an axon and a synapse that resets the first."""
+        reset = self.program.group(part.group).reset
+        two = self.target.neurons.subtract_reset == "two-compartments"
+        return part.neurons if reset == "subtract" and two else 0
+
+    def _run_length(self, targets: list[int], entry: int, index: int, skip: int) -> int:
+        """One list: entries of up to 64 synapses, each less than ``2 ** skip`` behind the last."""
+        entries, length = 1, 1
+        for last, this in itertools.pairwise(targets):
+            length += 1
+            if this - last >= 2**skip or length > 64:
+                entries, length = entries + 1, 1
+        header = self.target.synapse.header_bits.limit
+        return math.ceil((len(targets) * (entry + skip) + entries * (header + index)) / 64)
 
     def _list(self, n: int, entry: int, index: int, encoding: str) -> int:
         header = self.target.synapse.header_bits.limit
@@ -106,9 +154,7 @@ class Recount:
             return math.ceil((n * entry + blocks * (header + index)) / 64)
         return math.ceil((n * (entry + index) + blocks * header) / 64)
 
-    def _kernel2(
-        self, s: SynapseGroup, part: Slice, entry: int, index: int
-    ) -> tuple[int, int, int]:
+    def _kernel2(self, s: SynapseGroup, part: Slice, entry: int) -> tuple[int, int, int]:
         op = s.ops[-1]
         assert isinstance(op, Conv)
         offsets = 1
@@ -128,10 +174,11 @@ class Recount:
         assert self.target.axons.in_kernel is not None
         return words, words // rows, self.target.axons.in_kernel.limit
 
-    def _kernel1(
+    def _kernels1(
         self, s: SynapseGroup, part: Slice, entry: int, index: int
-    ) -> tuple[int, int, int]:
-        """Lists of all source channels at one position of each border case, padded to the longest."""
+    ) -> list[tuple[int, int, int, int]]:
+        """Lists of all source channels at one position of each border case: padded to the longest, with
+        an axon for every position, or as they are, with an axon for every neuron."""
         op = s.ops[-1]
         assert isinstance(op, Conv)
         shape = self.program.source_shape(s)
@@ -155,7 +202,15 @@ class Recount:
         outputs = math.prod(high - low for low, high in part.bounds[1:])
         assert self.target.synapse.base_count is not None
         copies = math.ceil(outputs / self.target.synapse.base_count.limit)
-        return sum(per_case) * (highest - lowest) * copies, max(per_case), places
+        assert self.target.axons.out_population
+        assert self.target.axons.out_discrete
+        neurons = int((self.wired[s.name][self._members(part)] != 0).any(0).sum())
+        return [
+            (sum(per_case) * (highest - lowest) * copies, max(per_case), places,
+             self.target.axons.out_population.limit),
+            (sum(map(sum, by_channel)) * copies, max(per_case), neurons,
+             self.target.axons.out_discrete.limit),
+        ]  # fmt: skip
 
     def _slice(self, number: int, part: Slice, group: CompartmentGroup) -> Used:
         incoming = [s for s in self.program.synapses if s.target == group.name]
@@ -175,10 +230,8 @@ class Recount:
             )
             pool = 1 + state + axons + words + used["axon_map"] + used["axon_mem"]
             return {**used, "pool_words": pool}
-        twice = (
-            group.reset == "subtract" and self.target.neurons.subtract_reset == "two-compartments"
-        )
-        extra = part.neurons if twice else 0
+        extra = self._extra(part)
+        twice = extra > 0
         delays = [_bits(max(int(np.max(o.latency)) for o in s.sources) - 1) for s in incoming]
         return {
             "compartments": math.ceil((part.neurons + extra) / 4) * 4,
@@ -196,24 +249,21 @@ class Recount:
         values = [np.broadcast_to(getattr(group, f), group.shape).ravel() for f in fields]
         return len({tuple(int(v[i]) for v in values) for i in self._members(part)})
 
-    def _destinations(self, group: CompartmentGroup) -> Iterator[tuple[Slice, bool, Array]]:
-        """Slices that hear a group, whether through a kernel, and which neurons they hear."""
+    def _destinations(self, group: CompartmentGroup) -> Iterator[tuple[Slice, bool, Array, int]]:
+        """Slices that hear a group, whether through a kernel, which neurons, and slots of each."""
         for s in self.program.synapses:
             if group.name not in {o.group for o in s.sources}:
                 continue
             for number, part in enumerate(self.placement.slices):
                 if part.group == s.target:
-                    encoding, _, _, _, heard = self.stored[s.name, number]
-                    yield part, encoding == "conv", heard
+                    encoding, _, _, _, heard, slots = self.stored[s.name, number]
+                    yield part, encoding == "conv", heard, slots
 
     def _slots(self, part: Slice, group: CompartmentGroup) -> int:
         axons, per_chip = self.target.axons, self.placement.cores_per_chip
-        assert axons.out_population
-        assert axons.out_discrete
         assert axons.out_off_chip
         slots, mine = 0, self._members(part)
-        for other, kernel, heard in self._destinations(group):
-            cost = axons.out_population.limit if kernel else axons.out_discrete.limit
+        for other, _, heard, cost in self._destinations(group):
             if other.core // per_chip != part.core // per_chip:
                 cost += axons.out_off_chip.limit
             slots += cost * int(heard[mine].sum())
@@ -223,10 +273,10 @@ class Recount:
         destinations = list(self._destinations(group))
         mine = self._members(part)
         lists = group.role == "output" or any(
-            not kernel and heard.any() for _, kernel, heard in destinations
+            not kernel and heard.any() for _, kernel, heard, _ in destinations
         )
         kernels = np.zeros(mine.size, int)
-        for _, kernel, heard in destinations:
+        for _, kernel, heard, _ in destinations:
             if kernel:
                 kernels += heard[mine]
         places = kernels.reshape(part.shape).max(0) if len(part.shape) > 1 else kernels

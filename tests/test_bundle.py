@@ -123,6 +123,8 @@ def test_a_broken_manifest(written: Path, text: str) -> None:
 
 
 def test_a_directory_that_is_no_bundle(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.snnb"
+    assert str(failure(missing)) == f"{missing}: there is no such bundle"
     assert failure(tmp_path).code == "not-a-bundle"
     assert str(failure(tmp_path)) == (
         f"{tmp_path}: there is no manifest.json here\n"

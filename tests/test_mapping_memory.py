@@ -12,7 +12,8 @@ from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain
 from snndeploy.ir.placement import Bounds
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.mapping.axons import slice_resources
-from snndeploy.mapping.memory import Memory, combined, kernel_words, list_words
+from snndeploy.mapping.encodings import kernel_words, list_words, run_length_words
+from snndeploy.mapping.memory import Memory, combined
 from snndeploy.mapping.reach import Fan
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import load_target
@@ -192,3 +193,40 @@ def test_counts_equal_those_of_the_unrolled_matrix(data: st.DataObject) -> None:
         whole = np.zeros(shape, int)
         whole[tuple(slice(*b) for b in into.region)] = counts
         assert whole.reshape(-1).tolist() == (matrix[inside] != 0).sum(0).tolist()
+
+
+def test_a_run_length_list_says_how_far_the_next_target_is() -> None:
+    lists = np.zeros((1024, 4), bool)
+    lists[:130, 0] = True  # three entries of up to 64 synapses
+    lists[0:60:3, 1] = True  # steps of 3 fit two bits
+    lists[0:200:40, 2] = True  # steps of 40 fit no width: an entry each
+    words = run_length_words(lists, 8, LOIHI1, index=10)
+    # 130 x (8 + 2) and 3 x (10 + 10) bits; 20 x (8 + 2) and 20; 5 x (8 + 2) and 5 x 20; nothing
+    assert words.tolist() == [22, 4, 3, 0]
+    wider = lists.copy()
+    wider[:, 1] = wider[:, 0] = False
+    wider[0:1024:8, 1] = True  # steps of 8 need four bits, which then all lists use
+    words = run_length_words(wider, 8, LOIHI1, index=10)
+    assert words.tolist() == [0, -(-(128 * 12 + 2 * 20) // 64), -(-(5 * 12 + 5 * 20) // 64), 0]
+
+
+@pytest.mark.parametrize(
+    ("density", "encoding"),
+    [(1.0, "dense"), (0.95, "dense"), (0.5, "run-length"), (0.01, "sparse")],
+)
+def test_the_density_of_a_layer_decides_between_lists(density: float, encoding: str) -> None:
+    memory = Memory(mlp(200, 300, density=density), LOIHI1)
+    stored = memory.stored("l0->l1", ((0, 300),))
+    assert stored.encoding == encoding
+    two = Memory(mlp(200, 300, density=density), LOIHI2).stored("l0->l1", ((0, 300),))
+    assert two.encoding in ("dense", "sparse")  # how Loihi 2 would store runs is not public
+
+
+def test_a_kernel_of_loihi_sits_behind_discrete_axons_where_they_fit() -> None:
+    """They take one slot of each sender, population axons two, but one input axon per neuron."""
+    box: Bounds = ((0, 4), (0, 8), (0, 8))
+    few, many = (
+        Memory(cnn(inputs, 4, extent=8), LOIHI1).stored("c0->c1", box) for inputs in (8, 80)
+    )
+    assert (few.encoding, few.axons, few.slots) == ("conv", 8 * 64, 1)
+    assert (many.encoding, many.axons, many.slots) == ("conv", 64, 2)

@@ -18,7 +18,7 @@ from snndeploy.ir.arrays import Shape, frozen
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds, Placement
 from snndeploy.ir.program import Program
-from snndeploy.mapping import place_program
+from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.axons import slice_resources
 from snndeploy.mapping.bounds import group_bounds
 from snndeploy.mapping.grid import tiles
@@ -26,6 +26,7 @@ from snndeploy.mapping.memory import Memory, combined
 from snndeploy.simulate.unroll import unroll
 from snndeploy.target import Target, load_target
 from tests.mapping_programs import POOL, cnn, conv, group, mlp, synapses
+from tests.recount import Recount, over_limits
 
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
 Cut = dict[str, tuple[Bounds, ...]]
@@ -295,6 +296,20 @@ def test_pilotnet_on_loihi_does_not_cascade(shared_data: Path) -> None:
     assert searched.search.bound <= len(searched.cores)
 
 
+def test_places_at_the_border_are_cut_into_fewer_tiles() -> None:
+    """Their neurons reach fewer places of the layer behind, so more of them have axons on a core."""
+    target = limited(LOIHI1, 512, out_axons=40, synapse_words=400)
+    program = cnn(2, 6, 12, extent=8)
+    placement = place_program(program, target, 8)
+    tiles_at: dict[tuple[Bounds, ...], int] = {}
+    for s in placement.of_group("c1"):
+        tiles_at[s.bounds[1:]] = tiles_at.get(s.bounds[1:], 0) + 1
+    assert len(set(tiles_at.values())) > 1
+    assert validate_placement(program, placement, target) == ()
+    counted = Recount(program, placement, target).cores()
+    assert over_limits(counted, target) == set()
+
+
 @settings(deadline=None, max_examples=10)
 @given(
     st.lists(st.integers(1, 12), min_size=2, max_size=4), st.sampled_from([8, 12]),
@@ -452,6 +467,20 @@ def list_words(lengths: np.ndarray, entry: int, header: int, per_entry: int) -> 
     return total
 
 
+def run_length_words(rows: np.ndarray, weight: int, skip: int, header: int) -> int:
+    """The same for lists that say how far the next synapse is, in ``skip`` bits."""
+    total = 0
+    for column in rows.T:
+        entries, length = 0, 0
+        for step in np.diff(np.flatnonzero(column), prepend=-(10**6)).tolist():
+            length += 1
+            if step >= 2**skip or length > 64:
+                entries, length = entries + 1, 1
+        bits = int(column.sum()) * (weight + skip) + entries * header
+        total += -(-bits // 64)
+    return total
+
+
 def recounted(program: Program, placement: Placement, target: Target) -> list[dict[str, int]]:
     """What dense layers of 8 bits take, from unrolled matrices and the formulas alone."""
     two = target.memory_model == "loihi2"
@@ -467,16 +496,24 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
         if two:
             options = [(list_words(k, 20, 18, 10**9), k > 0) for k in (full, stored)]
         else:
-            options = [(list_words(full, 8, 10 + index, 64), full > 0),
-                       (list_words(stored, 8 + index, 10, 64), stored > 0)]  # fmt: skip
-        words, axons = (
-            target.core["synapse_words"].limit,
-            (target.core["axon_in" if two else "in_axons"].limit),
-        )
+            options = [
+                (list_words(full, 8, 10 + index, 64), full > 0),
+                (list_words(stored, 8 + index, 10, 64), stored > 0),
+                (min(run_length_words(rows, 8, skip, 10 + index) for skip in (2, 3, 4, 5)),
+                 stored > 0),
+            ]  # fmt: skip
+        names = ("synapse_words", "axon_in") if two else ("synapse_words", "in_axons", "out_axons")
+        limits = [target.core[name].limit for name in names]
 
-        def dear(option: tuple[int, np.ndarray], words: int = words, axons: int = axons) -> float:
-            pooled = option[0] + int(option[1].sum()) if two else 0
-            return max(option[0] / words, int(option[1].sum()) / axons, pooled / words)
+        def dear(
+            option: tuple[int, np.ndarray], limits: list[int] = limits, two: bool = two
+        ) -> tuple[bool, float, float]:
+            words, heard = option[0], int(option[1].sum())
+            if two:
+                return False, max((words + heard) / limits[0], heard / limits[1]), 0
+            over = words > limits[0] or heard > limits[1]
+            shares = [n / m for n, m in zip((words, heard, heard), limits, strict=True)]
+            return over, max(shares), sum(shares)
 
         best = min(options, key=dear)
         hears[s.sources[0].group].append(best[1])

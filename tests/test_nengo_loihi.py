@@ -21,7 +21,9 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.mapping.axons import slice_resources
+from snndeploy.mapping.encodings import encodings
 from snndeploy.mapping.memory import Memory
+from snndeploy.mapping.reach import Fan
 from snndeploy.target import load_target
 from tests.mapping_programs import conv, group, mlp, synapses
 
@@ -102,17 +104,15 @@ def program_of(kind: str, *arguments: Any) -> Program:
 
 def ours(case: tuple[Any, ...]) -> dict[str, int]:
     program = program_of(*case)
-    memory = Memory(program, LOIHI1)
+    (layer,) = program.synapses
     (h, out) = program.groups
-    box = tuple((0, n) for n in out.shape)
-    stored = memory.stored("h->out", box)
-    assert stored.encoding == case[0]
-    whole = tuple((0, n) for n in h.shape)
-    sent = slice_resources(memory, "h", whole, {"out": [(box, 0)]})["out_axons"]
-    return {
-        "words": stored.words, "in_axons": stored.axons,
-        "out_slots": sent // int(np.prod(h.shape)),
-    }  # fmt: skip
+    fan = Fan(layer, h.shape, out.shape)
+    into = fan.into(tuple((0, n) for n in out.shape))
+    # Of two ways to store a kernel, the first is nengo-loihi's: population axons.
+    stored = next(
+        e for e in encodings(fan, into, int(np.prod(out.shape)), LOIHI1) if e.encoding == case[0]
+    )
+    return {"words": stored.words, "in_axons": stored.axons, "out_slots": stored.slots}
 
 
 def test_both_agree_exactly(nengo: Path) -> None:

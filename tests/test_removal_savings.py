@@ -13,7 +13,7 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.lower import lower
 from snndeploy.mapping import place_program
-from snndeploy.mapping.memory import list_words
+from snndeploy.mapping.encodings import list_words
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.remove_kernels import RemoveKernels
 from snndeploy.passes.slicing import shrink

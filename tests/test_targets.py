@@ -174,3 +174,16 @@ def test_inherited_from_a_file_beside(tmp_path: Path) -> None:
     target = load_target(tmp_path / "grand.toml")
     assert (target.core["neurons"].limit, target.core["groups"].limit) == (7, 1)
     assert target.core["neurons"].unit == "neurons"
+
+
+@pytest.mark.parametrize(("given", "chips", "name"), [("3", 3, "3 chips"), ("1", 1, "1 chip")])
+def test_a_board_may_be_a_number_of_chips(given: str, chips: int, name: str) -> None:
+    target = load_target("loihi2")
+    assert (target.chips(given), target.board(given)) == (chips, name)
+    assert target.chips(target.board(given)) == chips  # as bundles and reports keep it
+    with pytest.raises(UsageError, match="has no board '0'"):
+        target.chips("0")
+
+
+def test_run_length_lists_only_where_their_format_is_public() -> None:
+    assert [n for n in target_names() if load_target(n).synapse.skip is not None] == ["loihi1"]

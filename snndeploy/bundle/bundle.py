@@ -209,6 +209,8 @@ def read_bundle(path: str | Path) -> Bundle:
 
 def _manifest(path: Path) -> Manifest:
     file = path / "manifest.json"
+    if not path.exists():
+        raise InputError("file-not-found", "there is no such bundle", where=str(path))
     if not file.is_file():
         raise InputError(
             "not-a-bundle", "there is no manifest.json here", where=str(path),

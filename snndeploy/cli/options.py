@@ -53,7 +53,13 @@ semantics_options = _all(
 
 target_options = _all(
     click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
-    click.option("--board", help="Board of the target (default: its smallest)."),
+    click.option(
+        "--board",
+        "--chips",
+        "board",
+        metavar="BOARD|N",
+        help="Board of the target, or a number of chips (default: its smallest board).",
+    ),
 )
 
 compile_options = _all(

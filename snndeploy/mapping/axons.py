@@ -34,17 +34,14 @@ class FanOut:
 
 def fan_out(memory: Memory, synapses: str, tiles: Sequence[tuple[Bounds, int]]) -> FanOut:
     """Sum up the destinations of a synapse group over the slices of its target."""
-    fan, axons = memory.fans[synapses], memory.target.axons
+    fan = memory.fans[synapses]
     slots, kernels, reached = (np.zeros(fan.source_shape, np.int64) for _ in range(3))
     on: dict[int, Array] = {}
     for bounds, chip in tiles:
         region, mask, stored = memory.reaching(synapses, bounds)
         box = tuple(slice(*b) for b in region)
-        kernel = stored.encoding == "conv"
-        cost = axons.out_population if kernel else axons.out_discrete
-        if cost is not None:
-            slots[box] += mask * cost.limit
-        if kernel:
+        slots[box] += mask * stored.slots
+        if stored.encoding == "conv":
             kernels[box] += mask
         reached[box] += mask
         if off_chip_slots(memory):

@@ -23,8 +23,9 @@ import numpy as np
 from ..ir.arrays import Array, size
 from ..ir.placement import Bounds
 from ..ir.program import CompartmentGroup
+from .encodings import delay_bits
 from .least import Least
-from .memory import MIN_DELAY_BITS, Memory, Resources, delay_bits, doubled, with_pool
+from .memory import MIN_DELAY_BITS, Memory, Resources, doubled, with_pool
 from .split import in_layer_order
 
 _EXACT_WORK = 20_000_000

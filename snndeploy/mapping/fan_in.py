@@ -34,13 +34,15 @@ class FanIn:
     """Synapses into a box from each source neuron in ``region``, a box of the source's shape.
 
     ``full`` counts pairs of neurons that the operator connects, ``stored`` those with a weight other
-    than zero. Where windows overlap in a chain of operators a pair can count twice.
+    than zero. Where windows overlap in a chain of operators a pair can count twice. ``lists`` tells for
+    layers without order in space which targets (first axis) every source has synapses to.
     """
 
     region: Bounds
     full: Array
     stored: Array
     kernel: Kernel | None = None
+    lists: Array | None = None
 
 
 def pulled(m: IndexMap, counts: Array) -> Array:

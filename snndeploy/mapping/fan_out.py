@@ -8,6 +8,7 @@ from ..ir.arrays import Array
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..target import Target
+from .flows import hearing, owners
 from .memory import Memory
 from .mesh import hops
 
@@ -19,20 +20,15 @@ def fan_out(program: Program, placement: Placement, target: Target) -> dict[str,
     those that leave their chip cross no router that is counted, as in `traffic`.
     """
     memory = Memory(program, target)
+    parts = {group.name: placement.of_group(group.name) for group in program.groups}
     fans = {}
     for group in program.groups:
-        heard: dict[int, Array] = {}
-        for s in program.outgoing(group.name):
-            for part in placement.of_group(s.target):
-                region, mask, _ = memory.reaching(s.name, part.bounds)
-                by = heard.setdefault(part.core, np.zeros(group.shape, bool))
-                by[tuple(slice(*b) for b in region)] |= mask
         fan = np.zeros((3, *group.shape), np.int64)
-        for core, mask in heard.items():
-            fan[0] += mask
-            for part in placement.of_group(group.name):
-                box = tuple(slice(*b) for b in part.bounds)
-                for axis, distance in enumerate(hops(part.core, core, target) or (0, 0), start=1):
-                    fan[axis][box] += mask[box] * distance
+        own = parts[group.name]
+        owner = owners(group, own)
+        for core, box, mask in hearing(memory, group, parts):
+            far = [hops(part.core, core, target) or (0, 0) for part in own] or [(0, 0)]
+            each = np.array([(1, x, y) for x, y in far]).T  # (3, slices)
+            fan[(slice(None), *box)] += each[:, owner[box]] * mask
         fans[group.name] = fan.reshape(3, -1)
     return fans

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UsageError, did_you_mean
 from ..ir.arrays import Array, size
 from ..ir.placement import Slice
+from ..ir.program import CompartmentGroup
 from .memory import Memory
 
 HOST = -1
@@ -55,40 +56,51 @@ def flows(
         parts[s.group].append(s)
     entries: list[tuple[Array, Array, Array]] = []
     for group in memory.program.groups:
-        spikes = _per_neuron(rates, group.name, group.shape)
-        own = parts[group.name]
-        owner = np.zeros(group.shape, np.int32)
-        for i, s in enumerate(own):
-            owner[tuple(slice(*b) for b in s.bounds)] = i
-        cores = np.array([s.core for s in own] or [HOST])
-        for core, sent in _heard(memory, group.name, parts, spikes, owner, len(cores)).items():
+        spikes, owner = (
+            _per_neuron(rates, group.name, group.shape),
+            owners(group, parts[group.name]),
+        )
+        cores = np.array([s.core for s in parts[group.name]] or [HOST])
+        for core, box, mask in hearing(memory, group, parts):
+            of, weights = owner[box].reshape(-1), (spikes[box] * mask).reshape(-1)
+            sent = np.bincount(of, weights=weights, minlength=len(cores))
             senders = np.flatnonzero(sent)
             entries.append((cores[senders], np.full(len(senders), core), sent[senders]))
     return _summed(entries)
 
 
-def _heard(
-    memory: Memory, group: str, parts: Mapping[str, Sequence[Slice]], spikes: Array, owner: Array,
-    senders: int,
-) -> dict[int, Array]:  # fmt: skip
-    """For every core that hears a group, the messages from each slice of it."""
-    hearing: dict[int, list[tuple[str, Slice]]] = {}
-    for s in memory.out_of[group]:
+def owners(group: CompartmentGroup, parts: Sequence[Slice]) -> Array:
+    """The slice that each neuron of a group is in, as its number among ``parts`` (0 on the host)."""
+    owner = np.zeros(group.shape, np.int32)
+    for i, part in enumerate(parts):
+        owner[tuple(slice(*b) for b in part.bounds)] = i
+    return owner
+
+
+def hearing(
+    memory: Memory, group: CompartmentGroup, parts: Mapping[str, Sequence[Slice]]
+) -> Iterator[tuple[int, tuple[slice, ...], Array]]:
+    """Every core that hears a group, with a box of the group and which neurons in it are heard.
+
+    Args:
+        memory: the program and its target.
+        group: who spikes.
+        parts: the slices of every group.
+    """
+    heard: dict[int, list[tuple[str, Slice]]] = {}
+    for s in memory.out_of[group.name]:
         for part in parts[s.target]:
-            hearing.setdefault(part.core, []).append((s.name, part))
-    result = {}
-    for core, heard in hearing.items():
-        region, mask, _ = memory.reaching(heard[0][0], heard[0][1].bounds)
+            heard.setdefault(part.core, []).append((s.name, part))
+    for core, pairs in heard.items():
+        region, mask, _ = memory.reaching(pairs[0][0], pairs[0][1].bounds)
         box = tuple(slice(*b) for b in region)
-        if len(heard) > 1:  # a spike goes to a core once, whichever of its slices hear it
-            union = np.zeros(spikes.shape, bool)
-            for name, part in heard:
+        if len(pairs) > 1:  # a spike goes to a core once, whichever of its slices hear it
+            union = np.zeros(group.shape, bool)
+            for name, part in pairs:
                 region, mask, _ = memory.reaching(name, part.bounds)
                 union[tuple(slice(*b) for b in region)] |= mask
-            box, mask = tuple(slice(None) for _ in spikes.shape), union
-        sent = (spikes[box] * mask).reshape(-1)
-        result[core] = np.bincount(owner[box].reshape(-1), weights=sent, minlength=senders)
-    return result
+            box, mask = tuple(slice(None) for _ in group.shape), union
+        yield core, box, mask
 
 
 def _per_neuron(

@@ -43,13 +43,15 @@ class _Index:
 class Grid:
     """Counts grids of one group, whose spikes go to slices that are known.
 
-    ``tried`` is how many grids were counted.
+    ``surcharge`` is what an axon to the group takes on top of its slots, and ``tried`` how many grids
+    were counted.
     """
 
     memory: Memory
     group: CompartmentGroup
     out: Outgoing
     limits: Mapping[str, int]
+    surcharge: int = 0
     tried: int = 0
     _keys: dict[tuple[int, Interval], Hashable] = field(default_factory=dict)
     _hard: list[tuple[int, ...]] = field(default_factory=list)
@@ -117,18 +119,24 @@ class Grid:
             used[name] = used.get(name, 0) + n
         return with_pool(used) if self.memory.target.memory_model == "loihi2" else used
 
-    def sent(self, axes: Sequence[Sequence[Interval]]) -> int:
-        """Axons that source neurons need to reach all tiles, in output axon slots where they differ."""
+    def sent(self, axes: Sequence[Sequence[Interval]]) -> Array:
+        """Axons that source neurons need to reach each tile, in output axon slots where they differ."""
         boxes, index = self._alike(axes)
         counts = np.array([self._sent(box) for box in boxes]).reshape(index.shape)
-        return int(counts[index.of].sum())
+        return np.asarray(counts[index.of])
+
+    def fitting(self, counts: Counts) -> Array:
+        """Which tiles exceed no limit, as an array of the shape ``counts``."""
+        used, fits = self.used(counts), np.ones(counts, bool)
+        for name, limit in self.limits.items():
+            fits &= used.get(name, np.zeros(())) <= limit
+        return fits
 
     def _sent(self, box: Bounds) -> int:
-        axons, total = self.memory.target.axons, 0
+        total = 0
         for s in self.memory.into[self.group.name]:
             _, mask, stored = self.memory.reaching(s.name, box)
-            cost = axons.out_population if stored.encoding == "conv" else axons.out_discrete
-            total += int(mask.sum()) * (1 if cost is None else cost.limit)
+            total += int(mask.sum()) * (stored.slots + self.surcharge)
         return total
 
     def _key(self, axis: int, interval: Interval) -> Hashable:

@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.arrays import Array
 from ..ir.ops import Conv
 from ..target import Target
-from .memory import WORD, delay_bits
+from .encodings import WORD, delay_bits
 from .reach import Fan
 
 

@@ -98,17 +98,19 @@ def place_program(
     memory = Memory(program, target)
     per_chip = target.chip.cores.limit
     available = (target.chips() if chips is None else chips) * per_chip
-    off_chip = False
-    found = split_program(memory, off_chip=False, width=level.beam)
+    bounds = group_bounds(memory)
+    floors = {name: bound.slices for name, bound in bounds.items()}
+    # Which axons leave their chip is not known before placing: where any does, allow for all of them.
+    off_chip = off_chip_slots(memory) > 0 and sum(floors.values()) > per_chip
+    found = split_program(memory, floors, off_chip=off_chip, width=level.beam)
     slices = _slices(memory, found, off_chip)
-    if len(slices) > per_chip and off_chip_slots(memory):
-        # Which axons leave their chip is not known before placing: allow for all of them.
+    if len(slices) > per_chip and off_chip_slots(memory) and not off_chip:
         off_chip = True
-        found = split_program(memory, off_chip=True, width=level.beam)
+        found = split_program(memory, floors, off_chip=True, width=level.beam)
         slices = _slices(memory, found, off_chip)
     shared = share == "always" or len(slices) > available
     if shared:
-        found, slices = _packed(memory, found, off_chip, level, seed)
+        found, slices = _packed(memory, found, floors, off_chip, level, seed)
     if effort != "low":
         cores = len({s.core for s in slices})
         messages = flows(memory, slices, rates)
@@ -118,7 +120,7 @@ def place_program(
     used = recount(memory, placed)
     slices = [replace(s, resources=r) for s, r in zip(slices, used, strict=True)]
     verdict = judge(
-        group_bounds(memory), target, {name: len(boxes) for name, boxes in found.split.items()},
+        bounds, target, {name: len(boxes) for name, boxes in found.split.items()},
         cores=len(placed.cores), available=available, shared=shared, broken=_broken(slices, target),
         tried=found.tried,
     )  # fmt: skip
@@ -126,13 +128,18 @@ def place_program(
 
 
 def _packed(
-    memory: Memory, found: Found, off_chip: bool, level: _Level, seed: int
+    memory: Memory,
+    found: Found,
+    floors: Mapping[str, int],
+    off_chip: bool,
+    level: _Level,
+    seed: int,
 ) -> tuple[Found, list[Slice]]:
     """The split whose slices share the fewest cores: small ones fill cores better than large ones."""
     splits = [found]
     if sum(map(len, found.split.values())) <= _PACKED:
         splits += [
-            split_program(memory, off_chip=off_chip, width=level.beam, fill=fill)
+            split_program(memory, floors, off_chip=off_chip, width=level.beam, fill=fill)
             for fill in level.fills
         ]
     best: list[Slice] = []

@@ -101,6 +101,12 @@ class Fan:
         return len(self.synapses.ops) == 1 and isinstance(self.synapses.op, Pointwise)
 
     @cached_property
+    def _listed(self) -> bool:
+        """Whether the weights themselves are a list for every source neuron."""
+        *before, last = self.synapses.ops
+        return isinstance(last, Dense) and all(isinstance(op, Reshape) for op in before)
+
+    @cached_property
     def plain(self) -> bool:
         """Whether no pair of neurons counts twice: no windows of a pooling overlap."""
         pools = [op for op in self.synapses.ops if isinstance(op, SumPool)]
@@ -265,7 +271,10 @@ class Fan:
         stored_in = full_in
         if stored is not full:
             stored_in = self._pull(stored, before).reshape(self.source_shape)
-        return FanIn(tuple((0, n) for n in self.source_shape), full_in, stored_in)
+        lists = None
+        if self.nonzero is not None and self._listed:
+            lists = self.nonzero[slice(*bounds[0])]
+        return FanIn(tuple((0, n) for n in self.source_shape), full_in, stored_in, lists=lists)
 
     def _pull(self, counts: Array, part: slice) -> Array:
         """Carry counts from behind some operators to the neurons in front of them."""

@@ -84,8 +84,9 @@ def verdict_certainty(target: Target, findings: tuple[Finding, ...]) -> Certaint
     if broken:
         return min(broken, key=STRENGTH.index)
     rests_on = [limit.certainty for limit in target.core.values()]
-    synapse = (target.synapse.index, target.synapse.header_bits)
-    return weakest((*rests_on, *(s.certainty for s in synapse), target.chip.cores.certainty))
+    synapse = (target.synapse.index, target.synapse.header_bits, target.synapse.skip)
+    rests_on += [s.certainty for s in synapse if s is not None]
+    return weakest((*rests_on, target.chip.cores.certainty))
 
 
 def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str, int]) -> LayerUse:

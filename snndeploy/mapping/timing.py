@@ -21,6 +21,7 @@ from ..ir.finding import Certainty
 from ..ir.placement import Placement, Slice
 from ..ir.program import Program
 from ..target import Duration, Target, TimeModel, weakest
+from .encodings import LISTS_WITHOUT_ZEROS
 from .flows import Flows
 from .memory import Memory
 from .traffic import Rates, busiest_link, messages
@@ -131,7 +132,7 @@ def core_synops(memory: Memory, placement: Placement, spikes: Rates) -> dict[int
         rate: Array = np.sum([rates[o.group] for o in s.sources], axis=0)
         for part in placement.of_group(s.target):
             into = memory.fans[s.name].into(part.bounds)
-            sparse = memory.stored(s.name, part.bounds).encoding == "sparse"
+            sparse = memory.stored(s.name, part.bounds).encoding in LISTS_WITHOUT_ZEROS
             counts = into.stored if sparse else into.full
             box = tuple(slice(*b) for b in into.region)
             result[part.core] = result.get(part.core, 0.0) + float((rate[box] * counts).sum())

@@ -18,7 +18,8 @@ from ..ir.ops import Conv, Op, Reshape, SumPool, chain_shapes, index_map
 from ..ir.placement import Bounds, Placement, Slice
 from ..ir.program import Program, SynapseGroup
 from ..target import Target, load_target
-from .memory import Memory, delay_bits
+from .encodings import delay_bits
+from .memory import Memory
 
 _BATCH = 1 << 22
 """Values that the answers to one batch of single spikes may hold."""

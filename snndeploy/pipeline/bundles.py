@@ -258,7 +258,7 @@ def check_bundle(path: str | Path, target: str | None, board: str | None) -> dic
     return compile_report(
         network=bundle.report["network"], program=bundle.program,
         summary=summarise(bundle.program, placement, chip, findings, chips),
-        target=chip, board=board or chip.default_board,
+        target=chip, board=chip.board(board),
         findings=(*findings, *bundle.program.findings),
         passes=bundle.report["passes"], recipe=bundle.report["recipe"],
     )  # fmt: skip

@@ -129,7 +129,7 @@ def compile(
         program=program,
         placement=placement,
         target=chip,
-        board=board or chip.default_board,
+        board=chip.board(board),
         recipe=recipe,
         scale=scale,
         findings=(*checked, *program.findings, *log.findings),

@@ -56,7 +56,7 @@ def place_file(
     checked = check_program(program, placement, chip, chips=chips)
     return Loaded(
         source=str(path), program=program, placement=placement, target=chip,
-        board=board or chip.default_board, findings=(*checked, *program.findings),
+        board=chip.board(board), findings=(*checked, *program.findings),
     )  # fmt: skip
 
 

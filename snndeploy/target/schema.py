@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable
 from typing import Literal
@@ -98,7 +99,8 @@ class Synapse(Strict):
 
     A list of n synapses takes n x (weight + delay + index) + header bits, in 64-bit words.
     ``entry_synapses`` and ``base_count`` (loihi1 only) are the synapses behind one header and the
-    compartments that a shared kernel can be shifted over.
+    compartments that a shared kernel can be shifted over; ``skip`` (where there are run-length lists) is
+    what leads from one target to the next.
     """
 
     weight: Widths
@@ -109,6 +111,7 @@ class Synapse(Strict):
     header_bits: Limit
     entry_synapses: Limit | None = None
     base_count: Limit | None = None
+    skip: Widths | None = None
 
 
 class Axons(Strict):
@@ -257,13 +260,20 @@ class Target(Strict):
             raise ValueError(f"a {x}x{y} mesh does not reach {self.chip.cores.limit} cores")
         return self
 
+    def board(self, board: str | None = None) -> str:
+        """What reports call a board (the default one where none is named): its name, or ``3 chips``."""
+        name = board or self.default_board
+        return f"{name} chip{'s'[: name != '1']}" if name.isdecimal() else name
+
     def chips(self, board: str | None = None) -> int:
-        """Chips of a board (of the default one where none is named).
+        """Chips of a board (of the default one where none is named), which may be a number of chips.
 
         Raises:
             UsageError: the target has no such board.
         """
         name = board or self.default_board
+        if number := re.fullmatch(r"0*([1-9]\d*)( chips?)?", name):
+            return int(number[1])
         if name not in self.boards:
             raise UsageError(
                 "board-unknown", f"target {self.name} has no board {name!r}",
