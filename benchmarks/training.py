@@ -222,18 +222,17 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=0, help="samples to train on (0: all)")
     parser.add_argument("--test", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=8, help="of every experiment, in all")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--distill", type=float, default=0.0)
+    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--integer", type=int, default=1000, help="test samples on integers")
     parser.add_argument("--lava", type=int, default=0, help="test samples on Lava")
     parser.add_argument("--steps", type=int, default=0, help="length of samples (0: the task's)")
     parser.add_argument("--noise", nargs="*", type=float, default=[], help="standard deviations")
     options = vars(parser.parse_args())
     asked = options.pop("experiments")
-    # as the networks were trained; on means over time, so that a loss is the same at any length
+    # on means over time, so that a loss is the same at any length
     learning = {
-        "lr": options.pop("lr"), "distill": options.pop("distill"), "batch": 32, "width": 2.0,
-        "loss": "mean", "contrast": 6.0,
+        "lr": options.pop("lr"), "distill": options.pop("distill"), "loss": "mean", "contrast": 6.0,
     }  # fmt: skip
     known = experiments(options.pop("epochs"), learning)
     seeds, noise = options.pop("seeds"), tuple(options.pop("noise"))
