@@ -29,6 +29,8 @@ class CalibratedPass(LayerPass):
             uncompressed ones on held-out samples), or the ``output``: every combination is tried on
             the whole network, and the one that answers most alike is used for all layers.
         sequential: measure what compressed predecessors deliver, not what the original ones do.
+        thresholds: after each population, scale its thresholds by what is left of its membrane
+            potentials, as the pass `correct-threshold` does; later layers then see its spikes.
         damp: ridge, relative to the mean second moment.
         positions: output positions of a convolution drawn per sample; 0 takes all.
         max_memory: MiB for recordings, patches and blocks of rows.
@@ -38,6 +40,7 @@ class CalibratedPass(LayerPass):
     asymmetry: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
     choose: Literal["layer", "output"] = "layer"
     sequential: bool = False
+    thresholds: bool = False
     damp: Annotated[float, Field(ge=0)] = 0.01
     positions: Annotated[int, Field(ge=0)] = 32
     max_memory: Annotated[int, Field(ge=16)] = 1024
@@ -51,6 +54,7 @@ class CalibratedPass(LayerPass):
             damp=self.damp,
             positions=self.positions,
             max_memory=self.max_memory << 20,
+            thresholds=self.thresholds,
         )
 
     def refuse_unused(self) -> None:
