@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibrate.moments import Kernel, Moments, gather
+from ..calibrate.moments import Kernel, Moments, moments_of_trains
 from ..errors import InputError, PassRefused
+from ..ir.arrays import Array
 from ..ir.network import Network
 from ..passes.prune import Prune
 from ..passes.prune_quantize import PruneQuantize
 from ..passes.quantize import Quantize
 from ..passes.second_order.layers import problem
+from ..passes.second_order.options import CalibratedPass
 from ..passes.second_order.plan import PrunePlan
 from ..recipe import Recipe, load_recipe
 from .module_hooks import Run, Seen, Watch, projection_of, trains_of
@@ -62,7 +64,9 @@ def compress_module(
     ``LIFNode``, ``ParametricLIFNode``; snnTorch's ``Leaky``, ``Synaptic`` and their kin; Norse's
     ``LIF``, ``LIFBox`` and their cells. A layer whose output goes elsewhere (an attention product, an
     answer) is measured on its current. Every layer is measured in the uncompressed module, as OSBC
-    and SBC are published. Quantised weights are written back as the real values of their codes.
+    and SBC are published, or, with ``sequential``, on what the layers before it deliver once they are
+    compressed: then the module is run once per layer, and with ``asymmetry`` the uncompressed one too.
+    Quantised weights are written back as the real values of their codes.
 
     Args:
         module: is not changed; state that it keeps is reset before each sample where it can be
@@ -74,7 +78,7 @@ def compress_module(
         progress: is told (layers done, layers).
 
     Raises:
-        PassRefused: the recipe asks for what has no form here (sequential calibration, magnitude).
+        PassRefused: the recipe asks for what has no form here (magnitude, thresholds, a choice).
         InputError: no layer was found, or the module was not called on the samples.
     """
     import torch
@@ -96,14 +100,24 @@ def compress_module(
                 where=type(module).__name__, hint="give samples, and run= if a call needs more than x",
             )  # fmt: skip
         blocks = [projection_of(seen) for seen in layers]
-        kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
         plan = None if prune is None else _plan(prune, blocks)
         records: dict[str, ModuleLayer] = {}
-        for group in _groups(layers, step.max_memory << 20):
-            moments = _measured(module, call, data, layers, group, kernel, step.positions)
+        groups = _groups(layers, step.max_memory << 20)
+        if step.sequential:
+            groups = [[i] for i in range(len(layers))]
+        for group in groups:
+            names = [layers[i].name for i in group]
+            if step.sequential:
+                aim = module if any(step.asymmetry) and records else None
+                moments = _measured(result, aim, call, data, names, step)
+            else:
+                moments = _measured(module, None, call, data, names, step)
             for i in group:
                 progress(i, len(layers))
-                found = problem((blocks[i].projections[0],), moments[i], step.damp)
+                asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
+                found = problem(
+                    (blocks[i].projections[0],), moments[layers[i].name], step.damp, asymmetry
+                )
                 solution = None
                 if plan is not None:
                     solution = plan.solve(i, found, blocks[i])
@@ -141,10 +155,11 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
             continue
         if part.method in ("magnitude", "sparsegpt", "rtn"):
             raise _refused(f'method = "{part.method}"')
-        if part.sequential:
-            raise _refused("sequential calibration")
-        if len(part.kernels) > 1:
-            raise _refused("a choice of several kernels")
+        part.refuse_unused()
+        if len(part.kernels) > 1 or len(part.asymmetry) > 1:
+            raise _refused("a choice of several kernels or asymmetries")
+        if part.thresholds:
+            raise _refused("thresholds = true")
     if prune is not None and prune.scope not in ("layer", "lamp"):
         raise _refused(f'scope = "{prune.scope}"')
     if prune is None and quantize is None:
@@ -182,30 +197,42 @@ def _groups(layers: list[Seen], max_memory: int) -> list[list[int]]:
 
 def _measured(
     module: nn.Module,
+    reference: nn.Module | None,
     call: Run,
     data: list[Any],
-    layers: list[Seen],
-    group: list[int],
-    kernel: Kernel,
-    positions: int,
-) -> dict[int, Moments]:
-    """Moments of a group of layers over all samples."""
-    sums: dict[int, list[Moments]] = {i: [] for i in group}
+    names: list[str],
+    step: CalibratedPass,
+) -> dict[str, Moments]:
+    """Moments of some layers over all samples."""
+    kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+    sums: dict[str, list[Moments]] = {name: [] for name in names}
     for x in data:
-        watch = Watch(module, [layers[i].name for i in group])
-        watch.run(call, [x])
-        for i in group:
-            seen = watch.layers[layers[i].name]
-            net = projection_of(seen)
-            found = gather(net, trains_of(seen), kernel=kernel, positions=positions or None)
-            sums[i].append(found[layers[i].name])
-    return {i: _added(parts) for i, parts in sums.items()}
+        found = _layers_in(module, call, x, names)
+        original = None if reference is None else _layers_in(reference, call, x, names)
+        for name in names:
+            dense = None if original is None else {"input": trains_of(original[name])}
+            sums[name].append(moments_of_trains(
+                projection_of(found[name]), {"input": trains_of(found[name])}, name,
+                reference=dense, kernel=kernel, positions=step.positions or None,
+                max_memory=step.max_memory << 20,
+            ))  # fmt: skip
+    return {name: _added(parts) for name, parts in sums.items()}
+
+
+def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
+    watch = Watch(module, names)
+    watch.run(call, [x])
+    return watch.layers
 
 
 def _added(parts: list[Moments]) -> Moments:
     count = sum(m.count for m in parts)
+
+    def mean(arrays: Iterable[Array]) -> Array:
+        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
+
     return Moments(
-        hessian=sum(m.hessian * (m.count / count) for m in parts),  # type: ignore[arg-type]
-        mean=sum(m.mean * (m.count / count) for m in parts),  # type: ignore[arg-type]
-        cross=None, group=parts[0].group, count=count,
+        hessian=mean(m.hessian for m in parts), mean=mean(m.mean for m in parts),
+        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
+        group=parts[0].group, count=count,
     )  # fmt: skip
