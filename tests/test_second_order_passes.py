@@ -285,7 +285,11 @@ def test_the_output_can_choose() -> None:
     train, test = held_out(inputs)
     part = dataclasses.replace(ctx, calibration=Samples(dict(train)))
     errors = [
-        output_error(net, Prune(kernels=(k,), asymmetry=(a,), **options).apply(net, part).network, test)
+        output_error(
+            net,
+            Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options).apply(net, part).network,
+            test,
+        )
         for k in ("current", "long") for a in (0.0, 1.0)
     ]  # fmt: skip
     assert result.network.digest == alone[int(np.argmin(errors))].digest
@@ -332,6 +336,24 @@ def test_what_cannot_fit_is_refused(fields: dict[str, Any], code: str) -> None:
     with pytest.raises(PassRefused) as caught:
         Prune(sparsity=0.5, words=1).apply(net, context(net, **fields))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("search", ["greedy", "rounds"])
+def test_masks_in_single_precision_lose_as_little(
+    search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = dense_net(sizes=(60, 40))
+    ctx = context(net, samples=40)
+    step = Prune(sparsity=0.8, method="sbc", search=search)  # type: ignore[arg-type]
+    double = step.apply(net, ctx).metrics["fc1"]["loss"]
+    monkeypatch.setattr("snndeploy.passes.second_order.pruning._SINGLE", 8)
+    single = step.apply(net, ctx).metrics["fc1"]["loss"]
+    assert single == pytest.approx(double, rel=1e-3)
+    # Where H is nearly singular, single precision could not invert it, and is not used.
+    tiny = dataclasses.replace(step, damp=1e-12)
+    mine = tiny.apply(net, context(net, samples=1)).network
+    monkeypatch.undo()
+    assert mine.digest == tiny.apply(net, context(net, samples=1)).network.digest
 
 
 def test_results_do_not_depend_on_memory() -> None:
@@ -679,3 +701,12 @@ def test_rounds_take_everything_in_the_end(columns: int, sparsity: float, rounds
     counts = round_counts(columns, sparsity, rounds)
     assert sum(counts) == columns
     assert min(counts) >= 1
+
+
+def test_rounds_go_half_of_the_way_at_once() -> None:
+    left = 1000 - np.cumsum(round_counts(1000, 0.9, 8))
+    assert (left[0], left[7]) == (316, 100)
+    ratios = left[1:8] / left[:7]
+    assert ratios.min() == pytest.approx(ratios.max(), rel=0.02)
+    assert (left[8], left[-1]) == (50, 0)
+    assert round_counts(1000, 0.9, 1)[0] == 900

@@ -195,6 +195,12 @@ def eliminate_in_rounds(
     return Elimination(columns=torch.cat(columns, 1), losses=torch.cat(losses, 1), values=values)
 
 
+def largest_matrix(columns: int, counts: list[int]) -> int:
+    """Size of the largest matrix that `eliminate_in_rounds` holds per row."""
+    after = columns - counts[0]
+    return after if after < _SMALL * columns else columns
+
+
 def _downdated(g: Tensor, w: Tensor, out: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """G and weights of what is kept, after the group ``out`` is gone."""
     import torch
