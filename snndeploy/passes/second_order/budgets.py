@@ -92,7 +92,7 @@ def round_counts(columns: int, sparsity: float, rounds: int, span: int = 1) -> l
     ratio = first ** (1 / max(1, rounds - 1))
     while left > 0:
         share = first * ratio ** len(counts) if rounds > 1 else first**2
-        after = int(columns // span * share)
+        after = int(columns // span * share + 1e-9)
         if len(counts) >= rounds:
             after = min(after, left // 2)
         after = min(after, left - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -54,8 +54,11 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     return variants[best], (note,)
 
 
-def _quickly(variant: P) -> P:
-    return replace(variant, search="rounds") if "search" in variant.options() else variant
+def _quickly(variant: Pass) -> Pass:
+    if "search" not in variant.options():
+        return variant
+    fast: Pass = dataclasses.replace(variant, **{"search": "rounds"})
+    return fast
 
 
 def output_error(reference: Network, net: Network, inputs: Mapping[str, Array]) -> float:

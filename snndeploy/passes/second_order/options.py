@@ -30,7 +30,8 @@ class CalibratedPass(LayerPass):
             the whole network, and the one that answers most alike is used for all layers.
         sequential: measure what compressed predecessors deliver, not what the original ones do.
         thresholds: after each population, scale its thresholds by what is left of its membrane
-            potentials, as the pass `correct-threshold` does; later layers then see its spikes.
+            potentials, as the pass `correct-threshold` does; later layers then see its spikes. Where
+            the ``output`` chooses, it chooses between with and without, too.
         damp: ridge, relative to the mean second moment.
         positions: output positions of a convolution drawn per sample; 0 takes all.
         max_memory: MiB for recordings, patches and blocks of rows.
@@ -71,10 +72,14 @@ class CalibratedPass(LayerPass):
             )  # fmt: skip
 
     def combinations(self) -> list[dict[str, Any]]:
-        """Every kernel with every asymmetry, as options of a pass that has nothing to choose."""
+        """Every kernel, asymmetry and treatment of thresholds, as options of a pass without choice."""
         if self.choose == "layer":
             return [{}]
-        pairs = product(self.kernels or ((),), self.asymmetry or (0.0,))
+        settings = product(
+            self.kernels or ((),), self.asymmetry or (0.0,),
+            (False, True) if self.thresholds else (False,),
+        )  # fmt: skip
         return [
-            {"kernels": (k,) if k else (), "asymmetry": (a,), "choose": "layer"} for k, a in pairs
+            {"kernels": (k,) if k else (), "asymmetry": (a,), "thresholds": t, "choose": "layer"}
+            for k, a, t in settings
         ]
