@@ -116,6 +116,14 @@ def test_attention_is_compressed_for_the_neurons_it_drives() -> None:
         np.testing.assert_allclose(new, constrained(old, arrived, new != 0), atol=1e-8)
 
 
+def test_only_the_layers_that_are_named() -> None:
+    module = Attention()
+    found = snndeploy.compress_module(module, [spikes(4, 2, 3, 12)], PRUNE, layers=["k", "out"])
+    assert list(found.layers) == ["k", "out"]
+    assert torch.equal(found.module.q.weight, module.q.weight)  # type: ignore[arg-type]
+    assert float((found.module.k.weight == 0).float().mean()) > 0.5  # type: ignore[union-attr]
+
+
 def test_the_module_itself_stays_as_it_is() -> None:
     block = Attention()
     before = {k: v.clone() for k, v in block.state_dict().items()}

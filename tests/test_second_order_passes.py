@@ -608,6 +608,18 @@ def test_thresholds_corrected_on_the_way_are_those_of_the_pass() -> None:
     assert run_passes(net, [sequential], ctx).network.digest != other.digest
 
 
+def test_the_output_chooses_whether_thresholds_are_corrected() -> None:
+    step = Prune(
+        sparsity=0.5, method="sbc", choose="output", thresholds=True, kernels=("current", "long")
+    )
+    found = [(c["kernels"], c["thresholds"]) for c in step.combinations()]
+    assert found == [((k,), t) for k in ("current", "long") for t in (False, True)]
+    assert [c["thresholds"] for c in dataclasses.replace(step, thresholds=False).combinations()] == [
+        False, False,
+    ]  # fmt: skip
+    assert dataclasses.replace(step, choose="layer").combinations() == [{}]
+
+
 def test_corrected_thresholds_are_per_channel_and_lower() -> None:
     net = conv_net()
     ctx = context(net)

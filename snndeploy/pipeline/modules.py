@@ -9,7 +9,7 @@ a hook on every linear and convolutional layer sees what arrives, and what its o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def compress_module(
     samples: Iterable[Any],
     recipe: Recipe | str,
     *,
+    layers: Sequence[str] | None = None,
     run: Run | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> CompressedModule:
@@ -74,6 +75,7 @@ def compress_module(
         samples: what the module takes, one call each; gone through once per group of layers, so a
             list rather than a generator.
         recipe: passes ``prune``, ``quantize`` or ``prune-quantize`` with second-order methods.
+        layers: names of the layers to compress (default: all that run); the others stay.
         run: how to run the module on a sample, for modules that are called step by step.
         progress: is told (layers done, layers).
 
@@ -91,32 +93,32 @@ def compress_module(
     data = list(samples)[: recipe.calibration.samples]
     result = copy.deepcopy(module)
     with torch.no_grad():
-        watch = Watch(module)
+        watch = Watch(module, layers)
         watch.run(call, data[:1])
-        layers = [seen for seen in watch.layers.values() if seen.calls]
-        if not layers:
+        ran = [seen for seen in watch.layers.values() if seen.calls]
+        if not ran:
             raise InputError(
                 "module-no-layers", "no linear or convolutional layer ran",
                 where=type(module).__name__, hint="give samples, and run= if a call needs more than x",
             )  # fmt: skip
-        blocks = [projection_of(seen) for seen in layers]
+        blocks = [projection_of(seen) for seen in ran]
         plan = None if prune is None else _plan(prune, blocks)
         records: dict[str, ModuleLayer] = {}
-        groups = _groups(layers, step.max_memory << 20)
+        groups = _groups(ran, step.max_memory << 20)
         if step.sequential:
-            groups = [[i] for i in range(len(layers))]
+            groups = [[i] for i in range(len(ran))]
         for group in groups:
-            names = [layers[i].name for i in group]
+            names = [ran[i].name for i in group]
             if step.sequential:
                 aim = module if any(step.asymmetry) and records else None
                 moments = _measured(result, aim, call, data, names, step)
             else:
                 moments = _measured(module, None, call, data, names, step)
             for i in group:
-                progress(i, len(layers))
+                progress(i, len(ran))
                 asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
                 found = problem(
-                    (blocks[i].projections[0],), moments[layers[i].name], step.damp, asymmetry
+                    (blocks[i].projections[0],), moments[ran[i].name], step.damp, asymmetry
                 )
                 solution = None
                 if plan is not None:
@@ -127,11 +129,11 @@ def compress_module(
                     solution = quantize.codes(found, blocks[i], step.max_memory << 20, mask=flat)
                 assert solution is not None
                 weight = solution.weights[0]
-                own: Any = result.get_submodule(layers[i].name).weight
-                values = weight.values() / layers[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
+                own: Any = result.get_submodule(ran[i].name).weight
+                values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
                 own.copy_(torch.as_tensor(values).reshape(own.shape))
-                records[layers[i].name] = ModuleLayer(
-                    leak=layers[i].leak, syn_leak=layers[i].syn_leak, loss=solution.loss,
+                records[ran[i].name] = ModuleLayer(
+                    leak=ran[i].leak, syn_leak=ran[i].syn_leak, loss=solution.loss,
                     sparsity=1 - weight.alive / weight.data.size,
                 )  # fmt: skip
     return CompressedModule(module=result, layers=records)
