@@ -1,11 +1,11 @@
 """SpikingJelly's SEW-ResNets and spike-driven transformer through ``compress_module``, layer by layer.
 
-    python benchmarks/modules.py [--model sew18 sew152 sdt] [--layers 4] [--size 64]
+    python benchmarks/modules.py [--model sew18 sew152 sdt] [--sample] [--size 64]
 
 Needs SpikingJelly (2.0.0; ``pip install --no-deps spikingjelly loguru``), in an environment of its own
 if need be. Weights are random, batch norm has seen random images, so that every layer fires. With
-``--layers`` only so many layers, spread over the network, are compressed; the time of the others is
-extrapolated by rows x columns^3 (their elimination) and said to be.
+``--sample`` only the first layer of each shape is compressed, in a call of its own, and stands for the
+others of its shape.
 """
 
 from __future__ import annotations
@@ -64,48 +64,46 @@ def settled(net: Any, x: torch.Tensor) -> Any:
     return net.eval()
 
 
-def chosen(net: Any, x: torch.Tensor, count: int) -> list[tuple[Any, bool]]:
-    """All layers that run, and whether each is one of about ``count``, evenly spread (0: all)."""
+def shapes(net: Any, x: torch.Tensor) -> dict[tuple[int, ...], list[str]]:
+    """Names of the layers that run, by the shape of their weights."""
     watch = Watch(net)
     with torch.no_grad():
         watch.run(lambda m, s: m(s), [x])
-    layers = [seen for seen in watch.layers.values() if seen.calls]
-    every = max(1, len(layers) // count) if count else 1
-    return [(seen, i % every == every // 2) for i, seen in enumerate(layers)]
-
-
-def cost(layer: Any) -> float:
-    """What elimination takes, up to a factor."""
-    rows, columns = layer.weight.shape[0], int(np.prod(layer.weight.shape[1:]))
-    return float(rows) * columns**3
+    found: dict[tuple[int, ...], list[str]] = {}
+    for seen in watch.layers.values():
+        if seen.calls:
+            found.setdefault(tuple(seen.layer.weight.shape), []).append(seen.name)
+    return found
 
 
 def run(name: str, options: argparse.Namespace) -> None:
-    """Compress, and print seconds per layer and the peak."""
+    """Compress, and print seconds and the peak."""
     torch.manual_seed(0)
     x = torch.rand(4, options.samples, 3, options.size, options.size)
     net = settled(model(name), x)
-    layers = chosen(net, x, options.layers)
+    kinds = shapes(net, x)
     recipe = Recipe(name="modules", passes=(
         Prune(sparsity=0.9, method="sbc", scope="layer", search="rounds"),
         Quantize(method="sbc", bits=4, per="channel", clip="minmax"),
     ))  # fmt: skip
-    picked = [seen.name for seen, taken in layers if taken]
-    began = time.process_time()
-    found = snndeploy.compress_module(
-        net, [x], recipe, layers=picked if options.layers else None,
-        progress=lambda done, of: print(f"{name}: {done} of {of}", file=sys.stderr, flush=True),
-    )  # fmt: skip
-    spent = time.process_time() - began
-    done = sum(cost(seen.layer) for seen, taken in layers if taken)
-    whole = sum(cost(seen.layer) for seen, _ in layers)
-    weights = sum(seen.layer.weight.numel() for seen, _ in layers) / 1e6
-    driven = sum(layer.leak is not None for layer in found.layers.values())
+    seconds, done, driven = 0.0, 0, 0
+    every = [name for names in kinds.values() for name in names]
+    parts = (
+        [(names[:1], len(names)) for names in kinds.values()] if options.sample else [(every, 1)]
+    )
+    for names, times in parts:
+        began = time.process_time()
+        found = snndeploy.compress_module(net, [x], recipe, layers=names)
+        spent = time.process_time() - began
+        seconds, done = seconds + times * spent, done + len(names)
+        driven += sum(layer.leak is not None for layer in found.layers.values())
+        print(f"{name} {names[0]}: {spent:.1f} s, {times} alike", file=sys.stderr, flush=True)
+    weights = sum(int(np.prod(shape)) * len(names) for shape, names in kinds.items()) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{name}: {weights:.1f} M weights in {len(layers)} layers, {len(found.layers)} compressed "
-        f"({driven} drive a neuron) in {spent:.0f} CPU s, peak {peak:.1f} GiB; all of them"
-        f"{', extrapolated' if whole > done else ''}: {spent * whole / done / 60:.0f} CPU min",
+        f"{name}: {weights:.1f} M weights in {len(every)} layers, {done} compressed ({driven} drive a "
+        f"neuron), {seconds / 60:.1f} CPU min for all{', extrapolated' if done < len(every) else ''}, "
+        f"peak {peak:.1f} GiB",
         flush=True,
     )
 
@@ -115,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = ("sew18", "sew152", "sdt")
     parser.add_argument("--model", nargs="+", choices=names, default=list(names))
-    parser.add_argument("--layers", type=int, default=0, help="only so many; 0: all")
+    parser.add_argument("--sample", action="store_true", help="one layer of each shape")
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--size", type=int, default=64, help="pixels")
     options = parser.parse_args()
