@@ -345,8 +345,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_built_in_names_are_the_names_of_their_classes() -> None:
     assert registry.pass_names() == [
-        "prune", "quantize", "prune-quantize", "correct-bias", "remove-kernels", "finetune", "admm",
-        "train-steps", "rescaw",
+        "prune", "quantize", "prune-quantize", "correct-bias", "correct-threshold", "remove-kernels",
+        "finetune", "admm", "train-steps", "rescaw",
     ]  # fmt: skip
     for name in registry.pass_names():
         assert registry.pass_class(name).name == name

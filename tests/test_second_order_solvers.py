@@ -261,7 +261,10 @@ def test_descent_ends_where_no_single_code_improves() -> None:
     w, h = problem(11, rows=2, d=6)
     q = quadratic(h, w)
     scale = np.abs(w).max(axis=1) / 3
-    found = descend(q, torch.tensor(nearest(w, scale, 3)), grid(scale, 3), passes=50)
+    start = torch.tensor(nearest(w, scale, 3))
+    found = descend(q, start, grid(scale, 3), passes=50)
+    for block in (1, 4):
+        assert torch.equal(descend(q, start, grid(scale, 3), passes=50, block=block), found)
     best = q.loss(found)
     for j, code in itertools.product(range(6), range(-3, 4)):
         other = found.clone()

@@ -149,6 +149,27 @@ def gather_joint(
     return _accumulate(network, inputs, [block], kernel, reference, positions, max_memory, None)[0]
 
 
+def moments_of_trains(
+    network: Network,
+    trains: Mapping[str, Array],
+    projection: str,
+    *,
+    reference: Mapping[str, Array] | None = None,
+    kernel: Kernel = "membrane",
+    positions: int | None = None,
+    max_memory: int = MAX_MEMORY,
+) -> Moments:
+    """Moments of one projection whose sources' trains (steps, samples, *shape) are known already.
+
+    ``reference`` holds what they emit in a reference network, for ``cross``.
+    """
+    block = tuple(p for p in network.projections if p.name == projection)
+    total = _Sum(network, block, kernel, positions, reference is not None)
+    dense = None if reference is None else Recording(engine="given", spikes=reference)
+    total.add(0, Recording(engine="given", spikes=trains), dense, max_memory // 4)
+    return total.finish()
+
+
 Block = tuple[Projection, ...]
 
 

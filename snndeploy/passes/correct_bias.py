@@ -36,14 +36,7 @@ class CorrectBias(Pass):
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Measure and shift, in the order in which spikes pass."""
         inputs = ctx.samples(repr(self.name))
-        source = ctx.source
-        if source is None or [p.shape for p in source.populations] != [
-            p.shape for p in net.populations
-        ]:
-            raise PassRefused(
-                "no-reference", "there is no uncompressed network of the same shape to compare with",
-                hint="run it in a recipe, after passes that keep all neurons",
-            )  # fmt: skip
+        source = reference_of(net, ctx)
         metrics: dict[str, dict[str, float]] = {}
         current = net
         names = [n for n in net.order if net.population(n).neuron is not None]
@@ -64,6 +57,23 @@ class CorrectBias(Pass):
             for p in incoming:
                 metrics[p.name] = {"mean_shift": float(np.abs(shift).mean())}
         return PassResult(network=current, modified=True, metrics=metrics)
+
+
+def reference_of(net: Network, ctx: PassContext) -> Network:
+    """The network before the first pass, which must have the same neurons as ``net``.
+
+    Raises:
+        PassRefused: there is none.
+    """
+    source = ctx.source
+    if source is None or [p.shape for p in source.populations] != [
+        p.shape for p in net.populations
+    ]:
+        raise PassRefused(
+            "no-reference", "there is no uncompressed network of the same shape to compare with",
+            hint="run it in a recipe, after passes that keep all neurons",
+        )  # fmt: skip
+    return source
 
 
 def _mean_current(net: Network, name: str, inputs: Mapping[str, Array]) -> Array:

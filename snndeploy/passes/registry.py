@@ -70,11 +70,18 @@ def _correct_bias() -> type[Pass]:
     return CorrectBias
 
 
+def _correct_threshold() -> type[Pass]:
+    from .correct_threshold import CorrectThreshold
+
+    return CorrectThreshold
+
+
 _BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
     "prune": _prune,
     "quantize": _quantize,
     "prune-quantize": _prune_quantize,
     "correct-bias": _correct_bias,
+    "correct-threshold": _correct_threshold,
     "remove-kernels": _remove_kernels,
     "finetune": _finetune,
     "admm": _admm,

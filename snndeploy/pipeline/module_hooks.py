@@ -35,8 +35,19 @@ class Seen:
     gain: Array = field(default_factory=lambda: np.ones(1))
 
 
+_LINEAR = frozenset((
+    "add", "__add__", "__radd__", "__iadd__", "add_", "flatten", "unflatten", "reshape", "view",
+    "permute", "transpose", "unsqueeze", "squeeze", "contiguous", "stack", "cat",
+))  # fmt: skip
+"""Tensor functions through which a current stays a current: sums, and other views of it."""
+
+
 class Watch:
-    """Hooks that follow each layer's output, through batch norm, to the neuron it drives."""
+    """Hooks that follow each layer's output, through batch norm and sums, to the neuron it drives.
+
+    In a block whose shortcut carries membranes, several layers are summed before they reach a neuron;
+    each of them then drives it.
+    """
 
     def __init__(self, module: nn.Module, only: Iterable[str] | None = None) -> None:
         from torch import nn
@@ -48,8 +59,7 @@ class Watch:
         self.layers = {
             n: Seen(n, m) for n, m in named.items() if isinstance(m, kinds) and n in wanted
         }
-        self._of: dict[int, Seen] = {}
-        self._held: list[object] = []
+        self._of = _tags()
         self._folded: int | None = None
 
     def run(self, call: Run, data: Iterable[Any]) -> None:
@@ -70,15 +80,19 @@ class Watch:
                 for part in self.module.modules():
                     if part is not self.module and callable(getattr(part, "reset", None)):
                         part.reset()  # type: ignore[operator]
-                call(self.module, x)
+                with _following(self._sum):
+                    call(self.module, x)
         finally:
             for handle in handles:
                 handle.remove()
-            self._held.clear()
 
-    def _tag(self, out: object, seen: Seen) -> None:
-        self._of[id(out)] = seen
-        self._held.append(out)  # as long as it lives, its id is its own
+    def _tag(self, out: Any, *seen: Seen) -> None:
+        self._of[out] = seen
+
+    def _sum(self, parts: Iterable[Any], out: Any) -> None:
+        found = dict.fromkeys(seen for part in parts for seen in self._of.get(part, ()))
+        if found:
+            self._tag(out, *found)
 
     def _layer(self, seen: Seen) -> Callable[..., None]:
         def hook(layer: Any, args: tuple[Any, ...], out: Any) -> None:
@@ -92,15 +106,17 @@ class Watch:
         return hook
 
     def _passes_on(self, part: Any, args: tuple[Any, ...], out: Any) -> None:
-        seen = self._of.get(id(args[0]))
-        if seen is None:
+        tagged = self._of.get(args[0], ())
+        if not tagged:
             return
-        self._tag(out, seen)
+        self._tag(out, *tagged)
         if part.running_var is not None:  # what a row weighs to the neuron: its batch norm's gain
             gain = (part.running_var + part.eps).rsqrt()
             gain = gain if part.weight is None else gain * part.weight
             values = gain.detach().double().cpu().numpy()
-            seen.gain = np.where(values == 0, 1.0, values)
+            for seen in tagged:
+                if seen.leak is None:
+                    seen.gain = np.where(values == 0, 1.0, values)
 
     def _enter(self, part: Any, args: tuple[Any, ...]) -> None:
         self._folded = len(args[0])
@@ -113,14 +129,40 @@ class Watch:
                 self._tag(out, seen)
 
     def _neuron(self, part: Any, args: tuple[Any, ...]) -> None:
-        seen = self._of.get(id(args[0])) if args else None
         response = _response(part)
-        if seen is None or response is None:
+        if not args or response is None:
             return
-        seen.leak, seen.syn_leak = response
         several = getattr(part, "step_mode", "s") == "m" or type(part).__name__ in ("LIF", "LIFBox")
-        if several and seen.steps is None and args[0].ndim == seen.calls[-1].ndim:
-            seen.steps = len(args[0])
+        for seen in self._of.get(args[0], ()):
+            if seen.leak is None:  # a shortcut goes on to further neurons: the first one counts
+                seen.leak, seen.syn_leak = response
+            if several and seen.steps is None and args[0].ndim == seen.calls[-1].ndim:
+                seen.steps = len(args[0])
+
+
+def _tags() -> Any:
+    """Which layers a tensor comes from; a tensor that is gone takes its entry with it."""
+    from torch.utils.weak import WeakIdKeyDictionary
+
+    return WeakIdKeyDictionary()
+
+
+def _following(tell: Callable[[Iterable[Any], Any], None]) -> Any:
+    """A context in which ``tell(tensors, result)`` hears of every sum and view."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Follow(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if getattr(func, "__name__", "") in _LINEAR and isinstance(out, torch.Tensor):
+                parts = args[0] if args and isinstance(args[0], (list, tuple)) else args
+                tell([a for a in parts if isinstance(a, torch.Tensor)], out)
+            return out
+
+    return Follow()
 
 
 def _response(neuron: Any) -> tuple[float, float | None] | None:
@@ -148,12 +190,18 @@ def _response(neuron: Any) -> tuple[float, float | None] | None:
     return None
 
 
+def shape_of(seen: Seen) -> Shape:
+    """Shape of what arrives at a step of a sample."""
+    axes = seen.layer.weight.ndim - 1
+    return tuple(seen.calls[-1].shape[-axes:])
+
+
 def projection_of(seen: Seen) -> Network:
     """A network of this one layer: what arrives as input, and the neuron it drives."""
     layer = seen.layer
     weight = layer.weight.detach().double().cpu().numpy()
     weight = weight * seen.gain.reshape(-1, *(1,) * (weight.ndim - 1))
-    shape = tuple(trains_of(seen).shape[2:])
+    shape = shape_of(seen)
     op: Dense | Conv
     if weight.ndim == 2:
         op = Dense(*weight.shape)

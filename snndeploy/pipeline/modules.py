@@ -9,19 +9,21 @@ a hook on every linear and convolutional layer sees what arrives, and what its o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibrate.moments import Kernel, Moments, gather
+from ..calibrate.moments import Kernel, Moments, moments_of_trains
 from ..errors import InputError, PassRefused
+from ..ir.arrays import Array
 from ..ir.network import Network
 from ..passes.prune import Prune
 from ..passes.prune_quantize import PruneQuantize
 from ..passes.quantize import Quantize
 from ..passes.second_order.layers import problem
+from ..passes.second_order.options import CalibratedPass
 from ..passes.second_order.plan import PrunePlan
 from ..recipe import Recipe, load_recipe
 from .module_hooks import Run, Seen, Watch, projection_of, trains_of
@@ -53,6 +55,7 @@ def compress_module(
     samples: Iterable[Any],
     recipe: Recipe | str,
     *,
+    layers: Sequence[str] | None = None,
     run: Run | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> CompressedModule:
@@ -62,7 +65,9 @@ def compress_module(
     ``LIFNode``, ``ParametricLIFNode``; snnTorch's ``Leaky``, ``Synaptic`` and their kin; Norse's
     ``LIF``, ``LIFBox`` and their cells. A layer whose output goes elsewhere (an attention product, an
     answer) is measured on its current. Every layer is measured in the uncompressed module, as OSBC
-    and SBC are published. Quantised weights are written back as the real values of their codes.
+    and SBC are published, or, with ``sequential``, on what the layers before it deliver once they are
+    compressed: then the module is run once per layer, and with ``asymmetry`` the uncompressed one too.
+    Quantised weights are written back as the real values of their codes.
 
     Args:
         module: is not changed; state that it keeps is reset before each sample where it can be
@@ -70,11 +75,12 @@ def compress_module(
         samples: what the module takes, one call each; gone through once per group of layers, so a
             list rather than a generator.
         recipe: passes ``prune``, ``quantize`` or ``prune-quantize`` with second-order methods.
+        layers: names of the layers to compress (default: all that run); the others stay.
         run: how to run the module on a sample, for modules that are called step by step.
         progress: is told (layers done, layers).
 
     Raises:
-        PassRefused: the recipe asks for what has no form here (sequential calibration, magnitude).
+        PassRefused: the recipe asks for what has no form here (magnitude, thresholds, a choice).
         InputError: no layer was found, or the module was not called on the samples.
     """
     import torch
@@ -87,23 +93,33 @@ def compress_module(
     data = list(samples)[: recipe.calibration.samples]
     result = copy.deepcopy(module)
     with torch.no_grad():
-        watch = Watch(module)
+        watch = Watch(module, layers)
         watch.run(call, data[:1])
-        layers = [seen for seen in watch.layers.values() if seen.calls]
-        if not layers:
+        ran = [seen for seen in watch.layers.values() if seen.calls]
+        if not ran:
             raise InputError(
                 "module-no-layers", "no linear or convolutional layer ran",
                 where=type(module).__name__, hint="give samples, and run= if a call needs more than x",
             )  # fmt: skip
-        blocks = [projection_of(seen) for seen in layers]
-        kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+        blocks = [projection_of(seen) for seen in ran]
         plan = None if prune is None else _plan(prune, blocks)
         records: dict[str, ModuleLayer] = {}
-        for group in _groups(layers, step.max_memory << 20):
-            moments = _measured(module, call, data, layers, group, kernel, step.positions)
+        groups = _groups(ran, step.max_memory << 20)
+        if step.sequential:
+            groups = [[i] for i in range(len(ran))]
+        for group in groups:
+            names = [ran[i].name for i in group]
+            if step.sequential:
+                aim = module if any(step.asymmetry) and records else None
+                moments = _measured(result, aim, call, data, names, step)
+            else:
+                moments = _measured(module, None, call, data, names, step)
             for i in group:
-                progress(i, len(layers))
-                found = problem((blocks[i].projections[0],), moments[i], step.damp)
+                progress(i, len(ran))
+                asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
+                found = problem(
+                    (blocks[i].projections[0],), moments[ran[i].name], step.damp, asymmetry
+                )
                 solution = None
                 if plan is not None:
                     solution = plan.solve(i, found, blocks[i])
@@ -113,11 +129,11 @@ def compress_module(
                     solution = quantize.codes(found, blocks[i], step.max_memory << 20, mask=flat)
                 assert solution is not None
                 weight = solution.weights[0]
-                own: Any = result.get_submodule(layers[i].name).weight
-                values = weight.values() / layers[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
+                own: Any = result.get_submodule(ran[i].name).weight
+                values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
                 own.copy_(torch.as_tensor(values).reshape(own.shape))
-                records[layers[i].name] = ModuleLayer(
-                    leak=layers[i].leak, syn_leak=layers[i].syn_leak, loss=solution.loss,
+                records[ran[i].name] = ModuleLayer(
+                    leak=ran[i].leak, syn_leak=ran[i].syn_leak, loss=solution.loss,
                     sparsity=1 - weight.alive / weight.data.size,
                 )  # fmt: skip
     return CompressedModule(module=result, layers=records)
@@ -141,10 +157,11 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
             continue
         if part.method in ("magnitude", "sparsegpt", "rtn"):
             raise _refused(f'method = "{part.method}"')
-        if part.sequential:
-            raise _refused("sequential calibration")
-        if len(part.kernels) > 1:
-            raise _refused("a choice of several kernels")
+        part.refuse_unused()
+        if len(part.kernels) > 1 or len(part.asymmetry) > 1:
+            raise _refused("a choice of several kernels or asymmetries")
+        if part.thresholds:
+            raise _refused("thresholds = true")
     if prune is not None and prune.scope not in ("layer", "lamp"):
         raise _refused(f'scope = "{prune.scope}"')
     if prune is None and quantize is None:
@@ -182,30 +199,42 @@ def _groups(layers: list[Seen], max_memory: int) -> list[list[int]]:
 
 def _measured(
     module: nn.Module,
+    reference: nn.Module | None,
     call: Run,
     data: list[Any],
-    layers: list[Seen],
-    group: list[int],
-    kernel: Kernel,
-    positions: int,
-) -> dict[int, Moments]:
-    """Moments of a group of layers over all samples."""
-    sums: dict[int, list[Moments]] = {i: [] for i in group}
+    names: list[str],
+    step: CalibratedPass,
+) -> dict[str, Moments]:
+    """Moments of some layers over all samples."""
+    kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+    sums: dict[str, list[Moments]] = {name: [] for name in names}
     for x in data:
-        watch = Watch(module, [layers[i].name for i in group])
-        watch.run(call, [x])
-        for i in group:
-            seen = watch.layers[layers[i].name]
-            net = projection_of(seen)
-            found = gather(net, trains_of(seen), kernel=kernel, positions=positions or None)
-            sums[i].append(found[layers[i].name])
-    return {i: _added(parts) for i, parts in sums.items()}
+        found = _layers_in(module, call, x, names)
+        original = None if reference is None else _layers_in(reference, call, x, names)
+        for name in names:
+            dense = None if original is None else {"input": trains_of(original[name])}
+            sums[name].append(moments_of_trains(
+                projection_of(found[name]), {"input": trains_of(found[name])}, name,
+                reference=dense, kernel=kernel, positions=step.positions or None,
+                max_memory=step.max_memory << 20,
+            ))  # fmt: skip
+    return {name: _added(parts) for name, parts in sums.items()}
+
+
+def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
+    watch = Watch(module, names)
+    watch.run(call, [x])
+    return watch.layers
 
 
 def _added(parts: list[Moments]) -> Moments:
     count = sum(m.count for m in parts)
+
+    def mean(arrays: Iterable[Array]) -> Array:
+        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
+
     return Moments(
-        hessian=sum(m.hessian * (m.count / count) for m in parts),  # type: ignore[arg-type]
-        mean=sum(m.mean * (m.count / count) for m in parts),  # type: ignore[arg-type]
-        cross=None, group=parts[0].group, count=count,
+        hessian=mean(m.hessian for m in parts), mean=mean(m.mean for m in parts),
+        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
+        group=parts[0].group, count=count,
     )  # fmt: skip

@@ -80,15 +80,19 @@ def prefixes(
 
 
 def round_counts(columns: int, sparsity: float, rounds: int, span: int = 1) -> list[int]:
-    """Weights that every row loses per round: a geometric schedule to ``sparsity``, then to the end.
+    """Weights that every row loses per round: half of the way at once, the rest geometrically.
 
-    Rows lose different shares in the end, so the rounds go on past the mean, halving at least.
+    The first round goes to the square root of the density: what is far from being needed tells apart
+    without being scored anew, and all later rounds then work on matrices of that size. Rows lose
+    different shares in the end, so the rounds go on past the mean, halving at least.
     """
     left = columns // span
     counts: list[int] = []
-    ratio = (1 - sparsity) ** (1 / rounds) if sparsity > 0 else 0.5
+    first = (1 - sparsity) ** 0.5 if sparsity > 0 else 0.5
+    ratio = first ** (1 / max(1, rounds - 1))
     while left > 0:
-        after = int(np.floor(columns // span * ratio ** (len(counts) + 1)))
+        share = first * ratio ** len(counts) if rounds > 1 else first**2
+        after = int(columns // span * share + 1e-9)
         if len(counts) >= rounds:
             after = min(after, left // 2)
         after = min(after, left - 1)

@@ -30,7 +30,8 @@ class _Part:
 def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:
     """Run every variant on four fifths of the samples and take the best on the other fifth.
 
-    With few samples (below five) all of them serve for both.
+    With few samples (below five) all of them serve for both. Masks are searched in rounds for it: they
+    tell settings apart as well as greedy ones, in a fraction of the time.
     """
     if len(variants) == 1:
         return variants[0], ()
@@ -39,7 +40,7 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     errors = []
     for done, variant in enumerate(variants):
         ctx.progress("settings", done, len(variants))
-        errors.append(output_error(net, variant.run(net, part).network, test))
+        errors.append(output_error(net, _quickly(variant).run(net, part).network, test))
     best = int(np.argmin(errors))
     options = variants[best].options()
     told = {k: v for k, v in options.items() if any(v != w.options()[k] for w in variants)}
@@ -51,6 +52,13 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
         rule="of several settings, the one whose network answers most like the uncompressed one",
     )  # fmt: skip
     return variants[best], (note,)
+
+
+def _quickly(variant: Pass) -> Pass:
+    if "search" not in variant.options():
+        return variant
+    fast: Pass = dataclasses.replace(variant, **{"search": "rounds"})
+    return fast
 
 
 def output_error(reference: Network, net: Network, inputs: Mapping[str, Array]) -> float:

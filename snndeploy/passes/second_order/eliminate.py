@@ -195,12 +195,19 @@ def eliminate_in_rounds(
     return Elimination(columns=torch.cat(columns, 1), losses=torch.cat(losses, 1), values=values)
 
 
+def largest_matrix(columns: int, counts: list[int]) -> int:
+    """Size of the largest matrix that `eliminate_in_rounds` holds per row."""
+    after = columns - counts[0]
+    return after if after < _SMALL * columns else columns
+
+
 def _downdated(g: Tensor, w: Tensor, out: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """G and weights of what is kept, after the group ``out`` is gone."""
     import torch
 
-    across = g.gather(1, out.unsqueeze(2).expand(*out.shape, w.shape[1]))
-    across = across.gather(2, keep.unsqueeze(1).expand(*out.shape, keep.shape[1]))
+    across = torch.stack(
+        [one.index_select(0, o).index_select(1, k) for one, o, k in zip(g, out, keep, strict=True)]
+    )
     lower = torch.linalg.cholesky(_submatrix(g, out))
     half = torch.linalg.solve_triangular(lower, across, upper=False)
     pull = torch.linalg.solve_triangular(lower, w.gather(1, out).unsqueeze(2), upper=False)
@@ -210,9 +217,12 @@ def _downdated(g: Tensor, w: Tensor, out: Tensor, keep: Tensor) -> tuple[Tensor,
 
 def _submatrix(g: Tensor, keep: Tensor) -> Tensor:
     """``g[r, keep[r], keep[r]]`` for every row r."""
-    rows, n = keep.shape
-    some = g.gather(1, keep.unsqueeze(2).expand(rows, n, g.shape[2]))
-    return some.gather(2, keep.unsqueeze(1).expand(rows, n, n))
+    import torch
+
+    # Row by row, as whole lines: gather() reads an index per entry, and takes several times as long.
+    return torch.stack(
+        [one.index_select(0, k).index_select(1, k) for one, k in zip(g, keep, strict=True)]
+    )
 
 
 def _run_costs(w: Tensor, g: Tensor, span: int) -> Tensor:

@@ -126,13 +126,15 @@ def _errors(p: Problem, grid: Grid, own: Array, columns: slice, steps: Array) ->
 
     Only these columns change, so only their part of the Hessian counts.
     """
+    hessians = {int(of[0]): q.hessian[columns, columns].float() for of, q in p.parts}
     error = np.where(own != 0, dataclasses.replace(grid, scale=steps).nearest(own) - own, 0.0)
 
     def solve(of: Array, q: Quadratic) -> Tensor:
         import torch
 
-        e = torch.as_tensor(error[of], device=q.best.device)
-        return ((e @ q.hessian[columns, columns]) * e).sum(dim=1)
+        e = torch.as_tensor(error[of], dtype=torch.float32, device=q.best.device)
+        # Single precision tells steps apart; the weights come from the double one.
+        return ((e @ hessians[int(of[0])]) * e).sum(dim=1).double()
 
     return per_row(p, solve)
 
@@ -192,7 +194,7 @@ def quantized_solution(
         values = _swept(p, grid, start, alive, order)
     else:
         values = _greedy(p, grid, alive, max_memory)
-    free = tied is None and len(p.block) == 1 and options.bits > 1
+    free = tied is None and options.bits > 1  # all steps of a row change alike, so ties stay
     for _ in range(refine):
         if free:
             grid, values = _rescaled(p, grid, values, per_row_scale=options.per_row)

@@ -25,6 +25,7 @@ from ...ir.weights import Weight
 from ...simulate.float_engine import run_float
 from ..base import PassContext, PassResult
 from .least_squares import Quadratic, quadratic
+from .thresholds import with_threshold
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,7 @@ class Settings:
     damp: float
     positions: int
     max_memory: int
+    thresholds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -251,6 +253,11 @@ def run_layers(
             current = current.replace(projections=[dataclasses.replace(p, weight=weight)])
         if judge is not None:
             findings.append(_chosen(block, kernel, asymmetry, error))
+        target = block[0].target
+        if settings.thresholds and all(b[0].target != target for b in blocks[done + 1 :]):
+            current, _ = with_threshold(
+                current, net, target, inputs, max_memory=settings.max_memory
+            )
     return PassResult(network=current, modified=True, metrics=metrics, findings=tuple(findings))
 
 

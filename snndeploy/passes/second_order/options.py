@@ -29,6 +29,9 @@ class CalibratedPass(LayerPass):
             uncompressed ones on held-out samples), or the ``output``: every combination is tried on
             the whole network, and the one that answers most alike is used for all layers.
         sequential: measure what compressed predecessors deliver, not what the original ones do.
+        thresholds: after each population, scale its thresholds by what is left of its membrane
+            potentials, as the pass `correct-threshold` does; later layers then see its spikes. Where
+            the ``output`` chooses, it chooses between with and without, too.
         damp: ridge, relative to the mean second moment.
         positions: output positions of a convolution drawn per sample; 0 takes all.
         max_memory: MiB for recordings, patches and blocks of rows.
@@ -38,6 +41,7 @@ class CalibratedPass(LayerPass):
     asymmetry: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
     choose: Literal["layer", "output"] = "layer"
     sequential: bool = False
+    thresholds: bool = False
     damp: Annotated[float, Field(ge=0)] = 0.01
     positions: Annotated[int, Field(ge=0)] = 32
     max_memory: Annotated[int, Field(ge=16)] = 1024
@@ -51,6 +55,7 @@ class CalibratedPass(LayerPass):
             damp=self.damp,
             positions=self.positions,
             max_memory=self.max_memory << 20,
+            thresholds=self.thresholds,
         )
 
     def refuse_unused(self) -> None:
@@ -67,10 +72,14 @@ class CalibratedPass(LayerPass):
             )  # fmt: skip
 
     def combinations(self) -> list[dict[str, Any]]:
-        """Every kernel with every asymmetry, as options of a pass that has nothing to choose."""
+        """Every kernel, asymmetry and treatment of thresholds, as options of a pass without choice."""
         if self.choose == "layer":
             return [{}]
-        pairs = product(self.kernels or ((),), self.asymmetry or (0.0,))
+        settings = product(
+            self.kernels or ((),), self.asymmetry or (0.0,),
+            (False, True) if self.thresholds else (False,),
+        )  # fmt: skip
         return [
-            {"kernels": (k,) if k else (), "asymmetry": (a,), "choose": "layer"} for k, a in pairs
+            {"kernels": (k,) if k else (), "asymmetry": (a,), "thresholds": t, "choose": "layer"}
+            for k, a, t in settings
         ]

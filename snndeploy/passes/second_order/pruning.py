@@ -12,7 +12,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.weights import Weight
 from .budgets import prefixes, round_counts
-from .eliminate import Elimination, eliminate, eliminate_in_rounds
+from .eliminate import Elimination, eliminate, eliminate_in_rounds, largest_matrix
 from .layers import Problem, Solution, per_row, unstacked
 from .least_squares import Quadratic, masked_weights
 from .sweep import sweep
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MaskSearch = Literal["greedy", "rounds"]
+
+_SINGLE = 1024
+"""From so many columns on masks are searched in single precision, in half the time. Weights never."""
+_SAFE = 1e4
+"""...if the smallest eigenvalue of H is not below the mean of its diagonal by more than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +87,15 @@ def eliminated(
         density = min(1.0, (1 - sparsity) * p.columns / max(n, 1))
         counts = round_counts(n, 1 - density, rounds, pattern.run)
         found: list[Elimination] = []
-        for part in row_blocks(len(of), n, max_memory):
+        hessian = q.hessian[live][:, live] if in_rounds else q.hessian
+        if n >= _SINGLE and float(hessian.diagonal().mean() * inverse.diagonal().max()) < _SAFE:
+            best, inverse, hessian = best.float(), inverse.float(), hessian.float()
+        largest = largest_matrix(n, counts) if in_rounds else n
+        for part in row_blocks(len(of), largest, max_memory, best.element_size()):
             if in_rounds:
                 found.append(
                     eliminate_in_rounds(
-                        best[part],
-                        q.hessian[live][:, live],
-                        inverse,
-                        counts,
-                        first=first[part],
-                        span=pattern.run,
+                        best[part], hessian, inverse, counts, first=first[part], span=pattern.run
                     )
                 )
             else:
@@ -102,7 +106,7 @@ def eliminated(
                     )
                 )  # fmt: skip
         columns = torch.nonzero(live).reshape(-1)[torch.cat([e.columns for e in found])]
-        losses = torch.cat([e.losses for e in found])
+        losses = torch.cat([e.losses for e in found]).double()
         dead = torch.nonzero(~live).reshape(1, -1).expand(len(of), -1)
         columns = torch.cat([dead, columns], dim=1).to(losses.dtype)
         losses = torch.cat([torch.zeros_like(dead, dtype=losses.dtype), losses], dim=1)
@@ -112,9 +116,9 @@ def eliminated(
     return both[..., 0].astype(np.int64), both[..., 1]
 
 
-def row_blocks(n: int, columns: int, max_memory: int) -> list[slice]:
+def row_blocks(n: int, columns: int, max_memory: int, width: int = 8) -> list[slice]:
     """Rows that are worked on at once: three matrices (d, d) each must fit the memory."""
-    at_once = max(1, max_memory // (3 * 8 * max(1, columns) ** 2))
+    at_once = max(1, max_memory // (3 * width * max(1, columns) ** 2))
     return [slice(low, low + at_once) for low in range(0, n, at_once)]
 
 

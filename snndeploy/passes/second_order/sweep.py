@@ -122,12 +122,14 @@ def descend(
     *,
     mask: Tensor | None = None,
     passes: int = 4,
+    block: int = _BLOCK,
 ) -> Tensor:
     """Improve weights that lie on a grid, one column at a time: cyclic coordinate descent.
 
     With all other codes fixed, the best value of a weight is the grid point nearest to
     ``w_j - grad_j / H_jj``; no step raises the loss. It sees the mask of each row exactly, which one
-    sweep with a shared factor cannot.
+    sweep with a shared factor cannot. Gradients outside a block of columns are brought up to date
+    once per block.
     """
     import torch
 
@@ -137,16 +139,21 @@ def descend(
     columns = torch.arange(len(diagonal), device=w.device)
     for _ in range(passes):
         moved = False
-        for j in range(w.shape[1]):
-            better = rounding(
-                (w[:, j] - gradient[:, j] / diagonal[j]).unsqueeze(1), columns[j : j + 1]
-            )
-            step = better.squeeze(1) - w[:, j]
-            if mask is not None:
-                step = torch.where(mask[:, j], step, 0.0)
-            if bool(step.any()):
-                gradient += step.unsqueeze(1) * q.hessian[j]
+        for low in range(0, w.shape[1], block):
+            span = slice(low, low + block)
+            own, before = gradient[:, span].clone(), w[:, span].clone()
+            for j in range(low, min(low + block, w.shape[1])):
+                better = rounding(
+                    (w[:, j] - own[:, j - low] / diagonal[j]).unsqueeze(1), columns[j : j + 1]
+                )
+                step = better.squeeze(1) - w[:, j]
+                if mask is not None:
+                    step = torch.where(mask[:, j], step, 0.0)
+                own += step.unsqueeze(1) * q.hessian[j, span]
                 w[:, j] += step
+            change = w[:, span] - before
+            if bool(change.any()):
+                gradient += change @ q.hessian[span]
                 moved = True
         if not moved:
             break
