@@ -92,9 +92,10 @@ def split_program(
                 break
         best = state
     else:
-        # The greedy split goes first: a wider beam must not lose it. Nor must it lose to the plainest.
+        # The greedy split goes first: a wider beam must not lose it. Nor must it lose to the plainest,
+        # which knows nothing of slices that are to share cores.
         states = [search.beam(order, w) for w in sorted({1, width})]
-        if width > 1:
+        if width > 1 and fill == 1.0:
             plain = _Search(memory, floors, chip, slack, fill, in_order=True)
             states.append(plain.beam(order, 1))
             search.tried += plain.tried
