@@ -84,6 +84,7 @@ def test_every_default_is_spelled_out() -> None:
         "asymmetry = [\n    0.0,\n]\n"
         'choose = "layer"\n'
         "sequential = false\n"
+        "thresholds = false\n"
         "damp = 0.01\n"
         "positions = 32\n"
         "max_memory = 1024\n"
