@@ -96,6 +96,16 @@ def test_every_method_prunes_as_much_as_asked(method: str, factory: Callable[...
         assert w.weight.data.dtype == p.weight.data.dtype
 
 
+@pytest.mark.parametrize("search", ["greedy", "rounds"])
+def test_layers_that_nothing_reaches_are_pruned_for_free(search: Any) -> None:
+    net = dense_net()
+    silence = PassContext(calibration=Samples({"input": np.zeros((5, 3, 20), np.float32)}))
+    result = Prune(sparsity=0.5, method="sbc", search=search).apply(net, silence)
+    for before, after in zip(net.projections, result.network.projections, strict=True):
+        assert after.weight.alive == before.weight.data.size // 2
+        assert result.metrics[after.name]["loss"] == 0
+
+
 def test_the_reported_loss_is_the_membrane_error() -> None:
     net = dense_net()
     ctx = context(net)

@@ -33,8 +33,8 @@ class Quadratic:
     dead: Tensor
 
     def loss(self, weights: Tensor) -> Tensor:
-        """``1/2 (w - best) H (w - best)^T`` per row."""
-        error = weights - self.best
+        """``1/2 (w - best) H (w - best)^T`` per row; inputs that never arrive cost nothing."""
+        error = (weights - self.best).masked_fill(self.dead, 0.0)
         return ((error @ self.hessian) * error).sum(dim=1) / 2
 
 

@@ -82,6 +82,10 @@ def eliminated(
         # What never arrives costs nothing and is tied to nothing: it goes first, and is out of the way.
         live = torch.ones_like(q.dead) if pattern.of or pattern.run > 1 else ~q.dead
         n = int(live.sum())
+        dead = torch.nonzero(~live).reshape(1, -1).expand(len(of), -1)
+        free = torch.stack([dead.double(), torch.zeros_like(dead, dtype=torch.float64)], dim=2)
+        if not n:
+            return free
         best, inverse = q.best[:, live], q.inverse[live][:, live]
         first = torch.as_tensor(~p.alive[of], device=device)[:, live]
         density = min(1.0, (1 - sparsity) * p.columns / max(n, 1))
@@ -107,10 +111,7 @@ def eliminated(
                 )  # fmt: skip
         columns = torch.nonzero(live).reshape(-1)[torch.cat([e.columns for e in found])]
         losses = torch.cat([e.losses for e in found]).double()
-        dead = torch.nonzero(~live).reshape(1, -1).expand(len(of), -1)
-        columns = torch.cat([dead, columns], dim=1).to(losses.dtype)
-        losses = torch.cat([torch.zeros_like(dead, dtype=losses.dtype), losses], dim=1)
-        return torch.stack([columns, losses], dim=2)
+        return torch.cat([free, torch.stack([columns.double(), losses], dim=2)], dim=1)
 
     both = per_row(p, solve)
     return both[..., 0].astype(np.int64), both[..., 1]
