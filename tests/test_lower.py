@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,31 @@ def test_unequal_branches_meet_by_latency() -> None:
     assert {g.name: g.depth for g in program.groups} == {"input": 0, "a": 1, "b": 2, "out": 3}
     latency = {s.name: int(s.sources[0].latency) for s in program.synapses}
     assert latency == {"in-a": 1, "a-b": 1, "b-out": 1, "skip": 3, "late": 6}
+
+
+@pytest.mark.parametrize("syn_leak", [None, 0.5])
+def test_the_bias_of_a_delayed_projection_arrives_at_once(syn_leak: float | None) -> None:
+    """Silent inputs: only the bias makes anything spike, on the chip as many steps earlier."""
+    net = Network(
+        (inputs((2,)), lif("output", (2,), "output", syn_leak=syn_leak)),
+        (
+            project("fc", "input", "output", Dense(2, 2), np.eye(2), delay=3,
+                    bias=np.array([0.75, 0.0])),
+            project("late", "input", "output", Dense(2, 2), np.eye(2), delay=5,
+                    bias=np.array([0.25, 0.125])),
+        ),
+    ).verify()  # fmt: skip
+    program = lower(net, LOIHI2)
+    codes = [f.where for f in program.findings if f.code == "delayed-bias"]
+    assert codes == ["fc", "late"]
+    silence = np.zeros((30, 1, 2), np.int64)
+    found = run_integer(program, {"input": silence}).spikes["output"]
+    at_once = net.replace(
+        [lif("output", (2,), "output", syn_leak=syn_leak, bias=np.array([1.0, 0.125]))],
+        [dataclasses.replace(p, bias=None) for p in net.projections],
+    )
+    assert found[:, 0, 0].any()
+    np.testing.assert_array_equal(found, run_float(at_once, silence).spikes["output"])
 
 
 def test_a_loop_shorter_than_its_projections_is_refused() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+
+import numpy as np
 
 from ..errors import LoweringRefused
 from ..ir.arrays import frozen
@@ -45,6 +48,8 @@ def lower(
     Raises:
         LoweringRefused: no declared integer form exists on this target.
     """
+    late = [p.name for p in network.projections if p.bias is not None]
+    network = _with_biases_at_once(network)
     depth = depths(network)
     coding = _codings(network, target, inputs)
     groups: list[CompartmentGroup] = []
@@ -70,7 +75,7 @@ def lower(
         groups.append(result.group)
         synapses.extend(result.synapses)
     findings = [f for result in lowered.values() for f in result.findings]
-    findings += [_delayed_bias(p.name) for p in network.projections if p.bias is not None]
+    findings += [_delayed_bias(name) for name in late]
     return Program(
         target=target.name,
         groups=tuple(groups),
@@ -115,6 +120,22 @@ def _constant_group(incoming: Incoming, depth: int) -> CompartmentGroup:
         name=incoming.sources[0].group, shape=(1,), role="hidden", kind="constant", depth=depth - 1,
         route="a compartment that spikes at every step carries the bias through the synaptic filter",
     )  # fmt: skip
+
+
+def _with_biases_at_once(network: Network) -> Network:
+    """``network`` with the biases of delayed projections among those of the neurons they arrive at."""
+    biased = [p for p in network.projections if p.bias is not None]
+    populations = []
+    for name in dict.fromkeys(p.target for p in biased):
+        population = network.population(name)
+        neuron, shape = population.neuron, population.shape
+        assert neuron is not None
+        total = sum(np.broadcast_to(p.bias, shape) for p in biased if p.target == name)  # type: ignore[arg-type, misc]
+        populations.append(
+            dataclasses.replace(population, neuron=neuron.changed(shape, bias=neuron.bias + total))
+        )
+    projections = [dataclasses.replace(p, bias=None) for p in biased]
+    return network.replace(populations, projections)
 
 
 def _delayed_bias(name: str) -> Finding:
