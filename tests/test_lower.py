@@ -307,6 +307,18 @@ def test_a_calibrated_scale_resolves_more_finely() -> None:
     assert trusted.group("a").vth.min() >= proved.group("a").vth.min()
 
 
+def test_thresholds_far_apart_stay_fine_where_head_room_cannot_be_proved() -> None:
+    """One row's threshold is a fraction of what arrives in a step: a proof would round it away."""
+    codes = np.full((2, 16), 7, np.int32)
+    net = Network(
+        (inputs((16,)), lif("output", (2,), "output", leak=0.9, threshold=np.array([1.0, 1 / 512]))),
+        (project("fc", "input", "output", Dense(2, 16),
+                 Weight(codes, np.array([[1.0], [0.05]]), 4)),),
+    ).verify()  # fmt: skip
+    program = lower(net, LOIHI2)
+    assert int(np.min(program.group("output").vth)) >= 32
+
+
 def test_digest_follows_content() -> None:
     def digest(w: float) -> str:
         return lower(two_layers(np.full((2, 2), w)), LOIHI2).digest

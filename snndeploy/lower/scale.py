@@ -95,7 +95,8 @@ def choose_scale(
     In order of preference: the largest for which nothing can overflow or clip within a sample of
     ``steps``; if that leaves a coarse threshold, the smallest with a fine one for which u cannot wrap
     nor v miss the threshold (inhibition may then clip, and the head-room says after how many steps);
-    else the largest such; and where even that is too coarse, the codes' own grid, not proved.
+    else the largest such. Where even that is too coarse, the smallest scale that holds the codes and a
+    threshold that is not, unproved; and where there is none, the largest that is proved.
     """
     n = target.numeric
     threshold = np.zeros(()) if neuron.threshold is None else neuron.threshold
@@ -141,7 +142,10 @@ def choose_scale(
     if safe and (neuron.threshold is None or mantissa(safe[0]) >= _COARSEST_THRESHOLD):
         return safe[0]
     grid = [s for s in candidates if (s >= base).all() and format_holds(s)]
-    return grid[-1] if grid else candidates[-1]
+    fine = [s for s in grid if neuron.threshold is None or mantissa(s) >= _COARSEST_THRESHOLD]
+    if fine:
+        return fine[-1]
+    return (safe or grid[-1:] or candidates[-1:])[0]
 
 
 def _exponent(incoming: Incoming, scale: Array, shape: Shape) -> int:
