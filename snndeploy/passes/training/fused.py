@@ -90,7 +90,7 @@ class _Run(torch.autograd.Function):
         decided = torch.empty_like(out)
         state.run(drive.detach(), out, charged=charged if record else None, decided=decided)
         ctx.save_for_backward(decided, out, fired)
-        ctx.constants, ctx.gradient, ctx.record = state.constants, gradient, record
+        ctx.constants, ctx.gradient = state.constants, gradient
         ctx.mark_non_differentiable(state.fired)
         return out, charged, state.u, state.v, state.fired
 
@@ -100,12 +100,7 @@ class _Run(torch.autograd.Function):
         for_out, for_charged, for_u, for_v, _ = gradients
         samples, neurons = out.shape[1], out[0, 0].numel()
         for_drive = torch.empty_like(out)
-        incoming = [
-            for_out.contiguous(),
-            for_charged if ctx.record else for_charged[:0],
-            decided,
-            out,
-        ]
+        incoming = for_out.contiguous(), for_charged.contiguous(), decided, out
         flows = [t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)]
         carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
         states = [t.numpy().reshape(samples, neurons) for t in (fired, *carried)]
