@@ -101,7 +101,7 @@ class _Run(torch.autograd.Function):
         samples, neurons = out.shape[1], out[0, 0].numel()
         for_drive = torch.empty_like(out)
         incoming = for_out.contiguous(), for_charged.contiguous(), decided, out
-        flows = [t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)]
+        flows: Any = [t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)]
         carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
         states = [t.numpy().reshape(samples, neurons) for t in (fired, *carried)]
         gradient: SpikeGradient = ctx.gradient
