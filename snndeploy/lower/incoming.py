@@ -27,6 +27,7 @@ class Incoming:
     """A projection ready to be scaled: integer codes, their real step, and what its sources send.
 
     ``step`` is in network units per integer message: already divided by the input's scale.
+    ``constant`` tells a bias, which a spike at every step carries.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Incoming:
     alive: Array | None
     peak: int
     signed: bool
+    constant: bool = False
 
     def interval(self, weight: Array) -> Interval:
         """Bounds of the projection's input for integer ``weight``; its sources may all add up."""
@@ -124,4 +126,5 @@ def bias_incoming(population: Population, depth: int) -> Incoming | None:
         alive=None,
         peak=1,
         signed=False,
+        constant=True,
     )

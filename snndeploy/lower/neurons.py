@@ -65,7 +65,7 @@ def lower_population(
         base=base_scale(shape, incoming), steps=steps, observed=observed,
     )  # fmt: skip
     group = _group(population, neuron, kind, route, scale, target, depth)
-    synapses, errors = [], []
+    synapses, weights, biases = [], [0.0], [0.0]
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     for arriving in incoming:
         synapse, error = _synapses(arriving, scale, shape, population.name, target)
@@ -73,13 +73,13 @@ def lower_population(
             2.0**synapse.exponent
         )
         synapses.append(synapse)
-        errors.append(error + arriving.codes.error)
+        (biases if arriving.constant else weights).append(error + arriving.codes.error)
     room = headroom(group, bounds)
     return Lowered(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=_rounding(neuron, group, max(errors, default=0.0)),
+        rounding=_rounding(neuron, group, max(weights), max(biases)),
         findings=_findings(neuron, group, room, incoming, proved_by_data=observed is not None),
     )
 
@@ -231,11 +231,17 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int) -> Array:
     return frozen(np.minimum(vth, largest).astype(np.int64))
 
 
-def _rounding(neuron: Neuron, group: CompartmentGroup, weight_error: float) -> Rounding:
-    """Largest differences between the group and the neuron it stands for."""
+def _rounding(
+    neuron: Neuron, group: CompartmentGroup, weight_error: float, bias_error: float
+) -> Rounding:
+    """Largest differences between the group and the neuron it stands for.
+
+    ``bias_error`` is that of a bias which arrives by synapses, relative to the largest bias.
+    """
     scale, syn_leak = group.scale, np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    lost_bias = np.abs(group.bias / scale - bias) + bias_error * np.abs(neuron.bias).max()
     lost = np.zeros(())
     if neuron.threshold is not None:
         wanted = neuron.threshold * scale
@@ -248,7 +254,7 @@ def _rounding(neuron: Neuron, group: CompartmentGroup, weight_error: float) -> R
         leak=float(np.abs(1 - group.dv / DECAY_ONE - neuron.leak).max()),
         syn_leak=float(np.abs(1 - (group.du + 1) / DECAY_ONE - syn_leak).max()),
         threshold=float(lost.max()),
-        bias=float((np.abs(group.bias / scale - bias) / np.maximum(threshold, 1e-300)).max()),
+        bias=float((lost_bias / np.maximum(threshold, 1e-300)).max()),
         weight=weight_error,
     )
 
