@@ -79,7 +79,7 @@ TASKS = {
     ),
     "nmnist-2fc": Task(
         data="nmnist", steps=100, layers=((Dense(256, 2312),), (Dense(10, 256),)), flat=True,
-        epochs=15, rate=1e-3,
+        epochs=30, rate=3e-3,
     ),
     "nmnist-conv": Task(
         data="nmnist", steps=20, epochs=25, rate=2e-3,

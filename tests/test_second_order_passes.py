@@ -465,6 +465,48 @@ def test_descent_never_loses(bits: int) -> None:
         assert refined.metrics[name]["loss"] <= plain.metrics[name]["loss"] * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_steps_by_membrane_error_lose_no_more_than_those_of_the_weights(per: str) -> None:
+    net = dense_net()
+    ctx = context(net)
+    loss = {
+        clip: Quantize(method="sbc", bits=3, per=per, clip=clip, refine=2).apply(net, ctx).metrics  # type: ignore[arg-type]
+        for clip in ("hessian", "minmax", "mse")
+    }
+    for name in ("fc1", "fc2", "fc3"):
+        for other in ("minmax", "mse"):
+            assert loss["hessian"][name]["loss"] <= loss[other][name]["loss"] * (1 + 1e-9)
+
+
+def test_tied_steps_suit_all_projections_of_a_row() -> None:
+    # Had the narrow projection alone chosen the steps, the wide one would be clipped or coarse.
+    rng = np.random.default_rng(1)
+    wide = rng.normal(size=(4, 6)) * np.array([[0.1], [1], [3], [10]])
+    narrow = rng.normal(size=(4, 5)) * np.array([[1.0], [1], [1], [1]])
+    both = Network(
+        (inputs((11,)), lif("output", (4,), "output")),
+        (
+            project("narrow", "input", "output", Dense(4, 11), np.pad(narrow, ((0, 0), (0, 6)))),
+            project("wide", "input", "output", Dense(4, 11), np.pad(wide, ((0, 0), (5, 0)))),
+        ),
+    ).verify()
+    ctx = context(both, samples=40)
+    free, tied = (
+        Quantize(method="sbc", bits=4, per="channel", clip="hessian", grid=grid, refine=2)  # type: ignore[arg-type]
+        .apply(both, ctx).metrics["wide"]["loss"]
+        for grid in ("symmetric", "loihi")
+    )  # fmt: skip
+    alone = Quantize(method="rtn", bits=4, per="channel", share="target").apply(both, ctx).network
+    x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
+    rounded = sum(p.weight.values() for p in alone.projections) - np.pad(
+        narrow, ((0, 0), (0, 6))
+    ) - np.pad(wide, ((0, 0), (5, 0)))  # fmt: skip
+    leak = float(both.population("output").neuron.leak)  # type: ignore[union-attr]
+    gap = filtered(x, leak, None) @ rounded.T
+    assert tied < float(np.square(gap).sum()) / x.shape[1]
+    assert tied < 10 * free
+
+
 def test_masks_stay_and_are_taken_into_account() -> None:
     net = dense_net()
     ctx = context(net)

@@ -28,9 +28,10 @@ def framework(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
+        missing = (error.name or package).partition(".")[0]  # it, or something that it needs
         raise BackendMissing(
             "framework-missing", f"{package} cannot be imported here ({error})",
-            where=f"from_{package}", hint=f"pip install {package}",
+            where=f"from_{package}", hint=f"pip install {missing}",
         ) from error  # fmt: skip
 
 

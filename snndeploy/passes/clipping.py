@@ -27,9 +27,9 @@ def code_limit(bits: int) -> int:
 
 
 def code_range(bits: int, clip: str) -> tuple[int, int]:
-    """Smallest and largest code: symmetric, except that ``"minmax"`` uses all of two's complement."""
+    """Smallest and largest code: symmetric, or all of two's complement (``minmax``, ``hessian``)."""
     limit = code_limit(bits)
-    if clip == "minmax" and bits > 1:
+    if clip in ("minmax", "hessian") and bits > 1:
         return -(1 << (bits - 1)), limit
     return -limit, limit
 

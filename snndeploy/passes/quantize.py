@@ -21,7 +21,8 @@ from .base import PassContext, PassResult, Stage
 from .clipping import code_range, encode, scale_for
 from .patterns import to_quantize, unquantizable
 from .second_order.choose import settled
-from .second_order.grids import Clip, GridOptions, quantized_solution
+from .second_order.codes import quantized_solution
+from .second_order.grids import Clip, GridOptions
 from .second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
 from .second_order.options import CalibratedPass
 
@@ -49,9 +50,10 @@ class Quantize(CalibratedPass):
     ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
     weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
     by more than half a step; ``"mse"`` minimises the squared error and may clip large weights;
-    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` minimises the
-    membrane error of rounding. With one bit the codes are signs and the scale is the mean magnitude;
-    ``"rtn"`` keeps the code 0 for exact zeros.
+    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` has that code,
+    too, and takes the step of least membrane error, tried with the codes that each method finds (of
+    the step that rounds to nearest best, and those of ``"minmax"`` and ``"mse"``). With one bit the
+    codes are signs and the scale is the mean magnitude; ``"rtn"`` keeps the code 0 for exact zeros.
 
     ``grid="loihi"`` makes everything that feeds one population exactly representable there together:
     at most 8 bits, steps that differ by powers of two (one exponent per connection), and a scale per

@@ -69,15 +69,17 @@ class Problem:
     def columns(self) -> int:
         return int(self.alive.shape[1])
 
-    def loss(self, weights: Array) -> float:
-        """Predicted membrane error of ``weights`` (rows, d)."""
+    def losses(self, weights: Array) -> Array:
+        """Predicted membrane error of each row of ``weights`` (rows, d)."""
         import torch
 
-        total = 0.0
-        for of, q in self.parts:
-            w = torch.as_tensor(weights[of], dtype=q.best.dtype, device=q.best.device)
-            total += float(q.loss(w).sum())
-        return total
+        return per_row(self, lambda of, q: q.loss(
+            torch.as_tensor(weights[of], dtype=q.best.dtype, device=q.best.device)
+        ))  # fmt: skip
+
+    def loss(self, weights: Array) -> float:
+        """Predicted membrane error of ``weights`` (rows, d)."""
+        return float(self.losses(weights).sum())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
