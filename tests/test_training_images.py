@@ -15,7 +15,7 @@ from snndeploy.passes.runner import run_passes
 from snndeploy.passes.training.finetune import FineTune
 from snndeploy.simulate.integer import run_integer
 from snndeploy.target import load_target
-from tests.test_training_passes import Labelled, accuracy
+from tests.labelled import Labelled, accuracy
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

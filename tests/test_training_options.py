@@ -17,8 +17,7 @@ from snndeploy.passes.training.finetune import FineTune
 from snndeploy.passes.training.train_steps import TrainSteps
 from snndeploy.passes.training.trainer import missed
 from snndeploy.target import load_target
-from tests.test_training_module import NETWORKS
-from tests.test_training_passes import (
+from tests.labelled import (
     Labelled,
     accuracy,
     context,
@@ -27,6 +26,7 @@ from tests.test_training_passes import (
     digits_net,
     flat,
 )
+from tests.test_training_module import NETWORKS
 
 
 def mislabelled(**fields: Any) -> PassContext:

@@ -1,9 +1,8 @@
-"""prune, quantize, prune-quantize and correct-bias with second-order methods, on whole networks."""
+"""Pruning by membrane error, and the budgets it keeps to."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,69 +16,27 @@ from snndeploy.calibrate.moments import filtered, gather, gather_joint, rows
 from snndeploy.errors import PassRefused
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
-from snndeploy.ir.ops import Dense
-from snndeploy.lower import lower
 from snndeploy.passes.base import Pass, PassContext, PassEvent
 from snndeploy.passes.correct_bias import CorrectBias
 from snndeploy.passes.correct_threshold import CorrectThreshold
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.prune_quantize import PruneQuantize
 from snndeploy.passes.quantize import Quantize
-from snndeploy.passes.runner import run_passes
 from snndeploy.passes.second_order.budgets import lamp_counts, prefixes, round_counts
 from snndeploy.passes.second_order.choose import output_error
 from snndeploy.passes.second_order.fit import needs
 from snndeploy.passes.second_order.layers import held_out
-from snndeploy.recipe import load_recipe
 from snndeploy.simulate.float_engine import run_float
 from snndeploy.target import load_target
 from tests.builders import (
-    chain_net,
     conv_net,
     grouped_net,
-    inputs,
     lif,
-    project,
     recurrent_net,
     residual_net,
 )
+from tests.calibrated import Samples, context, dense_net, membrane_error
 
 METHODS = ("obc", "osbc", "sbc", "sparsegpt")
-
-
-@dataclasses.dataclass
-class Samples:
-    inputs: dict[str, Array]
-    labels: Array | None = None
-
-
-def context(net: Network, steps: int = 12, samples: int = 10, **fields: Any) -> PassContext:
-    shape = net.with_role("input")[0].shape
-    rng = np.random.default_rng(5)
-    rates = rng.uniform(0.05, 0.6, (1, samples, *shape))
-    x = (rng.random((steps, samples, *shape)) < rates).astype(np.float32)
-    return PassContext(calibration=Samples({"input": x}), **fields)
-
-
-def dense_net(seed: int = 0, sizes: tuple[int, ...] = (20, 16, 12, 4)) -> Network:
-    """Layers that fire: positive mean weights, float64."""
-    rng = np.random.default_rng(seed)
-    return chain_net([rng.normal(0.15, 0.4, (b, a)) for a, b in itertools.pairwise(sizes)])
-
-
-def membrane_error(net: Network, other: Network, ctx: PassContext, name: str) -> float:
-    """|M (W x - W0 x)|^2 per sample, x from ``net``: the definition, for dense layers."""
-    assert ctx.calibration is not None
-    p, q = (next(p for p in n.projections if p.name == name) for n in (net, other))
-    neuron = net.population(p.target).neuron
-    assert neuron is not None
-    train = run_float(net, ctx.calibration.inputs["input"]).spikes[p.sources[0].population]
-    y = filtered(train, float(neuron.leak), None)
-    gap = y @ (q.weight.values().astype(float) - p.weight.values().astype(float)).T
-    return float(np.square(gap).sum()) / train.shape[1]
-
-
-# --- prune ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -427,300 +384,6 @@ def test_one_to_one_layers_have_nothing_to_compensate_with() -> None:
         with pytest.raises(PassRefused) as caught:
             step.apply(net, context(net))
         assert caught.value.code == "one-to-one-layer"
-
-
-# --- quantize ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["obq", "gptq", "sbc"])
-@pytest.mark.parametrize("clip", ["max", "mse", "minmax", "hessian"])
-@pytest.mark.parametrize("per", ["layer", "channel"])
-def test_codes_lose_less_than_rounding(method: str, clip: str, per: str) -> None:
-    net = dense_net()
-    ctx = context(net, samples=30)
-    options: dict[str, Any] = {"bits": 3, "per": per}
-    rounded = Quantize(**options, clip="mse" if clip == "hessian" else clip).apply(net, ctx).network
-    found = Quantize(**options, clip=clip, method=method).apply(net, ctx)  # type: ignore[arg-type]
-    for p in found.network.projections:
-        assert p.weight.bits == 3
-        assert p.weight.scale is not None
-        np.testing.assert_array_equal(p.weight.values(), p.weight.data * p.weight.scale)
-    if method == "sbc":
-        a, b = (
-            sum(membrane_error(net, n, ctx, f"fc{i}") for i in (1, 2, 3))
-            for n in (found.network, rounded)
-        )
-        assert a < b
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_descent_never_loses(bits: int) -> None:
-    net = dense_net()
-    ctx = context(net)
-    plain, refined = (
-        Quantize(method="sbc", bits=bits, per="channel", clip="mse", refine=r).apply(net, ctx)
-        for r in (0, 4)
-    )
-    for name in ("fc1", "fc2", "fc3"):
-        assert refined.metrics[name]["loss"] <= plain.metrics[name]["loss"] * (1 + 1e-9)
-
-
-@pytest.mark.parametrize("per", ["layer", "channel"])
-def test_steps_by_membrane_error_lose_no_more_than_those_of_the_weights(per: str) -> None:
-    net = dense_net()
-    ctx = context(net)
-    loss = {
-        clip: Quantize(method="sbc", bits=3, per=per, clip=clip, refine=2).apply(net, ctx).metrics  # type: ignore[arg-type]
-        for clip in ("hessian", "minmax", "mse")
-    }
-    for name in ("fc1", "fc2", "fc3"):
-        for other in ("minmax", "mse"):
-            assert loss["hessian"][name]["loss"] <= loss[other][name]["loss"] * (1 + 1e-9)
-
-
-def test_tied_steps_suit_all_projections_of_a_row() -> None:
-    # Had the narrow projection alone chosen the steps, the wide one would be clipped or coarse.
-    rng = np.random.default_rng(1)
-    wide = rng.normal(size=(4, 6)) * np.array([[0.1], [1], [3], [10]])
-    narrow = rng.normal(size=(4, 5)) * np.array([[1.0], [1], [1], [1]])
-    both = Network(
-        (inputs((11,)), lif("output", (4,), "output")),
-        (
-            project("narrow", "input", "output", Dense(4, 11), np.pad(narrow, ((0, 0), (0, 6)))),
-            project("wide", "input", "output", Dense(4, 11), np.pad(wide, ((0, 0), (5, 0)))),
-        ),
-    ).verify()
-    ctx = context(both, samples=40)
-    free, tied = (
-        Quantize(method="sbc", bits=4, per="channel", clip="hessian", grid=grid, refine=2)  # type: ignore[arg-type]
-        .apply(both, ctx).metrics["wide"]["loss"]
-        for grid in ("symmetric", "loihi")
-    )  # fmt: skip
-    alone = Quantize(method="rtn", bits=4, per="channel", share="target").apply(both, ctx).network
-    x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
-    rounded = sum(p.weight.values() for p in alone.projections) - np.pad(
-        narrow, ((0, 0), (0, 6))
-    ) - np.pad(wide, ((0, 0), (5, 0)))  # fmt: skip
-    leak = float(both.population("output").neuron.leak)  # type: ignore[union-attr]
-    gap = filtered(x, leak, None) @ rounded.T
-    assert tied < float(np.square(gap).sum()) / x.shape[1]
-    assert tied < 10 * free
-
-
-def test_masks_stay_and_are_taken_into_account() -> None:
-    net = dense_net()
-    ctx = context(net)
-    pruned = Prune(sparsity=0.5, method="sbc").apply(net, ctx).network
-    after = Quantize(method="sbc", bits=4, per="channel").apply(pruned, ctx).network
-    for a, b in zip(pruned.projections, after.projections, strict=True):
-        np.testing.assert_array_equal(a.weight.mask, b.weight.mask)
-        assert (b.weight.data[~b.weight.mask] == 0).all()  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("per", ["layer", "channel"])
-@pytest.mark.parametrize("bits", [2, 4, 8])
-@pytest.mark.parametrize("factory", [conv_net, recurrent_net, dense_net])
-def test_loihi_holds_the_codes_exactly(
-    factory: Callable[..., Network], bits: int, per: str
-) -> None:
-    net = factory()
-    ignore = ("self",) if factory is recurrent_net else ()
-    ctx = context(net)
-    step = Quantize(method="sbc", grid="loihi", bits=bits, per=per, clip="hessian", ignore=ignore)  # type: ignore[arg-type]
-    after = step.apply(net, ctx).network
-    if ignore:  # leave the one-to-one loop out: its real weights are rounded by the lowering
-        after = dataclasses.replace(
-            after, projections=tuple(p for p in after.projections if p.name not in ignore)
-        )
-    program = lower(after, load_target("loihi2"))
-    for name, rounding in program.rounding.items():
-        assert rounding.weight == 0, name
-
-
-def test_two_projections_into_one_population_differ_by_a_power_of_two() -> None:
-    rng = np.random.default_rng(0)
-    both = Network(
-        (inputs((6,)), lif("a", (5,)), lif("output", (4,), "output")),
-        (
-            project("one", "input", "a", Dense(5, 6), rng.normal(size=(5, 6))),
-            project("skip", "input", "output", Dense(4, 6), 0.1 * rng.normal(size=(4, 6))),
-            project("two", "a", "output", Dense(4, 5), rng.normal(size=(4, 5))),
-        ),
-    ).verify()
-    after = Quantize(method="sbc", grid="loihi", bits=4).apply(both, context(both)).network
-    skip, two = (p.weight.scale for p in after.projections[1:])
-    assert skip is not None
-    assert two is not None
-    power = np.log2(float(skip) / float(two))
-    assert power == pytest.approx(round(power), abs=1e-12)
-    assert lower(after, load_target("loihi2")).rounding["output"].weight == 0
-
-
-# --- joint, bias, recipes -------------------------------------------------------------------------
-
-
-def test_joint_is_prune_then_quantize_where_they_must_agree() -> None:
-    # One layer, the same inputs: the mask is the same, and codes are chosen from the same weights.
-    net = dense_net(sizes=(20, 12))
-    ctx = context(net)
-    pruned = Prune(sparsity=0.6, method="sbc", scope="lamp").apply(net, ctx).network
-    apart = Quantize(method="sbc", bits=4, per="channel", clip="mse").apply(pruned, ctx).network
-    joint = PruneQuantize(sparsity=0.6, bits=4, clip="mse").apply(net, ctx).network
-    a, b = apart.projections[0].weight, joint.projections[0].weight
-    np.testing.assert_array_equal(a.mask, b.mask)
-    np.testing.assert_array_equal(a.data, b.data)
-    np.testing.assert_allclose(a.scale, b.scale, rtol=1e-9)
-
-
-def test_joint_keeps_the_promises_of_both() -> None:
-    net = conv_net()
-    result = PruneQuantize(sparsity=0.75, bits=3, sequential=True, asymmetry=(0.0, 1.0)).apply(
-        net, context(net)
-    )
-    total = sum(p.weight.data.size for p in net.projections)
-    assert sum(p.weight.alive for p in result.network.projections) == total - round(0.75 * total)
-    assert {p.weight.bits for p in result.network.projections} == {3}
-    assert PruneQuantize(sparsity=0.5).stages == ("prune", "quantize")
-
-
-def test_a_corrected_bias_restores_mean_currents() -> None:
-    net = dense_net()
-    ctx = context(net, samples=30)
-    steps = [Prune(sparsity=0.5), CorrectBias()]
-    after = run_passes(net, steps, ctx).network
-    plain = run_passes(net, steps[:1], ctx).network
-    x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
-
-    def mean(n: Network) -> Array:
-        bias = n.population("h1").neuron.bias  # type: ignore[union-attr]
-        return np.asarray(x.mean(axis=(0, 1)) @ n.projections[0].weight.data.T + bias)
-
-    np.testing.assert_allclose(mean(after), mean(net), rtol=1e-6)
-    assert np.abs(mean(plain) - mean(net)).max() > 0.01
-    half = run_passes(net, [Prune(sparsity=0.5), CorrectBias(strength=0.5)], ctx).network
-    np.testing.assert_allclose(mean(half), (mean(net) + mean(plain)) / 2, rtol=1e-6)
-
-
-@pytest.mark.parametrize("step", [CorrectBias(), CorrectThreshold()])
-def test_a_correction_needs_the_uncompressed_network(step: Pass) -> None:
-    net = dense_net()
-    with pytest.raises(PassRefused) as caught:
-        step.apply(net, context(net))
-    assert caught.value.code == "no-reference"
-
-
-def positive_membranes(net: Network, x: Array, name: str) -> Array:
-    """Sum over samples and steps of what is positive of M W x, per neuron of a dense layer."""
-    p = next(p for p in net.projections if p.name == name)
-    train = run_float(net, x).spikes[p.sources[0].population]
-    return np.maximum(filtered(train @ p.weight.values().T, 0.875, None), 0).sum(axis=(0, 1))
-
-
-def test_a_corrected_threshold_is_the_ratio_of_positive_membranes() -> None:
-    net = dense_net()
-    ctx = context(net, samples=30)
-    steps = [Prune(sparsity=0.5, scope="layer"), CorrectThreshold()]
-    after = run_passes(net, steps, ctx).network
-    x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
-    for name, target in (("fc1", "h1"), ("fc2", "h2"), ("fc3", "output")):
-        # Later layers are measured with the earlier ones corrected, as the result has them.
-        ratio = positive_membranes(after, x, name) / positive_membranes(net, x, name)
-        threshold = after.population(target).neuron.threshold  # type: ignore[union-attr]
-        np.testing.assert_allclose(threshold, np.clip(ratio, 0.5, 2), rtol=1e-5)
-    half = run_passes(net, [steps[0], CorrectThreshold(strength=0.5)], ctx).network
-    squared = half.population("h1").neuron.threshold ** 2  # type: ignore[union-attr, operator]
-    np.testing.assert_allclose(squared, after.population("h1").neuron.threshold, rtol=1e-9)  # type: ignore[union-attr]
-
-
-def test_a_gain_on_a_row_is_undone_by_its_threshold() -> None:
-    net = dense_net()
-    ctx = dataclasses.replace(context(net), source=net)
-    gains = np.random.default_rng(0).uniform(0.6, 1.8, (16, 1))
-    first = net.projections[0]
-    weight = dataclasses.replace(first.weight, data=first.weight.data * gains)
-    scaled = net.replace(projections=[dataclasses.replace(first, weight=weight)])
-    after = CorrectThreshold().apply(scaled, ctx).network
-    x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
-    a, b, c = (run_float(n, x, dtype="float64").spikes["output"] for n in (net, after, scaled))
-    np.testing.assert_array_equal(a, b)
-    assert (a != c).any()
-
-
-def test_thresholds_corrected_on_the_way_are_those_of_the_pass() -> None:
-    # Without sequential calibration no layer's weights depend on what happens before it.
-    net = dense_net()
-    ctx = context(net)
-    plain = Prune(sparsity=0.6, method="sbc")
-    behind = run_passes(net, [plain, CorrectThreshold()], ctx).network
-    inside = run_passes(net, [dataclasses.replace(plain, thresholds=True)], ctx).network
-    assert inside.digest == behind.digest
-    sequential = dataclasses.replace(plain, thresholds=True, sequential=True, asymmetry=(1.0,))
-    other = run_passes(net, [dataclasses.replace(sequential, thresholds=False), CorrectThreshold()],
-                       ctx).network  # fmt: skip
-    assert run_passes(net, [sequential], ctx).network.digest != other.digest
-
-
-def test_the_output_chooses_whether_thresholds_are_corrected() -> None:
-    step = Prune(
-        sparsity=0.5, method="sbc", choose="output", thresholds=True, kernels=("current", "long")
-    )
-    found = [(c["kernels"], c["thresholds"]) for c in step.combinations()]
-    assert found == [((k,), t) for k in ("current", "long") for t in (False, True)]
-    assert [c["thresholds"] for c in dataclasses.replace(step, thresholds=False).combinations()] == [
-        False, False,
-    ]  # fmt: skip
-    assert dataclasses.replace(step, choose="layer").combinations() == [{}]
-
-
-def test_corrected_thresholds_are_per_channel_and_lower() -> None:
-    net = conv_net()
-    ctx = context(net)
-    steps = [PruneQuantize(sparsity=0.5, grid="loihi"), CorrectThreshold()]
-    log = run_passes(net, steps, ctx)
-    neuron = log.network.population("s2").neuron
-    assert neuron is not None
-    assert neuron.threshold is not None
-    assert neuron.threshold.shape == (6, 1, 1)
-    program = lower(log.network, load_target("loihi2"))
-    assert max(r.weight for r in program.rounding.values()) == 0
-    assert max(r.threshold for r in program.rounding.values()) < 0.02
-
-
-def test_what_falls_silent_keeps_a_positive_threshold() -> None:
-    net = chain_net([np.full((6, 8), 0.5)])
-    silent = net.map_projections(
-        lambda p: dataclasses.replace(
-            p, weight=dataclasses.replace(p.weight, data=p.weight.data * 0)
-        )
-    )
-    ctx = dataclasses.replace(context(net), source=net)
-    after = CorrectThreshold().apply(silent, ctx).network
-    np.testing.assert_array_equal(after.population("output").neuron.threshold, 0.5)  # type: ignore[union-attr]
-    ctx = dataclasses.replace(ctx, source=silent)
-    again = CorrectThreshold().apply(silent, ctx).network
-    np.testing.assert_array_equal(again.population("output").neuron.threshold, 1)  # type: ignore[union-attr]
-
-
-def test_a_channel_shares_its_bias() -> None:
-    net = conv_net()
-    after = run_passes(net, [Prune(sparsity=0.5), CorrectBias()], context(net)).network
-    neuron = after.population("s2").neuron
-    assert neuron is not None
-    assert neuron.bias.shape == (6, 1, 1)
-
-
-@pytest.mark.parametrize("name", ["osbc", "sbc", "sbc-plus"])
-def test_shipped_recipes_run(name: str) -> None:
-    recipe = load_recipe(name)
-    net = dense_net()
-    log = run_passes(net, recipe.passes, context(net, target=load_target("loihi2")))
-    total = sum(p.weight.data.size for p in net.projections)
-    alive = sum(p.weight.alive for p in log.network.projections)
-    assert alive == total - round(recipe.passes[0].options()["sparsity"] * total)
-    assert all(p.weight.quantized for p in log.network.projections) == (name != "sbc")
-
-
-# --- budgets ----------------------------------------------------------------------------------------
 
 
 @given(
