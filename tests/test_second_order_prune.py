@@ -16,6 +16,7 @@ from snndeploy.calibrate.moments import filtered, gather, gather_joint, rows
 from snndeploy.errors import PassRefused
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
+from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import Pass, PassContext, PassEvent
 from snndeploy.passes.correct_bias import CorrectBias
 from snndeploy.passes.correct_threshold import CorrectThreshold
@@ -262,19 +263,24 @@ def test_the_output_can_choose() -> None:
     assert result.network.digest == alone[int(np.argmin(errors))].digest
 
 
-def test_output_error_is_one_minus_the_correlation() -> None:
+def test_output_error_is_the_divergence_of_softened_answers() -> None:
     net = dense_net()
     inputs = context(net).calibration.inputs  # type: ignore[union-attr]
-    assert output_error(net, net, inputs) == pytest.approx(0, abs=1e-12)
+    assert output_error(net, net, inputs) == 0
     other = Prune(sparsity=0.8).apply(net, PassContext()).network
-    a, b = (
+    wanted, mine = (
         run_float(n, inputs["input"]).spikes["output"].sum(0, dtype=float) for n in (net, other)
     )
     by_hand = []
-    for i in range(len(a)):
-        spread = a[i].std() * b[i].std()
-        by_hand.append(1 - (np.corrcoef(a[i], b[i])[0, 1] if spread else 0.0))
-    assert output_error(net, other, inputs) == pytest.approx(np.mean(by_hand), abs=1e-9)
+    for a, b in zip(wanted, mine, strict=True):
+        p, q = (np.exp(c / (wanted.std() / 2)) for c in (a, b))
+        p, q = p / p.sum(), q / q.sum()
+        by_hand.append(sum(x * np.log(x / y) for x, y in zip(p, q, strict=True)))
+    assert output_error(net, other, inputs) == pytest.approx(np.mean(by_hand), rel=1e-9)
+    silent = net.map_projections(
+        lambda p: dataclasses.replace(p, weight=Weight(np.zeros_like(p.weight.data)))
+    )
+    assert output_error(silent, silent, inputs) == 0  # nothing varies, and nothing divides by it
 
 
 @pytest.mark.parametrize("method", ["magnitude", "sbc"])

@@ -62,10 +62,11 @@ def _quickly(variant: Pass) -> Pass:
 
 
 def output_error(reference: Network, net: Network, inputs: Mapping[str, Array]) -> float:
-    """How differently two networks answer, 0 … 2: 1 - correlation of their output counts per sample.
+    """How differently two networks answer: mean divergence (Kullback-Leibler) per sample, in nats.
 
-    The correlation runs over the neurons of an output, so it asks for the same ranking by the same
-    margins, whatever the overall rate. An output of a single neuron is compared over the samples.
+    Output counts become probabilities by a softmax whose temperature is half of the reference's
+    standard deviation, so close calls of the reference count little and clear ones much. An output of
+    a single neuron is compared over the samples.
     """
     mine, wanted = _counts(net, inputs), _counts(reference, inputs)
     errors = []
@@ -73,11 +74,15 @@ def output_error(reference: Network, net: Network, inputs: Mapping[str, Array]) 
         b = wanted[name]
         if a.shape[1] == 1:
             a, b = a.T, b.T
-        a, b = (c - c.mean(axis=1, keepdims=True) for c in (a, b))
-        power = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1))
-        same = np.divide((a * b).sum(axis=1), power, out=np.zeros(len(a)), where=power > 0)
-        errors.append(float(1 - same.mean()))
+        temperature = b.std() / 2 or 1.0
+        p, q = (_log_softmax(counts / temperature) for counts in (b, a))
+        errors.append(float((np.exp(p) * (p - q)).sum(axis=1).mean()))
     return float(np.mean(errors))
+
+
+def _log_softmax(values: Array) -> Array:
+    moved = values - values.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
 
 
 def _counts(net: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
