@@ -70,6 +70,14 @@ class Recipe(_Strict):
         check_order(recipe.passes)
         return recipe
 
+    def with_max_memory(self, mebibytes: int) -> Recipe:
+        """The same with this bound in every pass that takes one."""
+        passes = [
+            dataclasses.replace(p, max_memory=mebibytes) if "max_memory" in p.options() else p  # type: ignore[call-arg]
+            for p in self.passes
+        ]
+        return Recipe(**{**dict(self), "passes": tuple(passes)})
+
     @classmethod
     def from_toml(cls, source: str | Path) -> Recipe:
         """Read a recipe.

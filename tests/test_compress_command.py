@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from snndeploy.ingest import read_network
+from snndeploy.recipe import load_recipe
 from tests.nir_graphs import chain, lif, written
 from tests.test_cli import FRONTEND, check, run
 
@@ -65,6 +66,19 @@ def test_json_has_the_loss_of_every_layer(model: Path, data: Path, tmp_path: Pat
     assert report["passes"][0]["pass"] == "prune"
     assert all(layer["loss"] >= 0 for layer in report["passes"][0]["layers"].values())
     assert set(report["layers"]) == set(report["passes"][0]["layers"])
+
+
+def test_memory_bounds_the_work_and_not_the_result(model: Path, data: Path, tmp_path: Path) -> None:
+    arguments = ("compress", model, "-r", "osbc", "--calib", data, *FRONTEND, "-o")
+    check(run(*arguments, tmp_path / "a.nir"), 0)
+    check(run(*arguments, tmp_path / "b.nir", "--max-memory", 16), 0)
+    a, b = (read_network(tmp_path / f"{name}.nir") for name in "ab")
+    assert [p.weight.data.tolist() for p in a.projections] == [
+        p.weight.data.tolist() for p in b.projections
+    ]
+    bounded = load_recipe("osbc").with_max_memory(16)
+    assert {p.options()["max_memory"] for p in bounded.passes} == {16}
+    assert load_recipe("admm").with_max_memory(16) == load_recipe("admm")  # nothing to bound
 
 
 def test_explain_shows_what_shrank_together(model: Path, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from .options import (
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NIR file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--max-memory", type=click.IntRange(min=16), metavar="MIB",
+              help="Bound on recordings and blocks of rows, instead of the recipe's.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Also show what shrank together, and what stayed.")
 @semantics_options
 @target_options
@@ -33,6 +35,7 @@ def compress(
     recipe: str,
     output: Path,
     force: bool,
+    max_memory: int | None,
     explain: bool,
     as_json: bool,
     **options: Any,
@@ -43,14 +46,18 @@ def compress(
     from ..passes.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record
+    from ..recipe import load_recipe
     from .options import samples_of
     from .progress import pass_progress
     from .render import print_json
 
+    chosen = load_recipe(recipe)
+    if max_memory is not None:
+        chosen = chosen.with_max_memory(max_memory)
     network = read_network(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, network.with_role("input")[0].shape)
     log = run(
-        network, recipe=recipe, target=options["target"], calibration=samples,
+        network, recipe=chosen, target=options["target"], calibration=samples,
         observer=pass_progress(),
     )  # fmt: skip
     write_nir(output, log.network, force=force)
