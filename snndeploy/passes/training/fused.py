@@ -8,7 +8,7 @@ resets, a spike's derivative being the surrogate's; resets pass none on to the s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from ...ir.arrays import Array, Shape
 from ...ir.neurons import Neuron
 from ...simulate.exact.jit import compiled, has_numba, inlined
 from ...simulate.float_neuron import NeuronState, in_tiles
-from .surrogate import SpikeGradient
+from .surrogate import Kind, SpikeGradient
 from .trains import State
 
-KINDS = ("arctan", "triangular", "fast-sigmoid")
+_KINDS = get_args(Kind)
 
 
 def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGradient) -> bool:
@@ -106,7 +106,7 @@ class _Run(torch.autograd.Function):
         states = [t.numpy().reshape(samples, neurons) for t in (fired, *carried)]
         gradient: SpikeGradient = ctx.gradient
         number = states[0].dtype.type
-        slope = KINDS.index(gradient.kind), number(gradient.width), number(np.pi / 2)
+        slope = _KINDS.index(gradient.kind), number(gradient.width), number(np.pi / 2)
 
         def tile(low: int, high: int) -> None:
             run_back(low, high, *flows, *states, *slope, *ctx.constants)  # type: ignore[call-arg]
