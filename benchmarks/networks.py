@@ -72,7 +72,7 @@ TASKS = {
     "mnist-conv": Task(data="mnist", steps=8, layers=_LENET, train=55_000, epochs=5),
     "mnist-mlp": Task(
         data="mnist", steps=16, layers=((Dense(512, 784),), (Dense(10, 512),)), encode=rate,
-        flat=True, train=55_000, epochs=4, rate=1e-3,
+        flat=True, train=55_000, epochs=8,
     ),
     "fashion-conv": Task(
         data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3
