@@ -56,7 +56,7 @@ def quantized_solution(
     grids = [options]
     if options.clip == "hessian" and free:
         grids += [dataclasses.replace(options, clip=clip) for clip in ("minmax", "mse")]
-    found: tuple[Grid, Array, Array] | None = None
+    found: list[tuple[Grid, Array]] = []
     for one in grids:
         grid = choose_grid(p, start, one, tied)
         if method == "sweep":
@@ -67,23 +67,14 @@ def quantized_solution(
             if free:
                 grid, values = _rescaled(p, grid, values, per_row_scale=options.per_row)
             values = _descended(p, grid, values, alive)
-        losses = p.losses(values)
-        found = _better(found, (grid, values, losses), options.per_row)
-    assert found is not None
-    return _coded(p, found[0], found[1], alive, options)
-
-
-def _better(
-    a: tuple[Grid, Array, Array] | None, b: tuple[Grid, Array, Array], per_row_scale: bool
-) -> tuple[Grid, Array, Array]:
-    """Of two grids with codes on them and their losses, each row's better one, or that of all."""
-    if a is None:
-        return b
-    better = a[2] <= b[2] if per_row_scale else np.full(len(b[2]), a[2].sum() <= b[2].sum())
-    rows = better[:, None]
-    grid = dataclasses.replace(b[0], scale=np.where(rows, a[0].scale, b[0].scale),
-                               low=min(a[0].low, b[0].low), high=max(a[0].high, b[0].high))  # fmt: skip
-    return grid, np.where(rows, a[1], b[1]), np.where(better, a[2], b[2])
+        found.append((grid, values))
+    losses = np.stack([p.losses(values) for _, values in found])
+    if not options.per_row:
+        losses = losses.sum(axis=1, keepdims=True)
+    best = losses.argmin(axis=0)[:, None]
+    steps = np.choose(best, [grid.scale for grid, _ in found])
+    values = np.choose(best, [values for _, values in found])
+    return _coded(p, steps, values, alive, options)
 
 
 def _swept(p: Problem, grid: Grid, start: Array, alive: Array, order: str) -> Array:
@@ -151,11 +142,11 @@ def _rescaled(p: Problem, grid: Grid, values: Array, *, per_row_scale: bool) -> 
     )
 
 
-def _coded(p: Problem, grid: Grid, values: Array, alive: Array, options: GridOptions) -> Solution:
-    codes = np.where(alive, np.rint(values / grid.scale), 0).astype(np.int32)
+def _coded(p: Problem, steps: Array, values: Array, alive: Array, options: GridOptions) -> Solution:
+    codes = np.where(alive, np.rint(values / steps), 0).astype(np.int32)
     weights = []
     parts = zip(
-        p.block, unstacked(p.block, codes), unstacked(p.block, grid.scale),
+        p.block, unstacked(p.block, codes), unstacked(p.block, steps),
         unstacked(p.block, alive), strict=True,
     )  # fmt: skip
     for q, code, scale, kept in parts:
@@ -166,4 +157,4 @@ def _coded(p: Problem, grid: Grid, values: Array, alive: Array, options: GridOpt
         weights.append(
             Weight(code, scale=stored, bits=options.bits, mask=kept if had_mask else None)
         )
-    return Solution(weights=tuple(weights), loss=p.loss(codes * grid.scale))
+    return Solution(weights=tuple(weights), loss=p.loss(codes * steps))

@@ -187,8 +187,9 @@ def _search(
 
 def _dyadic(p: Problem, grid: Grid, own: Array, columns: slice, tied: Array) -> Array:
     """The step ``tied * 2^k`` with one k for all rows that loses least."""
-    largest = np.abs(own).max(initial=0.0) / max(1, grid.high)
-    near = int(np.rint(np.log2(largest / np.median(tied)))) if largest else 0
-    tried = [np.broadcast_to(tied * 2.0**k, (len(own), 1)) for k in range(near - 4, near + 3)]
+    ratios = np.abs(own).max(axis=1, initial=0.0) / (max(1, grid.high) * tied[:, 0])
+    ratios = ratios[ratios > 0]
+    near = int(np.rint(np.log2(np.median(ratios)))) if ratios.size else 0
+    tried = [np.broadcast_to(tied * 2.0**k, (len(own), 1)) for k in range(near - 3, near + 4)]
     losses = [float(_errors(p, grid, own, columns, steps).sum()) for steps in tried]
     return tried[int(np.argmin(losses))]
