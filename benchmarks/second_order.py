@@ -28,6 +28,7 @@ from second_order_cost import speed, vgg16_size
 
 from snndeploy.calibrate.moments import filtered
 from snndeploy.passes.prune import Prune
+from snndeploy.report.chart import Panel, line_chart
 from snndeploy.simulate.float_engine import run_float
 
 SINGLE = (*BRAILLE, "cnn-sinabs")
@@ -128,14 +129,13 @@ def ablation(options: argparse.Namespace) -> None:
         cells = " | ".join(spread(v, 2) for v in scores.values())
         print(f"| {count} | {cells} |", flush=True)
     if options.plot:
-        import matplotlib.pyplot as plt
-
-        for name, values in results.items():
-            plt.semilogx([n / 10 for n in counts], values, marker="o", label=name)
-        plt.xlabel("calibration samples per class")
-        plt.ylabel("accuracy at 95 % sparsity, %")
-        plt.legend()
-        plt.savefig(options.plot, bbox_inches="tight")
+        lines = {
+            name: [(count / 10, value / 100) for count, value in zip(counts, values, strict=True)]
+            for name, values in results.items()
+        }
+        panel = Panel(label="calibration samples per class", lines=lines, logarithmic=True)
+        chart = line_chart([panel], f"accuracy, {task}, 95 % pruned")
+        options.plot.write_text(chart, encoding="utf-8")
 
 
 def main() -> None:
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--no-integer", action="store_true", help="skip accuracy after lowering")
     parser.add_argument("--integer-all", action="store_true", help="also of real-valued weights")
     parser.add_argument("--ablation", action="store_true", help="calibration size, first task")
-    parser.add_argument("--plot", type=Path, help="write the ablation as a picture")
+    parser.add_argument("--plot", type=Path, help="write the ablation as an SVG")
     parser.add_argument("--correlation", action="store_true", help="predicted against measured")
     parser.add_argument("--speed", action="store_true", help="against the published algorithms")
     parser.add_argument("--vgg16", action="store_true", help="prune and quantise 15 M weights")

@@ -32,6 +32,7 @@ from snndeploy.pipeline.sensitivity import (
 )
 from snndeploy.pipeline.timesteps import FACTORS, reduce_timesteps, scaled_thresholds
 from snndeploy.recipe import Recipe
+from snndeploy.report.chart import Panel, line_chart
 from snndeploy.simulate.data import Samples
 from snndeploy.simulate.float_engine import run_float
 from tests.builders import ZOO, chain_net, conv_net, recurrent_net, residual_net, spikes
@@ -257,6 +258,14 @@ def test_the_chart_draws_every_point_at_its_height() -> None:
     assert float(str(dotted[0].get("y1"))) == pytest.approx(bottom + 0.75 * (top - bottom))
     texts = [str(t.text) for t in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"conv1", "a<b", "accuracy", "bits per weight", "0.25", "8"} <= set(texts)
+
+
+def test_a_logarithmic_axis_has_equal_distances_for_equal_ratios() -> None:
+    panel = Panel(label="n", lines={"a": [(1, 0.0), (10, 0.5), (100, 1.0)]}, logarithmic=True)
+    drawn = ElementTree.fromstring(line_chart([panel], "share"))
+    (line,) = drawn.iter("{http://www.w3.org/2000/svg}polyline")
+    x = [float(point.split(",")[0]) for point in str(line.get("points")).split()]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1])
 
 
 def test_a_chart_without_labels_is_of_spikes() -> None:

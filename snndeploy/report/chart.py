@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,10 +16,14 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Lines by name over one horizontal axis; heights are fractions, 0 … 1."""
+    """Lines by name over one horizontal axis; heights are fractions, 0 … 1.
+
+    ``logarithmic``: equal distances along the axis are equal ratios; all of its values are positive.
+    """
 
     label: str
     lines: Mapping[str, Points]
+    logarithmic: bool = False
 
 
 def line_chart(panels: Sequence[Panel], label: str, reference: float | None = None) -> str:
@@ -52,10 +57,14 @@ def line_chart(panels: Sequence[Panel], label: str, reference: float | None = No
 
 def _panel(panel: Panel, colours: Mapping[str, str], reference: float | None) -> str:
     values = sorted({x for points in panel.lines.values() for x, _ in points})
-    low, high = (values[0], values[-1]) if values else (0.0, 1.0)
+
+    def scaled(x: float) -> float:
+        return math.log(x) if panel.logarithmic else x
+
+    low, high = (scaled(values[0]), scaled(values[-1])) if values else (0.0, 1.0)
 
     def across(x: float) -> float:
-        share = (x - low) / (high - low) if high > low else 0.5
+        share = (scaled(x) - low) / (high - low) if high > low else 0.5
         return _LEFT + share * (WIDTH - _LEFT - _RIGHT)
 
     def up(y: float) -> float:
