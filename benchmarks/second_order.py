@@ -133,9 +133,8 @@ def ablation(options: argparse.Namespace) -> None:
             name: [(count / 10, value / 100) for count, value in zip(counts, values, strict=True)]
             for name, values in results.items()
         }
-        panel = Panel(label="calibration samples per class", lines=lines, logarithmic=True)
-        chart = line_chart([panel], f"accuracy, {task}, 95 % pruned")
-        options.plot.write_text(chart, encoding="utf-8")
+        panel = Panel(label=f"samples per class, {task}", lines=lines, logarithmic=True)
+        options.plot.write_text(line_chart([panel], "accuracy"), encoding="utf-8")
 
 
 def main() -> None:
