@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, filtered, gather, gather_joint, rows
-from ...calibrate.stream import prefix, stream
+from ...calibrate.moments import Kernel, Moments, gather, gather_joint, rows
+from ...calibrate.stream import prefix
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
-from ...ir.network import Network, Population, Projection
+from ...ir.network import Network, Projection
 from ...ir.ops import Dense, Pointwise
 from ...ir.weights import Weight
-from ...simulate.float_engine import run_float
 from ..base import PassContext, PassResult
+from .judge import Judge
 from .least_squares import Quadratic, quadratic
 from .thresholds import with_threshold
 
@@ -230,13 +230,13 @@ def run_layers(
         best: tuple[float, Kernel, float, Solution] | None = None
         judge = None
         if len(settings.kernels) * len(asymmetries) > 1:
-            judge = _Judge(net, current, block, test, settings.max_memory)
+            judge = Judge(net, current, block, test, settings.max_memory)
         seen = inputs if judge is None else train
         for kernel in settings.kernels:
             moments = moments_of(deliver, block, seen, kernel, settings, compare)
             for asymmetry in asymmetries:
                 solution = solve(done, problem(block, moments, settings.damp, asymmetry), current)
-                error = 0.0 if judge is None else judge.error(solution)
+                error = 0.0 if judge is None else judge.error(solution.weights)
                 if best is None or error < best[0]:
                     best = (error, kernel, asymmetry, solution)
         if best is None:
@@ -270,57 +270,3 @@ def _chosen(block: Block, kernel: str, asymmetry: float, error: float) -> Findin
         "on held-out calibration samples",
         rule="of several objectives, the one that holds out best",
     )  # fmt: skip
-
-
-class _Judge:
-    """Runs one population on what really arrives at it, with one solution after the other."""
-
-    def __init__(
-        self,
-        reference: Network,
-        current: Network,
-        block: Block,
-        inputs: Mapping[str, Array],
-        max_memory: int,
-    ) -> None:
-        self.block = block
-        self.target = current.population(block[0].target)
-        incoming = current.incoming(self.target.name)
-        before = {s.population for p in incoming for s in p.sources} - {self.target.name}
-        self.inputs = _recorded(current, before, inputs, max_memory)
-        emitted = _recorded(reference, {self.target.name}, inputs, max_memory)[self.target.name]
-        self.wanted = self._membrane(emitted)
-        self.alone = Network(
-            (
-                *(
-                    Population(n, current.population(n).shape, None, "input")
-                    for n in sorted(before)
-                ),
-                dataclasses.replace(self.target, role="output"),
-            ),
-            incoming,
-        )
-
-    def _membrane(self, emitted: Array) -> Array:
-        neuron = self.target.neuron
-        if neuron is None or not neuron.spiking:
-            return emitted.astype(np.float64)
-        return filtered(emitted, float(np.mean(neuron.leak)), None)
-
-    def error(self, solution: Solution) -> float:
-        """Squared distance to the reference's spike trains, relative to their own square."""
-        changed = [
-            dataclasses.replace(p, weight=w)
-            for p, w in zip(self.block, solution.weights, strict=True)
-        ]
-        net = self.alone.replace(projections=changed)
-        emitted = run_float(net, self.inputs).spikes[self.target.name]
-        power = float(np.square(self.wanted).sum())
-        return float(np.square(self._membrane(emitted) - self.wanted).sum()) / max(power, 1e-300)
-
-
-def _recorded(
-    net: Network, names: set[str], inputs: Mapping[str, Array], max_memory: int
-) -> dict[str, Array]:
-    chunks = [c.recording.spikes for c in stream(prefix(net, names), inputs, max_memory=max_memory)]
-    return {n: np.concatenate([c[n] for c in chunks], axis=1) for n in names}
