@@ -74,7 +74,8 @@ def quantized_solution(
     best = losses.argmin(axis=0)[:, None]
     steps = np.choose(best, [grid.scale for grid, _ in found])
     values = np.choose(best, [values for _, values in found])
-    return _coded(p, steps, values, alive, options)
+    weights = _coded(p, steps, values, alive, options)
+    return Solution(weights=weights, loss=float(losses.min(axis=0).sum()))
 
 
 def _swept(p: Problem, grid: Grid, start: Array, alive: Array, order: str) -> Array:
@@ -142,7 +143,9 @@ def _rescaled(p: Problem, grid: Grid, values: Array, *, per_row_scale: bool) -> 
     )
 
 
-def _coded(p: Problem, steps: Array, values: Array, alive: Array, options: GridOptions) -> Solution:
+def _coded(
+    p: Problem, steps: Array, values: Array, alive: Array, options: GridOptions
+) -> tuple[Weight, ...]:
     codes = np.where(alive, np.rint(values / steps), 0).astype(np.int32)
     weights = []
     parts = zip(
@@ -157,4 +160,4 @@ def _coded(p: Problem, steps: Array, values: Array, alive: Array, options: GridO
         weights.append(
             Weight(code, scale=stored, bits=options.bits, mask=kept if had_mask else None)
         )
-    return Solution(weights=tuple(weights), loss=p.loss(codes * steps))
+    return tuple(weights)

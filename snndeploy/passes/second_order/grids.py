@@ -110,7 +110,7 @@ def choose_grid(p: Problem, values: Array, options: GridOptions, tied: Array | N
         if tied is not None:
             steps[:, columns] = _dyadic(p, template, own, columns, tied)
         elif not options.dyadic:
-            steps[:, columns] = _steps(p, template, own, columns, options)
+            steps[:, columns] = _steps(p, template, own, columns, options, np.ones(1))
     if tied is None and options.dyadic:
         steps = _together(p, template, values, spans, options)
     return dataclasses.replace(template, scale=steps)
@@ -123,9 +123,11 @@ def _simple(values: Array, options: GridOptions) -> Array:
     return np.broadcast_to(scale_for(rows, options.bits, clip)[:, None], (len(values), 1))
 
 
-def _steps(p: Problem, grid: Grid, own: Array, columns: slice, options: GridOptions) -> Array:
-    """Steps (rows, 1) for the columns of one projection."""
-    steps = _simple(own, options)
+def _steps(
+    p: Problem, grid: Grid, own: Array, columns: slice, options: GridOptions, units: Array
+) -> Array:
+    """Steps for some columns, one per row in each column's ``units`` (columns of ``own``, or 1)."""
+    steps = _simple(own / units, options) * units
     if options.clip == "hessian":
         return _search(p, grid, own, columns, steps, options.per_row)
     return steps
@@ -141,19 +143,17 @@ def _together(
     """
     units = np.ones(values.shape[1])
     first = _simple(values[:, spans[0]], options)
-    steps = _steps(p, grid, values[:, spans[0]], spans[0], options)
+    steps = _steps(p, grid, values[:, spans[0]], spans[0], options, np.ones(1))
     for span in spans[1:]:
         so_far = slice(0, span.stop)
+        own = values[:, so_far]
         near = int(np.rint(np.log2(np.median(_simple(values[:, span], options) / first))))
         found: list[tuple[float, float, Array]] = []
         for k in range(near - 2, near + 3):
             units[span] = 2.0**k
-            base = _simple(values[:, so_far] / units[so_far], options) * units[so_far]
-            if options.clip == "hessian":
-                base = _search(p, grid, values[:, so_far], so_far, base, options.per_row)
-            error = float(_errors(p, grid, values[:, so_far], so_far, base).sum())
-            found.append((error, units[span.start], base))
-        _, units[span], steps = min(found, key=lambda tried: tried[0])
+            tried = _steps(p, grid, own, so_far, options, units[so_far])
+            found.append((float(_errors(p, grid, own, so_far, tried).sum()), 2.0**k, tried))
+        _, units[span], steps = min(found, key=lambda one: one[0])
     return np.broadcast_to(steps, values.shape)
 
 
