@@ -41,9 +41,9 @@ from peers import PEERS, Worker, default_folder, interpreter, worker
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.program import Program
-from snndeploy.simulate.exact.jit import has_numba
-from snndeploy.simulate.float_engine import run_float
-from snndeploy.simulate.integer import IntegerEngine
+from snndeploy.simulate.float.engine import run_float
+from snndeploy.simulate.integer.engine import IntegerEngine
+from snndeploy.simulate.jit import has_numba
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -93,8 +93,8 @@ def lava_rates(program: Program, x: Array) -> dict[str, float]:
 
     Start-up is left out. Empty where there is no Lava.
     """
-    from snndeploy.simulate.lava_engine import run_lava
-    from snndeploy.simulate.lava_env import find_lava
+    from snndeploy.simulate.lava.engine import run_lava
+    from snndeploy.simulate.lava.env import find_lava
 
     if find_lava() is None:
         return {}

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import snndeploy
+from snndeploy.data import load_samples
+from snndeploy.data.encode import rate
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Compare, Neuron
@@ -18,8 +20,6 @@ from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding
-from snndeploy.simulate.data import load_samples
-from snndeploy.simulate.encode import rate
 
 Array = npt.NDArray[Any]
 STEPS = 32

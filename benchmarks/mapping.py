@@ -26,6 +26,8 @@ from pathlib import Path
 import numpy as np
 from networks import data_folder
 
+from snndeploy.chip import Target, load_target
+from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ir.arrays import Array, Shape, frozen, size
 from snndeploy.ir.ops import (
@@ -41,16 +43,14 @@ from snndeploy.ir.ops import (
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.mapping import place_program
-from snndeploy.mapping.axons import NOWHERE, Outgoing, fan_outs, recount, total
-from snndeploy.mapping.flows import flows
-from snndeploy.mapping.grid import cuts
-from snndeploy.mapping.memory import Memory
-from snndeploy.mapping.mesh import busiest_load, cost
-from snndeploy.mapping.split import in_layer_order
+from snndeploy.mapping.count.axons import NOWHERE, Outgoing, fan_outs, recount, total
+from snndeploy.mapping.count.memory import Memory
+from snndeploy.mapping.cut.grid import cuts
+from snndeploy.mapping.cut.split import in_layer_order
+from snndeploy.mapping.route.flows import flows
+from snndeploy.mapping.route.mesh import busiest_load, cost
 from snndeploy.pipeline import compile, place_file, run_engine
 from snndeploy.pipeline.run import program_messages
-from snndeploy.simulate.data import Samples
-from snndeploy.target import Target, load_target
 
 Rates = Mapping[str, Array]
 BOARDS = {"loihi1": 768, "loihi2": 8}

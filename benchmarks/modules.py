@@ -22,8 +22,8 @@ import torch
 
 import snndeploy
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.quantize import Quantize
-from snndeploy.pipeline.module_hooks import Watch
+from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.pipeline.torch_modules.hooks import Watch
 from snndeploy.recipe import Recipe
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from images import cifar10, vgg9
 
+from snndeploy.data.encode import constant, rate
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.arrays import Shape, frozen
@@ -32,8 +33,7 @@ from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import PassContext, PassEvent, Training
 from snndeploy.passes.runner import run_passes
 from snndeploy.passes.training.finetune import FineTune
-from snndeploy.simulate.encode import constant, rate
-from snndeploy.simulate.float_engine import run_float
+from snndeploy.simulate.float.engine import run_float
 
 Array = npt.NDArray[np.generic]
 CHUNK = 4096

@@ -29,7 +29,7 @@ from second_order_cost import speed, vgg16_size
 from snndeploy.calibrate.moments import filtered
 from snndeploy.passes.prune import Prune
 from snndeploy.report.chart import Panel, line_chart
-from snndeploy.simulate.float_engine import run_float
+from snndeploy.simulate.float.engine import run_float
 
 SINGLE = (*BRAILLE, "cnn-sinabs")
 """Tasks with one network, whatever the seed."""

@@ -12,13 +12,16 @@ import numpy.typing as npt
 from networks import TASKS, load, samples
 
 from snndeploy.calibrate.moments import Kernel, filtered
+from snndeploy.chip import load_target
+from snndeploy.data import Samples
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
 from snndeploy.lower import infer_coding, lower
+from snndeploy.measure.neurobench import NeuroBenchMeter
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.prune_quantize import PruneQuantize
-from snndeploy.passes.quantize import Quantize
+from snndeploy.passes.quantization.prune_quantize import PruneQuantize
+from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import budget, lamp_counts
 from snndeploy.passes.second_order.layers import (
     Problem,
@@ -37,10 +40,7 @@ from snndeploy.passes.second_order.pruning import (
 )
 from snndeploy.pipeline.run import run_engine
 from snndeploy.recipe import load_recipe
-from snndeploy.simulate.data import Samples
-from snndeploy.simulate.float_engine import run_float
-from snndeploy.simulate.metrics import NeuroBenchMeter
-from snndeploy.target import load_target
+from snndeploy.simulate.float.engine import run_float
 
 Array = npt.NDArray[np.generic]
 Makers = dict[str, dict[str, Callable[[], Network]]]

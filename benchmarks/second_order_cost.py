@@ -13,10 +13,10 @@ import numpy.typing as npt
 from structured import vgg16
 
 from snndeploy.passes.base import PassContext, PassEvent
-from snndeploy.passes.prune_quantize import PruneQuantize
-from snndeploy.passes.second_order.eliminate import eliminate
-from snndeploy.passes.second_order.least_squares import quadratic
-from snndeploy.passes.second_order.sweep import column_order, sweep
+from snndeploy.passes.quantization.prune_quantize import PruneQuantize
+from snndeploy.passes.second_order.solve.eliminate import eliminate
+from snndeploy.passes.second_order.solve.least_squares import quadratic
+from snndeploy.passes.second_order.solve.sweep import column_order, sweep
 
 Array = npt.NDArray[np.generic]
 ROWS = 512
@@ -34,7 +34,7 @@ def speed(sizes: list[int], reference_steps: int) -> None:
     import torch
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from tests.second_order_references import gptq_rank_one, obs_row
+    from tests.support.second_order_references import gptq_rank_one, obs_row
 
     print(
         "| columns | prune, ms/row | reference | ratio | loss | quantise 512 rows, s | reference "

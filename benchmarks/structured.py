@@ -35,13 +35,13 @@ from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool
 from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import PassContext, Training
-from snndeploy.passes.compensate import fold
-from snndeploy.passes.coupling import coupling
+from snndeploy.passes.kernels.compensate import fold
+from snndeploy.passes.kernels.coupling import coupling
+from snndeploy.passes.kernels.scores import CRITERIA, SCORES, Criterion, Evidence, gather_evidence
+from snndeploy.passes.kernels.slicing import shrink
 from snndeploy.passes.prune import budget
-from snndeploy.passes.quantize import Quantize
-from snndeploy.passes.rescaw import ReScaW
-from snndeploy.passes.scores import CRITERIA, SCORES, Criterion, Evidence, gather_evidence
-from snndeploy.passes.slicing import shrink
+from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.passes.quantization.rescaw import ReScaW
 from snndeploy.passes.training.finetune import FineTune
 
 Array = npt.NDArray[np.generic]

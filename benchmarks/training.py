@@ -26,6 +26,7 @@ import numpy as np
 from networks import Labelled, labelled
 from training_experiments import TARGET, Experiment, experiments
 
+from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
@@ -36,12 +37,11 @@ from snndeploy.ir.program import Program
 from snndeploy.lower import encode_inputs, infer_coding, lower
 from snndeploy.passes.base import PassContext, PassEvent, Training
 from snndeploy.passes.runner import run_passes
-from snndeploy.passes.training.data import Batches
 from snndeploy.passes.training.figures import figures, noise_curve
-from snndeploy.passes.training.module import TrainableNetwork
-from snndeploy.passes.training.trainer import accuracy
+from snndeploy.passes.training.loop.data import Batches
+from snndeploy.passes.training.loop.trainer import accuracy
+from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.pipeline.run import run_program
-from snndeploy.target import load_target
 
 VALIDATION = 5000
 

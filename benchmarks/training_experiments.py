@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from snndeploy.passes.base import Pass
+from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.quantize import Quantize
-from snndeploy.passes.remove_kernels import RemoveKernels
+from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.training.admm import Admm
 from snndeploy.passes.training.finetune import FineTune
 from snndeploy.passes.training.train_steps import TrainSteps

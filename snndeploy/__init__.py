@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
+    from .chip import Target, load_target
+    from .data import Samples, load_samples
     from .errors import SnnDeployError
     from .ingest import SemanticsProfile, read_network, read_netx
     from .ir.finding import Finding
@@ -37,9 +39,7 @@ if TYPE_CHECKING:
         save_bundle,
     )
     from .recipe import Recipe, load_recipe
-    from .simulate.data import Samples, load_samples
     from .simulate.recording import Recording
-    from .target import Target, load_target
     from .verify.compare import compare
     from .verify.probe import probe
 
@@ -67,9 +67,9 @@ _HOME = {
         "run_engine",
     ),
     "recipe": ("Recipe", "load_recipe"),
-    "simulate.data": ("Samples", "load_samples"),
+    "data": ("Samples", "load_samples"),
     "simulate.recording": ("Recording",),
-    "target": ("Target", "load_target"),
+    "chip": ("Target", "load_target"),
     "verify": ("compare", "probe"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from snndeploy.simulate.lava_env import LavaEnv, find_lava
+from snndeploy.simulate.lava.env import LavaEnv, find_lava
 
 # Machines are shared and noisy: how long an example takes says nothing about the code. On CI a change
 # is judged by the same examples every time; everywhere else, new ones are drawn.

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from snndeploy.errors import RecipeError
 from snndeploy.passes.base import Pass, PassContext
+from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.quantize import Quantize
-from snndeploy.passes.remove_kernels import RemoveKernels
+from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.runner import run_passes
 from snndeploy.recipe import CalibrationOptions, Recipe, load_recipe, recipe_names
-from tests.builders import conv_net
+from tests.support.builders import conv_net
 
 names = st.text(st.characters(codec="utf-8"), max_size=8)
 patterns = st.lists(names, max_size=3).map(tuple)

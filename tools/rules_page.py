@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snndeploy.mapping import core_rules
-from snndeploy.mapping.rules import RULES, Rule
+from snndeploy.mapping.rules import core_rules
+from snndeploy.mapping.rules.rules import RULES, Rule
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "rules.md"
 

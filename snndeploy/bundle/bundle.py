@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.codec import decode, encode
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..target import Target, dump_target, parse_target
 
 SCHEMA = 1
 

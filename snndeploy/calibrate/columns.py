@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.apply import apply_chain, windows
 from ..ir.arrays import Array, size
+from ..ir.linear.apply import apply_chain, windows
 from ..ir.network import Population, Projection
 from ..ir.ops import Conv, Pointwise, SumPool, weighted_index
 

@@ -10,8 +10,8 @@ import networkx as nx
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network
-from ..simulate.float_engine import FloatType, run_float
-from ..simulate.inputs import checked_inputs
+from ..simulate.float.engine import FloatType, run_float
+from ..simulate.float.inputs import checked_inputs
 from ..simulate.recording import Recording
 
 MAX_MEMORY = 1 << 30

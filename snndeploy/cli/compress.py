@@ -43,13 +43,13 @@ def compress(
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
     from ..ingest import read_network
-    from ..passes.coupling import survivors
+    from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record
     from ..recipe import load_recipe
     from .options import samples_of
-    from .progress import pass_progress
-    from .render import print_json
+    from .show.progress import pass_progress
+    from .show.render import print_json
 
     chosen = load_recipe(recipe)
     if max_memory is not None:

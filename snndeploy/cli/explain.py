@@ -26,7 +26,7 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
     Messages are those of a mean step of the bundle's own golden run.
     """
     from ..pipeline import explain_bundle
-    from .render import print_json
+    from .show.render import print_json
 
     if core is not None and layer is not None:
         raise UsageError(
@@ -42,7 +42,7 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
 
 
 def _print_cores(told: Mapping[str, Any]) -> None:
-    from .render import console, table
+    from .show.render import console, table
 
     rows = [
         (c["core"], c["chip"], f"({c['router'][0]}, {c['router'][1]})", " + ".join(c["groups"]),
@@ -54,7 +54,7 @@ def _print_cores(told: Mapping[str, Any]) -> None:
 
 
 def _print_contents(told: Mapping[str, Any]) -> None:
-    from .render import console, table
+    from .show.render import console, table
 
     out = console()
     if "layer" in told:
@@ -113,7 +113,7 @@ def _print_contents(told: Mapping[str, Any]) -> None:
 
 
 def _print_neighbours(title: str, neighbours: Sequence[Mapping[str, Any]]) -> None:
-    from .render import console, table
+    from .show.render import console, table
 
     rows = [
         ("host" if n["core"] is None else f"core {n['core']}", " + ".join(n["groups"]),

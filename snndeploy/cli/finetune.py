@@ -58,7 +58,7 @@ def finetune(
     from ..pipeline import bundle_of, finetune, finetune_report, report_of, save_bundle
     from ..pipeline.finetuning import trained_steps
     from .options import required, samples_of, semantics_of
-    from .render import print_compile_report, print_json
+    from .show.render import print_compile_report, print_json
 
     if options["data"] is not None:
         raise UsageError(
@@ -107,7 +107,7 @@ def finetune(
 
 
 def _print_figures(found: Mapping[str, Any]) -> None:
-    from .render import console, table
+    from .show.render import console, table
 
     before, after = found["before"], found["after"]
     rows = (

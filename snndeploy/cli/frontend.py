@@ -25,7 +25,7 @@ def frontend() -> None:
 def list_(as_json: bool) -> None:
     """List what each framework means by a NIR file, and where that was found."""
     from ..ingest import PRESETS
-    from .render import console, print_json, table
+    from .show.render import console, print_json, table
 
     if as_json:
         print_json({name: vars(profile) for name, profile in PRESETS.items()})
@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
 def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     """Find the profile under which a model reproduces its framework's own run exactly."""
     from ..verify import probe
-    from .render import print_json
+    from .show.render import print_json
 
     found = probe(model, trace, **semantics_of(options))
     best = found.best

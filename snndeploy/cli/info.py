@@ -16,8 +16,8 @@ from .options import json_option
 @json_option
 def targets(name: str | None, as_json: bool) -> None:
     """List the targets, or show every limit of one with its source and certainty."""
-    from ..target import load_target, target_names
-    from .render import console, print_json, table
+    from ..chip import load_target, target_names
+    from .show.render import console, print_json, table
 
     if name is None:
         loaded = [load_target(n) for n in target_names()]
@@ -57,7 +57,7 @@ def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, st
 def passes(name: str | None, as_json: bool) -> None:
     """List the compression passes, or the options of one."""
     from ..passes.registry import pass_class, pass_names
-    from .render import console, print_json, table
+    from .show.render import console, print_json, table
 
     if name is None:
         described = {n: _first_line(pass_class(n).__doc__) for n in pass_names()}
@@ -90,7 +90,7 @@ def lava() -> None:
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
 def install(directory: Path | None, python: Path | None) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
-    from ..simulate.lava_install import install_lava
+    from ..simulate.lava.install import install_lava
 
     env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
     click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
@@ -100,8 +100,8 @@ def install(directory: Path | None, python: Path | None) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Say which interpreter runs Lava; exit 7 where there is none."""
-    from ..simulate.lava_env import require_lava
-    from .render import print_json
+    from ..simulate.lava.env import require_lava
+    from .show.render import print_json
 
     env = require_lava()
     facts: dict[str, Any] = {
@@ -122,10 +122,10 @@ def doctor(as_json: bool) -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
+    from ..chip import target_names
     from ..passes.registry import broken
-    from ..simulate.lava_env import find_lava
-    from ..target import target_names
-    from .render import print_json
+    from ..simulate.lava.env import find_lava
+    from .show.render import print_json
 
     def installed(package: str) -> str:
         try:

@@ -30,7 +30,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     """Show what a model file holds, how it will be read, and what its exporter lost."""
     from ..ingest import read_model, read_netx
     from ..pipeline import holds_program, inspect_program, inspect_report
-    from .render import print_inspection, print_json
+    from .show.render import print_inspection, print_json
 
     if holds_program(model):
         refuse_network_options(model)
@@ -63,7 +63,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         save_bundle,
     )
     from .options import compile_model, samples_of
-    from .render import print_compile_report, print_json
+    from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
     refuse_existing(output, force)
@@ -113,7 +113,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         write_text,
     )
     from .options import compile_model
-    from .render import print_compile_report, print_fix, print_json
+    from .show.render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
         refuse_place(fix_path, force, option="--fix", suffix=".toml")

@@ -11,8 +11,8 @@ import click
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..data import Samples
     from ..pipeline import Compiled
-    from ..simulate.data import Samples
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -184,7 +184,7 @@ def refuse_network_options(model: Path) -> None:
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
     """The samples that ``--data`` and its companions name, for an input of ``shape``."""
-    from ..simulate.data import load_samples
+    from ..data import load_samples
 
     if options.get("data") is None:
         return None
@@ -207,7 +207,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
-    from .progress import pass_progress
+    from .show.progress import pass_progress
 
     network = read_network(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, network.with_role("input")[0].shape)

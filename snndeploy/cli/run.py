@@ -12,8 +12,8 @@ from ..errors import UsageError, VerificationFailed
 from .options import compile_options, data_options, json_option
 
 if TYPE_CHECKING:
+    from ..data import Samples
     from ..pipeline import Compiled
-    from ..simulate.data import Samples
 
 _ENGINES = ("float", "compressed", "integer", "lava")
 
@@ -84,9 +84,9 @@ def simulate(
     """Run samples on a NIR file (compiled on the way) or a bundle."""
     from ..pipeline import run_bundle, run_compiled
     from .options import compile_model, required, samples_of
-    from .progress import progress_bar
-    from .render import print_json
-    from .render_runs import print_run_report
+    from .show.progress import progress_bar
+    from .show.render import print_json
+    from .show.render_runs import print_run_report
 
     compiled: Path | Compiled = model
     with progress_bar(", ".join(engines)) as progress:
@@ -135,9 +135,9 @@ def verify(
     """
     from ..pipeline import verify_bundle
     from .options import samples_of
-    from .progress import progress_bar
-    from .render import print_json
-    from .render_runs import print_run_report
+    from .show.progress import progress_bar
+    from .show.render import print_json
+    from .show.render_runs import print_run_report
 
     def load(shape: tuple[int, ...]) -> Samples | None:
         samples = samples_of(options, shape)
@@ -213,8 +213,8 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
-    from .render import print_compile_report, print_json
-    from .render_runs import print_run_report
+    from .show.render import print_compile_report, print_json
+    from .show.render_runs import print_run_report
 
     data = dict(read_bundle(bundle).report)
     read = [_read_run(path) for path in runs]
@@ -264,8 +264,8 @@ def _read_run(path: Path) -> dict[str, Any]:
 def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
     """Handwritten digits from a trained network to a verified Lava run, in one go."""
     from ..demo import run_demo
-    from .progress import pass_progress, progress_bar
-    from .render import print_demo, print_json
+    from .show.progress import pass_progress, progress_bar
+    from .show.render import print_demo, print_json
 
     with progress_bar("running") as progress:
         result = run_demo(

@@ -11,8 +11,8 @@ from ..errors import UsageError
 from .options import data_options, json_option, semantics_of, semantics_options
 
 if TYPE_CHECKING:
+    from ..data import Samples
     from ..ir.network import Network
-    from ..simulate.data import Samples
 
 _calibration = click.option(
     "--calib", "calibration", type=click.Path(path_type=Path), help="The same as --data."
@@ -103,17 +103,17 @@ def sensitivity(
 ) -> None:
     """Show what each layer can lose alone: accuracy against kernels removed and against bits."""
     from ..errors import did_you_mean
-    from ..passes.scores import CRITERIA
+    from ..passes.kernels.scores import CRITERIA
     from ..pipeline import refuse_place, write_text
-    from ..pipeline.sensitivity import (
+    from ..pipeline.advise.sensitivity import (
         measured_by,
         sensitivity_chart,
         sensitivity_table,
         suggested,
     )
-    from ..pipeline.sensitivity import sensitivity as measured
-    from .progress import progress_bar
-    from .render import console, print_json, table
+    from ..pipeline.advise.sensitivity import sensitivity as measured
+    from .show.progress import progress_bar
+    from .show.render import console, print_json, table
 
     if score not in CRITERIA:
         raise UsageError(
@@ -180,10 +180,10 @@ def reduce_timesteps(
     """Evaluate a network after every number of time steps, and name the fewest that suffice."""
     from ..export import write_nir
     from ..pipeline import refuse_place
-    from ..pipeline.timesteps import reduce_timesteps as measured
-    from ..pipeline.timesteps import timesteps_table
-    from .progress import progress_bar
-    from .render import console, print_json, table
+    from ..pipeline.advise.timesteps import reduce_timesteps as measured
+    from ..pipeline.advise.timesteps import timesteps_table
+    from .show.progress import progress_bar
+    from .show.render import console, print_json, table
 
     if output is not None:
         refuse_place(output, force, option="-o", suffix=".nir")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..data import Samples
+from ..data.encode import rate
+from ..measure.energy import Meter
 from ..passes.base import Observer
 from ..pipeline import bundle_of, compile, report_of, run_engine, save_bundle
 from ..pipeline.run import report_runs
-from ..simulate.data import Samples
-from ..simulate.encode import rate
-from ..simulate.energy import Meter
 
 FOLDER = Path(__file__).parent
 _BRIGHTEST = 16.0

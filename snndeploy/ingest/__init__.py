@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .losses import known_losses
-from .netx import read_netx
-from .normalise import normalise
-from .profile import choose_profile
-from .reader import read_raw
+from .normal_form.normalise import normalise
+from .readers.netx import read_netx
+from .readers.reader import read_raw
 from .reading import Reading, read_model, read_network
-from .semantics import PRESETS, SemanticsProfile, preset
-from .traces import Candidate, fingerprint
+from .semantics.choose import choose_profile
+from .semantics.losses import known_losses
+from .semantics.profiles import PRESETS, SemanticsProfile, preset
+from .semantics.traces import Candidate, fingerprint
 
 __all__ = [
     "PRESETS",

@@ -13,12 +13,12 @@ from ..errors import InputError
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..ir.record import KEY, content_digest, from_record
-from .losses import known_losses
-from .normalise import normalise
-from .profile import choose_profile
-from .raw import RawGraph
-from .reader import read_raw
-from .semantics import SemanticsProfile
+from .normal_form.normalise import normalise
+from .readers.raw import RawGraph
+from .readers.reader import read_raw
+from .semantics.choose import choose_profile
+from .semantics.losses import known_losses
+from .semantics.profiles import SemanticsProfile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.apply import apply_chain
 from ..ir.arrays import Array, Shape
+from ..ir.linear.apply import apply_chain
 from ..ir.neurons import Neuron
 from ..ir.ops import Op
 from ..ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT, CompartmentGroup, Headroom

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from ..chip import Target
 from ..ir.neurons import Neuron
 from ..ir.program import DECAY_ONE, STATE_SHIFT, CompartmentGroup
-from ..target import Target
 from .neurons import registers
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..chip import Target
 from ..errors import LoweringRefused
 from ..ir.arrays import frozen
 from ..ir.finding import Finding
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
-from ..target import Target
 from .coding import InputCoding
 from .incoming import Incoming, bias_incoming, incoming_of
 from .neurons import Lowered, lower_population

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..chip import Target
 from ..errors import LoweringRefused
 from ..ir.arrays import Array, Shape, frozen
 from ..ir.finding import Finding
@@ -23,7 +24,6 @@ from ..ir.program import (
     Rounding,
     SynapseGroup,
 )
-from ..target import Target
 from .headroom import Interval, headroom
 from .incoming import MANY_SPIKES, Incoming
 from .integers import MANTISSA_BITS, to_bias, to_decay, to_mantissas

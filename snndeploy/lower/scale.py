@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..chip import Target
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
 from ..ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT
-from ..target import Target
 from .headroom import Interval, geometric, resets_below_threshold
 from .incoming import Incoming
 from .integers import to_decay

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from .check import check_program, fits
-from .explain import explain_core, explain_layer
-from .fan_out import fan_out
+from .fix.repair import Repair, repair
 from .place import place_program
-from .repair import Repair, repair
-from .summary import LayerUse, Summary, summarise
-from .timing import StepTime, step_time
-from .traffic import Traffic, traffic
-from .validate import validate_placement
+from .route.fan_out import fan_out
+from .route.traffic import Traffic, traffic
+from .rules.validate import validate_placement
+from .tell.explain import explain_core, explain_layer
+from .tell.step_time import StepTime, step_time
+from .tell.summary import LayerUse, Summary, summarise
 
 __all__ = [
     "LayerUse",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..target import Target
-from .rules import violations
-from .suggest import suggest_fixes
+from .fix.suggest import suggest_fixes
+from .rules.rules import violations
 
 _SMALL = 2_000_000
 """Weights up to which trying every fix takes seconds."""

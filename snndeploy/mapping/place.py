@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..chip import Target
 from ..errors import UsageError, did_you_mean
 from ..ir.arrays import Array
 from ..ir.placement import Placement, Slice
 from ..ir.program import Program
-from ..target import Target
-from .arrange import Budget, arrange
-from .axons import NOWHERE, Outgoing, fan_outs, off_chip_slots, recount, total
-from .bounds import group_bounds
-from .flows import flows
-from .memory import Memory, Resources, combined
-from .pack import pack
-from .split import Found, in_layer_order, split_program
-from .verdict import judge
+from .bound.bounds import group_bounds
+from .bound.verdict import judge
+from .count.axons import NOWHERE, Outgoing, fan_outs, off_chip_slots, recount, total
+from .count.memory import Memory, Resources, combined
+from .cut.pack import pack
+from .cut.split import Found, in_layer_order, split_program
+from .route.arrange import Budget, arrange
+from .route.flows import flows
 
 Effort = Literal["low", "normal", "high"]
 """``low`` splits greedily and keeps layer order; ``normal`` searches; ``high`` searches longer."""

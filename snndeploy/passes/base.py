@@ -20,7 +20,7 @@ from ..ir.network import Network
 from .metrics import NetworkMetrics
 
 if TYPE_CHECKING:
-    from ..target import Target
+    from ..chip import Target
 
 Stage = Literal["any", "remove-kernels", "prune", "quantize"]
 

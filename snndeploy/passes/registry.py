@@ -23,13 +23,13 @@ def _prune() -> type[Pass]:
 
 
 def _quantize() -> type[Pass]:
-    from .quantize import Quantize
+    from .quantization.quantize import Quantize
 
     return Quantize
 
 
 def _remove_kernels() -> type[Pass]:
-    from .remove_kernels import RemoveKernels
+    from .kernels.remove_kernels import RemoveKernels
 
     return RemoveKernels
 
@@ -53,25 +53,25 @@ def _train_steps() -> type[Pass]:
 
 
 def _rescaw() -> type[Pass]:
-    from .rescaw import ReScaW
+    from .quantization.rescaw import ReScaW
 
     return ReScaW
 
 
 def _prune_quantize() -> type[Pass]:
-    from .prune_quantize import PruneQuantize
+    from .quantization.prune_quantize import PruneQuantize
 
     return PruneQuantize
 
 
 def _correct_bias() -> type[Pass]:
-    from .correct_bias import CorrectBias
+    from .correct.correct_bias import CorrectBias
 
     return CorrectBias
 
 
 def _correct_threshold() -> type[Pass]:
-    from .correct_threshold import CorrectThreshold
+    from .correct.correct_threshold import CorrectThreshold
 
     return CorrectThreshold
 

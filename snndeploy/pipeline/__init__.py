@@ -1,15 +1,15 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
+from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
 from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
-from .fixing import Fixing, fix_bundle, fix_model, fix_record
 from .inspection import group_record, inspect_program, inspect_report
-from .modules import CompressedModule, compress_module
 from .places import refuse_place, write_text
 from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
+from .torch_modules.compress import CompressedModule, compress_module
 
 __all__ = [
     "Compiled",

@@ -11,16 +11,16 @@ import numpy as np
 
 from .. import toml
 from ..bundle import Bundle, read_bundle, write_bundle
+from ..chip import load_target
+from ..data import Samples
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise, validate_placement
 from ..passes.metrics import NetworkMetrics
 from ..report import compile_report, finding_record
-from ..simulate.data import Samples
-from ..simulate.integer import run_integer
+from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
-from ..target import load_target
 from ..verify import Verification
 from .compilation import Compiled
 from .run import (

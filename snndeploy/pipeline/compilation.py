@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..chip import Target, load_target
+from ..data import Samples
 from ..errors import InputError
 from ..ingest import read_network
 from ..ir.finding import Finding
@@ -18,8 +20,6 @@ from ..mapping import check_program, fits, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
-from ..simulate.data import Samples
-from ..target import Target, load_target
 
 if TYPE_CHECKING:
     from ..ir.arrays import Array
@@ -203,7 +203,7 @@ def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float
     Raises:
         InputError: there are no samples.
     """
-    from ..simulate.float_engine import run_float
+    from ..simulate.float.engine import run_float
 
     if samples is None:
         raise InputError(

@@ -9,7 +9,7 @@ from typing import Any
 from ..bundle import Bundle, read_bundle
 from ..ir.arrays import Array
 from ..mapping import explain_core, explain_layer, summarise
-from ..mapping.mesh import spot
+from ..mapping.route.mesh import spot
 
 
 def explain_bundle(path: str | Path, core: int | None, layer: str | None) -> dict[str, Any]:

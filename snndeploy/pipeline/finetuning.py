@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..chip import Target, load_target
+from ..data import Samples
 from ..errors import RecipeError, UsageError
 from ..ir.arrays import Array
 from ..ir.network import Network
@@ -14,8 +16,6 @@ from ..lower import InputCoding, infer_coding
 from ..passes.base import Observer, Training
 from ..passes.training.options import TrainingPass
 from ..recipe import Recipe, load_recipe
-from ..simulate.data import Samples
-from ..target import Target, load_target
 from .compilation import Compiled, compile
 
 _JUDGED = 1000
@@ -69,7 +69,7 @@ def finetune(
     """
     import torch
 
-    from ..passes.training.data import digest
+    from ..passes.training.loop.data import digest
 
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)

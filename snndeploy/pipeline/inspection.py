@@ -11,7 +11,7 @@ from ..ir.arrays import size
 from ..ir.network import Population, Projection
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from ..ir.text import chain_text, network_text
-from ..passes.coupling import CouplingGroup, coupling
+from ..passes.kernels.coupling import CouplingGroup, coupling
 from ..passes.metrics import LayerMetrics, measure
 from ..report import finding_record
 

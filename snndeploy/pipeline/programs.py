@@ -8,14 +8,14 @@ from typing import Any
 
 from .. import toml
 from ..bundle import Bundle
+from ..chip import Target, load_target
+from ..data import Samples
 from ..ingest import read_netx
 from ..ir.finding import Finding
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..mapping import check_program, fits, place_program, summarise
 from ..report import compile_report
-from ..simulate.data import Samples
-from ..target import Target, load_target
 from .bundles import golden_of
 
 

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+from ..chip import Target
+from ..data import Samples
 from ..errors import UsageError
 from ..ir.arrays import Array, size
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import encode_inputs
-from ..simulate.data import Samples
 from ..simulate.recording import Recording
-from ..target import Target
 from ..verify import Verification
 from .compilation import Compiled
 from .tally import Tally
@@ -62,7 +62,7 @@ def run_engine(
         BackendMissing: Lava is not there.
     """
     if engine in FLOAT_STAGES:
-        from ..simulate.float_engine import run_float
+        from ..simulate.float.engine import run_float
 
         if network is None:
             raise network_missing(engine)
@@ -91,10 +91,10 @@ def run_program(
     if engine in FLOAT_STAGES:
         raise network_missing(engine)
     if engine == "integer":
-        from ..simulate.integer import run_integer
+        from ..simulate.integer.engine import run_integer
 
         return run_integer(program, messages, progress=progress, watch=watch)
-    from ..simulate.lava_engine import run_lava
+    from ..simulate.lava.engine import run_lava
 
     return run_lava(program, messages, progress=progress)
 

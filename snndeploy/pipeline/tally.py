@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from ..chip import Target, arithmetic_models
+from ..data import Samples
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..mapping import fan_out, step_time
+from ..measure.energy import Activity, Meter, estimate_arithmetic, estimate_energy
+from ..measure.neurobench import NeuroBenchMeter
 from ..report import run_report
-from ..simulate.data import Samples
-from ..simulate.energy import Activity, Meter, estimate_arithmetic, estimate_energy
-from ..simulate.metrics import NeuroBenchMeter
 from ..simulate.recording import Recording
-from ..target import Target, arithmetic_models
 from ..verify import Comparison, Verification, compare, kept_kernels
 from ..verify.compare import merge
 from ..verify.verification import EXACT

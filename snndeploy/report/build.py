@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.placement import Verdict
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
 from ..mapping import LayerUse, StepTime, Summary, fits
-from ..simulate.energy import Activity, EnergyEstimate
-from ..simulate.metrics import NeuroBench
-from ..target import Target
+from ..measure.energy import Activity, EnergyEstimate
+from ..measure.neurobench import NeuroBench
 from ..verify import Comparison, Verification
 from .verification import verification_record
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ingest import PRESETS, choose_profile, fingerprint, normalise, read_raw
-from ..ingest.raw import RawGraph
+from ..ingest import PRESETS, choose_profile, fingerprint, read_raw
+from ..ingest.normal_form.normalise import normalise
+from ..ingest.readers.raw import RawGraph
 from ..ir.arrays import Array
 from ..ir.network import Network
-from ..simulate.float_engine import run_float
+from ..simulate.float.engine import run_float
 from .compare import Divergence
 from .trace import Trace, fitted_trace, read_trace
 

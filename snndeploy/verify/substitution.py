@@ -89,7 +89,7 @@ def emitted_by(stage: Stage, names: Iterable[str], given: Mapping[str, Array]) -
 
 
 def _of_network(network: Network, wanted: set[str], given: Mapping[str, Array]) -> dict[str, Array]:
-    from ..simulate.float_engine import run_float
+    from ..simulate.float.engine import run_float
 
     projections = tuple(p for p in network.projections if p.target in wanted)
     sources = {s.population for p in projections for s in p.sources} - wanted
@@ -107,7 +107,7 @@ def _of_network(network: Network, wanted: set[str], given: Mapping[str, Array]) 
 
 
 def _of_program(program: Program, wanted: set[str], given: Mapping[str, Array]) -> dict[str, Array]:
-    from ..simulate.integer import run_integer
+    from ..simulate.integer.engine import run_integer
 
     synapses = tuple(s for s in program.synapses if s.target in wanted)
     sources = {o.group for s in synapses for o in s.sources} - wanted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from ...chip import Target
 from ...errors import PassRefused
 from ...ir.network import Network
 from ...lower import lower
 from ...mapping import place_program
-from ...target import Target
 from ..base import PassContext
 
 if TYPE_CHECKING:

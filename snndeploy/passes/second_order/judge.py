@@ -12,7 +12,7 @@ from ...calibrate.stream import prefix, stream
 from ...ir.arrays import Array
 from ...ir.network import Network, Population, Projection
 from ...ir.weights import Weight
-from ...simulate.float_engine import run_float
+from ...simulate.float.engine import run_float
 
 
 class Judge:

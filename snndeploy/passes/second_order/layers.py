@@ -24,7 +24,7 @@ from ...ir.ops import Dense, Pointwise
 from ...ir.weights import Weight
 from ..base import PassContext, PassResult
 from .judge import Judge
-from .least_squares import Quadratic, quadratic
+from .solve.least_squares import Quadratic, quadratic
 from .thresholds import with_threshold
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.weights import Weight
 from .budgets import prefixes, round_counts
-from .eliminate import Elimination, eliminate, eliminate_in_rounds, largest_matrix
 from .layers import Problem, Solution, per_row, unstacked
-from .least_squares import Quadratic, masked_weights
-from .sweep import sweep
+from .solve.eliminate import Elimination, eliminate, eliminate_in_rounds, largest_matrix
+from .solve.least_squares import Quadratic, masked_weights
+from .solve.sweep import sweep
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,8 +19,8 @@ from .finetune import keep_constraints, trained
 from .options import TrainingPass
 
 if TYPE_CHECKING:
-    from .penalties import Project
-    from .session import Session
+    from .loop.penalties import Project
+    from .loop.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Admm(TrainingPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Pull, project, retrain; first to prune and then to quantise."""
-        from .session import Session
+        from .loop.session import Session
 
         session = Session(self, net, ctx)
         chosen = self.select(net)
@@ -149,7 +149,7 @@ class Admm(TrainingPass):
         return found
 
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .grid import Grid, odd_levels, power_levels, symmetric_levels
+        from .torch_network.grid import Grid, odd_levels, power_levels, symmetric_levels
 
         sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
         levels = sets[self.levels](self.bits)
@@ -184,7 +184,7 @@ class Admm(TrainingPass):
         self, session: Session, stage: str, chosen: tuple[Projection, ...], project: Project
     ) -> float:
         """Train towards the constraint; returns the last relative residual."""
-        from .penalties import Admm as Pull
+        from .loop.penalties import Admm as Pull
 
         pull = Pull(
             session.module, [p.name for p in chosen], project,

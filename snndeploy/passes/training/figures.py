@@ -13,10 +13,10 @@ from ...ir.arrays import Array
 from ...ir.network import Network
 from ..base import Calibration
 from ..metrics import measure
-from .data import Batches
-from .module import TrainableNetwork
-from .penalties import fan_outs
-from .trainer import accuracy, answers, rate
+from .loop.data import Batches
+from .loop.penalties import fan_outs
+from .loop.trainer import accuracy, answers, rate
+from .torch_network.module import TrainableNetwork
 
 _REFERENCE_BITS = 32
 """Width of a weight that was never quantised, in every paper."""

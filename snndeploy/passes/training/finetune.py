@@ -17,8 +17,8 @@ from ..base import Pass, PassContext, PassResult, Stage
 from .options import Fraction, TrainingPass
 
 if TYPE_CHECKING:
-    from .penalties import Activity
-    from .session import Session
+    from .loop.penalties import Activity
+    from .loop.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class FineTune(TrainingPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train, and write back what learnt."""
-        from .session import Session
+        from .loop.session import Session
 
         start = self._restarted(net, ctx) if self.restart else net
         session = Session(self, start, ctx, self.quantizer(start))
@@ -105,8 +105,8 @@ class FineTune(TrainingPass):
 
     def quantizer(self, net: Network) -> Pass | None:
         """The pass whose grid the weights train on."""
-        from ..quantize import Quantize
-        from ..rescaw import ReScaW
+        from ..quantization.quantize import Quantize
+        from ..quantization.rescaw import ReScaW
 
         if not self.bits:
             return None
@@ -126,8 +126,8 @@ class FineTune(TrainingPass):
         )  # fmt: skip
 
     def _price(self, session: Session) -> Activity:
-        from .penalties import Activity
-        from .session import codings
+        from .loop.penalties import Activity
+        from .loop.session import codings
 
         session.refresh(session.module)
         samples = session.data.samples

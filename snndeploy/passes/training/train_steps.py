@@ -54,7 +54,7 @@ class TrainSteps(TrainingPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train at each length."""
-        from .session import Session, with_notes
+        from .loop.session import Session, with_notes
 
         session = Session(self, net, ctx)
         session.refresh(session.module)

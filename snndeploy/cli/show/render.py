@@ -1,0 +1,248 @@
+"""Reports on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ...report import span
+
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON on standard output."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def console() -> Console:
+    """Standard output: coloured on a terminal, plain and unwrapped in a pipe."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=160, no_color=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table whose first column is text and whose others are numbers where they look like it."""
+    result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = i > 0 and all(_is_number(row[i]) for row in rows)
+        result.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        result.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+    return result
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value[:1].isdigit())
+
+
+def print_inspection(report: Mapping[str, Any]) -> None:
+    """What a file holds: how it is read, populations, projections, changes, warnings."""
+    out = console()
+    for key in ("frontend", "why", "semantics"):
+        if key in report.get("notes", {}):
+            out.print(Text.assemble((f"{key}: ", "bold"), report["notes"][key]), soft_wrap=True)
+    populations = [
+        (p["name"], p["role"], "x".join(map(str, p["shape"])), p["neurons"], _parameters(p))
+        for p in report["populations"]
+    ]
+    out.print(table("populations", ("name", "role", "shape", "neurons", "parameters"), populations))
+    out.print()
+    projections = [
+        (p["name"], " + ".join(map(_from, p["sources"])), p["target"], p["ops"], p["weights"],
+         p.get("synapses", ""), span(p["range"][0], p["range"][1], ".4g"), p["type"])
+        for p in report["projections"]
+    ]  # fmt: skip
+    columns = ("name", "from", "to", "operators", "weights", "synapses", "values", "type")
+    out.print(table("projections", columns, projections))
+    if "totals" in report:
+        out.print("  ".join(f"{v:,} {k}" for k, v in report["totals"].items()), highlight=False)
+    for group in report.get("groups", ()):
+        for line in group["text"]:
+            out.print(Text(line), soft_wrap=True)
+    for line in report.get("normalised", ()):
+        out.print(Text(f"normalised: {line}"), soft_wrap=True)
+    told = [f["message"] for f in report["findings"]]
+    for line in report.get("warnings", ()):
+        if line not in told:
+            out.print(Text(f"warning: {line}", style=_COLOURS["warning"]), soft_wrap=True)
+    print_findings(report["findings"])
+    out.print(f"digest: {report['digest'][:16]}", highlight=False)
+
+
+def _from(source: Mapping[str, Any]) -> str:
+    name = str(source["population"])
+    steps = span(*_ends(source["delay"])) if "delay" in source else "0"
+    return name if steps == "0" else f"{name}[t-{steps}]"
+
+
+def _parameters(population: Mapping[str, Any]) -> str:
+    always = ("leak", "syn_leak", "threshold", "v_floor", "du", "dv", "vth")
+    words = [f"{name} {span(low, high, '.6g')}"
+             for name, (low, high) in population.get("parameters", {}).items()
+             if name in always or low or high]  # fmt: skip
+    if population.get("spiking"):
+        timing = population["reset_timing"]
+        late = "" if timing == "immediate" else f" ({timing})"
+        words += [f"fires {population['compare']}", f"reset {population['reset']}{late}"]
+        words += ["many per step"] * (population["spikes_per_step"] == "many")
+    return ", ".join(words)
+
+
+def print_compile_report(report: Mapping[str, Any]) -> None:
+    """The report of one compilation."""
+    out = console()
+    notes = report["network"]["notes"]
+    for key in ("frontend", "why"):
+        if key in notes:
+            out.print(Text.assemble((key, "bold"), " ", notes[key]))
+    columns: tuple[str, ...]
+    if report["passes"]:
+        columns = ("after", "neurons", "weights", "synapses", "bits")
+        counts = [
+            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"])
+            for p in report["passes"]
+        ]
+        out.print(table(f"recipe {report['recipe']}", columns, counts))
+        out.print()
+    title = f"on {report['target']} ({report['board']})"
+    columns = (
+        "layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room", "as",
+    )  # fmt: skip
+    out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
+    out.print()
+    synapses = [
+        (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
+        for s in report["synapses"]
+    ]
+    columns = ("projection", "operators", "weights", "bits", "2^", "steps")
+    out.print(table("synapses", columns, synapses))
+    out.print()
+    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
+    out.print(
+        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
+        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
+        highlight=False,
+    )
+    if cores.get("search"):
+        out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
+    print_time(report.get("time"))
+    print_findings(report["findings"])
+
+
+def print_time(time: Mapping[str, Any] | None) -> None:
+    """How long a step takes, and what sets that."""
+    if time is None:
+        return
+    first, *others = time["terms"]
+    layers = f" ({', '.join(first['layers'])})" if first["layers"] else ""
+    then = f", then {others[0]['what']} with {span(others[0]['low_ns'], others[0]['high_ns'])}"
+    out = console()
+    out.print(
+        f"time per step (estimate, {time['certainty']}): {span(time['low_ns'], time['high_ns'])} ns, "
+        f"set by {first['what']} on {first['where']}{layers} with "
+        f"{span(first['low_ns'], first['high_ns'])}{then} ns; activity {time['activity']}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        layer["name"],
+        "x".join(map(str, layer["shape"])),
+        layer["neurons"],
+        layer["cores"],
+        f"{layer['fullest']['share']:.0%} {layer['fullest']['resource'].replace('_', ' ')}",
+        span(*layer["threshold"]) if "threshold" in layer else "",
+        _headroom(layer),
+        layer["route"],
+    )
+
+
+def _ends(values: Sequence[int]) -> tuple[int, int]:
+    return values[0], values[-1]
+
+
+def _headroom(layer: Mapping[str, Any]) -> str:
+    if "headroom" not in layer:
+        return ""
+    room = layer["headroom"]
+    if room["wraps"]:
+        return "not proved"
+    steps = room["clip_steps"]
+    return "proved" if steps is None else f"proved, v clips after ≥ {steps} steps"
+
+
+def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Findings, worst first, each with its fixes."""
+    out = console()
+    for f in findings:
+        text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
+        text.append(f"{f['where']}: {f['message']}", style="default")
+        out.print(text, soft_wrap=True)
+        if "rule" in f:
+            ratio = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
+            out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
+        if "source" in f:
+            out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
+                      soft_wrap=True)  # fmt: skip
+        for fix in f["fixes"]:
+            out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
+
+
+def print_fix(report: Mapping[str, Any], path: str) -> None:
+    """What came of looking for a recipe that makes it fit."""
+    out, fix = console(), report["fix"]
+    if not fix["found"]:
+        tried = f" (tried: {'; '.join(fix['steps'])})" if fix["steps"] else ""
+        out.print(
+            Text(f"no recipe was found that makes it fit{tried}; what stays:"), soft_wrap=True
+        )
+        for f in fix["left"]:
+            out.print(Text(f"  {f['code']} {f['where']}: {f['message']}"), soft_wrap=True)
+        return
+    if fix["steps"]:
+        out.print(Text(f"{path} makes it fit: {'; '.join(fix['steps'])}"), soft_wrap=True)
+    else:
+        out.print(Text(f"{path}: it fits as it is, with this recipe"), soft_wrap=True)
+    out.print(
+        Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
+        soft_wrap=True,
+    )
+
+
+def print_demo(result: Mapping[str, Any]) -> None:
+    """The demo's one table: what compression saved, and what every engine answers."""
+    run = result["run"]
+    out = console()
+    rows = [(str(name), before, after) for name, before, after in result["table"]]
+    energy = [
+        (f"energy per digit, nJ ({model})", "", span(e["low"], e["high"], ",.0f"))
+        for model, e in run["energy"].items()
+    ]
+    agreement = run["comparisons"][-1]
+    accuracy = [
+        (f"accuracy, {engine}", f"{value:.1%}" if engine == "float, as trained" else "",
+         "" if engine == "float, as trained" else f"{value:.1%}")
+        for engine, value in run["accuracy"].items()
+    ]  # fmt: skip
+    spikes = (
+        "spikes that differ, integer and Lava", "",
+        f"{sum(agreement['differing'].values())} of {sum(agreement['total'].values()):,}",
+    )  # fmt: skip
+    title = (
+        f"handwritten digits on {result['compile']['target']}, {run['samples']} held-out samples"
+    )
+    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, spikes, *rows, *energy]))
+    for model, e in run["energy"].items():
+        out.print(
+            Text(f"energy ({model}) is an estimate ({e['certainty']}); not counted: "
+                 + "; ".join(e["not_counted"]), style="dim"), soft_wrap=True,
+        )  # fmt: skip
+    print_findings([f for f in result["compile"]["findings"] if f["severity"] != "note"])

@@ -1,0 +1,211 @@
+"""Recordings of events in files: one each in a folder, or many in one ``.npz``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..ir.arrays import Array, Shape
+from .arrays import Rows, forget, open_arrays
+from .events import TIMES, Events, in_turn
+
+SUFFIXES = (".bin", ".csv", ".npy", ".npz")
+"""Files that may hold one recording."""
+_LABELS_FILE = "labels.csv"
+_OFFSETS = ("offset", "offsets")
+_LABELS = ("label", "labels", "target", "targets")
+_COLUMNS = ("x", "y", "p", "polarity", *TIMES)
+
+
+def is_events(arrays: Mapping[str, Rows]) -> bool:
+    """Whether arrays of a file are columns of events (``x`` alone may as well be frames)."""
+    if "x" not in arrays or len(arrays["x"].shape) != 1:
+        return False
+    return not {*(arrays["x"].dtype.names or arrays)}.isdisjoint(TIMES)
+
+
+@dataclass(frozen=True, eq=False)
+class EventFiles:
+    """One recording per file, as `Recordings`."""
+
+    files: Sequence[Path]
+    labels: Array | None = None
+    sensor: Shape | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return str(self.files[index])
+
+    def __getitem__(self, index: int, /) -> Events:
+        return read_events(self.files[index])
+
+
+def read_events(file: Path) -> Events:
+    """Read one recording.
+
+    ``.npz`` holds one array per column, ``.npy`` an array with named fields, ``.csv`` a line of names
+    and then numbers, ``.bin`` the 40-bit records of N-MNIST and N-Caltech101 (Orchard et al. 2015: x, y,
+    then polarity and microseconds in one and 23 bits, most significant first).
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    if file.suffix == ".bin":
+        return _read_bin(file)
+    if file.suffix == ".csv":
+        return Events.of(_read_csv(file), str(file))
+    arrays = open_arrays(file)
+    fields = arrays["x"].dtype.names if "x" in arrays else None
+    if fields:
+        table = arrays["x"][:]
+        return Events.of({n: table[n] for n in fields if n in _COLUMNS}, str(file))
+    return Events.of({n: a[:] for n, a in arrays.items() if n in _COLUMNS}, str(file))
+
+
+def _read_bin(file: Path) -> Events:
+    try:
+        records = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise InputError("data-missing", "there is no such file", where=str(file)) from error
+    if records.size % 5:
+        raise InputError(
+            "data-unreadable", f"{records.size} bytes are no whole number of 5-byte events",
+            where=str(file), hint="a .bin file holds N-MNIST's 40-bit records",
+        )  # fmt: skip
+    x, y, high, middle, low = records.reshape(-1, 5).astype(np.int64).T
+    # a record of row 240 is no event: the clock's 13 low bits had run over
+    overflow = y == 240
+    t = ((high & 127) << 16 | middle << 8 | low) + np.cumsum(overflow) * 2**13
+    event = ~overflow
+    return Events(x[event], y[event], high[event] >> 7, t[event])
+
+
+def _read_csv(file: Path) -> dict[str, Array]:
+    try:
+        with file.open(newline="") as lines:
+            names = [name.strip() for name in next(csv.reader(lines), [])]
+            rows = [line for line in lines if line.strip()]
+        numbers = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, len(names)))
+    except FileNotFoundError as error:
+        raise InputError("data-missing", "there is no such file", where=str(file)) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "data-unreadable", f"not numbers separated by commas ({error})", where=str(file),
+            hint="the first line names the columns: x,y,p,t",
+        ) from error  # fmt: skip
+    return {n: column for n, column in zip(names, numbers.T, strict=False) if n in _COLUMNS}
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Recordings one after the other in columns, ``offset[i]:offset[i + 1]`` each, as `Recordings`."""
+
+    path: Path
+    columns: Mapping[str, Rows]
+    offset: Array
+    labels: Array | None
+    sensor: Shape | None = None
+
+    @classmethod
+    def of(cls, path: Path, arrays: Mapping[str, Rows]) -> EventTable:
+        """The recordings of a ``.npz``: one without ``offset``, else as many as it separates.
+
+        Raises:
+            InputError: offsets that do not separate the columns.
+        """
+        columns = {n: a for n, a in arrays.items() if n in _COLUMNS}
+        events = min(a.shape[0] if a.shape else 0 for a in columns.values())
+        given = next((arrays[n][:] for n in _OFFSETS if n in arrays), np.array([0, events]))
+        whole = given.ndim == 1 and given.size > 1 and given.dtype.kind in "iu"
+        if not whole or (np.diff(given) < 0).any() or given[0] < 0 or given[-1] > events:
+            raise InputError(
+                "events-offsets", f"offset does not divide {events} events into recordings",
+                where=str(path),
+                hint="recording i is offset[i]:offset[i + 1], so n recordings have n + 1 offsets",
+            )  # fmt: skip
+        labels = next((arrays[n][:] for n in _LABELS if n in arrays), None)
+        return cls(path, columns, given.astype(np.int64), labels)
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def name(self, index: int) -> str:
+        return f"{self.path}: recording {index}"
+
+    def __getitem__(self, index: int, /) -> Events:
+        part = slice(int(self.offset[index]), int(self.offset[index + 1]))
+        events = Events.of({n: a[part] for n, a in self.columns.items()}, self.name(index))
+        for column in self.columns.values():
+            forget(column)
+        return events
+
+
+def open_folder(folder: Path) -> EventFiles:
+    """One recording per file: in one sub-folder per class, or side by side with a ``labels.csv``.
+
+    Sub-folders are classes: their names where these are whole numbers, else their place in the
+    alphabet. They are taken in turn, the first file of each, then the second of each, so that the
+    first n samples hold all classes. ``labels.csv`` has lines ``file,label``; without it, samples have
+    no labels.
+
+    Raises:
+        InputError: there are no event files, other files among them, or files without a label.
+    """
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    folders = [p for p in entries if p.is_dir()]
+    files = [p for p in entries if not p.is_dir() and p.name != _LABELS_FILE]
+    if not entries:
+        raise InputError("data-folder-empty", "the folder is empty", where=str(folder))
+    if folders and files:
+        raise InputError(
+            "data-folder-mixed", f"{files[0].name} lies beside sub-folders", where=str(folder),
+            hint="keep either one sub-folder per class, or files with a labels.csv",
+        )  # fmt: skip
+    if not folders:
+        return EventFiles(_event_files(folder, files), _labels_of(folder, files))
+    numbered = all(f.name.isdecimal() for f in folders)
+    by_class = [
+        _event_files(f, sorted(p for p in f.iterdir() if p.name[0] != ".")) for f in folders
+    ]
+    classes = [int(f.name) if numbered else i for i, f in enumerate(folders)]
+    labels = np.repeat(np.array(classes, np.int64), [len(group) for group in by_class])
+    files = [file for group in by_class for file in group]
+    order = in_turn(labels)
+    return EventFiles([files[i] for i in order], labels[order])
+
+
+def _event_files(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
+    strays = [f for f in files if f.suffix not in SUFFIXES or f.is_dir()]
+    if strays:
+        raise InputError(
+            "data-folder-file", f"{strays[0].name} is not a recording of events", where=str(folder),
+            hint=f"a recording is one of {', '.join(SUFFIXES)}; name the folder whose sub-folders are "
+            "the classes",
+        )  # fmt: skip
+    if not files:
+        raise InputError("data-folder-empty", "the folder holds no recordings", where=str(folder))
+    return files
+
+
+def _labels_of(folder: Path, files: Sequence[Path]) -> Array | None:
+    listing = folder / _LABELS_FILE
+    if not listing.exists():
+        return None
+    with listing.open(newline="") as lines:
+        rows = [row for row in csv.reader(lines) if row]
+    known = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
+    for wanted in (f.name for f in files):
+        if not known.get(wanted, "").isdecimal():
+            found = repr(known[wanted]) if wanted in known else "no label"
+            raise InputError(
+                "data-labels", f"{wanted} has {found} where a whole number is expected",
+                where=str(listing), hint="one line per recording: file,label",
+            )  # fmt: skip
+    return np.array([int(known[f.name]) for f in files], np.int64)

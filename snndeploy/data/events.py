@@ -1,0 +1,234 @@
+"""Events of a sensor (who, when), and the frames that they are counted into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..errors import InputError
+from ..ir.arrays import Array, Shape, size
+
+Origin = Literal["first-event", "zero"]
+
+_MICROSECONDS = {"t": 1, "t_us": 1, "timestamp": 1, "t_ms": 1_000, "t_s": 1_000_000}
+_POLARITIES = ("p", "polarity")
+TIMES = tuple(_MICROSECONDS)
+"""Names under which times are found; without a unit they are microseconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """One recording, in any order: arrays ``(events,)`` of int64; ``t`` in microseconds.
+
+    ``y`` and ``p`` are None where the recording has no such column. Polarities are 0 (off) and 1 (on).
+    """
+
+    x: Array
+    y: Array | None
+    p: Array | None
+    t: Array
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Array], where: str) -> Events:
+        """Check and convert named columns: x, y, p (or polarity) and t (or t_us, t_ms, t_s, timestamp).
+
+        A negative polarity is taken for "off", as is 0.
+
+        Raises:
+            InputError: a column is missing, has another length, or holds no whole numbers.
+        """
+        time = next((name for name in TIMES if name in columns), None)
+        if "x" not in columns or time is None:
+            raise InputError(
+                "events-columns", f"events need x and t, found {', '.join(sorted(columns)) or 'none'}",
+                where=where, hint="name the columns x, y, p and t (or t_us, t_ms, t_s)",
+            )  # fmt: skip
+        lengths = {name: array.shape for name, array in columns.items()}
+        if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
+            raise InputError(
+                "events-lengths", f"columns differ in shape: {lengths}", where=where,
+                hint="every event has one x, y, p and t",
+            )  # fmt: skip
+        p = next(
+            (_whole(columns[name], name, where) for name in _POLARITIES if name in columns), None
+        )
+        return cls(
+            _whole(columns["x"], "x", where),
+            _whole(columns["y"], "y", where) if "y" in columns else None,
+            None if p is None else np.maximum(p, 0),
+            _microseconds(columns[time], time, where),
+        )
+
+    def elapsed(self, origin: Origin, where: str) -> Array:
+        """Microseconds since the first event, or since the recording's own zero.
+
+        Raises:
+            InputError: an event before zero.
+        """
+        if not self.t.size:
+            return self.t
+        first = int(self.t.min())
+        if origin == "zero" and first < 0:
+            raise InputError(
+                "events-before-zero", f"an event lies {-first} microseconds before zero", where=where,
+                hint="count from the first event instead: --time-from first-event",
+            )  # fmt: skip
+        elapsed: Array = self.t - (first if origin == "first-event" else 0)
+        return elapsed
+
+
+def _finite(column: Array, name: str, where: str) -> Array:
+    if column.dtype.kind not in "biuf":
+        raise InputError("data-type", f"{name} is {column.dtype}", where=where)
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+        raise InputError("data-not-finite", f"{name} holds NaN or infinity", where=where)
+    return column
+
+
+def _whole(column: Array, name: str, where: str) -> Array:
+    column = _finite(column, name, where)
+    if column.dtype.kind == "f" and (column != np.rint(column)).any():
+        raise InputError("events-not-whole", f"{name} holds fractions", where=where,
+                         hint="coordinates and polarities are whole numbers")  # fmt: skip
+    return column.astype(np.int64)
+
+
+def _microseconds(column: Array, name: str, where: str) -> Array:
+    unit = _MICROSECONDS[name]
+    column = _finite(column, name, where)
+    if column.dtype.kind == "f":
+        column, unit = np.rint(column * unit), 1
+    microseconds: Array = column.astype(np.int64) * unit
+    return microseconds
+
+
+class Recordings(Protocol):
+    """Event recordings, read one at a time."""
+
+    @property
+    def labels(self) -> Array | None: ...
+
+    @property
+    def sensor(self) -> Shape | None:
+        """``(polarities, rows, columns)`` where it is known."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What an error calls this recording."""
+
+    def __getitem__(self, index: int, /) -> Events: ...
+
+
+def in_turn(labels: Array) -> Array:
+    """Order that takes the first of every class, then the second of every class, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    nth = np.concatenate([np.arange(n) for n in np.unique(labels, return_counts=True)[1].tolist()])
+    order: Array = by_class[np.lexsort((labels[by_class], nth))]
+    return order
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EventFrames:
+    """Recordings as frames: a `Source` that counts events into bins of time.
+
+    Time t runs from a recording's first event, or from its own zero. With ``bin_us``, step k holds the
+    events of ``k * bin_us <= t < (k + 1) * bin_us``; events after the last step are left out. Without,
+    every recording is divided into ``steps`` equal parts, step k holding the events with
+    ``floor(t * steps / (last + 1)) == k``, where ``last`` is the time of its last event.
+
+    Args:
+        recordings: what to read.
+        input_shape: of the network.
+        grid: (polarities, rows, columns) that addresses are read on; as many places as the input has.
+            With one polarity, on and off events count alike.
+        steps: number of frames.
+        bin_us: their length, microseconds.
+        origin: where time begins.
+        binary: whether a place that several events share counts as one.
+    """
+
+    recordings: Recordings
+    input_shape: Shape
+    grid: Shape
+    steps: int
+    bin_us: int | None
+    origin: Origin
+    binary: bool
+
+    @property
+    def shape(self) -> Shape:
+        return (self.steps, len(self.recordings), *self.input_shape)
+
+    def read(self, low: int, high: int) -> Array:
+        places = size(self.input_shape)
+        dtype = np.uint8 if self.binary else np.int32
+        frames = np.zeros((self.steps, high - low, places), dtype)
+        for i in range(low, high):
+            step, place = self._located(self.recordings[i], self.recordings.name(i))
+            if self.binary:
+                frames[step, i - low, place] = 1
+            else:
+                np.add.at(frames[:, i - low], (step, place), 1)
+        return frames.reshape(self.steps, high - low, *self.input_shape)
+
+    def _located(self, events: Events, where: str) -> tuple[Array, Array]:
+        """Step and place in the input of every event that falls into a frame."""
+        t = events.elapsed(self.origin, where)
+        if not t.size:
+            return t, t
+        step: Array = t // self.bin_us if self.bin_us else t * self.steps // (t.max() + 1)
+        polarities, rows, columns = self.grid
+        zero = np.zeros_like(events.x)
+        p = events.p if polarities > 1 else zero
+        y = events.y if events.y is not None or rows > 1 else zero
+        for name, column, extent in (
+            ("p", p, polarities),
+            ("y", y, rows),
+            ("x", events.x, columns),
+        ):
+            _within(name, column, extent, self.grid, where)
+        place = np.asarray(np.ravel_multi_index((p, y, events.x), self.grid))  # type: ignore[arg-type]
+        kept = step < self.steps
+        return step[kept], place[kept]
+
+
+def _within(name: str, column: Array | None, extent: int, grid: Shape, where: str) -> None:
+    sensor = "x".join(map(str, grid))
+    if column is None:
+        raise InputError(
+            "events-columns", f"the events have no {name}, the input is {sensor}", where=where,
+            hint="the input is read as (polarities, rows, columns)",
+        )  # fmt: skip
+    low, high = int(column.min()), int(column.max())
+    if low < 0 or high >= extent:
+        raise InputError(
+            "events-outside", f"{name} runs from {low} to {high}, the input is {sensor} "
+            "(polarities x rows x columns)", where=where,
+            hint="crop or scale the events to the network's input first; --sensor names the grid of a "
+            "flat input",
+        )  # fmt: skip
+
+
+def grid_of(shape: Shape, sensor: Shape | None, where: str) -> Shape:
+    """The grid (polarities, rows, columns) of a network's input.
+
+    A shape (C, H, W) is its own grid, (C, L) has one row, and (N,) is one row of one polarity unless
+    ``sensor`` (whose places it numbers in C order) says otherwise.
+
+    Raises:
+        InputError: the sensor does not have as many places as the input.
+    """
+    if sensor is not None and len(sensor) == 3 and size(sensor) == size(shape):
+        return sensor
+    if sensor is not None or len(shape) > 3:
+        shown = "x".join(map(str, sensor or ()))
+        raise InputError(
+            "events-sensor", f"a sensor of {shown or 'unknown size'} does not fill the network's input "
+            f"{shape}", where=where,
+            hint="a sensor is polarities x rows x columns, e.g. --sensor 2,34,34",
+        )  # fmt: skip
+    return {1: (1, 1, *shape), 2: (*shape[:1], 1, *shape[1:]), 3: shape}[len(shape)]

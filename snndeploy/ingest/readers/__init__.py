@@ -1,0 +1,1 @@
+"""Files and graphs as plain records, read without trusting them."""

@@ -1,0 +1,198 @@
+"""Any HDF5 file as nested dicts of arrays, within limits, and without trusting it.
+
+The file is read by `hdf5_worker` in a process that lives as long as this one and is started anew where
+a damaged file has stopped it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+from .hdf5_worker import unpacked
+
+MAX_BYTES = 256 << 20
+"""Largest total size of arrays that is read from one file."""
+MAX_DEPTH = 32
+"""Deepest nesting of subgraphs."""
+_MAX_ITEMS = 100_000
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+DEADLINE_S = 20.0
+"""Longest time that reading one file may take; the largest ones take a second."""
+_START_S = 60.0
+_SCRIPT = Path(__file__).with_name("hdf5_worker.py")
+
+Tree = dict[str, object]
+
+
+class _Stopped(Exception):
+    """The reading process ended, or had to be ended; why."""
+
+
+class _Worker:
+    """The reading process."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, str(_SCRIPT)],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve memory
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.fresh = True
+
+    def ask(self, request: dict[str, Any]) -> bytes:
+        """The worker's answer.
+
+        Raises:
+            _Stopped: it crashed, or did not answer in time.
+        """
+        wait = DEADLINE_S + (_START_S if self.fresh else 0.0)
+        self.fresh = False
+        try:
+            assert self.process.stdin is not None
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+            until = time.monotonic() + wait
+            return self._read(int.from_bytes(self._read(8, until), "little"), until)
+        except (OSError, _Stopped) as error:
+            ended = self.process.poll()
+            self.close()
+            if isinstance(error, _Stopped) and ended is None:
+                raise
+            raise _Stopped(f"HDF5 crashed on it ({_ending(self.process.returncode)})") from error
+
+    def _read(self, count: int, until: float) -> bytes:
+        assert self.process.stdout is not None
+        parts, handle = [], self.process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            while count:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise _Stopped(f"HDF5 did not finish within {DEADLINE_S:g} s")
+                part = os.read(handle, min(count, 1 << 20))
+                if not part:
+                    self.process.wait()
+                    raise _Stopped("HDF5 crashed on it")
+                parts.append(part)
+                count -= len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """End the process, if it is ours and still there."""
+        if self.owner != os.getpid():
+            return
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit {code}"
+
+
+_lock = threading.Lock()
+_workers: list[_Worker] = []
+
+
+def _asked(request: dict[str, Any]) -> bytes:
+    """Ask the one worker of this process, starting it where there is none."""
+    with _lock:
+        if not _workers or _workers[0].owner != os.getpid():
+            _workers[:] = [_Worker()]
+        try:
+            return _workers[0].ask(request)
+        except BaseException:
+            for worker in _workers:  # an interrupted answer would be read by the next request
+                worker.close()
+            _workers.clear()
+            raise
+
+
+@atexit.register
+def _end_worker() -> None:
+    for worker in _workers:
+        worker.close()
+    _workers.clear()
+
+
+def read_tree(path: Path, groups: Collection[str]) -> Tree:
+    """The top ``groups`` of a file as dicts, with datasets as arrays or text (empty ones as None).
+
+    Raises:
+        InputError: the file is missing, not HDF5, damaged, larger than the limits, or links to others.
+    """
+    _check_signature(path)
+    request = {
+        "path": str(path.resolve()), "groups": list(groups), "max_bytes": MAX_BYTES,
+        "max_items": _MAX_ITEMS, "max_depth": 3 * MAX_DEPTH,
+    }  # fmt: skip
+    try:
+        header, arrays = unpacked(_asked(request))
+    except _Stopped as error:
+        raise _damaged(path, str(error)) from error
+    if "damaged" in header:
+        raise _damaged(path, f"HDF5 cannot read it: {header['damaged']}")
+    if "refused" in header:
+        refused = header["refused"]
+        place = refused["place"].removeprefix("node.")
+        named = re.sub(r"(^|\.)nodes\.", r"\1", place)  # the file's groups are not the user's words
+        raise InputError(refused["code"], refused["message"], where=f"{path}:{named}")
+    return _tree(header["tree"], arrays)
+
+
+def _check_signature(path: Path) -> None:
+    if not path.exists():
+        raise InputError("file-not-found", "there is no such file", where=str(path))
+    if not path.is_file():
+        raise InputError("not-a-file", "it is a directory, not a model file", where=str(path))
+    if not os.access(path, os.R_OK):
+        raise InputError("file-unreadable", "reading it is not permitted", where=str(path))
+    with path.open("rb") as file:
+        if file.read(len(_SIGNATURE)) == _SIGNATURE:
+            return
+    raise InputError(
+        "not-hdf5", "the file is not HDF5, the format that NIR uses", where=str(path),
+        hint="write it with nir.write, or check that the download is complete",
+    )  # fmt: skip
+
+
+def _tree(content: dict[str, Any], arrays: list[Any]) -> Tree:
+    def value(item: dict[str, Any]) -> object:
+        if "group" in item:
+            return _tree(item["group"], arrays)
+        if "text" in item:
+            return item["text"]
+        if "none" in item:
+            return None
+        array = arrays[item["array"]]
+        return array[()] if item["scalar"] else array
+
+    return {key: value(item) for key, item in content.items()}
+
+
+def _damaged(path: Path, message: str) -> InputError:
+    return InputError(
+        "damaged-file", message, where=str(path),
+        hint="the file is truncated or damaged; copy or export it again",
+    )  # fmt: skip

@@ -1,0 +1,280 @@
+"""Read a lava-dl network (``.net``, HDF5 in the layout of lava-dl's netx) straight to a `Program`.
+
+Such a file holds the integers that Loihi computes with, so there is nothing to interpret: layers in a
+row (``layer/0``, ``layer/1``, …), each a block with integer weights and a neuron. What netx 0.6.0
+does with it is what the program does (``lava/lib/dl/netx/hdf5.py``): CUBA and LOIHI neurons are Lava's
+``LIF`` with du = iDecay - 1, dv = vDecay, vth = vThMant, and the bias shifted left by 6.
+
+Shapes and weights are in PyTorch's order (channels, height, width), strides and paddings (y, x).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError, did_you_mean
+from ...ir.arrays import Array, Shape, frozen, parameter, size
+from ...ir.finding import Finding
+from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
+from ...ir.program import DECAY_ONE, CompartmentGroup, Program, SynapseGroup, SynapseSource
+from .hdf5 import Tree, read_tree
+from .netx_fields import Layer, encoded_weight
+
+IMAGE_BITS = 9
+"""Width of what an input block with neurons takes: 8 bits and a sign."""
+_BIAS_EXPONENT = 6
+_NEURONS = ("CUBA", "LOIHI")
+
+
+@dataclass
+class _Row:
+    """The program as far as it is built, and what waits in front of the next weights."""
+
+    source: str
+    groups: list[CompartmentGroup] = field(default_factory=list)
+    synapses: list[SynapseGroup] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    shape: Shape = ()
+    waiting: tuple[Op, ...] = ()
+
+    @property
+    def last(self) -> CompartmentGroup:
+        return self.groups[-1]
+
+
+def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
+    """Read a ``.net`` file.
+
+    Args:
+        path: of the file.
+        target: name of the target that the program is for.
+
+    Returns:
+        A verified program; groups are named ``<type>-<layer>``, the data enter through ``input``.
+
+    Raises:
+        InputError: the file cannot be read, is not in netx's layout, or holds a block or neuron
+            that has no exact form here.
+    """
+    file = Path(path)
+    layers = _layers(read_tree(file, ("layer", "node")), str(file))
+    row = _Row(str(file))
+    for layer in layers:
+        _BLOCKS[layer.kind](row, layer)
+    if len(row.groups) < 2:
+        raise InputError("netx-layout", "it holds no layer with neurons", where=str(file))
+    row.groups[-1] = dataclasses.replace(row.last, role="output")
+    return Program(
+        target=target, groups=tuple(row.groups), synapses=tuple(row.synapses),
+        findings=tuple(row.findings),
+    ).verify()  # fmt: skip
+
+
+def _layers(tree: Tree, source: str) -> list[Layer]:
+    content = tree.get("layer")
+    if not isinstance(content, dict) or not content:
+        raise InputError(
+            "netx-layout", "it holds no group 'layer', which netx files have", where=source,
+            hint="it looks like a NIR file: name it .nir" if "node" in tree else "",
+        )  # fmt: skip
+    layers = []
+    for i in range(len(content)):
+        fields = content.get(str(i))
+        if not isinstance(fields, Mapping):
+            raise InputError("netx-layout", f"layer {i} is missing", where=source)
+        layer = Layer(i, fields, source)
+        if layer.kind not in _BLOCKS:
+            raise InputError(
+                "netx-block", f"a block of type {layer.kind!r} is not supported", where=layer.where,
+                hint=did_you_mean(layer.kind, _BLOCKS),
+            )  # fmt: skip
+        layers.append(layer)
+    return layers
+
+
+def _enter(row: _Row, shape: Shape, message_bits: int = 0, scale: float = 1.0) -> None:
+    """The data, where nothing came before."""
+    row.groups.append(
+        CompartmentGroup(
+            name="input", shape=shape, role="input", kind="input", depth=0,
+            message_bits=message_bits, scale=frozen(scale),
+        )
+    )  # fmt: skip
+    row.shape = shape
+
+
+def _input(row: _Row, layer: Layer) -> None:
+    """Spikes as they are, or values that drive one neuron each: weight * value + bias.
+
+    The weight belongs to the host, which rounds weight * value (PilotNet's pixels are -1…1).
+    """
+    shape = layer.shape
+    if row.groups:
+        raise InputError("netx-layout", "an input block follows other layers", where=layer.where)
+    if not layer.has("neuron"):
+        _enter(row, shape)
+        return
+    weight = layer.whole("weight", 1)
+    _enter(row, shape, IMAGE_BITS, weight)
+    _connect(row, layer, Pointwise(shape), np.ones((), np.int64), shape)
+
+
+def _dense(row: _Row, layer: Layer) -> None:
+    weight = layer.integers("weight")
+    n_out = size(layer.shape)
+    weight = weight.reshape(n_out, -1) if weight.size % n_out == 0 else weight
+    if weight.ndim != 2 or weight.shape[0] != n_out:
+        raise layer.misfit("weight", weight.shape, f"({n_out}, in)")
+    if not row.groups:
+        _enter(row, (weight.shape[1],))
+    if len(row.shape) > 1:
+        row.waiting += (Reshape((size(row.shape),)),)
+    _connect(row, layer, Dense(*weight.shape), weight, (n_out,))
+    if layer.kind == "dense_rec":
+        recurrent = layer.integers("weight_rec")
+        if recurrent.shape != (n_out, n_out):
+            raise layer.misfit("weight_rec", recurrent.shape, f"({n_out}, {n_out})")
+        name = row.last.name
+        loop = SynapseSource(name, frozen(1, np.int64))
+        row.synapses.append(_group(layer, f"{name}-rec", loop, (Dense(n_out, n_out),), recurrent))
+
+
+def _conv(row: _Row, layer: Layer) -> None:
+    weight = layer.integers("weight")
+    if weight.ndim == 5 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    if weight.ndim != 4:
+        raise layer.misfit("weight", weight.shape, "(out, in, height, width)")
+    groups = layer.whole("groups", 1)
+    padding = layer.pair("padding", 0)
+    op = Conv(
+        weight.shape[0], weight.shape[1] * groups, weight.shape[2:], layer.pair("stride", 1),
+        ((padding[0], padding[0]), (padding[1], padding[1])), layer.pair("dilation", 1), groups,
+    )  # fmt: skip
+    if not row.groups:
+        raise InputError(
+            "netx-layout", "a conv block comes first, so nothing says how large its input is",
+            where=layer.where, hint="put an input block in front of it",
+        )  # fmt: skip
+    _connect(row, layer, op, weight, layer.shape)
+
+
+def _pool(row: _Row, layer: Layer) -> None:
+    """A sum over windows, times one weight."""
+    weight = layer.integers("weight") if layer.has("weight") else np.ones(1, np.int64)
+    if (weight != weight.flat[0]).any() or layer.pair("dilation", 1) != (1, 1):
+        raise InputError(
+            "netx-block", "a pool with several weights, or dilated, is not supported",
+            where=layer.where, hint="write it as a conv block with one group per channel",
+        )  # fmt: skip
+    kernel = layer.pair("kernelSize", weight.shape[2] if weight.ndim > 3 else 1)
+    pool = SumPool(kernel, layer.pair("stride", kernel[0]), layer.pair("padding", 0))
+    row.waiting += (pool,)
+    _connect(row, layer, Pointwise(layer.shape), weight.reshape(-1)[0].reshape(()), layer.shape)
+
+
+def _flatten(row: _Row, layer: Layer) -> None:
+    del layer
+    if len(row.shape) > 1:
+        row.waiting += (Reshape((size(row.shape),)),)
+        row.shape = (size(row.shape),)
+
+
+def _average(row: _Row, layer: Layer) -> None:
+    row.findings.append(
+        Finding(
+            code="netx-average", severity="note", where=layer.name,
+            message="the average over output neurons is left to the host, as in netx: the program "
+            "answers with every neuron",
+        )
+    )  # fmt: skip
+
+
+def _connect(row: _Row, layer: Layer, op: Op, weight: Array, shape: Shape) -> None:
+    """Add the block's neurons, and the synapses from the last group into them."""
+    source, ops = row.last, (*row.waiting, op)
+    try:
+        arriving = chain_shapes(ops, source.shape)[-1]
+    except InputError as error:
+        raise InputError("netx-shape", error.message, where=layer.where) from error
+    if arriving != shape:
+        raise InputError(
+            "netx-shape", f"its weights deliver {arriving}, its shape is {shape}", where=layer.where
+        )
+    delays = layer.delays(size(shape), size(source.shape))
+    group = _neurons(layer, shape, source.depth + 1)
+    row.groups.append(group)
+    if delays.ndim == 2:  # one delay per output: a group of synapses for each
+        rows = delays.reshape(-1, *(1,) * (weight.ndim - 1))
+        for delay in np.unique(delays):
+            origin = SynapseSource(source.name, frozen(1 + delay, np.int64))
+            name = f"{group.name}-delay{delay}"
+            row.synapses.append(_group(layer, name, origin, ops, weight * (rows == delay)))
+    else:
+        late = delays.reshape(source.shape) if delays.size > 1 else delays.reshape(())
+        origin = SynapseSource(source.name, frozen(1 + late, np.int64))
+        row.synapses.append(_group(layer, group.name, origin, ops, weight))
+    row.shape, row.waiting = shape, ()
+
+
+def _group(
+    layer: Layer, name: str, source: SynapseSource, ops: tuple[Op, ...], weight: Array
+) -> SynapseGroup:
+    mantissa, exponent, mode, bits = encoded_weight(weight, layer.where)
+    return SynapseGroup(
+        name=f"{name}-synapses", sources=(source,), target=layer.name, ops=ops,
+        mantissa=frozen(mantissa, np.int64), exponent=exponent, sign_mode=mode, weight_bits=bits,
+    )  # fmt: skip
+
+
+def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
+    if not layer.has("neuron"):
+        # netx accumulates in u (du = -1); v of a neuron without leak holds the same sum
+        return CompartmentGroup(
+            name=layer.name, shape=shape, role="hidden", kind="readout", depth=depth,
+            vth=frozen(2**17, np.int64), route="adds up what arrives, without spiking",
+        )  # fmt: skip
+    kind = layer.text("neuron", "type")
+    if kind not in _NEURONS:
+        raise InputError(
+            "netx-neuron", f"{kind} neurons are not supported", where=layer.where,
+            hint=did_you_mean(kind, _NEURONS),
+        )  # fmt: skip
+    i_decay, v_decay, threshold = (
+        layer.whole(name, None, "neuron") for name in ("iDecay", "vDecay", "vThMant")
+    )
+    for name, value in (("iDecay", i_decay), ("vDecay", v_decay)):
+        if not 0 <= value <= DECAY_ONE:
+            raise InputError(
+                "netx-range", f"{name} is {value}, outside 0…{DECAY_ONE}", where=layer.where
+            )
+    bias = layer.integers("bias") if layer.has("bias") else np.zeros(1, np.int64)
+    if bias.size == shape[0] and len(shape) > 1:
+        bias = bias.reshape(-1, *(1,) * (len(shape) - 1))
+    elif bias.size not in (1, size(shape)):
+        raise layer.misfit("bias", bias.shape, f"({shape[0]},)")
+    else:
+        bias = bias.reshape(() if bias.size == 1 else shape)
+    return CompartmentGroup(
+        name=layer.name, shape=shape, role="hidden", kind="lif", depth=depth,
+        du=frozen(i_decay - 1, np.int64), dv=frozen(v_decay, np.int64),
+        vth=frozen(threshold, np.int64), bias_mant=parameter(bias, shape, np.int64),
+        bias_exp=_BIAS_EXPONENT, route="native compartment",
+    )  # fmt: skip
+
+
+_BLOCKS: Mapping[str, Callable[[_Row, Layer], None]] = {
+    "input": _input,
+    "dense": _dense,
+    "dense_rec": _dense,
+    "conv": _conv,
+    "pool": _pool,
+    "flatten": _flatten,
+    "average": _average,
+}

@@ -1,0 +1,1 @@
+"""What a file does not say about how its network is stepped, and how to find out."""

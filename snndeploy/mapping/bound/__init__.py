@@ -1,0 +1,1 @@
+"""What is proved: the fewest slices and cores that any cut takes."""

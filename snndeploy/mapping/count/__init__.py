@@ -1,0 +1,1 @@
+"""What a slice takes of a core: neurons, synapses in their encodings, axons."""

@@ -1,0 +1,1 @@
+"""Groups cut into boxes that each fit on a core, and packed onto cores."""

@@ -1,0 +1,175 @@
+"""Cut groups into few boxes that each fit on a core: a beam search from the output to the input.
+
+What a group's spikes cost depends on how its targets are cut, so groups are cut from the output to
+the input. Each has several good ways: fewer tiles, or tiles that fewer source neurons send to, which
+saves output axons of the layer in front and messages. The search keeps the best partial networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...ir.placement import Bounds
+from ...ir.program import CompartmentGroup, Program
+from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs, off_chip_slots
+from ..count.memory import Memory
+from .grid import Grid
+from .ways import Way, in_order, ways_to_cut
+
+Split = Mapping[str, tuple[Bounds, ...]]
+
+_ROUNDS = 4
+"""Loops in a network make splits depend on each other in circles; checks catch what remains."""
+_SLACK = 16
+"""Times the fewest tiles that are looked at where axons out are limited."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A split of all groups, and how many grids were counted on the way to it."""
+
+    split: Split
+    tried: int
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """Some groups cut, the ones nearest to the output."""
+
+    ways: Mapping[str, Way] = field(default_factory=dict)
+
+    @property
+    def cores(self) -> int:
+        return sum(len(way.boxes) for way in self.ways.values())
+
+    @property
+    def sent(self) -> int:
+        return sum(way.sent for way in self.ways.values())
+
+    @property
+    def broken(self) -> int:
+        """Groups with boxes that do not fit."""
+        return sum(not way.fits for way in self.ways.values())
+
+
+def in_layer_order(program: Program) -> list[CompartmentGroup]:
+    """The groups on the chip, nearest to the input first."""
+    return sorted(program.on_chip, key=lambda g: g.depth)
+
+
+def has_loops(program: Program) -> bool:
+    """Whether a group hears itself, or one behind it."""
+    return any(
+        program.group(o.group).depth >= program.group(s.target).depth
+        for s in program.synapses
+        for o in s.sources
+    )
+
+
+def split_program(
+    memory: Memory, floors: Mapping[str, int], *, off_chip: bool, width: int = 1, fill: float = 1.0
+) -> Found:
+    """Split every group of a program.
+
+    Args:
+        memory: the program and its target.
+        floors: slices that every group takes at least.
+        off_chip: charge every output axon as one that leaves its chip.
+        width: partial networks that the beam keeps (1: greedy).
+        fill: share of a core that a slice may take, where a slice can be that small.
+    """
+    chip, slack = NOWHERE if off_chip else 0, _SLACK if width > 1 else 1
+    search = _Search(memory, floors, chip, slack, fill)
+    order = in_layer_order(memory.program)[::-1]
+    if has_loops(memory.program):
+        state = _Partial()
+        for _ in range(_ROUNDS):
+            before = {name: way.boxes for name, way in state.ways.items()}
+            for group in order:
+                state = _Partial({**state.ways, group.name: search.ways(group, state)[0]})
+            if before == {name: way.boxes for name, way in state.ways.items()}:
+                break
+        best = state
+    else:
+        # The greedy split goes first: a wider beam must not lose it. Nor must it lose to the plainest,
+        # which knows nothing of slices that are to share cores.
+        states = [search.beam(order, w) for w in sorted({1, width})]
+        if width > 1 and fill == 1.0:
+            plain = _Search(memory, floors, chip, slack, fill, in_order=True)
+            states.append(plain.beam(order, 1))
+            search.tried += plain.tried
+        best = min(states, key=lambda state: (state.broken, state.cores, state.sent))
+    return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
+
+
+class _Search:
+    """Finds ways to cut groups, and remembers them for targets that are cut alike."""
+
+    def __init__(
+        self, memory: Memory, floors: Mapping[str, int], chip: int, slack: int, fill: float,
+        *, in_order: bool = False,
+    ) -> None:  # fmt: skip
+        self.memory, self.floors, self.chip, self.in_order = memory, floors, chip, in_order
+        self.slack, self.fill, self.tried = slack, fill, 0
+        self.order = in_layer_order(memory.program)[::-1]
+        self.surcharge = off_chip_slots(memory) if chip == NOWHERE else 0
+        self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
+
+    def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
+        """The best of the splits that are left when ``width`` of them are kept after each group."""
+        states = [_Partial()]
+        for group in order:
+            grown = [
+                _Partial({**state.ways, group.name: way})
+                for state in states
+                for way in self.ways(group, state)[: None if width > 1 else 1]
+            ]
+            grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
+            states = grown[:width]
+        return min(states, key=lambda state: (state.broken, state.cores, state.sent))
+
+    def ways(self, group: CompartmentGroup, state: _Partial) -> list[Way]:
+        """Good ways to cut a group: the fewest tiles first, then those with fewer axons in front."""
+        names = dict.fromkeys(s.target for s in self.memory.out_of[group.name])
+        known = {n: state.ways[n].boxes for n in names if n in state.ways}
+        key = (group.name, tuple(known.values()))
+        if key not in self._known:
+            placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
+            out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
+            limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
+            grid = Grid(self.memory, group, out, limits, self.surcharge)
+            ordered = in_order(grid) if self.in_order else None
+            self._known[key] = [ordered] if ordered else ways_to_cut(grid, self.slack, self.fill)
+            self.tried += grid.tried
+        return self._known[key]
+
+    def estimate(self, state: _Partial) -> float:
+        """Cores so far, and those that the groups in front will need at least.
+
+        Output axons carry the need forward: a group that is cut into more slices needs more axons from
+        its sources, as every slice hears at least what one neuron hears.
+        """
+        target, program = self.memory.target, self.memory.program
+        if target.memory_model != "loihi1" or target.axons.out_discrete is None:
+            return state.cores
+        slot = target.axons.out_discrete.limit + self.surcharge
+        limit = max(target.core["out_axons"].limit, 1)
+        due: dict[str, float] = {}
+        total = 0.0
+        for group in self.order:
+            way = state.ways.get(group.name)
+            cores = (
+                max(self.floors[group.name], due.get(group.name, 0.0) / limit)
+                if way is None else len(way.boxes)
+            )  # fmt: skip
+            total += cores
+            for s in program.incoming(group.name):
+                sent = cores * self._heard(s.name) * slot if way is None else way.sent
+                for o in s.sources:
+                    due[o.group] = due.get(o.group, 0.0) + sent
+        return total
+
+    def _heard(self, synapses: str) -> float:
+        """Sources that a neuron hears on average."""
+        return float(self.memory.fans[synapses].synapses_per_target.mean())

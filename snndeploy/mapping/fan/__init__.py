@@ -1,0 +1,1 @@
+"""Who hears whom: sources and synapses of a box."""

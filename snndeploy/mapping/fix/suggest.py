@@ -1,0 +1,287 @@
+"""What would make a program fit, tried before it is told.
+
+Every suggestion that changes memory only is carried out on the program, placed and checked again;
+its effect is what that run found. What would need the network again, such as another reset, is not
+proposed: nothing is told that was not tried.
+
+Placing a large program takes long, and finding the gentlest change takes many tries. Rules about single
+cores are therefore tried on the neighbourhood of the layers concerned first; only what holds there is
+placed in full, once, and nothing is tried twice for two findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ...chip import Target, load_target, target_names
+from ...ir.finding import Finding, Fix
+from ...ir.program import Program
+from ..place import Effort, place_program
+from ..rules.rules import violations
+from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
+
+MEMORY_RULES = (
+    "synapse-memory", "axon-words", "core-memory", "input-axons", "board", "core-neurons",
+    "core-compartments", "output-axons", "axon-map", "axon-memory",
+)  # fmt: skip
+"""Codes of the rules that a smaller network obeys."""
+DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
+"""Fractions of a layer's weights that pruning is tried with."""
+_LARGE = 300_000
+"""Weights from which on the size of a change is searched with less effort, and only then proved."""
+_FITS = "this rule then holds"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A program that does not fit, and what was tried on it.
+
+    ``removable`` are the groups that may lose channels (None: all hidden ones).
+    """
+
+    program: Program
+    target: Target
+    chips: int
+    removable: frozenset[str] | None = None
+    tried: dict[Hashable, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
+
+    def breaches(
+        self, fix: Fix | None = None, *, target: Target | None = None, chips: int | None = None,
+        near: frozenset[str] | None = None, effort: Effort = "normal",
+    ) -> tuple[Finding, ...]:  # fmt: skip
+        """What is violated after a fix, on another target or board, or ``near`` some groups only."""
+        target = target or self.target
+        chips = self.chips if chips is None else chips
+        key = (fix and fix.options, target.name, chips, near, effort)
+        if key not in self.tried:
+            program = self.program if fix is None else carry_out(self.program, fix)
+            if near is not None:
+                program = neighbourhood(program, near)
+            placed = place_program(program, target, chips, effort=effort)
+            self.tried[key] = violations(program, placed, target, chips)
+        return self.tried[key]
+
+    def named(self, names: frozenset[str]) -> str:
+        """Layers in words."""
+        return (
+            "all layers" if len(names) == len(self.program.synapses) else ", ".join(sorted(names))
+        )
+
+    def quantization(self, names: frozenset[str], bits: int) -> Fix:
+        """Fewer bits for some synapse groups."""
+        return Fix(
+            action="quantize", text=f"quantize {self.named(names)} to {bits} bits",
+            options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
+        )  # fmt: skip
+
+    def pruning(self, names: frozenset[str], density: float) -> Fix:
+        """Fewer weights for some synapse groups."""
+        return Fix(
+            action="prune", text=f"prune {self.named(names)} to {density:.0%} of its weights",
+            options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
+        )  # fmt: skip
+
+    def removal(self, name: str, count: int) -> Fix:
+        """Fewer channels for a group."""
+        group = self.program.group(name)
+        one = "kernels" if len(group.shape) > 1 else "neurons"
+        return Fix(
+            action="remove-kernels", text=f"remove {count} of {group.shape[0]} {one} of {name}",
+            options=(("layers", name), ("count", count)), effect=_FITS,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The finding to get rid of, and where."""
+
+    finding: Finding
+    bench: Bench
+
+    def holds(self, fix: Fix | None = None, **where: object) -> bool:
+        """Whether the rule holds in the same place, all of the program placed anew."""
+        found = self.bench.breaches(fix, **where)  # type: ignore[arg-type]
+        return not any(same_place(self.finding, f) for f in found)
+
+    def seems_to_hold(self, fix: Fix | None = None, target: Target | None = None) -> bool:
+        """The same, as far as it can be told quickly."""
+        if self.finding.code == "board":
+            large = sum(s.mantissa.size for s in self.bench.program.synapses) > _LARGE
+            return self.holds(fix, target=target, effort="low" if large else "normal")
+        return self.holds(fix, target=target, near=self.groups, effort="low")
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups that the finding names, itself or by what arrives at them."""
+        program, named = self.bench.program, set(self.finding.where.split(" + "))
+        into = {s.target for s in program.synapses if s.name in named}
+        return frozenset(g.name for g in program.groups if g.name in named | into)
+
+    @property
+    def synapses(self) -> frozenset[str]:
+        """The synapse groups that the finding is about (all for the network's own findings)."""
+        program, groups = self.bench.program, set(self.finding.where.split(" + "))
+        near = {s.name for s in program.synapses if s.target in groups or s.name in groups}
+        return frozenset(near or {s.name for s in program.synapses})
+
+    def shrinkable(self) -> list[str]:
+        """Groups that may lose channels: the finding's own and those that feed them, or all."""
+        program, removable = self.bench.program, self.bench.removable
+        own = set(self.finding.where.split(" + "))
+        feeding = {o.group for s in program.synapses if s.target in own for o in s.sources}
+        return [
+            g.name for g in program.on_chip
+            if (self.finding.code == "board" or g.name in own | feeding)
+            and (removable is None or g.name in removable)
+            and fewer_channels(program, g.name, 1) is not None
+        ]  # fmt: skip
+
+    def gentlest(self, fixes: Sequence[Fix]) -> Iterator[Fix]:
+        """The first of ever stronger changes after which the rule holds, if it does after any."""
+
+        def first(start: int, test: Callable[[Fix], bool]) -> int:
+            low, high = start, len(fixes)
+            while low < high:
+                middle = (low + high) // 2
+                if test(fixes[middle]):
+                    high = middle
+                else:
+                    low = middle + 1
+            return low
+
+        if not fixes:
+            return
+        last = len(fixes) - 1
+        likely = min(first(0, self.seems_to_hold), last)
+        if self.holds(fixes[likely]):
+            yield fixes[likely]
+        elif self.holds(fixes[last]):
+            yield fixes[first(likely, self.holds)]
+
+
+def same_place(a: Finding, b: Finding) -> bool:
+    """Whether two findings break one rule in one place."""
+    # Layers that share cores are told by other names when sharing changes.
+    return a.code == b.code and bool(set(a.where.split(" + ")) & set(b.where.split(" + ")))
+
+
+def suggest_fixes(
+    findings: tuple[Finding, ...], program: Program, target: Target, chips: int,
+    *, worst: int = 3,
+) -> tuple[Finding, ...]:  # fmt: skip
+    """Add fixes to the findings.
+
+    Args:
+        findings: what `violations` found.
+        program: what it found it in.
+        target: the chip.
+        chips: chips of the board.
+        worst: how many findings to try fixes for (each try places the program anew).
+    """
+    bench = Bench(program, target, chips)
+    tried = [
+        replace(f, fixes=(*f.fixes, *_fixes(_Trial(f, bench))))
+        if i < worst and f.severity == "error" else f
+        for i, f in enumerate(findings)
+    ]  # fmt: skip
+    return tuple(tried)
+
+
+def carry_out(program: Program, fix: Fix) -> Program:
+    """The program after a fix that changes it (to quantise, to prune or to remove kernels).
+
+    Raises:
+        ValueError: the fix is of another kind (a board, a target), or cannot be carried out.
+    """
+    options = dict(fix.options)
+    names = frozenset(str(options.get("layers", "")).split(","))
+    changed: Program | None = None
+    if fix.action == "quantize":
+        changed = fewer_bits(program, names, int(options["bits"]))
+    elif fix.action == "prune":
+        changed = pruned(program, names, float(options["density"]))
+    elif fix.action == "remove-kernels":
+        (name,) = names
+        changed = fewer_channels(program, name, int(options["count"]))
+    if changed is None:
+        raise ValueError(f"{fix.text!r} is no change of this program")
+    return changed
+
+
+def program_fixes(finding: Finding, bench: Bench) -> Iterator[Fix]:
+    """The gentlest change of each kind that removes a finding; `carry_out` makes it."""
+    trial, program, code = _Trial(finding, bench), bench.program, finding.code
+    names = trial.synapses
+    if code == "weight-bits" or code in MEMORY_RULES:
+        widest = max(s.weight_bits for s in program.synapses if s.name in names)
+        legal = [b for b in bench.target.synapse.weight.widths if 1 < b < widest]
+        yield from trial.gentlest(
+            [bench.quantization(names, b) for b in sorted(legal, reverse=True)]
+        )
+    if code in MEMORY_RULES:
+        yield from trial.gentlest([bench.pruning(names, d) for d in DENSITIES])
+        groups = trial.shrinkable()
+        if code == "board" and groups:  # the layer that takes most cores
+            placed = place_program(program, bench.target, bench.chips, effort="low")
+            groups = [max(groups, key=lambda name: len(placed.of_group(name)))]
+        for name in groups:
+            channels = program.group(name).shape[0]
+            yield from trial.gentlest([bench.removal(name, n) for n in range(1, channels)])
+
+
+def joint_fixes(
+    finding: Finding, bench: Bench, *, bits: int, density: float, share: float
+) -> list[Fix]:
+    """Fewer bits, fewer weights and a ``share`` of the channels for all that a finding is about.
+
+    They are not tried: whether they are enough together is for the caller to find out.
+    """
+    trial, program = _Trial(finding, bench), bench.program
+    fixes = []
+    for name in trial.shrinkable():
+        channels = program.group(name).shape[0]
+        count = channels - max(1, round(share * channels))
+        if count:
+            fixes.append(bench.removal(name, count))
+    narrower = [b for b in bench.target.synapse.weight.widths if b <= bits]
+    widest = max(s.weight_bits for s in program.synapses if s.name in trial.synapses)
+    if narrower and max(narrower) < widest:
+        fixes.append(bench.quantization(trial.synapses, max(narrower)))
+    return [*fixes, bench.pruning(trial.synapses, density)]
+
+
+def _fixes(trial: _Trial) -> Iterator[Fix]:
+    yield from program_fixes(trial.finding, trial.bench)
+    if trial.finding.code == "board":
+        yield from _bigger_board(trial)
+    yield from _other_target(trial)
+
+
+def _bigger_board(trial: _Trial) -> Iterator[Fix]:
+    target = trial.bench.target
+    for name, chips in sorted(target.boards.items(), key=lambda item: item[1].limit):
+        if chips.limit > trial.bench.chips and trial.holds(chips=chips.limit):
+            need = len(place_program(trial.bench.program, target, chips.limit).cores)
+            have = chips.limit * target.chip.cores.limit
+            yield Fix(
+                action="board", text=f"use the board {name} ({chips.limit} chips)",
+                options=(("board", name),), effect=f"{need:,} of {have:,} cores",
+            )  # fmt: skip
+            return
+
+
+def _other_target(trial: _Trial) -> Iterator[Fix]:
+    """Another real chip on which the rule holds, if the published bounds are not all it obeys."""
+    for name in target_names():
+        other = load_target(name)
+        if name == trial.bench.target.name or other.chip.cores.certainty == "fictional":
+            continue
+        if other.inherits is not None:
+            continue
+        quick = trial.finding.code == "board" or trial.seems_to_hold(target=other)
+        if quick and trial.holds(target=other, chips=other.chips()):
+            yield Fix(
+                action="target", text=f"compile for {name} ({other.default_board})",
+                options=(("target", name),), effect="this rule holds there",
+            )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where cores go on chips and meshes, and the messages between them."""

@@ -1,0 +1,1 @@
+"""What a target allows: every rule of the check with its code."""

@@ -1,0 +1,51 @@
+"""What rules look at, and what they yield."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ...chip import Target
+from ...ir.finding import Certainty
+from ...ir.placement import Placement
+from ...ir.program import Program
+from ..count.axons import recount
+from ..count.memory import Memory, combined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """What breaks a rule: where, what it uses, and the limit with its source."""
+
+    where: str
+    message: str
+    resource: str
+    used: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    source: str = ""
+    certainty: Certainty | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A placed program on a target, and the chips of the board it is for."""
+
+    program: Program
+    placement: Placement
+    target: Target
+    chips: int
+    memory: Memory = field(repr=False)
+
+    @cached_property
+    def cores(self) -> Mapping[int, tuple[tuple[str, ...], Mapping[str, int]]]:
+        """Groups on every core, and what they take together (counted anew, not trusted)."""
+        slices: dict[int, list[tuple[str, Mapping[str, int]]]] = {}
+        used = recount(self.memory, self.placement)
+        for s, resources in zip(self.placement.slices, used, strict=True):
+            slices.setdefault(s.core, []).append((s.group, resources))
+        return {
+            core: (tuple(dict.fromkeys(g for g, _ in parts)), combined(r for _, r in parts))
+            for core, parts in slices.items()
+        }

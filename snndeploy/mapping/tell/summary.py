@@ -1,0 +1,112 @@
+"""What a placement uses, layer by layer, for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...chip import STRENGTH, Target, weakest
+from ...ir.finding import Certainty, Finding
+from ...ir.placement import Placement, Verdict
+from ...ir.program import Program
+from ..count.memory import Memory, combined
+from .step_time import StepTime, step_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerUse:
+    """One group: its cores, neurons and synapses, and what its slices take.
+
+    ``encodings`` names how its synapses are stored, ``used`` sums each resource over its slices and
+    ``fullest`` is the largest share (0 to 1, and beyond where it does not fit) of a core's limit that
+    one slice takes, for the resource ``binding``.
+    """
+
+    name: str
+    cores: int
+    neurons: int
+    synapses_stored: int
+    synapses_nonzero: int
+    encodings: tuple[str, ...]
+    used: Mapping[str, int]
+    fullest: float
+    binding: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on.
+
+    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it),
+    ``search`` what is proved about the number of cores.
+    """
+
+    layers: tuple[LayerUse, ...]
+    cores: int
+    cores_available: int
+    chips: int
+    core_share: Mapping[int, float]
+    certainty: Certainty
+    time: StepTime | None
+    search: Verdict | None
+
+
+def summarise(
+    program: Program, placement: Placement, target: Target, findings: tuple[Finding, ...] = (),
+    chips: int | None = None,
+) -> Summary:  # fmt: skip
+    """Sum up a placement and what `check_program` found in it."""
+    memory = Memory(program, target)
+    limits = {name: limit.limit for name, limit in target.core.items()}
+    share = {
+        core: max(_shares(combined(s.resources for s in placement.on_core(core)), limits).values())
+        for core in placement.cores
+    }
+    return Summary(
+        layers=tuple(_layer(memory, placement, g.name, limits) for g in program.on_chip),
+        cores=len(placement.cores),
+        cores_available=target.chip.cores.limit * (target.chips() if chips is None else chips),
+        chips=placement.chips,
+        core_share=share,
+        certainty=verdict_certainty(target, findings),
+        time=step_time(program, placement, target),
+        search=placement.search,
+    )
+
+
+def verdict_certainty(target: Target, findings: tuple[Finding, ...]) -> Certainty:
+    """How sure the verdict is.
+
+    One violation is enough for "does not fit", so that rests on the surest of them; "fits" rests on
+    every limit and on the widths that words are counted with.
+    """
+    broken = [f.certainty for f in findings if f.severity == "error" and f.certainty]
+    if broken:
+        return min(broken, key=STRENGTH.index)
+    rests_on = [limit.certainty for limit in target.core.values()]
+    synapse = (target.synapse.index, target.synapse.header_bits, target.synapse.skip)
+    rests_on += [s.certainty for s in synapse if s is not None]
+    return weakest((*rests_on, target.chip.cores.certainty))
+
+
+def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str, int]) -> LayerUse:
+    slices = placement.of_group(name)
+    stored = [
+        memory.stored(s.name, part.bounds) for s in memory.program.incoming(name) for part in slices
+    ]
+    shares = [_shares(part.resources, limits) for part in slices]
+    worst = max(shares, key=lambda s: max(s.values()))
+    binding = max(worst, key=lambda resource: worst[resource])
+    return LayerUse(
+        name=name, cores=len({part.core for part in slices}),
+        neurons=sum(part.neurons for part in slices),
+        synapses_stored=sum(s.synapses for s in stored),
+        synapses_nonzero=sum(s.nonzero for s in stored),
+        encodings=tuple(dict.fromkeys(s.encoding for s in stored)),
+        used=combined(part.resources for part in slices),
+        fullest=worst[binding], binding=binding,
+    )  # fmt: skip
+
+
+def _shares(used: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, float]:
+    return {name: used.get(name, 0) / max(limit, 1) for name, limit in limits.items()}

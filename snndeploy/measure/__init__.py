@@ -1,0 +1,1 @@
+"""What a run costs: events, energy, NeuroBench's figures."""

@@ -1,0 +1,267 @@
+"""What a run did on the chip (synaptic operations, updates, messages) and an estimate of its energy.
+
+An estimate multiplies counted events by published energies per event. It is not a measurement, and it
+says what it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..chip import ArithmeticModel, EnergyModel, weakest
+from ..ir.arrays import Array, size
+from ..ir.finding import Certainty
+from ..ir.program import CompartmentGroup, Program
+from ..simulate.recording import Recording
+from ..simulate.unroll import unroll
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerActivity:
+    """Events of one group, summed over samples and steps.
+
+    ``spikes_in`` are the events that arrive over its projections, ``spikes_out`` those it sends (a
+    graded spike is one event). ``synops`` counts one operation per arriving event and synapse whose
+    weight is not zero, ``dense_synops`` what that would be if every source spiked at every step.
+    ``messages`` counts one per event sent and destination core, ``hops`` the routers they cross in x
+    and y. The ranges are the least and the most of a sample.
+    """
+
+    spikes_in: int
+    spikes_out: int
+    synops: int
+    dense_synops: int
+    updates: int
+    messages: int
+    hops: tuple[int, int]
+    spikes_out_range: tuple[int, int]
+    synops_range: tuple[int, int]
+
+    def __add__(self, other: LayerActivity) -> LayerActivity:
+        """Both batches together."""
+        return LayerActivity(
+            spikes_in=self.spikes_in + other.spikes_in,
+            spikes_out=self.spikes_out + other.spikes_out,
+            synops=self.synops + other.synops,
+            dense_synops=self.dense_synops + other.dense_synops,
+            updates=self.updates + other.updates,
+            messages=self.messages + other.messages,
+            hops=(self.hops[0] + other.hops[0], self.hops[1] + other.hops[1]),
+            spikes_out_range=_spanning(self.spikes_out_range, other.spikes_out_range),
+            synops_range=_spanning(self.synops_range, other.synops_range),
+        )
+
+
+def _spanning(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Activity:
+    """Events of a run: of every group, and per sample.
+
+    ``synops`` and ``dense_synops`` are those of each synapse group; ``per_sample`` holds the totals of
+    ``spikes``, ``synops`` and ``messages`` of every sample, in the order of the data.
+    """
+
+    samples: int
+    steps: int
+    layers: Mapping[str, LayerActivity]
+    synops: Mapping[str, int]
+    dense_synops: Mapping[str, int]
+    per_sample: Mapping[str, Array]
+
+    @property
+    def spikes(self) -> dict[str, int]:
+        """Events that each group sent."""
+        return {name: layer.spikes_out for name, layer in self.layers.items()}
+
+    @property
+    def total_synops(self) -> int:
+        return sum(self.synops.values())
+
+    @property
+    def updates(self) -> int:
+        return sum(layer.updates for layer in self.layers.values())
+
+    @property
+    def messages(self) -> int:
+        return sum(layer.messages for layer in self.layers.values())
+
+    @property
+    def hops(self) -> tuple[int, int]:
+        x, y = zip(*(layer.hops for layer in self.layers.values()), strict=True)
+        return sum(x), sum(y)
+
+    def __add__(self, other: Activity) -> Activity:
+        """This run, and then the other one, of the same program."""
+        return Activity(
+            samples=self.samples + other.samples,
+            steps=other.steps,
+            layers={name: layer + other.layers[name] for name, layer in self.layers.items()},
+            synops={name: n + other.synops[name] for name, n in self.synops.items()},
+            dense_synops={
+                name: n + other.dense_synops[name] for name, n in self.dense_synops.items()
+            },
+            per_sample={
+                name: np.concatenate([counts, other.per_sample[name]])
+                for name, counts in self.per_sample.items()
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyEstimate:
+    """Energy per sample in nanojoules, from ``low`` to ``high``, and what it is made of (the low ends).
+
+    ``certainty`` is that of the least certain number it rests on, ``sources`` are those of all of them.
+    """
+
+    low: float
+    high: float
+    parts: Mapping[str, float]
+    certainty: Certainty
+    sources: tuple[str, ...]
+    not_counted: tuple[str, ...]
+
+
+class Meter:
+    """Counts the events of runs of one program.
+
+    Args:
+        program: what runs.
+        fans: messages, hops in x and hops in y that one spike of each neuron sends, ``(3, neurons)``
+            per group (see `snndeploy.mapping.route.fan_out`); None where nothing is placed.
+    """
+
+    def __init__(self, program: Program, fans: Mapping[str, Array] | None = None) -> None:
+        self.program = program
+        self._fans = fans or {
+            g.name: np.zeros((3, size(g.shape)), np.int64) for g in program.groups
+        }
+        self._synapses = {}
+        for synapses in program.synapses:
+            matrix = unroll(synapses.ops, synapses.mantissa, program.source_shape(synapses))
+            self._synapses[synapses.name] = np.bincount(matrix.cols, minlength=matrix.shape[1])
+
+    def measure(self, recording: Recording) -> Activity:
+        """Count the events of a recorded run."""
+        steps, samples = next(iter(recording.spikes.values())).shape[:2]
+        events = {
+            g.name: np.count_nonzero(recording.spikes[g.name], axis=0).reshape(samples, -1)
+            for g in self.program.groups
+            if g.kind != "readout"
+        }
+        none = np.zeros(samples, np.int64)
+        synops = {
+            s.name: sum((events[o.group] @ self._synapses[s.name] for o in s.sources), none)
+            for s in self.program.synapses
+        }
+        dense = {
+            s.name: int(self._synapses[s.name].sum()) * len(s.sources) * steps * samples
+            for s in self.program.synapses
+        }
+        layers = {g.name: self._layer(g, events, synops, dense, steps) for g in self.program.groups}
+        sent = [events[name] @ self._fans[name][0] for name in events]
+        return Activity(
+            samples=samples,
+            steps=steps,
+            layers=layers,
+            synops={name: int(n.sum()) for name, n in synops.items()},
+            dense_synops=dense,
+            per_sample={
+                "spikes": sum((e.sum(axis=1) for e in events.values()), none),
+                "synops": sum(synops.values(), none),
+                "messages": sum(sent, none),
+            },
+        )
+
+    def _layer(
+        self,
+        group: CompartmentGroup,
+        events: Mapping[str, Array],
+        synops: Mapping[str, Array],
+        dense: Mapping[str, int],
+        steps: int,
+    ) -> LayerActivity:
+        samples = len(next(iter(events.values())))
+        incoming = self.program.incoming(group.name)
+        driven = sum((synops[s.name] for s in incoming), np.zeros(samples, int))
+        out = events.get(group.name, np.zeros((samples, size(group.shape)), int))
+        total = out.sum(axis=0)
+        messages, *hops = (int(total @ row) for row in self._fans[group.name])
+        each = out.sum(axis=1)
+        return LayerActivity(
+            spikes_in=sum(int(events[o.group].sum()) for s in incoming for o in s.sources),
+            spikes_out=int(each.sum()),
+            synops=int(driven.sum()),
+            dense_synops=sum(dense[s.name] for s in incoming),
+            updates=0 if group.kind == "input" else size(group.shape) * steps * samples,
+            messages=messages,
+            hops=(hops[0], hops[1]),
+            spikes_out_range=(int(each.min()), int(each.max())),
+            synops_range=(int(driven.min()), int(driven.max())),
+        )
+
+
+def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
+    """Energy per sample under ``model``; idle updates bound it from below, active ones from above."""
+    per_sample = 1e-3 / max(activity.samples, 1)  # picojoules of the run to nanojoules per sample
+    idle, active = model.neuron_update_idle, model.neuron_update_active
+    spikes = sum(activity.spikes.values())
+    terms = [
+        ("synaptic operations", activity.total_synops, model.synaptic_op),
+        ("neuron updates", activity.updates, idle),
+        ("messages", activity.messages, model.spike_message),
+        ("hops in x", activity.hops[0], model.hop_x),
+        ("hops in y", activity.hops[1], model.hop_y),
+    ]
+    if model.spike_out is not None:
+        terms.append(("spikes", spikes, model.spike_out))
+    used = [active, *(energy for _, _, energy in terms)]
+    parts = {name: count * energy.pj * per_sample for name, count, energy in terms}
+    high = sum(count * (energy.high or energy.pj) for _, count, energy in terms) * per_sample
+    busy = max(active.high or active.pj, idle.high or idle.pj) - (idle.high or idle.pj)
+    return EnergyEstimate(
+        low=sum(parts.values()),
+        high=high + activity.updates * busy * per_sample,
+        parts=parts,
+        certainty=weakest(energy.certainty for energy in used),
+        sources=tuple(dict.fromkeys(energy.source for energy in used)),
+        not_counted=tuple(model.not_counted),
+    )
+
+
+def estimate_arithmetic(
+    program: Program, activity: Activity, model: ArithmeticModel
+) -> dict[str, EnergyEstimate]:
+    """The arithmetic alone: of this run, and of a conventional network of its shape (``…-ann``).
+
+    A synaptic operation of a plain spike is an addition, of a graded one a multiplication too. The
+    conventional network multiplies every input by every weight that is not zero, once per sample.
+    """
+    graded = {
+        s.name: any(program.group(o.group).message_bits > 0 for o in s.sources)
+        for s in program.synapses
+    }
+    per_sample = 1e-3 / max(activity.samples, 1)
+    additions = sum(n for name, n in activity.synops.items() if not graded[name])
+    products = sum(n for name, n in activity.synops.items() if graded[name])
+    once = sum(activity.dense_synops.values()) / max(activity.steps, 1)
+    add, multiply = model.addition.pj * per_sample, model.multiply_add.pj * per_sample
+    spiking = {"additions": additions * add, "multiplications": products * multiply}
+    return {
+        name: EnergyEstimate(
+            low=sum(parts.values()), high=sum(parts.values()), parts=parts,
+            certainty=weakest(energy.certainty for energy in used),
+            sources=tuple(energy.source for energy in used), not_counted=tuple(left_out),
+        )
+        for name, parts, used, left_out in (
+            (model.name, spiking, (model.addition, model.multiply_add), model.not_counted),
+            (f"{model.name}-ann", {"multiplications": once * multiply}, (model.multiply_add,),
+             model.ann_not_counted),
+        )
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Neurons given back what compression took from them: biases, thresholds."""

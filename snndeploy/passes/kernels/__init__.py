@@ -1,0 +1,1 @@
+"""Structured compression: whole kernels and neurons, scored, removed, compensated."""

@@ -1,0 +1,226 @@
+"""Structured pruning: remove whole kernels (channels) or neurons, and really shrink the arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ...calibrate.moments import Kernel
+from ...errors import PassRefused, RecipeError
+from ...ir.arrays import Array
+from ...ir.finding import Finding
+from ...ir.network import Network, Projection
+from ...ir.ops import Conv, Dense
+from ..base import PassContext, PassResult, Stage
+from ..patterns import LayerPass, matching
+from .compensate import fold
+from .coupling import CouplingGroup, coupling
+from .scores import SCORES, Criterion, gather_evidence
+from .slicing import shrink
+from .unit_budgets import Ranked, dimensions, within_cores
+
+Kind = Literal["conv", "dense"]
+Fold = Literal["none", "weights", "bias", "threshold"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveKernels(LayerPass):
+    """Remove the kernels that matter least, with their neurons and everything wired to them.
+
+    A layer's kernels are its output channels (of dense layers: its neurons), and the unit of
+    removal is whatever is coupled to them (see `coupling`): both sides of a residual sum, the
+    channels of a depthwise convolution, whole groups of a grouped one. ``ratio`` is the fraction of
+    units removed per coupling group. ``keep`` sets the number of units that stay, by pattern of
+    layer names, and wins over everything else; ``variance`` sets it to the number of principal
+    components of the accumulated membrane input that explain this share of its variance (Chowdhury
+    et al., IJCNN 2021; 0: not asked); ``cores`` is a budget: the one ratio for all groups is raised
+    from ``ratio`` until the placed program needs no more cores of the target (0: not asked; weights
+    that are not quantized yet count with 8 bits). The number that stays is rounded up to a multiple
+    of ``round_to`` and is at least 1. Of equal scores, the lower index goes first.
+
+    ``score`` says what matters: ``"l1"`` norms of kernels; of what calibration samples make a channel
+    do, the rank of its spike maps (``"svs"``), their ``"nuclear"`` norm, spike ``"rate"``, membrane
+    magnitude (``"sca"``), or how early it is picked to explain the variance (``"pca"``); the error that
+    its removal makes in the membranes behind it (``"second-order"``); or ``"random"``.
+
+    ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
+    calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
+    ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
+    values (0: held-out samples choose, layer by layer), ``kernel`` the response in which membrane
+    errors count: the neuron's own, or ``"long"``, four times its time constant.
+
+    A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
+    of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
+    is coupled to one is refused, a wildcard passes over it.
+    """
+
+    name: ClassVar[str] = "remove-kernels"
+    stage: ClassVar[Stage] = "remove-kernels"
+
+    ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep: Mapping[str, Annotated[int, Field(ge=1)]] = field(default_factory=dict, hash=False)
+    variance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cores: Annotated[int, Field(ge=0)] = 0
+    round_to: Annotated[int, Field(ge=1)] = 1
+    score: Criterion = "l1"
+    fold: Fold = "none"
+    ridge: Annotated[float, Field(ge=0)] = 0.0
+    kernel: Kernel = "membrane"
+    kinds: tuple[Kind, ...] = ("conv",)
+
+    def spares(self, net: Network) -> Mapping[str, str]:
+        """Wildcards choose by kind, and pass over layers that cannot shrink."""
+        fixed = {n: g.fixed for g in coupling(net) if g.fixed for n in g.rows}
+        kinds = {p.name: _kind(p) for p in net.projections}
+        wrong = {n: f"it is {kind}" for n, kind in kinds.items() if kind not in self.kinds}
+        return {**fixed, **wrong}
+
+    def requires(self, net: Network) -> None:
+        """Real-valued layers that are free to shrink, and counts that exist."""
+        groups = coupling(net)
+        if not self._chosen(net, groups):
+            raise PassRefused(
+                "nothing-to-remove", "every group of layers that was chosen is also ignored",
+                where=self.key("ignore"),
+            )  # fmt: skip
+        for projection in self.select(net):
+            group = next(g for g in groups if projection.name in g.rows)
+            if group.fixed:
+                raise PassRefused(
+                    "kernels-fixed",
+                    f"its kernels cannot be removed: {group.fixed}, which keeps its shape",
+                    where=projection.name, hint=f"leave it out of {self.key('layers')}",
+                )  # fmt: skip
+        self._counts(net, groups)
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Score the units of each group, keep the best, fold the rest into them, cut it out."""
+        groups = coupling(net)
+        wanted = self._counts(net, groups)
+        chosen = self._chosen(net, groups)
+        inputs: Mapping[str, Array] = {}
+        if self.fold != "none":
+            inputs = ctx.samples(f"fold = {self.fold!r}")
+        evidence = gather_evidence(
+            net, chosen, self.score, ctx,
+            covariance=self.variance > 0, folded=self.fold != "none", ridge=self.ridge,
+            kernel=self.kernel,
+        )  # fmt: skip
+        scores: list[Array] = []
+        for done, group in enumerate(chosen):
+            ctx.progress("groups", done, len(chosen))
+            scores.append(SCORES[self.score](group, evidence))
+            if self.variance:
+                wanted.setdefault(group.populations[0], dimensions(group, evidence, self.variance))
+        ranked = Ranked(groups=chosen, scores=scores, counts=wanted, round_to=self.round_to)
+        if self.cores:
+            small = within_cores(net, ranked, self.ratio, self.cores, ctx, self.key("cores"))
+        else:
+            small = ranked.keep(self.ratio)
+        shrunk = [g for g in small if len(g.kept) < g.count]
+        source = net
+        if shrunk and inputs:
+            source = fold(
+                net, shrunk, inputs, ridge=self.ridge, kernel=self.kernel, bias=self.fold == "bias",
+                threshold=self.fold == "threshold",
+                progress=lambda done, of: ctx.progress("layers", done, of),
+            )  # fmt: skip
+        return PassResult(
+            network=shrink(source, shrunk) if shrunk else net,
+            modified=bool(shrunk),
+            metrics=_metrics(small, scores),
+            findings=tuple(_coupled(g) for g in shrunk if len(g.populations) > 1)
+            or self._all(small),
+        )
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """Same graph; no population grew."""
+        self.promise(
+            [p.name for p in before.populations] == [p.name for p in after.populations]
+            and [p.name for p in before.projections] == [p.name for p in after.projections],
+            "populations and projections keep their names",
+        )
+        for old, new in zip(before.populations, after.populations, strict=True):
+            self.promise(
+                0 < new.shape[0] <= old.shape[0] and new.shape[1:] == old.shape[1:],
+                f"{old.name} only loses indices of its first axis",
+            )
+
+    def _all(self, groups: Sequence[CouplingGroup]) -> tuple[Finding, ...]:
+        """A note where no unit goes, as that is seldom what was meant."""
+        if any(len(g.kept) < g.count for g in groups):
+            return ()
+        asked = {
+            "ratio": self.ratio,
+            "keep": self.keep,
+            "variance": self.variance,
+            "cores": self.cores,
+        }
+        given = ", ".join(f"{name} = {value}" for name, value in asked.items() if value)
+        return (Finding(
+            code="kernels-kept", severity="note", where=", ".join(g.populations[0] for g in groups),
+            message=f"no kernel was removed: {given or 'none of ' + ', '.join(asked) + ' is given'}"
+            + (f", rounded up to multiples of {self.round_to}" if self.round_to > 1 else ""),
+            rule="a pass that removes kernels is told how many",
+        ),)  # fmt: skip
+
+    def _chosen(self, net: Network, groups: tuple[CouplingGroup, ...]) -> tuple[CouplingGroup, ...]:
+        """Groups to shrink: fed by a chosen layer and by no ignored one."""
+        spared = self.ignored(net)
+        selected = {p.name for p in self.select(net)}
+        return tuple(g for g in groups if selected & g.rows.keys() and not spared & g.rows.keys())
+
+    def _counts(self, net: Network, groups: tuple[CouplingGroup, ...]) -> dict[str, int]:
+        """Units to keep by first population of the group, from the option ``keep``."""
+        names = [p.name for p in net.projections]
+        counts: dict[str, int] = {}
+        for pattern, count in self.keep.items():
+            found = set(matching(pattern, names, self.key("keep")))
+            for group in groups:
+                hit = found & group.rows.keys()
+                if not hit or (group.fixed and pattern not in hit):
+                    continue
+                head = group.populations[0]
+                if counts.setdefault(head, count) != count:
+                    raise RecipeError(
+                        "keep-conflict",
+                        f"{counts[head]} and {count} kernels are to stay in layers that shrink "
+                        f"together: {', '.join(group.incoming)}",
+                        where=self.key("keep"),
+                    )
+                if count > group.count:
+                    raise PassRefused(
+                        "keep-too-many", f"it has {group.count} kernels, {count} are to stay",
+                        where=min(hit), hint=f"lower {self.key('keep')} for {pattern!r}",
+                    )  # fmt: skip
+        return counts
+
+
+def _metrics(
+    groups: Sequence[CouplingGroup], scores: Sequence[Array]
+) -> dict[str, Mapping[str, float]]:
+    metrics: dict[str, Mapping[str, float]] = {}
+    for group, score in zip(groups, scores, strict=True):
+        total, kept = float(score.sum()), float(score[group.kept].sum())
+        for name in group.incoming:
+            metrics[name] = {
+                "units": group.count, "kept": len(group.kept),
+                "score_kept": kept / total if total else 1.0,
+            }  # fmt: skip
+    return metrics
+
+
+def _kind(projection: Projection) -> Kind | Literal["one-to-one"]:
+    if isinstance(projection.op, Conv):
+        return "conv"
+    return "dense" if isinstance(projection.op, Dense) else "one-to-one"
+
+
+def _coupled(group: CouplingGroup) -> Finding:
+    return Finding(
+        code="kernels-coupled", severity="note", where=", ".join(group.populations),
+        message=str(group), rule="coupled populations lose the same kernels",
+    )  # fmt: skip

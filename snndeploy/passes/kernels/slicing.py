@@ -1,0 +1,150 @@
+"""Cut units out of a network: populations, what comes in, what goes out, through every operator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...errors import PassRefused
+from ...ir.arrays import Array, Shape, frozen, parameter
+from ...ir.network import Network, Population, Projection, Source
+from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
+from ...ir.weights import Weight
+from .coupling import CouplingGroup
+
+
+def shrink(net: Network, groups: Iterable[CouplingGroup]) -> Network:
+    """The network with only the kept units of ``groups``; other populations stay as they are.
+
+    Args:
+        net: a network with real-valued weights.
+        groups: groups of `coupling(net)`, each with the units to keep.
+
+    Raises:
+        PassRefused: a projection's bias would start earlier, as it arrives with the longest delay
+            of its sources and the neurons with that delay would go.
+    """
+    kept = {p.name: np.ones(p.shape[0], dtype=bool) for p in net.populations}
+    rows: dict[str, Array] = {}
+    for group in groups:
+        for name, units in group.units.items():
+            kept[name] = np.isin(units, group.kept)
+        for name, units in group.rows.items():
+            rows[name] = np.isin(units, group.kept)
+    return dataclasses.replace(
+        net,
+        populations=tuple(_population(p, kept[p.name]) for p in net.populations),
+        projections=tuple(_projection(net, p, kept, rows.get(p.name)) for p in net.projections),
+    )
+
+
+def _population(population: Population, kept: Array) -> Population:
+    if kept.all():
+        return population
+    shape = (int(kept.sum()), *population.shape[1:])
+    neuron = population.neuron
+    if neuron is not None:
+        arrays = {
+            name: _axis_0(value, population.shape, kept)
+            for name, value in neuron.parameters().items()
+        }
+        neuron = neuron.changed(shape, **arrays)
+    before = np.arange(population.shape[0]) if population.kept is None else population.kept
+    left = frozen(before[kept], np.int64)
+    return dataclasses.replace(population, shape=shape, neuron=neuron, kept=left)
+
+
+def _axis_0(values: Array, shape: Shape, kept: Array) -> Array:
+    """Slice something broadcastable to ``shape`` along its axis 0, where it has that axis."""
+    spans = values.ndim == len(shape) and values.shape[0] == shape[0]
+    return values[kept] if spans else values
+
+
+def _projection(
+    net: Network, projection: Projection, kept: dict[str, Array], rows: Array | None
+) -> Projection:
+    shape = net.source_shape(projection)
+    inside, target = kept[projection.sources[0].population], kept[projection.target]
+    if inside.all() and target.all():
+        return projection
+    alive = np.broadcast_to(inside.reshape(-1, *(1,) * (len(shape) - 1)), shape)
+    ops: list[Op] = []
+    weight = projection.weight
+    for op in projection.ops:
+        out = np.ones(_out_shape(op, alive), dtype=bool)
+        if isinstance(op, (Dense, Conv)) and rows is not None:
+            out = out & rows.reshape(-1, *(1,) * (out.ndim - 1))
+        elif isinstance(op, SumPool):
+            out = out & _channels(alive).reshape(-1, 1, 1)
+        elif isinstance(op, (Reshape, Pointwise)):
+            out = alive.reshape(out.shape)
+        if op.weighted:
+            weight = _weight(op, weight, alive, out)
+        ops.append(_operator(op, alive, out, weight))
+        alive = out
+    bias = projection.bias
+    sources = tuple(_source(s, shape, kept[s.population]) for s in projection.sources)
+    if bias is not None:
+        bias = _axis_0(bias, net.population(projection.target).shape, target)
+        _refuse_earlier_bias(projection, sources)
+    return dataclasses.replace(
+        projection, sources=sources, ops=tuple(ops), weight=weight, bias=bias
+    )
+
+
+def _refuse_earlier_bias(projection: Projection, sources: tuple[Source, ...]) -> None:
+    before = max(s.max_delay for s in projection.sources)
+    after = max(s.max_delay for s in sources)
+    if after < before:
+        raise PassRefused(
+            "bias-earlier",
+            f"without those kernels its bias would arrive after {after} steps instead of {before}",
+            where=projection.name,
+            hint=f"spare the layers that feed {projection.sources[0].population} by ignore",
+        )
+
+
+def _source(source: Source, shape: Shape, kept: Array) -> Source:
+    delay = _axis_0(source.delay, shape, kept)
+    new_shape = (int(kept.sum()), *shape[1:])
+    return Source(source.population, parameter(delay, new_shape, dtype=np.int64))
+
+
+def _out_shape(op: Op, alive: Array) -> Shape:
+    return op.out_shape(alive.shape)
+
+
+def _channels(alive: Array) -> Array:
+    """Which indices of axis 0 live; coupling guarantees that a channel lives or dies whole."""
+    return alive.reshape(alive.shape[0], -1)[:, 0]
+
+
+def _weight(op: Op, weight: Weight, alive: Array, out: Array) -> Weight:
+    def cut(values: Array) -> Array:
+        if isinstance(op, Pointwise):
+            return _axis_0(values, op.shape, _channels(alive))
+        values = values[_channels(out)]
+        # The groups of a grouped convolution go whole, so those that stay keep all their inputs.
+        grouped = isinstance(op, Conv) and op.groups > 1
+        return values if grouped else values[:, _channels(alive)]
+
+    mask = None if weight.mask is None else cut(weight.mask)
+    return Weight(cut(weight.data), mask=mask)
+
+
+def _operator(op: Op, alive: Array, out: Array, weight: Weight) -> Op:
+    channels_in, channels_out = int(_channels(alive).sum()), int(_channels(out).sum())
+    if isinstance(op, Dense):
+        return Dense(channels_out, channels_in)
+    if isinstance(op, Conv):
+        groups = op.groups if op.groups == 1 else channels_in // weight.shape[1]
+        return dataclasses.replace(
+            op, out_channels=channels_out, in_channels=channels_in, groups=groups
+        )
+    if isinstance(op, Pointwise):
+        return Pointwise((channels_in, *op.shape[1:]), weight.shape)
+    if isinstance(op, Reshape):
+        return Reshape((channels_out, *op.shape[1:]))
+    return op

@@ -1,0 +1,116 @@
+"""Prune and quantise each layer in one go, so that later layers know what both did to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ...ir.network import Network
+from ..base import PassContext, PassResult, Stage
+from ..prune import Prune
+from ..second_order.choose import settled
+from ..second_order.layers import Problem, Solution, alive_of, run_layers
+from ..second_order.options import CalibratedPass
+from ..second_order.plan import PrunePlan
+from ..second_order.pruning import MaskSearch
+from ..second_order.solve.grids import Clip
+from .quantize import Quantize
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneQuantize(CalibratedPass):
+    """The mask of `prune` and the codes of `quantize` (method ``"sbc"``), layer by layer.
+
+    A layer's codes are chosen for its mask, from the real weights that are best on it; the next
+    layer is measured on what the pruned codes deliver (with ``sequential``). The options are those
+    of the two passes.
+    """
+
+    name: ClassVar[str] = "prune-quantize"
+    stage: ClassVar[Stage] = "prune"
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)]
+    bits: Annotated[int, Field(ge=1, le=16)] = 4
+    scope: Literal["layer", "global", "lamp", "sensitivity"] = "lamp"
+    lamp_power: Annotated[float, Field(gt=0)] = 2.0
+    search: MaskSearch = "greedy"
+    rounds: Annotated[int, Field(ge=1)] = 8
+    pattern: str = ""
+    per: Literal["layer", "channel"] = "channel"
+    clip: Clip = "hessian"
+    grid: Literal["symmetric", "loihi"] = "symmetric"
+    order: Literal["inverse", "activity", "natural"] = "inverse"
+    refine: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """It prunes, then quantises."""
+        return ("prune", "quantize")
+
+    def spares(self, net: Network) -> Mapping[str, str]:
+        """What either of the two passes leaves alone."""
+        return {**self.parts()[0].spares(net), **self.parts()[1].spares(net)}
+
+    def requires(self, net: Network) -> None:
+        """What the two passes require."""
+        self.parts()[0].requires(net)
+        self.parts()[1].requires(net)
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Mask, weights, codes; then the next layer."""
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings("membrane")
+        prune, quantize = self.parts()
+        plan = PrunePlan.of(prune, net, ctx, settings)
+
+        def solve(index: int, p: Problem, current: Network) -> Solution:
+            pruned = plan.solve(index, p, current)
+            masked = tuple(
+                dataclasses.replace(q, weight=w)
+                for q, w in zip(p.block, pruned.weights, strict=True)
+            )
+            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked))
+
+        result = run_layers(net, self.select(net), ctx, settings, solve, self.name)
+        after = {p.name: p.weight for p in result.network.projections}
+        metrics = {
+            name: {**numbers, "sparsity": 1 - after[name].alive / after[name].data.size}
+            for name, numbers in result.metrics.items()
+        }
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """The promises of the two passes."""
+        self.parts()[0].ensures(before, after)
+        masked = before.map_projections(
+            lambda p: dataclasses.replace(
+                p,
+                weight=dataclasses.replace(
+                    p.weight,
+                    mask=next(q.weight.mask for q in after.projections if q.name == p.name),
+                ),
+            )
+        )
+        self.parts()[1].ensures(masked, after)
+
+    def _common(self) -> dict[str, object]:
+        shared = {f.name for f in dataclasses.fields(CalibratedPass)}
+        return {name: value for name, value in self.options().items() if name in shared}
+
+    def parts(self) -> tuple[Prune, Quantize]:
+        """The two passes that it is made of."""
+        prune = Prune(
+            method="sbc", sparsity=self.sparsity, scope=self.scope, lamp_power=self.lamp_power,
+            search=self.search, rounds=self.rounds, pattern=self.pattern, **self._common(),  # type: ignore[arg-type]
+        )  # fmt: skip
+        quantize = Quantize(
+            method="sbc", bits=self.bits, per=self.per, clip=self.clip, grid=self.grid,
+            order=self.order, refine=self.refine, **self._common(),  # type: ignore[arg-type]
+        )  # fmt: skip
+        return prune, quantize

@@ -1,0 +1,286 @@
+"""Quantisation: real weights become integer codes with a scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ...calibrate.moments import Kernel
+from ...errors import PassRefused
+from ...ir.arrays import Array
+from ...ir.finding import Finding
+from ...ir.network import Network, Projection
+from ...ir.ops import Reshape, weighted_index
+from ...ir.weights import Weight
+from ..base import PassContext, PassResult, Stage
+from ..patterns import to_quantize, unquantizable
+from ..second_order.choose import settled
+from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
+from ..second_order.options import CalibratedPass
+from ..second_order.solve.codes import quantized_solution
+from ..second_order.solve.grids import Clip, GridOptions
+from .clipping import code_range, encode, scale_for
+
+Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
+
+_KERNEL: dict[Method, Kernel] = {
+    "obq": "current", "gptq": "current", "osbc": "membrane", "sbc": "membrane",
+}  # fmt: skip
+_LOIHI_BITS = 8
+"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(CalibratedPass):
+    """Symmetric quantisation to ``bits``: codes -(2^(b-1) - 1) … 2^(b-1) - 1, real = code × scale.
+
+    ``method`` finds the codes: ``"rtn"`` rounds to nearest; the rest look at calibration samples and
+    let the weights of a row make up for each other's rounding: ``"obq"`` greedily, for the input
+    current; ``"gptq"`` column by column, for the current; ``"osbc"`` and ``"sbc"`` column by column,
+    for the membrane potential. ``kernels`` replaces what the error is measured on. ``order`` is that
+    of the columns: ``"inverse"``, ascending diagonal of H^-1, as SBC; ``"activity"``, descending
+    diagonal of H; ``"natural"``. ``refine`` rounds of coordinate descent on the codes follow, each
+    with the scale that is then best, if it is free.
+
+    ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
+    weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
+    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights;
+    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` has that code,
+    too, and takes the step of least membrane error, tried with the codes that each method finds (of
+    the step that rounds to nearest best, and those of ``"minmax"`` and ``"mse"``). With one bit the
+    codes are signs and the scale is the mean magnitude; ``"rtn"`` keeps the code 0 for exact zeros.
+
+    ``grid="loihi"`` makes everything that feeds one population exactly representable there together:
+    at most 8 bits, steps that differ by powers of two (one exponent per connection), and a scale per
+    channel only where the target's thresholds can absorb it, else one per layer.
+
+    With ``share="target"`` the layers that feed one population get one scale (per channel: one for
+    each of its channels), as the neurons of a chip hold one membrane unit per population.
+
+    Wildcards take every layer that is still real-valued, except one-to-one layers whose weights are
+    all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
+    Named literally, they are quantised like any other. Codes are the truth, so a layer is quantised
+    once: naming a quantised one is refused. Pruned weights stay pruned, with no say in the scale.
+    """
+
+    name: ClassVar[str] = "quantize"
+    stage: ClassVar[Stage] = "quantize"
+
+    bits: Annotated[int, Field(ge=1, le=16)] = 8
+    per: Literal["layer", "channel"] = "layer"
+    clip: Clip = "mse"
+    share: Literal["none", "target"] = "none"
+    method: Method = "rtn"
+    grid: Literal["symmetric", "loihi"] = "symmetric"
+    order: Literal["inverse", "activity", "natural"] = "inverse"
+    refine: Annotated[int, Field(ge=0)] = 0
+
+    def spares(self, net: Network) -> Mapping[str, str]:
+        """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
+        return unquantizable(net)
+
+    def requires(self, net: Network) -> None:
+        """Something real-valued must be chosen, and sharing must be possible."""
+        chosen = to_quantize(self, net)
+        if self.share == "target":
+            _refuse_unshareable(net, chosen, self.per)
+        self._refuse_options(chosen)
+
+    def _refuse_options(self, chosen: Iterable[Projection]) -> None:
+        if self.method == "rtn":
+            for what, asked in (("clip = \"hessian\"", self.clip == "hessian"),
+                                ("grid = \"loihi\"", self.grid == "loihi")):  # fmt: skip
+                if asked:
+                    raise PassRefused(
+                        "option-needs-method", f"{what} needs a method that measures membrane errors",
+                        where=self.key("method"),
+                        hint='use method = "sbc", or share = "target" for representable scales',
+                    )  # fmt: skip
+            return
+        self.refuse_unused()
+        refuse_one_to_one(chosen, self.method)
+        if self.share == "target":
+            raise PassRefused(
+                "option-needs-method", 'share = "target" is for method = "rtn"',
+                where=self.key("share"), hint='use grid = "loihi", which ties scales by powers of two',
+            )  # fmt: skip
+        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+            raise PassRefused(
+                "loihi-bits", f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                where=self.key("bits"), hint="lower bits, or use grid = \"symmetric\"",
+            )  # fmt: skip
+
+    def run(self, net: Network, ctx: PassContext) -> PassResult:
+        """Choose scales, round, and store the codes."""
+        if self.method == "rtn":
+            return self._nearest(net, ctx)
+        chosen = self.select(net)
+        step, notes = settled(
+            [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
+        )
+        settings = step.settings(_KERNEL[self.method])
+
+        def solve(index: int, p: Problem, current: Network) -> Solution:
+            del index
+            return self.codes(p, current, settings.max_memory)
+
+        result = run_layers(net, chosen, ctx, settings, solve, self.name)
+        new = {p.name: p.weight for p in result.network.projections}
+        metrics = {
+            p.name: {**_metrics(p.weight, new[p.name]), **result.metrics[p.name]} for p in chosen
+        }
+        return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
+
+    def codes(
+        self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
+    ) -> Solution:
+        """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
+        per_row, tied = self.per == "channel", None
+        if self.grid == "loihi":
+            target = current.population(p.block[0].target)
+            per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
+            others = [
+                q.weight.scale for q in current.incoming(target.name)
+                if q.weight.scale is not None and q not in p.block
+            ]  # fmt: skip
+            if others:
+                per_row = per_row and others[0].size in (1, len(p.alive))
+                tied = others[0].reshape(-1, 1)
+                if tied.size > 1 and not per_row:
+                    tied = np.full((1, 1), float(np.median(tied)))
+        options = GridOptions(
+            bits=self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
+        )
+        return quantized_solution(
+            p, options, method="obq" if self.method == "obq" else "sweep", order=self.order,
+            refine=self.refine, max_memory=max_memory, mask=mask, tied=tied,
+        )  # fmt: skip
+
+    def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
+        groups = self._groups(self.select(net))
+        changed: list[Projection] = []
+        for done, group in enumerate(groups):
+            ctx.progress("layers", done, len(groups))
+            changed += self._quantized(group)
+        old = {p.name: p.weight for p in net.projections}
+        return PassResult(
+            network=net.replace(projections=changed),
+            modified=True,
+            metrics={p.name: _metrics(old[p.name], p.weight) for p in changed},
+            findings=self._findings(net, {p.name for p in changed}),
+        )
+
+    def ensures(self, before: Network, after: Network) -> None:
+        """Codes in range, masks kept, shared scales equal."""
+        new = {p.name: p for p in after.projections}
+        for group in self._groups(self.select(before)):
+            for p in group:
+                weight = new[p.name].weight
+                low, high = code_range(self.bits, self.clip)
+                inside = (weight.data >= low) & (weight.data <= high)
+                self.promise(
+                    weight.bits == self.bits and bool(inside.all()),
+                    f"{p.name} holds codes of {self.bits} bits",
+                )
+                kept = (p.weight.mask is None) == (weight.mask is None)
+                self.promise(
+                    kept and (weight.mask is None or np.array_equal(weight.mask, p.weight.mask)),  # type: ignore[arg-type]
+                    f"{p.name} keeps its mask",
+                )
+
+    def _groups(self, chosen: tuple[Projection, ...]) -> list[tuple[Projection, ...]]:
+        if self.share == "none":
+            return [(p,) for p in chosen]
+        targets = dict.fromkeys(p.target for p in chosen)
+        return [tuple(p for p in chosen if p.target == t) for t in targets]
+
+    def _quantized(self, group: tuple[Projection, ...]) -> list[Projection]:
+        rows = [self._rows(p.weight.data) for p in group]
+        scale = scale_for(np.concatenate(rows, axis=1), self.bits, self.clip)
+        return [
+            dataclasses.replace(
+                p,
+                weight=Weight(
+                    encode(r, scale, self.bits, self.clip).reshape(p.weight.shape),
+                    scale=self._stored(scale, p.weight.data), bits=self.bits, mask=p.weight.mask,
+                ),
+            )
+            for p, r in zip(group, rows, strict=True)
+        ]  # fmt: skip
+
+    def _rows(self, data: Array) -> Array:
+        """Weights as float64 rows that share a scale each (pruned weights are zeros: no say)."""
+        channels = data.shape[0] if self.per == "channel" and data.ndim else 1
+        return data.reshape(channels, -1).astype(np.float64)
+
+    def _stored(self, scale: Array, data: Array) -> Array:
+        """The scale in a shape that broadcasts against the weight."""
+        if self.per == "layer" or not data.ndim:
+            return scale[0]  # type: ignore[no-any-return]
+        return scale.reshape((-1,) + (1,) * (data.ndim - 1))
+
+    def _findings(self, net: Network, done: set[str]) -> tuple[Finding, ...]:
+        if self.share == "none":
+            return ()
+        targets = dict.fromkeys(p.target for p in net.projections if p.name in done)
+        partly = {
+            t: [p.name for p in net.incoming(t) if p.name not in done and not p.weight.quantized]
+            for t in targets
+        }
+        return tuple(
+            Finding(
+                code="share-partial", severity="note", where=target,
+                message=f"real-valued layers stay outside its shared scale: {', '.join(names)}",
+                rule="layers that feed one population share a scale",
+            )
+            for target, names in partly.items()
+            if names
+        )  # fmt: skip
+
+
+def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) -> None:
+    targets: dict[str, list[Projection]] = {}
+    for p in chosen:
+        targets.setdefault(p.target, []).append(p)
+    for target, group in targets.items():
+        fixed = [p.name for p in net.incoming(target) if p.weight.quantized]
+        if fixed:
+            raise PassRefused(
+                "share-impossible", f"{', '.join(fixed)} already has a scale of its own",
+                where=target, hint="quantize all layers of one target in the same pass",
+            )  # fmt: skip
+        if per == "layer" or len(group) == 1:
+            continue
+        channels = {_target_channels(p) for p in group}
+        if len(channels) > 1 or None in channels:
+            raise PassRefused(
+                "share-impossible",
+                f"the channels of {', '.join(p.name for p in group)} do not correspond",
+                where=target, hint='use per = "layer", or share = "none"',
+            )  # fmt: skip
+
+
+def _target_channels(projection: Projection) -> int | None:
+    """Channels of the target that axis 0 of the weight stands for; None where it is reshaped."""
+    after = projection.ops[weighted_index(projection.ops) + 1 :]
+    if any(isinstance(op, Reshape) for op in after) or not projection.weight.shape:
+        return None
+    return projection.weight.shape[0]
+
+
+def _metrics(old: Weight, new: Weight) -> dict[str, float]:
+    alive = np.ones(old.shape, dtype=bool) if old.mask is None else old.mask
+    difference = (old.data - new.values())[alive]
+    power = float(np.square(old.data, dtype=np.float64).sum())
+    error = float(np.square(difference, dtype=np.float64).sum())
+    rounded_to_zero = int(((new.data == 0) & (old.data != 0)).sum())
+    return {
+        "mean_squared_error": error / max(1, difference.size),
+        "relative_error": (error / power) ** 0.5 if power else 0.0,
+        "rounded_to_zero": rounded_to_zero,
+    }

@@ -1,0 +1,1 @@
+"""The trainer: data in batches, epochs, losses, checkpoints."""

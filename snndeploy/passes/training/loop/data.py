@@ -1,0 +1,103 @@
+"""Samples as batches of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....ir.arrays import Array
+from ...base import Calibration
+
+
+class Batches:
+    """Labelled samples, in batches on a device.
+
+    Args:
+        samples: with labels.
+        device: where the batches go.
+        steps: of each sample (0: all).
+        scales: messages per unit of an input, to whole numbers of which its values are rounded.
+        taught: what a teacher answers to each sample, ``(samples, classes)``, if there is one.
+    """
+
+    def __init__(
+        self,
+        samples: Calibration,
+        device: str = "cpu",
+        *,
+        steps: int = 0,
+        scales: Mapping[str, float] | None = None,
+        taught: Tensor | None = None,
+    ) -> None:
+        if samples.labels is None:
+            raise ValueError("the samples have no labels")
+        self.labels = samples.labels
+        inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
+        self._inputs = {name: once(x) for name, x in inputs.items()}
+        self._device = torch.device(device)
+        self._taught = taught
+        self._scales = {n: s for n, s in (scales or {}).items() if s != 1}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def steps(self) -> int:
+        """Length of a sample."""
+        return len(next(iter(self._inputs.values())))
+
+    def shuffled(
+        self, size: int, stream: np.random.Generator
+    ) -> Iterator[tuple[_Inputs, Tensor, Tensor | None]]:
+        """Batches of one epoch in an order of their own, with what the teacher answers to them."""
+        order = stream.permutation(len(self))
+        for low in range(0, len(self), size):
+            index = order[low : low + size]
+            yield *self.take(index), None if self._taught is None else self._taught[index]
+
+    def in_order(self, size: int) -> Iterator[tuple[_Inputs, Tensor]]:
+        """Batches as the samples come."""
+        for low in range(0, len(self), size):
+            yield self.take(np.arange(low, min(low + size, len(self))))
+
+    def take(self, index: Array) -> tuple[_Inputs, Tensor]:
+        """Inputs ``(steps, samples, *shape)`` and labels of some samples.
+
+        Of inputs that are constant in time one step is copied, and expanded.
+        """
+        inputs = {}
+        for name, x in self._inputs.items():
+            constant = x.strides[0] == 0
+            part = (x[:1] if constant else x)[:, index]
+            values = torch.tensor(part, dtype=torch.float32, device=self._device)
+            if name in self._scales:
+                values = (values * self._scales[name]).round() / self._scales[name]
+            inputs[name] = values.expand(len(x), *values.shape[1:]) if constant else values
+        labels = torch.tensor(self.labels[index], dtype=torch.int64, device=self._device)
+        return inputs, labels
+
+
+_Inputs = Mapping[str, Tensor]
+
+
+def once(x: Array) -> Array:
+    """``x``, as a view of its first step (stride 0) where all steps are the same."""
+    if len(x) == 1 or not all(np.array_equal(step, x[0]) for step in x[1:]):
+        return x
+    return np.broadcast_to(x[:1], x.shape)
+
+
+def digest(samples: Calibration) -> str:
+    """SHA-256 of the samples and labels: what was trained on, for the record."""
+    found = hashlib.sha256()
+    for name, x in sorted(samples.inputs.items()):
+        found.update(f"{name} {x.shape} {x.dtype}".encode())
+        for step in x[:1] if x.strides[0] == 0 else x:
+            found.update(np.ascontiguousarray(step).tobytes())
+    if samples.labels is not None:
+        found.update(np.ascontiguousarray(samples.labels).tobytes())
+    return found.hexdigest()

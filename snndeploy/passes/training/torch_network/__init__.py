@@ -1,0 +1,1 @@
+"""A network as a torch module, with gradients through its spikes."""

@@ -1,0 +1,243 @@
+"""All steps of a population at once: the engine's compiled loop forwards, and its gradient backwards.
+
+The graph that autograd would build of `NeuronState.step` holds a dozen tensors per step; here it holds
+one, the membrane as it was compared with the threshold. Gradients are the same: through leaks and
+resets, a spike's derivative being the surrogate's; resets pass none on to the spikes that caused them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....ir.arrays import Array, Shape
+from ....ir.neurons import Neuron
+from ....simulate.float.neuron import NeuronState, in_tiles
+from ....simulate.jit import compiled, has_numba, inlined
+from .surrogate import Kind, SpikeGradient
+from .trains import State
+
+_KINDS = get_args(Kind)
+
+
+def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGradient) -> bool:
+    """Whether `run_fused` gives what steps do: no parameter learns, and resets pass nothing on."""
+    values = list(parameters.values())
+    # snnTorch's early reset depends on the state before, which would have to be kept for the floor
+    floored = neuron.v_floor is not None and neuron.reset_timing == "snntorch-immediate"
+    return (
+        has_numba()
+        and not (floored or gradient.smooth or gradient.through_reset)
+        and all(v.device.type == "cpu" and not v.requires_grad for v in values)
+    )
+
+
+def run_fused(
+    neuron: Neuron,
+    parameters: Mapping[str, Tensor],
+    gradient: SpikeGradient,
+    shape: Shape,
+    drive: Tensor,
+    state: State | None,
+    *,
+    record: bool,
+) -> tuple[Tensor, Tensor, State]:
+    """Run one population over a window.
+
+    Args:
+        neuron: with the rules.
+        parameters: of the neuron, by name.
+        gradient: of a spike.
+        shape: of the population.
+        drive: what arrives, ``(steps, samples, *shape)``.
+        state: u, v and spikes at the start (None: the initial state).
+        record: keep the membrane before spike and reset.
+
+    Returns:
+        What is emitted, the membranes ``(steps, samples, *shape)`` (without ``record`` no steps of
+        them), and the state at the end.
+    """
+    like = next(iter(parameters.values()))
+    fresh = NeuronState(
+        neuron, shape, drive.shape[1], like.dtype, kernel=True, parameters=parameters
+    )
+    u, v, fired = state or (fresh.u, fresh.v, fresh.fired)
+    out, charged, u, v, fired = _Run.apply(  # type: ignore[no-untyped-call]
+        drive, u, v, fired, fresh, gradient, record
+    )
+    return out, charged, (u, v, fired)
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive: Tensor,
+        u: Tensor,
+        v: Tensor,
+        fired: Tensor,
+        state: NeuronState,
+        gradient: SpikeGradient,
+        record: bool,
+    ) -> tuple[Tensor, ...]:
+        state.u, state.v, state.fired = (x.detach().clone() for x in (u, v, fired))
+        out = torch.empty(drive.shape, dtype=drive.dtype)
+        charged = torch.empty_like(out) if record else out.new_empty((0, *out.shape[1:]))
+        decided = torch.empty_like(out)
+        state.run(drive.detach(), out, charged=charged if record else None, decided=decided)
+        ctx.save_for_backward(decided, out, fired)
+        ctx.constants, ctx.gradient = state.constants, gradient
+        ctx.mark_non_differentiable(state.fired)
+        return out, charged, state.u, state.v, state.fired
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        decided, out, fired = ctx.saved_tensors
+        for_out, for_charged, for_u, for_v, _ = gradients
+        samples, neurons = out.shape[1], out[0, 0].numel()
+        for_drive = torch.empty_like(out)
+        incoming = for_out.contiguous(), for_charged.contiguous(), decided, out
+        flows: Any = [t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)]
+        carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
+        states = [t.numpy().reshape(samples, neurons) for t in (fired, *carried)]
+        gradient: SpikeGradient = ctx.gradient
+        number = states[0].dtype.type
+        slope = _KINDS.index(gradient.kind), number(gradient.width), number(np.pi / 2)
+
+        def tile(low: int, high: int) -> None:
+            run_back(low, high, *flows, *states, *slope, *ctx.constants)  # type: ignore[call-arg]
+
+        in_tiles(tile, samples, out.numel())
+        return for_drive, *carried, None, None, None, None
+
+
+@inlined
+def _back(
+    low: int,
+    high: int,
+    for_out: Array,
+    for_charged: Array,
+    decided: Array,
+    out: Array,
+    for_drive: Array,
+    fired: Array,
+    for_u: Array,
+    for_v: Array,
+    kind: int,
+    width: Any,
+    quarter: Any,
+    leak: Array,
+    syn_leak: Array,
+    threshold: Array,
+    v_floor: Array,
+    bias: Array,
+    drive: Array,
+    has: tuple[bool, bool, bool, bool],
+    spiking: bool,
+    at_threshold: bool,
+    many: bool,
+    most: Any,
+    reset: int,
+    timing: int,
+    zero: Any,
+    one: Any,
+) -> None:
+    _, has_syn_leak, _, has_floor = has
+    has_charged = for_charged.size > 0
+    half = one / (one + one)
+    steps, _, neurons = out.shape
+    for s in range(low, high):
+        for t in range(steps - 1, -1, -1):
+            for i in range(neurons):
+                new, now, emitted = for_v[s, i], decided[t, s, i], out[t, s, i]
+                if not spiking:
+                    new = new + for_out[t, s, i]
+                if has_floor:
+                    end = now
+                    if spiking and timing == 0:
+                        if reset == 2:
+                            end = now - emitted * threshold[i]
+                        elif reset == 1:
+                            end = zero if emitted > zero else now
+                    # torch shares a gradient between two equal maxima
+                    share = half if end == v_floor[i] else one
+                    new = zero if end < v_floor[i] else new * share
+                if spiking:
+                    if timing == 0 and reset == 1:
+                        new = zero if emitted > zero else new
+                    edge = threshold[i]
+                    unit = abs(edge)
+                    if many:
+                        edge = edge * min(max(np.rint(now / edge), one), most)
+                    x = abs(now - edge) / (unit * width)
+                    if kind == 0:
+                        slope = half / (one + (x * quarter) * (x * quarter))
+                    elif kind == 1:
+                        slope = max(one - x, zero)
+                    else:
+                        slope = half / ((one + x) * (one + x))
+                    new = new + for_out[t, s, i] * slope / (unit * width)
+                    if timing == 1 and reset == 1:
+                        before = out[t - 1, s, i] if t > 0 else fired[s, i]
+                        new = zero if before > zero else new
+                if has_charged:
+                    new = new + for_charged[t, s, i]
+                arriving = new + for_u[s, i]
+                for_drive[t, s, i] = arriving
+                for_u[s, i] = syn_leak[i] * arriving if has_syn_leak else zero
+                for_v[s, i] = leak[i] * new
+
+
+@compiled
+def run_back(
+    low: int,
+    high: int,
+    for_out: Array,
+    for_charged: Array,
+    decided: Array,
+    out: Array,
+    for_drive: Array,
+    fired: Array,
+    for_u: Array,
+    for_v: Array,
+    kind: int,
+    width: Any,
+    quarter: Any,
+    leak: Array,
+    syn_leak: Array,
+    threshold: Array,
+    v_floor: Array,
+    bias: Array,
+    drive: Array,
+    has: tuple[bool, bool, bool, bool],
+    spiking: bool,
+    at_threshold: bool,
+    many: bool,
+    most: Any,
+    reset: int,
+    timing: int,
+    zero: Any,
+    one: Any,
+) -> None:
+    """The gradient of `run_neurons`, from the last step to the first.
+
+    ``for_u`` and ``for_v`` come as the gradients of the state at the end, and leave as those of the
+    state at the start. ``quarter`` is a quarter of a turn, in the type of all the others.
+    """
+    # Spelled out with constants, the common rules compile to vectors.
+    if spiking and timing == 0 and not many and kind == 0:
+        _back(
+            low, high, for_out, for_charged, decided, out, for_drive, fired, for_u, for_v,
+            0, width, quarter, leak, syn_leak, threshold, v_floor, bias, drive,
+            has, True, at_threshold, False, most, reset, 0, zero, one,
+        )  # fmt: skip
+    else:
+        _back(
+            low, high, for_out, for_charged, decided, out, for_drive, fired, for_u, for_v,
+            kind, width, quarter, leak, syn_leak, threshold, v_floor, bias, drive,
+            has, spiking, at_threshold, many, most, reset, timing, zero, one,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What would help: layers that can lose most, fixes, fewer steps."""

@@ -1,0 +1,1 @@
+"""The passes' solvers on live torch modules."""

@@ -1,0 +1,240 @@
+"""Compress a live torch module: the solvers of the passes, where NIR has no words for the network.
+
+A spike-driven transformer multiplies spikes with spikes; no file format holds that, but its weights are
+linear layers in front of spiking neurons all the same. So the layers are found by running the module:
+a hook on every linear and convolutional layer sees what arrives, and what its output is handed to
+(through batch norm) says which neuron's membrane it drives.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...calibrate.moments import Kernel, Moments, moments_of_trains
+from ...errors import InputError, PassRefused
+from ...ir.arrays import Array
+from ...ir.network import Network
+from ...passes.prune import Prune
+from ...passes.quantization.prune_quantize import PruneQuantize
+from ...passes.quantization.quantize import Quantize
+from ...passes.second_order.layers import problem
+from ...passes.second_order.options import CalibratedPass
+from ...passes.second_order.plan import PrunePlan
+from ...recipe import Recipe, load_recipe
+from .hooks import Run, Seen, Watch, projection_of, trains_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleLayer:
+    """What was done to one layer: the neuron it drives, and the membrane error of its new weights."""
+
+    leak: float | None
+    syn_leak: float | None
+    loss: float
+    sparsity: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompressedModule:
+    """The compressed copy, and a record per layer in the order they ran."""
+
+    module: nn.Module
+    layers: Mapping[str, ModuleLayer]
+
+
+def compress_module(
+    module: nn.Module,
+    samples: Iterable[Any],
+    recipe: Recipe | str,
+    *,
+    layers: Sequence[str] | None = None,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> CompressedModule:
+    """Prune and quantise the linear and convolutional layers of a module by membrane error.
+
+    Neurons are known by the parameters that their frameworks give them: SpikingJelly's ``IFNode``,
+    ``LIFNode``, ``ParametricLIFNode``; snnTorch's ``Leaky``, ``Synaptic`` and their kin; Norse's
+    ``LIF``, ``LIFBox`` and their cells. A layer whose output goes elsewhere (an attention product, an
+    answer) is measured on its current. Every layer is measured in the uncompressed module, as OSBC
+    and SBC are published, or, with ``sequential``, on what the layers before it deliver once they are
+    compressed: then the module is run once per layer, and with ``asymmetry`` the uncompressed one too.
+    Quantised weights are written back as the real values of their codes.
+
+    Args:
+        module: is not changed; state that it keeps is reset before each sample where it can be
+            (``reset()`` of its parts).
+        samples: what the module takes, one call each; gone through once per group of layers, so a
+            list rather than a generator.
+        recipe: passes ``prune``, ``quantize`` or ``prune-quantize`` with second-order methods.
+        layers: names of the layers to compress (default: all that run); the others stay.
+        run: how to run the module on a sample, for modules that are called step by step.
+        progress: is told (layers done, layers).
+
+    Raises:
+        PassRefused: the recipe asks for what has no form here (magnitude, thresholds, a choice).
+        InputError: no layer was found, or the module was not called on the samples.
+    """
+    import torch
+
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    prune, quantize = _steps(recipe)
+    step = prune or quantize
+    assert step is not None
+    call = run or (lambda m, x: m(x))
+    data = list(samples)[: recipe.calibration.samples]
+    result = copy.deepcopy(module)
+    with torch.no_grad():
+        watch = Watch(module, layers)
+        watch.run(call, data[:1])
+        ran = [seen for seen in watch.layers.values() if seen.calls]
+        if not ran:
+            raise InputError(
+                "module-no-layers", "no linear or convolutional layer ran",
+                where=type(module).__name__, hint="give samples, and run= if a call needs more than x",
+            )  # fmt: skip
+        blocks = [projection_of(seen) for seen in ran]
+        plan = None if prune is None else _plan(prune, blocks)
+        records: dict[str, ModuleLayer] = {}
+        groups = _groups(ran, step.max_memory << 20)
+        if step.sequential:
+            groups = [[i] for i in range(len(ran))]
+        for group in groups:
+            names = [ran[i].name for i in group]
+            if step.sequential:
+                aim = module if any(step.asymmetry) and records else None
+                moments = _measured(result, aim, call, data, names, step)
+            else:
+                moments = _measured(module, None, call, data, names, step)
+            for i in group:
+                progress(i, len(ran))
+                asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
+                found = problem(
+                    (blocks[i].projections[0],), moments[ran[i].name], step.damp, asymmetry
+                )
+                solution = None
+                if plan is not None:
+                    solution = plan.solve(i, found, blocks[i])
+                if quantize is not None:
+                    mask = None if solution is None else solution.weights[0].mask
+                    flat = None if mask is None else mask.reshape(len(mask), -1)
+                    solution = quantize.codes(found, blocks[i], step.max_memory << 20, mask=flat)
+                assert solution is not None
+                weight = solution.weights[0]
+                own: Any = result.get_submodule(ran[i].name).weight
+                values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
+                own.copy_(torch.as_tensor(values).reshape(own.shape))
+                records[ran[i].name] = ModuleLayer(
+                    leak=ran[i].leak, syn_leak=ran[i].syn_leak, loss=solution.loss,
+                    sparsity=1 - weight.alive / weight.data.size,
+                )  # fmt: skip
+    return CompressedModule(module=result, layers=records)
+
+
+def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
+    """The pruning and the quantisation that a recipe asks for."""
+    prune: Prune | None = None
+    quantize: Quantize | None = None
+    for step in recipe.passes:
+        if isinstance(step, PruneQuantize):
+            prune, quantize = step.parts()
+        elif isinstance(step, Prune):
+            prune = step
+        elif isinstance(step, Quantize):
+            quantize = step
+        else:
+            raise _refused(f"the pass {step.name!r}")
+    for part in (prune, quantize):
+        if part is None:
+            continue
+        if part.method in ("magnitude", "sparsegpt", "rtn"):
+            raise _refused(f'method = "{part.method}"')
+        part.refuse_unused()
+        if len(part.kernels) > 1 or len(part.asymmetry) > 1:
+            raise _refused("a choice of several kernels or asymmetries")
+        if part.thresholds:
+            raise _refused("thresholds = true")
+    if prune is not None and prune.scope not in ("layer", "lamp"):
+        raise _refused(f'scope = "{prune.scope}"')
+    if prune is None and quantize is None:
+        raise _refused("a recipe without prune or quantize")
+    if quantize is not None and quantize.grid == "loihi":
+        raise _refused('grid = "loihi"')
+    return prune, quantize
+
+
+def _refused(what: str) -> PassRefused:
+    return PassRefused(
+        "module-option", f"{what} has no form on a live module", where="compress_module",
+        hint='for example the recipes "sbc" and "osbc"',
+    )  # fmt: skip
+
+
+def _plan(prune: Prune, blocks: list[Network]) -> PrunePlan:
+    return PrunePlan.for_layers(prune, [b.projections for b in blocks])
+
+
+def _groups(layers: list[Seen], max_memory: int) -> list[list[int]]:
+    """Layers that are measured in one run over the samples: their moments must fit the memory."""
+    groups: list[list[int]] = []
+    free = 0
+    for i, seen in enumerate(layers):
+        shape = seen.layer.weight.shape
+        needed = 8 * int(np.prod(shape[1:])) ** 2 * getattr(seen.layer, "groups", 1)
+        if not groups or needed > free:
+            groups.append([])
+            free = max_memory
+        groups[-1].append(i)
+        free -= needed
+    return groups
+
+
+def _measured(
+    module: nn.Module,
+    reference: nn.Module | None,
+    call: Run,
+    data: list[Any],
+    names: list[str],
+    step: CalibratedPass,
+) -> dict[str, Moments]:
+    """Moments of some layers over all samples."""
+    kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+    sums: dict[str, list[Moments]] = {name: [] for name in names}
+    for x in data:
+        found = _layers_in(module, call, x, names)
+        original = None if reference is None else _layers_in(reference, call, x, names)
+        for name in names:
+            dense = None if original is None else {"input": trains_of(original[name])}
+            sums[name].append(moments_of_trains(
+                projection_of(found[name]), {"input": trains_of(found[name])}, name,
+                reference=dense, kernel=kernel, positions=step.positions or None,
+                max_memory=step.max_memory << 20,
+            ))  # fmt: skip
+    return {name: _added(parts) for name, parts in sums.items()}
+
+
+def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
+    watch = Watch(module, names)
+    watch.run(call, [x])
+    return watch.layers
+
+
+def _added(parts: list[Moments]) -> Moments:
+    count = sum(m.count for m in parts)
+
+    def mean(arrays: Iterable[Array]) -> Array:
+        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
+
+    return Moments(
+        hessian=mean(m.hessian for m in parts), mean=mean(m.mean for m in parts),
+        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
+        group=parts[0].group, count=count,
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""The engine on CPU cores: tiles that stay in the cache, one tile of samples per core.
+
+For each group in turn, the legs whose activity makes a dense product cheaper are multiplied for a block
+of samples and all steps at once; everything else happens tile by tile: events of the sources are
+collected and added up, then the neurons of the group are stepped. Without compiled kernels everything is
+multiplied out, and neurons are stepped by NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...ir.arrays import Array, size
+from ...ir.program import CompartmentGroup
+from .neurons.packed import PackedNeurons, pack_neurons
+from .neurons.step import Constants, State, step_group
+from .neurons.watch import Watch
+from .plan import Component, Leg, Plan
+from .routes.adders import Scratch, leg_adder
+from .routes.dense import DenseForm, float_type, largest_message
+from .routes.forms import EventForm, dense_cost, event_form
+from .train import States, Train
+
+Route = Literal["auto", "events", "dense"]
+
+_TILE_VALUES = 1 << 16
+"""int32 sums of a tile: a quarter of a megabyte, within a core's second cache with its states."""
+_BLOCK_VALUES = 1 << 23
+"""Values that a block of dense products holds."""
+
+
+@dataclass(eq=False)
+class _LegForms:
+    """How one leg can be computed; both None: step by step in int64."""
+
+    leg: Leg
+    events: EventForm | None
+    dense: DenseForm
+
+
+@dataclass(eq=False)
+class _Work:
+    """A group within one block: its prepared legs, and products that exist already."""
+
+    group: CompartmentGroup
+    packed: PackedNeurons | None
+    legs: list[_LegForms]
+    products: dict[int, Array]
+
+
+class NativeEngine:
+    """A program prepared once, for runs on chunks of samples."""
+
+    def __init__(self, plan: Plan, route: Route = "auto", *, kernels: bool = True) -> None:
+        self.plan = plan
+        self.route = route
+        self.kernels = kernels
+        self._local = threading.local()
+        self.threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+        self._pool = ThreadPoolExecutor(self.threads)  # its threads start when first needed
+        self._packed = {
+            g.name: pack_neurons(g) if kernels else None
+            for g in plan.program.groups
+            if g.kind != "input"
+        }
+        self._constants = {
+            g.name: Constants.of(g) for g in plan.program.groups if g.kind != "input"
+        }
+        self._forms = {
+            name: [
+                _LegForms(leg, event_form(leg) if kernels else None, DenseForm(leg)) for leg in legs
+            ]
+            for name, legs in plan.legs.items()
+        }
+
+    @property
+    def batch(self) -> int:
+        """Samples at once that suit the cores: any number, tiles are cut from them."""
+        return 1 << 30
+
+    def run(
+        self,
+        trains: Mapping[str, Train],
+        samples: int,
+        states: States,
+    ) -> None:
+        """Fill the trains of all groups that are not inputs, for the chunk's ``samples``."""
+        for component in self.plan.components:
+            if component.groups[0].kind not in ("input", "constant"):
+                self._component(component, trains, samples, states)
+
+    def _component(
+        self,
+        component: Component,
+        trains: Mapping[str, Train],
+        samples: int,
+        states: States,
+    ) -> None:
+        dense = self._dense_legs(component, trains, samples)
+        steps = next(iter(trains.values())).values.shape[0]
+        most = samples
+        if dense:
+            widest = max(size(g.shape) for g in component.groups)
+            most = max(1, _BLOCK_VALUES // max(1, steps * widest))
+        for low in range(0, samples, most):
+            high = min(low + most, samples)
+            products = {
+                id(forms): _products(forms, trains[forms.leg.source], low, high, peak)
+                for forms, peak in dense
+            }
+            plain = states.watch is not None
+            work = [
+                _Work(g, None if plain else self._packed[g.name], self._forms[g.name],
+                      {id(f): products[id(f)] for f in self._forms[g.name] if id(f) in products})
+                for g in component.groups
+            ]  # fmt: skip
+            step = self._sample_tile(work, component.loop, steps, high - low)
+
+            def tile(
+                start: int, low: int = low, high: int = high, step: int = step, work: Any = work
+            ) -> None:
+                stop = min(start + step, high)
+                self._run_tile(work, component.loop, trains, states, (start, stop), low)
+
+            starts = range(low, high, step)
+            run: Callable[..., Iterable[None]] = map if len(starts) == 1 else self._pool.map
+            for _ in run(tile, starts):
+                pass
+
+    def _dense_legs(
+        self, component: Component, trains: Mapping[str, Train], samples: int
+    ) -> list[tuple[_LegForms, int]]:
+        """The legs to multiply out, each with its largest message."""
+        chosen = []
+        for group in component.groups:
+            for forms in self._forms[group.name]:
+                leg = forms.leg
+                if leg.source in component.names or abs(leg.synapses.exponent) > 31:
+                    continue
+                train = trains[leg.source]
+                rows = samples * len(train.values)
+                here = train.values[:, train.base : train.base + samples]
+                if forms.events is not None and self.route != "dense":
+                    if self.route == "events":
+                        continue
+                    spikes = train.activity(samples) * size(leg.in_shape) * forms.events.fan_out
+                    if spikes * forms.events.event_cost < dense_cost(leg, rows):
+                        continue
+                peak = largest_message(here) if leg.graded else 1
+                if float_type(leg, peak) is not None:
+                    chosen.append((forms, peak))
+        return chosen
+
+    def _sample_tile(self, work: list[_Work], loop: bool, steps: int, samples: int) -> int:
+        """Samples per tile: whole runs of short trains together, one by one where neurons are many."""
+        widest = max(size(w.group.shape) for w in work)
+        rows = 1 if loop or any(w.packed is None for w in work) else steps
+        fits = max(1, _TILE_VALUES // max(1, rows * widest))
+        return min(fits, max(1, -(-samples // self.threads)))
+
+    def _run_tile(
+        self,
+        work: list[_Work],
+        loop: bool,
+        trains: Mapping[str, Train],
+        states: States,
+        span: tuple[int, int],
+        block: int,
+    ) -> None:
+        """Run all steps of the samples ``span`` of the chunk; products begin at sample ``block``."""
+        samples = span[1] - span[0]
+        steps = next(iter(trains.values())).values.shape[0]
+        widest = max(size(w.group.shape) for w in work)
+        length = max(1, min(steps, _TILE_VALUES // (samples * widest)))
+        if loop or any(w.group.name in states.u or w.packed is None for w in work):
+            length = 1
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = Scratch()
+        scratch: Scratch = self._local.scratch
+        registers = [_Registers(w, samples, scratch, i) for i, w in enumerate(work)]
+        drives, adders = [], []
+        for i, w in enumerate(work):
+            drive = scratch.zeros(f"drive {i}", (length, samples, size(w.group.shape)))
+            drives.append(drive)
+            adders.append([
+                leg_adder(f.leg, f.events, w.products.get(id(f)), trains[f.leg.source], span, block,
+                          drive, scratch, i)
+                for f in w.legs
+            ])  # fmt: skip
+        for first in range(0, steps, length):
+            count = min(length, steps - first)
+            for w, r, drive, add in zip(work, registers, drives, adders, strict=True):
+                for leg in add:
+                    leg(first, count)
+                train = trains[w.group.name]
+                r.step(drive[:count], train, first, span[0], self._constants, states.watch)
+                if w.group.name in states.u:
+                    r.record(states, first, train.base + span[0])
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Registers:
+    """The states of one group for a tile of samples, int32 where kernels run, else int64."""
+
+    def __init__(self, work: _Work, samples: int, scratch: Scratch, slot: int) -> None:
+        self.group, self.packed = work.group, work.packed
+        neurons = size(work.group.shape)
+        if self.packed is None:
+            self.wide = State.at_rest((samples, *work.group.shape))
+        else:
+            kept = neurons if self.packed.remembers else 0
+            self.u = scratch.zeros(f"u {slot}", (samples, neurons))
+            self.v = scratch.zeros(f"v {slot}", (samples, neurons))
+            self.fired = scratch.zeros(f"fired {slot}", (samples, kept))
+
+    def step(
+        self,
+        drive: Array,
+        train: Train,
+        first: int,
+        low: int,
+        constants: Mapping[str, Constants],
+        watch: Watch | None,
+    ) -> None:
+        """Advance by the steps of ``drive``, leave it at zero, and write what is emitted."""
+        if self.packed is not None:
+            self.packed.kernel(
+                drive, self.u, self.v, self.fired, train.values, first, train.base + low,
+                self.packed.parameters, self.packed.most,
+            )  # fmt: skip
+            return
+        a = drive[0].reshape(self.wide.u.shape).astype(np.int64)
+        drive.fill(0)
+        out = step_group(self.group, self.wide, a, constants[self.group.name], watch=watch)
+        samples = out.shape[0]
+        train.values[first, train.base + low : train.base + low + samples] = out.reshape(
+            samples, -1
+        )
+
+    def record(self, states: States, step: int, low: int) -> None:
+        """Copy u and v after a step."""
+        u, v = (self.wide.u, self.wide.v) if self.packed is None else (self.u, self.v)
+        span = slice(low, low + len(u))
+        states.u[self.group.name][step, span] = u.reshape(len(u), -1)
+        states.v[self.group.name][step, span] = v.reshape(len(v), -1)
+
+
+def _products(forms: _LegForms, train: Train, low: int, high: int, peak: int) -> Array:
+    """Sums of a leg for all steps of some samples: ``(steps, samples, values)``."""
+    import torch
+
+    part = train.values[:, train.base + low : train.base + high]
+    steps, samples = part.shape[:2]
+    rows = torch.from_numpy(np.ascontiguousarray(part)).reshape(-1, *forms.leg.in_shape)
+    products: Array = forms.dense(rows, peak).reshape(steps, samples, -1).contiguous().numpy()
+    return products

@@ -1,0 +1,1 @@
+"""The update of a group of compartments: plain, compiled, and watched."""

@@ -1,0 +1,1 @@
+"""Routes through a projection: exact products, events, plain sums."""

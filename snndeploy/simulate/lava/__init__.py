@@ -1,0 +1,1 @@
+"""The Lava engine: real Lava processes in an interpreter of their own."""

@@ -1,0 +1,69 @@
+"""What exporters lose is told: where the graph shows it, and as a possibility where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+
+from snndeploy.errors import InputError
+from snndeploy.ingest import read_model, read_network
+from tests.support.nir_graphs import chain, full, graph, lif
+
+ROCKPOOL = {"maybe-lost-recurrence": "w_rec", "maybe-lost-bias": "bias of its neurons"}
+MARKED = {
+    "rockpool_rec": ROCKPOOL,
+    "rockpool_bias": ROCKPOOL,
+    "sinabs_lif_syn": {"maybe-lost-tau-syn": "drops tau_syn: if 1, 4, 7 had"},
+    "norse_mlp_lifbox": {"norse-tau": "multiplies tau by dt"},
+}
+SILENT = ("snntorch_synaptic_mlp_default", "sinabs_iaf_default", "spikingjelly_residual_add")
+
+
+@pytest.mark.parametrize("case", MARKED)
+def test_marked_cases_are_warned_of(case: str, shared_data: Path) -> None:
+    reading = read_model(shared_data / "nir_exports" / f"{case}.nir")
+    assert {f.code for f in reading.findings} == set(MARKED[case])
+    for finding in reading.findings:
+        assert finding.severity == "warning"
+        assert MARKED[case][finding.code] in finding.message
+        assert finding.message in reading.network.notes["warnings"]
+        may = finding.code.startswith("maybe")
+        assert may == (" if " in finding.message)
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_nothing_lost_nothing_said(case: str, shared_data: Path) -> None:
+    assert read_model(shared_data / "nir_exports" / f"{case}.nir").findings == ()
+
+
+def test_a_lost_residual_edge_is_named_as_the_cause(shared_data: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_network(shared_data / "nir_exports" / "snntorch_residual_add.nir")
+    assert caught.value.code == "shape-mismatch"
+    assert caught.value.hint == (
+        "input_fc3: nir invented this input for 'fc3', because the exporter lost the edges into it, "
+        "and 'l2' and 'l3' lead to the output at once; snnTorch does that to residual additions; "
+        "add the edges and export again"
+    )
+
+
+def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:
+    weight = np.eye(4, dtype=np.float32)
+    nodes = {"a": nir.Linear(weight), "n": lif(4), "b": nir.Linear(weight), "m": lif(4)}
+    edges = [("input", "a"), ("a", "n"), ("n", "output"), ("input_b", "b"), ("b", "m"),
+             ("m", "output")]  # fmt: skip
+    model = graph(nodes, edges, {"input": 4, "input_b": 4})
+    found = read_model(model, "nir", dt=1e-3).findings
+    assert [f.code for f in found] == ["lost-edge"]
+    assert "'n' and 'm' lead to the output" in found[0].message or "'m' and 'n'" in found[0].message
+
+
+def test_an_average_pool_of_snntorch_may_have_had_padding() -> None:
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    model = chain((1, 4, 4), pool, lif((1, 2, 2), r=full((1, 2, 2), 100.0)))
+    found = read_model(model, "snntorch").findings
+    assert [f.code for f in found] == ["maybe-lost-padding"]
+    assert "if n0 had padding, it is lost" in found[0].message

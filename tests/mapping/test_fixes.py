@@ -1,0 +1,278 @@
+"""Violations of random programs against an independent recount, and fixes that do what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from snndeploy.chip import Target, load_target
+from snndeploy.cli.show.render import print_fix
+from snndeploy.ir.arrays import Array
+from snndeploy.ir.finding import Finding, Fix
+from snndeploy.ir.placement import Placement
+from snndeploy.ir.program import Program
+from snndeploy.mapping import check_program, place_program, repair
+from snndeploy.mapping.fix.shrink import neighbourhood
+from snndeploy.mapping.fix.suggest import carry_out
+from snndeploy.mapping.rules.rules import violations
+from snndeploy.recipe import Recipe
+from tests.support.commands import FRONTEND, network, run
+from tests.support.mapping_programs import cnn, mlp, with_group
+from tests.support.random_programs import broken_program, small_chip
+from tests.support.recount import Recount
+
+TARGETS = [load_target(n) for n in ("loihi1", "loihi2", "tiny")]
+TINY = TARGETS[2]
+CODES = {
+    "neurons": "core-neurons", "compartments": "core-compartments", "groups": "core-groups",
+    "synapse_words": "synapse-memory", "axon_words": "axon-words", "axon_in": "input-axons",
+    "in_axons": "input-axons", "out_axons": "output-axons", "axon_map": "axon-map",
+    "axon_mem": "axon-memory", "pool_words": "core-memory", "compartment_profiles": "profiles",
+    "threshold_profiles": "profiles", "synapse_formats": "profiles", "delay_slots": "delay-memory",
+}  # fmt: skip
+
+Breach = tuple[str, str, str, float | None]
+
+
+def told(f: Finding) -> Breach:
+    return f.code, f.where, f.resource, f.used
+
+
+def core_breaches(program: Program, placement: Placement, target: Target) -> set[Breach]:
+    """Per resource and set of groups that share cores: the fullest core beyond its limit."""
+    worst: dict[tuple[str, str, str], int] = {}
+    for core, used in Recount(program, placement, target).cores().items():
+        groups = " + ".join(dict.fromkeys(s.group for s in placement.on_core(core)))
+        for name, n in used.items():
+            if name in target.core and n > target.core[name].limit:
+                key = (CODES[name], groups, name)
+                worst[key] = max(worst.get(key, 0), n)
+    return {(*key, n) for key, n in worst.items()}
+
+
+def expected(program: Program, placement: Placement, target: Target, chips: int) -> set[Breach]:
+    """Every violation, straight from the numbers."""
+    found = core_breaches(program, placement, target)
+    cores = len({s.core for s in placement.slices})
+    if cores > chips * target.chip.cores.limit:
+        found.add(("board", "network", "cores", cores))
+    numeric, synapse, ways = target.numeric, target.synapse, target.neurons
+    for g in program.groups:
+        if g.message_bits and not ways.graded_spikes:
+            found.add(("graded-spikes", g.name, "graded_spikes", None))
+        elif g.message_bits > ways.graded_bits:
+            found.add(("graded-spikes", g.name, "graded_bits", g.message_bits))
+        if g.kind == "input":
+            continue
+        if g.reset == "subtract" and ways.subtract_reset == "none":
+            found.add(("subtract-reset", g.name, "subtract_reset", None))
+
+        def peak(*arrays: Array) -> int:
+            return max(int(abs(a).max()) for a in arrays)
+
+        for code, resource, value, limit in (
+            ("decay", "decay", peak(g.du, g.dv), numeric.decay_max.limit),
+            ("threshold", "threshold", peak(g.vth), numeric.vth_max.limit),
+            ("bias", "bias", peak(g.bias_mant), numeric.bias_mant_max.limit),
+            ("bias-exponent", "bias_exponent", g.bias_exp, numeric.bias_exp_max.limit),
+        ):
+            if value > limit:
+                found.add((code, g.name, resource, value))
+    for s in program.synapses:
+        if s.weight_bits > max(synapse.weight.widths):
+            found.add(("weight-bits", s.name, "weight_bits", s.weight_bits))
+        for value in (s.exponent,):
+            if not synapse.exponent.low <= value <= synapse.exponent.high:
+                found.add(("weight-exponent", s.name, "exponent", value))
+        if int(s.mantissa.max()) > synapse.mantissa.high:
+            found.add(("mantissa", s.name, "mantissa", int(s.mantissa.max())))
+        longest = max(int(o.latency.max()) for o in s.sources) - 1
+        if longest > synapse.delay_max.limit:
+            found.add(("delay", s.name, "delay", longest))
+    return found
+
+
+def overlapping(f: Finding, other: Breach) -> bool:
+    return f.code == other[0] and bool(set(f.where.split(" + ")) & set(other[1].split(" + ")))
+
+
+def assert_fix_holds(fix: Fix, f: Finding, program: Program, target: Target, chips: int) -> None:
+    """Carry a fix out, place again, and count everything anew."""
+    options = dict(fix.options)
+    if fix.action == "board":
+        chips = target.chips(str(options["board"]))
+    elif fix.action == "target":
+        target = load_target(str(options["target"]))
+        chips = target.chips()
+    else:
+        program = carry_out(program, fix).verify()
+    placement = place_program(program, target, chips)
+    left = [b for b in expected(program, placement, target, chips) if overlapping(f, b)]
+    assert left == [], fix.text
+
+
+def check_one(seed: int, *, fixes: bool) -> tuple[int, int]:
+    """Check one random program on a random chip that is too small; (violations, fixes) seen."""
+    program = broken_program(seed)
+    target = small_chip(TARGETS[seed % 3], seed)
+    placement = place_program(program, target, 1, effort="normal" if fixes else "low")
+    found = violations(program, placement, target, 1)
+    errors = [f for f in found if f.severity == "error"]
+    assert {told(f) for f in errors} == expected(program, placement, target, 1), seed
+    for f in errors:
+        assert f.rule
+        assert f.source
+        assert f.certainty
+    tried = 0
+    if fixes and errors:
+        worst = check_program(program, placement, target, 1, fixes_for=1)[0]
+        for fix in worst.fixes:
+            assert_fix_holds(fix, worst, program, target, 1)
+            tried += 1
+    return len(errors), tried
+
+
+def test_violations_are_real_and_none_is_missed() -> None:
+    seen = [check_one(seed, fixes=seed in (5, 10, 20)) for seed in range(50)]
+    assert sum(n > 0 for n, _ in seen) > 30  # most of them do not fit
+    assert sum(n for n, _ in seen) > 100
+    assert sum(n for _, n in seen) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(10))
+def test_a_thousand_random_programs(part: int) -> None:
+    seen = [check_one(seed, fixes=True) for seed in range(100 * part, 100 * part + 100)]
+    assert sum(n > 0 for n, _ in seen) > 60
+    assert sum(n for _, n in seen) > 30
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_a_neighbourhood_counts_its_layers_as_the_whole_does(target: Target) -> None:
+    program = cnn(2, 6, 8, 4, extent=16)
+    whole = {s.bounds: s for s in place_program(program, target, 64).of_group("c2")}
+    part = neighbourhood(program, frozenset({"c2"}))
+    assert [g.name for g in part.groups] == ["c1", "c2", "c3"]
+    assert [s.name for s in part.synapses] == ["c1->c2", "c2->c3"]
+    near = {s.bounds: s for s in place_program(part, target, 64).of_group("c2")}
+    arriving = "axon_in" if target.memory_model == "loihi2" else "in_axons"
+    for bounds in whole.keys() & near.keys():
+        assert whole[bounds].resources[arriving] == near[bounds].resources[arriving]
+
+
+def test_repair_makes_it_fit_and_says_how() -> None:
+    program = mlp(50, 40, 40, 4, bits=8)
+    done = repair(program, TINY, 1)
+    assert done.left == ()
+    assert done.fixes
+    changed = program
+    for fix in done.fixes:
+        changed = carry_out(changed, fix)
+    assert changed.digest == done.program.digest
+    placement = place_program(changed, TINY, 1)
+    assert expected(changed, placement, TINY, 1) == set()
+    assert repair(done.program, TINY, 1).fixes == ()
+
+
+def test_repair_gives_up_where_nothing_helps() -> None:
+    beyond = with_group(mlp(50, 40, 4), "l1", kind="custom", reset="subtract")
+    assert [f.code for f in repair(beyond, TINY, 1).left] == ["subtract-reset"]
+    hopeless = repair(mlp(4, 200, bits=2), TINY, 1)  # 200 outputs need 7 cores of 32 neurons
+    assert [f.code for f in hopeless.left] == ["board"]
+
+
+def test_what_is_no_change_is_refused() -> None:
+    program = mlp(4, 4)
+    for fix in (
+        Fix(action="board", text="use the board two", options=(("board", "two"),)),
+        Fix(action="remove-kernels", text="remove", options=(("layers", "l1"), ("count", 1))),
+    ):
+        with pytest.raises(ValueError, match="is no change of this program"):
+            carry_out(program, fix)
+
+
+def test_fix_writes_a_recipe_that_compiles_to_something_that_fits(tmp_path: Path) -> None:
+    model, out = network(tmp_path, 60, 40, 10), tmp_path / "fits.toml"
+    result = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out)
+    assert result.exit_code == 0, result.output
+    assert f"{out} makes it fit: " in result.output
+    assert "compiled with it and checked" in result.output
+    recipe = Recipe.from_toml(out)
+    assert recipe.passes
+    assert run("check", model, *FRONTEND, "-t", "tiny", "-r", out).exit_code == 0
+    again = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out)
+    assert again.exit_code == 3
+    assert "output-exists" in again.output
+    as_json = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out, "--force", "--json")
+    report = json.loads(as_json.stdout)
+    assert report["fits"] is False
+    assert report["fix"]["found"] is True
+    assert Recipe.from_toml(report["fix"]["recipe"]) == recipe
+
+
+def test_fix_for_a_bundle_keeps_what_its_own_recipe_did(tmp_path: Path) -> None:
+    model, bundle, out = network(tmp_path, 60, 40, 10), tmp_path / "n.snnb", tmp_path / "fits.toml"
+    assert run("compile", model, *FRONTEND, "-o", bundle).exit_code == 0
+    result = run("check", bundle, "-t", "tiny", "--fix", out)
+    assert result.exit_code == 0, result.output
+    assert "the bundle does not hold" in result.output
+    names = [p.name for p in Recipe.from_toml(out).passes]
+    assert names[-1] == "quantize"
+    assert run("check", model, *FRONTEND, "-t", "tiny", "-r", out).exit_code == 0
+
+
+def test_what_fits_gets_the_recipe_it_has(tmp_path: Path) -> None:
+    model, out = network(tmp_path, 10, 8, 4), tmp_path / "same.toml"
+    result = run("check", model, *FRONTEND, "--fix", out)
+    assert result.exit_code == 0
+    assert "it fits as it is, with this recipe" in result.output
+    assert Recipe.from_toml(out).name == "default"
+
+
+def test_no_recipe_makes_it_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = network(tmp_path, 10, 300), tmp_path / "none.toml"
+    result = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out, "--json")
+    assert result.exit_code == 5
+    assert not out.exists()
+    report = json.loads(result.stdout)
+    print_fix(report, str(out))
+    assert "no recipe was found that makes it fit" in capsys.readouterr().out
+    assert report["fix"]["found"] is False
+    assert [f["code"] for f in report["fix"]["left"]] == ["board"]
+
+
+def test_bad_places_for_a_recipe(tmp_path: Path, shared_data: Path) -> None:
+    model = network(tmp_path, 10, 8, 4)
+    result = run("check", model, *FRONTEND, "--fix", tmp_path / "recipe")
+    assert result.exit_code == 2
+    assert "error[output-suffix]" in result.output
+    assert "next: --fix " in result.output
+    result = run("check", model, *FRONTEND, "--fix", tmp_path / "no" / "r.toml")
+    assert result.exit_code == 3
+    assert "error[output-unwritable]" in result.output
+    net = shared_data / "nir_models" / "lava_dl" / "tiny.net"
+    result = run("check", net, "--fix", tmp_path / "r.toml")
+    assert result.exit_code == 2
+    assert "error[program-option]" in result.output
+
+
+IMPOSSIBLE = Path(__file__).parents[1] / "snapshots" / "impossible"
+
+
+def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
+    """Exit 5, all violations, as text and as JSON."""
+    model = network(tmp_path, 100, 40, 90)
+    text = run("check", model, *FRONTEND, "-t", "tiny")
+    as_json = run("check", model, *FRONTEND, "-t", "tiny", "--json")
+    assert (text.exit_code, as_json.exit_code) == (5, 5)
+    small = run("check", model, *FRONTEND, "-t", "tiny", "--chips", 99)  # more chips do not help
+    assert small.exit_code == 5
+    assert "violation(s) on tiny (99 chips); nothing was written" in small.output
+    start = text.stdout.index("error[")  # what comes before tells of the cores that were taken
+    findings = json.dumps(json.loads(as_json.stdout)["findings"], indent=1) + "\n"
+    for name, content in (("txt", text.stdout[start:]), ("json", findings)):
+        recorded = IMPOSSIBLE.with_suffix(f".{name}").read_text(encoding="utf-8")
+        assert content == recorded

@@ -1,0 +1,133 @@
+"""A population's steps as one operation: states, spikes and gradients of one step after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snndeploy.ir.neurons import Neuron
+from snndeploy.passes.training.torch_network.fused import fusible, run_fused
+from snndeploy.passes.training.torch_network.surrogate import SpikeGradient
+from snndeploy.simulate.float.neuron import NeuronState
+
+pytest.importorskip("numba")
+SHAPE = (3, 2)
+STEPS, SAMPLES = 6, 4
+
+
+@st.composite
+def neurons(draw: st.DrawFn) -> Neuron:
+    """Every rule, values per neuron."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    reset, timing = draw(
+        st.sampled_from(
+            [("zero", "immediate"), ("subtract", "immediate"), ("none", "immediate"),
+             ("zero", "next-step"), ("subtract", "next-step"), ("subtract", "snntorch-immediate")]
+        )
+    )  # fmt: skip
+    some: dict[str, Any] = {
+        "syn_leak": rng.uniform(0, 1, SHAPE),
+        "bias": rng.normal(0, 0.3, SHAPE),
+        "drive": rng.normal(0, 0.3, SHAPE),
+    }
+    if timing != "snntorch-immediate":
+        some["v_floor"] = rng.uniform(-1, 0, SHAPE)
+        some["spikes_per_step"] = "many"
+    chosen = draw(st.sets(st.sampled_from(sorted(some))))
+    spiking = draw(st.booleans())
+    return Neuron.create(
+        SHAPE, leak=rng.uniform(0, 1, SHAPE), compare=draw(st.sampled_from([">", ">="])),
+        threshold=rng.uniform(0.5, 1.5, SHAPE) if spiking else None,
+        **({"reset": reset, "reset_timing": timing} if spiking else {}),
+        **{k: some[k] for k in chosen if spiking or k != "spikes_per_step"},
+    )  # fmt: skip
+
+
+def by_steps(
+    neuron: Neuron, par: Any, how: SpikeGradient, drive: torch.Tensor, state: Any
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]:
+    """What `run_fused` returns, from `NeuronState.step`."""
+    run = NeuronState(
+        neuron, SHAPE, SAMPLES, drive.dtype, kernel=False, parameters=par, surrogate=how
+    )
+    run.u, run.v, run.fired = state
+    out, charged = [], []
+    for x in drive:
+        out.append(run.step(x))
+        charged.append(run.charged)
+    return torch.stack(out), torch.stack(charged), (run.u, run.v, run.fired)
+
+
+@given(
+    neurons(),
+    st.sampled_from(["arctan", "triangular", "fast-sigmoid"]),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 2**31),
+)
+def test_one_operation_is_step_after_step(
+    neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int
+) -> None:
+    how = SpikeGradient(kind=kind, width=0.7)
+    par = {k: torch.tensor(v, dtype=dtype) for k, v in neuron.parameters().items()}
+    assert fusible(neuron, par, how)
+    rng = np.random.default_rng(seed)
+    values = [
+        rng.normal(0, 1.5, (STEPS, SAMPLES, *SHAPE)),
+        *rng.normal(0, 0.5, (2, SAMPLES, *SHAPE)),
+    ]
+    fired = torch.tensor(rng.integers(0, 2, (SAMPLES, *SHAPE)), dtype=dtype)
+    flow, single = (STEPS, SAMPLES, *SHAPE), (SAMPLES, *SHAPE)
+    weights = [torch.tensor(rng.normal(size=s), dtype=dtype) for s in (flow, flow, single, single)]
+    found = []
+    for fused in (False, True):
+        drive, u, v = (torch.tensor(x, dtype=dtype, requires_grad=True) for x in values)
+        state = (u, v, fired)
+        if fused:
+            out, charged, end = run_fused(neuron, par, how, SHAPE, drive, state, record=True)
+        else:
+            out, charged, end = by_steps(neuron, par, how, drive, state)
+        # the end of a neuron without a synaptic state is the last drive, which no window hands on
+        parts = (out, charged, end[1], end[0])[: 4 if neuron.syn_leak is not None else 3]
+        loss = sum((w * p).sum() for w, p in zip(weights, parts, strict=False))
+        gradients = torch.autograd.grad(loss, (drive, u, v), allow_unused=True)
+        found.append((out, charged, *end, *gradients))
+    close = (
+        {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}
+    )
+    for i, (steps, whole) in enumerate(zip(*found, strict=True)):
+        if steps is None:
+            assert not whole.any()
+        elif i < 5:
+            assert torch.equal(steps, whole)
+        else:
+            torch.testing.assert_close(whole, steps, **close)
+
+
+def test_input_that_is_constant_in_time_and_the_initial_state() -> None:
+    neuron = Neuron.create(SHAPE, leak=0.5, threshold=1.0, v_init=0.25)
+    par = {k: torch.tensor(v, dtype=torch.float32) for k, v in neuron.parameters().items()}
+    step = torch.linspace(0, 2, SAMPLES * 6).reshape(1, SAMPLES, *SHAPE).requires_grad_()
+    drive = step.expand(STEPS, *step.shape[1:])
+    out, charged, _ = run_fused(neuron, par, SpikeGradient(), SHAPE, drive, None, record=False)
+    repeated = step.detach().repeat(STEPS, 1, 1, 1).requires_grad_()
+    same, _, _ = run_fused(neuron, par, SpikeGradient(), SHAPE, repeated, None, record=False)
+    assert torch.equal(out, same)
+    assert len(charged) == 0
+    assert torch.equal(out[0], (0.25 * 0.5 + step[0] > 1).float())
+    (one,) = torch.autograd.grad(out.sum(), step)
+    (each,) = torch.autograd.grad(same.sum(), repeated)
+    torch.testing.assert_close(one, each.sum(0, keepdim=True))
+
+
+@pytest.mark.parametrize("how", [SpikeGradient(smooth=True), SpikeGradient(through_reset=True)])
+def test_what_needs_steps(how: SpikeGradient) -> None:
+    neuron = Neuron.create(SHAPE, leak=0.5, threshold=1.0)
+    par = {k: torch.tensor(v) for k, v in neuron.parameters().items()}
+    assert fusible(neuron, par, SpikeGradient())
+    assert not fusible(neuron, par, how)
+    assert not fusible(neuron, par | {"leak": par["leak"].requires_grad_()}, SpikeGradient())
