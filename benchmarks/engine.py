@@ -135,8 +135,10 @@ def report(title: str, program: Program, x: Array, lava_samples: int, repeat: in
         for name, lava in lava_rates(
             with_pools_in_convolutions(program), x[:, :lava_samples]
         ).items():
-            print(f"  {name:<20}  {lava:>12,.0f} steps/s   ours is {ours / lava:,.0f} x, "
-                  f"one sample alone {STEPS / alone / lava:,.0f} x")  # fmt: skip
+            print(
+                f"  {name:<20}  {lava:>12,.0f} steps/s   ours is {ours / lava:,.0f} x, "
+                f"one sample alone {STEPS / alone / lava:,.0f} x"
+            )
 
 
 def sparse_report(program: Program, repeat: int) -> None:
@@ -221,14 +223,22 @@ def _print_emulator(title: str, peer: str, x: Array, times: list[float]) -> None
 def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, default=data_folder(),
-                        help="folder with mnist/, nmnist_small/ and nir_models/")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=data_folder(),
+        help="folder with mnist/, nmnist_small/ and nir_models/",
+    )
     parser.add_argument("--no-lava", action="store_true")
     parser.add_argument("--no-integer", action="store_true", help="only the float networks")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), help="all of them without names")
     parser.add_argument("--peers-folder", type=Path, default=default_folder())
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall",
-                        help="of float networks; on a busy machine, cpu with one thread")  # fmt: skip
+    parser.add_argument(
+        "--clock",
+        choices=list(CLOCKS),
+        default="wall",
+        help="of float networks; on a busy machine, cpu with one thread",
+    )
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--samples", type=int, default=1000)
     args = parser.parse_args()

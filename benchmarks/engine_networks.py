@@ -45,19 +45,28 @@ def chain(shape: tuple[int, ...], layers: list[tuple[Op, ...]], firing: float) -
         threshold = max(1, int(145 * np.sqrt(fan_in) * firing))
         groups.append(
             CompartmentGroup(
-                name="output" if last else f"layer{depth}", shape=shape, kind="lif", depth=depth,
-                role="output" if last else "hidden", vth=frozen(threshold, np.int64),
+                name="output" if last else f"layer{depth}",
+                shape=shape,
+                kind="lif",
+                depth=depth,
+                role="output" if last else "hidden",
+                vth=frozen(threshold, np.int64),
                 dv=frozen(256, np.int64),
             )
-        )  # fmt: skip
+        )
         weight = rng.integers(-128, 128, op.weight_shape) * 2
         synapses.append(
             SynapseGroup(
-                name=f"w{depth}", sources=(SynapseSource(groups[-2].name, frozen(1, np.int64)),),
-                target=groups[-1].name, ops=ops, mantissa=frozen(weight, np.int64), exponent=0,
-                sign_mode="mixed", weight_bits=8,
+                name=f"w{depth}",
+                sources=(SynapseSource(groups[-2].name, frozen(1, np.int64)),),
+                target=groups[-1].name,
+                ops=ops,
+                mantissa=frozen(weight, np.int64),
+                exponent=0,
+                sign_mode="mixed",
+                weight_bits=8,
             )
-        )  # fmt: skip
+        )
     return Program(target="benchmark", groups=tuple(groups), synapses=tuple(synapses)).verify()
 
 
@@ -109,9 +118,12 @@ def published_network(data: Path) -> Network:
     from snndeploy.ingest import read_network
 
     return read_network(
-        data / "nir_models" / "paper" / "cnn_sinabs.nir", "sinabs",
-        reset="zero", spikes_per_step="one", v_floor=None,
-    )  # fmt: skip
+        data / "nir_models" / "paper" / "cnn_sinabs.nir",
+        "sinabs",
+        reset="zero",
+        spikes_per_step="one",
+        v_floor=None,
+    )
 
 
 def published_program(network: Network) -> Program:
@@ -132,11 +144,13 @@ def with_pools_in_convolutions(program: Program) -> Program:
             assert pool.kernel == pool.stride == (wide, wide)
             assert conv.padding == (pad, pad)
             whole = Conv(
-                conv.weight_shape[0], conv.weight_shape[1],
+                conv.weight_shape[0],
+                conv.weight_shape[1],
                 (conv.kernel[0] * wide, conv.kernel[1] * wide),
                 (conv.stride[0] * wide, conv.stride[1] * wide),
-                ((pad[0] * wide, pad[1] * wide),) * 2, (1, 1),
-            )  # fmt: skip
+                ((pad[0] * wide, pad[1] * wide),) * 2,
+                (1, 1),
+            )
             repeated = np.kron(s.mantissa, np.ones((1, 1, wide, wide), np.int64))
             s = dataclasses.replace(s, ops=(whole,), mantissa=frozen(repeated, np.int64))
         synapses.append(s)

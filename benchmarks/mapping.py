@@ -68,17 +68,26 @@ def network(shape: Shape, layers: list[tuple[Op, ...]], bits: int = 8) -> Progra
         weight = 2 * rng.integers(1, 2 ** (bits - 1), op.weight_shape, dtype=np.int16)  # type: ignore[union-attr]
         groups.append(
             CompartmentGroup(
-                name=f"l{depth}", shape=shape, kind="lif", depth=depth, vth=frozen(64, np.int64),
+                name=f"l{depth}",
+                shape=shape,
+                kind="lif",
+                depth=depth,
+                vth=frozen(64, np.int64),
                 role="output" if depth == len(layers) else "hidden",
             )
-        )  # fmt: skip
+        )
         synapses.append(
             SynapseGroup(
-                name=f"w{depth}", sources=(SynapseSource(groups[-2].name, frozen(1, np.int64)),),
-                target=groups[-1].name, ops=ops, mantissa=frozen(weight), exponent=0,
-                sign_mode="mixed", weight_bits=bits,
+                name=f"w{depth}",
+                sources=(SynapseSource(groups[-2].name, frozen(1, np.int64)),),
+                target=groups[-1].name,
+                ops=ops,
+                mantissa=frozen(weight),
+                exponent=0,
+                sign_mode="mixed",
+                weight_bits=bits,
             )
-        )  # fmt: skip
+        )
     return Program(target="benchmark", groups=tuple(groups), synapses=tuple(synapses)).verify()
 
 
@@ -96,10 +105,17 @@ POOL = SumPool((2, 2), (2, 2))
 def vgg9() -> Program:
     """VGG-9 on 32 x 32 x 3: seven convolutions, two dense layers, and a population that pools."""
     layers: list[tuple[Op, ...]] = [
-        (conv(3, 64),), (conv(64, 64),), (POOL, conv(64, 128)), (conv(128, 128),),
-        (POOL, conv(128, 256)), (conv(256, 256),), (conv(256, 256),),
-        (POOL, Pointwise((256, 4, 4))), (Reshape((4096,)), Dense(768, 4096)), (Dense(10, 768),),
-    ]  # fmt: skip
+        (conv(3, 64),),
+        (conv(64, 64),),
+        (POOL, conv(64, 128)),
+        (conv(128, 128),),
+        (POOL, conv(128, 256)),
+        (conv(256, 256),),
+        (conv(256, 256),),
+        (POOL, Pointwise((256, 4, 4))),
+        (Reshape((4096,)), Dense(768, 4096)),
+        (Dense(10, 768),),
+    ]
     return network((3, 32, 32), layers)
 
 
@@ -129,9 +145,8 @@ def networks(data: Path) -> dict[str, Callable[[], tuple[Program, Rates | None]]
 
     def digits_net() -> tuple[Program, Rates | None]:
         program = compile(
-            FOLDER / "digits.nir", recipe="digits", frontend="snntorch",
-            semantics={"reset": "zero"},
-        ).program  # fmt: skip
+            FOLDER / "digits.nir", recipe="digits", frontend="snntorch", semantics={"reset": "zero"}
+        ).program
         return program, measured(program, digits().first(100))
 
     def sinabs() -> tuple[Program, Rates | None]:
@@ -147,9 +162,10 @@ def networks(data: Path) -> dict[str, Callable[[], tuple[Program, Rates | None]]
 
     def braille() -> tuple[Program, Rates | None]:
         program = compile(
-            data / "nir_models/paper/braille_noDelay_bias_zero.nir", frontend="norse",
+            data / "nir_models/paper/braille_noDelay_bias_zero.nir",
+            frontend="norse",
             semantics={"reset": "zero", "reset_timing": "immediate", "dt": 1e-4},
-        ).program  # fmt: skip
+        ).program
         with np.load(data / "nir_models/braille/braille_unique.npz", allow_pickle=False) as d:
             x = np.moveaxis(d["x"][:20], 0, 1)
         return program, measured(program, Samples(x))
@@ -176,9 +192,12 @@ def networks(data: Path) -> dict[str, Callable[[], tuple[Program, Rates | None]]
         return program, {**mean, **rates}
 
     return {
-        "digits": digits_net, "cnn_sinabs": sinabs, "pilotnet": pilotnet, "braille": braille,
+        "digits": digits_net,
+        "cnn_sinabs": sinabs,
+        "pilotnet": pilotnet,
+        "braille": braille,
         "vgg9": lambda: (vgg9(), None),
-    }  # fmt: skip
+    }
 
 
 def sequential(shape: Shape, parts: int) -> list[Bounds]:
@@ -192,7 +211,7 @@ def sequential(shape: Shape, parts: int) -> list[Bounds]:
         (channels, *box)
         for channels in cuts(shape[0], across)
         for box in ([(a, *(b[0] for b in rest[1:])) for a in rest[0]] if rest else [()])
-    ]  # fmt: skip
+    ]
 
 
 def baseline(program: Program, target: Target) -> Placement:
@@ -254,10 +273,14 @@ def broken(program: Program, placement: Placement, target: Target) -> str:
 
 def table(data: Path, only: list[str], targets: list[str]) -> None:
     """Print one line per network and chip."""
-    print(f"{'network':11} {'target':7} {'rates':8} {'cores':>17} {'messages x hops':>33} "
-          f"{'ratio':>6} {'busiest link':>21} {'seconds':>8}")  # fmt: skip
-    print(f"{'':28} {'ours base snake':>17} {'ours':>10} {'base':>11} {'snake':>10} "
-          f"{'':>6} {'ours':>10} {'base':>10}")  # fmt: skip
+    print(
+        f"{'network':11} {'target':7} {'rates':8} {'cores':>17} {'messages x hops':>33} "
+        f"{'ratio':>6} {'busiest link':>21} {'seconds':>8}"
+    )
+    print(
+        f"{'':28} {'ours base snake':>17} {'ours':>10} {'base':>11} {'snake':>10} "
+        f"{'':>6} {'ours':>10} {'base':>10}"
+    )
     ratios: dict[str, list[float]] = {"nengo-loihi's split": [], "snake": []}
     for name, load in networks(data).items():
         if only and name not in only:
@@ -283,8 +306,9 @@ def table(data: Path, only: list[str], targets: list[str]) -> None:
             print(
                 f"{name:11} {target_name:7} {'uniform' if rates is None else 'measured':8} "
                 f"{cores:>17} {a:>10,.0f} {b:>11,.0f} {c:>10,.0f} {ratio:>6.2f} {la:>10,.0f} "
-                f"{lb:>10,.0f} {seconds:>8.1f}", flush=True,
-            )  # fmt: skip
+                f"{lb:>10,.0f} {seconds:>8.1f}",
+                flush=True,
+            )
             if over := broken(program, base, target):
                 print(f"  the baseline's cores do not fit: {over}")
             if len(mine.cores) > len(base.cores):
@@ -295,8 +319,10 @@ def table(data: Path, only: list[str], targets: list[str]) -> None:
     for key, values in ratios.items():
         if values:
             mean = math.exp(sum(map(math.log, values)) / len(values))
-            print(f"geometric mean against {key}: {mean:.2f} of its messages x hops, over "
-                  f"{len(values)} rows where neither is zero")  # fmt: skip
+            print(
+                f"geometric mean against {key}: {mean:.2f} of its messages x hops, over "
+                f"{len(values)} rows where neither is zero"
+            )
 
 
 def apart(what: str, *arguments: object) -> dict[str, float]:
@@ -315,14 +341,20 @@ def job(what: str, *arguments: str) -> None:
         program, target, chips = wide(int(arguments[0])), load_target("loihi2"), 1152
     began, cpu = time.perf_counter(), time.process_time()
     placement = place_program(program, target, chips)
-    print(json.dumps({
-        "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu,
-        "cores": len(placement.cores), "slices": len(placement.slices),
-        "weights": sum(s.mantissa.size for s in program.synapses),
-        "neurons": sum(size(g.shape) for g in program.on_chip),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "verdict": str(placement.search),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "seconds": time.perf_counter() - began,
+                "cpu": time.process_time() - cpu,
+                "cores": len(placement.cores),
+                "slices": len(placement.slices),
+                "weights": sum(s.mantissa.size for s in program.synapses),
+                "neurons": sum(size(g.shape) for g in program.on_chip),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "verdict": str(placement.search),
+            }
+        )
+    )
 
 
 def wide(extent: int) -> Program:
@@ -340,8 +372,11 @@ def scaling(plot: Path | None, extents: list[int]) -> None:
     for extent in extents:
         found = apart("scaling", extent)
         points.append((found["slices"], found["cpu"]))
-        print(f"  {found['slices']:>7,.0f} {found['cores']:>7,.0f} {found['cpu']:>9.2f} "
-              f"{found['peak_mb']:>8,.0f}", flush=True)  # fmt: skip
+        print(
+            f"  {found['slices']:>7,.0f} {found['cores']:>7,.0f} {found['cpu']:>9.2f} "
+            f"{found['peak_mb']:>8,.0f}",
+            flush=True,
+        )
     n, seconds = np.array(points).T
     exponent, offset = np.polyfit(np.log(n), np.log(seconds), 1)
     steeper = np.polyfit(np.log(n * np.log(n)), np.log(seconds), 1)[0]
@@ -387,9 +422,11 @@ def main() -> None:
         table(args.data, names, args.targets.split(","))
     if "mobilenet" in parts:
         found = apart("mobilenet")
-        print(f"\nMobileNet, {found['weights']:,.0f} weights, {found['neurons']:,.0f} neurons, on "
-              f"Kapoho Point: {found['cores']:,.0f} cores, {found['seconds']:.1f} s, "
-              f"{found['peak_mb']:,.0f} MB; {found['verdict']}")  # fmt: skip
+        print(
+            f"\nMobileNet, {found['weights']:,.0f} weights, {found['neurons']:,.0f} neurons, on "
+            f"Kapoho Point: {found['cores']:,.0f} cores, {found['seconds']:.1f} s, "
+            f"{found['peak_mb']:,.0f} MB; {found['verdict']}"
+        )
     if "scaling" in parts:
         scaling(args.plot, [int(e) for e in args.extents.split(",")])
 

@@ -82,10 +82,13 @@ def run(name: str, options: argparse.Namespace) -> None:
     x = torch.rand(4, options.samples, 3, options.size, options.size)
     net = settled(model(name), x)
     kinds = shapes(net, x)
-    recipe = Recipe(name="modules", passes=(
-        Prune(sparsity=0.9, method="sbc", scope="layer", search="rounds"),
-        Quantize(method="sbc", bits=4, per="channel", clip="minmax"),
-    ))  # fmt: skip
+    recipe = Recipe(
+        name="modules",
+        passes=(
+            Prune(sparsity=0.9, method="sbc", scope="layer", search="rounds"),
+            Quantize(method="sbc", bits=4, per="channel", clip="minmax"),
+        ),
+    )
     seconds, done, driven = 0.0, 0, 0
     every = [name for names in kinds.values() for name in names]
     parts = (

@@ -71,18 +71,28 @@ _LENET = (
 TASKS = {
     "mnist-conv": Task(data="mnist", steps=8, layers=_LENET, train=55_000, epochs=5),
     "mnist-mlp": Task(
-        data="mnist", steps=16, layers=((Dense(512, 784),), (Dense(10, 512),)), encode=rate,
-        flat=True, train=55_000, epochs=8,
+        data="mnist",
+        steps=16,
+        layers=((Dense(512, 784),), (Dense(10, 512),)),
+        encode=rate,
+        flat=True,
+        train=55_000,
+        epochs=8,
     ),
-    "fashion-conv": Task(
-        data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3
-    ),
+    "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
     "nmnist-2fc": Task(
-        data="nmnist", steps=100, layers=((Dense(256, 2312),), (Dense(10, 256),)), flat=True,
-        epochs=30, rate=3e-3,
+        data="nmnist",
+        steps=100,
+        layers=((Dense(256, 2312),), (Dense(10, 256),)),
+        flat=True,
+        epochs=30,
+        rate=3e-3,
     ),
     "nmnist-conv": Task(
-        data="nmnist", steps=20, epochs=25, rate=2e-3,
+        data="nmnist",
+        steps=20,
+        epochs=25,
+        rate=2e-3,
         layers=(
             (_conv(2, 16, 5, stride=2, pad=2),),
             (_conv(16, 32, 3, stride=2, pad=1),),
@@ -90,10 +100,8 @@ TASKS = {
             (Dense(10, 128),),
         ),
     ),
-    "cifar-vgg9": Task(
-        data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4
-    ),
-}  # fmt: skip
+    "cifar-vgg9": Task(data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4),
+}
 
 
 def data_folder() -> Path:

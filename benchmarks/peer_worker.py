@@ -103,9 +103,11 @@ def spikingjelly_run(spec: list[dict[str, Any]], layers: list[Any]) -> Any:
         return neuron.LIFNode(tau=1 / (1 - item["leak"]), decay_input=False, **common)
 
     net = nn.Sequential(
-        *(node(item) if module is None else layer.SeqToANNContainer(module)
-          for item, module in zip(spec, layers, strict=True))
-    )  # fmt: skip
+        *(
+            node(item) if module is None else layer.SeqToANNContainer(module)
+            for item, module in zip(spec, layers, strict=True)
+        )
+    )
 
     def run(x: torch.Tensor) -> torch.Tensor:
         functional.reset_net(net)

@@ -40,8 +40,9 @@ def _torch_peer(title: str, requirement: str) -> Peer:
     name = requirement.partition("==")[0]
     # torch first, so that nothing brings another build of it
     steps = (_TORCH, _COMMON, ("--no-deps", "nirtorch==2.6", requirement))
-    return Peer(title=title, python=(3, 11), module=name, install=steps,
-                worker=("peer_worker.py", name))  # fmt: skip
+    return Peer(
+        title=title, python=(3, 11), module=name, install=steps, worker=("peer_worker.py", name)
+    )
 
 
 PEERS = {
@@ -50,11 +51,13 @@ PEERS = {
     "spikingjelly": _torch_peer("SpikingJelly 2.0.0", "spikingjelly==2.0.0"),
     # its last release, and the newest nengo and NumPy that it works with
     "nengo_loihi": Peer(
-        title="nengo-loihi 1.1.0", python=(3, 9), module="nengo_loihi",
+        title="nengo-loihi 1.1.0",
+        python=(3, 9),
+        module="nengo_loihi",
         install=(("nengo-loihi==1.1.0", "nengo==3.2.0", "numpy<1.24"),),
         worker=("nengo_worker.py",),
     ),
-}  # fmt: skip
+}
 
 
 def default_folder() -> Path:

@@ -45,9 +45,10 @@ def table(task: str, options: argparse.Namespace) -> None:
         c = case(task, seed, options)
         published = Published(c)
         parts = {
-            **pruning(c, published, options.sparsity), **quantising(c, options.bits),
+            **pruning(c, published, options.sparsity),
+            **quantising(c, options.bits),
             **both(c, published),
-        }  # fmt: skip
+        }
         makers = {("trained", ""): lambda c=c: c.network} | {
             (head, name): make
             for head, methods in parts.items()

@@ -88,9 +88,10 @@ class Case:
     def context(self) -> PassContext:
         name = self.network.with_role("input")[0].name
         return PassContext(
-            calibration=Calibration({name: self.calibration}), source=self.network,
+            calibration=Calibration({name: self.calibration}),
+            source=self.network,
             target=load_target("loihi2"),
-        )  # fmt: skip
+        )
 
     def apply(self, *passes: Pass) -> Network:
         net = self.network
@@ -156,9 +157,12 @@ def braille(task: str, options: argparse.Namespace) -> Case:
     folder = options.data / "nir_models"
     model = {"braille-zero": "bias_zero", "braille-subtract": "noBias_subtract"}[task]
     net = read_network(
-        folder / "paper" / f"braille_noDelay_{model}.nir", "norse", dt=1e-4, reset_timing="immediate",
+        folder / "paper" / f"braille_noDelay_{model}.nir",
+        "norse",
+        dt=1e-4,
+        reset_timing="immediate",
         reset=task.rpartition("-")[2],
-    )  # fmt: skip
+    )
     with np.load(folder / "braille" / "braille_unique.npz", allow_pickle=False) as file:
         x, y = file["x"].swapaxes(0, 1), file["y"]
     test = np.arange(len(y)) % 4 == 3
@@ -174,8 +178,9 @@ def cnn_sinabs(options: argparse.Namespace) -> Case:
         first = int(file["n_train"])
         last = min(len(file["label"]), first + options.test)
         for name, low, high in (
-            ("train", 0, min(first, options.calibration)), ("test", first, last),
-        ):  # fmt: skip
+            ("train", 0, min(first, options.calibration)),
+            ("test", first, last),
+        ):
             frames = np.zeros((300, high - low, 2, 34, 34), np.uint8)
             for i in range(low, high):
                 span = slice(int(file["offset"][i]), int(file["offset"][i + 1]))
@@ -211,15 +216,24 @@ class Published:
     def _eliminated(self, kernel: Kernel) -> list[tuple[Problem, tuple[Array, Array]]]:
         net, inputs = self.case.network, self.case.context.samples("the benchmark")
         settings = Settings(
-            kernels=(kernel,), asymmetry=(0.0,), sequential=False, damp=0.01, positions=32,
+            kernels=(kernel,),
+            asymmetry=(0.0,),
+            sequential=False,
+            damp=0.01,
+            positions=32,
             max_memory=MEMORY,
-        )  # fmt: skip
+        )
         found = []
         for block in blocks_of(net, Prune(sparsity=0.5).select(net)):
             p = problem(block, moments_of(net, block, inputs, kernel, settings, None), 0.01)
-            found.append((p, eliminated(
-                p, 0.0, search="greedy", rounds=1, pattern=Pattern(), max_memory=MEMORY
-            )))  # fmt: skip
+            found.append(
+                (
+                    p,
+                    eliminated(
+                        p, 0.0, search="greedy", rounds=1, pattern=Pattern(), max_memory=MEMORY
+                    ),
+                )
+            )
         return found
 
 
@@ -227,9 +241,15 @@ def ours() -> dict[str, object]:
     """The options of sbc-plus that `prune` and `quantize` have, too."""
     joint = load_recipe("sbc-plus").passes[0]
     names = (
-        "kernels", "asymmetry", "choose", "sequential", "thresholds", "damp", "positions",
+        "kernels",
+        "asymmetry",
+        "choose",
+        "sequential",
+        "thresholds",
+        "damp",
+        "positions",
         "max_memory",
-    )  # fmt: skip
+    )
     return {name: getattr(joint, name) for name in names}
 
 

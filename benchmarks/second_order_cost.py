@@ -84,10 +84,17 @@ def speed(sizes: list[int], reference_steps: int) -> None:
         )
         bound = (6 * d * d + ROWS * d) * 8 / 2**20 + n * 3 * 8 * d * d / 2**20
         cells = (
-            f"{1e3 * ours_row:.1f}", f"{1e3 * slow:.0f}", f"{slow / ours_row:.0f}", f"{loss:.4f}",
-            f"{fast_sweep:.2f}", f"{sweep_slow:.1f}", f"{sweep_slow / fast_sweep:.0f}",
-            f"{sweep_loss:.4f}", f"{peak:.0f}", f"{bound:.0f}",
-        )  # fmt: skip
+            f"{1e3 * ours_row:.1f}",
+            f"{1e3 * slow:.0f}",
+            f"{slow / ours_row:.0f}",
+            f"{loss:.4f}",
+            f"{fast_sweep:.2f}",
+            f"{sweep_slow:.1f}",
+            f"{sweep_slow / fast_sweep:.0f}",
+            f"{sweep_loss:.4f}",
+            f"{peak:.0f}",
+            f"{bound:.0f}",
+        )
         print(f"| {d} | {' | '.join(cells)} |", flush=True)
     if len(timed) > 1:
         logs, times = (np.log([t[k] for t in timed]) for k in (0, 1))

@@ -87,9 +87,13 @@ def removed(
             small.append(group.keep(order[budget(ratio, group.count) :]))
     if how != "none":
         net = fold(
-            net, small, evidence.ctx.samples("folding"), kernel="long" if how == "long" else "membrane",
-            bias=how == "bias", threshold=how == "threshold",
-        )  # fmt: skip
+            net,
+            small,
+            evidence.ctx.samples("folding"),
+            kernel="long" if how == "long" else "membrane",
+            bias=how == "bias",
+            threshold=how == "threshold",
+        )
     return shrink(net, small)
 
 
@@ -133,8 +137,10 @@ def remove(options: argparse.Namespace) -> dict[str, object]:
                     shown = " ".join(f"{v:5.1f}" for v in line)
                     print(f"  seed {seed} {criterion:12} {row:14} {shown}", flush=True)
         told = f", +ft: {options.epochs} epochs on {len(y)}" if options.epochs else ""
-        print(f"\n{task}: dense {spread(dense)}, {len(labels)} test samples, {options.calibration} for "
-              f"calibration{told}, {len(options.seeds)} seed(s)")  # fmt: skip
+        print(
+            f"\n{task}: dense {spread(dense)}, {len(labels)} test samples, {options.calibration} for "
+            f"calibration{told}, {len(options.seeds)} seed(s)"
+        )
         show(table, options.ratios)
         results[task] = {
             "dense": dense,
@@ -255,13 +261,18 @@ def main() -> None:
     parser.add_argument("part", choices=("remove", "quantize", "memory"))
     parser.add_argument("--data", type=Path, default=networks.data_folder())
     parser.add_argument("--cache", type=Path, default=networks.cache_folder())
-    parser.add_argument("--tasks", nargs="+", choices=networks.TASKS,
-                        default=["mnist-conv", "nmnist-conv"])  # fmt: skip
+    parser.add_argument(
+        "--tasks", nargs="+", choices=networks.TASKS, default=["mnist-conv", "nmnist-conv"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--scores", nargs="+", choices=CRITERIA)
-    parser.add_argument("--fold", nargs="+", default=["none", "weights"],
-                        choices=("none", "weights", "bias", "threshold", "long"),
-                        help="long: weights, by the kernel of that name")  # fmt: skip
+    parser.add_argument(
+        "--fold",
+        nargs="+",
+        default=["none", "weights"],
+        choices=("none", "weights", "bias", "threshold", "long"),
+        help="long: weights, by the kernel of that name",
+    )
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--calibration", type=int, default=256, help="training samples")
     parser.add_argument("--epochs", type=int, default=0, help="of fine-tuning (0: none)")

@@ -127,9 +127,13 @@ def _noise(setting: Setting, network: Network, steps: int) -> dict[str, float]:
     images, labels = networks.raw(task, "test", setting.data, steps)
     images, labels = images[: setting.test], labels[: setting.test]
     found = noise_curve(
-        network, images.reshape(len(images), *network.with_role("input")[0].shape), labels,
-        lambda x: task.encode(x.astype(np.float32), steps), setting.noise, np.random.default_rng(0),
-    )  # fmt: skip
+        network,
+        images.reshape(len(images), *network.with_role("input")[0].shape),
+        labels,
+        lambda x: task.encode(x.astype(np.float32), steps),
+        setting.noise,
+        np.random.default_rng(0),
+    )
     return {f"{sigma:g}": score for sigma, score in found.items()}
 
 
@@ -247,8 +251,11 @@ def main() -> None:
     asked = options.pop("experiments")
     # on means over time, so that a loss is the same at any length
     learning = {
-        "lr": options.pop("lr"), "distill": options.pop("distill"), "loss": "mean", "contrast": 6.0,
-    }  # fmt: skip
+        "lr": options.pop("lr"),
+        "distill": options.pop("distill"),
+        "loss": "mean",
+        "contrast": 6.0,
+    }
     known = experiments(options.pop("epochs"), learning)
     seeds, noise = options.pop("seeds"), tuple(options.pop("noise"))
     kernels = any(

@@ -17,9 +17,13 @@ from snndeploy.passes.training.train_steps import TrainSteps
 TARGET = "loihi2"
 SPARSITIES = (0.9, 0.95, 0.98)
 SECOND_ORDER: Mapping[str, Any] = {
-    "method": "sbc", "scope": "lamp", "kernels": ("membrane", "long"), "asymmetry": (0.0, 1.0),
-    "choose": "output", "sequential": True,
-}  # fmt: skip
+    "method": "sbc",
+    "scope": "lamp",
+    "kernels": ("membrane", "long"),
+    "asymmetry": (0.0, 1.0),
+    "choose": "output",
+    "sequential": True,
+}
 """The recipe ``sbc-plus`` without its quantisation."""
 
 
@@ -57,8 +61,13 @@ def experiments(epochs: int, learning: Mapping[str, Any]) -> dict[str, Experimen
         add(f"second-order-{percent}+ft", second, ft)
         add(f"admm-{percent}", Admm(sparsity=sparsity, scope="lamp", **admm))
     # 2^b levels: 2 bits are four of them; three (ternary) are log2(3) = 1.58 bits
-    widths = {"4bit": (4, "uniform"), "3bit": (3, "uniform"), "2bit": (2, "odd"),
-              "1.58bit": (2, "uniform"), "1bit": (1, "uniform")}  # fmt: skip
+    widths = {
+        "4bit": (4, "uniform"),
+        "3bit": (3, "uniform"),
+        "2bit": (2, "odd"),
+        "1.58bit": (2, "uniform"),
+        "1bit": (1, "uniform"),
+    }
     for name, (bits, levels) in widths.items():
         add(f"admm-{name}", Admm(bits=bits, levels=levels, **admm))  # type: ignore[arg-type]
         if levels == "uniform":
@@ -68,9 +77,13 @@ def experiments(epochs: int, learning: Mapping[str, Any]) -> dict[str, Experimen
     add("admm-95+4bit", Admm(sparsity=0.95, scope="lamp", bits=4, **admm))
     for bits in (8, 4, 2):
         on_levels: dict[str, Any] = {
-            **learning, "bits": bits, "grid": "rescaw", "per": "channel", "exempt": ("first", "last"),
+            **learning,
+            "bits": bits,
+            "grid": "rescaw",
+            "per": "channel",
+            "exempt": ("first", "last"),
             "fit": "mean" if bits == 2 else "percentile",
-        }  # fmt: skip
+        }
         add(
             f"qp-snn-{bits}bit-50",
             FineTune(**on_levels, keep="real", epochs=half),
@@ -90,6 +103,8 @@ def experiments(epochs: int, learning: Mapping[str, Any]) -> dict[str, Experimen
         stage = max(1, epochs // halvings)
         add(f"steps-halved-{halvings}", TrainSteps(**learning, halvings=halvings, epochs=stage))
     for ratio in (0.5, 0.25):
-        add(f"synops-{100 * ratio:g}",
-            FineTune(**learning, activity=10.0, synops_ratio=ratio, epochs=epochs))  # fmt: skip
+        add(
+            f"synops-{100 * ratio:g}",
+            FineTune(**learning, activity=10.0, synops_ratio=ratio, epochs=epochs),
+        )
     return found

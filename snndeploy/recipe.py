@@ -97,9 +97,11 @@ class Recipe(_Strict):
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise RecipeError(
-                "recipe-unreadable", f"the recipe cannot be read: {reason}", where=str(source),
+                "recipe-unreadable",
+                f"the recipe cannot be read: {reason}",
+                where=str(source),
                 hint="give the path of a .toml file, or one of the shipped recipes by name",
-            ) from error  # fmt: skip
+            ) from error
         return _parsed(text, str(source))
 
     def to_toml(self) -> str:
@@ -129,9 +131,10 @@ def load_recipe(name: str | Path) -> Recipe:
         return Recipe.from_toml(Path(name))
     if name not in recipe_names():
         raise RecipeError(
-            "recipe-unknown", f"there is no recipe {name!r}",
+            "recipe-unknown",
+            f"there is no recipe {name!r}",
             hint=f"{did_you_mean(name, recipe_names())} (or give the path of a .toml file)",
-        )  # fmt: skip
+        )
     return Recipe.from_toml(recipe_folder() / f"{name}.toml")
 
 
@@ -145,16 +148,20 @@ def _parsed(text: str, where: str) -> Recipe:
     for key in raw:
         if key not in keys:
             raise RecipeError(
-                "recipe-unknown-key", f"there is no key {key!r}", where=f"{where}:{key}",
+                "recipe-unknown-key",
+                f"there is no key {key!r}",
+                where=f"{where}:{key}",
                 hint=did_you_mean(key, keys),
-            )  # fmt: skip
+            )
     steps = raw.pop("pass", [])
     try:
         if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
             raise RecipeError(
-                "recipe-value", "a pass is a table", where="passes",
+                "recipe-value",
+                "a pass is a table",
+                where="passes",
                 hint="write [[pass]] with double brackets",
-            )  # fmt: skip
+            )
         passes = tuple(_pass(step, f"passes[{i}]") for i, step in enumerate(steps))
         return Recipe(**raw, passes=passes)
     except RecipeError as error:
@@ -167,9 +174,11 @@ def _pass(raw: Mapping[str, Any], where: str) -> Pass:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise RecipeError(
-            "recipe-value", "a pass needs its name, a string", where=f"{where}.name",
+            "recipe-value",
+            "a pass needs its name, a string",
+            where=f"{where}.name",
             hint='e.g. name = "prune"',
-        )  # fmt: skip
+        )
     try:
         cls = pass_class(name)
     except RecipeError as error:
@@ -179,9 +188,11 @@ def _pass(raw: Mapping[str, Any], where: str) -> Pass:
     for key in options:
         if key not in fields:
             raise RecipeError(
-                "recipe-unknown-key", f"the pass {name!r} has no option {key!r}",
-                where=f"{where}.{key}", hint=did_you_mean(key, fields),
-            )  # fmt: skip
+                "recipe-unknown-key",
+                f"the pass {name!r} has no option {key!r}",
+                where=f"{where}.{key}",
+                hint=did_you_mean(key, fields),
+            )
     for key, field in fields.items():
         missing = (field.default, field.default_factory) == (dataclasses.MISSING,) * 2
         if missing and key not in options:
@@ -203,9 +214,11 @@ def _in_our_words(error: ValidationError) -> RecipeError:
         key = str(first["loc"][-1])
         model = CalibrationOptions if len(first["loc"]) > 1 else Recipe
         return RecipeError(
-            "recipe-unknown-key", f"there is no key {key!r}", where=where,
+            "recipe-unknown-key",
+            f"there is no key {key!r}",
+            where=where,
             hint=did_you_mean(key, model.model_fields),
-        )  # fmt: skip
+        )
     message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
     return RecipeError("recipe-value", message, where=where)
 

@@ -45,10 +45,17 @@ def test_codes_are_kebab_case() -> None:
 def test_exit_codes_are_the_documented_ones() -> None:
     codes = {name: getattr(errors, name).exit_code for name in CLASSES}
     assert codes == {
-        "SnnDeployError": 1, "UsageError": 2, "InputError": 3, "RecipeError": 3, "TargetError": 3,
-        "PassRefused": 4, "LoweringRefused": 4, "DoesNotFit": 5, "VerificationFailed": 6,
+        "SnnDeployError": 1,
+        "UsageError": 2,
+        "InputError": 3,
+        "RecipeError": 3,
+        "TargetError": 3,
+        "PassRefused": 4,
+        "LoweringRefused": 4,
+        "DoesNotFit": 5,
+        "VerificationFailed": 6,
         "BackendMissing": 7,
-    }  # fmt: skip
+    }
 
 
 def test_an_error_reads_as_where_what_next() -> None:

@@ -54,9 +54,12 @@ def recipes(draw: st.DrawFn) -> Recipe:
         samples=draw(st.integers(1, 9999)), steps=draw(st.integers(0, 9))
     )
     return Recipe(
-        name=draw(names), description=draw(names), seed=draw(st.integers(0, 2**40)),
-        calibration=calibration, passes=tuple(steps),
-    )  # fmt: skip
+        name=draw(names),
+        description=draw(names),
+        seed=draw(st.integers(0, 2**40)),
+        calibration=calibration,
+        passes=tuple(steps),
+    )
 
 
 @given(recipes())
@@ -112,8 +115,15 @@ def test_a_recipe_from_text_and_from_a_file(tmp_path: Path) -> None:
 
 def test_shipped_recipes_load_and_run() -> None:
     assert recipe_names() == [
-        "admm", "default", "digits", "osbc", "qp-snn", "sbc", "sbc-plus", "spatio-temporal",
-    ]  # fmt: skip
+        "admm",
+        "default",
+        "digits",
+        "osbc",
+        "qp-snn",
+        "sbc",
+        "sbc-plus",
+        "spatio-temporal",
+    ]
     rng = np.random.default_rng(0)
     spikes = (rng.random((8, 12, 2, 8, 8)) < 0.3).astype(np.float32)
     labelled = SimpleNamespace(inputs={"input": spikes}, labels=rng.integers(0, 5, 12))
@@ -124,75 +134,109 @@ def test_shipped_recipes_load_and_run() -> None:
         run_passes(conv_net(), recipe.passes, PassContext(seed=recipe.seed, calibration=labelled))
     assert load_recipe("default").passes == (Quantize(bits=8, per="layer", clip="mse"),)
     assert load_recipe("digits").passes == (
-        RemoveKernels(ratio=0.25), Prune(sparsity=0.5), Quantize(bits=4, clip="mse"),
-    )  # fmt: skip
+        RemoveKernels(ratio=0.25),
+        Prune(sparsity=0.5),
+        Quantize(bits=4, clip="mse"),
+    )
 
 
 ONE = '[[pass]]\nname = "remove-kernels"\n'
 ERRORS = {
     "recipe-unknown-key": [
         ("sed = 3", "recipe.toml:sed: there is no key 'sed'\n  next: did you mean 'seed'?"),
-        ("passes = []", "recipe.toml:passes: there is no key 'passes'\n"
-                        "  next: did you mean 'pass'?"),
-        ("[calibration]\nsample = 3",
-         "recipe.toml:calibration.sample: there is no key 'sample'\n"
-         "  next: did you mean 'samples'?"),
-        (ONE + '[[pass]]\nname = "quantize"\nbitz = 4',
-         "recipe.toml:passes[1].bitz: the pass 'quantize' has no option 'bitz'\n"
-         "  next: did you mean 'bits'?"),
+        (
+            "passes = []",
+            "recipe.toml:passes: there is no key 'passes'\n  next: did you mean 'pass'?",
+        ),
+        (
+            "[calibration]\nsample = 3",
+            "recipe.toml:calibration.sample: there is no key 'sample'\n"
+            "  next: did you mean 'samples'?",
+        ),
+        (
+            ONE + '[[pass]]\nname = "quantize"\nbitz = 4',
+            "recipe.toml:passes[1].bitz: the pass 'quantize' has no option 'bitz'\n"
+            "  next: did you mean 'bits'?",
+        ),
     ],
     "recipe-missing-key": [
-        ('[[pass]]\nname = "prune"',
-         "recipe.toml:passes[0].sparsity: the pass 'prune' needs 'sparsity'"),
+        (
+            '[[pass]]\nname = "prune"',
+            "recipe.toml:passes[0].sparsity: the pass 'prune' needs 'sparsity'",
+        )
     ],
     "option-value": [
-        ('[[pass]]\nname = "quantize"\nbits = true',
-         "recipe.toml:passes[0].bits: input should be a valid integer, not True"),
-        ('[[pass]]\nname = "quantize"\nbits = 17',
-         "recipe.toml:passes[0].bits: input should be less than or equal to 16, not 17"),
-        ('[[pass]]\nname = "quantize"\nbits = 4.0',
-         "recipe.toml:passes[0].bits: input should be a valid integer, not 4.0"),
-        ('[[pass]]\nname = "quantize"\nclip = "min"',
-         "recipe.toml:passes[0].clip: input should be 'max', 'mse', 'minmax' or 'hessian', not 'min'"),
-        ('[[pass]]\nname = "prune"\nsparsity = 1.0',
-         "recipe.toml:passes[0].sparsity: input should be less than 1, not 1.0"),
-        ('[[pass]]\nname = "prune"\nsparsity = -0.5',
-         "recipe.toml:passes[0].sparsity: input should be greater than or equal to 0, not -0.5"),
-        ('[[pass]]\nname = "prune"\nsparsity = 0.1\nlayers = "conv*"',
-         "recipe.toml:passes[0].layers: input should be a valid tuple, not 'conv*'"),
-        (ONE + "keep = { conv1 = 0 }",
-         "recipe.toml:passes[0].keep['conv1']: input should be greater than or equal to 1, "
-         "not 0"),
+        (
+            '[[pass]]\nname = "quantize"\nbits = true',
+            "recipe.toml:passes[0].bits: input should be a valid integer, not True",
+        ),
+        (
+            '[[pass]]\nname = "quantize"\nbits = 17',
+            "recipe.toml:passes[0].bits: input should be less than or equal to 16, not 17",
+        ),
+        (
+            '[[pass]]\nname = "quantize"\nbits = 4.0',
+            "recipe.toml:passes[0].bits: input should be a valid integer, not 4.0",
+        ),
+        (
+            '[[pass]]\nname = "quantize"\nclip = "min"',
+            "recipe.toml:passes[0].clip: input should be 'max', 'mse', 'minmax' or 'hessian', not 'min'",
+        ),
+        (
+            '[[pass]]\nname = "prune"\nsparsity = 1.0',
+            "recipe.toml:passes[0].sparsity: input should be less than 1, not 1.0",
+        ),
+        (
+            '[[pass]]\nname = "prune"\nsparsity = -0.5',
+            "recipe.toml:passes[0].sparsity: input should be greater than or equal to 0, not -0.5",
+        ),
+        (
+            '[[pass]]\nname = "prune"\nsparsity = 0.1\nlayers = "conv*"',
+            "recipe.toml:passes[0].layers: input should be a valid tuple, not 'conv*'",
+        ),
+        (
+            ONE + "keep = { conv1 = 0 }",
+            "recipe.toml:passes[0].keep['conv1']: input should be greater than or equal to 1, "
+            "not 0",
+        ),
     ],
     "recipe-value": [
         ("seed = true", "recipe.toml:seed: input should be a valid integer, not True"),
         ("seed = -1", "recipe.toml:seed: input should be greater than or equal to 0, not -1"),
         ("name = 3", "recipe.toml:name: input should be a valid string, not 3"),
-        ("[calibration]\nsteps = true",
-         "recipe.toml:calibration.steps: input should be a valid integer, not True"),
-        ('[pass]\nname = "prune"', "recipe.toml:passes: a pass is a table\n"
-                                   "  next: write [[pass]] with double brackets"),
-        ("[[pass]]\nsparsity = 0.5", "recipe.toml:passes[0].name: a pass needs its name, a string\n"
-                                     '  next: e.g. name = "prune"'),
+        (
+            "[calibration]\nsteps = true",
+            "recipe.toml:calibration.steps: input should be a valid integer, not True",
+        ),
+        (
+            '[pass]\nname = "prune"',
+            "recipe.toml:passes: a pass is a table\n  next: write [[pass]] with double brackets",
+        ),
+        (
+            "[[pass]]\nsparsity = 0.5",
+            "recipe.toml:passes[0].name: a pass needs its name, a string\n"
+            '  next: e.g. name = "prune"',
+        ),
     ],
     "pass-unknown": [
-        ('[[pass]]\nname = "prunes"', "recipe.toml:passes[0].name: there is no pass 'prunes'\n"
-                                      "  next: did you mean 'prune'?"),
+        (
+            '[[pass]]\nname = "prunes"',
+            "recipe.toml:passes[0].name: there is no pass 'prunes'\n  next: did you mean 'prune'?",
+        )
     ],
     "order-law": [
-        ('[[pass]]\nname = "quantize"\n' + ONE,
-         "recipe.toml:passes[1]: 'remove-kernels' comes after 'quantize'\n"
-         "  next: the order is remove-kernels → prune → quantize"),
+        (
+            '[[pass]]\nname = "quantize"\n' + ONE,
+            "recipe.toml:passes[1]: 'remove-kernels' comes after 'quantize'\n"
+            "  next: the order is remove-kernels → prune → quantize",
+        )
     ],
-    "recipe-syntax": [
-        ("seed = = 3", "recipe.toml: Invalid value (at line 1, column 8)"),
-    ],
-}  # fmt: skip
+    "recipe-syntax": [("seed = = 3", "recipe.toml: Invalid value (at line 1, column 8)")],
+}
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "message"),
-    [(code, *case) for code, cases in ERRORS.items() for case in cases],
+    ("code", "text", "message"), [(code, *case) for code, cases in ERRORS.items() for case in cases]
 )
 def test_errors_say_what_where_and_what_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, text: str, message: str

@@ -153,11 +153,13 @@ def export(net: Net, path: Path) -> nir.NIRGraph:
     shapes = [(16, 8, 8), (32, 4, 4), (10,)]
     lifs = [
         snn.Leaky(
-            beta=torch.full(shape, BETA), threshold=torch.ones(shape), reset_mechanism="zero",
+            beta=torch.full(shape, BETA),
+            threshold=torch.ones(shape),
+            reset_mechanism="zero",
             init_hidden=True,
         )
         for shape in shapes
-    ]  # fmt: skip
+    ]
     layers = [
         net.conv1,
         lifs[0],
@@ -214,9 +216,12 @@ def main() -> None:
             for name, layer in zip(sorted(names, key=int), recorded, strict=True)
         }
         np.savez_compressed(
-            options.trace, input=spikes[:, :TRACED].numpy().astype(np.uint8),
-            counts=counts.numpy().astype(np.uint8), predictions=counts.argmax(1).numpy(), **trace,
-        )  # fmt: skip
+            options.trace,
+            input=spikes[:, :TRACED].numpy().astype(np.uint8),
+            counts=counts.numpy().astype(np.uint8),
+            predictions=counts.argmax(1).numpy(),
+            **trace,
+        )
 
 
 if __name__ == "__main__":

@@ -103,9 +103,11 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
-        "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+        "output-unwritable",
+        f"cannot write here ({error.strerror})",
+        where=str(path),
         hint="choose another place with -o",
-    )  # fmt: skip
+    )
 
 
 def refuse_existing(path: Path, force: bool) -> None:
@@ -118,14 +120,18 @@ def refuse_existing(path: Path, force: bool) -> None:
         return
     if not force:
         raise InputError(
-            "output-exists", "there is something at this place already", where=str(path),
+            "output-exists",
+            "there is something at this place already",
+            where=str(path),
             hint="add --force to replace it, or choose another place with -o",
-        )  # fmt: skip
+        )
     if not (path / "manifest.json").is_file():
         raise InputError(
-            "output-not-bundle", "it exists and is not a bundle; it is not replaced", where=str(path),
+            "output-not-bundle",
+            "it exists and is not a bundle; it is not replaced",
+            where=str(path),
             hint="choose another place with -o",
-        )  # fmt: skip
+        )
 
 
 def _swap(beside: Path, path: Path) -> None:
@@ -202,9 +208,11 @@ def read_bundle(path: str | Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            "bundle-content", f"cannot read its content ({error})", where=str(path),
+            "bundle-content",
+            f"cannot read its content ({error})",
+            where=str(path),
             hint="compile again with this version",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _manifest(path: Path) -> Manifest:
@@ -213,9 +221,11 @@ def _manifest(path: Path) -> Manifest:
         raise InputError("file-not-found", "there is no such bundle", where=str(path))
     if not file.is_file():
         raise InputError(
-            "not-a-bundle", "there is no manifest.json here", where=str(path),
+            "not-a-bundle",
+            "there is no manifest.json here",
+            where=str(path),
             hint="make a bundle with: snndeploy compile MODEL.nir -o NAME.snnb",
-        )  # fmt: skip
+        )
     try:
         raw = json.loads(file.read_bytes())
         newer = isinstance(raw, dict) and int(raw.get("schema_version", 0)) > SCHEMA
@@ -226,9 +236,11 @@ def _manifest(path: Path) -> Manifest:
             "bundle-damaged", "its manifest cannot be read", where=str(file)
         ) from error
     raise InputError(
-        "bundle-newer", f"written with schema {raw['schema_version']}, this version reads {SCHEMA}",
-        where=str(path), hint="upgrade snndeploy",
-    )  # fmt: skip
+        "bundle-newer",
+        f"written with schema {raw['schema_version']}, this version reads {SCHEMA}",
+        where=str(path),
+        hint="upgrade snndeploy",
+    )
 
 
 def _checked(file: Path, digest: str) -> bytes:
@@ -238,7 +250,9 @@ def _checked(file: Path, digest: str) -> bytes:
         raise InputError("bundle-damaged", "the file is missing", where=str(file)) from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(
-            "bundle-damaged", "the file differs from what the compiler wrote", where=str(file),
+            "bundle-damaged",
+            "the file differs from what the compiler wrote",
+            where=str(file),
             hint="compile again; do not edit bundles",
-        )  # fmt: skip
+        )
     return content

@@ -209,12 +209,7 @@ class _Sum:
     """Running sums of one block of projections."""
 
     def __init__(
-        self,
-        network: Network,
-        block: Block,
-        kernel: Kernel,
-        positions: int | None,
-        cross: bool,
+        self, network: Network, block: Block, kernel: Kernel, positions: int | None, cross: bool
     ) -> None:
         self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
         first = block[0]

@@ -86,9 +86,10 @@ def _merged(name: str, folder: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
         )
     if not path.is_file():
         raise TargetError(
-            "target-unknown", f"there is no target {name!r}",
+            "target-unknown",
+            f"there is no target {name!r}",
             hint=f"{did_you_mean(name, target_names())} (or give the path of a .toml file)",
-        )  # fmt: skip
+        )
     try:
         raw = _parsed(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -120,9 +121,11 @@ def _validated(kind: type[M], raw: dict[str, Any], name: str) -> M:
             text = first["msg"].removeprefix("Value error, ")
             message = f"{text[0].lower()}{text[1:]}"
         raise TargetError(
-            "target-schema", message, where=where,
+            "target-schema",
+            message,
+            where=where,
             hint="see docs/reference/targets.md for the keys of a target file",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _keys_at(model: type[BaseModel], loc: list[str]) -> list[str]:

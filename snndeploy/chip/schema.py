@@ -16,22 +16,38 @@ MemoryModel = Literal["loihi1", "loihi2"]
 
 RESOURCES: dict[MemoryModel, tuple[str, ...]] = {
     "loihi1": (
-        "compartments", "synapse_words", "axon_words", "in_axons", "out_axons",
-        "compartment_profiles", "threshold_profiles", "synapse_formats", "delay_slots",
+        "compartments",
+        "synapse_words",
+        "axon_words",
+        "in_axons",
+        "out_axons",
+        "compartment_profiles",
+        "threshold_profiles",
+        "synapse_formats",
+        "delay_slots",
     ),
     "loihi2": (
-        "pool_words", "neurons", "groups", "axon_in", "synapse_words", "axon_map", "axon_mem",
+        "pool_words",
+        "neurons",
+        "groups",
+        "axon_in",
+        "synapse_words",
+        "axon_map",
+        "axon_mem",
     ),
-}  # fmt: skip
+}
 """What each memory model counts per core; a target file limits every one of them."""
 
 _NEEDED: dict[MemoryModel, tuple[tuple[str, str], ...]] = {
     "loihi1": (
-        ("synapse", "entry_synapses"), ("synapse", "base_count"), ("axons", "out_discrete"),
-        ("axons", "out_population"), ("axons", "out_off_chip"),
+        ("synapse", "entry_synapses"),
+        ("synapse", "base_count"),
+        ("axons", "out_discrete"),
+        ("axons", "out_population"),
+        ("axons", "out_off_chip"),
     ),
     "loihi2": (("axons", "in_kernel"),),
-}  # fmt: skip
+}
 """Optional keys that one memory model cannot do without."""
 
 
@@ -276,9 +292,10 @@ class Target(Strict):
             return int(number[1])
         if name not in self.boards:
             raise UsageError(
-                "board-unknown", f"target {self.name} has no board {name!r}",
+                "board-unknown",
+                f"target {self.name} has no board {name!r}",
                 hint=did_you_mean(name, self.boards),
-            )  # fmt: skip
+            )
         return self.boards[name].limit
 
 

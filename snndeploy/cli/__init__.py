@@ -69,9 +69,25 @@ def main(verbose: int, quiet: bool) -> None:
 
 
 for _command in (
-    inspect, compile_, check, simulate, verify, report, explain, compress, finetune, sensitivity,
-    reduce_timesteps, export, demo, targets, passes, frontend, lava, doctor,
-):  # fmt: skip
+    inspect,
+    compile_,
+    check,
+    simulate,
+    verify,
+    report,
+    explain,
+    compress,
+    finetune,
+    sensitivity,
+    reduce_timesteps,
+    export,
+    demo,
+    targets,
+    passes,
+    frontend,
+    lava,
+    doctor,
+):
     main.add_command(_command)
 
 
@@ -90,12 +106,15 @@ def _crash(arguments: list[str]) -> NoReturn:
     import traceback
     from importlib.metadata import version
 
-    text = "\n".join([
-        f"snndeploy {version('snndeploy')}, Python {platform.python_version()}, {platform.platform()}",
-        f"command: {arguments}",
-        "",
-        traceback.format_exc(),
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            f"snndeploy {version('snndeploy')}, "
+            f"Python {platform.python_version()}, {platform.platform()}",
+            f"command: {arguments}",
+            "",
+            traceback.format_exc(),
+        ]
+    )
     with tempfile.NamedTemporaryFile(
         "w", prefix="snndeploy-bug-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:

@@ -23,8 +23,12 @@ from .options import (
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NIR file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--max-memory", type=click.IntRange(min=16), metavar="MIB",
-              help="Bound on recordings and blocks of rows, instead of the recipe's.")  # fmt: skip
+@click.option(
+    "--max-memory",
+    type=click.IntRange(min=16),
+    metavar="MIB",
+    help="Bound on recordings and blocks of rows, instead of the recipe's.",
+)
 @click.option("--explain", is_flag=True, help="Also show what shrank together, and what stayed.")
 @semantics_options
 @target_options
@@ -57,15 +61,26 @@ def compress(
     network = read_network(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, network.with_role("input")[0].shape)
     log = run(
-        network, recipe=chosen, target=options["target"], calibration=samples,
+        network,
+        recipe=chosen,
+        target=options["target"],
+        calibration=samples,
         observer=pass_progress(),
-    )  # fmt: skip
+    )
     write_nir(output, log.network, force=force)
     groups = survivors(network, log.network)
-    layers = {
-        name: {"sparsity": round(layer.sparsity, 4), "bits": layer.bits, "weights": layer.weights}
-        for name, layer in log.steps[-1].after.layers.items()
-    } if log.steps else {}  # fmt: skip
+    layers = (
+        {
+            name: {
+                "sparsity": round(layer.sparsity, 4),
+                "bits": layer.bits,
+                "weights": layer.weights,
+            }
+            for name, layer in log.steps[-1].after.layers.items()
+        }
+        if log.steps
+        else {}
+    )
     steps = [
         {"pass": s.name, "seconds": round(s.seconds, 2), "layers": s.metrics} for s in log.steps
     ]
@@ -73,15 +88,21 @@ def compress(
         shrunk = {"groups": [group_record(g) for g in groups]} if explain else {}
         print_json({"layers": layers, "passes": steps, "output": str(output), **shrunk})
         return
-    kept = {name: f"  {len(g.kept)} of {g.count} kernels"
-            for g in groups if len(g.kept) < g.count for name in g.incoming}  # fmt: skip
+    kept = {
+        name: f"  {len(g.kept)} of {g.count} kernels"
+        for g in groups
+        if len(g.kept) < g.count
+        for name in g.incoming
+    }
     for name, layer in layers.items():
         losses = [
             f"{s.metrics[name]['loss']:.4g}" for s in log.steps if "loss" in s.metrics.get(name, {})
         ]
         loss = f"  membrane error {', then '.join(losses)}" if losses else ""
-        click.echo(f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
-                   f"{kept.get(name, '')}{loss}")  # fmt: skip
+        click.echo(
+            f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
+            f"{kept.get(name, '')}{loss}"
+        )
     for group in groups if explain else ():
         click.echo(str(group))
     for finding in log.findings:

@@ -45,10 +45,16 @@ def _print_cores(told: Mapping[str, Any]) -> None:
     from .show.render import console, table
 
     rows = [
-        (c["core"], c["chip"], f"({c['router'][0]}, {c['router'][1]})", " + ".join(c["groups"]),
-         c["neurons"], f"{c['share']:.1%}")
+        (
+            c["core"],
+            c["chip"],
+            f"({c['router'][0]}, {c['router'][1]})",
+            " + ".join(c["groups"]),
+            c["neurons"],
+            f"{c['share']:.1%}",
+        )
         for c in told["cores"]
-    ]  # fmt: skip
+    ]
     columns = ("core", "chip", "router", "holds", "neurons", "fullest")
     console().print(table(f"cores in use on {told['target']}", columns, rows))
 
@@ -63,14 +69,16 @@ def _print_contents(told: Mapping[str, Any]) -> None:
             f"layer {told['layer']}: {_x(told['shape'])} = {told['neurons']:,} neurons on "
             f"{len(cores)} core{'s'[: len(cores) != 1]} ({', '.join(map(str, cores[:_SHOWN]))}"
             f"{', …' if len(cores) > _SHOWN else ''}), {_x(told['tile'])} on each at most",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            highlight=False,
+            soft_wrap=True,
+        )
         fullest = f"its fullest core, {told['fullest_core']}"
     else:
         out.print(
             f"core {told['core']}: chip {told['chip']}, router "
-            f"({told['router'][0]}, {told['router'][1]})", highlight=False,
-        )  # fmt: skip
+            f"({told['router'][0]}, {told['router'][1]})",
+            highlight=False,
+        )
         for group, bounds, neurons in told["slices"]:
             box = ", ".join(f"{low}:{high}" for low, high in bounds)
             out.print(f"  {group}[{box}], {neurons:,} neurons", highlight=False)
@@ -99,10 +107,17 @@ def _print_contents(told: Mapping[str, Any]) -> None:
     out.print(table(f"every budget of {fullest}", columns, uses))
     out.print()
     held = [
-        (s["name"], " + ".join(s["sources"]), ", ".join(s["encodings"]), s["words"], s["axons"],
-         s["synapses"], s["nonzero"])
+        (
+            s["name"],
+            " + ".join(s["sources"]),
+            ", ".join(s["encodings"]),
+            s["words"],
+            s["axons"],
+            s["synapses"],
+            s["nonzero"],
+        )
         for s in told["synapses"]
-    ]  # fmt: skip
+    ]
     columns = ("synapses", "from", "stored", "words", "axons in", "entries", "not zero")
     out.print(
         table(f"axons in {told['axons_in']:,}, axons out {told['axons_out']:,}", columns, held)
@@ -116,16 +131,22 @@ def _print_neighbours(title: str, neighbours: Sequence[Mapping[str, Any]]) -> No
     from .show.render import console, table
 
     rows = [
-        ("host" if n["core"] is None else f"core {n['core']}", " + ".join(n["groups"]),
-         f"{n['messages']:,.2f}")
+        (
+            "host" if n["core"] is None else f"core {n['core']}",
+            " + ".join(n["groups"]),
+            f"{n['messages']:,.2f}",
+        )
         for n in neighbours[:_SHOWN]
-    ]  # fmt: skip
+    ]
     if len(neighbours) > _SHOWN:
         rest = neighbours[_SHOWN:]
         rows.append((f"{len(rest)} more", "", f"{sum(n['messages'] for n in rest):,.2f}"))
     total = sum(n["messages"] for n in neighbours)
-    console().print(table(f"messages {title} others: {total:,.2f} per step",
-                          (title, "groups", "messages"), rows))  # fmt: skip
+    console().print(
+        table(
+            f"messages {title} others: {total:,.2f} per step", (title, "groups", "messages"), rows
+        )
+    )
 
 
 def _x(shape: Sequence[int]) -> str:

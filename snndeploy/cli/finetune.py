@@ -23,9 +23,11 @@ from .options import data_options, json_option, semantics_options, target_option
 )
 @click.option("--val", help="Labelled samples that choose the best epoch and judge the result.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path),
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
     help="Bundle, or a .nir file of the trained network (default: MODEL.snnb).",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @click.option("--aware", default="", help="Train with the rounding of this target, e.g. loihi2.")
 @click.option("--device", default="cpu", show_default=True, help="Where torch computes: cpu, cuda.")
@@ -62,9 +64,11 @@ def finetune(
 
     if options["data"] is not None:
         raise UsageError(
-            "finetune-data", "it has two sets of samples", where="--data",
+            "finetune-data",
+            "it has two sets of samples",
+            where="--data",
             hint="give --train, and --val beside it",
-        )  # fmt: skip
+        )
     output = output or Path(f"{model.stem}.snnb")
     as_network = output.suffix == ".nir"
     if not as_network:
@@ -79,10 +83,18 @@ def finetune(
     validation = samples_of({**options, "data": val}, shape)
     with training_progress() as observer:
         compiled = finetune(
-            network, samples, recipe=recipe, validation=validation, target=options["target"],
-            board=options["board"], aware=aware, device=device, folder=checkpoints, resume=resume,
+            network,
+            samples,
+            recipe=recipe,
+            validation=validation,
+            target=options["target"],
+            board=options["board"],
+            aware=aware,
+            device=device,
+            folder=checkpoints,
+            resume=resume,
             observer=observer,
-        )  # fmt: skip
+        )
     report = report_of(compiled) | finetune_report(compiled, validation or samples)
     written = output
     if as_network or not compiled.fits:
@@ -111,12 +123,17 @@ def _print_figures(found: Mapping[str, Any]) -> None:
 
     before, after = found["before"], found["after"]
     rows = (
-        ("accuracy", "{:.2%}", "accuracy"), ("connections", "{:.2%}", "density"),
-        ("bits per weight", "{:.2f}", "bits"), ("weights, bits", "{:,.0f}", "size_bits"),
-        ("index, bits", "{:,.0f}", "index_bits"), ("spikes per neuron and step", "{:.4f}", "rate"),
-        ("SynOps per sample", "{:,.0f}", "synops"), ("SynOps per step", "{:,.0f}", "synops_per_step"),
-        ("input MACs per sample", "{:,.0f}", "input_macs"), ("steps", "{}", "steps"),
-    )  # fmt: skip
+        ("accuracy", "{:.2%}", "accuracy"),
+        ("connections", "{:.2%}", "density"),
+        ("bits per weight", "{:.2f}", "bits"),
+        ("weights, bits", "{:,.0f}", "size_bits"),
+        ("index, bits", "{:,.0f}", "index_bits"),
+        ("spikes per neuron and step", "{:.4f}", "rate"),
+        ("SynOps per sample", "{:,.0f}", "synops"),
+        ("SynOps per step", "{:,.0f}", "synops_per_step"),
+        ("input MACs per sample", "{:,.0f}", "input_macs"),
+        ("steps", "{}", "steps"),
+    )
     lines = [(name, form.format(before[key]), form.format(after[key])) for name, form, key in rows]
     lines += [("R_mem", "", f"{after['r_mem']:.2%}"), ("R_ops", "", f"{after['r_ops']:.2%}")]
     title = f"figures on {found['samples']} samples"
@@ -142,9 +159,12 @@ def training_progress() -> Iterator[Observer]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(), TextColumn("{task.fields[status]}"),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[tuple[int, str], Any] = {}
 

@@ -37,9 +37,11 @@ def list_(as_json: bool) -> None:
 @frontend.command("probe")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--trace", required=True, type=click.Path(path_type=Path),
+    "--trace",
+    required=True,
+    type=click.Path(path_type=Path),
     help="The framework's own run: .npz with input, output and any layer_<node>.",
-)  # fmt: skip
+)
 @semantics_options
 @json_option
 def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
@@ -50,11 +52,16 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     found = probe(model, trace, **semantics_of(options))
     best = found.best
     if as_json:
-        print_json({
-            "exact": found.exact, "options": flags(best), "also": list(found.also),
-            "best": dataclasses.asdict(best), "ignored": list(found.ignored),
-            "attempts": [dataclasses.asdict(a) for a in found.attempts[:10]],
-        })  # fmt: skip
+        print_json(
+            {
+                "exact": found.exact,
+                "options": flags(best),
+                "also": list(found.also),
+                "best": dataclasses.asdict(best),
+                "ignored": list(found.ignored),
+                "attempts": [dataclasses.asdict(a) for a in found.attempts[:10]],
+            }
+        )
     elif found.exact:
         click.echo(f"exact: {flags(best)}")
         click.echo(f"  all {best.total:,} recorded values are the same")
@@ -76,10 +83,12 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
         raise click.exceptions.Exit(VerificationFailed.exit_code)
     if not found.exact:
         raise VerificationFailed(
-            "no-exact-profile", "no profile reproduces the recorded run", where=str(trace),
+            "no-exact-profile",
+            "no profile reproduces the recorded run",
+            where=str(trace),
             hint="check that the file and the run are of one model; exporters also lose things: "
             "snndeploy inspect",
-        )  # fmt: skip
+        )
 
 
 def flags(attempt: Attempt) -> str:

@@ -41,8 +41,11 @@ def targets(name: str | None, as_json: bool) -> None:
 def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str, str, str]]:
     """Rows of every entry that names its source, in the file's order."""
     if "source" in data:
-        values = [f"{k} {v}" if k not in ("limit", "pj", "ns", "widths") else str(v)
-                  for k, v in data.items() if k not in ("unit", "source", "certainty")]  # fmt: skip
+        values = [
+            f"{k} {v}" if k not in ("limit", "pj", "ns", "widths") else str(v)
+            for k, v in data.items()
+            if k not in ("unit", "source", "certainty")
+        ]
         unit = data.get("unit", "pJ" if "pj" in data else "ns" if "ns" in data else "")
         yield path, ", ".join(values), unit, data["certainty"], data["source"]
         return
@@ -105,9 +108,12 @@ def status(as_json: bool) -> None:
 
     env = require_lava()
     facts: dict[str, Any] = {
-        "python": str(env.python), "version": _dotted(env.version), "lava": env.lava_version,
-        "patched": env.patched, "origin": env.origin,
-    }  # fmt: skip
+        "python": str(env.python),
+        "version": _dotted(env.version),
+        "lava": env.lava_version,
+        "patched": env.patched,
+        "origin": env.origin,
+    }
     if as_json:
         print_json(facts)
     else:
@@ -138,12 +144,14 @@ def doctor(as_json: bool) -> None:
         "snndeploy": installed("snndeploy"),
         "python": platform.python_version(),
         **{p: installed(p) for p in ("numpy", "nir", "h5py", "torch", "networkx", "pydantic")},
-        "lava": "missing; run: snndeploy lava install" if env is None else
-        f"lava-nc {env.lava_version}, Python {_dotted(env.version)}"
-        + (", patched at import" if env.patched else "") + f" ({env.origin})",
+        "lava": "missing; run: snndeploy lava install"
+        if env is None
+        else f"lava-nc {env.lava_version}, Python {_dotted(env.version)}"
+        + (", patched at import" if env.patched else "")
+        + f" ({env.origin})",
         "targets": ", ".join(target_names()),
         "broken plug-ins": [str(b) for b in broken()] or "none",
-    }  # fmt: skip
+    }
     if as_json:
         print_json(facts)
         return

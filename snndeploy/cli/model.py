@@ -90,9 +90,12 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
 @compile_options
 @data_options
 @click.option(
-    "--fix", "fix_path", type=click.Path(path_type=Path), metavar="OUT.toml",
+    "--fix",
+    "fix_path",
+    type=click.Path(path_type=Path),
+    metavar="OUT.toml",
     help="Write the recipe that makes it fit.",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @json_option
 def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **options: Any) -> None:
@@ -129,9 +132,11 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         refuse_network_options(model)
         if fix_path is not None:
             raise UsageError(
-                "program-option", "--fix writes a recipe for a trained network, and this file holds "
-                "Loihi's integers", where=str(model), hint="leave --fix out",
-            )  # fmt: skip
+                "program-option",
+                "--fix writes a recipe for a trained network, and this file holds Loihi's integers",
+                where=str(model),
+                hint="leave --fix out",
+            )
         report = loaded_report(place_file(model, options["target"], options["board"]))
     else:
         compiled = compile_model(model, options)[0]

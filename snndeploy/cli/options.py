@@ -45,11 +45,13 @@ semantics_options = _all(
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
     click.option(
-        "--semantics", multiple=True, metavar="[POPULATION:]FIELD=VALUE",
+        "--semantics",
+        multiple=True,
+        metavar="[POPULATION:]FIELD=VALUE",
         help="Any field of the profile, e.g. input_gain=unit (see: frontend list); with the name "
         "(or a pattern) of populations, for these alone, e.g. 'readout:reset=none'.",
     ),
-)  # fmt: skip
+)
 
 target_options = _all(
     click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
@@ -66,18 +68,26 @@ compile_options = _all(
     semantics_options,
     target_options,
     click.option(
-        "-r", "--recipe", default="default", show_default=True,
+        "-r",
+        "--recipe",
+        default="default",
+        show_default=True,
         help="Name or .toml file of a recipe; 'none' for no compression.",
     ),
     click.option(
-        "--input", "coding", type=click.Choice(["binary", "graded", "analog"]),
+        "--input",
+        "coding",
+        type=click.Choice(["binary", "graded", "analog"]),
         help="How data enter the chip (default: as --data has it).",
     ),
     click.option(
-        "--scale", type=click.Choice(["bounds", "calibrated"]), default="bounds", show_default=True,
+        "--scale",
+        type=click.Choice(["bounds", "calibrated"]),
+        default="bounds",
+        show_default=True,
         help="Head-room proved for every input, or seen on --data.",
     ),
-)  # fmt: skip
+)
 
 
 def _sensor(
@@ -96,42 +106,62 @@ def _sensor(
 def _data(*names: str) -> Callable[[F], F]:
     return _all(
         click.option(
-            *names, "data",
+            *names,
+            "data",
             help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
         ),
         click.option(
-            "--encode", type=click.Choice(["none", "rate", "latency", "direct", "delta"]),
-            default="none", show_default=True, help="How images and signals become spikes.",
+            "--encode",
+            type=click.Choice(["none", "rate", "latency", "direct", "delta"]),
+            default="none",
+            show_default=True,
+            help="How images and signals become spikes.",
         ),
-        click.option("--steps", type=click.IntRange(min=1), help="Time steps per image or recording."),
+        click.option(
+            "--steps", type=click.IntRange(min=1), help="Time steps per image or recording."
+        ),
         click.option("--bin-ms", type=float, help="Length of a time step of events, milliseconds."),
         click.option(
-            "--frames", type=click.Choice(["count", "binary"]),
+            "--frames",
+            type=click.Choice(["count", "binary"]),
             help="What events of one place and step become: their count (default), or 1.",
         ),
         click.option(
-            "--time-from", type=click.Choice(["first-event", "zero"]),
+            "--time-from",
+            type=click.Choice(["first-event", "zero"]),
             help="Where the time of events begins [default: first-event].",
         ),
         click.option(
-            "--sensor", callback=_sensor, metavar="P,H,W",
+            "--sensor",
+            callback=_sensor,
+            metavar="P,H,W",
             help="Polarities, rows and columns of events for a flat input.",
         ),
         click.option(
             "--delta-threshold", type=float, help="Smallest change that spikes [default: 0.1]."
         ),
-        click.option("-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."),
-        click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."),
-    )  # fmt: skip
+        click.option(
+            "-n", "--samples", type=click.IntRange(min=1), help="Use the first N samples."
+        ),
+        click.option(
+            "--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."
+        ),
+    )
 
 
 data_options = _data("-d", "--data")
 calibration_options = _data("-d", "--data", "--calib")
 
 _SEMANTICS = (
-    "dt", "reset", "reset_timing", "compare", "spikes_per_step", "integrator", "v_floor",
+    "dt",
+    "reset",
+    "reset_timing",
+    "compare",
+    "spikes_per_step",
+    "integrator",
+    "v_floor",
     "recurrent_delay",
-)  # fmt: skip
+)
 
 
 def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -141,9 +171,11 @@ def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
         field, equals, value = text.partition("=")
         if not equals:
             raise UsageError(
-                "semantics-syntax", f"{text!r} is not [POPULATION:]FIELD=VALUE", where="--semantics",
+                "semantics-syntax",
+                f"{text!r} is not [POPULATION:]FIELD=VALUE",
+                where="--semantics",
                 hint="for example --semantics input_gain=unit",
-            )  # fmt: skip
+            )
         population, of_one, name = field.rpartition(":")
         key = name.strip().replace("-", "_")
         fields = given
@@ -177,9 +209,11 @@ def refuse_network_options(model: Path) -> None:
         if source is not None and source is not click.core.ParameterSource.DEFAULT:
             option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
             raise UsageError(
-                "program-option", f"--{option} is about trained networks, and this file holds "
-                "Loihi's integers", where=str(model), hint=f"leave --{option} out",
-            )  # fmt: skip
+                "program-option",
+                f"--{option} is about trained networks, and this file holds Loihi's integers",
+                where=str(model),
+                hint=f"leave --{option} out",
+            )
 
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
@@ -189,8 +223,15 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
     if options.get("data") is None:
         return None
     names = (
-        "steps", "bin_ms", "frames", "time_from", "sensor", "delta_threshold", "samples", "skip",
-    )  # fmt: skip
+        "steps",
+        "bin_ms",
+        "frames",
+        "time_from",
+        "sensor",
+        "delta_threshold",
+        "samples",
+        "skip",
+    )
     given = {name: options[name] for name in names}
     return load_samples(options["data"], shape, encoding=options["encode"], **given)
 
@@ -214,7 +255,13 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(
-        network, target=options["target"], recipe=recipe, board=options["board"], inputs=coding,
-        calibration=samples, scale=options["scale"], observer=pass_progress(),
-    )  # fmt: skip
+        network,
+        target=options["target"],
+        recipe=recipe,
+        board=options["board"],
+        inputs=coding,
+        calibration=samples,
+        scale=options["scale"],
+        observer=pass_progress(),
+    )
     return compiled, samples

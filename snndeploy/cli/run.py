@@ -62,18 +62,25 @@ def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -
         path.write_text(html_page(described, runs), encoding="utf-8")
     except OSError as error:
         raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            "output-unwritable",
+            f"cannot write here ({error.strerror})",
+            where=str(path),
             hint="choose another place with --html",
-        ) from error  # fmt: skip
+        ) from error
     click.echo(f"wrote {path}", err=True)
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "-e", "--engine", "engines", default="integer", show_default=True, callback=_engines,
+    "-e",
+    "--engine",
+    "engines",
+    default="integer",
+    show_default=True,
+    callback=_engines,
     help="float, compressed, integer, lava; several by commas.",
-)  # fmt: skip
+)
 @compile_options
 @data_options
 @html_option
@@ -105,18 +112,24 @@ def simulate(
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--engines", callback=_engines,
+    "--engines",
+    callback=_engines,
     help="Stages, each held against the one before (default: integer,lava; with --data also float "
     "and compressed, as far as the bundle holds them).",
-)  # fmt: skip
+)
 @click.option(
-    "--max-drop", type=click.FloatRange(min=0), metavar="POINTS",
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    metavar="POINTS",
     help="Fail if accuracy falls by more percentage points from the first stage to the last.",
-)  # fmt: skip
+)
 @click.option(
-    "--tau", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    "--tau",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
     help="Time constant of the van Rossum distance, in steps.",
-)  # fmt: skip
+)
 @data_options
 @html_option
 @json_option
@@ -144,9 +157,11 @@ def verify(
         unlabelled = samples is None or samples.labels is None
         if max_drop is not None and (unlabelled or (engines is not None and len(engines) < 2)):
             raise UsageError(
-                "drop-unknown", "there are no two accuracies to compare", where="--max-drop",
+                "drop-unknown",
+                "there are no two accuracies to compare",
+                where="--max-drop",
                 hint="give --data with labels, and at least two --engines",
-            )  # fmt: skip
+            )
         return samples
 
     with progress_bar("verify") as progress:
@@ -175,16 +190,20 @@ def _failure(
     if report["placement"]:
         first = report["placement"][0]
         return VerificationFailed(
-            "placement-differs", f"its placement is not its program: {first['where']}: "
-            f"{first['message']}", where=where, hint="compile it again",
-        )  # fmt: skip
+            "placement-differs",
+            f"its placement is not its program: {first['where']}: {first['message']}",
+            where=where,
+            hint="compile it again",
+        )
     differing = [c for c in report["comparisons"] if _must_agree(c) and not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)
         return VerificationFailed(
-            "spikes-differ", f"{names} do not agree spike for spike", where=where,
+            "spikes-differ",
+            f"{names} do not agree spike for spike",
+            where=where,
             hint="the first difference of each layer is listed above",
-        )  # fmt: skip
+        )
     if max_drop is None or report["partial"]:
         return None
     verdict, stages = report["verification"]["verdict"], list(report["accuracy"])
@@ -194,8 +213,9 @@ def _failure(
         "accuracy-dropped",
         f"accuracy falls by {verdict['drop']:.2f} points from {stages[0]} to {stages[-1]}, "
         f"allowed are {max_drop:g}",
-        where=where, hint=f"see where: {verdict['text']}",
-    )  # fmt: skip
+        where=where,
+        hint=f"see where: {verdict['text']}",
+    )
 
 
 def _must_agree(comparison: dict[str, Any]) -> bool:
@@ -205,9 +225,13 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--run", "runs", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+    "--run",
+    "runs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
     help="What simulate or verify printed with --json, to show too; may be repeated.",
-)  # fmt: skip
+)
 @html_option
 @json_option
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
@@ -228,9 +252,17 @@ def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: boo
 
 
 _RUN_KEYS = {
-    "samples", "steps", "accuracy", "predictions", "comparisons", "activity", "energy", "neurobench",
-    "verification", "partial",
-}  # fmt: skip
+    "samples",
+    "steps",
+    "accuracy",
+    "predictions",
+    "comparisons",
+    "activity",
+    "energy",
+    "neurobench",
+    "verification",
+    "partial",
+}
 
 
 def _read_run(path: Path) -> dict[str, Any]:
@@ -251,9 +283,11 @@ def _read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         problem = str(error)
     raise InputError(
-        "run-unreadable", f"this is no report of a run ({problem})", where=str(path),
+        "run-unreadable",
+        f"this is no report of a run ({problem})",
+        where=str(path),
         hint="save what simulate or verify prints with --json",
-    )  # fmt: skip
+    )
 
 
 @click.command()

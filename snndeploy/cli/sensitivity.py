@@ -63,24 +63,37 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--ratios", default="0.125,0.25,0.5", show_default=True, callback=_fractions,
+    "--ratios",
+    default="0.125,0.25,0.5",
+    show_default=True,
+    callback=_fractions,
     help="Fractions of a layer's kernels to remove.",
-)  # fmt: skip
+)
 @click.option(
     "--bits", default="8,4,3,2", show_default=True, callback=_widths, help="Widths of weights."
 )
 @click.option("--score", default="l1", show_default=True, help="Which kernels go (remove-kernels).")
 @click.option(
-    "--fold", type=click.Choice(["none", "weights", "bias", "threshold"]), default="none",
-    show_default=True, help="Whether the kernels that stay make up for them.",
-)  # fmt: skip
+    "--fold",
+    type=click.Choice(["none", "weights", "bias", "threshold"]),
+    default="none",
+    show_default=True,
+    help="Whether the kernels that stay make up for them.",
+)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.svg).")
 @click.option(
-    "--recipe", "recipe_file", type=click.Path(path_type=Path),
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
     help="Write a recipe that takes from each layer what --tolerance allows.",
-)  # fmt: skip
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True,
-              help="Accuracy (or equal spikes) that a layer may cost.")  # fmt: skip
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Accuracy (or equal spikes) that a layer may cost.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @semantics_options
@@ -117,12 +130,18 @@ def sensitivity(
 
     if score not in CRITERIA:
         raise UsageError(
-            "score-unknown", f"there is no score {score!r}", where="--score",
+            "score-unknown",
+            f"there is no score {score!r}",
+            where="--score",
             hint=did_you_mean(score, CRITERIA),
-        )  # fmt: skip
+        )
     if not (ratios or bits):
-        raise UsageError("sensitivity-nothing", "there is nothing to try: no ratios and no widths",
-                         where="--ratios, --bits", hint="leave out only one of them")  # fmt: skip
+        raise UsageError(
+            "sensitivity-nothing",
+            "there is nothing to try: no ratios and no widths",
+            where="--ratios, --bits",
+            hint="leave out only one of them",
+        )
     if plot is not None:
         refuse_place(plot, force, option="--plot", suffix=".svg")
     if recipe_file is not None:
@@ -130,9 +149,15 @@ def sensitivity(
     network, samples = _read(model, options)
     with progress_bar("sensitivity") as progress:
         found = measured(
-            network, samples, ratios=ratios, bits=bits, score=score, fold=fold, seed=seed,
+            network,
+            samples,
+            ratios=ratios,
+            bits=bits,
+            score=score,
+            fold=fold,
+            seed=seed,
             progress=progress,
-        )  # fmt: skip
+        )
     if plot is not None:
         write_text(plot, sensitivity_chart(found), option="--plot")
     if recipe_file is not None:
@@ -156,13 +181,20 @@ def sensitivity(
 
 @click.command("reduce-timesteps")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True,
-              help="How much accuracy (or agreement) may fall.")  # fmt: skip
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="How much accuracy (or agreement) may fall.",
+)
 @click.option("--rescale", is_flag=True, help="Also try lower thresholds for fewer steps.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path),
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
     help="Write the network with its rescaled thresholds (.nir).",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @semantics_options
 @data_options

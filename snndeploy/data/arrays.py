@@ -66,9 +66,11 @@ def forget(array: object) -> None:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
-        "data-unreadable", f"not a readable .npy or .npz file ({error})", where=str(path),
+        "data-unreadable",
+        f"not a readable .npy or .npz file ({error})",
+        where=str(path),
         hint="save plain arrays with numpy.savez (no objects)",
-    )  # fmt: skip
+    )
 
 
 def _map_npy(path: Path) -> Array:

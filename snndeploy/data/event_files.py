@@ -76,9 +76,11 @@ def _read_bin(file: Path) -> Events:
         raise InputError("data-missing", "there is no such file", where=str(file)) from error
     if records.size % 5:
         raise InputError(
-            "data-unreadable", f"{records.size} bytes are no whole number of 5-byte events",
-            where=str(file), hint="a .bin file holds N-MNIST's 40-bit records",
-        )  # fmt: skip
+            "data-unreadable",
+            f"{records.size} bytes are no whole number of 5-byte events",
+            where=str(file),
+            hint="a .bin file holds N-MNIST's 40-bit records",
+        )
     x, y, high, middle, low = records.reshape(-1, 5).astype(np.int64).T
     # a record of row 240 is no event: the clock's 13 low bits had run over
     overflow = y == 240
@@ -97,9 +99,11 @@ def _read_csv(file: Path) -> dict[str, Array]:
         raise InputError("data-missing", "there is no such file", where=str(file)) from error
     except (OSError, ValueError) as error:
         raise InputError(
-            "data-unreadable", f"not numbers separated by commas ({error})", where=str(file),
+            "data-unreadable",
+            f"not numbers separated by commas ({error})",
+            where=str(file),
             hint="the first line names the columns: x,y,p,t",
-        ) from error  # fmt: skip
+        ) from error
     return {n: column for n, column in zip(names, numbers.T, strict=False) if n in _COLUMNS}
 
 
@@ -126,10 +130,11 @@ class EventTable:
         whole = given.ndim == 1 and given.size > 1 and given.dtype.kind in "iu"
         if not whole or (np.diff(given) < 0).any() or given[0] < 0 or given[-1] > events:
             raise InputError(
-                "events-offsets", f"offset does not divide {events} events into recordings",
+                "events-offsets",
+                f"offset does not divide {events} events into recordings",
                 where=str(path),
                 hint="recording i is offset[i]:offset[i + 1], so n recordings have n + 1 offsets",
-            )  # fmt: skip
+            )
         labels = next((arrays[n][:] for n in _LABELS if n in arrays), None)
         return cls(path, columns, given.astype(np.int64), labels)
 
@@ -165,9 +170,11 @@ def open_folder(folder: Path) -> EventFiles:
         raise InputError("data-folder-empty", "the folder is empty", where=str(folder))
     if folders and files:
         raise InputError(
-            "data-folder-mixed", f"{files[0].name} lies beside sub-folders", where=str(folder),
+            "data-folder-mixed",
+            f"{files[0].name} lies beside sub-folders",
+            where=str(folder),
             hint="keep either one sub-folder per class, or files with a labels.csv",
-        )  # fmt: skip
+        )
     if not folders:
         return EventFiles(_event_files(folder, files), _labels_of(folder, files))
     numbered = all(f.name.isdecimal() for f in folders)
@@ -185,10 +192,12 @@ def _event_files(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
     strays = [f for f in files if f.suffix not in SUFFIXES or f.is_dir()]
     if strays:
         raise InputError(
-            "data-folder-file", f"{strays[0].name} is not a recording of events", where=str(folder),
+            "data-folder-file",
+            f"{strays[0].name} is not a recording of events",
+            where=str(folder),
             hint=f"a recording is one of {', '.join(SUFFIXES)}; name the folder whose sub-folders are "
             "the classes",
-        )  # fmt: skip
+        )
     if not files:
         raise InputError("data-folder-empty", "the folder holds no recordings", where=str(folder))
     return files
@@ -205,7 +214,9 @@ def _labels_of(folder: Path, files: Sequence[Path]) -> Array | None:
         if not known.get(wanted, "").isdecimal():
             found = repr(known[wanted]) if wanted in known else "no label"
             raise InputError(
-                "data-labels", f"{wanted} has {found} where a whole number is expected",
-                where=str(listing), hint="one line per recording: file,label",
-            )  # fmt: skip
+                "data-labels",
+                f"{wanted} has {found} where a whole number is expected",
+                where=str(listing),
+                hint="one line per recording: file,label",
+            )
     return np.array([int(known[f.name]) for f in files], np.int64)

@@ -43,15 +43,19 @@ class Events:
         time = next((name for name in TIMES if name in columns), None)
         if "x" not in columns or time is None:
             raise InputError(
-                "events-columns", f"events need x and t, found {', '.join(sorted(columns)) or 'none'}",
-                where=where, hint="name the columns x, y, p and t (or t_us, t_ms, t_s)",
-            )  # fmt: skip
+                "events-columns",
+                f"events need x and t, found {', '.join(sorted(columns)) or 'none'}",
+                where=where,
+                hint="name the columns x, y, p and t (or t_us, t_ms, t_s)",
+            )
         lengths = {name: array.shape for name, array in columns.items()}
         if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
             raise InputError(
-                "events-lengths", f"columns differ in shape: {lengths}", where=where,
+                "events-lengths",
+                f"columns differ in shape: {lengths}",
+                where=where,
                 hint="every event has one x, y, p and t",
-            )  # fmt: skip
+            )
         p = next(
             (_whole(columns[name], name, where) for name in _POLARITIES if name in columns), None
         )
@@ -73,9 +77,11 @@ class Events:
         first = int(self.t.min())
         if origin == "zero" and first < 0:
             raise InputError(
-                "events-before-zero", f"an event lies {-first} microseconds before zero", where=where,
+                "events-before-zero",
+                f"an event lies {-first} microseconds before zero",
+                where=where,
                 hint="count from the first event instead: --time-from first-event",
-            )  # fmt: skip
+            )
         elapsed: Array = self.t - (first if origin == "first-event" else 0)
         return elapsed
 
@@ -91,8 +97,12 @@ def _finite(column: Array, name: str, where: str) -> Array:
 def _whole(column: Array, name: str, where: str) -> Array:
     column = _finite(column, name, where)
     if column.dtype.kind == "f" and (column != np.rint(column)).any():
-        raise InputError("events-not-whole", f"{name} holds fractions", where=where,
-                         hint="coordinates and polarities are whole numbers")  # fmt: skip
+        raise InputError(
+            "events-not-whole",
+            f"{name} holds fractions",
+            where=where,
+            hint="coordinates and polarities are whole numbers",
+        )
     return column.astype(np.int64)
 
 
@@ -200,17 +210,21 @@ def _within(name: str, column: Array | None, extent: int, grid: Shape, where: st
     sensor = "x".join(map(str, grid))
     if column is None:
         raise InputError(
-            "events-columns", f"the events have no {name}, the input is {sensor}", where=where,
+            "events-columns",
+            f"the events have no {name}, the input is {sensor}",
+            where=where,
             hint="the input is read as (polarities, rows, columns)",
-        )  # fmt: skip
+        )
     low, high = int(column.min()), int(column.max())
     if low < 0 or high >= extent:
         raise InputError(
-            "events-outside", f"{name} runs from {low} to {high}, the input is {sensor} "
-            "(polarities x rows x columns)", where=where,
+            "events-outside",
+            f"{name} runs from {low} to {high}, the input is {sensor} "
+            "(polarities x rows x columns)",
+            where=where,
             hint="crop or scale the events to the network's input first; --sensor names the grid of a "
             "flat input",
-        )  # fmt: skip
+        )
 
 
 def grid_of(shape: Shape, sensor: Shape | None, where: str) -> Shape:
@@ -227,8 +241,9 @@ def grid_of(shape: Shape, sensor: Shape | None, where: str) -> Shape:
     if sensor is not None or len(shape) > 3:
         shown = "x".join(map(str, sensor or ()))
         raise InputError(
-            "events-sensor", f"a sensor of {shown or 'unknown size'} does not fill the network's input "
-            f"{shape}", where=where,
+            "events-sensor",
+            f"a sensor of {shown or 'unknown size'} does not fill the network's input {shape}",
+            where=where,
             hint="a sensor is polarities x rows x columns, e.g. --sensor 2,34,34",
-        )  # fmt: skip
+        )
     return {1: (1, 1, *shape), 2: (*shape[:1], 1, *shape[1:]), 3: shape}[len(shape)]

@@ -73,21 +73,34 @@ def load_samples(
     where = str(path)
     found = _open(where)
     if isinstance(found, Mapping):
-        _refuse({"bin_ms": bin_ms, "frames": frames, "time_from": time_from, "sensor": sensor},
-                "spike trains and images", where)  # fmt: skip
+        _refuse(
+            {"bin_ms": bin_ms, "frames": frames, "time_from": time_from, "sensor": sensor},
+            "spike trains and images",
+            where,
+        )
         if encoding != "delta":
             _refuse({"delta_threshold": delta_threshold}, "other encodings than delta", where)
         whole = _from_arrays(found, shape, encoding, steps, delta_threshold, where)
     else:
-        _refuse({"encode": None if encoding == "none" else encoding,
-                 "delta_threshold": delta_threshold}, "events", where)  # fmt: skip
+        _refuse(
+            {
+                "encode": None if encoding == "none" else encoding,
+                "delta_threshold": delta_threshold,
+            },
+            "events",
+            where,
+        )
         used = range(skip, len(found) if samples is None else min(skip + samples, len(found)))
         origin = time_from or "first-event"
         bins = _bins(found, steps, bin_ms, origin, used, where)
         whole = _framed(found, shape, bins, origin, frames, sensor, where)
     if skip >= len(whole):
-        raise InputError("data-no-samples", f"there are {len(whole)} samples, none is left after "
-                         f"skipping {skip}", where=where, hint="give a smaller --skip")  # fmt: skip
+        raise InputError(
+            "data-no-samples",
+            f"there are {len(whole)} samples, none is left after skipping {skip}",
+            where=where,
+            hint="give a smaller --skip",
+        )
     return whole.part(skip, samples)
 
 
@@ -117,9 +130,11 @@ def _from_arrays(
     x = _pick(arrays, _INPUT_KEYS, where)
     if x is None:
         raise InputError(
-            "data-no-inputs", f"found arrays {', '.join(sorted(arrays))}, none is the input",
-            where=where, hint=f"name it one of {', '.join(_INPUT_KEYS)}",
-        )  # fmt: skip
+            "data-no-inputs",
+            f"found arrays {', '.join(sorted(arrays))}, none is the input",
+            where=where,
+            hint=f"name it one of {', '.join(_INPUT_KEYS)}",
+        )
     if encoding == "none":
         inputs = spike_trains(x, shape, where)
     else:
@@ -136,8 +151,12 @@ def _refuse(options: Mapping[str, object], data: str, where: str) -> None:
     for name, value in options.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise UsageError("data-option", f"--{option} says nothing about {data}", where=where,
-                             hint=f"leave --{option} out")  # fmt: skip
+            raise UsageError(
+                "data-option",
+                f"--{option} says nothing about {data}",
+                where=where,
+                hint=f"leave --{option} out",
+            )
 
 
 def _bins(
@@ -155,14 +174,17 @@ def _bins(
     if bin_ms is None:
         if steps is None:
             raise UsageError(
-                "data-bins", "events need a length of time per step, or a number of steps",
-                where=where, hint="give --bin-ms, --steps or both",
-            )  # fmt: skip
+                "data-bins",
+                "events need a length of time per step, or a number of steps",
+                where=where,
+                hint="give --bin-ms, --steps or both",
+            )
         return steps, None
     bin_us = round(bin_ms * 1000) if bin_ms > 0 and math.isfinite(bin_ms) else 0
     if not bin_us or abs(bin_us - bin_ms * 1000) > 1e-6:
-        raise UsageError("data-bins", f"{bin_ms:g} ms is not a whole number of microseconds",
-                         where="--bin-ms")  # fmt: skip
+        raise UsageError(
+            "data-bins", f"{bin_ms:g} ms is not a whole number of microseconds", where="--bin-ms"
+        )
     if steps is None:
         ends = (recordings[i].elapsed(origin, recordings.name(i)).max(initial=0) for i in used)
         steps = 1 + int(max(ends, default=0)) // bin_us
@@ -182,9 +204,14 @@ def _framed(
     if sensor is None and own is not None and len(shape) == 1 and size(own) == size(shape):
         sensor = own  # the data set's own sensor numbers the places of a flat input
     source = EventFrames(
-        recordings=recordings, input_shape=shape, grid=grid_of(shape, sensor, where),
-        steps=bins[0], bin_us=bins[1], origin=origin, binary=frames == "binary",
-    )  # fmt: skip
+        recordings=recordings,
+        input_shape=shape,
+        grid=grid_of(shape, sensor, where),
+        steps=bins[0],
+        bin_us=bins[1],
+        origin=origin,
+        binary=frames == "binary",
+    )
     labels = recordings.labels
     return Samples(source, None if labels is None else _labels(labels, len(recordings), where))
 
@@ -202,8 +229,12 @@ def _labels(y: Array, samples: int, where: str, hint: str = "") -> Array:
     if y.ndim != 1 or len(y) != samples:
         raise InputError(
             "data-labels", f"{y.shape} labels for {samples} samples", where=where, hint=hint
-        )  # fmt: skip
+        )
     if y.dtype.kind not in "biuf" or (y.dtype.kind == "f" and not (y == np.rint(y)).all()):
-        raise InputError("data-labels", "labels are not whole numbers", where=where,
-                         hint="a label is the index of the output neuron")  # fmt: skip
+        raise InputError(
+            "data-labels",
+            "labels are not whole numbers",
+            where=where,
+            hint="a label is the index of the output neuron",
+        )
     return y.astype(np.int64)

@@ -47,9 +47,11 @@ class TonicRecordings:
         names = getattr(getattr(events, "dtype", None), "names", None)
         if not names:
             raise InputError(
-                "tonic-not-events", "its samples are no plain streams of events", where=self.title,
+                "tonic-not-events",
+                "its samples are no plain streams of events",
+                where=self.title,
                 hint="export what you need of it to .npz files of events",
-            )  # fmt: skip
+            )
         return Events.of({n: events[n] for n in names}, self.name(index))
 
 
@@ -68,12 +70,18 @@ def open_tonic(name: str) -> TonicRecordings:
         from tonic import datasets
     except ImportError as error:
         raise BackendMissing(
-            "tonic-missing", f"tonic cannot be imported here ({error})", where=title,
+            "tonic-missing",
+            f"tonic cannot be imported here ({error})",
+            where=title,
             hint="pip install 'snndeploy[tonic]'",
-        ) from error  # fmt: skip
+        ) from error
     if name not in datasets.__all__:
-        raise InputError("tonic-name", f"tonic has no data set {name!r}", where=title,
-                         hint=did_you_mean(name, datasets.__all__))  # fmt: skip
+        raise InputError(
+            "tonic-name",
+            f"tonic has no data set {name!r}",
+            where=title,
+            hint=did_you_mean(name, datasets.__all__),
+        )
     kind = getattr(datasets, name)
     options = _split_options(kind, split, title)
     folder = _folder()
@@ -83,9 +91,11 @@ def open_tonic(name: str) -> TonicRecordings:
             labels = _labels(dataset)
     except Exception as error:  # downloads and archives fail in any way
         raise InputError(
-            "tonic-unavailable", f"tonic cannot load it: {type(error).__name__}: {error}", where=title,
+            "tonic-unavailable",
+            f"tonic cannot load it: {type(error).__name__}: {error}",
+            where=title,
             hint=f"put its files below {folder / name}, as tonic would",
-        ) from error  # fmt: skip
+        ) from error
     if labels is None:
         return TonicRecordings(dataset, title, np.arange(len(dataset)), None)
     order = in_turn(labels)
@@ -95,15 +105,23 @@ def open_tonic(name: str) -> TonicRecordings:
 def _split_options(kind: Any, split: str, title: str) -> dict[str, Any]:
     known = inspect.signature(kind).parameters
     if split and split not in _SPLITS:
-        raise InputError("tonic-split", f"there is no split {split!r}", where=title,
-                         hint=did_you_mean(split, _SPLITS))  # fmt: skip
+        raise InputError(
+            "tonic-split",
+            f"there is no split {split!r}",
+            where=title,
+            hint=did_you_mean(split, _SPLITS),
+        )
     if "train" in known and split != "valid":
         return {"train": split == "train"}
     if "split" in known:
         return {"split": split or "test"}
     if split:
-        raise InputError("tonic-split", f"the data set has no split {split!r}", where=title,
-                         hint="leave the split out, or use train or test")  # fmt: skip
+        raise InputError(
+            "tonic-split",
+            f"the data set has no split {split!r}",
+            where=title,
+            hint="leave the split out, or use train or test",
+        )
     return {}
 
 

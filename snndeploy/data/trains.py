@@ -72,8 +72,9 @@ def encoded(
     if encoding == "delta":
         return _changes(x, shape, 0.1 if threshold is None else threshold, where)
     if steps is None:
-        raise InputError("data-steps", "images need a number of steps", where=where,
-                         hint="give --steps")  # fmt: skip
+        raise InputError(
+            "data-steps", "images need a number of steps", where=where, hint="give --steps"
+        )
     (samples,) = _fit(x.shape, ("samples",), shape, where)
     out = (steps, samples, *shape)
     if encoding == "direct":
@@ -82,10 +83,12 @@ def encoded(
     low, high = _range(x, where)
     if low < 0:
         raise InputError(
-            "data-negative", f"the images hold values from {low:g} to {high:g}; {encoding} has no code "
-            "for negative ones", where=where,
+            "data-negative",
+            f"the images hold values from {low:g} to {high:g}; {encoding} has no code "
+            "for negative ones",
+            where=where,
             hint="undo the normalisation, or feed them as they are with --encode direct",
-        )  # fmt: skip
+        )
     peak = high if high > 1 else 1.0
     return _blocks(x, out, lambda images: coder(images.reshape(-1, *shape) / peak, steps))
 
@@ -130,9 +133,11 @@ def _fit(found: Shape, axes: tuple[str, ...], shape: Shape, where: str) -> Shape
         return found[: len(axes)]
     expected = ", ".join([*axes, *map(str, shape)])
     raise InputError(
-        "data-shape", f"the data have shape {found}, the network expects ({expected})", where=where,
+        "data-shape",
+        f"the data have shape {found}, the network expects ({expected})",
+        where=where,
         hint="images need --encode and --steps; spike trains are (samples, steps, ...)",
-    )  # fmt: skip
+    )
 
 
 def _squeezed(shape: Shape) -> Shape:

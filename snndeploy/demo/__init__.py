@@ -74,9 +74,12 @@ def run_demo(
         ("synapse words on chip", *(_words(r) for r in reports)),
         ("neurons", *(sum(layer["neurons"] for layer in r["layers"]) for r in reports)),
         ("cores", *(r["cores"]["used"] for r in reports)),
-        ("SynOps per digit", round(before.total_synops / before.samples),
-         round(run["activity"]["synops_per_sample"])),
-    ]  # fmt: skip
+        (
+            "SynOps per digit",
+            round(before.total_synops / before.samples),
+            round(run["activity"]["synops_per_sample"]),
+        ),
+    ]
     return {
         "table": [list(row) for row in table],
         "compile": reports[1],

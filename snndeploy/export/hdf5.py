@@ -22,9 +22,11 @@ def write_tree(path: str | Path, tree: Mapping[str, Any], *, force: bool) -> Pat
     path = Path(path)
     if path.exists() and not force:
         raise InputError(
-            "output-exists", "there is something at this place already", where=str(path),
+            "output-exists",
+            "there is something at this place already",
+            where=str(path),
             hint="add --force to replace it, or choose another place with -o",
-        )  # fmt: skip
+        )
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
@@ -37,9 +39,11 @@ def write_tree(path: str | Path, tree: Mapping[str, Any], *, force: bool) -> Pat
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            "output-unwritable",
+            f"cannot write here ({error.strerror})",
+            where=str(path),
             hint="choose another place with -o",
-        ) from error  # fmt: skip
+        ) from error
     return path
 
 

@@ -45,9 +45,13 @@ def netx_layers(program: Program) -> list[dict[str, Any]]:
         if first and isinstance(forward.op, Pointwise) and (weights == 1).all():
             scale = int(before.scale)
             layers.append(
-                {"type": _text("input"), "shape": np.array(group.shape), "weight": scale,
-                 **_neuron(group)}
-            )  # fmt: skip
+                {
+                    "type": _text("input"),
+                    "shape": np.array(group.shape),
+                    "weight": scale,
+                    **_neuron(group),
+                }
+            )
             continue
         if first:
             if before.message_bits or float(before.scale) != 1.0:
@@ -74,9 +78,12 @@ def _incoming(
 
 
 def _block(
-    program: Program, forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array,
+    program: Program,
+    forward: SynapseGroup,
+    recurrent: SynapseGroup | None,
+    weights: Array,
     group: CompartmentGroup,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     ops = [op for op in forward.ops if not isinstance(op, Reshape)]
     flatten: list[dict[str, Any]] = []
     if len(forward.ops) > len(ops):
@@ -89,9 +96,12 @@ def _block(
         if len(op.kernel) != 2 or any(a != b for a, b in op.padding):
             raise _cannot(forward.name, "a .net file holds two-dimensional, symmetric convolutions")
         layer |= {
-            "type": _text("conv"), "stride": np.array(op.stride), "groups": op.groups,
-            "padding": np.array([p for p, _ in op.padding]), "dilation": np.array(op.dilation),
-        }  # fmt: skip
+            "type": _text("conv"),
+            "stride": np.array(op.stride),
+            "groups": op.groups,
+            "padding": np.array([p for p, _ in op.padding]),
+            "dilation": np.array(op.dilation),
+        }
     else:
         layer["type"] = _text("dense" if recurrent is None else "dense_rec")
         _check_range(forward.name, weights)
@@ -116,16 +126,19 @@ def _weights(synapses: SynapseGroup) -> Array:
         return mantissa << synapses.exponent
     unit = 1 << -synapses.exponent
     if (mantissa % unit).any():
-        raise _cannot(synapses.name, f"its weights are multiples of 1/{unit}; a .net file has no "
-                      "exponents")  # fmt: skip
+        raise _cannot(
+            synapses.name, f"its weights are multiples of 1/{unit}; a .net file has no exponents"
+        )
     return mantissa // unit
 
 
 def _check_range(name: str, weights: Array) -> None:
     low, high = _DENSE_RANGE
     if weights.min() < low or weights.max() > high:
-        raise _cannot(name, f"its weights reach {int(weights.min())}…{int(weights.max())}, outside "
-                      f"{low}…{high}")  # fmt: skip
+        raise _cannot(
+            name,
+            f"its weights reach {int(weights.min())}…{int(weights.max())}, outside {low}…{high}",
+        )
 
 
 def _neuron(group: CompartmentGroup) -> dict[str, Any]:
@@ -142,10 +155,12 @@ def _neuron(group: CompartmentGroup) -> dict[str, Any]:
         raise _cannot(group.name, f"its bias is no multiple of {_BIAS_UNIT}")
     fields: dict[str, Any] = {
         "neuron": {
-            "type": np.bytes_("CUBA"), "iDecay": int(single["du"][0]) + 1,
-            "vDecay": int(single["dv"][0]), "vThMant": int(single["vth"][0]),
+            "type": np.bytes_("CUBA"),
+            "iDecay": int(single["du"][0]) + 1,
+            "vDecay": int(single["dv"][0]),
+            "vThMant": int(single["vth"][0]),
         }
-    }  # fmt: skip
+    }
     if group.bias.any():
         bias = np.broadcast_to(group.bias // _BIAS_UNIT, group.shape)
         rows = bias.reshape(bias.shape[0], -1)
@@ -160,6 +175,8 @@ def _text(word: str) -> Any:
 
 def _cannot(where: str, what: str) -> InputError:
     return InputError(
-        "export-netx", f"a .net file cannot hold it: {what}", where=where,
+        "export-netx",
+        f"a .net file cannot hold it: {what}",
+        where=where,
         hint="export to nir, or keep the bundle",
-    )  # fmt: skip
+    )

@@ -134,8 +134,11 @@ class _Writer:
             kind, fields = op_fields(
                 op, shape, weight, bias if op is projection.op else None, where
             )
-            row.append(self.add(projection.name if op.weighted else f"{projection.name}_{kind}",
-                                kind, **fields))  # fmt: skip
+            row.append(
+                self.add(
+                    projection.name if op.weighted else f"{projection.name}_{kind}", kind, **fields
+                )
+            )
         row.append(self.ends[projection.target])
         self.edges += itertools.pairwise(row)
         for source in projection.sources:
@@ -147,9 +150,12 @@ class _Writer:
         last = projection.ops[-1]
         delayed = any(s.max_delay for s in projection.sources)
         if projection.bias is not None:
-            return np.broadcast_to(projection.bias, chain_shapes(
-                projection.ops, self.network.population(projection.sources[0].population).shape
-            )[-1])  # fmt: skip
+            return np.broadcast_to(
+                projection.bias,
+                chain_shapes(
+                    projection.ops, self.network.population(projection.sources[0].population).shape
+                )[-1],
+            )
         if bias is None or delayed:
             return None
         if isinstance(last, Dense):
@@ -239,20 +245,27 @@ def op_fields(
         )
         extents = np.array(shape[1:]) if len(op.kernel) == 2 else np.array(shape[1])
         return f"Conv{len(op.kernel)}d", {
-            "weight": weight, "bias": np.array(values), "input_shape": extents,
-            "stride": np.array(op.stride), "padding": padding, "dilation": np.array(op.dilation),
+            "weight": weight,
+            "bias": np.array(values),
+            "input_shape": extents,
+            "stride": np.array(op.stride),
+            "padding": padding,
+            "dilation": np.array(op.dilation),
             "groups": np.array(op.groups),
-        }  # fmt: skip
+        }
     if isinstance(op, SumPool):
         return "SumPool2d", {
-            "kernel_size": np.array(op.kernel), "stride": np.array(op.stride),
+            "kernel_size": np.array(op.kernel),
+            "stride": np.array(op.stride),
             "padding": np.array(op.padding),
-        }  # fmt: skip
+        }
     if op.shape != (size(shape),):
         raise _no_node(where, f"it views {shape} as {op.shape}")
     return "Flatten", {
-        "input_type": np.array(shape), "start_dim": np.array(0), "end_dim": np.array(-1),
-    }  # fmt: skip
+        "input_type": np.array(shape),
+        "start_dim": np.array(0),
+        "end_dim": np.array(-1),
+    }
 
 
 def _no_node(where: str, what: str) -> InputError:

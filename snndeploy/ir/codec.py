@@ -14,14 +14,30 @@ from .arrays import Array, frozen
 _TYPES: dict[str, type[Any]] = {
     c.__name__: c
     for c in (
-        program.Program, program.CompartmentGroup, program.SynapseGroup, program.SynapseSource,
-        program.Headroom, program.Rounding, finding.Finding, finding.Fix,
-        placement.Placement, placement.Slice, placement.Verdict,
-        network.Network, network.Population, network.Projection, network.Source, neurons.Neuron,
+        program.Program,
+        program.CompartmentGroup,
+        program.SynapseGroup,
+        program.SynapseSource,
+        program.Headroom,
+        program.Rounding,
+        finding.Finding,
+        finding.Fix,
+        placement.Placement,
+        placement.Slice,
+        placement.Verdict,
+        network.Network,
+        network.Population,
+        network.Projection,
+        network.Source,
+        neurons.Neuron,
         weights.Weight,
-        ops.Dense, ops.Conv, ops.Pointwise, ops.SumPool, ops.Reshape,
+        ops.Dense,
+        ops.Conv,
+        ops.Pointwise,
+        ops.SumPool,
+        ops.Reshape,
     )
-}  # fmt: skip
+}
 
 
 def encode(value: object, arrays: dict[str, Array]) -> Any:

@@ -84,12 +84,26 @@ def program_digest(program: Program) -> str:
     """Digest of everything the chip runs, names included (a program is an artefact, not a question)."""
     groups = (
         _hash(
-            repr((g.name, g.shape, g.role, g.kind, g.depth, g.message_bits, g.bias_exp, g.compare,
-                  g.reset, g.reset_timing, g.spikes_per_step, g.max_spikes)),
+            repr(
+                (
+                    g.name,
+                    g.shape,
+                    g.role,
+                    g.kind,
+                    g.depth,
+                    g.message_bits,
+                    g.bias_exp,
+                    g.compare,
+                    g.reset,
+                    g.reset_timing,
+                    g.spikes_per_step,
+                    g.max_spikes,
+                )
+            ),
             *(array_digest(a) for a in (g.scale, g.du, g.dv, g.vth, g.bias_mant, g.v_floor)),
         )
         for g in program.groups
-    )  # fmt: skip
+    )
     synapses = (
         _hash(
             repr((s.name, s.target, s.ops, s.exponent, s.sign_mode, s.weight_bits)),

@@ -99,9 +99,10 @@ class Network:
         """Look up a population; an unknown name is an `InputError` with the nearest one."""
         if name not in self._by_name:
             raise InputError(
-                "unknown-population", f"there is no population {name!r}",
+                "unknown-population",
+                f"there is no population {name!r}",
                 hint=did_you_mean(name, self._by_name),
-            )  # fmt: skip
+            )
         return self._by_name[name]
 
     def with_role(self, role: Role) -> tuple[Population, ...]:
@@ -201,9 +202,10 @@ class Network:
         if not nx.is_directed_acyclic_graph(self.same_step_graph):
             cycle = " -> ".join(edge[0] for edge in nx.find_cycle(self.same_step_graph))
             raise InputError(
-                "same-step-loop", f"a loop without delay cannot be computed: {cycle}",
+                "same-step-loop",
+                f"a loop without delay cannot be computed: {cycle}",
                 hint="give one of its projections a delay of at least one step",
-            )  # fmt: skip
+            )
         self._verify_fed()
         return self
 
@@ -217,9 +219,10 @@ class Network:
             raise InputError("input-driven", f"{target.name} is an input", where=where)
         if len(shapes) > 1:
             raise InputError(
-                "shape-mismatch", f"sources of different shapes are added: {sorted(shapes)}",
+                "shape-mismatch",
+                f"sources of different shapes are added: {sorted(shapes)}",
                 where=where,
-            )  # fmt: skip
+            )
         shape = shapes.pop()
         try:
             out = chain_shapes(projection.ops, shape)[-1]
@@ -227,9 +230,10 @@ class Network:
             raise InputError(error.code, error.message, where=where) from error
         if out != target.shape:
             raise InputError(
-                "shape-mismatch", f"it delivers {out} to {target.name}, whose shape is {target.shape}",
+                "shape-mismatch",
+                f"it delivers {out} to {target.name}, whose shape is {target.shape}",
                 where=where,
-            )  # fmt: skip
+            )
         if projection.weight.shape != projection.op.weight_shape:
             raise InputError(
                 "shape-mismatch",
@@ -240,9 +244,11 @@ class Network:
             if values is not None and not np.isfinite(values).all():
                 count = int((~np.isfinite(values)).sum())
                 raise InputError(
-                    "weight-not-finite", f"{count} value(s) of its {what} are NaN or infinite",
-                    where=where, hint="training diverged or the file is damaged; export it again",
-                )  # fmt: skip
+                    "weight-not-finite",
+                    f"{count} value(s) of its {what} are NaN or infinite",
+                    where=where,
+                    hint="training diverged or the file is damaged; export it again",
+                )
         for source in projection.sources:
             if source.min_delay < 0:
                 raise InputError("negative-delay", f"delay {source.min_delay}", where=where)
@@ -252,9 +258,10 @@ class Network:
             before = nx.ancestors(self.graph, population.name)
             if not any(self.population(p).role == "input" for p in before):
                 raise InputError(
-                    "unconnected", "no path leads from an input to this output",
+                    "unconnected",
+                    "no path leads from an input to this output",
                     where=f"population {population.name}",
-                )  # fmt: skip
+                )
 
 
 def _unique(what: str, names: list[str]) -> None:

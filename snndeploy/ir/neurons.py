@@ -107,9 +107,10 @@ class Neuron:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
-                    "neuron-option", f"{name} is {getattr(self, name)!r}, not one of {allowed}",
+                    "neuron-option",
+                    f"{name} is {getattr(self, name)!r}, not one of {allowed}",
                     where=where,
-                )  # fmt: skip
+                )
 
 
 def _broadcasts(part: Shape, shape: Shape) -> bool:

@@ -217,9 +217,14 @@ def index_map(op: Op, in_shape: Shape) -> IndexMap:
     if isinstance(op, SumPool):
         channels = in_shape[0]
         as_conv = Conv(
-            channels, channels, op.kernel, op.stride,
-            tuple((p, p) for p in op.padding), (1, 1), groups=channels,
-        )  # fmt: skip
+            channels,
+            channels,
+            op.kernel,
+            op.stride,
+            tuple((p, p) for p in op.padding),
+            (1, 1),
+            groups=channels,
+        )
         return _with_unit_weights(_conv_map(as_conv, in_shape, out_shape))
     return _conv_map(op, in_shape, out_shape)
 

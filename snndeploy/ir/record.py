@@ -54,9 +54,10 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
         structure = json.loads(text) if isinstance(text, str) else None
         if structure is None or int(structure["schema"]) > SCHEMA:
             raise InputError(
-                "record-newer", "its metadata were written by another version of snndeploy",
+                "record-newer",
+                "its metadata were written by another version of snndeploy",
                 hint="upgrade snndeploy, or give --frontend nir to read the nodes alone",
-            )  # fmt: skip
+            )
         if structure["content"] != content:
             return None
         network = Network(
@@ -67,9 +68,10 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
         return network.verify()
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
-            "record-damaged", f"its snndeploy metadata cannot be read ({error})",
+            "record-damaged",
+            f"its snndeploy metadata cannot be read ({error})",
             hint="give --frontend nir to read the nodes alone",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def content_digest(

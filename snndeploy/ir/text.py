@@ -26,8 +26,11 @@ def _population_line(population: Population) -> str:
     neuron = population.neuron
     if neuron is None:
         return head
-    words = [f"{name} {number_range(value)}" for name, value in neuron.parameters().items()
-             if name in ("leak", "threshold", "syn_leak", "v_floor") or value.any()]  # fmt: skip
+    words = [
+        f"{name} {number_range(value)}"
+        for name, value in neuron.parameters().items()
+        if name in ("leak", "threshold", "syn_leak", "v_floor") or value.any()
+    ]
     if neuron.spiking:
         timing = "" if neuron.reset_timing == "immediate" else f" ({neuron.reset_timing})"
         words += [f"fires {neuron.compare}", f"reset {neuron.reset}{timing}"]

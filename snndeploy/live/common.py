@@ -30,9 +30,11 @@ def framework(name: str) -> Any:
         package = name.partition(".")[0]
         missing = (error.name or package).partition(".")[0]  # it, or something that it needs
         raise BackendMissing(
-            "framework-missing", f"{package} cannot be imported here ({error})",
-            where=f"from_{package}", hint=f"pip install {missing}",
-        ) from error  # fmt: skip
+            "framework-missing",
+            f"{package} cannot be imported here ({error})",
+            where=f"from_{package}",
+            hint=f"pip install {missing}",
+        ) from error
 
 
 def prepared(module: nn.Module, where: str) -> nn.Module:
@@ -45,24 +47,30 @@ def prepared(module: nn.Module, where: str) -> nn.Module:
         copied = copy.deepcopy(module).eval()
     except (RuntimeError, TypeError) as error:
         raise InputError(
-            "live-copy", f"the module cannot be copied ({_first_line(error)})", where=where,
+            "live-copy",
+            f"the module cannot be copied ({_first_line(error)})",
+            where=where,
             hint="reset its states first; tensors with a gradient history cannot be copied",
-        ) from error  # fmt: skip
+        ) from error
     folded = _folded(copied)
     for name, layer in folded.named_modules():
         kind = type(layer).__name__
         if "MaxPool" in kind:
             raise InputError(
-                "live-max-pool", f"layer {name!r} is a {kind}: the largest of several spikes is no sum "
-                "of synapses, and neither NIR nor the chip has it", where=where,
+                "live-max-pool",
+                f"layer {name!r} is a {kind}: the largest of several spikes is no sum "
+                "of synapses, and neither NIR nor the chip has it",
+                where=where,
                 hint="train with AvgPool2d or SumPool2d, or give the convolution in front a stride",
-            )  # fmt: skip
+            )
         if "BatchNorm" in kind:
             raise InputError(
-                "live-batch-norm", f"layer {name!r} is a {kind} that does not directly follow a "
-                "convolution or linear layer of the same Sequential", where=where,
+                "live-batch-norm",
+                f"layer {name!r} is a {kind} that does not directly follow a "
+                "convolution or linear layer of the same Sequential",
+                where=where,
                 hint="fold it first, e.g. with torch.nn.utils.fusion.fuse_conv_bn_eval",
-            )  # fmt: skip
+            )
     return folded
 
 
@@ -125,9 +133,11 @@ def output_shapes(
             module(sample)
     except Exception as error:  # user code of any kind
         raise InputError(
-            "live-run", f"the module does not run on the sample ({_first_line(error)})", where=where,
+            "live-run",
+            f"the module does not run on the sample ({_first_line(error)})",
+            where=where,
             hint="the sample is what one call of the module takes",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -149,10 +159,12 @@ def agreed(answers: Mapping[str, Answers], where: str) -> dict[str, Any]:
         for key in first:
             if first[key] != other[key]:
                 raise InputError(
-                    "live-mixed", f"{key} is {first[key]!r} in layer {first_name!r} and "
-                    f"{other[key]!r} in {name!r}; one network has one semantics", where=where,
+                    "live-mixed",
+                    f"{key} is {first[key]!r} in layer {first_name!r} and "
+                    f"{other[key]!r} in {name!r}; one network has one semantics",
+                    where=where,
                     hint="give all neurons the same reset, comparison and limits",
-                )  # fmt: skip
+                )
     return dict(first)
 
 
@@ -174,10 +186,12 @@ def exported(export: Callable[[], Any], where: str) -> Any:
             return export()
     except Exception as error:  # exporters raise anything
         raise InputError(
-            "live-export", f"the framework's own NIR exporter failed: {type(error).__name__}: "
-            f"{_first_line(error)}", where=where,
+            "live-export",
+            f"the framework's own NIR exporter failed: {type(error).__name__}: "
+            f"{_first_line(error)}",
+            where=where,
             hint="it does not know one of the layers; replace it, or write the NIR graph yourself",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def read_live(graph: Any, frontend: str, answers: Answers) -> Network:
@@ -187,9 +201,11 @@ def read_live(graph: Any, frontend: str, answers: Answers) -> Network:
     lossless = "warnings" in notes and "drops" in notes["warnings"]
     if lossless:  # the module was asked, so nothing may have been lost
         kept = [line for line in notes["warnings"].splitlines() if "drops" not in line]
-        notes = {**notes, "warnings": "\n".join(kept)} if kept else {
-            k: v for k, v in notes.items() if k != "warnings"
-        }  # fmt: skip
+        notes = (
+            {**notes, "warnings": "\n".join(kept)}
+            if kept
+            else {k: v for k, v in notes.items() if k != "warnings"}
+        )
     return dataclasses.replace(network, notes=notes)
 
 

@@ -42,9 +42,12 @@ def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
     leaky = {name for name, layer in layers.items() if type(layer) in (sl.LIF, sl.LIFSqueeze)}
     floors = _floors(layers, leaky)
     answers = agreed(
-        {name: {**_answers(name, layer, name in leaky), "v_floor": floors[name]}
-         for name, layer in layers.items()}, _WHERE,
-    )  # fmt: skip
+        {
+            name: {**_answers(name, layer, name in leaky), "v_floor": floors[name]}
+            for name, layer in layers.items()
+        },
+        _WHERE,
+    )
     sinabs.reset_states(net)
     shapes = output_shapes(net, sample, kinds, _WHERE)
     for name in leaky:

@@ -91,15 +91,18 @@ def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> A
     if not np.issubdtype(messages.dtype, np.integer) and messages.dtype != bool:
         if (messages != np.rint(messages)).any():
             raise InputError(
-                "input-not-integer", "the program takes whole numbers, the data hold fractions",
-                where=where, hint="compile with --input analog",
-            )  # fmt: skip
+                "input-not-integer",
+                "the program takes whole numbers, the data hold fractions",
+                where=where,
+                hint="compile with --input analog",
+            )
         messages = messages.astype(np.int64)
     low, high = (int(messages.min()), int(messages.max())) if messages.size else (0, 0)
     if message_bits == 0 and (low < 0 or high > 1):
         raise InputError(
             "input-not-binary",
             f"the program takes binary spikes, the data hold values from {low} to {high}",
-            where=where, hint="compile with --input graded",
-        )  # fmt: skip
+            where=where,
+            hint="compile with --input graded",
+        )
     return messages

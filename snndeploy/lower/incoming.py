@@ -71,9 +71,11 @@ def incoming_of(
             scales.add(1.0)
     if len(scales) > 1:
         raise LoweringRefused(
-            "mixed-sources", "analog input and spikes are added before the same weight",
-            where=projection.name, hint="encode the input as spikes",
-        )  # fmt: skip
+            "mixed-sources",
+            "analog input and spikes are added before the same weight",
+            where=projection.name,
+            hint="encode the input as spikes",
+        )
     codes = integer_codes(projection.weight)
     return Incoming(
         name=projection.name,

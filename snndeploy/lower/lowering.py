@@ -67,10 +67,13 @@ def lower(
             groups.append(_constant_group(constant, depth[population.name]))
             incoming.append(constant)
         result = lower_population(
-            population, incoming, target,
-            depth=depth[population.name], steps=steps,
+            population,
+            incoming,
+            target,
+            depth=depth[population.name],
+            steps=steps,
             observed=None if observed is None else observed.get(population.name),
-        )  # fmt: skip
+        )
         lowered[population.name] = result
         groups.append(result.group)
         synapses.extend(result.synapses)
@@ -109,17 +112,26 @@ def _codings(
 
 def _input_group(population: Population, coding: InputCoding) -> CompartmentGroup:
     return CompartmentGroup(
-        name=population.name, shape=population.shape, role="input", kind="input", depth=0,
-        scale=frozen(coding.scale), message_bits=coding.message_bits,
-    )  # fmt: skip
+        name=population.name,
+        shape=population.shape,
+        role="input",
+        kind="input",
+        depth=0,
+        scale=frozen(coding.scale),
+        message_bits=coding.message_bits,
+    )
 
 
 def _constant_group(incoming: Incoming, depth: int) -> CompartmentGroup:
     """One compartment that spikes at every step, one chip step before its target needs it."""
     return CompartmentGroup(
-        name=incoming.sources[0].group, shape=(1,), role="hidden", kind="constant", depth=depth - 1,
+        name=incoming.sources[0].group,
+        shape=(1,),
+        role="hidden",
+        kind="constant",
+        depth=depth - 1,
         route="a compartment that spikes at every step carries the bias through the synaptic filter",
-    )  # fmt: skip
+    )
 
 
 def _with_biases_at_once(network: Network) -> Network:
@@ -140,7 +152,9 @@ def _with_biases_at_once(network: Network) -> Network:
 
 def _delayed_bias(name: str) -> Finding:
     return Finding(
-        code="delayed-bias", severity="warning", where=name,
+        code="delayed-bias",
+        severity="warning",
+        where=name,
         message="the bias of this delayed projection acts from the first step on; "
         "in the trained network it was missing until the delay had passed",
-    )  # fmt: skip
+    )

@@ -61,9 +61,14 @@ def lower_population(
     kind, route = _route(population.name, neuron, target)
     _refuse_wide_weights(incoming)
     scale = choose_scale(
-        shape, neuron, incoming, target,
-        base=base_scale(shape, incoming), steps=steps, observed=observed,
-    )  # fmt: skip
+        shape,
+        neuron,
+        incoming,
+        target,
+        base=base_scale(shape, incoming),
+        steps=steps,
+        observed=observed,
+    )
     group = _group(population, neuron, kind, route, scale, target, depth)
     synapses, weights, biases = [], [0.0], [0.0]
     bounds = Interval(np.zeros(shape), np.zeros(shape))
@@ -88,9 +93,10 @@ def _route(name: str, neuron: Neuron, target: Target) -> tuple[Kind, str]:
     """How the target realises this neuron: its compartment kind, and in words."""
     if neuron.v_init.any():
         raise LoweringRefused(
-            "initial-state", "its membrane does not start at the reset value; a chip's reset state is 0",
+            "initial-state",
+            "its membrane does not start at the reset value; a chip's reset state is 0",
             where=name,
-        )  # fmt: skip
+        )
     if not neuron.spiking:
         return "readout", "native compartment that never spikes; v is read"
     features = {
@@ -133,7 +139,7 @@ def _refuse_wide_weights(incoming: Sequence[Incoming]) -> None:
                 f"its codes need {peak.bit_length() + 1} bits, a mantissa holds {MANTISSA_BITS}",
                 where=i.name,
                 hint=f"quantize with bits <= {MANTISSA_BITS} (rescaw, which has no zero: one less)",
-            )  # fmt: skip
+            )
 
 
 def _synapses(
@@ -147,11 +153,16 @@ def _synapses(
     m = to_mantissas(wanted, target.synapse.exponent.low)
     alive = incoming.alive
     return SynapseGroup(
-        name=incoming.name, sources=incoming.sources, target=target_name,
-        ops=_with_weight_shape(incoming.ops, wanted.shape), mantissa=m.mantissa,
-        exponent=m.exponent, sign_mode=m.sign_mode, weight_bits=m.weight_bits,
+        name=incoming.name,
+        sources=incoming.sources,
+        target=target_name,
+        ops=_with_weight_shape(incoming.ops, wanted.shape),
+        mantissa=m.mantissa,
+        exponent=m.exponent,
+        sign_mode=m.sign_mode,
+        weight_bits=m.weight_bits,
         alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
-    ), m.error  # fmt: skip
+    ), m.error
 
 
 def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
@@ -270,13 +281,15 @@ def _findings(
     """Everything about this population that the user has to be told."""
     found = [
         Finding(
-            code="weights-rounded", severity="note", where=i.name,
+            code="weights-rounded",
+            severity="note",
+            where=i.name,
             message="its weights were not quantised; rounding them to 8 bits changes them by up to "
             f"{i.codes.error:.2%} of the largest",
         )
         for i in incoming
         if not i.codes.exact
-    ]  # fmt: skip
+    ]
     if group.kind == "custom":
         found.append(
             Finding(code="neuron-route", severity="note", where=group.name, message=group.route)
@@ -287,18 +300,25 @@ def _findings(
         )
         found.append(
             Finding(
-                code="headroom-unproved", severity="warning", where=group.name,
+                code="headroom-unproved",
+                severity="warning",
+                where=group.name,
                 message=f"in the worst case u reaches {room.u_peak:,} and wraps ({basis})",
-                resource="u", used=room.u_peak, limit=room.limit, unit="v units",
+                resource="u",
+                used=room.u_peak,
+                limit=room.limit,
+                unit="v units",
                 rule="The synaptic state must not exceed its 24-bit register.",
             )
-        )  # fmt: skip
+        )
     if group.kind == "lif" and neuron.compare == ">=" and (neuron.leak != 1).any():
         found.append(
             Finding(
-                code="compare-approximated", severity="note", where=group.name,
+                code="compare-approximated",
+                severity="note",
+                where=group.name,
                 message="trained with v >= threshold; the chip fires at v > threshold - 1 mantissa "
                 f"unit (of {int(np.min(group.vth)) + 1})",
             )
-        )  # fmt: skip
+        )
     return tuple(found)

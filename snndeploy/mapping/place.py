@@ -87,13 +87,15 @@ def place_program(
         UsageError: there is no such effort or way to share, or rates do not match the program.
     """
     for what, given, known in (
-        ("effort", effort, tuple(_LEVELS)), ("way to share", share, ("if-needed", "always")),
-    ):  # fmt: skip
+        ("effort", effort, tuple(_LEVELS)),
+        ("way to share", share, ("if-needed", "always")),
+    ):
         if given not in known:
             raise UsageError(
-                "placement-option-unknown", f"there is no {what} {given!r}",
+                "placement-option-unknown",
+                f"there is no {what} {given!r}",
                 hint=did_you_mean(given, known),
-            )  # fmt: skip
+            )
     level = _LEVELS[effort]
     memory = Memory(program, target)
     per_chip = target.chip.cores.limit
@@ -120,10 +122,15 @@ def place_program(
     used = recount(memory, placed)
     slices = [replace(s, resources=r) for s, r in zip(slices, used, strict=True)]
     verdict = judge(
-        bounds, target, {name: len(boxes) for name, boxes in found.split.items()},
-        cores=len(placed.cores), available=available, shared=shared, broken=_broken(slices, target),
+        bounds,
+        target,
+        {name: len(boxes) for name, boxes in found.split.items()},
+        cores=len(placed.cores),
+        available=available,
+        shared=shared,
+        broken=_broken(slices, target),
         tried=found.tried,
-    )  # fmt: skip
+    )
     return replace(placed, slices=tuple(slices), search=verdict)
 
 

@@ -255,13 +255,20 @@ def estimate_arithmetic(
     spiking = {"additions": additions * add, "multiplications": products * multiply}
     return {
         name: EnergyEstimate(
-            low=sum(parts.values()), high=sum(parts.values()), parts=parts,
+            low=sum(parts.values()),
+            high=sum(parts.values()),
+            parts=parts,
             certainty=weakest(energy.certainty for energy in used),
-            sources=tuple(energy.source for energy in used), not_counted=tuple(left_out),
+            sources=tuple(energy.source for energy in used),
+            not_counted=tuple(left_out),
         )
         for name, parts, used, left_out in (
             (model.name, spiking, (model.addition, model.multiply_add), model.not_counted),
-            (f"{model.name}-ann", {"multiplications": once * multiply}, (model.multiply_add,),
-             model.ann_not_counted),
+            (
+                f"{model.name}-ann",
+                {"multiplications": once * multiply},
+                (model.multiply_add,),
+                model.ann_not_counted,
+            ),
         )
-    }  # fmt: skip
+    }

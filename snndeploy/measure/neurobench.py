@@ -74,9 +74,11 @@ class NeuroBenchMeter:
         for population in self.network.populations:
             if population.name not in recording.spikes:
                 raise InputError(
-                    "recording-incomplete", f"{population.name} was not recorded", where="metrics",
+                    "recording-incomplete",
+                    f"{population.name} was not recorded",
+                    where="metrics",
                     hint="record all populations",
-                )  # fmt: skip
+                )
         self.samples += next(iter(recording.spikes.values())).shape[1]
         for operations in self._operations.values():
             operations.add(recording)

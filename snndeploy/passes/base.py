@@ -143,19 +143,26 @@ class PassContext:
         """
         if self.calibration is None:
             raise PassRefused(
-                "calibration-missing", f"{who} looks at samples, and there are none",
+                "calibration-missing",
+                f"{who} looks at samples, and there are none",
                 hint="give some (--data or --calib), or use a method or score that needs none",
-            )  # fmt: skip
+            )
         return self.calibration.inputs
 
     def progress(self, what: str, done: int, of: int, status: str = "") -> None:
         """Tell the observer that ``done`` of ``of`` units of ``what`` are finished."""
         self.observer(
             PassEvent(
-                kind="progress", name=self.scope, index=self.index, total=self.total,
-                what=what, done=done, of=of, status=status,
+                kind="progress",
+                name=self.scope,
+                index=self.index,
+                total=self.total,
+                what=what,
+                done=done,
+                of=of,
+                status=status,
             )
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -212,9 +219,10 @@ class Pass(ABC):
         """Raise the error for a broken guarantee (a bug in the pass, not in its input)."""
         if not kept:
             raise SnnDeployError(
-                "pass-broke-promise", f"the pass {self.name!r} broke its promise: {text}",
+                "pass-broke-promise",
+                f"the pass {self.name!r} broke its promise: {text}",
                 hint="this is a bug of the pass; report it with the recipe and the network",
-            )  # fmt: skip
+            )
 
     def apply(self, net: Network, ctx: PassContext) -> PassResult:
         """Run the pass with everything around it checked: order law, `requires`, result, `ensures`.
@@ -267,9 +275,10 @@ def refuse_wrong_side(step: Pass, net: Network) -> None:
     if out_of_order(reached, step.stages[0]):
         done = {"prune": "pruned", "quantize": "quantized"}[reached]
         raise PassRefused(
-            "order-law", f"{step.name!r} cannot run on a network that is already {done}",
+            "order-law",
+            f"{step.name!r} cannot run on a network that is already {done}",
             hint=f"the order is {' → '.join(ORDER)}; start from the network as it was ingested",
-        )  # fmt: skip
+        )
 
 
 @lru_cache

@@ -48,8 +48,9 @@ class LayerPass(Pass):
                 raise RecipeError(
                     "pattern-matches-nothing",
                     f"{pattern!r} matches no layer that {self.name!r} works on ({why})",
-                    where=self.key("layers"), hint="spell a layer's name out to include it anyway",
-                )  # fmt: skip
+                    where=self.key("layers"),
+                    hint="spell a layer's name out to include it anyway",
+                )
             chosen.update(meant)
         return tuple(p for p in net.projections if p.name in chosen - exempt)
 
@@ -91,9 +92,10 @@ def to_quantize(step: LayerPass, net: Network) -> tuple[Projection, ...]:
     chosen = step.select(net)
     if not chosen:
         raise PassRefused(
-            "nothing-to-quantize", "every layer that was chosen is also ignored",
+            "nothing-to-quantize",
+            "every layer that was chosen is also ignored",
             where=step.key("ignore"),
-        )  # fmt: skip
+        )
     refuse_quantized(chosen, "quantize each layer once; start again from the real-valued network")
     return chosen
 
@@ -109,8 +111,9 @@ def refuse_quantized(chosen: Iterable[Projection], hint: str) -> None:
             raise PassRefused(
                 "already-quantized",
                 f"it has {projection.weight.bits}-bit codes, which are its only truth",
-                where=projection.name, hint=hint,
-            )  # fmt: skip
+                where=projection.name,
+                hint=hint,
+            )
 
 
 def matching(pattern: str, names: Iterable[str], where: str) -> list[str]:
@@ -123,7 +126,9 @@ def matching(pattern: str, names: Iterable[str], where: str) -> list[str]:
     found = [name for name in known if name == pattern or fnmatchcase(name, pattern)]
     if not found:
         raise RecipeError(
-            "pattern-matches-nothing", f"{pattern!r} matches no layer",
-            where=where, hint=did_you_mean(pattern, known),
-        )  # fmt: skip
+            "pattern-matches-nothing",
+            f"{pattern!r} matches no layer",
+            where=where,
+            hint=did_you_mean(pattern, known),
+        )
     return found

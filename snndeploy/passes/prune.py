@@ -30,8 +30,11 @@ from .second_order.pruning import MaskSearch
 Method = Literal["magnitude", "obc", "osbc", "sbc", "sparsegpt"]
 
 _KERNEL: dict[Method, Kernel] = {
-    "obc": "current", "osbc": "membrane", "sbc": "membrane", "sparsegpt": "current",
-}  # fmt: skip
+    "obc": "current",
+    "osbc": "membrane",
+    "sbc": "membrane",
+    "sparsegpt": "current",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +93,10 @@ class Prune(CalibratedPass):
         chosen = self.select(net)
         if not chosen:
             raise PassRefused(
-                "nothing-to-prune", "every layer that was chosen is also ignored",
+                "nothing-to-prune",
+                "every layer that was chosen is also ignored",
                 where=self.key("ignore"),
-            )  # fmt: skip
+            )
         if self.method != "magnitude":
             self.refuse_unused()
             refuse_one_to_one(chosen, self.method)
@@ -106,9 +110,11 @@ class Prune(CalibratedPass):
             unmet = ['count = "synops" by another scope']
         if unmet:
             raise PassRefused(
-                "option-needs-method", f"{unmet[0]} needs a method that measures membrane errors",
-                where=self.key("method"), hint='use method = "sbc" and scope = "sensitivity"',
-            )  # fmt: skip
+                "option-needs-method",
+                f"{unmet[0]} needs a method that measures membrane errors",
+                where=self.key("method"),
+                hint='use method = "sbc" and scope = "sensitivity"',
+            )
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Score, choose, and record the choice in each weight's mask."""
@@ -232,7 +238,9 @@ def _metrics(weight: Weight, mask: Array) -> dict[str, float]:
 
 def _emptied(name: str) -> Finding:
     return Finding(
-        code="layer-emptied", severity="warning", where=name,
+        code="layer-emptied",
+        severity="warning",
+        where=name,
         message="every weight of this layer is pruned: nothing passes through it any more",
         rule="a layer keeps at least one weight",
-    )  # fmt: skip
+    )

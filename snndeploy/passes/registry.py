@@ -147,9 +147,10 @@ def pass_class(name: str) -> type[Pass]:
     loaded = _loaded(known[name])
     if isinstance(loaded, BrokenPass):
         raise RecipeError(
-            "pass-broken", f"the pass {name!r} of {loaded.owner} cannot be used: {loaded.reason}",
+            "pass-broken",
+            f"the pass {name!r} of {loaded.owner} cannot be used: {loaded.reason}",
             hint=f"repair or uninstall {loaded.owner}",
-        )  # fmt: skip
+        )
     return loaded
 
 

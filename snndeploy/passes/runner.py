@@ -55,9 +55,11 @@ def check_order(passes: Sequence[Pass]) -> None:
     for index, step in enumerate(passes[1:], start=1):
         if out_of_order(reached, step.stages[0]):
             raise RecipeError(
-                "order-law", f"{step.name!r} comes after {passes[by].name!r}",
-                where=f"passes[{index}]", hint=f"the order is {' → '.join(ORDER)}",
-            )  # fmt: skip
+                "order-law",
+                f"{step.name!r} comes after {passes[by].name!r}",
+                where=f"passes[{index}]",
+                hint=f"the order is {' → '.join(ORDER)}",
+            )
         if step.stages[-1] != "any":
             reached, by = step.stages[-1], index
 
@@ -85,9 +87,13 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
         scope = step.name if nth == 1 else f"{step.name}#{nth}"
         own = dataclasses.replace(ctx, scope=scope, index=index, total=len(passes), source=source)
         event = PassEvent(
-            kind="start", name=step.name, index=index, total=len(passes),
-            network=net, metrics=counts,
-        )  # fmt: skip
+            kind="start",
+            name=step.name,
+            index=index,
+            total=len(passes),
+            network=net,
+            metrics=counts,
+        )
         ctx.observer(event)
         began = time.perf_counter()
         result = _with_history(step, net, own, [s.name for s in steps])
@@ -95,11 +101,18 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
         before, net, counts = counts, result.network, measure(result.network)
         steps.append(
             PassStep(
-                index=index, name=step.name, options=step.options(), modified=result.modified,
-                seconds=seconds, before=before, after=counts, metrics=result.metrics,
-                findings=result.findings, digest=net.digest,
+                index=index,
+                name=step.name,
+                options=step.options(),
+                modified=result.modified,
+                seconds=seconds,
+                before=before,
+                after=counts,
+                metrics=result.metrics,
+                findings=result.findings,
+                digest=net.digest,
             )
-        )  # fmt: skip
+        )
         ctx.observer(dataclasses.replace(event, kind="end", network=net, metrics=counts))
     return PassLog(network=net, steps=tuple(steps))
 
@@ -114,6 +127,8 @@ def _with_history(step: Pass, net: Network, ctx: PassContext, done: list[str]) -
         raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
     except Exception as error:
         raise SnnDeployError(
-            "pass-crashed", f"{type(error).__name__}: {error}", where=place,
+            "pass-crashed",
+            f"{type(error).__name__}: {error}",
+            where=place,
             hint="this is a bug of the pass; report it with the recipe and the network",
-        ) from error  # fmt: skip
+        ) from error

@@ -47,10 +47,14 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
     rows += [_pass_row(step.name, step.after) for step in steps]
     return compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
-        program=compiled.program, summary=_summary_of(compiled),
-        target=compiled.target, board=compiled.board, findings=compiled.findings,
-        passes=rows, recipe=compiled.recipe.name,
-    )  # fmt: skip
+        program=compiled.program,
+        summary=_summary_of(compiled),
+        target=compiled.target,
+        board=compiled.board,
+        findings=compiled.findings,
+        passes=rows,
+        recipe=compiled.recipe.name,
+    )
 
 
 def _summary_of(c: Compiled) -> Summary:
@@ -135,9 +139,14 @@ def run_bundle(
     """Run samples on a bundle's program (and its networks) and report."""
     bundle = read_bundle(path)
     return run_samples(
-        load(_input_shape(bundle.program)), engines, bundle.program, bundle.placement,
-        bundle.target, networks=_networks(bundle, engines, path), progress=progress,
-    )  # fmt: skip
+        load(_input_shape(bundle.program)),
+        engines,
+        bundle.program,
+        bundle.placement,
+        bundle.target,
+        networks=_networks(bundle, engines, path),
+        progress=progress,
+    )
 
 
 def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mapping[str, Network]:
@@ -210,9 +219,15 @@ def _compared(
     if samples is None:
         return _verify_golden(bundle, engines, networks, verification, progress)
     return run_samples(
-        samples, engines, bundle.program, bundle.placement, bundle.target,
-        networks=networks, verification=verification, progress=progress,
-    )  # fmt: skip
+        samples,
+        engines,
+        bundle.program,
+        bundle.placement,
+        bundle.target,
+        networks=networks,
+        verification=verification,
+        progress=progress,
+    )
 
 
 def _verify_golden(
@@ -241,9 +256,15 @@ def _verify_golden(
             raise
         partial = True
     return report_runs(
-        runs, samples, program, bundle.placement, bundle.target,
-        networks=networks, verification=verification, partial=partial,
-    )  # fmt: skip
+        runs,
+        samples,
+        program,
+        bundle.placement,
+        bundle.target,
+        networks=networks,
+        verification=verification,
+        partial=partial,
+    )
 
 
 def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:
@@ -256,9 +277,12 @@ def check_bundle(path: str | Path, target: str | None, board: str | None) -> dic
     placement = place_program(bundle.program, chip, chips=chips)
     findings = check_program(bundle.program, placement, chip, chips=chips)
     return compile_report(
-        network=bundle.report["network"], program=bundle.program,
+        network=bundle.report["network"],
+        program=bundle.program,
         summary=summarise(bundle.program, placement, chip, findings, chips),
-        target=chip, board=chip.board(board),
+        target=chip,
+        board=chip.board(board),
         findings=(*findings, *bundle.program.findings),
-        passes=bundle.report["passes"], recipe=bundle.report["recipe"],
-    )  # fmt: skip
+        passes=bundle.report["passes"],
+        recipe=bundle.report["recipe"],
+    )

@@ -111,9 +111,13 @@ def compile(
         model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
     )
     log = compress(
-        source, recipe=recipe, target=chip, calibration=calibration, training=training,
+        source,
+        recipe=recipe,
+        target=chip,
+        calibration=calibration,
+        training=training,
         observer=observer,
-    )  # fmt: skip
+    )
     if inputs is None and calibration is not None:
         inputs = infer_coding(part.inputs for part in calibration.batches())
     observed = None
@@ -207,8 +211,8 @@ def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float
 
     if samples is None:
         raise InputError(
-            "calibration-missing", "a calibrated scale needs samples", hint="give --data",
-        )  # fmt: skip
+            "calibration-missing", "a calibrated scale needs samples", hint="give --data"
+        )
     names = [p.name for p in network.populations if p.role != "input"]
     peaks = dict.fromkeys(names, 0.0)
     for part in samples.batches(_PEAK_SAMPLES):

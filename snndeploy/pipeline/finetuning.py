@@ -75,26 +75,37 @@ def finetune(
         recipe = load_recipe(recipe)
     if not any(isinstance(p, TrainingPass) for p in recipe.passes):
         raise RecipeError(
-            "recipe-trains-nothing", f"no pass of the recipe {recipe.name!r} trains",
+            "recipe-trains-nothing",
+            f"no pass of the recipe {recipe.name!r} trains",
             hint="add a [[pass]] with name = 'finetune', or use snndeploy compile",
-        )  # fmt: skip
+        )
     if resume and folder is None:
         raise UsageError(
-            "resume-folder", "there is nothing to resume from", hint="name the folder: --checkpoints",
-        )  # fmt: skip
+            "resume-folder",
+            "there is nothing to resume from",
+            hint="name the folder: --checkpoints",
+        )
     if aware:
         load_target(aware)
     learnt = _labelled(network, train)
     judged = None if validation is None else _labelled(network, validation)
     compiled = compile(
-        network, target=target, recipe=recipe, board=board, observer=observer,
+        network,
+        target=target,
+        recipe=recipe,
+        board=board,
+        observer=observer,
         inputs=inputs or infer_coding(train.inputs),
         calibration=train.first(recipe.calibration.samples),
         training=Training(
-            samples=learnt, validation=judged, folder=folder, resume=resume, device=device,
+            samples=learnt,
+            validation=judged,
+            folder=folder,
+            resume=resume,
+            device=device,
             aware=aware,
         ),
-    )  # fmt: skip
+    )
     data = {"train": learnt} if judged is None else {"train": learnt, "validation": judged}
     return replace(
         compiled,
@@ -141,8 +152,6 @@ def finetune_report(compiled: Compiled, samples: Samples) -> dict[str, Any]:
         "figures": {
             "samples": len(few),
             "before": asdict(before),
-            "after": {
-                **asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before),
-            },
+            "after": {**asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before)},
         },
-    }  # fmt: skip
+    }

@@ -22,14 +22,18 @@ def refuse_place(path: Path, force: bool, *, option: str, suffix: str) -> None:
     """
     if path.suffix != suffix:
         raise UsageError(
-            "output-suffix", f"this file's name has to end in {suffix}", where=str(path),
+            "output-suffix",
+            f"this file's name has to end in {suffix}",
+            where=str(path),
             hint=f"{option} {path.with_suffix(suffix)}",
-        )  # fmt: skip
+        )
     if path.exists() and not force:
         raise InputError(
-            "output-exists", "there is something at this place already", where=str(path),
+            "output-exists",
+            "there is something at this place already",
+            where=str(path),
             hint=f"add --force to replace it, or choose another place with {option}",
-        )  # fmt: skip
+        )
 
 
 def write_text(path: Path, text: str, *, option: str) -> None:
@@ -42,6 +46,8 @@ def write_text(path: Path, text: str, *, option: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(
-            "output-unwritable", f"cannot write here ({error.strerror})", where=str(path),
+            "output-unwritable",
+            f"cannot write here ({error.strerror})",
+            where=str(path),
             hint=f"choose another place with {option}",
-        ) from error  # fmt: skip
+        ) from error

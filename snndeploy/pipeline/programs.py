@@ -55,9 +55,13 @@ def place_file(
     placement = place_program(program, chip, chips=chips)
     checked = check_program(program, placement, chip, chips=chips)
     return Loaded(
-        source=str(path), program=program, placement=placement, target=chip,
-        board=chip.board(board), findings=(*checked, *program.findings),
-    )  # fmt: skip
+        source=str(path),
+        program=program,
+        placement=placement,
+        target=chip,
+        board=chip.board(board),
+        findings=(*checked, *program.findings),
+    )
 
 
 def loaded_report(loaded: Loaded) -> dict[str, Any]:
@@ -69,8 +73,12 @@ def loaded_report(loaded: Loaded) -> dict[str, Any]:
         summary=summarise(
             loaded.program, loaded.placement, target, loaded.findings, target.chips(loaded.board)
         ),
-        target=target, board=loaded.board, findings=loaded.findings, passes=[], recipe="none",
-    )  # fmt: skip
+        target=target,
+        board=loaded.board,
+        findings=loaded.findings,
+        passes=[],
+        recipe="none",
+    )
 
 
 def loaded_bundle(loaded: Loaded, samples: Samples | None = None) -> Bundle:
@@ -80,10 +88,13 @@ def loaded_bundle(loaded: Loaded, samples: Samples | None = None) -> Bundle:
         "compile": {"target": loaded.target.name, "board": loaded.board},
     }
     return Bundle(
-        program=loaded.program, placement=loaded.placement, target=loaded.target,
-        lock=toml.dumps(lock), report=loaded_report(loaded),
+        program=loaded.program,
+        placement=loaded.placement,
+        target=loaded.target,
+        lock=toml.dumps(lock),
+        report=loaded_report(loaded),
         golden=golden_of(loaded.program, samples),
-    )  # fmt: skip
+    )
 
 
 def _notes(loaded: Loaded) -> dict[str, str]:

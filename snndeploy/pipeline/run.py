@@ -102,10 +102,11 @@ def run_program(
 def network_missing(engine: str, where: str = "") -> UsageError:
     """The error of a float stage where no network is at hand."""
     return UsageError(
-        "network-missing", f"the stage {engine!r} runs a network, and there is only a program here",
+        "network-missing",
+        f"the stage {engine!r} runs a network, and there is only a program here",
         where=where,
         hint="compile the .nir file again; bundles of older versions and of .net files hold none",
-    )  # fmt: skip
+    )
 
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
@@ -118,16 +119,18 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
 
 
 def run_compiled(
-    compiled: Compiled,
-    samples: Samples,
-    engines: Sequence[str],
-    progress: Progress | None = None,
+    compiled: Compiled, samples: Samples, engines: Sequence[str], progress: Progress | None = None
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report."""
     return run_samples(
-        samples, engines, compiled.program, compiled.placement, compiled.target,
-        networks=compiled.networks, progress=progress,
-    )  # fmt: skip
+        samples,
+        engines,
+        compiled.program,
+        compiled.placement,
+        compiled.target,
+        networks=compiled.networks,
+        progress=progress,
+    )
 
 
 def run_samples(
@@ -171,10 +174,14 @@ def run_samples(
             for k, engine in enumerate(engines):
                 before = tally.samples * len(engines) + k * len(part)
                 runs[engine] = run_engine(
-                    engine, part, network=networks.get(engine), program=program,
+                    engine,
+                    part,
+                    network=networks.get(engine),
+                    program=program,
                     progress=_shifted(progress, before, total, len(part)),
-                    states=engine in networks, watch=verification is not None,
-                )  # fmt: skip
+                    states=engine in networks,
+                    watch=verification is not None,
+                )
             with _finishing():
                 tally.add(runs, part)
             if progress:

@@ -85,9 +85,10 @@ class Tally:
         pair = [runs[a], runs[b]]
         if (a in EXACT) != (b in EXACT):
             alike = {
-                g.name for g in self.program.groups
+                g.name
+                for g in self.program.groups
                 if g.kind != "readout" and (g.kind != "input" or float(g.scale) == 1.0)
-            }  # fmt: skip
+            }
             pair = [
                 replace(run, spikes={n: s for n, s in run.spikes.items() if n in alike})
                 for run in pair

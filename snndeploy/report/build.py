@@ -73,10 +73,16 @@ def time_record(time: StepTime | None) -> dict[str, Any] | None:
     if time is None:
         return None
     terms = [
-        {"what": t.what, "where": t.where, "layers": list(t.layers), "count": round(t.count, 3),
-         "low_ns": round(t.low, 3), "high_ns": round(t.high, 3)}
+        {
+            "what": t.what,
+            "where": t.where,
+            "layers": list(t.layers),
+            "count": round(t.count, 3),
+            "low_ns": round(t.low, 3),
+            "high_ns": round(t.high, 3),
+        }
         for t in time.terms
-    ]  # fmt: skip
+    ]
     return {
         "low_ns": round(time.low, 3),
         "high_ns": round(time.high, 3),

@@ -77,11 +77,15 @@ def _panel(panel: Panel, colours: Mapping[str, str], reference: float | None) ->
             f'<text x="{_LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.0%}</text>'
         )
     for x in values:
-        parts.append(f'<text x="{across(x):.1f}" y="{HEIGHT - _BOTTOM + 15}" '
-                     f'text-anchor="middle">{x:g}</text>')  # fmt: skip
+        parts.append(
+            f'<text x="{across(x):.1f}" y="{HEIGHT - _BOTTOM + 15}" '
+            f'text-anchor="middle">{x:g}</text>'
+        )
     middle = (_LEFT + WIDTH - _RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - _BOTTOM + 31}" text-anchor="middle">'
-                 f"{escape(panel.label)}</text>")  # fmt: skip
+    parts.append(
+        f'<text x="{middle}" y="{HEIGHT - _BOTTOM + 31}" text-anchor="middle">'
+        f"{escape(panel.label)}</text>"
+    )
     if reference is not None:
         parts.append(_horizontal(up(reference), "#6b7280", ' stroke-dasharray="2 3"'))
     for name, points in panel.lines.items():

@@ -95,11 +95,17 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
         rows = [(p["name"], *(p[count] for count in counts)) for p in report["passes"]]
         yield panel("What the recipe left", table(("after", *counts), rows))
     layers = [
-        (layer["name"], "x".join(map(str, layer["shape"])), layer["neurons"], layer["cores"],
-         bar(layer["fullest"]["share"], layer["fullest"]["resource"].replace("_", " ")),
-         span(*layer["threshold"]) if "threshold" in layer else "", layer["route"])
+        (
+            layer["name"],
+            "x".join(map(str, layer["shape"])),
+            layer["neurons"],
+            layer["cores"],
+            bar(layer["fullest"]["share"], layer["fullest"]["resource"].replace("_", " ")),
+            span(*layer["threshold"]) if "threshold" in layer else "",
+            layer["route"],
+        )
         for layer in report["layers"]
-    ]  # fmt: skip
+    ]
     columns = ("layer", "shape", "neurons", "cores", "fullest budget", "threshold", "as")
     synapses = [
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"]) for s in report["synapses"]
@@ -116,8 +122,9 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
-    fixes = "".join(f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>"
-                    for f in finding["fixes"])  # fmt: skip
+    fixes = "".join(
+        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in finding["fixes"]
+    )
     return (
         f'<p><b class="{escape(finding["severity"])}">{escape(finding["severity"])}</b> '
         f"{escape(finding['where'])}: {escape(finding['message'])}</p>"
@@ -132,9 +139,14 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
     rows: list[tuple[Cell, ...]] = []
     for stage in run["predictions"]:
         c = compared.get(stage)
-        differing = "" if c is None else (
-            f"{sum(c['differing'].values()):,} of {sum(c['total'].values()):,} from {c['engines'][0]}"
-        )  # fmt: skip
+        differing = (
+            ""
+            if c is None
+            else (
+                f"{sum(c['differing'].values()):,} of {sum(c['total'].values()):,} "
+                f"from {c['engines'][0]}"
+            )
+        )
         accuracy = run["accuracy"].get(stage)
         rows.append((stage, "" if accuracy is None else bar(accuracy), differing))
     verdict = verification["verdict"]["text"] if verification else ""
@@ -167,15 +179,26 @@ def _pairs(run: Mapping[str, Any], verification: Mapping[str, Any]) -> str:
     for pair in verification["pairs"]:
         a, b = pair["stages"]
         rows = [
-            (name, "" if x["match"] is None else bar(x["match"]), number(x["rate_correlation"], ".4f"),
-             number(x["van_rossum"], ".4f"), number(x["relative_distance"], ".4f"),
-             place(first[a, b].get(name)), pair["alone"].get(name, ""))
+            (
+                name,
+                "" if x["match"] is None else bar(x["match"]),
+                number(x["rate_correlation"], ".4f"),
+                number(x["van_rossum"], ".4f"),
+                number(x["relative_distance"], ".4f"),
+                place(first[a, b].get(name)),
+                pair["alone"].get(name, ""),
+            )
             for name, x in pair["layers"].items()
-        ]  # fmt: skip
+        ]
         columns = (
-            "layer", "spikes the same", "rates", "van Rossum", "relative", "first difference",
+            "layer",
+            "spikes the same",
+            "rates",
+            "van Rossum",
+            "relative",
+            "first difference",
             f"answers it alone loses, of {pair['attributed']}",
-        )  # fmt: skip
+        )
         parts += [f"<h3>{escape(a)} → {escape(b)}</h3>", table(columns, rows)]
         if pair["not_compared"]:
             names = escape(", ".join(pair["not_compared"]))
@@ -194,10 +217,14 @@ def _registers(registers: Mapping[str, Any]) -> str:
 
 def _energy(energy: Mapping[str, Any]) -> str:
     rows = [
-        (name, span(e["low"], e["high"], ",.1f"), e["certainty"],
-         ", ".join(f"{part} {nj:,.1f}" for part, nj in e["parts"].items() if nj))
+        (
+            name,
+            span(e["low"], e["high"], ",.1f"),
+            e["certainty"],
+            ", ".join(f"{part} {nj:,.1f}" for part, nj in e["parts"].items() if nj),
+        )
         for name, e in energy.items()
-    ]  # fmt: skip
+    ]
     columns = ("model", "nJ per sample", "certainty", "of which (low end)")
     notes = "".join(
         f"<h3>{escape(name)}</h3><p>Not counted: {escape('; '.join(e['not_counted']))}.</p>"

@@ -77,8 +77,10 @@ def range_chart(rows: Sequence[tuple[str, float, float]], unit: str) -> str:
     for decade in range(first, last + 1):
         at = x(10.0**decade)
         parts.append(f'<line x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height - 20}"/>')
-        parts.append(f'<text class="soft" x="{at:.1f}" y="{height - 5}" text-anchor="middle">'
-                     f"{10.0**decade:g}</text>")  # fmt: skip
+        parts.append(
+            f'<text class="soft" x="{at:.1f}" y="{height - 5}" text-anchor="middle">'
+            f"{10.0**decade:g}</text>"
+        )
     for i, (name, low, high) in enumerate(rows):
         y = i * line + 6
         parts.append(f'<text x="0" y="{y + 12}">{escape(name)}</text>')

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 EVENT_COLUMNS = (
-    "layer", "spikes in", "out", "least…most", "SynOps", "least…most", "of dense", "updates",
-    "messages", "hops",
-)  # fmt: skip
+    "layer",
+    "spikes in",
+    "out",
+    "least…most",
+    "SynOps",
+    "least…most",
+    "of dense",
+    "updates",
+    "messages",
+    "hops",
+)
 _NEUROBENCH = (
     ("footprint, bytes", "footprint", ",.0f"),
     ("connection sparsity", "connection_sparsity", ".3f"),
@@ -34,13 +42,20 @@ def event_rows(activity: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Events of every layer per sample, under `EVENT_COLUMNS`."""
     n = max(activity["samples"], 1)
     return [
-        (name, number(a["spikes_in"] / n, ",.1f"), number(a["spikes_out"] / n, ",.1f"),
-         span(*a["spikes_out_range"]), number(a["synops"] / n, ",.1f"), span(*a["synops_range"]),
-         f"{a['synops'] / a['dense_synops']:.1%}" if a["dense_synops"] else "",
-         number(a["updates"] / n), number(a["messages"] / n, ",.1f"),
-         number(sum(a["hops"]) / n, ",.1f"))
+        (
+            name,
+            number(a["spikes_in"] / n, ",.1f"),
+            number(a["spikes_out"] / n, ",.1f"),
+            span(*a["spikes_out_range"]),
+            number(a["synops"] / n, ",.1f"),
+            span(*a["synops_range"]),
+            f"{a['synops'] / a['dense_synops']:.1%}" if a["dense_synops"] else "",
+            number(a["updates"] / n),
+            number(a["messages"] / n, ",.1f"),
+            number(sum(a["hops"]) / n, ",.1f"),
+        )
         for name, a in activity["layers"].items()
-    ]  # fmt: skip
+    ]
 
 
 def neurobench_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -67,8 +67,9 @@ def compare(a: Recording, b: Recording, names: tuple[str, str] | None = None) ->
 def merge(a: Comparison, b: Comparison, samples: int) -> Comparison:
     """Both batches in one comparison; ``b`` begins ``samples`` samples later than ``a``."""
     spikes = {name: a.spikes[name] + b.spikes[name] for name in a.spikes}
-    common = {name: a.match[name] * a.spikes[name] + b.match[name] * b.spikes[name]
-              for name in spikes}  # fmt: skip
+    common = {
+        name: a.match[name] * a.spikes[name] + b.match[name] * b.spikes[name] for name in spikes
+    }
     later = {
         name: dataclasses.replace(at, sample=at.sample + samples) for name, at in b.first.items()
     }

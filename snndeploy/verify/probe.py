@@ -166,9 +166,14 @@ class _Search:
             self._known[network.digest] = _compared(network, trace)
         differing, total, layer, first = self._known[network.digest]
         return Attempt(
-            frontend=frontend, overrides=overrides, differing=differing, total=total, layer=layer,
-            first=first, recognised=frontend in self._candidates,
-        )  # fmt: skip
+            frontend=frontend,
+            overrides=overrides,
+            differing=differing,
+            total=total,
+            layer=layer,
+            first=first,
+            recognised=frontend in self._candidates,
+        )
 
     def _network(
         self, frontend: str, overrides: tuple[tuple[str, Any], ...]

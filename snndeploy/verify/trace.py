@@ -46,9 +46,11 @@ def read_trace(path: str | Path) -> dict[str, Array]:
             return dict(loaded)
     except (ValueError, OSError, EOFError, TypeError, AttributeError) as error:
         raise InputError(
-            "trace-unreadable", "not a readable .npz of plain arrays", where=str(path),
+            "trace-unreadable",
+            "not a readable .npz of plain arrays",
+            where=str(path),
             hint="save it with numpy.savez(path, input=..., output=...)",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def fitted_trace(arrays: Mapping[str, Array], network: Network, where: str) -> Trace:
@@ -62,9 +64,11 @@ def fitted_trace(arrays: Mapping[str, Array], network: Network, where: str) -> T
     for key in ("input", "output"):
         if key not in arrays:
             raise InputError(
-                "trace-content", f"it holds no array {key!r}", where=where,
+                "trace-content",
+                f"it holds no array {key!r}",
+                where=where,
                 hint="save it with numpy.savez(path, input=..., output=...)",
-            )  # fmt: skip
+            )
     source = network.with_role("input")[0]
     inputs = _with_samples(np.asarray(arrays["input"]), source.shape, "input", where)
     inputs = inputs.reshape(*inputs.shape[:2], *source.shape)
@@ -82,9 +86,11 @@ def fitted_trace(arrays: Mapping[str, Array], network: Network, where: str) -> T
     emitted[output] = _fitted(arrays["output"], network, output, inputs.shape[:2], "output", where)
     if not any(array.any() for array in emitted.values()):
         raise InputError(
-            "trace-silent", "nothing spikes in it, so every profile would reproduce it", where=where,
+            "trace-silent",
+            "nothing spikes in it, so every profile would reproduce it",
+            where=where,
             hint="record a sample that makes the output spike",
-        )  # fmt: skip
+        )
     return Trace(inputs, emitted, tuple(ignored))
 
 
@@ -101,9 +107,10 @@ def _fitted(
     full = _with_samples(np.asarray(array), shape, key, where)
     if full.shape[:2] != lead:
         raise InputError(
-            "trace-shape", f"{key} has {full.shape[:2]} steps and samples, the input {lead}",
+            "trace-shape",
+            f"{key} has {full.shape[:2]} steps and samples, the input {lead}",
             where=where,
-        )  # fmt: skip
+        )
     return full.reshape(*full.shape[:2], -1)
 
 
@@ -119,5 +126,6 @@ def _with_samples(array: Array, shape: Shape, key: str, where: str) -> Array:
         "trace-shape",
         f"{key} has shape {array.shape} ({array.dtype}), expected (steps, samples, "
         f"{', '.join(map(str, shape))})",
-        where=where, hint="time comes first, then samples",
-    )  # fmt: skip
+        where=where,
+        hint="time comes first, then samples",
+    )

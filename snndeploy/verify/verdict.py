@@ -48,9 +48,13 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
     drop = 100 * (accuracy[first] - accuracy[last]) if labelled else None
     if worst is None or worst.lost <= worst.gained or (drop is not None and drop <= 0):
         return Verdict(
-            drop=drop, stages=None, stage_drop=None, chance=None, layer=None,
+            drop=drop,
+            stages=None,
+            stage_drop=None,
+            chance=None,
+            layer=None,
             text=_nothing_lost(drop, worst, (first, last), accuracy),
-        )  # fmt: skip
+        )
     layer = max(worst.alone, key=worst.alone.__getitem__, default=None)
     if layer is not None and not worst.alone[layer]:
         layer = None

@@ -19,9 +19,14 @@ from tests.support.builders import conv_net
 
 LOIHI2 = load_target("loihi2")
 FILES = (
-    "program.npz", "placement.json", "target.toml", "lock.toml", "report.json", "golden.npz",
+    "program.npz",
+    "placement.json",
+    "target.toml",
+    "lock.toml",
+    "report.json",
+    "golden.npz",
     "network.npz",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

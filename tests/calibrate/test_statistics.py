@@ -207,11 +207,14 @@ def slow_potentials(neuron_fields: dict[str, object], x: Array) -> tuple[Array, 
 @pytest.mark.parametrize(
     "fields",
     [
-        {}, {"reset": "subtract"}, {"syn_leak": 0.5}, {"reset": "subtract", "syn_leak": 0.25},
+        {},
+        {"reset": "subtract"},
+        {"syn_leak": 0.5},
+        {"reset": "subtract", "syn_leak": 0.25},
         {"reset": "subtract", "reset_timing": "next-step"},
         {"reset": "subtract", "reset_timing": "snntorch-immediate"},
     ],
-)  # fmt: skip
+)
 def test_potentials_before_the_reset(fields: dict[str, object]) -> None:
     weight = np.array([[0.75]], dtype=np.float32)
     net = Network(
@@ -259,9 +262,13 @@ def test_covariance_does_not_cancel() -> None:
 def test_progress_and_choice_of_figures() -> None:
     net, told = residual_net(), []
     found = observe(
-        net, spikes(net, samples=5), ["a"], ["rate"],
-        max_memory=1, progress=lambda done, of: told.append((done, of)),
-    )["a"]  # fmt: skip
+        net,
+        spikes(net, samples=5),
+        ["a"],
+        ["rate"],
+        max_memory=1,
+        progress=lambda done, of: told.append((done, of)),
+    )["a"]
     assert told == [(i, 5) for i in range(1, 6)]
     assert found.rank is None
     assert found.covariance is None

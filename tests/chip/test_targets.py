@@ -52,10 +52,14 @@ def test_published_bounds_are_wider_than_the_compilers() -> None:
 @pytest.mark.parametrize(
     ("name", "board", "chips"),
     [
-        ("loihi1", None, 2), ("loihi1", "nahuku-32", 32), ("loihi1", "pohoiki-springs", 768),
-        ("loihi2", None, 1), ("loihi2", "kapoho-point", 8), ("loihi2-spec", "hala-point", 1152),
+        ("loihi1", None, 2),
+        ("loihi1", "nahuku-32", 32),
+        ("loihi1", "pohoiki-springs", 768),
+        ("loihi2", None, 1),
+        ("loihi2", "kapoho-point", 8),
+        ("loihi2-spec", "hala-point", 1152),
     ],
-)  # fmt: skip
+)
 def test_boards(name: str, board: str | None, chips: int) -> None:
     assert load_target(name).chips(board) == chips
 
@@ -98,25 +102,46 @@ def loaded(folder: Path, text: str) -> Target:
 @pytest.mark.parametrize(
     ("text", "where", "message"),
     [
-        ("[core.neurons]\nlimt = 3", "core.neurons.limt",
-         "unknown key 'limt'; did you mean 'limit'?"),
-        ("[synapse]\nexponents = 3", "synapse.exponents",
-         "unknown key 'exponents'; did you mean 'exponent'?"),
+        (
+            "[core.neurons]\nlimt = 3",
+            "core.neurons.limt",
+            "unknown key 'limt'; did you mean 'limit'?",
+        ),
+        (
+            "[synapse]\nexponents = 3",
+            "synapse.exponents",
+            "unknown key 'exponents'; did you mean 'exponent'?",
+        ),
         ("[energy]\nhop_z = 3", "energy.hop_z", "unknown key 'hop_z'; did you mean 'hop_y'?"),
         ("titel = 'x'", "titel", "unknown key 'titel'; did you mean 'title'?"),
-        ("[core]\nneurons = { limit = true, " + LIMIT + " }", "core.neurons.limit",
-         "input should be a valid integer"),
-        ("[synapse.weight]\nwidths = [4.0]", "synapse.weight.widths.0",
-         "input should be a valid integer"),
-        ("[core]\nneurnos = { limit = 3, " + LIMIT + " }", "",
-         "core.neurnos is not a resource; did you mean 'neurons'?"),
-        ("memory_model = 'loihi1'\n[core]", "",
-         "core.pool_words is not a resource; did you mean 'axon_words'?"),
-        ("default_board = 'onne'", "",
-         "default_board 'onne' is not in boards; did you mean 'one'?"),
+        (
+            "[core]\nneurons = { limit = true, " + LIMIT + " }",
+            "core.neurons.limit",
+            "input should be a valid integer",
+        ),
+        (
+            "[synapse.weight]\nwidths = [4.0]",
+            "synapse.weight.widths.0",
+            "input should be a valid integer",
+        ),
+        (
+            "[core]\nneurnos = { limit = 3, " + LIMIT + " }",
+            "",
+            "core.neurnos is not a resource; did you mean 'neurons'?",
+        ),
+        (
+            "memory_model = 'loihi1'\n[core]",
+            "",
+            "core.pool_words is not a resource; did you mean 'axon_words'?",
+        ),
+        (
+            "default_board = 'onne'",
+            "",
+            "default_board 'onne' is not in boards; did you mean 'one'?",
+        ),
         ("[chip]\nmesh = [1, 2]", "", "a 1x2 mesh does not reach 4 cores"),
     ],
-)  # fmt: skip
+)
 def test_schema_errors(tmp_path: Path, text: str, where: str, message: str) -> None:
     with pytest.raises(TargetError) as caught:
         loaded(tmp_path, text)

@@ -20,11 +20,7 @@ def model(tmp_path: Path) -> Path:
     """A small network: 6 inputs, 8 hidden, 3 classes."""
     rng = np.random.default_rng(0)
     net = chain(
-        6,
-        nir.Linear(rng.normal(size=(8, 6))),
-        lif(8),
-        nir.Linear(rng.normal(size=(3, 8))),
-        lif(3),
+        6, nir.Linear(rng.normal(size=(8, 6))), lif(8), nir.Linear(rng.normal(size=(3, 8))), lif(3)
     )
     return written(tmp_path, net)
 
@@ -178,9 +174,10 @@ def test_the_float_engine_needs_the_network(model: Path, data: Path, tmp_path: P
     assert not (bundle / "network.npz").exists()
     check(run("verify", bundle, "--engines", "integer"), 0)
     check(run("verify", bundle, "--engines", "integer", "-d", data), 0)
-    for command in ("verify", bundle, "--engines", "float"), (
-        "simulate", bundle, "-d", data, "-e", "float",
-    ):  # fmt: skip
+    for command in (
+        ("verify", bundle, "--engines", "float"),
+        ("simulate", bundle, "-d", data, "-e", "float"),
+    ):
         assert refusal(*command)[0] == 2
     code, text = refusal("simulate", bundle, "-d", data, "-e", "compressed")
     assert code == 2

@@ -422,10 +422,19 @@ def test_tonic_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def simulate(shared_data: Path, *options: object) -> dict[str, Any]:
     """The published N-MNIST network on real events, from the command line."""
     command = [
-        "simulate", shared_data / "nir_models/paper/cnn_sinabs.nir", "--frontend", "sinabs",
-        "--semantics", "v_floor=none", "--data", shared_data / "nmnist_small/nmnist_small.npz",
-        "--skip", 1000, "--json", *options,
-    ]  # fmt: skip
+        "simulate",
+        shared_data / "nir_models/paper/cnn_sinabs.nir",
+        "--frontend",
+        "sinabs",
+        "--semantics",
+        "v_floor=none",
+        "--data",
+        shared_data / "nmnist_small/nmnist_small.npz",
+        "--skip",
+        1000,
+        "--json",
+        *options,
+    ]
     result = CliRunner().invoke(main, [str(word) for word in command])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)  # type: ignore[no-any-return]
@@ -447,9 +456,18 @@ def test_real_events_from_the_command_line(shared_data: Path) -> None:
 def test_nmnist_in_milliseconds(shared_data: Path, reset: str, spikes: str, right: int) -> None:
     """All 100 test recordings in steps of 1 ms: the accuracies measured with another simulator."""
     report = simulate(
-        shared_data, "--reset", reset, "--spikes-per-step", spikes, "--bin-ms", 1,
-        "--time-from", "zero", "--engine", "float,integer",
-    )  # fmt: skip
+        shared_data,
+        "--reset",
+        reset,
+        "--spikes-per-step",
+        spikes,
+        "--bin-ms",
+        1,
+        "--time-from",
+        "zero",
+        "--engine",
+        "float,integer",
+    )
     assert (report["samples"], report["steps"]) == (100, 337)
     assert round(report["accuracy"]["float"] * 100) == right
     assert abs(report["accuracy"]["integer"] * 100 - right) <= 2
@@ -473,9 +491,16 @@ def test_tonic_itself(tmp_path: Path) -> None:
         str(packages),
     ]
     needed = (
-        "tonic==1.7.0", "tqdm", "importRosbag", "expelliarmus", "requests", "urllib3", "idna",
-        "certifi", "charset-normalizer",
-    )  # fmt: skip
+        "tonic==1.7.0",
+        "tqdm",
+        "importRosbag",
+        "expelliarmus",
+        "requests",
+        "urllib3",
+        "idna",
+        "certifi",
+        "charset-normalizer",
+    )
     done = subprocess.run([*pip, *needed], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"tonic cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
@@ -511,9 +536,13 @@ def test_tonic_itself(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{root}:{packages}", "SNNDEPLOY_DATASETS": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.strip() == "[[0, 0, 699], [0, 1, 7], [1, 0, 1]] [3, 17]"
     with np.load(tmp_path / "out.npz") as out:

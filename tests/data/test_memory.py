@@ -76,8 +76,10 @@ def test_peak_memory_does_not_grow_with_the_samples(tmp_path: Path, name: str) -
         command = ["simulate", str(bundle), "--data", str(tmp_path / name), *options]
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *command, "--samples", str(samples), "--json"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert f'"samples": {samples}' in done.stdout
         return int(done.stdout.splitlines()[-1])
 

@@ -23,9 +23,14 @@ from snndeploy.simulate.integer.engine import run_integer
 from tests.support.nir_graphs import chain, conv2d, cuba, graph, lif, written
 
 CASES = (
-    "snntorch_rsynaptic_zero_delay", "snntorch_conv_subtract_delay", "spikingjelly_residual_add",
-    "sinabs_iaf_minv", "rockpool_lif", "snntorch_rleaky_one2one", "spikingjelly_mlp_cubalif",
-)  # fmt: skip
+    "snntorch_rsynaptic_zero_delay",
+    "snntorch_conv_subtract_delay",
+    "spikingjelly_residual_add",
+    "sinabs_iaf_minv",
+    "rockpool_lif",
+    "snntorch_rleaky_one2one",
+    "spikingjelly_mlp_cubalif",
+)
 
 
 def again(network: Network, folder: Path) -> Network:
@@ -108,8 +113,9 @@ def test_names_and_order_do_not_matter(model: Any, seed: int) -> None:
     order = rng.permutation(list(net.nodes))
     edges = [(str(names[a]), str(names[b])) for a, b in net.edges]
     rng.shuffle(edges)
-    renamed = nir.NIRGraph({str(names[n]): net.nodes[n] for n in order},
-                           [tuple(e) for e in edges], type_check=False)  # fmt: skip
+    renamed = nir.NIRGraph(
+        {str(names[n]): net.nodes[n] for n in order}, [tuple(e) for e in edges], type_check=False
+    )
     options = {**options, "dt": 1e-3}
     assert (
         read_network(renamed, "nir", **options).digest == read_network(net, "nir", **options).digest
@@ -120,10 +126,13 @@ def test_names_and_order_do_not_matter(model: Any, seed: int) -> None:
 def model(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     net = chain(
-        (1, 6, 6), conv2d(rng.normal(size=(2, 1, 3, 3)), rng.normal(size=2)), lif((2, 4, 4)),
-        nir.Flatten({"input": np.array([2, 4, 4])}, 0), nir.Affine(rng.normal(size=(3, 32)), np.ones(3)),
+        (1, 6, 6),
+        conv2d(rng.normal(size=(2, 1, 3, 3)), rng.normal(size=2)),
+        lif((2, 4, 4)),
+        nir.Flatten({"input": np.array([2, 4, 4])}, 0),
+        nir.Affine(rng.normal(size=(3, 32)), np.ones(3)),
         lif(3),
-    )  # fmt: skip
+    )
     return written(tmp_path, net)
 
 

@@ -110,8 +110,7 @@ BRAILLE = {
 
 
 @pytest.mark.parametrize(
-    ("nested", "frontend", "dtype"),
-    [(False, "norse", "float32"), (True, "snntorch", "float64")],
+    ("nested", "frontend", "dtype"), [(False, "norse", "float32"), (True, "snntorch", "float64")]
 )
 @pytest.mark.parametrize("model", BRAILLE)
 def test_braille_through_norse(

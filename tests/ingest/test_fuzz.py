@@ -27,13 +27,20 @@ def seeds(folder: Path) -> list[Path]:
     """Small valid models: a convolutional one, and a recurrent one."""
     rng = np.random.default_rng(0)
     conv = chain(
-        (2, 6, 6), conv2d(rng.normal(size=(3, 2, 3, 3))), lif((3, 4, 4)),
+        (2, 6, 6),
+        conv2d(rng.normal(size=(3, 2, 3, 3))),
+        lif((3, 4, 4)),
         nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
-        nir.Flatten({"input": np.array([3, 2, 2])}, 0), nir.Affine(rng.normal(size=(4, 12)), np.ones(4)),
+        nir.Flatten({"input": np.array([3, 2, 2])}, 0),
+        nir.Affine(rng.normal(size=(4, 12)), np.ones(4)),
         lif(4),
-    )  # fmt: skip
-    nodes = {"w": nir.Linear(rng.normal(size=(5, 4))), "n": cuba(5), "r": nir.Linear(np.eye(5)),
-             "d": nir.Delay(np.full(4, 1e-3))}  # fmt: skip
+    )
+    nodes = {
+        "w": nir.Linear(rng.normal(size=(5, 4))),
+        "n": cuba(5),
+        "r": nir.Linear(np.eye(5)),
+        "d": nir.Delay(np.full(4, 1e-3)),
+    }
     edges = [("input", "d"), ("d", "w"), ("w", "n"), ("n", "r"), ("r", "n"), ("n", "output")]
     return [written(folder, conv, "conv.nir"), written(folder, graph(nodes, edges), "rec.nir")]
 
@@ -48,8 +55,12 @@ def flip_bits(path: Path, rng: np.random.Generator) -> None:
 def flip_structure(path: Path, rng: np.random.Generator) -> None:
     """Bits where HDF5 keeps its own structures: near the signatures of its blocks."""
     content = bytearray(path.read_bytes())
-    marks = [i for mark in (b"TREE", b"SNOD", b"HEAP", b"GCOL") for i in range(len(content))
-             if content[i : i + 4] == mark]  # fmt: skip
+    marks = [
+        i
+        for mark in (b"TREE", b"SNOD", b"HEAP", b"GCOL")
+        for i in range(len(content))
+        if content[i : i + 4] == mark
+    ]
     start = int(rng.choice(marks))
     for _ in range(int(rng.integers(1, 4))):
         content[min(len(content) - 1, start + int(rng.integers(64)))] ^= 1 << int(rng.integers(8))
@@ -70,10 +81,26 @@ def datasets(file: Any) -> list[str]:
 def replace_field(path: Path, rng: np.random.Generator) -> None:
     """Another dtype, shape or value; or none at all."""
     values: list[Any] = [
-        None, "text", np.bytes_("x"), np.nan, np.inf, -1, 0, 2**62, np.zeros(0), np.zeros((3, 3, 3)),
-        np.full(4, 1e300), np.array(["a", "b"], "S1"), np.ones((1, 1, 1, 1)), 1 + 2j, True, -7.5,
-        np.array([2**31, 2**31]), h5py.Empty("f8"), np.arange(12, dtype=">i2"),
-    ]  # fmt: skip
+        None,
+        "text",
+        np.bytes_("x"),
+        np.nan,
+        np.inf,
+        -1,
+        0,
+        2**62,
+        np.zeros(0),
+        np.zeros((3, 3, 3)),
+        np.full(4, 1e300),
+        np.array(["a", "b"], "S1"),
+        np.ones((1, 1, 1, 1)),
+        1 + 2j,
+        True,
+        -7.5,
+        np.array([2**31, 2**31]),
+        h5py.Empty("f8"),
+        np.arange(12, dtype=">i2"),
+    ]
     with h5py.File(path, "a") as file:
         name = "node/" + str(rng.choice(datasets(file)))
         value = values[int(rng.integers(len(values)))]
@@ -113,8 +140,13 @@ def claim(path: Path, rng: np.random.Generator) -> None:
 
 
 MUTATIONS: tuple[Callable[[Path, np.random.Generator], None], ...] = (
-    flip_bits, flip_structure, truncate, replace_field, rewire, claim,
-)  # fmt: skip
+    flip_bits,
+    flip_structure,
+    truncate,
+    replace_field,
+    rewire,
+    claim,
+)
 
 
 def ending(path: Path) -> str:

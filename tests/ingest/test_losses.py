@@ -53,8 +53,14 @@ def test_a_lost_residual_edge_is_named_as_the_cause(shared_data: Path) -> None:
 def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:
     weight = np.eye(4, dtype=np.float32)
     nodes = {"a": nir.Linear(weight), "n": lif(4), "b": nir.Linear(weight), "m": lif(4)}
-    edges = [("input", "a"), ("a", "n"), ("n", "output"), ("input_b", "b"), ("b", "m"),
-             ("m", "output")]  # fmt: skip
+    edges = [
+        ("input", "a"),
+        ("a", "n"),
+        ("n", "output"),
+        ("input_b", "b"),
+        ("b", "m"),
+        ("m", "output"),
+    ]
     model = graph(nodes, edges, {"input": 4, "input_b": 4})
     found = read_model(model, "nir", dt=1e-3).findings
     assert [f.code for f in found] == ["lost-edge"]

@@ -39,8 +39,9 @@ def applied(node: Any, x: torch.Tensor) -> torch.Tensor:
         return x * field("scale")
     if kind in ("Conv1d", "Conv2d"):
         convolve = functional.conv1d if kind == "Conv1d" else functional.conv2d
-        return convolve(x, field("weight"), field("bias"), node.stride, node.padding,
-                        node.dilation, node.groups)  # fmt: skip
+        return convolve(
+            x, field("weight"), field("bias"), node.stride, node.padding, node.dilation, node.groups
+        )
     if kind in ("SumPool2d", "AvgPool2d"):
         kernel, stride, padding = (
             tuple(np.broadcast_to(np.asarray(v), 2).tolist())
@@ -98,7 +99,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], Any]] = {
     "one axis": ((3, 11), nir.Conv1d(None, normal(4, 3, 3), 2, 1, 1, 1, normal(4))),
     "one axis, same": ((3, 11), nir.Conv1d(None, normal(4, 3, 4), 1, "same", 1, 1, normal(4))),
     "one axis, dilated": ((4, 12), nir.Conv1d(None, normal(4, 2, 3), 1, 0, 2, 2, normal(4))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -117,44 +118,94 @@ CHAINS: dict[str, tuple[tuple[int, ...], list[Any], list[type]]] = {
     "scale by one": ((4,), [nir.Scale(np.ones(4)), nir.Linear(normal(3, 4))], [Dense]),
     "sum pool": ((2, 6, 4), [pool("SumPool2d")], [SumPool, Pointwise]),
     "average pool": ((2, 6, 4), [pool("AvgPool2d")], [SumPool, Pointwise]),
-    "pool, padded": ((2, 6, 4), [pool("AvgPool2d", kernel_size=3, padding=[1, 0])],
-                     [SumPool, Pointwise]),
-    "pool, conv": ((2, 6, 6), [pool("AvgPool2d"), conv2d(normal(3, 2, 3, 3), normal(3))],
-                   [SumPool, Conv]),
-    "conv, pool": ((2, 6, 6), [conv2d(normal(3, 2, 3, 3), normal(3)), pool("AvgPool2d")],
-                   [Conv, SumPool]),
+    "pool, padded": (
+        (2, 6, 4),
+        [pool("AvgPool2d", kernel_size=3, padding=[1, 0])],
+        [SumPool, Pointwise],
+    ),
+    "pool, conv": (
+        (2, 6, 6),
+        [pool("AvgPool2d"), conv2d(normal(3, 2, 3, 3), normal(3))],
+        [SumPool, Conv],
+    ),
+    "conv, pool": (
+        (2, 6, 6),
+        [conv2d(normal(3, 2, 3, 3), normal(3)), pool("AvgPool2d")],
+        [Conv, SumPool],
+    ),
     "conv, pool, flatten, affine, scale": (
-        (2, 6, 6), [pool("AvgPool2d"), flatten(), nir.Affine(normal(5, 18), normal(5)),
-                    nir.Scale(normal(5))], [SumPool, Reshape, Dense]),
-    "scale, conv": ((4, 6, 6), [nir.Scale(np.broadcast_to(normal(4, 1, 1), (4, 6, 6)).copy()),
-                                conv2d(normal(4, 2, 3, 3), groups=2, padding=1)], [Conv]),
-    "conv, scale": ((2, 6, 6), [conv2d(normal(3, 2, 3, 3), normal(3), padding=1),
-                                nir.Scale(np.broadcast_to(normal(3, 1, 1), (3, 6, 6)).copy())],
-                    [Conv]),
-    "scale, pool, conv": ((2, 6, 6), [nir.Scale(np.broadcast_to(normal(2, 1, 1), (2, 6, 6)).copy()),
-                                      pool("SumPool2d"), conv2d(normal(3, 2, 2, 2))],
-                          [SumPool, Conv]),
-    "conv, pool, scale": ((2, 6, 6), [conv2d(normal(3, 2, 3, 3)), pool("SumPool2d"),
-                                      nir.Scale(np.broadcast_to(normal(3, 1, 1), (3, 2, 2)).copy())],
-                          [Conv, SumPool]),
-    "scale, flatten, linear": ((2, 3, 3), [nir.Scale(normal(2, 3, 3)), flatten(),
-                                           nir.Linear(normal(4, 18))], [Reshape, Dense]),
+        (2, 6, 6),
+        [pool("AvgPool2d"), flatten(), nir.Affine(normal(5, 18), normal(5)), nir.Scale(normal(5))],
+        [SumPool, Reshape, Dense],
+    ),
+    "scale, conv": (
+        (4, 6, 6),
+        [
+            nir.Scale(np.broadcast_to(normal(4, 1, 1), (4, 6, 6)).copy()),
+            conv2d(normal(4, 2, 3, 3), groups=2, padding=1),
+        ],
+        [Conv],
+    ),
+    "conv, scale": (
+        (2, 6, 6),
+        [
+            conv2d(normal(3, 2, 3, 3), normal(3), padding=1),
+            nir.Scale(np.broadcast_to(normal(3, 1, 1), (3, 6, 6)).copy()),
+        ],
+        [Conv],
+    ),
+    "scale, pool, conv": (
+        (2, 6, 6),
+        [
+            nir.Scale(np.broadcast_to(normal(2, 1, 1), (2, 6, 6)).copy()),
+            pool("SumPool2d"),
+            conv2d(normal(3, 2, 2, 2)),
+        ],
+        [SumPool, Conv],
+    ),
+    "conv, pool, scale": (
+        (2, 6, 6),
+        [
+            conv2d(normal(3, 2, 3, 3)),
+            pool("SumPool2d"),
+            nir.Scale(np.broadcast_to(normal(3, 1, 1), (3, 2, 2)).copy()),
+        ],
+        [Conv, SumPool],
+    ),
+    "scale, flatten, linear": (
+        (2, 3, 3),
+        [nir.Scale(normal(2, 3, 3)), flatten(), nir.Linear(normal(4, 18))],
+        [Reshape, Dense],
+    ),
     "two scales": ((4,), [nir.Scale(normal(4)), nir.Scale(normal(4, seed=1))], [Pointwise]),
-    "two affines": ((4,), [nir.Affine(normal(3, 4), normal(3)),
-                           nir.Affine(normal(5, 3), normal(5))], [Dense]),
-    "scale each, pool": ((2, 4, 4), [nir.Scale(normal(2, 4, 4)), pool("SumPool2d")],
-                         [Pointwise, SumPool]),
+    "two affines": (
+        (4,),
+        [nir.Affine(normal(3, 4), normal(3)), nir.Affine(normal(5, 3), normal(5))],
+        [Dense],
+    ),
+    "scale each, pool": (
+        (2, 4, 4),
+        [nir.Scale(normal(2, 4, 4)), pool("SumPool2d")],
+        [Pointwise, SumPool],
+    ),
     "scale each, pool, conv: unrolled": (
-        (2, 4, 4), [nir.Scale(normal(2, 4, 4)), pool("SumPool2d"), conv2d(normal(3, 2, 2, 2))],
-        [Reshape, Dense, Reshape]),
+        (2, 4, 4),
+        [nir.Scale(normal(2, 4, 4)), pool("SumPool2d"), conv2d(normal(3, 2, 2, 2))],
+        [Reshape, Dense, Reshape],
+    ),
     "two convolutions: unrolled": (
-        (2, 6, 6), [conv2d(normal(3, 2, 3, 3), normal(3)), conv2d(normal(2, 3, 3, 3), normal(2))],
-        [Reshape, Dense, Reshape]),
-    "conv, affine: unrolled": ((2, 5, 5), [conv2d(normal(3, 2, 3, 3), normal(3)), flatten(),
-                                           nir.Affine(normal(4, 27), normal(4))], [Reshape, Dense]),
+        (2, 6, 6),
+        [conv2d(normal(3, 2, 3, 3), normal(3)), conv2d(normal(2, 3, 3, 3), normal(2))],
+        [Reshape, Dense, Reshape],
+    ),
+    "conv, affine: unrolled": (
+        (2, 5, 5),
+        [conv2d(normal(3, 2, 3, 3), normal(3)), flatten(), nir.Affine(normal(4, 27), normal(4))],
+        [Reshape, Dense],
+    ),
     "partly flattened": ((2, 3, 4), [flatten(1)], [Reshape, Pointwise]),
     "flatten of one axis": ((4,), [flatten(), nir.Linear(normal(3, 4))], [Dense]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CHAINS)
@@ -175,16 +226,27 @@ def test_random_chains(data: st.DataObject) -> None:
         if kind == "conv":
             groups = data.draw(st.sampled_from([1, 2]))
             kernel = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-            options = {"stride": data.draw(st.integers(1, 2)), "padding": data.draw(st.integers(0, 1)),
-                       "groups": groups}  # fmt: skip
-            nodes.append(conv2d(rng.normal(size=(4, at[0] // groups, *kernel)), rng.normal(size=4),
-                                **options))  # fmt: skip
+            options = {
+                "stride": data.draw(st.integers(1, 2)),
+                "padding": data.draw(st.integers(0, 1)),
+                "groups": groups,
+            }
+            nodes.append(
+                conv2d(
+                    rng.normal(size=(4, at[0] // groups, *kernel)), rng.normal(size=4), **options
+                )
+            )
         elif kind == "scale":
             nodes.append(nir.Scale(np.broadcast_to(rng.normal(size=(at[0], 1, 1)), at).copy()))
         else:
             kernel = data.draw(st.integers(1, 2))
-            nodes.append(pool("AvgPool2d" if kind == "avg" else "SumPool2d", kernel_size=kernel,
-                              stride=data.draw(st.integers(1, 2))))  # fmt: skip
+            nodes.append(
+                pool(
+                    "AvgPool2d" if kind == "avg" else "SumPool2d",
+                    kernel_size=kernel,
+                    stride=data.draw(st.integers(1, 2)),
+                )
+            )
         with torch.no_grad():
             at = tuple(applied(nodes[-1], torch.zeros(1, *at, dtype=torch.float64)).shape[1:])
         if min(at[1:]) < 4:
@@ -222,8 +284,11 @@ def stepped(
 
     Edges in ``delayed`` carry the value of the step before.
     """
-    state = {n: np.zeros(node.v_threshold.shape) for n, node in model.nodes.items()
-             if isinstance(node, nir.LIF)}  # fmt: skip
+    state = {
+        n: np.zeros(node.v_threshold.shape)
+        for n, node in model.nodes.items()
+        if isinstance(node, nir.LIF)
+    }
     value: dict[str, Array] = {}
     trains: dict[str, list[Array]] = {name: [] for name in state}
     for now in x:
@@ -269,9 +334,13 @@ def assert_stepped(model: nir.NIRGraph, shape: tuple[int, ...], **options: Any) 
 def test_affine_network_with_leak_and_reset_values() -> None:
     neuron = {"v_leak": 0.3, "v_reset": -0.2, "r": 6.0}
     model = chain(
-        6, nir.Affine(normal(8, 6), normal(8)), lif(8, **neuron, tau=np.linspace(5e-3, 2e-2, 8)),
-        nir.Affine(normal(4, 8), normal(4)), lif(4, **neuron), names=("f", "a", "g", "b"),
-    )  # fmt: skip
+        6,
+        nir.Affine(normal(8, 6), normal(8)),
+        lif(8, **neuron, tau=np.linspace(5e-3, 2e-2, 8)),
+        nir.Affine(normal(4, 8), normal(4)),
+        lif(4, **neuron),
+        names=("f", "a", "g", "b"),
+    )
     # v starts at 0, which is 0.2 above the reset: the shifted network starts there, too
     network = assert_stepped(model, (6,))
     assert "input gain" in network.notes["normalised"]
@@ -281,12 +350,23 @@ def test_residual_sum_before_a_convolution() -> None:
     """Spikes added before a convolution: one projection with two sources, its weight stored once."""
     shape = (2, 5, 5)
     nodes = {
-        "c1": conv2d(normal(2, 2, 3, 3), padding=1), "a": lif(shape),
-        "c2": conv2d(normal(2, 2, 3, 3, seed=1), padding=1), "b": lif(shape),
-        "c3": conv2d(normal(2, 2, 3, 3, seed=2), normal(2), padding=1), "c": lif(shape),
-    }  # fmt: skip
-    edges = [("input", "c1"), ("c1", "a"), ("a", "c2"), ("c2", "b"), ("a", "c3"), ("b", "c3"),
-             ("c3", "c"), ("c", "output")]  # fmt: skip
+        "c1": conv2d(normal(2, 2, 3, 3), padding=1),
+        "a": lif(shape),
+        "c2": conv2d(normal(2, 2, 3, 3, seed=1), padding=1),
+        "b": lif(shape),
+        "c3": conv2d(normal(2, 2, 3, 3, seed=2), normal(2), padding=1),
+        "c": lif(shape),
+    }
+    edges = [
+        ("input", "c1"),
+        ("c1", "a"),
+        ("a", "c2"),
+        ("c2", "b"),
+        ("a", "c3"),
+        ("b", "c3"),
+        ("c3", "c"),
+        ("c", "output"),
+    ]
     network = assert_stepped(graph(nodes, edges, shape), shape)
     last = next(p for p in network.projections if p.name == "c3")
     assert [s.population for s in last.sources] == ["a", "b"]
@@ -296,11 +376,23 @@ def test_sum_of_equal_pools_before_a_weight() -> None:
     """Both paths pool alike, so they may be added before the pool."""
     shape = (1, 4, 4)
     nodes = {
-        "p": pool("SumPool2d"), "a": lif(shape), "q": pool("SumPool2d"),
-        "f": flatten(), "fc": nir.Linear(normal(3, 4)), "b": lif(3),
-    }  # fmt: skip
-    edges = [("input", "a"), ("input", "p"), ("a", "q"), ("p", "f"), ("q", "f"), ("f", "fc"),
-             ("fc", "b"), ("b", "output")]  # fmt: skip
+        "p": pool("SumPool2d"),
+        "a": lif(shape),
+        "q": pool("SumPool2d"),
+        "f": flatten(),
+        "fc": nir.Linear(normal(3, 4)),
+        "b": lif(3),
+    }
+    edges = [
+        ("input", "a"),
+        ("input", "p"),
+        ("a", "q"),
+        ("p", "f"),
+        ("q", "f"),
+        ("f", "fc"),
+        ("fc", "b"),
+        ("b", "output"),
+    ]
     network = assert_stepped(graph(nodes, edges, shape), shape)
     assert [p.name for p in network.projections] == ["input->a", "fc"]
 
@@ -325,9 +417,10 @@ def test_one_weight_with_two_readers() -> None:
 @pytest.mark.parametrize("placement", ["spikes", "nirtorch"])
 def test_recurrence(placement: str) -> None:
     nodes = {
-        "fc": nir.Affine(normal(5, 4), normal(5)), "w": nir.Affine(normal(5, 5), normal(5)),
+        "fc": nir.Affine(normal(5, 4), normal(5)),
+        "w": nir.Affine(normal(5, 5), normal(5)),
         "a": lif(5),
-    }  # fmt: skip
+    }
     edges = [("input", "fc"), ("fc", "a"), ("a", "w"), ("w", "a"), ("a", "output")]
     edge = ("a", "w") if placement == "spikes" else ("w", "a")
     model = graph(nodes, edges)
@@ -349,11 +442,21 @@ def test_self_loop() -> None:
 
 def test_loop_over_two_populations() -> None:
     nodes = {
-        "fc": nir.Linear(normal(4, 4)), "back": nir.Linear(normal(4, 3)), "a": lif(4),
-        "to": nir.Linear(normal(3, 4)), "b": lif(3),
-    }  # fmt: skip
-    edges = [("input", "fc"), ("fc", "a"), ("a", "to"), ("to", "b"), ("b", "back"), ("back", "a"),
-             ("b", "output")]  # fmt: skip
+        "fc": nir.Linear(normal(4, 4)),
+        "back": nir.Linear(normal(4, 3)),
+        "a": lif(4),
+        "to": nir.Linear(normal(3, 4)),
+        "b": lif(3),
+    }
+    edges = [
+        ("input", "fc"),
+        ("fc", "a"),
+        ("a", "to"),
+        ("to", "b"),
+        ("b", "back"),
+        ("back", "a"),
+        ("b", "output"),
+    ]
     network = assert_stepped(graph(nodes, edges), (4,), delayed={("b", "back")})
     assert network.notes["normalised"] == "loop: what b sends to a arrives one step later"
 
@@ -369,8 +472,14 @@ def test_closing_links() -> None:
 def test_delay_nodes() -> None:
     """Delays per neuron before the weights, one delay behind them, and both at once."""
     delays = np.array([0, 1, 2, 3]) * DT
-    model = chain(4, nir.Delay(delays), nir.Affine(normal(3, 4), full(3, 2.0)),
-                  nir.Delay(full(3, 2 * DT)), lif(3), names=("d", "fc", "e", "a"))  # fmt: skip
+    model = chain(
+        4,
+        nir.Delay(delays),
+        nir.Affine(normal(3, 4), full(3, 2.0)),
+        nir.Delay(full(3, 2 * DT)),
+        lif(3),
+        names=("d", "fc", "e", "a"),
+    )
     with pytest.raises(InputError, match=r"a bias arrives 2 steps late, its weights 5") as caught:
         read(model)
     assert caught.value.code == "delayed-bias"
@@ -409,8 +518,9 @@ def test_a_delay_in_a_loop_is_delay_enough() -> None:
 def test_gain_per_channel_folds_into_a_convolution() -> None:
     r = np.broadcast_to(np.array([2.0, 20.0])[:, None, None], (2, 4, 4)).copy()
     shape = (2, 4, 4)
-    model = chain(shape, conv2d(normal(2, 2, 3, 3), normal(2), padding=1), lif(shape, r=r),
-                  names=("c", "a"))  # fmt: skip
+    model = chain(
+        shape, conv2d(normal(2, 2, 3, 3), normal(2), padding=1), lif(shape, r=r), names=("c", "a")
+    )
     network = assert_stepped(model, shape)
     assert network.population("a").neuron.threshold == 1  # type: ignore[union-attr]
     ratio = network.projections[0].weight.data / model.nodes["c"].weight
@@ -420,8 +530,12 @@ def test_gain_per_channel_folds_into_a_convolution() -> None:
 def test_gain_per_neuron_moves_into_the_threshold() -> None:
     shape = (2, 4, 4)
     r = np.random.default_rng(0).uniform(5, 20, shape)
-    model = chain(shape, conv2d(normal(2, 2, 3, 3), normal(2), padding=1),
-                  lif(shape, r=r, v_leak=0.2), names=("c", "a"))  # fmt: skip
+    model = chain(
+        shape,
+        conv2d(normal(2, 2, 3, 3), normal(2), padding=1),
+        lif(shape, r=r, v_leak=0.2),
+        names=("c", "a"),
+    )
     network = assert_stepped(model, shape)
     np.testing.assert_array_equal(network.projections[0].weight.data, model.nodes["c"].weight)
     assert network.population("a").neuron.threshold.shape == shape  # type: ignore[union-attr]
@@ -440,8 +554,11 @@ def test_gain_per_neuron_of_a_readout_is_unrolled() -> None:
 
 
 def test_readouts_and_integrators() -> None:
-    nodes = {"fc": nir.Linear(normal(3, 4)), "li": nir.LI(full(3, 1e-2), full(3, 10.0), full(3, 0.5)),
-             "i": nir.I(full(3, 1e3))}  # fmt: skip
+    nodes = {
+        "fc": nir.Linear(normal(3, 4)),
+        "li": nir.LI(full(3, 1e-2), full(3, 10.0), full(3, 0.5)),
+        "i": nir.I(full(3, 1e3)),
+    }
     edges = [("input", "fc"), ("fc", "li"), ("li", "i"), ("i", "output")]
     network = read(graph(nodes, edges))
     x = normal(6, 1, 4)
@@ -473,10 +590,15 @@ def test_parameters_of_one_value_serve_all_neurons() -> None:
 def test_batch_axes_are_dropped() -> None:
     neuron = lif((1, 3))
     model = graph(
-        {"fc": nir.Linear(normal(3, 4)), "a": neuron, "gc": nir.Linear(normal(2, 3)),
-         "output": nir.Output({"output": np.array([1, 1, 2])})},
-        [("input", "fc"), ("fc", "a"), ("a", "gc"), ("gc", "output")], (1, 1, 4),
-    )  # fmt: skip
+        {
+            "fc": nir.Linear(normal(3, 4)),
+            "a": neuron,
+            "gc": nir.Linear(normal(2, 3)),
+            "output": nir.Output({"output": np.array([1, 1, 2])}),
+        },
+        [("input", "fc"), ("fc", "a"), ("a", "gc"), ("gc", "output")],
+        (1, 1, 4),
+    )
     network = read(model)
     assert [p.shape for p in network.populations] == [(4,), (3,), (2,)]
     assert "input: shape (1, 1, 4) read as (4,), without batch axes" in network.notes["warnings"]
@@ -506,9 +628,11 @@ def test_order_and_digest_do_not_depend_on_names_or_order_in_the_file() -> None:
     first = read(graph(nodes, edges))
     renamed = {"fc": "z9", "a": "10", "gc": "2", "b": "0"}
     second = read(
-        graph({renamed[k]: nodes[k] for k in reversed(nodes)},
-              [(renamed.get(a, a), renamed.get(b, b)) for a, b in reversed(edges)])
-    )  # fmt: skip
+        graph(
+            {renamed[k]: nodes[k] for k in reversed(nodes)},
+            [(renamed.get(a, a), renamed.get(b, b)) for a, b in reversed(edges)],
+        )
+    )
     assert first.digest == second.digest
     assert [p.name for p in first.populations] == ["input", "a", "b"]
     assert [p.name for p in second.populations] == ["input", "10", "0"]
@@ -525,50 +649,126 @@ BIG = chain(
 )
 LINEAR_LOOP = graph(
     {"w": nir.Linear(normal(3, 3)), "s": nir.Scale(normal(3)), "a": lif(3)},
-    [("input", "w"), ("w", "s"), ("s", "w"), ("s", "a"), ("a", "output")], 3,
-)  # fmt: skip
+    [("input", "w"), ("w", "s"), ("s", "w"), ("s", "a"), ("a", "output")],
+    3,
+)
 REFUSED: dict[str, tuple[Any, str, str, str]] = {
-    "too large to unroll": (BIG, "linear-chain", "the weights of n0, n1 follow each other", "output"),
-    "loop without a neuron": (LINEAR_LOOP, "linear-loop", "a loop without a neuron: s -> w -> s", "s"),
-    "fraction of a step": (chain(3, nir.Delay(full(3, 1.5 * DT))), "fractional-delay",
-                           "a delay of 1.5 steps (dt 0.001)", "n0"),
+    "too large to unroll": (
+        BIG,
+        "linear-chain",
+        "the weights of n0, n1 follow each other",
+        "output",
+    ),
+    "loop without a neuron": (
+        LINEAR_LOOP,
+        "linear-loop",
+        "a loop without a neuron: s -> w -> s",
+        "s",
+    ),
+    "fraction of a step": (
+        chain(3, nir.Delay(full(3, 1.5 * DT))),
+        "fractional-delay",
+        "a delay of 1.5 steps (dt 0.001)",
+        "n0",
+    ),
     "delay backwards": (chain(3, nir.Delay(full(3, -DT))), "fractional-delay", "-1 steps", "n0"),
     "delays behind weights": (
-        chain(3, nir.Linear(normal(2, 3)), nir.Delay(np.array([0, DT]))), "delay-behind-weights",
-        "delays that differ between neurons", "n1"),
+        chain(3, nir.Linear(normal(2, 3)), nir.Delay(np.array([0, DT]))),
+        "delay-behind-weights",
+        "delays that differ between neurons",
+        "n1",
+    ),
     "same padding with stride": (
-        chain((1, 8, 8), conv2d(normal(1, 1, 3, 3), padding="same", stride=2)), "unsupported-node",
-        "padding 'same' with stride (2, 2)", "n0"),
-    "missing flatten": (chain((2, 3, 3), nir.Linear(normal(2, 18))), "shape-mismatch",
-                        "Dense cannot take an input of shape (2, 3, 3)", "n0"),
-    "channels": (chain((3, 8, 8), conv2d(normal(4, 2, 3, 3))), "shape-mismatch", "Conv cannot", "n0"),
-    "neuron of another size": (chain(3, lif(4)), "shape-mismatch",
-                               "'input' delivers (3,) to this LIF, which has (4,)", "n0"),
+        chain((1, 8, 8), conv2d(normal(1, 1, 3, 3), padding="same", stride=2)),
+        "unsupported-node",
+        "padding 'same' with stride (2, 2)",
+        "n0",
+    ),
+    "missing flatten": (
+        chain((2, 3, 3), nir.Linear(normal(2, 18))),
+        "shape-mismatch",
+        "Dense cannot take an input of shape (2, 3, 3)",
+        "n0",
+    ),
+    "channels": (
+        chain((3, 8, 8), conv2d(normal(4, 2, 3, 3))),
+        "shape-mismatch",
+        "Conv cannot",
+        "n0",
+    ),
+    "neuron of another size": (
+        chain(3, lif(4)),
+        "shape-mismatch",
+        "'input' delivers (3,) to this LIF, which has (4,)",
+        "n0",
+    ),
     "output of another size": (
-        graph({"a": lif(3), "output": nir.Output({"output": np.array([4])})},
-              [("input", "a"), ("a", "output")], 3), "shape-mismatch", "it says (4,), but (3,)",
-        "output"),
-    "batched matrix": (chain(4, nir.Linear(normal(2, 3, 4))), "weight-shape",
-                       "weight of shape (2, 3, 4), expected (out, in)", "n0"),
-    "bias": (chain(4, nir.Affine(normal(3, 4), normal(2))), "weight-shape", "bias of shape (2,)", "n0"),
+        graph(
+            {"a": lif(3), "output": nir.Output({"output": np.array([4])})},
+            [("input", "a"), ("a", "output")],
+            3,
+        ),
+        "shape-mismatch",
+        "it says (4,), but (3,)",
+        "output",
+    ),
+    "batched matrix": (
+        chain(4, nir.Linear(normal(2, 3, 4))),
+        "weight-shape",
+        "weight of shape (2, 3, 4), expected (out, in)",
+        "n0",
+    ),
+    "bias": (
+        chain(4, nir.Affine(normal(3, 4), normal(2))),
+        "weight-shape",
+        "bias of shape (2,)",
+        "n0",
+    ),
     "kernel": (chain((1, 4, 4), conv2d(normal(1, 1, 3))), "weight-shape", "for a Conv2d", "n0"),
-    "groups": (chain((3, 4, 4), conv2d(normal(4, 1, 2, 2), groups=3)), "weight-shape",
-               "4 output channels in 3 groups", "n0"),
-    "stride zero": (chain((1, 4, 4), conv2d(normal(1, 1, 2, 2), stride=0)), "weight-shape",
-                    "stride is [0, 0], expected numbers >= 1", "n0"),
-    "three strides": (chain((1, 4, 4), conv2d(normal(1, 1, 2, 2), stride=(1, 1, 1))),
-                      "weight-shape", "expected 2 numbers", "n0"),
+    "groups": (
+        chain((3, 4, 4), conv2d(normal(4, 1, 2, 2), groups=3)),
+        "weight-shape",
+        "4 output channels in 3 groups",
+        "n0",
+    ),
+    "stride zero": (
+        chain((1, 4, 4), conv2d(normal(1, 1, 2, 2), stride=0)),
+        "weight-shape",
+        "stride is [0, 0], expected numbers >= 1",
+        "n0",
+    ),
+    "three strides": (
+        chain((1, 4, 4), conv2d(normal(1, 1, 2, 2), stride=(1, 1, 1))),
+        "weight-shape",
+        "expected 2 numbers",
+        "n0",
+    ),
     "flatten axis": (chain(4, flatten(1)), "shape-mismatch", "Flatten from axis 1 to -1", "n0"),
-    "flatten backwards": (chain((2, 3, 4), flatten(2, 1)), "shape-mismatch", "back to axis 1", "n0"),
+    "flatten backwards": (
+        chain((2, 3, 4), flatten(2, 1)),
+        "shape-mismatch",
+        "back to axis 1",
+        "n0",
+    ),
     "scale": (chain(4, nir.Scale(normal(3))), "shape-mismatch", "scale of shape (3,)", "n0"),
     "empty input": (chain(0, lif(1)), "empty-population", "its shape is (0,)", "input"),
-    "kernel larger than its input": (chain((1, 2, 2), conv2d(normal(1, 1, 3, 3))), "shape-mismatch",
-                                     "the output would be (0, 0)", "n0"),
+    "kernel larger than its input": (
+        chain((1, 2, 2), conv2d(normal(1, 1, 3, 3))),
+        "shape-mismatch",
+        "the output would be (0, 0)",
+        "n0",
+    ),
     "size unknown": (
-        graph({"a": lif(3), "b": lif(1), "s": nir.Scale(np.ones(1))},
-              [("input", "a"), ("a", "output"), ("b", "s"), ("s", "b")], 3), "shape-unknown",
-        "no input or neuron says how large", "b"),
-}  # fmt: skip
+        graph(
+            {"a": lif(3), "b": lif(1), "s": nir.Scale(np.ones(1))},
+            [("input", "a"), ("a", "output"), ("b", "s"), ("s", "b")],
+            3,
+        ),
+        "shape-unknown",
+        "no input or neuron says how large",
+        "b",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -21,9 +21,15 @@ from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
 
 RECORDED = {
-    "conv-0": "conv-1", "conv-1": "conv-2", "conv-2": "conv-3", "conv-3": "conv-4",
-    "conv-4": "conv-5", "fc-0": "dense-7", "fc-1": "dense-8", "fc-2": "dense-9",
-}  # fmt: skip
+    "conv-0": "conv-1",
+    "conv-1": "conv-2",
+    "conv-2": "conv-3",
+    "conv-3": "conv-4",
+    "conv-4": "conv-5",
+    "fc-0": "dense-7",
+    "fc-1": "dense-8",
+    "fc-2": "dense-9",
+}
 """Names in the recording, and groups of the program."""
 BEFORE = {"conv-0": "input", **dict(zip(list(RECORDED)[1:], RECORDED, strict=False))}
 STEPS = 16
@@ -151,13 +157,19 @@ def test_recurrence_readout_pool_and_flatten(tmp_path: Path) -> None:
     path = net(
         tmp_path,
         {"type": "input", "shape": [1, 4, 4]},
-        {"type": "pool", "shape": [1, 2, 2], "kernelSize": 2, "stride": 2,
-         "weight": np.full((1, 1, 2, 2, 1), 3.0), "neuron": LIF},
+        {
+            "type": "pool",
+            "shape": [1, 2, 2],
+            "kernelSize": 2,
+            "stride": 2,
+            "weight": np.full((1, 1, 2, 2, 1), 3.0),
+            "neuron": LIF,
+        },
         {"type": "flatten", "shape": [1, 1, 4]},
         {**dense(np.eye(4) * 3), "type": "dense_rec", "weight_rec": np.full((4, 4), -1.0)},
         {"type": "dense", "shape": [2], "weight": np.array([[1.0, 2, 3, 4], [-1, 0, 0, 0]])},
         {"type": "average", "shape": [1]},
-    )  # fmt: skip
+    )
     program = read_netx(path)
     assert [g.kind for g in program.groups] == ["input", "lif", "lif", "readout"]
     assert [f.code for f in program.findings] == ["netx-average"]
@@ -170,11 +182,14 @@ def test_recurrence_readout_pool_and_flatten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weight", "exponent", "mode", "bits"),
     [
-        ([[1, 2]], 0, "excitatory", 8), ([[-8, -16]], 3, "inhibitory", 8),
-        ([[1, -2]], -1, "mixed", 8), ([[255, -256]], 0, "mixed", 9), ([[0, 0]], 0, "excitatory", 8),
+        ([[1, 2]], 0, "excitatory", 8),
+        ([[-8, -16]], 3, "inhibitory", 8),
+        ([[1, -2]], -1, "mixed", 8),
+        ([[255, -256]], 0, "mixed", 9),
+        ([[0, 0]], 0, "excitatory", 8),
         ([[1024, -512]], 8, "mixed", 8),
     ],
-)  # fmt: skip
+)
 def test_weights_keep_their_values(
     weight: list[list[int]], exponent: int, mode: str, bits: int, tmp_path: Path
 ) -> None:
@@ -193,8 +208,11 @@ def neuron(kind: str) -> dict[str, Any]:
     [
         ([], "netx-layout", "it holds no group 'layer'"),
         ([{"type": "input", "shape": [3]}], "netx-layout", "no layer with neurons"),
-        ([{"type": "conv", "shape": [1, 2, 2], "weight": np.ones((1, 1, 1, 1)), "neuron": LIF}],
-         "netx-layout", "a conv block comes first"),
+        (
+            [{"type": "conv", "shape": [1, 2, 2], "weight": np.ones((1, 1, 1, 1)), "neuron": LIF}],
+            "netx-layout",
+            "a conv block comes first",
+        ),
         ([{"type": "convT"}], "netx-block", "a block of type 'convT' is not supported"),
         ([neuron("SDNN")], "netx-neuron", "SDNN neurons are not supported"),
         ([neuron("CUBA")], "netx-field", "'neuron/vDecay' is missing or does not hold numbers"),
@@ -205,7 +223,7 @@ def neuron(kind: str) -> dict[str, Any]:
         ([dense([[1]], bias=np.ones(3))], "netx-shape", "bias has shape (3,), expected (1,)"),
         ([{"type": "input", "shape": [3]}, dense([[1, 1]])], "netx-shape", "its weight expects"),
     ],
-)  # fmt: skip
+)
 def test_refusals(layers: list[dict[str, Any]], code: str, text: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_netx(net(tmp_path, *layers))

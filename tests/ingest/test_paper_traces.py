@@ -68,15 +68,25 @@ def test_loihis_fixed_point(name: str, after_spike: int, shared_data: Path) -> N
     """Loihi 2's own registers; its importer chose the integers dv 163, weight 10, threshold 25."""
     inputs, v, spikes = column(shared_data, name).T
     neuron = CompartmentGroup(
-        name="lif", shape=(1,), role="output", kind="lif", depth=1, dv=frozen(163, np.int64),
+        name="lif",
+        shape=(1,),
+        role="output",
+        kind="lif",
+        depth=1,
+        dv=frozen(163, np.int64),
         vth=frozen(25, np.int64),
-    )  # fmt: skip
+    )
     source = CompartmentGroup(name="input", shape=(1,), role="input", kind="input", depth=0)
     synapse = SynapseGroup(
-        name="w", sources=(SynapseSource("input", frozen(1, np.int64)),), target="lif",
-        ops=(Dense(1, 1),), mantissa=frozen([[10]], np.int64), exponent=0, sign_mode="excitatory",
+        name="w",
+        sources=(SynapseSource("input", frozen(1, np.int64)),),
+        target="lif",
+        ops=(Dense(1, 1),),
+        mantissa=frozen([[10]], np.int64),
+        exponent=0,
+        sign_mode="excitatory",
         weight_bits=8,
-    )  # fmt: skip
+    )
     program = Program(target="loihi2", groups=(source, neuron), synapses=(synapse,)).verify()
     found = run_integer(program, inputs.astype(np.int64).reshape(-1, 1, 1), record_states=("lif",))
     ours = found.spikes["lif"].ravel()

@@ -88,21 +88,46 @@ def extra_edge(*ends: str) -> Callable[[Any], None]:
 
 NAN = np.array([[np.nan, 1, 2, np.inf]] * 3)
 BAD_FILES: dict[str, tuple[Callable[[Any], None], str, str, str]] = {
-    "unknown type": (replaced("fc/type", "Affin"), "unknown-node-type", "'Affin', which NIR", ":fc"),
+    "unknown type": (
+        replaced("fc/type", "Affin"),
+        "unknown-node-type",
+        "'Affin', which NIR",
+        ":fc",
+    ),
     "type is a number": (replaced("fc/type", 3), "unknown-node-type", "missing or not text", ":fc"),
     "no type": (removed("node/nodes/fc/type"), "unknown-node-type", "missing or not text", ":fc"),
     "missing field": (removed("node/nodes/lif/tau"), "missing-field", "the field 'tau'", ":lif"),
     "text for numbers": (replaced("fc/weight", "heavy"), "wrong-dtype", "text 'heavy'", ":fc"),
     "texts for numbers": (replaced("fc/weight", [b"a", b"b"]), "wrong-dtype", "not numbers", ":fc"),
-    "complex": (replaced("fc/weight", np.ones((3, 4), complex)), "wrong-dtype", "complex128", ":fc"),
-    "not finite": (replaced("fc/weight", NAN), "weight-not-finite", r"6 value\(s\) of 'weight'", ":fc"),
+    "complex": (
+        replaced("fc/weight", np.ones((3, 4), complex)),
+        "wrong-dtype",
+        "complex128",
+        ":fc",
+    ),
+    "not finite": (
+        replaced("fc/weight", NAN),
+        "weight-not-finite",
+        r"6 value\(s\) of 'weight'",
+        ":fc",
+    ),
     "infinite tau": (replaced("lif/tau", [1, 2, np.inf]), "weight-not-finite", "1 value", ":lif"),
     "no values": (replaced("fc/bias", np.zeros(0)), "empty-field", "'bias' holds no values", ":fc"),
-    "shapes of parameters": (replaced("lif/tau", [1.0, 2.0]), "parameter-shape", r"tau \(2,\)", ":lif"),
+    "shapes of parameters": (
+        replaced("lif/tau", [1.0, 2.0]),
+        "parameter-shape",
+        r"tau \(2,\)",
+        ":lif",
+    ),
     "no graph": (removed("node"), "not-nir", "holds no NIR graph", "model.nir"),
     "no nodes": (no_nodes, "empty-graph", "the graph has no nodes", "model.nir"),
     "no edges": (no_edges, "unconnected", "no edge leads into it", ":fc"),
-    "root is a node": (replaced("type", "Affine", "node/"), "not-nir", "root is a Affine", "model.nir"),
+    "root is a node": (
+        replaced("type", "Affine", "node/"),
+        "not-nir",
+        "root is a Affine",
+        "model.nir",
+    ),
     "soft link": (soft_link, "foreign-link", "links to another place", ":fc.extra"),
     "loop of groups": (itself, "too-nested", "nested without end", "fc.loop"),
     "huge": (huge, "too-large", r"shape \(1048576, 1048576\)", ":fc.weight"),
@@ -110,9 +135,13 @@ BAD_FILES: dict[str, tuple[Callable[[Any], None], str, str, str]] = {
     "double edge": (extra_edge("fc", "lif"), "duplicate-edge", "listed twice", ":fc"),
     "into an input": (extra_edge("lif", "input"), "input-driven", "'lif' leads into", ":input"),
     "out of an output": (extra_edge("output", "fc"), "output-read", "leads to 'fc'", ":output"),
-    "pairs of three": (replaced("edges", [[b"a", b"b", b"c"]], "node/"), "wrong-dtype",
-                       "pair of names", ""),
-}  # fmt: skip
+    "pairs of three": (
+        replaced("edges", [[b"a", b"b", b"c"]], "node/"),
+        "wrong-dtype",
+        "pair of names",
+        "",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
@@ -226,9 +255,11 @@ def test_half_precision_becomes_single() -> None:
 
 def nested(**inner: Any) -> nir.NIRGraph:
     nodes = {
-        "input": nir.Input({"input": np.array([3])}), "cell": cuba(3),
-        "w": nir.Linear(RNG.normal(size=(3, 3))), "output": nir.Output({"output": np.array([3])}),
-    }  # fmt: skip
+        "input": nir.Input({"input": np.array([3])}),
+        "cell": cuba(3),
+        "w": nir.Linear(RNG.normal(size=(3, 3))),
+        "output": nir.Output({"output": np.array([3])}),
+    }
     edges = [("input", "cell"), ("cell", "w"), ("w", "cell"), ("cell", "output")]
     return nir.NIRGraph(nodes={**nodes, **inner}, edges=edges, type_check=False)
 
@@ -239,9 +270,12 @@ def test_subgraphs_are_resolved(tmp_path: Path) -> None:
     raw = read_raw(written(tmp_path, deep))
     assert list(raw.nodes) == ["fc", "input", "output", "rnn.cell", "rnn.w"]
     assert set(raw.edges) == {
-        ("input", "fc"), ("fc", "rnn.cell"), ("rnn.cell", "rnn.w"), ("rnn.w", "rnn.cell"),
+        ("input", "fc"),
+        ("fc", "rnn.cell"),
+        ("rnn.cell", "rnn.w"),
+        ("rnn.w", "rnn.cell"),
         ("rnn.cell", "output"),
-    }  # fmt: skip
+    }
 
 
 def test_subgraph_with_two_inputs() -> None:
@@ -255,8 +289,9 @@ def test_subgraph_with_two_inputs() -> None:
 def test_names_that_collide_once_resolved() -> None:
     deep = graph(
         {"rnn": nested(), "rnn.cell": lif(3)},
-        [("input", "rnn"), ("rnn", "output"), ("input", "rnn.cell"), ("rnn.cell", "output")], 3,
-    )  # fmt: skip
+        [("input", "rnn"), ("rnn", "output"), ("input", "rnn.cell"), ("rnn.cell", "output")],
+        3,
+    )
     with pytest.raises(InputError, match="two nodes have this name") as caught:
         read_raw(deep)
     assert caught.value.code == "duplicate-name"

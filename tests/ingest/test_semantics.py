@@ -30,8 +30,16 @@ def single(**fields: Any) -> nir.LIF:
 
 def test_presets_say_where_they_come_from() -> None:
     assert set(PRESETS) == {
-        "nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx", "lava", "lava-dl",
-    }  # fmt: skip
+        "nir",
+        "snntorch",
+        "norse",
+        "sinabs",
+        "spikingjelly",
+        "rockpool",
+        "spyx",
+        "lava",
+        "lava-dl",
+    }
     assert all(p.source and p.describe() for p in PRESETS.values())
 
 
@@ -83,12 +91,20 @@ def marked(metadata: dict[str, Any], **fields: Any) -> nir.NIRGraph:
 
 
 def test_metadata_beats_the_fingerprint() -> None:
-    model = marked({"frontend": b"norse", "dt": np.float64(1e-3), "reset_mechanism": "subtract",
-                    "quantisation": {"bits": 4}})  # fmt: skip
+    model = marked(
+        {
+            "frontend": b"norse",
+            "dt": np.float64(1e-3),
+            "reset_mechanism": "subtract",
+            "quantisation": {"bits": 4},
+        }
+    )
     profile, why = choose_profile(read_raw(model))
     assert (profile.name, profile.dt, profile.reset) == ("norse", 1e-3, "subtract")
-    assert why == ("written in the file's metadata; dt from the file's metadata; "
-                   "reset from the file's metadata")  # fmt: skip
+    assert why == (
+        "written in the file's metadata; dt from the file's metadata; "
+        "reset from the file's metadata"
+    )
 
 
 def test_overrides_beat_metadata() -> None:
@@ -128,8 +144,9 @@ def test_spikingjelly_by_names_alone() -> None:
 
 
 def test_sinabs_by_steps() -> None:
-    raw = read_raw(chain(4, nir.Affine(np.ones((3, 4), np.float32), np.zeros(3)),
-                         single(tau=20.0, r=1.0)))  # fmt: skip
+    raw = read_raw(
+        chain(4, nir.Affine(np.ones((3, 4), np.float32), np.zeros(3)), single(tau=20.0, r=1.0))
+    )
     assert [c.frontend for c in fingerprint(raw)] == ["sinabs"]
 
 
@@ -169,9 +186,11 @@ def neuron_of(model: nir.NIRGraph, name: str, **options: Any) -> Any:
 def test_literal_equations() -> None:
     """tau dv/dt = (v_leak - v) + r I, reset to v_reset: shifted so that the reset is to zero."""
     model = chain(
-        4, dense(), lif(3, tau=1e-2, r=2.0, v_leak=0.5, v_reset=0.25, v_threshold=1.5),
+        4,
+        dense(),
+        lif(3, tau=1e-2, r=2.0, v_leak=0.5, v_reset=0.25, v_threshold=1.5),
         names=("fc", "lif"),
-    )  # fmt: skip
+    )
     neuron = neuron_of(model, "lif")
     assert neuron.leak == 0.9
     assert neuron.threshold == 1.25
@@ -192,8 +211,7 @@ def test_leak_behind_a_synapse_is_a_drive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "gain"),
-    [("ode", 1.0), ("unit", 1.0), ("norse", 1.0), ("rockpool", 0.8)],
+    ("rule", "gain"), [("ode", 1.0), ("unit", 1.0), ("norse", 1.0), ("rockpool", 0.8)]
 )
 def test_gain_rules_behind_a_synapse(rule: str, gain: float) -> None:
     network = read_network(chain(3, cuba(3), names=("cell",)), "nir", dt=1e-3, input_gain=rule)
@@ -211,8 +229,9 @@ def test_delayed_reset_of_snntorch() -> None:
     plain = chain(3, lif(3, tau=1e-3), names=("lif",))
     loop = graph(
         {"lif": lif(3, tau=1e-3), "w": dense(3, 3)},
-        [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")], 3,
-    )  # fmt: skip
+        [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")],
+        3,
+    )
     cell = chain(3, cuba(3, tau_mem=1e-3, tau_syn=5e-4), names=("lif",))
     snn = {"frontend": "snntorch", "dt": 1e-4}
     timing = [neuron_of(m, "lif", reset="zero", **snn).reset_timing for m in (plain, loop, cell)]
@@ -225,8 +244,12 @@ def test_delayed_reset_of_snntorch() -> None:
 
 
 def test_floors() -> None:
-    model = chain(3, nir.IF(r=full(3, 1.0), v_threshold=full(3, 2.0)), single(tau=10.0, r=1.0),
-                  names=("if", "lif"))  # fmt: skip
+    model = chain(
+        3,
+        nir.IF(r=full(3, 1.0), v_threshold=full(3, 2.0)),
+        single(tau=10.0, r=1.0),
+        names=("if", "lif"),
+    )
     assert neuron_of(model, "if", frontend="sinabs", dt=1.0).v_floor == -2
     assert neuron_of(model, "lif", frontend="sinabs", dt=1.0).v_floor is None
     assert neuron_of(model, "lif", frontend="sinabs", dt=1.0, v_floor=-3.0).v_floor == -3
@@ -276,12 +299,20 @@ def test_learned_leaks_stay_as_they_are() -> None:
 
 def test_gains() -> None:
     assert simplest_gain(np.array([0.9999997, 0.1000000015, 12.3456789, 0.0])).tolist() == [
-        1.0, 0.1, 12.3456789, 0.0,
-    ]  # fmt: skip
+        1.0,
+        0.1,
+        12.3456789,
+        0.0,
+    ]
 
 
 def test_layers_that_take_a_step() -> None:
-    model = chain((1, 4, 4), conv2d(np.ones((1, 1, 3, 3), np.float32)), lif((1, 2, 2)),
-                  lif((1, 2, 2)), names=("c", "a", "b"))  # fmt: skip
+    model = chain(
+        (1, 4, 4),
+        conv2d(np.ones((1, 1, 3, 3), np.float32)),
+        lif((1, 2, 2)),
+        lif((1, 2, 2)),
+        names=("c", "a", "b"),
+    )
     network = read_network(model, "lava", dt=1e-3)
     assert [[s.max_delay for s in p.sources] for p in network.projections] == [[0], [1]]

@@ -65,8 +65,15 @@ def operators(draw: st.DrawFn) -> tuple[Op, Shape]:
     numbers = st.tuples(*[few] * axes)
     padding = draw(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * axes))
     dilation = draw(st.tuples(*[st.integers(1, 2)] * axes))
-    op = Conv(groups * draw(few), groups * channels, draw(numbers), draw(numbers), padding,
-              dilation, groups)  # fmt: skip
+    op = Conv(
+        groups * draw(few),
+        groups * channels,
+        draw(numbers),
+        draw(numbers),
+        padding,
+        dilation,
+        groups,
+    )
     return op, (groups * channels, *shape[1 : 1 + axes])
 
 
@@ -110,8 +117,11 @@ def test_conv_is_torch_conv() -> None:
 
 
 def test_chains() -> None:
-    ops = (SumPool((2, 2), (2, 2)), Conv(3, 2, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
-           Reshape((12,)))  # fmt: skip
+    ops = (
+        SumPool((2, 2), (2, 2)),
+        Conv(3, 2, (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
+        Reshape((12,)),
+    )
     assert chain_shapes(ops, (2, 4, 4)) == [(2, 4, 4), (2, 2, 2), (3, 2, 2), (12,)]
     assert weighted_index(ops) == 1
     for broken in (ops[:1], (ops[1], ops[1])):
@@ -171,17 +181,25 @@ def sample(rng: np.random.Generator, names: tuple[str, ...], flip: bool = False)
     """A residual, recurrent network whose populations are named and ordered as asked."""
     x, a, b, c = names
     populations = [
-        inputs((1, 4, 4), x), lif(a, (2, 4, 4)), lif(b, (2, 4, 4), leak=0.5), lif(c, (3,), "output"),
-    ]  # fmt: skip
+        inputs((1, 4, 4), x),
+        lif(a, (2, 4, 4)),
+        lif(b, (2, 4, 4), leak=0.5),
+        lif(c, (3,), "output"),
+    ]
     op = Conv(2, 1, (3, 3), (1, 1), ((1, 1),) * 2, (1, 1))
     square = Conv(2, 2, (3, 3), (1, 1), ((1, 1),) * 2, (1, 1))
     projections = [
         project(f"{x}{a}", x, a, op, rng.normal(size=(2, 1, 3, 3))),
         project(f"{a}{b}", a, b, square, rng.normal(size=(2, 2, 3, 3))),
         project(f"{b}{a}", b, a, square, rng.normal(size=(2, 2, 3, 3)), delay=1),
-        Projection(f"{c}", (Source(a), Source(b, frozen(2, np.int64))), c,
-                   (Reshape((32,)), Dense(3, 32)), Weight(rng.normal(size=(3, 32)))),
-    ]  # fmt: skip
+        Projection(
+            f"{c}",
+            (Source(a), Source(b, frozen(2, np.int64))),
+            c,
+            (Reshape((32,)), Dense(3, 32)),
+            Weight(rng.normal(size=(3, 32))),
+        ),
+    ]
     if flip:
         populations, projections = populations[::-1], projections[::-1]
     return Network(tuple(populations), tuple(projections)).verify()
@@ -217,8 +235,9 @@ def test_digest_sees_content() -> None:
         changed(base, "ab", weight=pruned),
         changed(base, "ab", bias=frozen(np.ones((2, 1, 1)))),
         changed(base, "ba", sources=(Source("b", frozen(2, np.int64)),)),
-        changed(base, "ab", sources=(Source("x"),), ops=(first,),
-                weight=Weight(np.ones((2, 1, 3, 3)))),
+        changed(
+            base, "ab", sources=(Source("x"),), ops=(first,), weight=Weight(np.ones((2, 1, 3, 3)))
+        ),
         *(
             base.replace([dataclasses.replace(base.population("b"), neuron=other_neuron)])
             for other_neuron in (
@@ -226,7 +245,7 @@ def test_digest_sees_content() -> None:
                 dataclasses.replace(neuron, leak=frozen(0.25)),
             )
         ),
-    ]  # fmt: skip
+    ]
     assert len({base.digest, *(v.digest for v in variants)}) == 1 + len(variants)
     assert changed(base, "ab", weight=Weight(weight.data.copy())).digest == base.digest
 
@@ -247,43 +266,92 @@ def test_order_and_depth() -> None:
 
 def dense(**fields: Any) -> Projection:
     values = {
-        "name": "p", "sources": (Source("x"),), "target": "a", "ops": (Dense(2, 2),),
-        "weight": Weight(np.ones((2, 2))), **fields,
-    }  # fmt: skip
+        "name": "p",
+        "sources": (Source("x"),),
+        "target": "a",
+        "ops": (Dense(2, 2),),
+        "weight": Weight(np.ones((2, 2))),
+        **fields,
+    }
     return Projection(**values)
 
 
 X, A, B = inputs((2,), "x"), lif("a", (2,), "output"), lif("b", (2,))
 BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str]] = {
     "two of one name": ((X, A, A), (), "duplicate-name", "two populations are named 'a'"),
-    "projections of one name": ((X, A), (dense(), dense()), "duplicate-name", "two projections are"),
+    "projections of one name": (
+        (X, A),
+        (dense(), dense()),
+        "duplicate-name",
+        "two projections are",
+    ),
     "no input": ((A,), (), "no-input", "no input population: nothing reads data"),
     "no output": ((X, B), (), "no-output", "no output population: nothing answers"),
     "empty": ((X, A, lif("e", (0,))), (dense(),), "empty-population", "its shape is (0,)"),
-    "input with a neuron": ((X, A, Population("i", (2,), A.neuron, "input")), (dense(),), "role",
-                            "inputs, and only inputs"),
-    "hidden without": ((X, A, Population("i", (2,), None)), (dense(),), "role", "have no neuron model"),
+    "input with a neuron": (
+        (X, A, Population("i", (2,), A.neuron, "input")),
+        (dense(),),
+        "role",
+        "inputs, and only inputs",
+    ),
+    "hidden without": (
+        (X, A, Population("i", (2,), None)),
+        (dense(),),
+        "role",
+        "have no neuron model",
+    ),
     "no source": ((X, A), (dense(sources=()),), "no-source", "the projection has no source"),
-    "unknown source": ((X, A), (dense(sources=(Source("z"),)),), "unknown-population",
-                       "there is no population 'z'"),
+    "unknown source": (
+        (X, A),
+        (dense(sources=(Source("z"),)),),
+        "unknown-population",
+        "there is no population 'z'",
+    ),
     "into an input": ((X, A), (dense(target="x"),), "input-driven", "x is an input"),
-    "unequal sources": ((X, A, lif("c", (3,))), (dense(sources=(Source("x"), Source("c"))),),
-                        "shape-mismatch", "sources of different shapes are added"),
+    "unequal sources": (
+        (X, A, lif("c", (3,))),
+        (dense(sources=(Source("x"), Source("c"))),),
+        "shape-mismatch",
+        "sources of different shapes are added",
+    ),
     "operator": ((X, A), (dense(ops=(Dense(2, 3),)),), "shape-mismatch", "its weight expects (3,)"),
     "target": ((X, A), (dense(ops=(Dense(3, 2),)),), "shape-mismatch", "it delivers (3,) to a"),
     "weight": ((X, A), (dense(weight=Weight(np.ones((3, 2)))),), "shape-mismatch", "weight (3, 2)"),
-    "not finite": ((X, A), (dense(weight=Weight(np.full((2, 2), np.nan))),), "weight-not-finite",
-                   "4 value(s) of its weight"),
-    "bias not finite": ((X, A), (dense(bias=frozen([np.inf, 0.0])),), "weight-not-finite",
-                        "1 value(s) of its bias"),
-    "delay": ((X, A), (dense(sources=(Source("x", frozen(-1, np.int64)),)),), "negative-delay",
-              "delay -1"),
-    "loop": ((X, A, B), (dense(name="ab", sources=(Source("a"),), target="b"),
-                         dense(name="ba", sources=(Source("b"),)), dense()), "same-step-loop",
-             "a loop without delay cannot be computed: a -> b"),
-    "not fed": ((X, A, B), (dense(name="xb", target="b"),), "unconnected",
-                "no path leads from an input"),
-}  # fmt: skip
+    "not finite": (
+        (X, A),
+        (dense(weight=Weight(np.full((2, 2), np.nan))),),
+        "weight-not-finite",
+        "4 value(s) of its weight",
+    ),
+    "bias not finite": (
+        (X, A),
+        (dense(bias=frozen([np.inf, 0.0])),),
+        "weight-not-finite",
+        "1 value(s) of its bias",
+    ),
+    "delay": (
+        (X, A),
+        (dense(sources=(Source("x", frozen(-1, np.int64)),)),),
+        "negative-delay",
+        "delay -1",
+    ),
+    "loop": (
+        (X, A, B),
+        (
+            dense(name="ab", sources=(Source("a"),), target="b"),
+            dense(name="ba", sources=(Source("b"),)),
+            dense(),
+        ),
+        "same-step-loop",
+        "a loop without delay cannot be computed: a -> b",
+    ),
+    "not fed": (
+        (X, A, B),
+        (dense(name="xb", target="b"),),
+        "unconnected",
+        "no path leads from an input",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -328,21 +396,37 @@ def test_text() -> None:
     network = Network(
         (
             inputs((2, 4, 4)),
-            lif("a", (3, 2, 2), leak=np.array([0.5, 0.75, 0.5])[:, None, None], v_floor=-1.0,
-                compare=">=", reset="subtract", spikes_per_step="many"),
+            lif(
+                "a",
+                (3, 2, 2),
+                leak=np.array([0.5, 0.75, 0.5])[:, None, None],
+                v_floor=-1.0,
+                compare=">=",
+                reset="subtract",
+                spikes_per_step="many",
+            ),
             lif("b", (5,), "output", reset_timing="next-step", bias=np.arange(5.0)),
             Population("out", (5,), Neuron.create((5,), leak=0.0), "output"),
         ),
         (
-            project("c", "input", "a",
-                    (SumPool((2, 2), (2, 2)), Conv(3, 2, (3, 1), (1, 1), ((1, 1), (0, 0)), (1, 1))),
-                    np.ones((3, 2, 3, 1), np.float32)),
-            project("d", "a", "b", (Reshape((12,)), Dense(5, 12)),
-                    Weight(np.ones((5, 12), np.int8), np.array(0.5), 4, np.eye(5, 12) > 0)),
+            project(
+                "c",
+                "input",
+                "a",
+                (SumPool((2, 2), (2, 2)), Conv(3, 2, (3, 1), (1, 1), ((1, 1), (0, 0)), (1, 1))),
+                np.ones((3, 2, 3, 1), np.float32),
+            ),
+            project(
+                "d",
+                "a",
+                "b",
+                (Reshape((12,)), Dense(5, 12)),
+                Weight(np.ones((5, 12), np.int8), np.array(0.5), 4, np.eye(5, 12) > 0),
+            ),
             project("r", "b", "b", Pointwise((5,)), np.array(1.0), delay=np.arange(1, 6)),
             project("o", "b", "out", Pointwise((5,)), np.array(1.0), bias=frozen(np.ones(5))),
         ),
-    ).verify()  # fmt: skip
+    ).verify()
     assert network_text(network).splitlines()[1:] == [
         "  input  input (2, 4, 4)",
         "  hidden a (3, 2, 2)  leak 0.5…0.75, threshold 1, v_floor -1, fires >=, reset subtract, "

@@ -49,9 +49,12 @@ def test_random_networks_match_the_framework(name: str, tmp_path: Path) -> None:
             pytest.skip(f"{name} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
     script = ROOT / "tests" / "live_networks" / "check.py"
     run = subprocess.run(
-        [str(python), str(script), name, str(NETWORKS)], capture_output=True, text=True, check=False,
+        [str(python), str(script), name, str(NETWORKS)],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     results = json.loads(run.stdout.strip().splitlines()[-1])
     assert len(results) == NETWORKS

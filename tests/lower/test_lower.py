@@ -197,12 +197,20 @@ def test_the_bias_of_a_delayed_projection_arrives_at_once(syn_leak: float | None
     net = Network(
         (inputs((2,)), lif("output", (2,), "output", syn_leak=syn_leak)),
         (
-            project("fc", "input", "output", Dense(2, 2), np.eye(2), delay=3,
-                    bias=np.array([0.75, 0.0])),
-            project("late", "input", "output", Dense(2, 2), np.eye(2), delay=5,
-                    bias=np.array([0.25, 0.125])),
+            project(
+                "fc", "input", "output", Dense(2, 2), np.eye(2), delay=3, bias=np.array([0.75, 0.0])
+            ),
+            project(
+                "late",
+                "input",
+                "output",
+                Dense(2, 2),
+                np.eye(2),
+                delay=5,
+                bias=np.array([0.25, 0.125]),
+            ),
         ),
-    ).verify()  # fmt: skip
+    ).verify()
     program = lower(net, LOIHI2)
     codes = [f.where for f in program.findings if f.code == "delayed-bias"]
     assert codes == ["fc", "late"]
@@ -311,10 +319,16 @@ def test_thresholds_far_apart_stay_fine_where_head_room_cannot_be_proved() -> No
     """One row's threshold is a fraction of what arrives in a step: a proof would round it away."""
     codes = np.full((2, 16), 7, np.int32)
     net = Network(
-        (inputs((16,)), lif("output", (2,), "output", leak=0.9, threshold=np.array([1.0, 1 / 512]))),
-        (project("fc", "input", "output", Dense(2, 16),
-                 Weight(codes, np.array([[1.0], [0.05]]), 4)),),
-    ).verify()  # fmt: skip
+        (
+            inputs((16,)),
+            lif("output", (2,), "output", leak=0.9, threshold=np.array([1.0, 1 / 512])),
+        ),
+        (
+            project(
+                "fc", "input", "output", Dense(2, 16), Weight(codes, np.array([[1.0], [0.05]]), 4)
+            ),
+        ),
+    ).verify()
     program = lower(net, LOIHI2)
     assert int(np.min(program.group("output").vth)) >= 32
 

@@ -38,9 +38,7 @@ def small_cores(neurons: int, cores: int = 128) -> Target:
 def naive_flows(program: Program, target: Target, rates: dict[str, np.ndarray]) -> dict:
     """Every spike of every neuron, sent to every core that holds a synapse behind it."""
     placement = place_program(program, target)
-    owner = {
-        g.name: np.full(int(np.prod(g.shape)), HOST) for g in program.groups
-    }  # fmt: skip
+    owner = {g.name: np.full(int(np.prod(g.shape)), HOST) for g in program.groups}
     for s in placement.slices:
         owner[s.group][s.members(program.group(s.group).shape)] = s.core
     found: dict[tuple[int, int], float] = {}
@@ -59,9 +57,10 @@ def naive_flows(program: Program, target: Target, rates: dict[str, np.ndarray]) 
 
 
 @pytest.mark.parametrize(
-    "program", [mlp(30, 40, 20, 7), cnn(2, 6, 4, extent=8), cnn(1, 3, 3, extent=8, density=0.5)],
+    "program",
+    [mlp(30, 40, 20, 7), cnn(2, 6, 4, extent=8), cnn(1, 3, 3, extent=8, density=0.5)],
     ids=["dense", "convolution", "pruned"],
-)  # fmt: skip
+)
 def test_messages_equal_those_counted_spike_by_spike(program: Program) -> None:
     target = small_cores(25)
     rng = np.random.default_rng(1)
@@ -210,8 +209,9 @@ def test_messages_that_stay_near_win_over_those_that_do_not() -> None:
             g.name: np.full(g.shape, 100.0 if g.name == loud else 0.01) for g in program.groups
         }
         uniform, told = (place_program(program, target, rates=r) for r in (None, rates))
-        ways = [cost(flows(memory, p.slices, rates).between_cores(), target)
-                for p in (uniform, told)]  # fmt: skip
+        ways = [
+            cost(flows(memory, p.slices, rates).between_cores(), target) for p in (uniform, told)
+        ]
         assert ways[1] <= ways[0]
         assert len(told.cores) == len(uniform.cores)
 
@@ -231,15 +231,25 @@ def test_layer_order_is_never_better() -> None:
     [
         ({"effort": "hihg"}, "there is no effort 'hihg'\n  next: did you mean 'high'?"),
         ({"share": "never"}, "there is no way to share 'never'\n  next: known: always, if-needed"),
-        ({"rates": {"l9": 1.0}},
-         "there are rates for 'l9', which is no group\n  next: known: l0, l1, l2"),
-        ({"rates": {"l1": np.ones(3)}},
-         "l1: rates have the shape (3,), the group has (8,)\n"
-         "  next: give one number per neuron, or their total"),
+        (
+            {"rates": {"l9": 1.0}},
+            "there are rates for 'l9', which is no group\n  next: known: l0, l1, l2",
+        ),
+        (
+            {"rates": {"l1": np.ones(3)}},
+            "l1: rates have the shape (3,), the group has (8,)\n"
+            "  next: give one number per neuron, or their total",
+        ),
         ({"rates": {"l1": -1.0}}, "l1: rates must be finite and not negative"),
     ],
-    ids=["placement-option-unknown", "share", "rates-group-unknown", "rates-shape", "rates-invalid"],
-)  # fmt: skip
+    ids=[
+        "placement-option-unknown",
+        "share",
+        "rates-group-unknown",
+        "rates-shape",
+        "rates-invalid",
+    ],
+)
 def test_bad_calls_are_told(options: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         place_program(mlp(4, 8, 3), LOIHI2, **options)

@@ -63,8 +63,10 @@ BREAKS: dict[str, tuple[Program, Target]] = {
     "bias": (with_group(BASE, "l1", bias_mant=frozen(-4096, np.int64)), LOIHI2),
     "bias-exponent": (with_group(BASE, "l1", bias_exp=8), LOIHI2),
     "headroom": (
-        replace(BASE, headroom={
-            "l1": Headroom(u_peak=2**23, v_peak=0, limit=2**23 - 1, clip_steps=None)}),
+        replace(
+            BASE,
+            headroom={"l1": Headroom(u_peak=2**23, v_peak=0, limit=2**23 - 1, clip_steps=None)},
+        ),
         LOIHI2,
     ),
     "core-neurons": (BASE, limited(LOIHI2, neurons=0)),
@@ -75,14 +77,12 @@ BREAKS: dict[str, tuple[Program, Target]] = {
     "input-axons": (BASE, limited(LOIHI1, in_axons=3)),
     "output-axons": (BASE, limited(LOIHI1, out_axons=0)),
     "axon-map": (BASE, limited(LOIHI2, axon_map=0)),
-    "axon-memory": (
-        cnn(1, 2, 4, extent=4), limited(LOIHI2, axon_mem=0, neurons=4),
-    ),
+    "axon-memory": (cnn(1, 2, 4, extent=4), limited(LOIHI2, axon_mem=0, neurons=4)),
     "core-memory": (BASE, limited(LOIHI2, pool_words=5)),
     "profiles": (BASE, limited(LOIHI1, threshold_profiles=0)),
     "delay-memory": (BASE, limited(LOIHI1, delay_slots=8)),
     "board": (mlp(8, 200, bits=4), TINY),
-}  # fmt: skip
+}
 
 
 def test_every_rule_has_a_program_that_breaks_it() -> None:
@@ -139,9 +139,13 @@ core-memory l1: pool words: 205 of 200 words on each of 17 cores
 
 def overflowing() -> Program:
     program = with_group(
-        mlp(100, 33, 20), "l1", kind="custom", reset="subtract", spikes_per_step="many",
+        mlp(100, 33, 20),
+        "l1",
+        kind="custom",
+        reset="subtract",
+        spikes_per_step="many",
         vth=frozen(131072, np.int64),
-    )  # fmt: skip
+    )
     program = with_group(program, "l0", message_bits=16)
     return with_synapses(
         program, "l0->l1", exponent=7, sources=(SynapseSource("l0", frozen(9, np.int64)),)
@@ -187,9 +191,10 @@ def test_fixes_hold_when_carried_out() -> None:
     program = cnn(2, 32, 8, extent=8, bits=8)
     target = limited(LOIHI1, in_axons=100)
     finding = next(
-        f for f in check_program(program, place_program(program, target), target)
+        f
+        for f in check_program(program, place_program(program, target), target)
         if f.code == "input-axons"
-    )  # fmt: skip
+    )
     remove = next(f for f in finding.fixes if f.action == "remove-kernels")
     options = dict(remove.options)
     smaller = fewer_channels(program, str(options["layers"]), int(options["count"]))
@@ -203,8 +208,9 @@ def test_fixes_hold_when_carried_out() -> None:
 def test_features_and_widths_get_fixes_that_were_tried() -> None:
     assert suggested(SUBTRACT, TINY, "subtract-reset")["target"][1] == "this rule holds there"
     assert suggested(mlp(6, 4), TINY, "weight-bits")["quantize"] == (
-        "quantize all layers to 4 bits", "this rule then holds",
-    )  # fmt: skip
+        "quantize all layers to 4 bits",
+        "this rule then holds",
+    )
 
 
 def test_removing_channels_keeps_a_program_well_formed() -> None:

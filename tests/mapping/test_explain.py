@@ -35,9 +35,12 @@ def test_a_core_counted_by_hand() -> None:
     core = placement.of_group("l3")[0].core
     told = explain_core(program, placement, LOIHI2, core, {"l2": 6.4})
     assert [(w.what, w.words) for w in told.words] == [
-        ("synapses of l2->l3 (dense)", 256), ("input axons of l2->l3", 64),
-        ("axon map of l3", 10), ("neurons of l3", 10), ("group entries of l3", 1),
-    ]  # fmt: skip
+        ("synapses of l2->l3 (dense)", 256),
+        ("input axons of l2->l3", 64),
+        ("axon map of l3", 10),
+        ("neurons of l3", 10),
+        ("group entries of l3", 1),
+    ]
     assert told.limit == 20_000
     assert sum(w.share for w in told.words) == pytest.approx(341 / 20_000)
     assert (told.fullest, told.axons_in, told.axons_out) == ("groups", 64, 10)

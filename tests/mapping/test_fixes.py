@@ -26,12 +26,22 @@ from tests.support.recount import Recount
 TARGETS = [load_target(n) for n in ("loihi1", "loihi2", "tiny")]
 TINY = TARGETS[2]
 CODES = {
-    "neurons": "core-neurons", "compartments": "core-compartments", "groups": "core-groups",
-    "synapse_words": "synapse-memory", "axon_words": "axon-words", "axon_in": "input-axons",
-    "in_axons": "input-axons", "out_axons": "output-axons", "axon_map": "axon-map",
-    "axon_mem": "axon-memory", "pool_words": "core-memory", "compartment_profiles": "profiles",
-    "threshold_profiles": "profiles", "synapse_formats": "profiles", "delay_slots": "delay-memory",
-}  # fmt: skip
+    "neurons": "core-neurons",
+    "compartments": "core-compartments",
+    "groups": "core-groups",
+    "synapse_words": "synapse-memory",
+    "axon_words": "axon-words",
+    "axon_in": "input-axons",
+    "in_axons": "input-axons",
+    "out_axons": "output-axons",
+    "axon_map": "axon-map",
+    "axon_mem": "axon-memory",
+    "pool_words": "core-memory",
+    "compartment_profiles": "profiles",
+    "threshold_profiles": "profiles",
+    "synapse_formats": "profiles",
+    "delay_slots": "delay-memory",
+}
 
 Breach = tuple[str, str, str, float | None]
 

@@ -34,14 +34,39 @@ LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
 # (outputs per core, weight bits, words per input axon) and, for convolutions,
 # (output channels per core, weight bits, words per kernel row).
 PRINTED_LISTS = [
-    (100, 4, 26), (17, 4, 5), (9, 4, 3), (1, 4, 1), (50, 6, 15), (10, 5, 3), (1, 4, 1),
-    (100, 3, 24), (17, 3, 5), (9, 3, 3), (1, 3, 1), (50, 4, 13), (10, 5, 3), (1, 6, 1),
-    (64, 8, 21), (10, 8, 4), (50, 8, 16), (256, 8, 81), (200, 7, 63), (85, 8, 27),
-]  # fmt: skip
+    (100, 4, 26),
+    (17, 4, 5),
+    (9, 4, 3),
+    (1, 4, 1),
+    (50, 6, 15),
+    (10, 5, 3),
+    (1, 4, 1),
+    (100, 3, 24),
+    (17, 3, 5),
+    (9, 3, 3),
+    (1, 3, 1),
+    (50, 4, 13),
+    (10, 5, 3),
+    (1, 6, 1),
+    (64, 8, 21),
+    (10, 8, 4),
+    (50, 8, 16),
+    (256, 8, 81),
+    (200, 7, 63),
+    (85, 8, 27),
+]
 PRINTED_ROWS = [
-    (24, 6, 3), (36, 5, 4), (48, 4, 5), (64, 5, 6), (64, 4, 5),
-    (24, 5, 3), (36, 4, 4), (48, 4, 5), (64, 4, 5), (64, 4, 5),
-]  # fmt: skip
+    (24, 6, 3),
+    (36, 5, 4),
+    (48, 4, 5),
+    (64, 5, 6),
+    (64, 4, 5),
+    (24, 5, 3),
+    (36, 4, 4),
+    (48, 4, 5),
+    (64, 4, 5),
+    (64, 4, 5),
+]
 
 
 @pytest.mark.parametrize(("outputs", "bits", "words"), PRINTED_LISTS)
@@ -88,13 +113,20 @@ def test_a_kernel_is_stored_once_however_many_positions() -> None:
 def test_positions_with_several_destinations_take_axon_memory() -> None:
     """As printed for PilotNet: 56 positions whose spikes go to 8 cores take 448 words."""
     groups = (
-        group("in", (1, 8, 7), 0), group("a", (1, 8, 7), 1), group("b", (64, 8, 7), 2),
+        group("in", (1, 8, 7), 0),
+        group("a", (1, 8, 7), 1),
+        group("b", (64, 8, 7), 2),
         group("out", (10,), 3, role="output"),
-    )  # fmt: skip
-    program = Program(target="any", groups=groups, synapses=(
-        synapses("in", "a", conv(1, 1)), synapses("a", "b", conv(64, 1)),
-        synapses("b", "out", Reshape((3584,)), Dense(10, 3584)),
-    ))  # fmt: skip
+    )
+    program = Program(
+        target="any",
+        groups=groups,
+        synapses=(
+            synapses("in", "a", conv(1, 1)),
+            synapses("a", "b", conv(64, 1)),
+            synapses("b", "out", Reshape((3584,)), Dense(10, 3584)),
+        ),
+    )
     memory = Memory(program, LOIHI2)
     tiles = {
         "b": [(((i * 8, i * 8 + 8), (0, 8), (0, 7)), 0) for i in range(8)],
@@ -120,9 +152,15 @@ def test_summed_sources_share_lists_unless_their_delays_differ() -> None:
     late = SynapseSource("other", frozen(3, np.int64))
     found = {}
     for name, s in (("same", shared.sources), ("late", (shared.sources[0], late))):
-        program = Program(target="any", groups=groups, synapses=(
-            with_synapses(Program(target="any", groups=groups, synapses=(shared,)),
-                          shared.name, sources=s).synapses[0],))  # fmt: skip
+        program = Program(
+            target="any",
+            groups=groups,
+            synapses=(
+                with_synapses(
+                    Program(target="any", groups=groups, synapses=(shared,)), shared.name, sources=s
+                ).synapses[0],
+            ),
+        )
         found[name] = Memory(program, LOIHI2).stored(shared.name, ((0, 4),))
     assert (found["same"].axons, found["late"].axons) == (12, 12)
     assert found["same"].words == 6 * 2

@@ -41,7 +41,7 @@ SAME: list[tuple[Any, ...]] = [
     *(("dense", 300, n) for n in (10, 64)),
     *(("sparse", 7, n, k) for n in (64, 100, 128, 500, 1000) for k in (2, 17, 40) if 2 * k < n),
     *(("conv", 1, f, e, "same") for f, e in ((4, 8), (5, 8), (7, 8), (5, 12), (7, 12), (4, 16))),
-]  # fmt: skip
+]
 LONG: list[tuple[Any, ...]] = [("dense", 5, n) for n in (65, 100, 128, 200, 256, 512, 1000, 1024)]
 CHANNELS: list[tuple[Any, ...]] = [
     ("conv", c, f, e, "same") for c in (1, 2, 4, 8) for f in (4, 7) for e in (8, 12)
@@ -74,9 +74,13 @@ def theirs(python: Path, cases: list[tuple[Any, ...]]) -> list[dict[str, int]]:
     script = Path(__file__).parents[1] / "support" / "nengo_accounting.py"
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [str(python), "-W", "ignore", str(script)], input=json.dumps(cases), env=clean,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [str(python), "-W", "ignore", str(script)],
+        input=json.dumps(cases),
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     result: list[dict[str, int]] = json.loads(done.stdout)
     return result

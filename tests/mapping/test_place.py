@@ -72,8 +72,10 @@ def naive_dense_words(program: Program, placement: Placement) -> dict[str, int]:
 def test_an_independent_count_of_a_pruned_network() -> None:
     program = mlp(300, 200, 40, 10, density=0.3)
     placement = place_program(program, LOIHI2)
-    words = {n: sum(s.resources["synapse_words"] for s in placement.of_group(n))
-             for n in ("l1", "l2", "l3")}  # fmt: skip
+    words = {
+        n: sum(s.resources["synapse_words"] for s in placement.of_group(n))
+        for n in ("l1", "l2", "l3")
+    }
     assert words == naive_dense_words(program, placement)
 
 
@@ -81,14 +83,16 @@ NETWORKS = st.one_of(
     st.builds(
         lambda sizes, bits, density: mlp(*sizes, bits=bits, density=density),
         st.lists(st.integers(1, 400), min_size=2, max_size=4),
-        st.sampled_from([2, 4, 8]), st.sampled_from([1.0, 0.5, 0.05]),
+        st.sampled_from([2, 4, 8]),
+        st.sampled_from([1.0, 0.5, 0.05]),
     ),
     st.builds(
         lambda channels, extent, density: cnn(*channels, extent=extent, density=density),
-        st.lists(st.integers(1, 24), min_size=2, max_size=4), st.sampled_from([8, 12, 16]),
+        st.lists(st.integers(1, 24), min_size=2, max_size=4),
+        st.sampled_from([8, 12, 16]),
         st.sampled_from([1.0, 0.4]),
     ),
-)  # fmt: skip
+)
 
 
 def narrow(target: Target, factor: int) -> Target:
@@ -110,8 +114,10 @@ def test_no_slice_exceeds_a_limit(program: Program, target: Target, factor: int)
     assert_partition(program, placement)
     stored = [dict(s.resources) for s in placement.slices]
     assert stored == recount(memory, placement)
-    tiles_of = {g.name: [(s.bounds, s.core // placement.cores_per_chip)
-                         for s in placement.of_group(g.name)] for g in program.on_chip}  # fmt: skip
+    tiles_of = {
+        g.name: [(s.bounds, s.core // placement.cores_per_chip) for s in placement.of_group(g.name)]
+        for g in program.on_chip
+    }
     for s, used in zip(placement.slices, stored, strict=True):
         over = {n for n, limit in small.core.items() if used.get(n, 0) > limit.limit}
         if not over:
@@ -120,9 +126,12 @@ def test_no_slice_exceeds_a_limit(program: Program, target: Target, factor: int)
         shape = program.group(s.group).shape
         for place in np.ndindex(*shape):
             alone = slice_resources(
-                memory, s.group, tuple((i, i + 1) for i in place), tiles_of,
+                memory,
+                s.group,
+                tuple((i, i + 1) for i in place),
+                tiles_of,
                 NOWHERE if placement.chips > 1 else 0,
-            )  # fmt: skip
+            )
             over -= {n for n in over if alone.get(n, 0) > small.core[n].limit}
             if not over:
                 break
@@ -169,9 +178,12 @@ def test_loops_are_placed() -> None:
 
 def test_axons_that_leave_a_chip_take_one_slot_more() -> None:
     one = LOIHI1.model_copy(
-        update={"chip": LOIHI1.chip.model_copy(
-            update={"cores": LOIHI1.chip.cores.model_copy(update={"limit": 1})})}
-    )  # fmt: skip
+        update={
+            "chip": LOIHI1.chip.model_copy(
+                update={"cores": LOIHI1.chip.cores.model_copy(update={"limit": 1})}
+            )
+        }
+    )
     program = mlp(10, 20, 10)
     near, far = (place_program(program, t, chips=2) for t in (LOIHI1, one))
     assert near.slices[0].resources["out_axons"] == 20
@@ -192,9 +204,11 @@ def test_a_constant_group_and_delays_are_placed() -> None:
     program = replace(
         with_group(base, "l1", du=frozen(np.arange(20), np.int64)),
         groups=(*base.groups, group("bias", (1,), 1, kind="constant", role="hidden")),
-        synapses=(*base.synapses, replace(bias, sources=(
-            SynapseSource("bias", frozen(5, np.int64)),))),
-    )  # fmt: skip
+        synapses=(
+            *base.synapses,
+            replace(bias, sources=(SynapseSource("bias", frozen(5, np.int64)),)),
+        ),
+    )
     for target in (LOIHI1, LOIHI2):
         placement = place_program(program, target)
         assert_partition(program, placement)

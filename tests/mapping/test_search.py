@@ -116,23 +116,33 @@ def brute_force(program: Program, target: Target, *, shared: bool, most: int = 6
     return best
 
 
-MODEL1 = st.fixed_dictionaries({
-    "compartments": st.sampled_from([4, 8, 16]), "synapse_words": st.integers(2, 12),
-    "in_axons": st.integers(1, 9), "out_axons": st.integers(0, 10),
-})  # fmt: skip
-MODEL2 = st.fixed_dictionaries({
-    "neurons": st.integers(1, 6), "pool_words": st.integers(6, 30),
-    "synapse_words": st.integers(2, 16), "axon_in": st.integers(1, 8),
-    "axon_map": st.integers(1, 6), "groups": st.integers(1, 3),
-})  # fmt: skip
+MODEL1 = st.fixed_dictionaries(
+    {
+        "compartments": st.sampled_from([4, 8, 16]),
+        "synapse_words": st.integers(2, 12),
+        "in_axons": st.integers(1, 9),
+        "out_axons": st.integers(0, 10),
+    }
+)
+MODEL2 = st.fixed_dictionaries(
+    {
+        "neurons": st.integers(1, 6),
+        "pool_words": st.integers(6, 30),
+        "synapse_words": st.integers(2, 16),
+        "axon_in": st.integers(1, 8),
+        "axon_map": st.integers(1, 6),
+        "groups": st.integers(1, 3),
+    }
+)
 TARGETS = st.one_of(
     st.builds(lambda limits: limited(LOIHI1, 128, **limits), MODEL1),
     st.builds(lambda limits: limited(LOIHI2, 128, **limits), MODEL2),
 )
 MLPS = st.builds(
     lambda sizes, density: mlp(*sizes, density=density),
-    st.lists(st.integers(1, 6), min_size=2, max_size=3), st.sampled_from([1.0, 0.6]),
-)  # fmt: skip
+    st.lists(st.integers(1, 6), min_size=2, max_size=3),
+    st.sampled_from([1.0, 0.6]),
+)
 
 
 def spatial(shape: Shape, first: int, second: int, density: float, depthwise: bool) -> Program:
@@ -143,39 +153,54 @@ def spatial(shape: Shape, first: int, second: int, density: float, depthwise: bo
     return Program(
         target="any",
         groups=(
-            group("c0", shape, 0), group("c1", mid, 1), group("out", (second,), 2, role="output"),
+            group("c0", shape, 0),
+            group("c1", mid, 1),
+            group("out", (second,), 2, role="output"),
         ),
         synapses=(
             synapses("c0", "c1", op, density=density),
             synapses("c1", "out", Reshape((flat,)), Dense(second, flat), density=density, seed=3),
         ),
-    ).verify()  # fmt: skip
+    ).verify()
 
 
 def convolutions(*shapes: Shape) -> st.SearchStrategy[Program]:
     return st.builds(
-        spatial, st.sampled_from(shapes), st.integers(1, 2), st.integers(1, 2),
-        st.sampled_from([1.0, 0.6]), st.booleans(),
-    )  # fmt: skip
+        spatial,
+        st.sampled_from(shapes),
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.sampled_from([1.0, 0.6]),
+        st.booleans(),
+    )
 
 
 WIDER = st.one_of(
     st.builds(
         lambda limits: limited(LOIHI1, 128, **limits),
-        st.fixed_dictionaries({
-            "compartments": st.sampled_from([4, 8, 16]), "synapse_words": st.integers(4, 30),
-            "in_axons": st.integers(2, 16), "out_axons": st.integers(1, 30),
-        }),
+        st.fixed_dictionaries(
+            {
+                "compartments": st.sampled_from([4, 8, 16]),
+                "synapse_words": st.integers(4, 30),
+                "in_axons": st.integers(2, 16),
+                "out_axons": st.integers(1, 30),
+            }
+        ),
     ),
     st.builds(
         lambda limits: limited(LOIHI2, 128, **limits),
-        st.fixed_dictionaries({
-            "neurons": st.integers(2, 8), "pool_words": st.integers(20, 60),
-            "synapse_words": st.integers(6, 40), "axon_in": st.integers(2, 14),
-            "axon_map": st.integers(2, 8), "axon_mem": st.integers(0, 8),
-        }),
+        st.fixed_dictionaries(
+            {
+                "neurons": st.integers(2, 8),
+                "pool_words": st.integers(20, 60),
+                "synapse_words": st.integers(6, 40),
+                "axon_in": st.integers(2, 14),
+                "axon_map": st.integers(2, 8),
+                "axon_mem": st.integers(0, 8),
+            }
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def assert_sound(program: Program, target: Target) -> None:
@@ -312,9 +337,11 @@ def test_places_at_the_border_are_cut_into_fewer_tiles() -> None:
 
 @settings(deadline=None, max_examples=10)
 @given(
-    st.lists(st.integers(1, 12), min_size=2, max_size=4), st.sampled_from([8, 12]),
-    st.sampled_from([LOIHI1, LOIHI2]), st.sampled_from([2, 4, 8]),
-)  # fmt: skip
+    st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    st.sampled_from([8, 12]),
+    st.sampled_from([LOIHI1, LOIHI2]),
+    st.sampled_from([2, 4, 8]),
+)
 def test_searching_never_takes_more_cores(
     channels: list[int], extent: int, target: Target, factor: int
 ) -> None:
@@ -353,13 +380,19 @@ def test_slices_that_share_are_cut_to_fill_cores() -> None:
 
 
 WORDS = [
-    (mlp(100, 33, 20, bits=4), 1,
-     "proved impossible: a neuron of l1 does not fit a core even alone: axon in 100 of 64"),
+    (
+        mlp(100, 33, 20, bits=4),
+        1,
+        "proved impossible: a neuron of l1 does not fit a core even alone: axon in 100 of 64",
+    ),
     (mlp(8, 200, bits=4), 1, "proved impossible: all layers together fill 7 cores (neurons)"),
-    (mlp(60, 30, 20, 4, bits=4), 2,
-     "proved optimal: no cut takes fewer slices than 8: at least l1 takes 5 (synapse words), "
-     "l2 takes 2 (synapse words), l3 takes 1 (neurons)"),
-]  # fmt: skip
+    (
+        mlp(60, 30, 20, 4, bits=4),
+        2,
+        "proved optimal: no cut takes fewer slices than 8: at least l1 takes 5 (synapse words), "
+        "l2 takes 2 (synapse words), l3 takes 1 (neurons)",
+    ),
+]
 
 
 @pytest.mark.parametrize(("program", "chips", "words"), WORDS)
@@ -406,10 +439,12 @@ def layers(draw: st.DrawFn) -> Program:
             group("out", (3,), 2, role="output"),
         ),
         synapses=(
-            synapses("a", "b", *ops, bits=4, density=density, latency=draw(st.sampled_from([1, 6]))),
+            synapses(
+                "a", "b", *ops, bits=4, density=density, latency=draw(st.sampled_from([1, 6]))
+            ),
             synapses("b", "out", *behind, bits=4, density=density, seed=7),
         ),
-    )  # fmt: skip
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -447,8 +482,9 @@ def test_least_is_least_and_grows_with_the_box(
     memory, b = Memory(program, target), program.group("b")
 
     def box(within: Bounds) -> Bounds:
-        ends = [data.draw(st.tuples(st.integers(lo, h - 1), st.integers(lo, h - 1)))
-                for lo, h in within]  # fmt: skip
+        ends = [
+            data.draw(st.tuples(st.integers(lo, h - 1), st.integers(lo, h - 1))) for lo, h in within
+        ]
         return tuple((min(e), max(e) + 1) for e in ends)
 
     outer = box(tuple((0, n) for n in b.shape))
@@ -499,9 +535,11 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
             options = [
                 (list_words(full, 8, 10 + index, 64), full > 0),
                 (list_words(stored, 8 + index, 10, 64), stored > 0),
-                (min(run_length_words(rows, 8, skip, 10 + index) for skip in (2, 3, 4, 5)),
-                 stored > 0),
-            ]  # fmt: skip
+                (
+                    min(run_length_words(rows, 8, skip, 10 + index) for skip in (2, 3, 4, 5)),
+                    stored > 0,
+                ),
+            ]
         names = ("synapse_words", "axon_in") if two else ("synapse_words", "in_axons", "out_axons")
         limits = [target.core[name].limit for name in names]
 
@@ -540,9 +578,11 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.lists(st.integers(1, 150), min_size=2, max_size=4), st.sampled_from([1.0, 0.5, 0.05]),
-    st.sampled_from([LOIHI1, LOIHI2]), st.sampled_from([2, 8, 30]),
-)  # fmt: skip
+    st.lists(st.integers(1, 150), min_size=2, max_size=4),
+    st.sampled_from([1.0, 0.5, 0.05]),
+    st.sampled_from([LOIHI1, LOIHI2]),
+    st.sampled_from([2, 8, 30]),
+)
 def test_an_independent_recount_finds_no_core_too_full(
     sizes: list[int], density: float, target: Target, factor: int
 ) -> None:

@@ -59,8 +59,13 @@ def test_without_spikes_the_barrier_sets_the_speed() -> None:
 
 
 def test_several_chips_wait_for_each_other() -> None:
-    one = LOIHI1.model_copy(update={"chip": LOIHI1.chip.model_copy(
-        update={"cores": LOIHI1.chip.cores.model_copy(update={"limit": 1})})})  # fmt: skip
+    one = LOIHI1.model_copy(
+        update={
+            "chip": LOIHI1.chip.model_copy(
+                update={"cores": LOIHI1.chip.cores.model_copy(update={"limit": 1})}
+            )
+        }
+    )
     program = mlp(4, 4, 4)
     placement = place_program(program, one, 2)
     assert placement.chips == 2
@@ -95,8 +100,12 @@ def test_flows_and_operations_are_what_listing_every_synapse_gives(seed: int) ->
     spikes = {g.name: rng.integers(0, 4, g.shape).astype(float) for g in program.groups}
     memory = Memory(program, target)
     found = messages(memory, placement, spikes)
-    got = {(a, b): n for a, b, n in zip(
-        found.source.tolist(), found.target.tolist(), found.weight.tolist(), strict=True)}  # fmt: skip
+    got = {
+        (a, b): n
+        for a, b, n in zip(
+            found.source.tolist(), found.target.tolist(), found.weight.tolist(), strict=True
+        )
+    }
     want: dict[tuple[int, int], float] = {}
     for g in program.groups:
         home = np.full(g.shape, HOST).reshape(-1)
@@ -135,9 +144,7 @@ def test_the_busiest_link_is_the_one_of_a_walk_along_every_route() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         n = 30
-        sent = Flows(
-            rng.integers(-1, 256, n), rng.integers(0, 256, n), rng.random(n).round(3),
-        )  # fmt: skip
+        sent = Flows(rng.integers(-1, 256, n), rng.integers(0, 256, n), rng.random(n).round(3))
         loads: dict[tuple[int, int, int, str], float] = {}
         for a, b, amount in zip(sent.source, sent.target, sent.weight, strict=True):
             if a < 0 or a // 128 != b // 128:

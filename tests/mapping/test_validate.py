@@ -117,8 +117,10 @@ def test_missing_doubled_and_foreign_slices_are_told() -> None:
     ]
     foreign = replace(first, group="l7")
     assert wrong(program, replace(placed, slices=(foreign, *placed.slices[1:])))[0] == (
-        "neurons-misplaced", "l7", "the program has no such group on chip",
-    )  # fmt: skip
+        "neurons-misplaced",
+        "l7",
+        "the program has no such group on chip",
+    )
     nowhere = replace(first, core=-1)
     assert wrong(program, replace(placed, slices=(nowhere, *placed.slices[1:]))) == [
         ("core-unknown", "l1", "a slice is on core -1")

@@ -53,8 +53,10 @@ def test_layers_and_samples_by_hand() -> None:
     assert (a.layers["b"].spikes_in, a.layers["b"].synops, a.layers["b"].messages) == (3, 5, 0)
     assert (a.layers["in"].messages, a.layers["in"].updates) == (4, 0)
     assert {name: counts.tolist() for name, counts in a.per_sample.items()} == {
-        "spikes": [7], "synops": [11], "messages": [7],
-    }  # fmt: skip
+        "spikes": [7],
+        "synops": [11],
+        "messages": [7],
+    }
 
 
 def test_batches_add_up_to_the_whole_run() -> None:
@@ -67,8 +69,10 @@ def test_batches_add_up_to_the_whole_run() -> None:
         spikes={n: np.concatenate([s, quiet[n]], axis=1) for n, s in recording.spikes.items()},
     )
     whole = count_events(program, placement, LOIHI1, both)
-    parts = [count_events(program, placement, LOIHI1, r)
-             for r in (recording, Recording(engine="integer", spikes=quiet))]  # fmt: skip
+    parts = [
+        count_events(program, placement, LOIHI1, r)
+        for r in (recording, Recording(engine="integer", spikes=quiet))
+    ]
     joined = parts[0] + parts[1]
     assert (joined.samples, joined.layers) == (2, whole.layers)
     assert (joined.synops, joined.dense_synops) == (whole.synops, whole.dense_synops)
@@ -122,9 +126,10 @@ def test_a_convolution_counts_the_taps_inside() -> None:
         synapses=(synapses("w", "in", "a", op, np.full((1, 1, 3, 3), 2)),),
     )
     placement = Placement(
-        target="loihi1", cores_per_chip=128,
+        target="loihi1",
+        cores_per_chip=128,
         slices=(Slice(group="a", bounds=((0, 1), (0, 3), (0, 3)), core=0),),
-    )  # fmt: skip
+    )
     spikes = np.zeros((1, 1, 1, 3, 3), int)
     spikes[..., 0, 0] = 1  # a corner reaches 4 outputs
     spikes[..., 1, 1] = 1  # the centre 9

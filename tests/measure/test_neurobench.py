@@ -32,9 +32,10 @@ def recorded(x: list[list[int]], y: list[list[int]], v: list[list[float]]) -> Re
         return np.array(values)[:, np.newaxis]
 
     return Recording(
-        engine="hand", spikes={"input": one_sample(x), "output": one_sample(y)},
+        engine="hand",
+        spikes={"input": one_sample(x), "output": one_sample(y)},
         v={"output": one_sample(v)},
-    )  # fmt: skip
+    )
 
 
 def test_a_dense_network_by_hand() -> None:
@@ -71,9 +72,16 @@ def test_padding_and_pools_count_as_what_they_pass_on() -> None:
     op = conv(1, 1)
     net = Network(
         (inputs((1, 6, 6)), lif("output", (9,), "output")),
-        (project("c", "input", "output", [SumPool((2, 2), (2, 2)), op, Reshape((9,))],
-                 np.ones((1, 1, 3, 3), np.float32)),),
-    ).verify()  # fmt: skip
+        (
+            project(
+                "c",
+                "input",
+                "output",
+                [SumPool((2, 2), (2, 2)), op, Reshape((9,))],
+                np.ones((1, 1, 3, 3), np.float32),
+            ),
+        ),
+    ).verify()
     x = np.zeros((1, 1, 1, 6, 6), np.float32)
     x[..., 0, 0] = x[..., 2, 2] = 1  # a corner of the pooled 3x3 reaches 4 outputs, the centre 9
     m = neurobench(net, run_float(net, x))
@@ -135,10 +143,16 @@ def test_the_neurobench_package_counts_the_same(sizes: tuple[int, ...]) -> None:
         populations.append(lif(name, (len(w),), role, leak=0.875, threshold=0.5, reset="none"))
         layer = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)
         layer.weight.data = torch.tensor(w)
-        modules += [layer, snntorch.Leaky(
-            beta=0.875, threshold=0.5, init_hidden=True, reset_mechanism="none",
-            output=name == "output",
-        )]  # fmt: skip
+        modules += [
+            layer,
+            snntorch.Leaky(
+                beta=0.875,
+                threshold=0.5,
+                init_hidden=True,
+                reset_mechanism="none",
+                output=name == "output",
+            ),
+        ]
     net = Network(tuple(populations), tuple(projections)).verify()
     x = (rng.random((6, 4, sizes[0])) < 0.4).astype(np.float32)
     ours = neurobench(net, run_float(net, x, record=[p.name for p in populations[1:]]))
@@ -149,9 +163,10 @@ def test_the_neurobench_package_counts_the_same(sizes: tuple[int, ...]) -> None:
         answer = model(data)
     operations = workload.SynapticOperations()(model, answer, (data, None))
     assert operations == {
-        "Effective_MACs": ours.effective_macs, "Effective_ACs": ours.effective_acs,
+        "Effective_MACs": ours.effective_macs,
+        "Effective_ACs": ours.effective_acs,
         "Dense": ours.dense,
-    }  # fmt: skip
+    }
     sparsity = workload.ActivationSparsity()(model, answer, (data, None))
     assert sparsity == pytest.approx(ours.activation_sparsity)
     assert ConnectionSparsity()(model) == pytest.approx(ours.connection_sparsity, abs=1e-3)

@@ -20,10 +20,7 @@ from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.prune_quantize import PruneQuantize
 from snndeploy.passes.runner import run_passes
 from snndeploy.simulate.float.engine import run_float
-from tests.support.builders import (
-    chain_net,
-    conv_net,
-)
+from tests.support.builders import chain_net, conv_net
 from tests.support.calibrated import context, dense_net
 
 
@@ -99,8 +96,9 @@ def test_thresholds_corrected_on_the_way_are_those_of_the_pass() -> None:
     inside = run_passes(net, [dataclasses.replace(plain, thresholds=True)], ctx).network
     assert inside.digest == behind.digest
     sequential = dataclasses.replace(plain, thresholds=True, sequential=True, asymmetry=(1.0,))
-    other = run_passes(net, [dataclasses.replace(sequential, thresholds=False), CorrectThreshold()],
-                       ctx).network  # fmt: skip
+    other = run_passes(
+        net, [dataclasses.replace(sequential, thresholds=False), CorrectThreshold()], ctx
+    ).network
     assert run_passes(net, [sequential], ctx).network.digest != other.digest
 
 
@@ -110,9 +108,9 @@ def test_the_output_chooses_whether_thresholds_are_corrected() -> None:
     )
     found = [(c["kernels"], c["thresholds"]) for c in step.combinations()]
     assert found == [((k,), t) for k in ("current", "long") for t in (False, True)]
-    assert [c["thresholds"] for c in dataclasses.replace(step, thresholds=False).combinations()] == [
-        False, False,
-    ]  # fmt: skip
+    assert [
+        c["thresholds"] for c in dataclasses.replace(step, thresholds=False).combinations()
+    ] == [False, False]
     assert dataclasses.replace(step, choose="layer").combinations() == [{}]
 
 

@@ -35,8 +35,11 @@ def test_the_smallest_magnitudes_go() -> None:
 
 
 def test_equal_magnitudes_go_in_order() -> None:
-    weight = pruned(chain_net([np.array([[1.0, -1.0, 1.0, -1.0]]), np.ones((1, 1))]),
-                    sparsity=0.5, layers=("fc1",))["fc1"]  # fmt: skip
+    weight = pruned(
+        chain_net([np.array([[1.0, -1.0, 1.0, -1.0]]), np.ones((1, 1))]),
+        sparsity=0.5,
+        layers=("fc1",),
+    )["fc1"]
     assert weight.data.tolist() == [[0.0, 0.0, 1.0, -1.0]]
 
 
@@ -127,13 +130,17 @@ def test_patterns_choose_and_ignore() -> None:
             {"layers": ("conf*",)},
             "prune.layers: 'conf*' matches no layer\n  next: did you mean 'conv3'?",
         ),
-        ({"ignore": ("x",)}, "prune.ignore: 'x' matches no layer\n"
-                             "  next: known: conv1, conv2, conv3, fc, shortcut"),
-        ({"layers": ("short*",)},
-         "prune.layers: 'short*' matches no layer that 'prune' works on (shortcut: it is "
-         "one-to-one)\n  next: spell a layer's name out to include it anyway"),
+        (
+            {"ignore": ("x",)},
+            "prune.ignore: 'x' matches no layer\n  next: known: conv1, conv2, conv3, fc, shortcut",
+        ),
+        (
+            {"layers": ("short*",)},
+            "prune.layers: 'short*' matches no layer that 'prune' works on (shortcut: it is "
+            "one-to-one)\n  next: spell a layer's name out to include it anyway",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_pattern_that_matches_nothing(options: dict[str, tuple[str, ...]], text: str) -> None:
     with pytest.raises(RecipeError) as caught:
         Prune(sparsity=0.5, **options).apply(residual_net(), CTX)  # type: ignore[arg-type]

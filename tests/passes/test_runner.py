@@ -205,8 +205,7 @@ def test_the_order_law_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "state"),
-    [(1, 0, "pruned"), (2, 0, "quantized"), (2, 1, "quantized")],
+    ("first", "then", "state"), [(1, 0, "pruned"), (2, 0, "quantized"), (2, 1, "quantized")]
 )
 def test_a_pass_refuses_the_wrong_side(first: int, then: int, state: str) -> None:
     net = ALL[first].apply(conv_net(), PassContext()).network
@@ -251,13 +250,17 @@ def smaller_output(net: Network, ctx: PassContext) -> PassResult:
 @pytest.mark.parametrize(
     ("body", "promise"),
     [
-        (lambda net, ctx: PassResult(network=clone(net), modified=False),
-         "an unmodified network is returned as it came, and a modified one is another"),
-        (lambda net, ctx: PassResult(network=net, modified=True),
-         "an unmodified network is returned as it came, and a modified one is another"),
+        (
+            lambda net, ctx: PassResult(network=clone(net), modified=False),
+            "an unmodified network is returned as it came, and a modified one is another",
+        ),
+        (
+            lambda net, ctx: PassResult(network=net, modified=True),
+            "an unmodified network is returned as it came, and a modified one is another",
+        ),
         (smaller_output, "inputs and outputs stay as they are"),
     ],
-)  # fmt: skip
+)
 def test_broken_promises(body: Callable[..., PassResult], promise: str) -> None:
     with pytest.raises(SnnDeployError) as caught:
         custom(body).apply(conv_net(), PassContext())
@@ -345,9 +348,17 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_built_in_names_are_the_names_of_their_classes() -> None:
     assert registry.pass_names() == [
-        "prune", "quantize", "prune-quantize", "correct-bias", "correct-threshold", "remove-kernels",
-        "finetune", "admm", "train-steps", "rescaw",
-    ]  # fmt: skip
+        "prune",
+        "quantize",
+        "prune-quantize",
+        "correct-bias",
+        "correct-threshold",
+        "remove-kernels",
+        "finetune",
+        "admm",
+        "train-steps",
+        "rescaw",
+    ]
     for name in registry.pass_names():
         assert registry.pass_class(name).name == name
 

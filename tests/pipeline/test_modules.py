@@ -149,11 +149,15 @@ def test_layers_called_step_by_step_are_the_same_as_the_network() -> None:
     w1, w2 = (module.layers[i].weight.detach().numpy() for i in (0, 2))  # type: ignore[union-attr]
     net = Network(
         (
-            inputs((16,)), lif("h", (12,), leak=0.8, reset="subtract"),
+            inputs((16,)),
+            lif("h", (12,), leak=0.8, reset="subtract"),
             lif("output", (5,), "output", leak=0.9, reset="subtract"),
         ),
-        (project("a", "input", "h", Dense(12, 16), w1), project("b", "h", "output", Dense(5, 12), w2)),
-    ).verify()  # fmt: skip
+        (
+            project("a", "input", "h", Dense(12, 16), w1),
+            project("b", "h", "output", Dense(5, 12), w2),
+        ),
+    ).verify()
 
     class Samples:
         inputs = {"input": x.numpy()}  # noqa: RUF012
@@ -208,8 +212,12 @@ def test_shipped_recipes_and_what_has_no_form() -> None:
     assert np.mean([layer.sparsity for layer in found.layers.values()]) == pytest.approx(
         0.9, abs=0.01
     )
-    refused = ({"scope": "global"}, {"thresholds": True}, {"kernels": ("current", "long")},
-               {"sequential": True, "asymmetry": (0.0, 1.0)})  # fmt: skip
+    refused = (
+        {"scope": "global"},
+        {"thresholds": True},
+        {"kernels": ("current", "long")},
+        {"sequential": True, "asymmetry": (0.0, 1.0)},
+    )
     given = [recipe(Prune(sparsity=0.5, method="sbc", **options)) for options in refused]  # type: ignore[arg-type]
     for what in ("sbc-plus", "default", *given):
         with pytest.raises(PassRefused) as caught:
@@ -270,10 +278,16 @@ def block(kinds: Any, channels: int) -> nn.ModuleDict:
         made: nn.Module = kinds.Conv2d(channels, channels, 3, padding=1, bias=False)
         return made
 
-    return nn.ModuleDict({
-        "conv1": conv(), "bn1": kinds.BatchNorm2d(channels), "sn1": kinds.neuron(),
-        "conv2": conv(), "bn2": kinds.BatchNorm2d(channels), "sn2": kinds.neuron(),
-    })  # fmt: skip
+    return nn.ModuleDict(
+        {
+            "conv1": conv(),
+            "bn1": kinds.BatchNorm2d(channels),
+            "sn1": kinds.neuron(),
+            "conv2": conv(),
+            "bn2": kinds.BatchNorm2d(channels),
+            "sn2": kinds.neuron(),
+        }
+    )
 
 
 class Sew(nn.Module):
@@ -407,10 +421,15 @@ def test_spikingjelly_modules_get_the_weights_of_the_nir_path() -> None:
 
     torch.manual_seed(0)
     net = nn.Sequential(
-        layer.Conv2d(2, 6, 3, padding=1, bias=False), layer.BatchNorm2d(6), neuron.LIFNode(tau=2.0),
-        layer.Conv2d(6, 8, 3, stride=2, padding=1, bias=False), neuron.LIFNode(tau=3.0),
-        layer.Flatten(), layer.Linear(8 * 16, 10, bias=False), neuron.IFNode(),
-    ).eval()  # fmt: skip
+        layer.Conv2d(2, 6, 3, padding=1, bias=False),
+        layer.BatchNorm2d(6),
+        neuron.LIFNode(tau=2.0),
+        layer.Conv2d(6, 8, 3, stride=2, padding=1, bias=False),
+        neuron.LIFNode(tau=3.0),
+        layer.Flatten(),
+        layer.Linear(8 * 16, 10, bias=False),
+        neuron.IFNode(),
+    ).eval()
     net[1].running_var.copy_(torch.rand(6) + 0.5)
     x = spikes(12, 9, 2, 8, 8)
     step = Prune(sparsity=0.7, method="sbc", scope="lamp", positions=0)

@@ -78,8 +78,9 @@ def test_engines_say_what_they_lack() -> None:
     with pytest.raises(UsageError) as caught:
         snndeploy.run_engine("integer", samples())
     assert (caught.value.code, caught.value.message) == (
-        "program-missing", "the integer engine runs a program",
-    )  # fmt: skip
+        "program-missing",
+        "the integer engine runs a program",
+    )
 
 
 def test_integer_inputs_are_checked() -> None:

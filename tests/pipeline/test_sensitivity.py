@@ -129,9 +129,12 @@ def test_rescaling_saves_steps_where_thresholds_are_late() -> None:
     x = np.zeros((6, 2, 2), np.float32)
     x[:, 0, 0] = x[:, 1, 1] = 1
     net = net.replace(
-        projections=[dataclasses.replace(net.projections[0],
-                                         weight=type(net.projections[0].weight)(np.eye(2) * 0.4))]
-    )  # fmt: skip
+        projections=[
+            dataclasses.replace(
+                net.projections[0], weight=type(net.projections[0].weight)(np.eye(2) * 0.4)
+            )
+        ]
+    )
     data = Samples(x, np.array([0, 1]))
     plain = reduce_timesteps(net, data, tolerance=0.0)
     told: list[tuple[int, int]] = []
@@ -190,12 +193,16 @@ def _point(layer: str, kind: str, value: float, accuracy: float) -> Point:
 
 def test_the_suggested_recipe_takes_the_most_each_layer_allows() -> None:
     points = (
-        _point("conv1", "ratio", 0.25, 0.90), _point("conv1", "ratio", 0.5, 0.80),
-        _point("conv2", "ratio", 0.25, 0.91), _point("conv2", "ratio", 0.5, 0.895),
+        _point("conv1", "ratio", 0.25, 0.90),
+        _point("conv1", "ratio", 0.5, 0.80),
+        _point("conv2", "ratio", 0.25, 0.91),
+        _point("conv2", "ratio", 0.5, 0.895),
         _point("fc1", "ratio", 0.25, 0.5),
-        _point("conv1", "bits", 8, 0.91), _point("conv1", "bits", 4, 0.7),
-        _point("conv2", "bits", 8, 0.91), _point("conv2", "bits", 4, 0.9),
-    )  # fmt: skip
+        _point("conv1", "bits", 8, 0.91),
+        _point("conv1", "bits", 4, 0.7),
+        _point("conv2", "bits", 8, 0.91),
+        _point("conv2", "bits", 4, 0.9),
+    )
     found = Sensitivity(points=points, accuracy=0.91, samples=9, score="svs", fold="weights")
     assert suggested(found, 0.02).passes == (
         RemoveKernels(layers=("conv1",), ratio=0.25, score="svs", fold="weights"),
@@ -208,8 +215,10 @@ def test_the_suggested_recipe_takes_the_most_each_layer_allows() -> None:
     )
     assert suggested(unlabelled, 0.0).passes == ()
     assert [p.layers for p in suggested(unlabelled, 0.1).passes] == [  # type: ignore[attr-defined]
-        ("conv1", "conv2"), ("conv1",), ("conv2",)
-    ]  # fmt: skip
+        ("conv1", "conv2"),
+        ("conv1",),
+        ("conv2",),
+    ]
 
 
 def test_refusals() -> None:
@@ -234,10 +243,12 @@ def test_refusals() -> None:
 
 def test_the_chart_draws_every_point_at_its_height() -> None:
     points = (
-        _point("conv1", "ratio", 0.25, 1.0), _point("conv1", "ratio", 0.5, 0.5),
-        _point("a<b", "ratio", 0.25, 0.0), _point("conv1", "bits", 8, 0.75),
+        _point("conv1", "ratio", 0.25, 1.0),
+        _point("conv1", "ratio", 0.5, 0.5),
+        _point("a<b", "ratio", 0.25, 0.0),
+        _point("conv1", "bits", 8, 0.75),
         _point("conv1", "bits", 2, 0.25),
-    )  # fmt: skip
+    )
     found = Sensitivity(points=points, accuracy=0.75, samples=9, score="l1", fold="none")
     drawn = ElementTree.fromstring(sensitivity_chart(found))
     space = {"s": "http://www.w3.org/2000/svg"}
@@ -299,9 +310,21 @@ def files(tmp_path: Path) -> tuple[Path, Path, Array]:
 def test_sensitivity_command(files: tuple[Path, Path, Array], tmp_path: Path) -> None:
     model, data, _ = files
     result = run(
-        "sensitivity", model, "--calib", data, "--ratios", "0.5", "--bits", "4",
-        "--recipe", tmp_path / "r.toml", "--tolerance", "1", "--plot", tmp_path / "p.svg",
-    )  # fmt: skip
+        "sensitivity",
+        model,
+        "--calib",
+        data,
+        "--ratios",
+        "0.5",
+        "--bits",
+        "4",
+        "--recipe",
+        tmp_path / "r.toml",
+        "--tolerance",
+        "1",
+        "--plot",
+        tmp_path / "p.svg",
+    )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "p.svg").read_text().startswith("<svg ")
     assert "accuracy, kernels removed of one layer" in result.output
@@ -318,8 +341,17 @@ def test_sensitivity_command(files: tuple[Path, Path, Array], tmp_path: Path) ->
 
 def test_reduce_timesteps_command(files: tuple[Path, Path, Array], tmp_path: Path) -> None:
     model, data, _ = files
-    result = run("reduce-timesteps", model, "--data", data, "--tolerance", "0.5", "--rescale",
-                 "-o", tmp_path / "fast.nir")  # fmt: skip
+    result = run(
+        "reduce-timesteps",
+        model,
+        "--data",
+        data,
+        "--tolerance",
+        "0.5",
+        "--rescale",
+        "-o",
+        tmp_path / "fast.nir",
+    )
     assert result.exit_code == 0, result.output
     assert "of 8 steps are enough" in result.output
     assert (tmp_path / "fast.nir").exists()
@@ -373,9 +405,10 @@ def test_places_are_refused_before_anything_runs(
     monkeypatch.setattr("snndeploy.pipeline.advise.sensitivity.sensitivity", never)
     monkeypatch.setattr("snndeploy.pipeline.advise.timesteps.reduce_timesteps", never)
     for name, *command in (
-        ("there.svg", "sensitivity", "--plot"), ("there.toml", "sensitivity", "--recipe"),
+        ("there.svg", "sensitivity", "--plot"),
+        ("there.toml", "sensitivity", "--recipe"),
         ("there.nir", "reduce-timesteps", "-o"),
-    ):  # fmt: skip
+    ):
         place = tmp_path / name
         place.write_text("something")
         result = run(command[0], model, "-d", data, command[1], place)
@@ -387,8 +420,18 @@ def test_places_are_refused_before_anything_runs(
 
 def test_a_folder_that_is_not_there(files: tuple[Path, Path, Array], tmp_path: Path) -> None:
     model, data, _ = files
-    result = run("sensitivity", model, "-d", data, "--ratios", "0.5", "--bits", "",
-                 "--recipe", tmp_path / "no" / "r.toml")  # fmt: skip
+    result = run(
+        "sensitivity",
+        model,
+        "-d",
+        data,
+        "--ratios",
+        "0.5",
+        "--bits",
+        "",
+        "--recipe",
+        tmp_path / "no" / "r.toml",
+    )
     assert result.exit_code == 3
     assert "error[output-unwritable]" in result.output
 

@@ -29,9 +29,14 @@ def samples() -> Samples:
 def run(**options: Any) -> dict[str, Any]:
     compiled = snndeploy.compile(conv_net(), recipe=None)
     return run_samples(
-        samples(), ("float", "integer"), compiled.program, compiled.placement, compiled.target,
-        networks=compiled.networks, **options,
-    )  # fmt: skip
+        samples(),
+        ("float", "integer"),
+        compiled.program,
+        compiled.placement,
+        compiled.target,
+        networks=compiled.networks,
+        **options,
+    )
 
 
 def test_batches_add_up() -> None:

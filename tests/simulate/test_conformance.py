@@ -26,7 +26,7 @@ PACKS = [
     cases[i : i + PER_RUN]
     for cases in (CASES, DELAYED_CASES)
     for i in range(0, len(cases), PER_RUN)
-]  # fmt: skip
+]
 
 
 def neurons(program: Program) -> list[str]:
@@ -63,9 +63,7 @@ def test_the_programs_exercise_what_they_are_for() -> None:
     for feature, seed, wild in CASES + DELAYED_CASES:
         program = make(feature, seed, wild=wild)
         run = run_integer(
-            program,
-            random_inputs(program, STEPS, SAMPLES, seed),
-            record_states=neurons(program),
+            program, random_inputs(program, STEPS, SAMPLES, seed), record_states=neurons(program)
         )
         rates += [(run.spikes[g.name] != 0).mean() for g in program.groups if g.kind == "lif"]
         u_out += sum(int((np.abs(u) > STATE_MAX).sum()) for u in run.u.values())

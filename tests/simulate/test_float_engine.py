@@ -51,10 +51,13 @@ def reference(network: Network, x: Array) -> dict[str, Array]:
     out["input"] = x.reshape(steps, -1)
     matrices = {p.name: synapses(p, network.source_shape(p)) for p in network.projections}
     state = {
-        p.name: [{"u": 0.0, "v": at(p.neuron.v_init, p.shape, i), "n": 0.0}
-                 for i in range(int(np.prod(p.shape)))]
-        for p in network.populations if p.neuron is not None
-    }  # fmt: skip
+        p.name: [
+            {"u": 0.0, "v": at(p.neuron.v_init, p.shape, i), "n": 0.0}
+            for i in range(int(np.prod(p.shape)))
+        ]
+        for p in network.populations
+        if p.neuron is not None
+    }
     for t in range(steps):
         for name in network.order:
             population = network.population(name)
@@ -208,16 +211,37 @@ def test_against_the_reference(data: st.DataObject) -> None:
             Population("b", (4,), draw_neuron(data, rng, (4,)), "output"),
         ),
         (
-            Projection("in", (Source("input", delays(data, rng, 3)),), "a", (Dense(4, 3),),
-                       Weight(dyadic(rng, 4, 3))),
-            Projection("rec", (Source("a", delays(data, rng, 4, 1)),), "a", (Dense(4, 4),),
-                       Weight(dyadic(rng, 4, 4) / 4), frozen(dyadic(rng, 4) / 4)),
-            Projection("sum", (Source("a"), Source("b", delays(data, rng, 4, 1))), "b",
-                       (Pointwise((4,), (4,)),), Weight(dyadic(rng, 4))),
-            Projection("skip", (Source("input", frozen(1, np.int64)),), "b", (Dense(4, 3),),
-                       Weight(dyadic(rng, 4, 3))),
+            Projection(
+                "in",
+                (Source("input", delays(data, rng, 3)),),
+                "a",
+                (Dense(4, 3),),
+                Weight(dyadic(rng, 4, 3)),
+            ),
+            Projection(
+                "rec",
+                (Source("a", delays(data, rng, 4, 1)),),
+                "a",
+                (Dense(4, 4),),
+                Weight(dyadic(rng, 4, 4) / 4),
+                frozen(dyadic(rng, 4) / 4),
+            ),
+            Projection(
+                "sum",
+                (Source("a"), Source("b", delays(data, rng, 4, 1))),
+                "b",
+                (Pointwise((4,), (4,)),),
+                Weight(dyadic(rng, 4)),
+            ),
+            Projection(
+                "skip",
+                (Source("input", frozen(1, np.int64)),),
+                "b",
+                (Dense(4, 3),),
+                Weight(dyadic(rng, 4, 3)),
+            ),
         ),
-    ).verify()  # fmt: skip
+    ).verify()
     x = rng.integers(0, 2, (10, 2, 3)).astype(float)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(float_engine, "_BLOCK_VALUES", data.draw(st.sampled_from([1, 30, 10**6])))
@@ -237,13 +261,27 @@ def test_convolutions_against_the_reference() -> None:
     network = Network(
         (inputs((2, 7, 6)), lif("a", (4, 4, 6)), lif("b", (3,), "output")),
         (
-            project("c", "input", "a", Conv(4, 2, (3, 2), (2, 1), ((1, 1), (1, 0)), (1, 1)),
-                    dyadic(rng, 4, 2, 3, 2)),
-            project("d", "a", "b",
-                    (SumPool((2, 3), (2, 3), (0, 0)), Conv(3, 4, (1, 1), (1, 1), ((0, 0),) * 2, (1, 1)),
-                     SumPool(shape[1:], (1, 1)), Reshape((3,))), dyadic(rng, 3, 4, 1, 1)),
+            project(
+                "c",
+                "input",
+                "a",
+                Conv(4, 2, (3, 2), (2, 1), ((1, 1), (1, 0)), (1, 1)),
+                dyadic(rng, 4, 2, 3, 2),
+            ),
+            project(
+                "d",
+                "a",
+                "b",
+                (
+                    SumPool((2, 3), (2, 3), (0, 0)),
+                    Conv(3, 4, (1, 1), (1, 1), ((0, 0),) * 2, (1, 1)),
+                    SumPool(shape[1:], (1, 1)),
+                    Reshape((3,)),
+                ),
+                dyadic(rng, 3, 4, 1, 1),
+            ),
         ),
-    ).verify()  # fmt: skip
+    ).verify()
     x = rng.integers(0, 2, (8, 3, 2, 7, 6))
     run = run_float(network, x, dtype="float64")
     for sample in range(3):

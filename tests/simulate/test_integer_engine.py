@@ -66,11 +66,12 @@ def scaled(program: Program, rng: np.random.Generator, bits: int) -> Program:
     """The same program with weights of about ``bits`` bits, far beyond what a chip holds."""
     synapses = tuple(
         dataclasses.replace(
-            s, mantissa=frozen(s.mantissa.astype(INT) * int(rng.integers(1 << (bits - 8))), INT),
+            s,
+            mantissa=frozen(s.mantissa.astype(INT) * int(rng.integers(1 << (bits - 8))), INT),
             exponent=int(rng.integers(-12, 3)),
         )
         for s in program.synapses
-    )  # fmt: skip
+    )
     return dataclasses.replace(program, synapses=synapses)
 
 
@@ -123,14 +124,23 @@ def one_layer(op: Op, weight: Any, exponent: int = 0, bits: int = 0, **fields: A
             name="in", shape=shape, role="input", kind="input", depth=0, message_bits=bits
         ),
         CompartmentGroup(
-            name="out", shape=op.out_shape(shape), role="output", depth=1,
+            name="out",
+            shape=op.out_shape(shape),
+            role="output",
+            depth=1,
             **{"kind": "lif", "vth": frozen(900, INT), **fields},
         ),
-    )  # fmt: skip
+    )
     synapses = SynapseGroup(
-        name="w", sources=(SynapseSource("in", frozen(1, INT)),), target="out", ops=(op,),
-        mantissa=frozen(weight, INT), exponent=exponent, sign_mode="mixed", weight_bits=8,
-    )  # fmt: skip
+        name="w",
+        sources=(SynapseSource("in", frozen(1, INT)),),
+        target="out",
+        ops=(op,),
+        mantissa=frozen(weight, INT),
+        exponent=exponent,
+        sign_mode="mixed",
+        weight_bits=8,
+    )
     return Program(target="test", groups=groups, synapses=(synapses,)).verify()
 
 

@@ -131,9 +131,8 @@ def test_a_worker_that_dies_shows_its_last_words(tmp_path: Path, watch: Watch) -
 def test_an_interpreter_without_lava_says_so(watch: Watch) -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     lava = LavaEnv(
-        python=Path(base), version=(3, 10), lava_version="0.10.0", patched=False,
-        origin="variable",
-    )  # fmt: skip
+        python=Path(base), version=(3, 10), lava_version="0.10.0", patched=False, origin="variable"
+    )
     error = failure(make("dense", 0), lava=lava)
     assert error.code == "lava-failed"
     assert "ModuleNotFoundError" in error.message
@@ -346,6 +345,9 @@ def test_inputs_of_different_length() -> None:
 
 def fake_env() -> LavaEnv:
     return LavaEnv(
-        python=Path("never-run"), version=(3, 10), lava_version="0.10.0", patched=False,
+        python=Path("never-run"),
+        version=(3, 10),
+        lava_version="0.10.0",
+        patched=False,
         origin="variable",
-    )  # fmt: skip
+    )

@@ -111,11 +111,7 @@ def test_only_newer_pythons_need_the_patch(
 ) -> None:
     python = complete(nowhere / "private", version)
     expected = LavaEnv(
-        python=python,
-        version=version,
-        lava_version=LAVA_VERSION,
-        patched=patched,
-        origin="private",
+        python=python, version=version, lava_version=LAVA_VERSION, patched=patched, origin="private"
     )
     assert find_lava() == expected
 

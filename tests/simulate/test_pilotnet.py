@@ -43,9 +43,16 @@ def test_recorded_currents_give_recorded_voltages_and_spikes(
     u, v, fired = (recording[f"{layer}{what}"] for what in ("-u", "-v", ""))
     shape = u.shape[:-1]
     neurons = CompartmentGroup(
-        name=layer, shape=shape, role="hidden", kind="lif", depth=1,
-        dv=frozen(leak), vth=frozen(threshold), bias_mant=frozen(bias), bias_exp=6,
-    )  # fmt: skip
+        name=layer,
+        shape=shape,
+        role="hidden",
+        kind="lif",
+        depth=1,
+        dv=frozen(leak),
+        vth=frozen(threshold),
+        bias_mant=frozen(bias),
+        bias_exp=6,
+    )
     state = State.at_rest((1, *shape))
     assert not (u % 64).any()
     assert fired.any()

@@ -42,9 +42,13 @@ def project(
     chain = tuple(ops) if isinstance(ops, (list, tuple)) else (ops,)
     stored = weight if isinstance(weight, Weight) else Weight(np.asarray(weight))
     return Projection(
-        name, tuple(Source(n, frozen(delay, np.int64)) for n in names), target, chain, stored,
+        name,
+        tuple(Source(n, frozen(delay, np.int64)) for n in names),
+        target,
+        chain,
+        stored,
         **fields,
-    )  # fmt: skip
+    )
 
 
 def conv(cin: int, cout: int, kernel: int = 3, *, stride: int = 1, groups: int = 1) -> Conv:
@@ -88,11 +92,17 @@ def conv_net(seed: int = 0, channels: Sequence[int] = (4, 6), hidden: int = 10) 
     )
     projections = (
         project("conv1", "input", "s1", c1, weights(rng, c1.weight_shape)),
-        project("conv2", "s1", "s2", [pool, c2], weights(rng, c2.weight_shape),
-                bias=rng.integers(0, 3, (b, 1, 1)) / 16),
+        project(
+            "conv2",
+            "s1",
+            "s2",
+            [pool, c2],
+            weights(rng, c2.weight_shape),
+            bias=rng.integers(0, 3, (b, 1, 1)) / 16,
+        ),
         project("fc1", "s2", "s3", [pool, Reshape((b * 4,)), d1], weights(rng, d1.weight_shape)),
         project("fc2", "s3", "output", d2, weights(rng, d2.weight_shape)),
-    )  # fmt: skip
+    )
     return Network(populations, projections).verify()
 
 
@@ -104,9 +114,12 @@ def residual_net(seed: int = 0, channels: int = 4) -> Network:
     ops: list[Conv | Dense] = [conv(2, c), conv(c, c), conv(c, 3), Dense(4, 3 * 36)]
     w = [weights(rng, op.weight_shape) for op in ops]
     populations = (
-        inputs((2, 6, 6)), lif("a", shape), lif("b", shape), lif("c", (3, 6, 6)),
+        inputs((2, 6, 6)),
+        lif("a", shape),
+        lif("b", shape),
+        lif("c", (3, 6, 6)),
         lif("output", (4,), "output"),
-    )  # fmt: skip
+    )
     projections = (
         project("conv1", "input", "a", ops[0], w[0]),
         project("conv2", "a", "b", ops[1], w[1]),
@@ -122,9 +135,11 @@ def sum_net(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
     join = conv(4, 3, stride=2)
     populations = (
-        inputs((2, 6, 6)), lif("a", (4, 6, 6)), lif("b", (4, 6, 6)),
+        inputs((2, 6, 6)),
+        lif("a", (4, 6, 6)),
+        lif("b", (4, 6, 6)),
         lif("output", (3, 3, 3), "output"),
-    )  # fmt: skip
+    )
     projections = (
         project("left", "input", "a", conv(2, 4), weights(rng, (4, 2, 3, 3))),
         project("right", "input", "b", conv(2, 4, 1), weights(rng, (4, 2, 1, 1)), delay=1),
@@ -144,12 +159,20 @@ def recurrent_net(seed: int = 0, hidden: int = 8) -> Network:
     )
     projections = (
         project("fc_in", "input", "h", Dense(n, 6), weights(rng, (n, 6))),
-        project("loop", "h", "h", Dense(n, n), weights(rng, (n, n)) / 2, delay=1,
-                bias=rng.integers(0, 3, n) / 16),
+        project(
+            "loop",
+            "h",
+            "h",
+            Dense(n, n),
+            weights(rng, (n, n)) / 2,
+            delay=1,
+            bias=rng.integers(0, 3, n) / 16,
+        ),
         project("self", "h", "h", Pointwise((n,), (n,)), -weights(rng, (n,)), delay=1),
-        project("fc_out", "h", "output", Dense(3, n), weights(rng, (3, n)),
-                delay=rng.integers(0, 3, n)),
-    )  # fmt: skip
+        project(
+            "fc_out", "h", "output", Dense(3, n), weights(rng, (3, n)), delay=rng.integers(0, 3, n)
+        ),
+    )
     return Network(populations, projections).verify()
 
 
@@ -166,9 +189,13 @@ def grouped_net(seed: int = 0, groups: int = 2, per_group: int = 2, multiplier: 
     ]
     w = [weights(rng, op.weight_shape) for op in ops]
     populations = (
-        inputs((2, 5, 5)), lif("a", (a, 5, 5)), lif("b", (b, 5, 5)), lif("c", (c, 5, 5)),
-        lif("d", (c * 25,)), lif("output", (3,), "output"),
-    )  # fmt: skip
+        inputs((2, 5, 5)),
+        lif("a", (a, 5, 5)),
+        lif("b", (b, 5, 5)),
+        lif("c", (c, 5, 5)),
+        lif("d", (c * 25,)),
+        lif("output", (3,), "output"),
+    )
     projections = (
         project("conv1", "input", "a", ops[0], w[0]),
         project("dw", "a", "b", ops[1], w[1]),
@@ -184,9 +211,7 @@ def reshape_net(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
     c = conv(4, 5)
     chain: list[Op] = [Reshape((4, 3, 3)), SumPool((2, 2), (1, 1)), c, Reshape((20,))]
-    populations = (
-        inputs((6,)), lif("a", (36,)), lif("b", (20,)), lif("output", (3,), "output")
-    )  # fmt: skip
+    populations = (inputs((6,)), lif("a", (36,)), lif("b", (20,)), lif("output", (3,), "output"))
     projections = (
         project("fc_in", "input", "a", Dense(36, 6), weights(rng, (36, 6))),
         project("conv", "a", "b", chain, weights(rng, c.weight_shape)),
@@ -196,8 +221,13 @@ def reshape_net(seed: int = 0) -> Network:
 
 
 ZOO: tuple[Callable[..., Network], ...] = (
-    conv_net, residual_net, sum_net, recurrent_net, grouped_net, reshape_net,
-)  # fmt: skip
+    conv_net,
+    residual_net,
+    sum_net,
+    recurrent_net,
+    grouped_net,
+    reshape_net,
+)
 """One factory per structure that passes have to handle; each takes a seed."""
 
 

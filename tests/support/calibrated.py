@@ -13,9 +13,7 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.passes.base import PassContext
 from snndeploy.simulate.float.engine import run_float
-from tests.support.builders import (
-    chain_net,
-)
+from tests.support.builders import chain_net
 
 
 @dataclasses.dataclass

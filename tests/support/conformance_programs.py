@@ -107,10 +107,15 @@ class Draft:
                     SynapseSource(name, frozen(np.asarray(d) + depth[target] - depth[name], INT))
                     for name, d in pairs
                 ),
-                target=target, ops=ops, mantissa=frozen(q, INT), exponent=exponent,
-                sign_mode=mode, weight_bits=bits, alive=alive,
+                target=target,
+                ops=ops,
+                mantissa=frozen(q, INT),
+                exponent=exponent,
+                sign_mode=mode,
+                weight_bits=bits,
+                alive=alive,
             )
-        )  # fmt: skip
+        )
         fan_in = 1 if isinstance(op, Pointwise) else float(np.prod(op.weight_shape[1:]))
         typical = 80 * 2.0**exponent * np.sqrt(fan_in * density)
         self.drive[target] = max(self.drive.get(target, 0.0), typical)
@@ -406,16 +411,45 @@ def _customs() -> dict[str, Callable[[Draft], None]]:
 
 UNDELAYED: dict[str, Callable[[Draft], None]] = {
     f.__name__: f
-    for f in (dense, pruned, one_to_one, biased, conv, conv_dilated, conv_depthwise, conv_same,
-              conv_1d, conv_flat, pool_conv, pool_overlap, conv_pool, pool_dense, graded,
-              graded_conv, readout, skip, many_sources, conv_sources, constant_bias, two_inputs)
-} | _customs()  # fmt: skip
+    for f in (
+        dense,
+        pruned,
+        one_to_one,
+        biased,
+        conv,
+        conv_dilated,
+        conv_depthwise,
+        conv_same,
+        conv_1d,
+        conv_flat,
+        pool_conv,
+        pool_overlap,
+        conv_pool,
+        pool_dense,
+        graded,
+        graded_conv,
+        readout,
+        skip,
+        many_sources,
+        conv_sources,
+        constant_bias,
+        two_inputs,
+    )
+} | _customs()
 """Features without a delay in sample time: samples follow each other without a gap."""
 DELAYED: dict[str, Callable[[Draft], None]] = {
     f.__name__: f
-    for f in (recurrent, loop, conv_recurrent, delayed, delayed_each, delayed_conv,
-              delayed_constant, custom_recurrent)
-}  # fmt: skip
+    for f in (
+        recurrent,
+        loop,
+        conv_recurrent,
+        delayed,
+        delayed_each,
+        delayed_conv,
+        delayed_constant,
+        custom_recurrent,
+    )
+}
 
 
 def make(feature: str, seed: int, *, wild: bool = False) -> Program:

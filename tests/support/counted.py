@@ -20,9 +20,15 @@ def synapses(
     name: str, source: str, target: str, op: Dense | Conv, mantissa: np.ndarray
 ) -> SynapseGroup:
     return SynapseGroup(
-        name=name, sources=(SynapseSource(source, frozen(1)),), target=target, ops=(op,),
-        mantissa=frozen(mantissa), exponent=0, sign_mode="mixed", weight_bits=8,
-    )  # fmt: skip
+        name=name,
+        sources=(SynapseSource(source, frozen(1)),),
+        target=target,
+        ops=(op,),
+        mantissa=frozen(mantissa),
+        exponent=0,
+        sign_mode="mixed",
+        weight_bits=8,
+    )
 
 
 def small() -> tuple[Program, Placement, Recording]:

@@ -64,12 +64,15 @@ def convolutional(rng: Rng) -> Network:
         (
             project("in-a", "input", "a", conv(2, 4), _weights(rng, 4, 2, 3, 3)),
             project(
-                "a-b", "a", "b", (SumPool((2, 2), (2, 2)), conv(4, 6, stride=2, groups=2)),
+                "a-b",
+                "a",
+                "b",
+                (SumPool((2, 2), (2, 2)), conv(4, 6, stride=2, groups=2)),
                 _weights(rng, 6, 2, 3, 3) / 2,
             ),
             project("b-c", "b", "c", (Reshape((24,)), Dense(3, 24)), _weights(rng, 3, 24)),
         ),
-    )  # fmt: skip
+    )
 
 
 def dilated(rng: Rng) -> Network:
@@ -178,8 +181,11 @@ def subtractive(rng: Rng) -> Network:
 def many_spikes(rng: Rng) -> Network:
     """Graded input, several spikes per step, a floor: what Sinabs trains."""
     fields: dict[str, Any] = {
-        "reset": "subtract", "compare": ">=", "spikes_per_step": "many", "v_floor": -1.0,
-    }  # fmt: skip
+        "reset": "subtract",
+        "compare": ">=",
+        "spikes_per_step": "many",
+        "v_floor": -1.0,
+    }
     return Network(
         (inputs((2, 6, 6)), _if("a", (3, 6, 6), **fields), _if("b", (4,), "output", **fields)),
         (
@@ -192,10 +198,19 @@ def many_spikes(rng: Rng) -> Network:
 FAMILIES: dict[str, Callable[[Rng], Network]] = {
     f.__name__: f
     for f in (
-        dense, leaky, convolutional, dilated, deep_biased, biased_filter, residual, recurrent,
-        delayed, subtractive, many_spikes,
+        dense,
+        leaky,
+        convolutional,
+        dilated,
+        deep_biased,
+        biased_filter,
+        residual,
+        recurrent,
+        delayed,
+        subtractive,
+        many_spikes,
     )
-}  # fmt: skip
+}
 GRADED = ("many_spikes",)
 
 

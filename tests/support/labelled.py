@@ -42,8 +42,10 @@ def digits_net() -> Network:
 def digits_mlp() -> Network:
     """A 64-32-10 network trained on the first digits, by the trainer itself, from random weights."""
     rng = np.random.default_rng(0)
-    layers = [rng.normal(0, s, shape).astype(np.float32)
-              for s, shape in ((0.3, (32, 64)), (0.5, (10, 32)))]  # fmt: skip
+    layers = [
+        rng.normal(0, s, shape).astype(np.float32)
+        for s, shape in ((0.3, (32, 64)), (0.5, (10, 32)))
+    ]
     how = FineTune(epochs=30, lr=1e-2, batch=32)
     return how.apply(chain_net(layers), context(flat=True)).network
 

@@ -20,19 +20,29 @@ def group(name: str, shape: Shape, depth: int, **fields: object) -> CompartmentG
 
 
 def synapses(
-    sources: str | Sequence[str], target: str, *ops: Op, bits: int = 8, density: float = 1.0,
-    latency: int = 1, seed: int = 0,
-) -> SynapseGroup:  # fmt: skip
+    sources: str | Sequence[str],
+    target: str,
+    *ops: Op,
+    bits: int = 8,
+    density: float = 1.0,
+    latency: int = 1,
+    seed: int = 0,
+) -> SynapseGroup:
     """Random even weights, ``density`` of which are not zero."""
     rng = np.random.default_rng(seed)
     shape = ops[weighted_index(ops)].weight_shape  # type: ignore[union-attr]
     mantissa = 2 * rng.integers(1, 2 ** (bits - 1), size=shape) * (rng.random(shape) < density)
     names = (sources,) if isinstance(sources, str) else tuple(sources)
     return SynapseGroup(
-        name=f"{'+'.join(names)}->{target}", target=target, ops=ops, mantissa=frozen(mantissa),
+        name=f"{'+'.join(names)}->{target}",
+        target=target,
+        ops=ops,
+        mantissa=frozen(mantissa),
         sources=tuple(SynapseSource(n, frozen(latency, np.int64)) for n in names),
-        exponent=0, sign_mode="mixed", weight_bits=bits,
-    )  # fmt: skip
+        exponent=0,
+        sign_mode="mixed",
+        weight_bits=bits,
+    )
 
 
 def mlp(*sizes: int, bits: int = 8, density: float = 1.0) -> Program:

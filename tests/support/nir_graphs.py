@@ -25,9 +25,15 @@ def lif(shape: Shape | int, **fields: Any) -> nir.LIF:
 
 def cuba(shape: Shape | int, **fields: Any) -> nir.CubaLIF:
     values = {
-        "tau_mem": 1e-2, "tau_syn": 5e-3, "r": 10.0, "w_in": 5.0, "v_leak": 0.0,
-        "v_threshold": 1.0, "v_reset": 0.0, **fields,
-    }  # fmt: skip
+        "tau_mem": 1e-2,
+        "tau_syn": 5e-3,
+        "r": 10.0,
+        "w_in": 5.0,
+        "v_leak": 0.0,
+        "v_threshold": 1.0,
+        "v_reset": 0.0,
+        **fields,
+    }
     return nir.CubaLIF(**{k: full(shape, v) if np.ndim(v) == 0 else v for k, v in values.items()})
 
 

@@ -58,9 +58,12 @@ def _branches(rng: np.random.Generator, bits: int, density: float) -> Program:
     join = conv(3, c, stride=2)
     out = join.out_shape(shape)
     groups = (
-        group("in", (2, extent, extent), 0), group("a", shape, 1), group("b", shape, 2),
-        group("c", out, 3), group("out", (4,), 4, role="output"),
-    )  # fmt: skip
+        group("in", (2, extent, extent), 0),
+        group("a", shape, 1),
+        group("b", shape, 2),
+        group("c", out, 3),
+        group("out", (4,), 4, role="output"),
+    )
     layers = (
         synapses("in", "a", conv(c, 2), bits=bits, density=density, seed=1),
         synapses("a", "b", conv(c, c, kernel=1), bits=bits, density=density, seed=2),
@@ -68,11 +71,12 @@ def _branches(rng: np.random.Generator, bits: int, density: float) -> Program:
         replace(
             synapses(("a", "b"), "c", join, bits=bits, density=density, seed=4),
             sources=(
-                SynapseSource("a", frozen(2, np.int64)), SynapseSource("b", frozen(1, np.int64))
+                SynapseSource("a", frozen(2, np.int64)),
+                SynapseSource("b", frozen(1, np.int64)),
             ),
         ),
         synapses("c", "out", Reshape((size(out),)), Dense(4, size(out)), bits=bits, seed=5),
-    )  # fmt: skip
+    )
     return Program(target="any", groups=groups, synapses=layers)
 
 
@@ -83,9 +87,11 @@ def _grouped(rng: np.random.Generator, bits: int, density: float) -> Program:
     second = Conv(c, 2 * c, (3, 2), (1, 2), ((0, 0), (1, 0)), (2, 1), 2)
     shape = chain_shapes((first, second), (c, extent, extent))[-1]
     groups = (
-        group("in", (c, extent, extent), 0), group("a", (2 * c, extent, extent), 1),
-        group("b", shape, 2), group("out", shape, 3, role="output"),
-    )  # fmt: skip
+        group("in", (c, extent, extent), 0),
+        group("a", (2 * c, extent, extent), 1),
+        group("b", shape, 2),
+        group("out", shape, 3, role="output"),
+    )
     layers = (
         synapses("in", "a", first, bits=bits, density=density, seed=1),
         synapses("a", "b", second, bits=bits, density=density, seed=2),
@@ -100,10 +106,11 @@ def _constant(rng: np.random.Generator, bits: int, density: float) -> Program:
     flat = size(POOL.out_shape((c, 6, 6)))
     n = int(rng.integers(2, 40))
     groups = (
-        group("in", (c, 6, 6), 0), group("one", (1,), 0, kind="constant", role="hidden"),
+        group("in", (c, 6, 6), 0),
+        group("one", (1,), 0, kind="constant", role="hidden"),
         group("h", (n,), 1, kind="custom", reset="subtract"),
         group("out", (3,), 2, role="output", vth=frozen(rng.integers(1, 99, 3), np.int64)),
-    )  # fmt: skip
+    )
     layers = (
         synapses("in", "h", POOL, Reshape((flat,)), Dense(n, flat), bits=bits, density=density),
         synapses("one", "h", Dense(n, 1), bits=bits, seed=1),

@@ -72,17 +72,21 @@ class Recount:
         delays = sorted({int(v) for o in s.sources for v in np.ravel(o.latency)})
         entry = min(w for w in (*target.synapse.weight.widths, 99) if w >= s.weight_bits)
         entry = (s.weight_bits if entry == 99 else entry) + _bits(delays[-1] - 1)
-        index = min((w for w in target.synapse.index.widths if w >= _bits(max(neurons - 1, 1))),
-                    default=_bits(max(neurons - 1, 1)))  # fmt: skip
+        index = min(
+            (w for w in target.synapse.index.widths if w >= _bits(max(neurons - 1, 1))),
+            default=_bits(max(neurons - 1, 1)),
+        )
         patterns = len({np.asarray(o.latency).tobytes() for o in s.sources})
         single = 1 if self.two else target.axons.out_discrete.limit  # type: ignore[union-attr]
         options = [
             ("dense", full, [self._list(int(n), entry, index, "dense") for n in full if n]),
             ("sparse", kept, [self._list(int(n), entry, index, "sparse") for n in kept if n]),
         ]
-        if target.synapse.skip and isinstance(s.op, Dense) and all(
-            isinstance(o, (Dense, Reshape)) for o in s.ops
-        ):  # fmt: skip
+        if (
+            target.synapse.skip
+            and isinstance(s.op, Dense)
+            and all(isinstance(o, (Dense, Reshape)) for o in s.ops)
+        ):
             targets = [[int(i) for i in np.flatnonzero(column)] for column in lists.T]
             widths = [
                 [self._run_length(t, entry, index, skip) for t in targets if t]
@@ -90,19 +94,26 @@ class Recount:
             ]
             options.append(("run-length", kept, min(widths, key=sum)))
         found = [
-            (name, sum(words) * patterns, max(words, default=0), len(words) * len(s.sources),
-             counts > 0, single)
+            (
+                name,
+                sum(words) * patterns,
+                max(words, default=0),
+                len(words) * len(s.sources),
+                counts > 0,
+                single,
+            )
             for name, counts, words in options
-        ]  # fmt: skip
+        ]
         if (
             isinstance(s.ops[-1], Conv)
             and all(isinstance(o, SumPool) for o in s.ops[:-1])
             and full.any()
         ):
             kernels = (
-                [(*self._kernel2(s, part, entry), 1)] if self.two
+                [(*self._kernel2(s, part, entry), 1)]
+                if self.two
                 else self._kernels1(s, part, entry, index)
-            )  # fmt: skip
+            )
             for words, longest, axons, slots in kernels:
                 found.append(
                     ("conv", words * len(delays), longest, axons * len(s.sources), full > 0, slots)
@@ -122,9 +133,10 @@ class Recount:
             over = words > rooms[0] or axons > rooms[1] or longest > limits["axon_words"]
             sent = slots * int(heard.sum())
             shares = (
-                words / limits["synapse_words"], axons / limits["in_axons"],
+                words / limits["synapse_words"],
+                axons / limits["in_axons"],
                 sent / limits["out_axons"],
-            )  # fmt: skip
+            )
             return over, max(shares), sum(shares)
 
         return min(found, key=cost)
@@ -194,10 +206,14 @@ class Recount:
         kept = (self.kept[s.name][self._members(part)] != 0).sum(0).reshape(shape)
         lowest, highest = _channels(op, part.bounds[0])
         by_channel = [
-            [self._list(int(kept[(c, *place)]), entry, index, "sparse") if kept[(c, *place)] else 0
-             for c in range(lowest, highest)]
+            [
+                self._list(int(kept[(c, *place)]), entry, index, "sparse")
+                if kept[(c, *place)]
+                else 0
+                for c in range(lowest, highest)
+            ]
             for place in cases.values()
-        ]  # fmt: skip
+        ]
         per_case = [max(row) for row in by_channel]
         outputs = math.prod(high - low for low, high in part.bounds[1:])
         assert self.target.synapse.base_count is not None
@@ -206,11 +222,19 @@ class Recount:
         assert self.target.axons.out_discrete
         neurons = int((self.wired[s.name][self._members(part)] != 0).any(0).sum())
         return [
-            (sum(per_case) * (highest - lowest) * copies, max(per_case), places,
-             self.target.axons.out_population.limit),
-            (sum(map(sum, by_channel)) * copies, max(per_case), neurons,
-             self.target.axons.out_discrete.limit),
-        ]  # fmt: skip
+            (
+                sum(per_case) * (highest - lowest) * copies,
+                max(per_case),
+                places,
+                self.target.axons.out_population.limit,
+            ),
+            (
+                sum(map(sum, by_channel)) * copies,
+                max(per_case),
+                neurons,
+                self.target.axons.out_discrete.limit,
+            ),
+        ]
 
     def _slice(self, number: int, part: Slice, group: CompartmentGroup) -> Used:
         incoming = [s for s in self.program.synapses if s.target == group.name]
@@ -328,18 +352,23 @@ def _reached(
     for pool, length in zip(s.ops[:-1], lengths[1:], strict=True):
         assert isinstance(pool, SumPool)
         places = [
-            out for p in places for out in range(length)
+            out
+            for p in places
+            for out in range(length)
             if 0 <= p + pool.padding[axis] - out * pool.stride[axis] < pool.kernel[axis]
-        ]  # fmt: skip
+        ]
     return sorted(
-        tap for p, out, tap in itertools.product(places, range(*outputs), range(op.kernel[axis]))
+        tap
+        for p, out, tap in itertools.product(places, range(*outputs), range(op.kernel[axis]))
         if out * op.stride[axis] + tap * op.dilation[axis] - op.padding[axis][0] == p
-    )  # fmt: skip
+    )
 
 
 def over_limits(used: Mapping[int, Used], target: Target) -> set[tuple[int, str, int]]:
     """(core, resource, used) of everything beyond its limit."""
     return {
-        (core, name, parts[name]) for core, parts in used.items() for name in parts
+        (core, name, parts[name])
+        for core, parts in used.items()
+        for name in parts
         if name in target.core and parts[name] > target.core[name].limit
-    }  # fmt: skip
+    }

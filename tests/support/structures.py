@@ -15,8 +15,12 @@ def delayed_net() -> Network:
     """Delays of their own for every neuron, a delayed bias, and a loop through two populations."""
     rng = np.random.default_rng(3)
     w = [rng.integers(-8, 9, s).astype(np.float32) / 16 for s in ((6, 5), (6, 6), (6, 6), (3, 6))]
-    populations = (inputs((5,)), lif("a", (6,)), lif("b", (6,), reset="subtract"),
-                   lif("output", (3,), "output"))  # fmt: skip
+    populations = (
+        inputs((5,)),
+        lif("a", (6,)),
+        lif("b", (6,), reset="subtract"),
+        lif("output", (3,), "output"),
+    )
     projections = (
         project("in", "input", "a", Dense(6, 5), 2 * w[0], delay=np.arange(5)),
         project("forth", "a", "b", Dense(6, 6), 2 * w[1], delay=1, bias=np.full(6, 0.25)),
@@ -27,5 +31,8 @@ def delayed_net() -> Network:
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
-    "conv": conv_net, "residual": residual_net, "recurrent": recurrent_net, "delayed": delayed_net,
-}  # fmt: skip
+    "conv": conv_net,
+    "residual": residual_net,
+    "recurrent": recurrent_net,
+    "delayed": delayed_net,
+}

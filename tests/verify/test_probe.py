@@ -100,9 +100,11 @@ def test_other_fields_on_the_command_line(model: Path) -> None:
     result = CliRunner().invoke(main, [*base, "--semantics", "max_spikes"])
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"] == {
-        "code": "semantics-syntax", "message": "'max_spikes' is not [POPULATION:]FIELD=VALUE",
-        "where": "--semantics", "hint": "for example --semantics input_gain=unit",
-    }  # fmt: skip
+        "code": "semantics-syntax",
+        "message": "'max_spikes' is not [POPULATION:]FIELD=VALUE",
+        "where": "--semantics",
+        "hint": "for example --semantics input_gain=unit",
+    }
     listed = CliRunner().invoke(main, ["frontend", "list"])
     assert "rockpool" in listed.stdout
     assert json.loads(CliRunner().invoke(main, ["frontend", "list", "--json"]).stdout)["sinabs"]

@@ -127,17 +127,26 @@ def test_agreement_at_its_ends() -> None:
 def driven(weights: Array, exponent: int, **fields: Any) -> Program:
     """``weights`` times a power of two onto one group of neurons."""
     neurons = CompartmentGroup(
-        name="n", shape=(len(weights),), role="output", kind="lif", depth=1,
+        name="n",
+        shape=(len(weights),),
+        role="output",
+        kind="lif",
+        depth=1,
         **{"du": frozen(4095, np.int64), "vth": frozen(131071, np.int64), **fields},
-    )  # fmt: skip
+    )
     source = CompartmentGroup(
         name="in", shape=(weights.shape[1],), role="input", kind="input", depth=0
     )
     synapses = SynapseGroup(
-        name="w", sources=(SynapseSource("in", frozen(1)),), target="n",
-        ops=(Dense(*weights.shape),), mantissa=frozen(weights), exponent=exponent,
-        sign_mode="mixed", weight_bits=8,
-    )  # fmt: skip
+        name="w",
+        sources=(SynapseSource("in", frozen(1)),),
+        target="n",
+        ops=(Dense(*weights.shape),),
+        mantissa=frozen(weights),
+        exponent=exponent,
+        sign_mode="mixed",
+        weight_bits=8,
+    )
     return Program(target="loihi2", groups=(source, neurons), synapses=(synapses,)).verify()
 
 
@@ -169,9 +178,12 @@ def test_registers_against_a_slow_loop() -> None:
     rng = np.random.default_rng(0)
     weights = 2 * rng.integers(-127, 128, (6, 5))
     program = driven(
-        weights, 8, du=frozen(rng.integers(0, 4096, 6)), dv=frozen(rng.integers(0, 4096, 6)),
+        weights,
+        8,
+        du=frozen(rng.integers(0, 4096, 6)),
+        dv=frozen(rng.integers(0, 4096, 6)),
         vth=frozen(rng.integers(10, 131071, 6)),
-    )  # fmt: skip
+    )
     x = (rng.random((30, 4, 5)) < 0.6).astype(int)
     group = program.group("n")
     peaks, events = [0, 0], [0, 0]
@@ -284,8 +296,7 @@ def verdict_of(runs: dict[str, Recording], program: Program, networks: dict[str,
 def three_layers() -> tuple[Network, Array]:
     rng = np.random.default_rng(3)
     sizes = (12, 24, 24, 6)
-    layers = [(rng.integers(-6, 9, (m, n)) / 16).astype(np.float32)
-              for n, m in pairwise(sizes)]  # fmt: skip
+    layers = [(rng.integers(-6, 9, (m, n)) / 16).astype(np.float32) for n, m in pairwise(sizes)]
     return chain_net(layers), (rng.random((24, 48, 12)) < 0.4).astype(np.float32)
 
 
@@ -313,8 +324,11 @@ def test_the_layer_that_was_spoilt_is_named(culprit: str) -> None:
         for g in program.groups
     )
     program = dataclasses.replace(program, groups=groups)
-    runs = {"float": runs["float"], "compressed": runs["float"],
-            "integer": run_integer(program, x.astype(int))}  # fmt: skip
+    runs = {
+        "float": runs["float"],
+        "compressed": runs["float"],
+        "integer": run_integer(program, x.astype(int)),
+    }
     verdict, _ = verdict_of(runs, program, {"float": net, "compressed": net})
     assert (verdict.stages, verdict.layer) == (("compressed", "integer"), culprit)
 
@@ -366,9 +380,15 @@ def pair(
     a: str, b: str, lost: int, gained: int, alone: dict[str, int], together: int
 ) -> PairResult:
     return PairResult(
-        stages=(a, b), layers={}, not_compared=(), lost=lost, gained=gained, attributed=lost,
-        alone=alone, no_layer_alone=together,
-    )  # fmt: skip
+        stages=(a, b),
+        layers={},
+        not_compared=(),
+        lost=lost,
+        gained=gained,
+        attributed=lost,
+        alone=alone,
+        no_layer_alone=together,
+    )
 
 
 def test_the_verdict_in_words() -> None:

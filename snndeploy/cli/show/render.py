@@ -55,10 +55,18 @@ def print_inspection(report: Mapping[str, Any]) -> None:
     out.print(table("populations", ("name", "role", "shape", "neurons", "parameters"), populations))
     out.print()
     projections = [
-        (p["name"], " + ".join(map(_from, p["sources"])), p["target"], p["ops"], p["weights"],
-         p.get("synapses", ""), span(p["range"][0], p["range"][1], ".4g"), p["type"])
+        (
+            p["name"],
+            " + ".join(map(_from, p["sources"])),
+            p["target"],
+            p["ops"],
+            p["weights"],
+            p.get("synapses", ""),
+            span(p["range"][0], p["range"][1], ".4g"),
+            p["type"],
+        )
         for p in report["projections"]
-    ]  # fmt: skip
+    ]
     columns = ("name", "from", "to", "operators", "weights", "synapses", "values", "type")
     out.print(table("projections", columns, projections))
     if "totals" in report:
@@ -84,9 +92,11 @@ def _from(source: Mapping[str, Any]) -> str:
 
 def _parameters(population: Mapping[str, Any]) -> str:
     always = ("leak", "syn_leak", "threshold", "v_floor", "du", "dv", "vth")
-    words = [f"{name} {span(low, high, '.6g')}"
-             for name, (low, high) in population.get("parameters", {}).items()
-             if name in always or low or high]  # fmt: skip
+    words = [
+        f"{name} {span(low, high, '.6g')}"
+        for name, (low, high) in population.get("parameters", {}).items()
+        if name in always or low or high
+    ]
     if population.get("spiking"):
         timing = population["reset_timing"]
         late = "" if timing == "immediate" else f" ({timing})"
@@ -112,9 +122,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(table(f"recipe {report['recipe']}", columns, counts))
         out.print()
     title = f"on {report['target']} ({report['board']})"
-    columns = (
-        "layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room", "as",
-    )  # fmt: skip
+    columns = ("layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room", "as")
     out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
     out.print()
     synapses = [
@@ -148,8 +156,9 @@ def print_time(time: Mapping[str, Any] | None) -> None:
         f"time per step (estimate, {time['certainty']}): {span(time['low_ns'], time['high_ns'])} ns, "
         f"set by {first['what']} on {first['where']}{layers} with "
         f"{span(first['low_ns'], first['high_ns'])}{then} ns; activity {time['activity']}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
@@ -190,8 +199,10 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
             ratio = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
             out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
         if "source" in f:
-            out.print(Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
-                      soft_wrap=True)  # fmt: skip
+            out.print(
+                Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
+                soft_wrap=True,
+            )
         for fix in f["fixes"]:
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
 
@@ -228,21 +239,29 @@ def print_demo(result: Mapping[str, Any]) -> None:
     ]
     agreement = run["comparisons"][-1]
     accuracy = [
-        (f"accuracy, {engine}", f"{value:.1%}" if engine == "float, as trained" else "",
-         "" if engine == "float, as trained" else f"{value:.1%}")
+        (
+            f"accuracy, {engine}",
+            f"{value:.1%}" if engine == "float, as trained" else "",
+            "" if engine == "float, as trained" else f"{value:.1%}",
+        )
         for engine, value in run["accuracy"].items()
-    ]  # fmt: skip
+    ]
     spikes = (
-        "spikes that differ, integer and Lava", "",
+        "spikes that differ, integer and Lava",
+        "",
         f"{sum(agreement['differing'].values())} of {sum(agreement['total'].values()):,}",
-    )  # fmt: skip
+    )
     title = (
         f"handwritten digits on {result['compile']['target']}, {run['samples']} held-out samples"
     )
     out.print(table(title, ("", "as trained", "compiled"), [*accuracy, spikes, *rows, *energy]))
     for model, e in run["energy"].items():
         out.print(
-            Text(f"energy ({model}) is an estimate ({e['certainty']}); not counted: "
-                 + "; ".join(e["not_counted"]), style="dim"), soft_wrap=True,
-        )  # fmt: skip
+            Text(
+                f"energy ({model}) is an estimate ({e['certainty']}); not counted: "
+                + "; ".join(e["not_counted"]),
+                style="dim",
+            ),
+            soft_wrap=True,
+        )
     print_findings([f for f in result["compile"]["findings"] if f["severity"] != "note"])

@@ -19,21 +19,29 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     for engine in report["predictions"]:
         accuracy = report["accuracy"].get(engine)
         against = next((c for names, c in comparisons.items() if names[1] == engine), None)
-        differing = "" if against is None else (
-            f"{sum(against['differing'].values()):,} of {sum(against['total'].values()):,} "
-            f"vs {against['engines'][0]}"
-        )  # fmt: skip
+        differing = (
+            ""
+            if against is None
+            else (
+                f"{sum(against['differing'].values()):,} of {sum(against['total'].values()):,} "
+                f"vs {against['engines'][0]}"
+            )
+        )
         rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
     out.print(
-        table(f"{report['samples']} samples, {report['steps']} steps",
-              ("engine", "accuracy", "differing spikes"), rows)
-    )  # fmt: skip
+        table(
+            f"{report['samples']} samples, {report['steps']} steps",
+            ("engine", "accuracy", "differing spikes"),
+            rows,
+        )
+    )
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
                 f"  {first} and {second} first differ in {name}: {place(at)}; "
-                f"{c['match'][name]:.2%} of the spikes are the same", highlight=False,
-            )  # fmt: skip
+                f"{c['match'][name]:.2%} of the spikes are the same",
+                highlight=False,
+            )
     if report["verification"]:
         out.print()
         print_verification(report)
@@ -53,13 +61,14 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             f"per sample: {a['synops_per_sample']:,.0f} SynOps of {a['dense_synops_per_sample']:,.0f}, "
             f"{a['spikes_per_sample']:,.0f} spikes, {a['messages_per_sample']:,.0f} messages",
             highlight=False,
-        )  # fmt: skip
+        )
     print_time(report.get("time"))
     for model, e in report["energy"].items():
         out.print(
             f"energy ({model}, estimate, {e['certainty']}): {span(e['low'], e['high'], ',.1f')} nJ per "
-            "sample", highlight=False,
-        )  # fmt: skip
+            "sample",
+            highlight=False,
+        )
         for text in e["not_counted"]:
             out.print(Text(f"  not counted: {text}", style="dim"), soft_wrap=True)
 
@@ -71,14 +80,24 @@ def print_verification(report: Mapping[str, Any]) -> None:
     for pair in found["pairs"]:
         a, b = pair["stages"]
         rows = [
-            (name, number(x["match"], ".2%"), number(x["rate_correlation"], ".4f"),
-             number(x["van_rossum"], ".4f"), number(x["relative_distance"], ".4f"),
-             _differing(compared[a, b], name))
+            (
+                name,
+                number(x["match"], ".2%"),
+                number(x["rate_correlation"], ".4f"),
+                number(x["van_rossum"], ".4f"),
+                number(x["relative_distance"], ".4f"),
+                _differing(compared[a, b], name),
+            )
             for name, x in pair["layers"].items()
-        ]  # fmt: skip
+        ]
         columns = (
-            "layer", "spikes the same", "rates r", "van Rossum D", "0 same, 1 apart", "differing",
-        )  # fmt: skip
+            "layer",
+            "spikes the same",
+            "rates r",
+            "van Rossum D",
+            "0 same, 1 apart",
+            "differing",
+        )
         out.print(table(f"{a} → {b}", columns, rows))
         if pair["not_compared"]:
             names = ", ".join(pair["not_compared"])

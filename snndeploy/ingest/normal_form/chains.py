@@ -224,10 +224,12 @@ def _unrolled(stages: Sequence[Stage], shape: Shape, where: str) -> Stage:
     if n_in * largest > UNROLL_LIMIT:
         names = ", ".join(s.node for s in stages if s.op.weighted and s.node)
         raise InputError(
-            "linear-chain", f"the weights of {names} follow each other without a neuron between "
+            "linear-chain",
+            f"the weights of {names} follow each other without a neuron between "
             f"them; as one matrix they would need {n_in:,} x {n_out:,} weights",
-            where=where, hint="put a neuron between them, or fold them into one layer",
-        )  # fmt: skip
+            where=where,
+            hint="put a neuron between them, or fold them into one layer",
+        )
     basis = np.eye(n_in).reshape(n_in, *shape)
     matrix = run_stages(stages, basis).reshape(n_in, n_out).T
     dtypes = [np.asarray(s.weight).dtype for s in stages if s.op.weighted and s.node]

@@ -97,9 +97,14 @@ def _conv(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
     stride, dilation = _whole(node, "stride", 1, axes), _whole(node, "dilation", 1, axes)
     kernel = weight.shape[2:]
     op = Conv(
-        weight.shape[0], weight.shape[1] * groups, kernel, stride,
-        _padding(node, kernel, stride, dilation), dilation, groups,
-    )  # fmt: skip
+        weight.shape[0],
+        weight.shape[1] * groups,
+        kernel,
+        stride,
+        _padding(node, kernel, stride, dilation),
+        dilation,
+        groups,
+    )
     bias = _bias(node, (op.out_channels,) + (1,) * axes)
     return (Stage(node.name, op, shape, weight, bias),)
 
@@ -112,9 +117,10 @@ def _padding(node: RawNode, kernel: Shape, stride: Shape, dilation: Shape) -> tu
     if word == "same":
         if set(stride) != {1}:
             raise InputError(
-                "unsupported-node", f"padding 'same' with stride {stride} has no agreed meaning",
+                "unsupported-node",
+                f"padding 'same' with stride {stride} has no agreed meaning",
                 hint="PyTorch refuses it too; give the padding as numbers",
-            )  # fmt: skip
+            )
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)  # the odd one goes behind, as in PyTorch
     return tuple((p, p) for p in _whole(node, "padding", 0, len(kernel), low=0))
@@ -155,9 +161,10 @@ def _flatten(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
         start, end = (d - 1 if d > 0 else d for d in (start, end))  # it still counts the batch
     if not (-len(shape) <= start < len(shape) and -len(shape) <= end < len(shape)):
         raise InputError(
-            "shape-mismatch", f"Flatten from axis {start} to {end} of a signal of shape {shape}",
+            "shape-mismatch",
+            f"Flatten from axis {start} to {end} of a signal of shape {shape}",
             hint="NIR shapes have no batch axis: start_dim of a full flatten is 0",
-        )  # fmt: skip
+        )
     start, end = start % len(shape), end % len(shape)
     if start > end:
         raise InputError("shape-mismatch", f"Flatten from axis {start} back to axis {end}")

@@ -133,9 +133,10 @@ def _time_constant(node: RawNode, name: str, where: str) -> Array:
     tau = node.array(name).astype(np.float64)
     if (tau <= 0).any():
         raise InputError(
-            "time-constant", f"{name} is {float(tau.min()):g}; time constants are positive",
+            "time-constant",
+            f"{name} is {float(tau.min()):g}; time constants are positive",
             where=where,
-        )  # fmt: skip
+        )
     return tau
 
 
@@ -183,9 +184,11 @@ def _firing(
         profile.spikes_per_step == "many" or profile.reset == "subtract"
     ):
         raise InputError(
-            "threshold", f"the threshold {float(threshold.min()):g} is not above the reset value",
-            where=where, hint="such a neuron would fire without end; check the model",
-        )  # fmt: skip
+            "threshold",
+            f"the threshold {float(threshold.min()):g} is not above the reset value",
+            where=where,
+            hint="such a neuron would fire without end; check the model",
+        )
     return {
         "threshold": threshold,
         "compare": profile.compare,

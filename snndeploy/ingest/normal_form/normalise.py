@@ -104,11 +104,12 @@ def normalise(
 def _drafts(raw: RawGraph, shapes: dict[str, Shape], paths: Paths, log: _Log) -> dict[str, _Draft]:
     """One draft per input, neuron, and output that is not simply a neuron."""
     drafts = {
-        name: _Draft(name, shapes[name], "input" if node.kind == "Input" else "hidden",
-                     paths.into(name))
+        name: _Draft(
+            name, shapes[name], "input" if node.kind == "Input" else "hidden", paths.into(name)
+        )
         for name, node in raw.nodes.items()
         if is_population(node)
-    }  # fmt: skip
+    }
     for name, node in raw.nodes.items():
         if node.kind != "Output":
             continue
@@ -239,9 +240,11 @@ def _projection(
     for steps in sorted(late - {0}):
         if steps != arrives:
             raise InputError(
-                "delayed-bias", f"a bias arrives {steps} steps late, its weights {arrives}",
-                where=where, hint="put delays all in front of, or all behind, nodes with a bias",
-            )  # fmt: skip
+                "delayed-bias",
+                f"a bias arrives {steps} steps late, its weights {arrives}",
+                where=where,
+                hint="put delays all in front of, or all behind, nodes with a bias",
+            )
         bias = arriving_bias(term.chain, steps)
         delayed = None if bias is None else bias * gain
     at_once = arriving_bias(term.chain, 0)
@@ -250,9 +253,13 @@ def _projection(
         for name, delay in zip(term.sources, term.delays, strict=True)
     )
     projection = Projection(
-        _named(draft, term, folded, taken), sources, draft.name, folded.ops, Weight(folded.weight),
+        _named(draft, term, folded, taken),
+        sources,
+        draft.name,
+        folded.ops,
+        Weight(folded.weight),
         None if delayed is None else parameter(delayed, draft.shape),
-    )  # fmt: skip
+    )
     return projection, None if at_once is None else at_once * gain
 
 

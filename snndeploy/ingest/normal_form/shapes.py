@@ -42,9 +42,10 @@ def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
                 shapes[node.name] = out_shape(node, known[0], raw.where(node.name))
         if len(later) == len(waiting):
             raise InputError(
-                "shape-unknown", "no input or neuron says how large its signal is",
+                "shape-unknown",
+                "no input or neuron says how large its signal is",
                 where=raw.where(later[0].name),
-            )  # fmt: skip
+            )
         waiting = later
         _check_sizes(raw, shapes)
     _check_edges(raw, shapes)
@@ -56,9 +57,11 @@ def _check_sizes(raw: RawGraph, shapes: dict[str, Shape]) -> None:
     for name, shape in shapes.items():
         if size(shape) > MAX_VALUES:
             raise InputError(
-                "too-large", f"it delivers {shape}: {size(shape):,} values, past {MAX_VALUES:,}",
-                where=raw.where(name), hint="a damaged file? no chip holds as many neurons",
-            )  # fmt: skip
+                "too-large",
+                f"it delivers {shape}: {size(shape):,} values, past {MAX_VALUES:,}",
+                where=raw.where(name),
+                hint="a damaged file? no chip holds as many neurons",
+            )
 
 
 def _input_shape(raw: RawGraph, node: RawNode, warnings: list[str]) -> Shape:
@@ -115,12 +118,14 @@ def _check_edges(raw: RawGraph, shapes: dict[str, Shape]) -> None:
                 raise InputError(
                     "shape-mismatch",
                     f"{before!r} delivers {arriving} to this {node.kind}, which has {expected}",
-                    where=raw.where(name), hint="a Flatten or a reshape may be missing",
-                )  # fmt: skip
+                    where=raw.where(name),
+                    hint="a Flatten or a reshape may be missing",
+                )
         if node.kind == "Output" and node.has("shape"):
             claimed = tuple(int(n) for n in node.array("shape").reshape(-1))
             if size(claimed) != size(shapes[name]):
                 raise InputError(
-                    "shape-mismatch", f"it says {claimed}, but {shapes[name]} arrives",
+                    "shape-mismatch",
+                    f"it says {claimed}, but {shapes[name]} arrives",
                     where=raw.where(name),
-                )  # fmt: skip
+                )

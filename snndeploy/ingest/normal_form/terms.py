@@ -64,9 +64,11 @@ class Paths:
                 terms += self._through(before)
         if len(terms) > _MAX_TERMS:
             raise InputError(
-                "linear-paths", f"more than {_MAX_TERMS} paths of linear nodes lead here",
-                where=self.raw.where(name), hint="put neurons between the branches",
-            )  # fmt: skip
+                "linear-paths",
+                f"more than {_MAX_TERMS} paths of linear nodes lead here",
+                where=self.raw.where(name),
+                hint="put neurons between the branches",
+            )
         return tuple(terms)
 
     def _through(self, name: str) -> tuple[Term, ...]:
@@ -74,9 +76,11 @@ class Paths:
         if name in self._open:
             loop = " -> ".join([*self._open[self._open.index(name) :], name])
             raise InputError(
-                "linear-loop", f"a loop without a neuron: {loop}", where=self.raw.where(name),
+                "linear-loop",
+                f"a loop without a neuron: {loop}",
+                where=self.raw.where(name),
                 hint="every loop needs a neuron that holds state",
-            )  # fmt: skip
+            )
         if name not in self._done:
             self._open.append(name)
             node = self.raw.nodes[name]
@@ -107,9 +111,11 @@ class Paths:
                 steps.flat[(abs(steps - whole) + (whole < 0) + (whole > _MAX_DELAY)).argmax()]
             )
             raise InputError(
-                "fractional-delay", f"a delay of {odd:g} steps (dt {self.dt:g})", where=where,
+                "fractional-delay",
+                f"a delay of {odd:g} steps (dt {self.dt:g})",
+                where=where,
                 hint=f"delays must be whole multiples of dt, from 0 to {_MAX_DELAY:,} steps",
-            )  # fmt: skip
+            )
         return whole.astype(np.int64)
 
     def _delayed(self, term: Term, steps: Array, shape: Shape, where: str) -> Term:
@@ -118,9 +124,11 @@ class Paths:
         # one delay per neuron: only where each element still is one source neuron
         if not all(isinstance(s.op, (Reshape, Pointwise)) and s.bias is None for s in term.chain):
             raise InputError(
-                "delay-behind-weights", "delays that differ between neurons follow a weighted node",
-                where=where, hint="move the Delay in front of the weights, or make it uniform",
-            )  # fmt: skip
+                "delay-behind-weights",
+                "delays that differ between neurons follow a weighted node",
+                where=where,
+                hint="move the Delay in front of the weights, or make it uniform",
+            )
         source_shape = self.shapes[term.sources[0]]
         per_source = np.broadcast_to(steps, shape).reshape(source_shape)
         return dataclasses.replace(term, delays=tuple(d + per_source for d in term.delays))

@@ -57,9 +57,11 @@ def _collect(graph: Mapping[str, object], prefix: str, flat: _Flat) -> None:
             raise InputError("unknown-node-type", "it is not a node", where=f"{flat.source}:{full}")
         if full in flat.nodes:
             raise InputError(
-                "duplicate-name", "two nodes have this name once subgraphs are resolved",
-                where=f"{flat.source}:{full}", hint="rename one of them",
-            )  # fmt: skip
+                "duplicate-name",
+                "two nodes have this name once subgraphs are resolved",
+                where=f"{flat.source}:{full}",
+                hint="rename one of them",
+            )
         if _kind(content) == "NIRGraph":
             _collect(content, f"{full}.", flat)
             ends[str(name)] = _subgraph_ends(content, full, flat)
@@ -72,9 +74,11 @@ def _collect(graph: Mapping[str, object], prefix: str, flat: _Flat) -> None:
         for end in (a, b):
             if end not in ends:
                 raise InputError(
-                    "unknown-node", f"the edge {a!r} -> {b!r} names no node", where=where,
+                    "unknown-node",
+                    f"the edge {a!r} -> {b!r} names no node",
+                    where=where,
                     hint=did_you_mean(end, ends),
-                )  # fmt: skip
+                )
         flat.edges.append((ends[a][1], ends[b][0]))
 
 
@@ -100,9 +104,10 @@ def _subgraph_ends(graph: Mapping[str, object], full: str, flat: _Flat) -> Edge:
         ]
         if len(names) != 1:
             raise InputError(
-                "subgraph-ends", f"the subgraph has {len(names)} {kind} nodes, edges need 1",
+                "subgraph-ends",
+                f"the subgraph has {len(names)} {kind} nodes, edges need 1",
                 where=f"{flat.source}:{full}",
-            )  # fmt: skip
+            )
         found += names
     flat.borders += found
     return found[0], found[1]
@@ -122,16 +127,20 @@ def _checked_wiring(graph: RawGraph) -> RawGraph:
     twice = [edge for edge, count in Counter(graph.edges).items() if count > 1]
     if twice:
         raise InputError(
-            "duplicate-edge", f"the edge to {twice[0][1]!r} is listed twice",
-            where=graph.where(twice[0][0]), hint="express a doubled input with a Scale node",
-        )  # fmt: skip
+            "duplicate-edge",
+            f"the edge to {twice[0][1]!r} is listed twice",
+            where=graph.where(twice[0][0]),
+            hint="express a doubled input with a Scale node",
+        )
     kinds = {node.kind for node in graph.nodes.values()}
     for kind, what in (("Input", "reads data"), ("Output", "answers")):
         if kind not in kinds:
             raise InputError(
-                f"no-{kind.lower()}", f"the graph has no {kind} node: nothing {what}",
-                where=graph.source, hint=f"add a nir.{kind} node and its edge, and export again",
-            )  # fmt: skip
+                f"no-{kind.lower()}",
+                f"the graph has no {kind} node: nothing {what}",
+                where=graph.source,
+                hint=f"add a nir.{kind} node and its edge, and export again",
+            )
     for node in graph.nodes.values():
         _check_connected(graph, node)
     dead = _without_effect(graph)
@@ -155,9 +164,11 @@ def _check_connected(graph: RawGraph, node: RawNode) -> None:
     if missing:
         what = "leads out of it" if node.kind == "Input" else "leads into it"
         raise InputError(
-            "unconnected", f"no edge {what}", where=graph.where(node.name),
+            "unconnected",
+            f"no edge {what}",
+            where=graph.where(node.name),
             hint="connect the node or remove it; exporters drop edges that they cannot trace",
-        )  # fmt: skip
+        )
 
 
 def _without_effect(graph: RawGraph) -> list[str]:

@@ -49,8 +49,10 @@ class _Worker:
         self.process = subprocess.Popen(
             [sys.executable, str(_SCRIPT)],
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve memory
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         self.fresh = True
 
     def ask(self, request: dict[str, Any]) -> bytes:
@@ -144,9 +146,12 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
     """
     _check_signature(path)
     request = {
-        "path": str(path.resolve()), "groups": list(groups), "max_bytes": MAX_BYTES,
-        "max_items": _MAX_ITEMS, "max_depth": 3 * MAX_DEPTH,
-    }  # fmt: skip
+        "path": str(path.resolve()),
+        "groups": list(groups),
+        "max_bytes": MAX_BYTES,
+        "max_items": _MAX_ITEMS,
+        "max_depth": 3 * MAX_DEPTH,
+    }
     try:
         header, arrays = unpacked(_asked(request))
     except _Stopped as error:
@@ -172,9 +177,11 @@ def _check_signature(path: Path) -> None:
         if file.read(len(_SIGNATURE)) == _SIGNATURE:
             return
     raise InputError(
-        "not-hdf5", "the file is not HDF5, the format that NIR uses", where=str(path),
+        "not-hdf5",
+        "the file is not HDF5, the format that NIR uses",
+        where=str(path),
         hint="write it with nir.write, or check that the download is complete",
-    )  # fmt: skip
+    )
 
 
 def _tree(content: dict[str, Any], arrays: list[Any]) -> Tree:
@@ -193,6 +200,8 @@ def _tree(content: dict[str, Any], arrays: list[Any]) -> Tree:
 
 def _damaged(path: Path, message: str) -> InputError:
     return InputError(
-        "damaged-file", message, where=str(path),
+        "damaged-file",
+        message,
+        where=str(path),
         hint="the file is truncated or damaged; copy or export it again",
-    )  # fmt: skip
+    )

@@ -75,9 +75,11 @@ class Reader:
         self.bytes_left -= count * max(1, dataset.dtype.itemsize)
         if self.bytes_left < 0 or (text and count > self.max_items):
             raise Refused(
-                "too-large", f"it claims {dataset.dtype} values of shape {tuple(shape)}, past the "
-                f"limits of {self.max_bytes >> 20} MiB and {self.max_items:,} names per file", place,
-            )  # fmt: skip
+                "too-large",
+                f"it claims {dataset.dtype} values of shape {tuple(shape)}, past the "
+                f"limits of {self.max_bytes >> 20} MiB and {self.max_items:,} names per file",
+                place,
+            )
         value = dataset[()]
         if text:
             plain = value.tolist() if isinstance(value, np.ndarray) else value

@@ -71,18 +71,22 @@ def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
         raise InputError("netx-layout", "it holds no layer with neurons", where=str(file))
     row.groups[-1] = dataclasses.replace(row.last, role="output")
     return Program(
-        target=target, groups=tuple(row.groups), synapses=tuple(row.synapses),
+        target=target,
+        groups=tuple(row.groups),
+        synapses=tuple(row.synapses),
         findings=tuple(row.findings),
-    ).verify()  # fmt: skip
+    ).verify()
 
 
 def _layers(tree: Tree, source: str) -> list[Layer]:
     content = tree.get("layer")
     if not isinstance(content, dict) or not content:
         raise InputError(
-            "netx-layout", "it holds no group 'layer', which netx files have", where=source,
+            "netx-layout",
+            "it holds no group 'layer', which netx files have",
+            where=source,
             hint="it looks like a NIR file: name it .nir" if "node" in tree else "",
-        )  # fmt: skip
+        )
     layers = []
     for i in range(len(content)):
         fields = content.get(str(i))
@@ -91,9 +95,11 @@ def _layers(tree: Tree, source: str) -> list[Layer]:
         layer = Layer(i, fields, source)
         if layer.kind not in _BLOCKS:
             raise InputError(
-                "netx-block", f"a block of type {layer.kind!r} is not supported", where=layer.where,
+                "netx-block",
+                f"a block of type {layer.kind!r} is not supported",
+                where=layer.where,
                 hint=did_you_mean(layer.kind, _BLOCKS),
-            )  # fmt: skip
+            )
         layers.append(layer)
     return layers
 
@@ -102,10 +108,15 @@ def _enter(row: _Row, shape: Shape, message_bits: int = 0, scale: float = 1.0) -
     """The data, where nothing came before."""
     row.groups.append(
         CompartmentGroup(
-            name="input", shape=shape, role="input", kind="input", depth=0,
-            message_bits=message_bits, scale=frozen(scale),
+            name="input",
+            shape=shape,
+            role="input",
+            kind="input",
+            depth=0,
+            message_bits=message_bits,
+            scale=frozen(scale),
         )
-    )  # fmt: skip
+    )
     row.shape = shape
 
 
@@ -154,14 +165,21 @@ def _conv(row: _Row, layer: Layer) -> None:
     groups = layer.whole("groups", 1)
     padding = layer.pair("padding", 0)
     op = Conv(
-        weight.shape[0], weight.shape[1] * groups, weight.shape[2:], layer.pair("stride", 1),
-        ((padding[0], padding[0]), (padding[1], padding[1])), layer.pair("dilation", 1), groups,
-    )  # fmt: skip
+        weight.shape[0],
+        weight.shape[1] * groups,
+        weight.shape[2:],
+        layer.pair("stride", 1),
+        ((padding[0], padding[0]), (padding[1], padding[1])),
+        layer.pair("dilation", 1),
+        groups,
+    )
     if not row.groups:
         raise InputError(
-            "netx-layout", "a conv block comes first, so nothing says how large its input is",
-            where=layer.where, hint="put an input block in front of it",
-        )  # fmt: skip
+            "netx-layout",
+            "a conv block comes first, so nothing says how large its input is",
+            where=layer.where,
+            hint="put an input block in front of it",
+        )
     _connect(row, layer, op, weight, layer.shape)
 
 
@@ -170,9 +188,11 @@ def _pool(row: _Row, layer: Layer) -> None:
     weight = layer.integers("weight") if layer.has("weight") else np.ones(1, np.int64)
     if (weight != weight.flat[0]).any() or layer.pair("dilation", 1) != (1, 1):
         raise InputError(
-            "netx-block", "a pool with several weights, or dilated, is not supported",
-            where=layer.where, hint="write it as a conv block with one group per channel",
-        )  # fmt: skip
+            "netx-block",
+            "a pool with several weights, or dilated, is not supported",
+            where=layer.where,
+            hint="write it as a conv block with one group per channel",
+        )
     kernel = layer.pair("kernelSize", weight.shape[2] if weight.ndim > 3 else 1)
     pool = SumPool(kernel, layer.pair("stride", kernel[0]), layer.pair("padding", 0))
     row.waiting += (pool,)
@@ -189,11 +209,13 @@ def _flatten(row: _Row, layer: Layer) -> None:
 def _average(row: _Row, layer: Layer) -> None:
     row.findings.append(
         Finding(
-            code="netx-average", severity="note", where=layer.name,
+            code="netx-average",
+            severity="note",
+            where=layer.name,
             message="the average over output neurons is left to the host, as in netx: the program "
             "answers with every neuron",
         )
-    )  # fmt: skip
+    )
 
 
 def _connect(row: _Row, layer: Layer, op: Op, weight: Array, shape: Shape) -> None:
@@ -228,24 +250,37 @@ def _group(
 ) -> SynapseGroup:
     mantissa, exponent, mode, bits = encoded_weight(weight, layer.where)
     return SynapseGroup(
-        name=f"{name}-synapses", sources=(source,), target=layer.name, ops=ops,
-        mantissa=frozen(mantissa, np.int64), exponent=exponent, sign_mode=mode, weight_bits=bits,
-    )  # fmt: skip
+        name=f"{name}-synapses",
+        sources=(source,),
+        target=layer.name,
+        ops=ops,
+        mantissa=frozen(mantissa, np.int64),
+        exponent=exponent,
+        sign_mode=mode,
+        weight_bits=bits,
+    )
 
 
 def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
     if not layer.has("neuron"):
         # netx accumulates in u (du = -1); v of a neuron without leak holds the same sum
         return CompartmentGroup(
-            name=layer.name, shape=shape, role="hidden", kind="readout", depth=depth,
-            vth=frozen(2**17, np.int64), route="adds up what arrives, without spiking",
-        )  # fmt: skip
+            name=layer.name,
+            shape=shape,
+            role="hidden",
+            kind="readout",
+            depth=depth,
+            vth=frozen(2**17, np.int64),
+            route="adds up what arrives, without spiking",
+        )
     kind = layer.text("neuron", "type")
     if kind not in _NEURONS:
         raise InputError(
-            "netx-neuron", f"{kind} neurons are not supported", where=layer.where,
+            "netx-neuron",
+            f"{kind} neurons are not supported",
+            where=layer.where,
             hint=did_you_mean(kind, _NEURONS),
-        )  # fmt: skip
+        )
     i_decay, v_decay, threshold = (
         layer.whole(name, None, "neuron") for name in ("iDecay", "vDecay", "vThMant")
     )
@@ -262,11 +297,18 @@ def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
     else:
         bias = bias.reshape(() if bias.size == 1 else shape)
     return CompartmentGroup(
-        name=layer.name, shape=shape, role="hidden", kind="lif", depth=depth,
-        du=frozen(i_decay - 1, np.int64), dv=frozen(v_decay, np.int64),
-        vth=frozen(threshold, np.int64), bias_mant=parameter(bias, shape, np.int64),
-        bias_exp=_BIAS_EXPONENT, route="native compartment",
-    )  # fmt: skip
+        name=layer.name,
+        shape=shape,
+        role="hidden",
+        kind="lif",
+        depth=depth,
+        du=frozen(i_decay - 1, np.int64),
+        dv=frozen(v_decay, np.int64),
+        vth=frozen(threshold, np.int64),
+        bias_mant=parameter(bias, shape, np.int64),
+        bias_exp=_BIAS_EXPONENT,
+        route="native compartment",
+    )
 
 
 _BLOCKS: Mapping[str, Callable[[_Row, Layer], None]] = {

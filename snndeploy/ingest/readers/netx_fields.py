@@ -85,9 +85,10 @@ class Layer:
         values = self._integers(("delay",)).reshape(-1)
         if (values < 0).any() or (values > LONGEST_DELAY).any():
             raise InputError(
-                "netx-range", f"its delays are {values.min()}…{values.max()}, outside "
-                f"0…{LONGEST_DELAY}", where=self.where,
-            )  # fmt: skip
+                "netx-range",
+                f"its delays are {values.min()}…{values.max()}, outside 0…{LONGEST_DELAY}",
+                where=self.where,
+            )
         if values.size == 1 or (values == values[0]).all():
             return np.asarray(values[0])
         if values.size == n_out and self.kind.startswith("dense"):
@@ -116,19 +117,22 @@ class Layer:
         if not np.isfinite(array).all() or (array != np.rint(array)).any():
             odd = array.reshape(-1)[(array != np.rint(array)).reshape(-1)][:1]
             raise InputError(
-                "netx-integers", f"{'/'.join(path)} holds {odd[0] if odd.size else 'infinity'}, "
-                "which is no whole number", where=self.where,
+                "netx-integers",
+                f"{'/'.join(path)} holds {odd[0] if odd.size else 'infinity'}, "
+                "which is no whole number",
+                where=self.where,
                 hint="export quantised weights (SLAYER's export_hdf5 does)",
-            )  # fmt: skip
+            )
         if np.abs(array.astype(np.float64)).max() >= 2**31:
             raise InputError("netx-range", f"{'/'.join(path)} exceeds 32 bits", where=self.where)
         return array.astype(np.int64)
 
     def _missing(self, path: tuple[str, ...], what: str) -> InputError:
         return InputError(
-            "netx-field", f"the field {'/'.join(path)!r} is missing or does not hold {what}",
+            "netx-field",
+            f"the field {'/'.join(path)!r} is missing or does not hold {what}",
             where=self.where,
-        )  # fmt: skip
+        )
 
 
 def encoded_weight(weight: Array, where: str) -> tuple[Array, int, SignMode, int]:
@@ -153,6 +157,8 @@ def encoded_weight(weight: Array, where: str) -> tuple[Array, int, SignMode, int
     if low >= -256 and high <= 255:
         return q, shift, "mixed", 9
     raise InputError(
-        "netx-range", f"weights from {int(weight.min())} to {int(weight.max())} need more than 9 bits",
-        where=where, hint="Loihi's synapses hold 8 bits and a shared exponent",
-    )  # fmt: skip
+        "netx-range",
+        f"weights from {int(weight.min())} to {int(weight.max())} need more than 9 bits",
+        where=where,
+        hint="Loihi's synapses hold 8 bits and a shared exponent",
+    )

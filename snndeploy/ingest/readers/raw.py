@@ -119,16 +119,20 @@ def checked_node(name: str, fields: Fields, source: str) -> tuple[RawNode, tuple
         near = did_you_mean(kind, _REQUIRED) if isinstance(kind, str) else f"known: {known}"
         shown = repr(kind) if isinstance(kind, str) else "missing or not text"
         raise InputError(
-            "unknown-node-type", f"its type is {shown}, which NIR does not define",
-            where=where, hint=near,
-        )  # fmt: skip
+            "unknown-node-type",
+            f"its type is {shown}, which NIR does not define",
+            where=where,
+            hint=near,
+        )
     allowed = _REQUIRED[kind] + _OPTIONAL.get(kind, ())
     for wanted in _REQUIRED[kind]:
         if fields.get(wanted) is None:
             raise InputError(
-                "missing-field", f"{kind} node without the field {wanted!r}", where=where,
+                "missing-field",
+                f"{kind} node without the field {wanted!r}",
+                where=where,
                 hint="export the model again; the file is incomplete",
-            )  # fmt: skip
+            )
     checked = {k: _checked_value(k, fields[k], where) for k in allowed if fields.get(k) is not None}
     if kind in NEURONS:
         _check_parameters(checked, where)
@@ -144,9 +148,11 @@ def _check_parameters(fields: Mapping[str, Value], where: str) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{k} {shape}" for k, shape in shapes.items())
         raise InputError(
-            "parameter-shape", f"its parameters differ in shape: {listed}", where=where,
+            "parameter-shape",
+            f"its parameters differ in shape: {listed}",
+            where=where,
             hint="NIR wants one shape for all parameters of a node",
-        )  # fmt: skip
+        )
 
 
 def _checked_value(name: str, value: object, where: str) -> Value:
@@ -171,9 +177,11 @@ def _checked_value(name: str, value: object, where: str) -> Value:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         raise InputError(
-            "weight-not-finite", f"{count} value(s) of {name!r} are NaN or infinite", where=where,
+            "weight-not-finite",
+            f"{count} value(s) of {name!r} are NaN or infinite",
+            where=where,
             hint="training diverged or the file is damaged; export it again",
-        )  # fmt: skip
+        )
     return frozen(array, _storage_type(array))
 
 

@@ -28,9 +28,10 @@ def read_raw(model: str | os.PathLike[str] | Any) -> RawGraph:
         return flattened(_read_file(path), str(path))
     if type(model).__name__ != "NIRGraph":
         raise InputError(
-            "not-nir", f"a {type(model).__name__} is neither a path nor a nir.NIRGraph",
+            "not-nir",
+            f"a {type(model).__name__} is neither a path nor a nir.NIRGraph",
             hint="give the path of a .nir file, or a nir.NIRGraph",
-        )  # fmt: skip
+        )
     return flattened(_from_memory(model, 0), "graph")
 
 
@@ -71,15 +72,20 @@ def _read_file(path: Path) -> Tree:
     if not isinstance(root, dict):
         netx = isinstance(tree.get("layer"), dict)
         raise InputError(
-            "not-nir", "it is HDF5 but holds no NIR graph (no group 'node')", where=str(path),
-            hint="it looks like a lava-dl .net file: name it .net" if netx
+            "not-nir",
+            "it is HDF5 but holds no NIR graph (no group 'node')",
+            where=str(path),
+            hint="it looks like a lava-dl .net file: name it .net"
+            if netx
             else "write the model with nir.write",
-        )  # fmt: skip
+        )
     kind = root.get("type", "group")
     kind = kind if isinstance(kind, str) else "node without a type"
     if kind != "NIRGraph" or not isinstance(root.get("nodes"), dict):
         raise InputError(
-            "not-nir", f"its root is a {kind}, not a NIRGraph",
-            where=str(path), hint="wrap the node in a nir.NIRGraph with input and output",
-        )  # fmt: skip
+            "not-nir",
+            f"its root is a {kind}, not a NIRGraph",
+            where=str(path),
+            hint="wrap the node in a nir.NIRGraph with input and output",
+        )
     return root

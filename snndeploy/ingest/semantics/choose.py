@@ -40,8 +40,11 @@ def choose_profile(
     else:
         raise _ambiguous(raw, candidates)
     profile = preset(name, **options)
-    told = [f"{k} from the file's metadata" for k in written
-            if k != "frontend" and k not in (overrides or {})]  # fmt: skip
+    told = [
+        f"{k} from the file's metadata"
+        for k in written
+        if k != "frontend" and k not in (overrides or {})
+    ]
     if "reset" not in options and candidates and why == candidates[0].why:
         told.append(f"reset {profile.reset} assumed: NIR does not store it")
     why = "; ".join([why, *told])
@@ -64,9 +67,11 @@ def _with_dt(
         dt = ratio_dt(raw) or (SPIKINGJELLY_DT if profile.name == "spikingjelly" else None)
     if dt is None or overrides.get("dt", dt) is None:
         raise InputError(
-            "dt-unknown", f"the file does not say its time step, and {profile.name} has none",
-            where=raw.source, hint="give it in the file's unit of time: --dt 1e-3",
-        )  # fmt: skip
+            "dt-unknown",
+            f"the file does not say its time step, and {profile.name} has none",
+            where=raw.source,
+            hint="give it in the file's unit of time: --dt 1e-3",
+        )
     filled = preset(profile.name, **{**_non_defaults(profile), "dt": dt})
     return filled, f"{why}; dt {dt:g} from its parameters"
 
@@ -112,5 +117,6 @@ def _ambiguous(raw: RawGraph, candidates: tuple[Candidate, ...]) -> InputError:
     return InputError(
         "semantics-ambiguous",
         f"the file does not say which framework it is from, and it {fits}; each gives other spikes",
-        where=raw.source, hint=f"say which one it was trained with:{choices}",
-    )  # fmt: skip
+        where=raw.source,
+        hint=f"say which one it was trained with:{choices}",
+    )

@@ -46,10 +46,11 @@ def _lost_edges(raw: RawGraph) -> Iterator[Finding]:
             extra = _branches_to_output(raw)
             also = f", and {extra} lead to the output at once" if extra else ""
             yield _warning(
-                "lost-edge", raw.where(name),
+                "lost-edge",
+                raw.where(name),
                 f"nir invented this input for {fed[0]!r}, because the exporter lost the edges into "
                 f"it{also}; snnTorch does that to residual additions",
-            )  # fmt: skip
+            )
 
 
 def _branches_to_output(raw: RawGraph) -> str:
@@ -63,25 +64,28 @@ def _rockpool(raw: RawGraph) -> Iterator[Finding]:
     names = [n.name for n in raw.nodes.values() if n.kind in ("LIF", "CubaLIF")]
     if names and not looped:
         yield _warning(
-            "maybe-lost-recurrence", raw.source,
+            "maybe-lost-recurrence",
+            raw.source,
             f"Rockpool's exporter drops recurrent weights (w_rec): if {_listed(names)} had any "
             "(LIFTorch(has_rec=True)), they are lost and the network answers differently",
-        )  # fmt: skip
+        )
         yield _warning(
-            "maybe-lost-bias", raw.source,
+            "maybe-lost-bias",
+            raw.source,
             f"Rockpool's exporter drops the bias of its neurons: if {_listed(names)} had one, it is "
             "lost and the network answers differently",
-        )  # fmt: skip
+        )
 
 
 def _sinabs(raw: RawGraph) -> Iterator[Finding]:
     names = [n.name for n in raw.nodes.values() if n.kind in ("LIF", "LI")]
     if names:
         yield _warning(
-            "maybe-lost-tau-syn", raw.source,
+            "maybe-lost-tau-syn",
+            raw.source,
             f"Sinabs' exporter drops tau_syn: if {_listed(names)} had a synaptic time constant, it "
             "is lost; nor does the file say whether their input was normalised (norm_input)",
-        )  # fmt: skip
+        )
 
 
 def _norse(raw: RawGraph) -> Iterator[Finding]:
@@ -89,20 +93,22 @@ def _norse(raw: RawGraph) -> Iterator[Finding]:
         if node.kind == "LIF" and (node.array("tau") <= NORSE_BUG_TAU).all():
             tau = float(node.array("tau").flat[0])
             yield _warning(
-                "norse-tau", raw.where(node.name),
+                "norse-tau",
+                raw.where(node.name),
                 f"tau is {tau:.3g}: Norse's exporter multiplies tau by dt (norse issue 411); it is "
                 "read with the squared dt, which undoes it",
-            )  # fmt: skip
+            )
 
 
 def _snntorch(raw: RawGraph) -> Iterator[Finding]:
     names = [n.name for n in raw.nodes.values() if n.kind == "AvgPool2d"]
     if names:
         yield _warning(
-            "maybe-lost-padding", raw.source,
+            "maybe-lost-padding",
+            raw.source,
             f"snnTorch's exporter writes padding 0 for every average pool: if {_listed(names)} had "
             "padding, it is lost",
-        )  # fmt: skip
+        )
 
 
 def _listed(names: list[str]) -> str:

@@ -96,42 +96,72 @@ _MEASURED = "compared spike by spike with "
 _PRESETS = (
     SemanticsProfile(name="nir", source="the equations of nir 1.0.8, read literally"),
     SemanticsProfile(
-        name="snntorch", dt=1e-4, input_gain="ode", reset="subtract",
+        name="snntorch",
+        dt=1e-4,
+        input_gain="ode",
+        reset="subtract",
         reset_timing="snntorch-delayed",
         source=_MEASURED + "snntorch 1.0.0 (Leaky, Synaptic, RLeaky, RSynaptic)",
     ),
     SemanticsProfile(
-        name="norse", input_gain="norse", if_gain="unit", recurrent_delay="nirtorch",
+        name="norse",
+        input_gain="norse",
+        if_gain="unit",
+        recurrent_delay="nirtorch",
         source=_MEASURED + "norse 1.1.0 (LIFBoxCell, LIFCell, IAFCell)",
     ),
     SemanticsProfile(
-        name="sinabs", dt=1.0, integrator="exp", input_gain="unit", if_gain="unit", compare=">=",
-        reset="subtract", spikes_per_step="many", v_floor="minus-threshold",
+        name="sinabs",
+        dt=1.0,
+        integrator="exp",
+        input_gain="unit",
+        if_gain="unit",
+        compare=">=",
+        reset="subtract",
+        spikes_per_step="many",
+        v_floor="minus-threshold",
         source=_MEASURED + "sinabs 3.1.3 (sinabs.nir.from_nir: IAF, LIF with norm_input=False)",
     ),
     SemanticsProfile(
-        name="spikingjelly", compare=">=", v_init="v_reset", recurrent_delay="nirtorch",
+        name="spikingjelly",
+        compare=">=",
+        v_init="v_reset",
+        recurrent_delay="nirtorch",
         source=_MEASURED + "spikingjelly 2.0.0 (IFNode, LIFNode, ParametricLIFNode, CUBALIFNode)",
     ),
     SemanticsProfile(
-        name="rockpool", integrator="exp", input_gain="rockpool", if_gain="unit", compare=">=",
-        reset="subtract", spikes_per_step="many", max_spikes=2**16,
+        name="rockpool",
+        integrator="exp",
+        input_gain="rockpool",
+        if_gain="unit",
+        compare=">=",
+        reset="subtract",
+        spikes_per_step="many",
+        max_spikes=2**16,
         source=_MEASURED + "rockpool 3.1.0 (LIFTorch, LIFNeuronTorch)",
     ),
     SemanticsProfile(
-        name="spyx", input_gain="unit", if_gain="unit", reset="subtract",
-        reset_timing="next-step", layer_delay=1,
+        name="spyx",
+        input_gain="unit",
+        if_gain="unit",
+        reset="subtract",
+        reset_timing="next-step",
+        layer_delay=1,
         source="spyx's LIF and CuBaLIF (spyx/nn.py): spikes come from the v of the step before",
     ),
     SemanticsProfile(
-        name="lava", dt=1e-4, layer_delay=1,
+        name="lava",
+        dt=1e-4,
+        layer_delay=1,
         source="lava-nc 0.10.0's floating-point LIF, as the NIR paper's lava importer sets it up",
     ),
     SemanticsProfile(
-        name="lava-dl", dt=1e-4, compare=">=",
+        name="lava-dl",
+        dt=1e-4,
+        compare=">=",
         source="lava-dl 0.6.0, slayer/neuron/dynamics/leaky_integrator.py, without its rounding",
     ),
-)  # fmt: skip
+)
 
 PRESETS: Mapping[str, SemanticsProfile] = types.MappingProxyType({p.name: p for p in _PRESETS})
 """What each frontend does, by name."""
@@ -150,9 +180,11 @@ def preset(name: str, /, **overrides: object) -> SemanticsProfile:
     """
     if name not in PRESETS:
         raise UsageError(
-            "unknown-frontend", f"there is no frontend {name!r}", where="frontend",
+            "unknown-frontend",
+            f"there is no frontend {name!r}",
+            where="frontend",
             hint=did_you_mean(str(name), PRESETS),
-        )  # fmt: skip
+        )
     checked: dict[str, Any] = {k: _checked_option(k, v) for k, v in overrides.items()}
     return dataclasses.replace(PRESETS[name], **checked)
 
@@ -162,9 +194,7 @@ PER_NETWORK = ("dt", "recurrent_delay", "layer_delay")
 
 
 def per_population(
-    profile: SemanticsProfile,
-    overrides: Mapping[str, Mapping[str, object]],
-    names: Iterable[str],
+    profile: SemanticsProfile, overrides: Mapping[str, Mapping[str, object]], names: Iterable[str]
 ) -> dict[str, SemanticsProfile]:
     """The profile of each population, with its own answers where ``overrides`` gives any.
 
@@ -182,15 +212,19 @@ def per_population(
         matched = fnmatch.filter(profiles, pattern)
         if not matched:
             raise UsageError(
-                "semantics-population", f"no population is named {pattern!r}", where="semantics",
+                "semantics-population",
+                f"no population is named {pattern!r}",
+                where="semantics",
                 hint=did_you_mean(pattern, profiles),
-            )  # fmt: skip
+            )
         for key in fields:
             if key in PER_NETWORK:
                 raise UsageError(
-                    "semantics-whole-network", f"{key} holds for the whole network",
-                    where=f"semantics of {pattern}", hint="give it without a population",
-                )  # fmt: skip
+                    "semantics-whole-network",
+                    f"{key} holds for the whole network",
+                    where=f"semantics of {pattern}",
+                    hint="give it without a population",
+                )
         checked: dict[str, Any] = {k: _checked_option(k, v) for k, v in fields.items()}
         profiles.update({n: dataclasses.replace(profiles[n], **checked) for n in matched})
     return profiles
@@ -199,9 +233,11 @@ def per_population(
 def _checked_option(key: str, value: object) -> object:
     if key not in _FIELDS:
         raise UsageError(
-            "unknown-semantics-option", f"a semantics profile has no {key!r}", where="semantics",
+            "unknown-semantics-option",
+            f"a semantics profile has no {key!r}",
+            where="semantics",
             hint=did_you_mean(key, _FIELDS),
-        )  # fmt: skip
+        )
     for kind in _alternatives(_HINTS[key]):
         if get_origin(kind) is Literal:
             if isinstance(value, str) and value in get_args(kind):
@@ -216,9 +252,11 @@ def _checked_option(key: str, value: object) -> object:
         elif kind is float and _is_number(value) and (key != "dt" or value > 0):  # type: ignore[operator]
             return float(value)  # type: ignore[arg-type]
     raise UsageError(
-        "semantics-value", f"{key} cannot be {value!r}", where="semantics",
+        "semantics-value",
+        f"{key} cannot be {value!r}",
+        where="semantics",
         hint="one of: " + ", ".join(_spelled(k, key) for k in _alternatives(_HINTS[key])),
-    )  # fmt: skip
+    )
 
 
 def _is_number(value: object) -> bool:

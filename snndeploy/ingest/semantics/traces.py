@@ -92,8 +92,12 @@ def ratio_dt(raw: RawGraph) -> float | None:
 
 def _double_neurons(raw: RawGraph) -> bool:
     """Neuron parameters in float64 beside weights in float32: they were not torch parameters."""
-    neurons = {n.fields[k].dtype for n in raw.neurons() for k in ("r", "v_threshold")  # type: ignore[union-attr]
-               if n.has(k)}  # fmt: skip
+    neurons = {
+        n.fields[k].dtype
+        for n in raw.neurons()
+        for k in ("r", "v_threshold")  # type: ignore[union-attr]
+        if n.has(k)
+    }
     weights = {n.array("weight").dtype for n in raw.nodes.values() if n.has("weight")}
     return neurons == {np.dtype(np.float64)} and weights == {np.dtype(np.float32)}
 
@@ -202,5 +206,11 @@ def _spyx(raw: RawGraph) -> Candidate | None:
 
 
 _RULES: tuple[Callable[[RawGraph], Candidate | None], ...] = (
-    _snntorch, _spikingjelly, _sinabs, _norse, _literal, _rockpool, _spyx,
-)  # fmt: skip
+    _snntorch,
+    _spikingjelly,
+    _sinabs,
+    _norse,
+    _literal,
+    _rockpool,
+    _spyx,
+)

@@ -141,17 +141,22 @@ class _Bounder:
             state = model.program_words if g.kind == "custom" else model.words
             entries = ones * self._lists
             return {
-                "neurons": ones, "synapse_words": words, "axon_in": axons, "axon_map": entries,
+                "neurons": ones,
+                "synapse_words": words,
+                "axon_in": axons,
+                "axon_map": entries,
                 "pool_words": ones * state + words + axons + entries,
-            }  # fmt: skip
+            }
         extra = float(doubled(g, target))
         compartments = ones * (1 + extra)
         delays = max((delay_bits(part.fan) for part in self.parts), default=0)
         return {
-            "compartments": compartments, "synapse_words": words + extra,
-            "in_axons": axons + extra, "out_axons": self.slots + extra,
+            "compartments": compartments,
+            "synapse_words": words + extra,
+            "in_axons": axons + extra,
+            "out_axons": self.slots + extra,
             "delay_slots": compartments * 2 ** max(delays, MIN_DELAY_BITS),
-        }  # fmt: skip
+        }
 
     @cached_property
     def once(self) -> dict[str, float]:
@@ -160,9 +165,11 @@ class _Bounder:
         words, axons = sum(w for w, _ in found), sum(a for _, a in found)
         if self._two:
             return {
-                "groups": 1.0, "synapse_words": words, "axon_in": axons,
+                "groups": 1.0,
+                "synapse_words": words,
+                "axon_in": axons,
                 "pool_words": 1 + words + axons,
-            }  # fmt: skip
+            }
         return {"synapse_words": words, "in_axons": axons, "synapse_formats": len(self.parts)}
 
     @cached_property
@@ -204,16 +211,20 @@ class _Bounder:
             state = target.neurons
             each = state.program_words if self.group.kind == "custom" else state.words
             used = {
-                "neurons": neurons, "synapse_words": words, "axon_in": axons, "axon_map": entries,
+                "neurons": neurons,
+                "synapse_words": words,
+                "axon_in": axons,
+                "axon_map": entries,
                 "pool_words": 1 + neurons * each + words + axons + entries,
-            }  # fmt: skip
+            }
         else:
             used = {
-                "compartments": neurons * plain["compartments"], "synapse_words": words,
+                "compartments": neurons * plain["compartments"],
+                "synapse_words": words,
                 "in_axons": axons + neurons * plain["in_axons"],
                 "out_axons": neurons * plain["out_axons"],
                 "delay_slots": neurons * plain["delay_slots"],
-            }  # fmt: skip
+            }
         fits = np.ones(len(places), bool)
         for name, values in used.items():
             fits &= values <= limits[name] + _EPSILON

@@ -25,9 +25,16 @@ def fewest_cores(bounds: Mapping[str, GroupBound], target: Target) -> tuple[int,
 
 
 def judge(
-    bounds: Mapping[str, GroupBound], target: Target, slices: Mapping[str, int], *, cores: int,
-    available: int, shared: bool, broken: bool, tried: int,
-) -> Verdict:  # fmt: skip
+    bounds: Mapping[str, GroupBound],
+    target: Target,
+    slices: Mapping[str, int],
+    *,
+    cores: int,
+    available: int,
+    shared: bool,
+    broken: bool,
+    tried: int,
+) -> Verdict:
     """What is proved about a placement.
 
     Args:
@@ -65,12 +72,18 @@ def judge(
             loose = [n for n in layers if slices.get(n, 0) > bounds[n].slices]
             reason = "; ".join(
                 f"{n} took {slices[n]} slices, at least {bounds[n].slices} "
-                f"({_words(bounds[n].resource)})" for n in loose[:3]
-            ) + (f"; {len(loose) - 3} more layers" if len(loose) > 3 else "")  # fmt: skip
+                f"({_words(bounds[n].resource)})"
+                for n in loose[:3]
+            ) + (f"; {len(loose) - 3} more layers" if len(loose) > 3 else "")
     return Verdict(
-        kind=kind, cores=cores, available=available, bound=bound, shared=shared, tried=tried,
+        kind=kind,
+        cores=cores,
+        available=available,
+        bound=bound,
+        shared=shared,
+        tried=tried,
         reason=reason,
-    )  # fmt: skip
+    )
 
 
 def _words(resource: str) -> str:

@@ -150,9 +150,14 @@ def cheapest(fan: Fan, into: FanIn, neurons: int, target: Target) -> Stored:
     if into.kernel is not None and into.full.any() and target.memory_model == "loihi1":
         words.append(_least_kernel1(fan, into, neurons, target))
     return Stored(
-        encoding="sparse", words=min(words), longest=min(p.longest for p in parts),
-        axons=min(p.axons for p in parts), slots=min(p.slots for p in parts), synapses=0, nonzero=0,
-    )  # fmt: skip
+        encoding="sparse",
+        words=min(words),
+        longest=min(p.longest for p in parts),
+        axons=min(p.axons for p in parts),
+        slots=min(p.slots for p in parts),
+        synapses=0,
+        nonzero=0,
+    )
 
 
 def _least_kernel1(fan: Fan, into: FanIn, neurons: int, target: Target) -> int:
@@ -174,10 +179,14 @@ def encodings(fan: Fan, into: FanIn, neurons: int, target: Target) -> list[Store
 
     def lists(encoding: Encoding, counts: Array, words: Array) -> Stored:
         return Stored(
-            encoding=encoding, words=int(words.sum()) * copies, longest=int(words.max(initial=0)),
-            axons=int((counts > 0).sum()) * sources, slots=slots,
-            synapses=int(counts.sum()) * copies, nonzero=int(into.stored.sum()) * copies,
-        )  # fmt: skip
+            encoding=encoding,
+            words=int(words.sum()) * copies,
+            longest=int(words.max(initial=0)),
+            axons=int((counts > 0).sum()) * sources,
+            slots=slots,
+            synapses=int(counts.sum()) * copies,
+            nonzero=int(into.stored.sum()) * copies,
+        )
 
     kernels = []
     if into.kernel is not None and into.full.any():
@@ -212,10 +221,14 @@ def _kernel2(fan: Fan, into: FanIn, target: Target) -> Stored:
     kept = entries if fan.nonzero is None else round(entries * float(fan.nonzero.mean()))
     words = kernel_words(rows, _entry(fan, target), target)
     return Stored(
-        encoding="conv", words=words * copies, longest=words // max(sum(n for n, _ in rows), 1),
-        axons=target.axons.in_kernel.limit * len(s.sources), slots=1,
-        synapses=entries * copies, nonzero=kept * copies,
-    )  # fmt: skip
+        encoding="conv",
+        words=words * copies,
+        longest=words // max(sum(n for n, _ in rows), 1),
+        axons=target.axons.in_kernel.limit * len(s.sources),
+        slots=1,
+        synapses=entries * copies,
+        nonzero=kept * copies,
+    )
 
 
 def _kernels1(fan: Fan, into: FanIn, index: int, target: Target) -> list[Stored]:
@@ -237,10 +250,14 @@ def _kernels1(fan: Fan, into: FanIn, index: int, target: Target) -> list[Stored]
 
     def shared(words_once: int, heard: int, slots: int) -> Stored:
         return Stored(
-            encoding="conv", words=words_once * copies, longest=int(words.max(initial=0)),
-            axons=heard * sources, slots=slots,
-            synapses=int(counts.sum()) * copies, nonzero=int(counts.sum()) * copies,
-        )  # fmt: skip
+            encoding="conv",
+            words=words_once * copies,
+            longest=int(words.max(initial=0)),
+            axons=heard * sources,
+            slots=slots,
+            synapses=int(counts.sum()) * copies,
+            nonzero=int(counts.sum()) * copies,
+        )
 
     return [
         shared(padded, kernel.places, axons.out_population.limit),

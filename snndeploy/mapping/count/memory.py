@@ -143,9 +143,13 @@ def _core2(
 def with_pool(used: Mapping[str, _Count]) -> dict[str, _Count]:
     """Loihi 2's shared pool of words: everything but the count of neurons itself."""
     pool = (
-        used["groups"] + used["neuron_words"] + used["axon_in"] + used["synapse_words"]
-        + used["axon_map"] + used["axon_mem"]
-    )  # fmt: skip
+        used["groups"]
+        + used["neuron_words"]
+        + used["axon_in"]
+        + used["synapse_words"]
+        + used["axon_map"]
+        + used["axon_mem"]
+    )
     return {**used, "pool_words": pool}
 
 
@@ -168,9 +172,11 @@ def combined(parts: Iterable[Mapping[str, int]]) -> Resources:
     slots = 0
     for part in parts:
         for name, used in part.items():
-            joined = max(total.get(name, 0), used) if name == "axon_words" else (
-                total.get(name, 0) + used
-            )  # fmt: skip
+            joined = (
+                max(total.get(name, 0), used)
+                if name == "axon_words"
+                else (total.get(name, 0) + used)
+            )
             total[name] = joined
         if part.get("compartments"):  # all compartments of a core reserve the longest delay
             slots = max(slots, part["delay_slots"] // part["compartments"])

@@ -145,8 +145,10 @@ class Grid:
             fans = [self.memory.fans[s.name] for s in self.memory.into[self.group.name]]
             place = interval if self._uneven(axis) else None
             self._keys[axis, interval] = (
-                interval[1] - interval[0], place, *(fan.key(axis, interval) for fan in fans),
-            )  # fmt: skip
+                interval[1] - interval[0],
+                place,
+                *(fan.key(axis, interval) for fan in fans),
+            )
         return self._keys[axis, interval]
 
     def _uneven(self, axis: int) -> bool:

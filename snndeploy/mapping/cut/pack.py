@@ -22,8 +22,11 @@ def pack(pieces: Sequence[Resources], target: Target, *, draws: int, seed: int) 
     limits = {name: limit.limit for name, limit in target.core.items()}
     shares = np.array([[p.get(n, 0) / max(m, 1) for n, m in limits.items()] for p in pieces])
     layers = np.arange(len(pieces))
-    orders = [layers, np.argsort(-shares.max(axis=1), kind="stable"),
-              np.argsort(-shares.sum(axis=1), kind="stable")]  # fmt: skip
+    orders = [
+        layers,
+        np.argsort(-shares.max(axis=1), kind="stable"),
+        np.argsort(-shares.sum(axis=1), kind="stable"),
+    ]
     rng = np.random.default_rng(seed)
     for _ in range(draws):  # near the largest first: swap neighbours in the order at random
         noise = shares.max(axis=1) * rng.uniform(0.5, 1.5, len(pieces))

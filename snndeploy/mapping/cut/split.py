@@ -107,9 +107,15 @@ class _Search:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
     def __init__(
-        self, memory: Memory, floors: Mapping[str, int], chip: int, slack: int, fill: float,
-        *, in_order: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        memory: Memory,
+        floors: Mapping[str, int],
+        chip: int,
+        slack: int,
+        fill: float,
+        *,
+        in_order: bool = False,
+    ) -> None:
         self.memory, self.floors, self.chip, self.in_order = memory, floors, chip, in_order
         self.slack, self.fill, self.tried = slack, fill, 0
         self.order = in_layer_order(memory.program)[::-1]
@@ -161,8 +167,9 @@ class _Search:
             way = state.ways.get(group.name)
             cores = (
                 max(self.floors[group.name], due.get(group.name, 0.0) / limit)
-                if way is None else len(way.boxes)
-            )  # fmt: skip
+                if way is None
+                else len(way.boxes)
+            )
             total += cores
             for s in program.incoming(group.name):
                 sent = cores * self._heard(s.name) * slot if way is None else way.sent

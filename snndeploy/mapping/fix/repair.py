@@ -88,7 +88,6 @@ def _gentlest(errors: Sequence[Finding], bench: Bench) -> list[Fix]:
 def _cost(program: Program, fix: Fix) -> tuple[bool, int]:
     gentle = fix.action == "quantize" and int(dict(fix.options)["bits"]) >= _GENTLE_BITS
     kept = sum(
-        int(np.count_nonzero(s.mantissa)) * s.weight_bits
-        for s in carry_out(program, fix).synapses
-    )  # fmt: skip
+        int(np.count_nonzero(s.mantissa)) * s.weight_bits for s in carry_out(program, fix).synapses
+    )
     return not gentle, -kept

@@ -95,10 +95,15 @@ def _fewer_neurons(g: CompartmentGroup, keep: int) -> CompartmentGroup:
         return _cut(values, keep, len(g.shape))
 
     return replace(
-        g, shape=(keep, *g.shape[1:]), scale=cut(g.scale), du=cut(g.du), dv=cut(g.dv),
-        vth=cut(g.vth), bias_mant=cut(g.bias_mant),
+        g,
+        shape=(keep, *g.shape[1:]),
+        scale=cut(g.scale),
+        du=cut(g.du),
+        dv=cut(g.dv),
+        vth=cut(g.vth),
+        bias_mant=cut(g.bias_mant),
         v_floor=None if g.v_floor is None else cut(g.v_floor),
-    )  # fmt: skip
+    )
 
 
 def _cut(values: Array, keep: int, axes: int) -> Array:

@@ -22,9 +22,17 @@ from ..rules.rules import violations
 from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
 
 MEMORY_RULES = (
-    "synapse-memory", "axon-words", "core-memory", "input-axons", "board", "core-neurons",
-    "core-compartments", "output-axons", "axon-map", "axon-memory",
-)  # fmt: skip
+    "synapse-memory",
+    "axon-words",
+    "core-memory",
+    "input-axons",
+    "board",
+    "core-neurons",
+    "core-compartments",
+    "output-axons",
+    "axon-map",
+    "axon-memory",
+)
 """Codes of the rules that a smaller network obeys."""
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
 """Fractions of a layer's weights that pruning is tried with."""
@@ -47,9 +55,14 @@ class Bench:
     tried: dict[Hashable, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
 
     def breaches(
-        self, fix: Fix | None = None, *, target: Target | None = None, chips: int | None = None,
-        near: frozenset[str] | None = None, effort: Effort = "normal",
-    ) -> tuple[Finding, ...]:  # fmt: skip
+        self,
+        fix: Fix | None = None,
+        *,
+        target: Target | None = None,
+        chips: int | None = None,
+        near: frozenset[str] | None = None,
+        effort: Effort = "normal",
+    ) -> tuple[Finding, ...]:
         """What is violated after a fix, on another target or board, or ``near`` some groups only."""
         target = target or self.target
         chips = self.chips if chips is None else chips
@@ -71,25 +84,31 @@ class Bench:
     def quantization(self, names: frozenset[str], bits: int) -> Fix:
         """Fewer bits for some synapse groups."""
         return Fix(
-            action="quantize", text=f"quantize {self.named(names)} to {bits} bits",
-            options=(("layers", ",".join(sorted(names))), ("bits", bits)), effect=_FITS,
-        )  # fmt: skip
+            action="quantize",
+            text=f"quantize {self.named(names)} to {bits} bits",
+            options=(("layers", ",".join(sorted(names))), ("bits", bits)),
+            effect=_FITS,
+        )
 
     def pruning(self, names: frozenset[str], density: float) -> Fix:
         """Fewer weights for some synapse groups."""
         return Fix(
-            action="prune", text=f"prune {self.named(names)} to {density:.0%} of its weights",
-            options=(("layers", ",".join(sorted(names))), ("density", density)), effect=_FITS,
-        )  # fmt: skip
+            action="prune",
+            text=f"prune {self.named(names)} to {density:.0%} of its weights",
+            options=(("layers", ",".join(sorted(names))), ("density", density)),
+            effect=_FITS,
+        )
 
     def removal(self, name: str, count: int) -> Fix:
         """Fewer channels for a group."""
         group = self.program.group(name)
         one = "kernels" if len(group.shape) > 1 else "neurons"
         return Fix(
-            action="remove-kernels", text=f"remove {count} of {group.shape[0]} {one} of {name}",
-            options=(("layers", name), ("count", count)), effect=_FITS,
-        )  # fmt: skip
+            action="remove-kernels",
+            text=f"remove {count} of {group.shape[0]} {one} of {name}",
+            options=(("layers", name), ("count", count)),
+            effect=_FITS,
+        )
 
 
 @dataclass(frozen=True)
@@ -131,11 +150,12 @@ class _Trial:
         own = set(self.finding.where.split(" + "))
         feeding = {o.group for s in program.synapses if s.target in own for o in s.sources}
         return [
-            g.name for g in program.on_chip
+            g.name
+            for g in program.on_chip
             if (self.finding.code == "board" or g.name in own | feeding)
             and (removable is None or g.name in removable)
             and fewer_channels(program, g.name, 1) is not None
-        ]  # fmt: skip
+        ]
 
     def gentlest(self, fixes: Sequence[Fix]) -> Iterator[Fix]:
         """The first of ever stronger changes after which the rule holds, if it does after any."""
@@ -167,9 +187,8 @@ def same_place(a: Finding, b: Finding) -> bool:
 
 
 def suggest_fixes(
-    findings: tuple[Finding, ...], program: Program, target: Target, chips: int,
-    *, worst: int = 3,
-) -> tuple[Finding, ...]:  # fmt: skip
+    findings: tuple[Finding, ...], program: Program, target: Target, chips: int, *, worst: int = 3
+) -> tuple[Finding, ...]:
     """Add fixes to the findings.
 
     Args:
@@ -182,9 +201,10 @@ def suggest_fixes(
     bench = Bench(program, target, chips)
     tried = [
         replace(f, fixes=(*f.fixes, *_fixes(_Trial(f, bench))))
-        if i < worst and f.severity == "error" else f
+        if i < worst and f.severity == "error"
+        else f
         for i, f in enumerate(findings)
-    ]  # fmt: skip
+    ]
     return tuple(tried)
 
 
@@ -265,9 +285,11 @@ def _bigger_board(trial: _Trial) -> Iterator[Fix]:
             need = len(place_program(trial.bench.program, target, chips.limit).cores)
             have = chips.limit * target.chip.cores.limit
             yield Fix(
-                action="board", text=f"use the board {name} ({chips.limit} chips)",
-                options=(("board", name),), effect=f"{need:,} of {have:,} cores",
-            )  # fmt: skip
+                action="board",
+                text=f"use the board {name} ({chips.limit} chips)",
+                options=(("board", name),),
+                effect=f"{need:,} of {have:,} cores",
+            )
             return
 
 
@@ -282,6 +304,8 @@ def _other_target(trial: _Trial) -> Iterator[Fix]:
         quick = trial.finding.code == "board" or trial.seems_to_hold(target=other)
         if quick and trial.holds(target=other, chips=other.chips()):
             yield Fix(
-                action="target", text=f"compile for {name} ({other.default_board})",
-                options=(("target", name),), effect="this rule holds there",
-            )  # fmt: skip
+                action="target",
+                text=f"compile for {name} ({other.default_board})",
+                options=(("target", name),),
+                effect="this rule holds there",
+            )

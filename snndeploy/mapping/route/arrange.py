@@ -109,8 +109,7 @@ def _on_mesh(
     source, goal = np.nonzero(sent)
     pairs = Flows(source, goal, sent[source, goal])
     winner = min(
-        equal,
-        key=lambda at: (busiest_load(_moved(pairs, at), target), _total(padded, far, at)),
+        equal, key=lambda at: (busiest_load(_moved(pairs, at), target), _total(padded, far, at))
     )
     return winner[:count]
 

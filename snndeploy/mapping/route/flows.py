@@ -48,9 +48,10 @@ def flows(
     for name in rates or ():
         if name not in names:
             raise UsageError(
-                "rates-group-unknown", f"there are rates for {name!r}, which is no group",
+                "rates-group-unknown",
+                f"there are rates for {name!r}, which is no group",
                 hint=did_you_mean(name, names),
-            )  # fmt: skip
+            )
     parts: dict[str, list[Slice]] = {g.name: [] for g in memory.program.groups}
     for s in slices:
         parts[s.group].append(s)
@@ -114,9 +115,11 @@ def _per_neuron(
         values = np.full(shape, values / size(shape))
     if values.shape != shape:
         raise UsageError(
-            "rates-shape", f"rates have the shape {values.shape}, the group has {shape}",
-            where=group, hint="give one number per neuron, or their total",
-        )  # fmt: skip
+            "rates-shape",
+            f"rates have the shape {values.shape}, the group has {shape}",
+            where=group,
+            hint="give one number per neuron, or their total",
+        )
     if not np.isfinite(values).all() or values.min() < 0:
         raise UsageError("rates-invalid", "rates must be finite and not negative", where=group)
     return values

@@ -73,9 +73,7 @@ def link_loads(flows: Flows, target: Target) -> Iterator[tuple[str, Array]]:
     same = flows.source // per_chip == flows.target // per_chip
     chip = flows.source[same] // per_chip
     chips = int(chip.max(initial=-1)) + 1
-    (sx, sy), (tx, ty) = (
-        _routers(ends[same], target) for ends in (flows.source, flows.target)
-    )  # fmt: skip
+    (sx, sy), (tx, ty) = (_routers(ends[same], target) for ends in (flows.source, flows.target))
     # Along x in the sender's row, then along y in the receiver's column, each in two directions.
     for start, end, line, lines, length, names in (
         (sx, tx, sy, height, width, ("east", "west")),

@@ -73,9 +73,10 @@ class _Graph:
         if self.nodes > _DENSE:
             cluster = self._clusters()
             coarse = _Graph(
-                Flows(cluster[self.a], cluster[self.b], self.weight), int(cluster.max()) + 1,
+                Flows(cluster[self.a], cluster[self.b], self.weight),
+                int(cluster.max()) + 1,
                 np.bincount(cluster, weights=self.sizes).astype(np.int64),
-            )  # fmt: skip
+            )
             if coarse.nodes < self.nodes:
                 return coarse.bisected(parts, room)[cluster]
         part = np.zeros(self.nodes, np.int64)

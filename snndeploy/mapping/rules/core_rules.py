@@ -85,10 +85,15 @@ def board(s: Subject) -> Iterator[Breach]:
         if least > have:
             why = f"proved: within all limits it takes at least {least:,}"
         yield Breach(
-            where="network", resource="cores", used=need, limit=have, unit="cores",
-            source=cores.source, certainty=weakest((cores.certainty, _memory_certainty(s.target))),
+            where="network",
+            resource="cores",
+            used=need,
+            limit=have,
+            unit="cores",
+            source=cores.source,
+            certainty=weakest((cores.certainty, _memory_certainty(s.target))),
             message=f"{need:,} of {have:,} cores on {s.chips} chip{'s'[: s.chips != 1]} ({why})",
-        )  # fmt: skip
+        )
 
 
 def _memory_certainty(target: Target) -> Certainty:
@@ -118,8 +123,13 @@ def _per_core(s: Subject, resource: str) -> Iterator[Breach]:
                 f"each of {len(found)} cores" if each else f"{len(found)} of {cores[groups]} cores"
             )
         yield Breach(
-            where=" + ".join(groups), resource=resource, used=used_most, limit=limit.limit,
-            unit=limit.unit, source=limit.source, certainty=weakest((limit.certainty, *memory)),
+            where=" + ".join(groups),
+            resource=resource,
+            used=used_most,
+            limit=limit.limit,
+            unit=limit.unit,
+            source=limit.source,
+            certainty=weakest((limit.certainty, *memory)),
             message=f"{resource.replace('_', ' ')}: {used_most:,} of {limit.limit:,} "
-                    f"{limit.unit} on {share}",
-        )  # fmt: skip
+            f"{limit.unit} on {share}",
+        )

@@ -58,10 +58,15 @@ def graded_spikes(s: Subject) -> Iterator[Breach]:
             yield _unsupported(s, group, what, "graded_spikes")
         elif group.message_bits > neurons.graded_bits:
             yield Breach(
-                where=group.name, resource="graded_bits", unit="bits", used=group.message_bits,
-                limit=neurons.graded_bits, source=neurons.source, certainty=neurons.certainty,
+                where=group.name,
+                resource="graded_bits",
+                unit="bits",
+                used=group.message_bits,
+                limit=neurons.graded_bits,
+                source=neurons.source,
+                certainty=neurons.certainty,
                 message=f"its spikes carry values of {group.message_bits} bits",
-            )  # fmt: skip
+            )
 
 
 def weight_bits(s: Subject) -> Iterator[Breach]:
@@ -114,8 +119,9 @@ def biases(s: Subject) -> Iterator[Breach]:
 def bias_exponents(s: Subject) -> Iterator[Breach]:
     """Exponents of biases must be in the range of their field."""
     limit = s.target.numeric.bias_exp_max
-    span = Range(low=0, high=limit.limit, unit=limit.unit, source=limit.source,
-                 certainty=limit.certainty)  # fmt: skip
+    span = Range(
+        low=0, high=limit.limit, unit=limit.unit, source=limit.source, certainty=limit.certainty
+    )
     for group in s.program.on_chip:
         yield from _outside(group.name, "bias_exponent", np.asarray(group.bias_exp), span)
 
@@ -133,27 +139,37 @@ def headroom(s: Subject) -> Iterator[Breach]:
 def _unsupported(s: Subject, group: CompartmentGroup, what: str, resource: str) -> Breach:
     neurons = s.target.neurons
     return Breach(
-        where=group.name, message=f"{what}, which {s.target.name} cannot do", resource=resource,
-        source=neurons.source, certainty=neurons.certainty,
-    )  # fmt: skip
+        where=group.name,
+        message=f"{what}, which {s.target.name} cannot do",
+        resource=resource,
+        source=neurons.source,
+        certainty=neurons.certainty,
+    )
 
 
 def _beyond(
-    where: str, resource: str, used: int, limit: int, origin: Limit | Range | Widths,
+    where: str,
+    resource: str,
+    used: int,
+    limit: int,
+    origin: Limit | Range | Widths,
     unit: str | None = None,
-) -> Breach:  # fmt: skip
+) -> Breach:
     unit = origin.unit if unit is None else unit
     over = f"{used:,} where {limit:,} is the limit" + (f" ({unit})" if unit else "")
     return Breach(
-        where=where, message=f"{resource.replace('_', ' ')}: {over}", resource=resource, used=used,
-        limit=limit, unit=unit, source=origin.source, certainty=origin.certainty,
-    )  # fmt: skip
+        where=where,
+        message=f"{resource.replace('_', ' ')}: {over}",
+        resource=resource,
+        used=used,
+        limit=limit,
+        unit=unit,
+        source=origin.source,
+        certainty=origin.certainty,
+    )
 
 
-def _outside(
-    where: str, resource: str, values: Array,
-    span: Range,
-) -> Iterator[Breach]:  # fmt: skip
+def _outside(where: str, resource: str, values: Array, span: Range) -> Iterator[Breach]:
     low, high = int(values.min()), int(values.max())
     if high > span.high:
         yield _beyond(where, resource, high, span.high, span)
@@ -162,9 +178,8 @@ def _outside(
 
 
 def _parameters(
-    s: Subject, resource: str, limit: Limit,
-    of: Callable[[CompartmentGroup], tuple[Array, ...]],
-) -> Iterator[Breach]:  # fmt: skip
+    s: Subject, resource: str, limit: Limit, of: Callable[[CompartmentGroup], tuple[Array, ...]]
+) -> Iterator[Breach]:
     for group in s.program.on_chip:
         largest = max(int(np.abs(a).max()) for a in of(group))
         if largest > limit.limit:

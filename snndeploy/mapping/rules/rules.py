@@ -76,7 +76,15 @@ def violations(
 
 def _finding(rule: Rule, b: Breach) -> Finding:
     return Finding(
-        code=rule.code, severity=rule.severity, where=b.where, message=b.message,
-        resource=b.resource, used=b.used, limit=b.limit, unit=b.unit, rule=rule.sentence,
-        source=b.source, certainty=b.certainty,
-    )  # fmt: skip
+        code=rule.code,
+        severity=rule.severity,
+        where=b.where,
+        message=b.message,
+        resource=b.resource,
+        used=b.used,
+        limit=b.limit,
+        unit=b.unit,
+        rule=rule.sentence,
+        source=b.source,
+        certainty=b.certainty,
+    )

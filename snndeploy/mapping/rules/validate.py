@@ -76,10 +76,11 @@ def _misplaced(program: Program, placement: Placement) -> Iterator[Finding]:
         else:
             if (times != 1).any():
                 yield _finding(
-                    "neurons-misplaced", g.name,
+                    "neurons-misplaced",
+                    g.name,
                     f"{int((times == 0).sum())} neurons are on no core, "
                     f"{int((times > 1).sum())} on several",
-                )  # fmt: skip
+                )
 
 
 def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterator[Finding]:
@@ -95,18 +96,20 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
         first = places[0] if places.size else both[want[1][mine] != got[1][other]][0]
         row, column = divmod(int(first), size(shape))
         yield _finding(
-            "synapses-misplaced", s.name,
+            "synapses-misplaced",
+            s.name,
             f"{differ:,} of {want[0].size:,} synapses differ from the program, the first from "
             f"neuron {column} to neuron {row} of {s.target}",
-        )  # fmt: skip
+        )
     field = (1 << delay_bits(fan)) - 1
     for source in s.sources:
         lost = int(((source.latency - 1) & field != source.latency - 1).sum())
         if lost:
             yield _finding(
-                "delays-misplaced", s.name,
+                "delays-misplaced",
+                s.name,
                 f"{lost} delays from {source.group} do not fit their field of {delay_bits(fan)} bits",
-            )  # fmt: skip
+            )
 
 
 def _listed(s: SynapseGroup, shape: Shape) -> Entries:
@@ -154,9 +157,7 @@ def _unfolded(memory: Memory, s: SynapseGroup, slices: Sequence[Slice]) -> Itera
             np.array(a, np.int64).reshape(-1, 3)[g.reshape(-1)]
             for a, g in zip(axes, grids, strict=True)
         ]
-        place_out, place_in, tap = (
-            [p[:, column] for p in pairs] for column in range(3)
-        )  # fmt: skip
+        place_out, place_in, tap = ([p[:, column] for p in pairs] for column in range(3))
         row = np.ravel_multi_index(
             np.broadcast_arrays((out + low)[..., None], *place_out), shapes[-1]
         )
@@ -182,8 +183,11 @@ def _taps(
                 reversed(pools), reversed(shapes[:-2]), reversed(shapes[1:-1]), strict=True
             ):
                 assert isinstance(pool, SumPool)
-                start = [p * pool.stride[axis] - pool.padding[axis]
-                         for p in places if 0 <= p < after[1 + axis]]  # fmt: skip
+                start = [
+                    p * pool.stride[axis] - pool.padding[axis]
+                    for p in places
+                    if 0 <= p < after[1 + axis]
+                ]
                 places = [p + i for p in start for i in range(pool.kernel[axis])]
                 places = [p for p in places if 0 <= p < before[1 + axis]]
             for place in places:
@@ -240,5 +244,10 @@ def _box(bounds: Bounds) -> tuple[slice, ...]:
 
 
 def _finding(code: str, where: str, message: str) -> Finding:
-    return Finding(code=code, severity="error", where=where, message=message,
-                   rule="a placement is the program, slice by slice")  # fmt: skip
+    return Finding(
+        code=code,
+        severity="error",
+        where=where,
+        message=message,
+        rule="a placement is the program, slice by slice",
+    )

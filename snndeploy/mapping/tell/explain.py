@@ -119,22 +119,31 @@ def explain_core(
     slices = placement.on_core(core)
     if not slices:
         raise UsageError(
-            "core-empty", f"nothing is on core {core}", where="--core",
+            "core-empty",
+            f"nothing is on core {core}",
+            where="--core",
             hint=f"cores in use: {_ranges(placement.cores)}",
-        )  # fmt: skip
+        )
     memory = Memory(program, target)
     place = spot(core, target)
     used = combined(s.resources for s in slices)
     uses = _uses(used, target)
     incoming, outgoing = _neighbours(memory, placement, {core}, spikes)
     return CoreContents(
-        core=core, chip=place.chip, router=(place.x, place.y),
+        core=core,
+        chip=place.chip,
+        router=(place.x, place.y),
         slices=tuple((s.group, s.bounds, s.neurons) for s in slices),
-        fullest=uses[0].resource, words=_words(memory, slices, target),
-        limit=_limit(target), uses=uses, synapses=tuple(_held(memory, slices)),
-        axons_in=_axons_in(used), axons_out=_axons_out(used),
-        incoming=incoming, outgoing=outgoing,
-    )  # fmt: skip
+        fullest=uses[0].resource,
+        words=_words(memory, slices, target),
+        limit=_limit(target),
+        uses=uses,
+        synapses=tuple(_held(memory, slices)),
+        axons_in=_axons_in(used),
+        axons_out=_axons_out(used),
+        incoming=incoming,
+        outgoing=outgoing,
+    )
 
 
 def explain_layer(
@@ -149,25 +158,38 @@ def explain_layer(
     name = layer if layer in known else ends.get(layer, "")
     if not name:
         raise UsageError(
-            "layer-unknown", f"no layer is called {layer!r}", where="--layer",
+            "layer-unknown",
+            f"no layer is called {layer!r}",
+            where="--layer",
             hint=did_you_mean(layer, {*known, *ends}),
-        )  # fmt: skip
+        )
     memory = Memory(program, target)
     slices = placement.of_group(name)
     cores = tuple(sorted({s.core for s in slices}))
-    loads = {core: _uses(combined(s.resources for s in placement.on_core(core)), target)
-             for core in cores}  # fmt: skip
+    loads = {
+        core: _uses(combined(s.resources for s in placement.on_core(core)), target)
+        for core in cores
+    }
     fullest = max(cores, key=lambda core: (loads[core][0].share, -core))
     used = combined(s.resources for s in slices)
     incoming, outgoing = _neighbours(memory, placement, set(cores), spikes)
     return LayerContents(
-        layer=name, shape=program.group(name).shape, neurons=sum(s.neurons for s in slices),
-        cores=cores, tile=max(slices, key=lambda s: s.neurons).shape, fullest_core=fullest,
-        fullest=loads[fullest][0].resource, words=_words(memory, slices, target),
-        limit=_limit(target) * len(cores), uses=loads[fullest],
-        synapses=tuple(_held(memory, slices)), axons_in=_axons_in(used),
-        axons_out=_axons_out(used), incoming=incoming, outgoing=outgoing,
-    )  # fmt: skip
+        layer=name,
+        shape=program.group(name).shape,
+        neurons=sum(s.neurons for s in slices),
+        cores=cores,
+        tile=max(slices, key=lambda s: s.neurons).shape,
+        fullest_core=fullest,
+        fullest=loads[fullest][0].resource,
+        words=_words(memory, slices, target),
+        limit=_limit(target) * len(cores),
+        uses=loads[fullest],
+        synapses=tuple(_held(memory, slices)),
+        axons_in=_axons_in(used),
+        axons_out=_axons_out(used),
+        incoming=incoming,
+        outgoing=outgoing,
+    )
 
 
 def _limit(target: Target) -> int:
@@ -197,9 +219,11 @@ def _words(memory: Memory, slices: Iterable[Slice], target: Target) -> tuple[Wor
                 add(f"input axons of {s.name}", stored.axons)
         if two:
             for what, resource in (
-                ("neurons", "neuron_words"), ("group entries", "groups"), ("axon map", "axon_map"),
+                ("neurons", "neuron_words"),
+                ("group entries", "groups"),
+                ("axon map", "axon_map"),
                 ("axon memory", "axon_mem"),
-            ):  # fmt: skip
+            ):
                 add(f"{what} of {part.group}", part.resources.get(resource, 0))
         else:
             add(f"synapses that reset {part.group}", part.resources["synapse_words"] - listed)
@@ -213,11 +237,15 @@ def _words(memory: Memory, slices: Iterable[Slice], target: Target) -> tuple[Wor
 def _uses(used: Mapping[str, int], target: Target) -> tuple[Use, ...]:
     rows = [
         Use(
-            resource=name, used=used.get(name, 0), limit=limit.limit, unit=limit.unit,
-            share=used.get(name, 0) / max(limit.limit, 1), certainty=limit.certainty,
+            resource=name,
+            used=used.get(name, 0),
+            limit=limit.limit,
+            unit=limit.unit,
+            share=used.get(name, 0) / max(limit.limit, 1),
+            certainty=limit.certainty,
         )
         for name, limit in target.core.items()
-    ]  # fmt: skip
+    ]
     return tuple(sorted(rows, key=lambda use: -use.share))
 
 
@@ -227,11 +255,14 @@ def _held(memory: Memory, slices: Iterable[Slice]) -> Iterator[Held]:
         stored = [memory.stored(s.name, p.bounds) for p in parts if p.group == s.target]
         if stored:
             yield Held(
-                name=s.name, sources=tuple(o.group for o in s.sources),
+                name=s.name,
+                sources=tuple(o.group for o in s.sources),
                 encodings=tuple(dict.fromkeys(p.encoding for p in stored)),
-                words=sum(p.words for p in stored), axons=sum(p.axons for p in stored),
-                synapses=sum(p.synapses for p in stored), nonzero=sum(p.nonzero for p in stored),
-            )  # fmt: skip
+                words=sum(p.words for p in stored),
+                axons=sum(p.axons for p in stored),
+                synapses=sum(p.synapses for p in stored),
+                nonzero=sum(p.nonzero for p in stored),
+            )
 
 
 def _axons_in(used: Mapping[str, int]) -> int:
@@ -267,10 +298,11 @@ def _neighbours(
             Neighbour(
                 core=None if core == HOST else core,
                 chip=None if core == HOST else core // placement.cores_per_chip,
-                groups=hosts if core == HOST else tuple(groups[core]), messages=n,
+                groups=hosts if core == HOST else tuple(groups[core]),
+                messages=n,
             )
             for core, n in sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
-        )  # fmt: skip
+        )
 
     return listed(came), listed(went)
 

@@ -92,9 +92,11 @@ def step_time(
         neurons[s.core] = neurons.get(s.core, 0.0) + _updates(s)
         layers.setdefault(s.core, {})[s.group] = None
     updates = Duration(
-        ns=model.neuron_update_idle.ns, high=model.neuron_update_active.most,
-        source=model.neuron_update_idle.source, certainty=model.neuron_update_idle.certainty,
-    )  # fmt: skip
+        ns=model.neuron_update_idle.ns,
+        high=model.neuron_update_active.most,
+        source=model.neuron_update_idle.source,
+        certainty=model.neuron_update_idle.certainty,
+    )
     counts = {
         "neuron updates": (neurons, updates),
         "synaptic operations": (synops, model.synaptic_op),
@@ -110,8 +112,12 @@ def step_time(
     link = _link(sent, target, model)
     barrier = _barrier(placement, model)
     terms += [link, barrier]
-    rests_on = [model.neuron_update_active, *(each for _, each in counts.values()), model.link,
-                model.barrier]  # fmt: skip
+    rests_on = [
+        model.neuron_update_active,
+        *(each for _, each in counts.values()),
+        model.link,
+        model.barrier,
+    ]
     terms.sort(key=lambda t: -t.low)
     return StepTime(
         low=terms[0].low,
@@ -152,9 +158,13 @@ def _updates(s: Slice) -> int:
 
 def _term(what: str, where: str, layers: tuple[str, ...], count: float, each: Duration) -> Term:
     return Term(
-        what=what, where=where, layers=layers, count=count,
-        low=count * each.ns, high=count * each.most,
-    )  # fmt: skip
+        what=what,
+        where=where,
+        layers=layers,
+        count=count,
+        low=count * each.ns,
+        high=count * each.most,
+    )
 
 
 def _link(sent: Flows, target: Target, model: TimeModel) -> Term:
@@ -168,5 +178,6 @@ def _barrier(placement: Placement, model: TimeModel) -> Term:
     one, several = model.barrier, model.barrier_chips
     high = several.most if placement.chips > 1 and several is not None else one.most
     where = f"{placement.chips} chip{'s'[: placement.chips != 1]}"
-    return Term(what="the barrier between steps", where=where, layers=(), count=1,
-                low=one.ns, high=high)  # fmt: skip
+    return Term(
+        what="the barrier between steps", where=where, layers=(), count=1, low=one.ns, high=high
+    )

@@ -52,9 +52,12 @@ class Summary:
 
 
 def summarise(
-    program: Program, placement: Placement, target: Target, findings: tuple[Finding, ...] = (),
+    program: Program,
+    placement: Placement,
+    target: Target,
+    findings: tuple[Finding, ...] = (),
     chips: int | None = None,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Sum up a placement and what `check_program` found in it."""
     memory = Memory(program, target)
     limits = {name: limit.limit for name, limit in target.core.items()}
@@ -98,14 +101,16 @@ def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str,
     worst = max(shares, key=lambda s: max(s.values()))
     binding = max(worst, key=lambda resource: worst[resource])
     return LayerUse(
-        name=name, cores=len({part.core for part in slices}),
+        name=name,
+        cores=len({part.core for part in slices}),
         neurons=sum(part.neurons for part in slices),
         synapses_stored=sum(s.synapses for s in stored),
         synapses_nonzero=sum(s.nonzero for s in stored),
         encodings=tuple(dict.fromkeys(s.encoding for s in stored)),
         used=combined(part.resources for part in slices),
-        fullest=worst[binding], binding=binding,
-    )  # fmt: skip
+        fullest=worst[binding],
+        binding=binding,
+    )
 
 
 def _shares(used: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, float]:

@@ -70,9 +70,10 @@ def reference_of(net: Network, ctx: PassContext) -> Network:
         p.shape for p in net.populations
     ]:
         raise PassRefused(
-            "no-reference", "there is no uncompressed network of the same shape to compare with",
+            "no-reference",
+            "there is no uncompressed network of the same shape to compare with",
             hint="run it in a recipe, after passes that keep all neurons",
-        )  # fmt: skip
+        )
     return source
 
 

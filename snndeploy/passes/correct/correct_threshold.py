@@ -42,15 +42,18 @@ class CorrectThreshold(Pass):
             current, factor = with_threshold(current, source, name, inputs, strength=self.strength)
             for p in net.incoming(name):
                 metrics[p.name] = {
-                    "lowest_factor": float(np.min(factor)), "highest_factor": float(np.max(factor)),
-                }  # fmt: skip
+                    "lowest_factor": float(np.min(factor)),
+                    "highest_factor": float(np.max(factor)),
+                }
         return PassResult(network=current, modified=current is not net, metrics=metrics)
 
     def ensures(self, before: Network, after: Network) -> None:
         """Thresholds that were positive stay so, and weights stay as they are."""
         for old, new in zip(before.populations, after.populations, strict=True):
             if old.neuron is not None and old.neuron.threshold is not None:
-                kept = new.neuron is not None and new.neuron.threshold is not None and bool(
-                    np.all(np.sign(new.neuron.threshold) == np.sign(old.neuron.threshold))
-                )  # fmt: skip
+                kept = (
+                    new.neuron is not None
+                    and new.neuron.threshold is not None
+                    and bool(np.all(np.sign(new.neuron.threshold) == np.sign(old.neuron.threshold)))
+                )
                 self.promise(kept, f"{old.name}: thresholds keep their signs")

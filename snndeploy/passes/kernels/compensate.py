@@ -71,10 +71,12 @@ def fold(
     current = net.map_projections(lambda p: _without(p, gone[p.name]) if p.name in gone else p)
     targets = _behind(net, gone)
     layers = [
-        p for name in targets for p in net.incoming(name)
+        p
+        for name in targets
+        for p in net.incoming(name)
         if not isinstance(p.op, Pointwise)
         and (p.name in gone or any(s.population in targets for s in p.sources))
-    ]  # fmt: skip
+    ]
     lost = {n: ~np.isin(units, g.kept) for g in groups for n, units in g.units.items()}
     for done, dense in enumerate(layers):
         progress(done, len(layers))
@@ -134,10 +136,11 @@ def _pooled(parts: Sequence[Moments]) -> Moments:
     assert b.cross is not None
     share = a.count / (a.count + b.count)
     return dataclasses.replace(
-        a, hessian=share * a.hessian + (1 - share) * b.hessian,
+        a,
+        hessian=share * a.hessian + (1 - share) * b.hessian,
         cross=share * a.cross + (1 - share) * b.cross,
         count=a.count + b.count,
-    )  # fmt: skip
+    )
 
 
 def _error(new: Array, old: Array, moments: Moments) -> float:

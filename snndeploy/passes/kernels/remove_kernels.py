@@ -83,17 +83,19 @@ class RemoveKernels(LayerPass):
         groups = coupling(net)
         if not self._chosen(net, groups):
             raise PassRefused(
-                "nothing-to-remove", "every group of layers that was chosen is also ignored",
+                "nothing-to-remove",
+                "every group of layers that was chosen is also ignored",
                 where=self.key("ignore"),
-            )  # fmt: skip
+            )
         for projection in self.select(net):
             group = next(g for g in groups if projection.name in g.rows)
             if group.fixed:
                 raise PassRefused(
                     "kernels-fixed",
                     f"its kernels cannot be removed: {group.fixed}, which keeps its shape",
-                    where=projection.name, hint=f"leave it out of {self.key('layers')}",
-                )  # fmt: skip
+                    where=projection.name,
+                    hint=f"leave it out of {self.key('layers')}",
+                )
         self._counts(net, groups)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
@@ -105,10 +107,15 @@ class RemoveKernels(LayerPass):
         if self.fold != "none":
             inputs = ctx.samples(f"fold = {self.fold!r}")
         evidence = gather_evidence(
-            net, chosen, self.score, ctx,
-            covariance=self.variance > 0, folded=self.fold != "none", ridge=self.ridge,
+            net,
+            chosen,
+            self.score,
+            ctx,
+            covariance=self.variance > 0,
+            folded=self.fold != "none",
+            ridge=self.ridge,
             kernel=self.kernel,
-        )  # fmt: skip
+        )
         scores: list[Array] = []
         for done, group in enumerate(chosen):
             ctx.progress("groups", done, len(chosen))
@@ -124,10 +131,15 @@ class RemoveKernels(LayerPass):
         source = net
         if shrunk and inputs:
             source = fold(
-                net, shrunk, inputs, ridge=self.ridge, kernel=self.kernel, bias=self.fold == "bias",
+                net,
+                shrunk,
+                inputs,
+                ridge=self.ridge,
+                kernel=self.kernel,
+                bias=self.fold == "bias",
                 threshold=self.fold == "threshold",
                 progress=lambda done, of: ctx.progress("layers", done, of),
-            )  # fmt: skip
+            )
         return PassResult(
             network=shrink(source, shrunk) if shrunk else net,
             modified=bool(shrunk),
@@ -160,12 +172,16 @@ class RemoveKernels(LayerPass):
             "cores": self.cores,
         }
         given = ", ".join(f"{name} = {value}" for name, value in asked.items() if value)
-        return (Finding(
-            code="kernels-kept", severity="note", where=", ".join(g.populations[0] for g in groups),
-            message=f"no kernel was removed: {given or 'none of ' + ', '.join(asked) + ' is given'}"
-            + (f", rounded up to multiples of {self.round_to}" if self.round_to > 1 else ""),
-            rule="a pass that removes kernels is told how many",
-        ),)  # fmt: skip
+        return (
+            Finding(
+                code="kernels-kept",
+                severity="note",
+                where=", ".join(g.populations[0] for g in groups),
+                message=f"no kernel was removed: {given or 'none of ' + ', '.join(asked) + ' is given'}"
+                + (f", rounded up to multiples of {self.round_to}" if self.round_to > 1 else ""),
+                rule="a pass that removes kernels is told how many",
+            ),
+        )
 
     def _chosen(self, net: Network, groups: tuple[CouplingGroup, ...]) -> tuple[CouplingGroup, ...]:
         """Groups to shrink: fed by a chosen layer and by no ignored one."""
@@ -193,9 +209,11 @@ class RemoveKernels(LayerPass):
                     )
                 if count > group.count:
                     raise PassRefused(
-                        "keep-too-many", f"it has {group.count} kernels, {count} are to stay",
-                        where=min(hit), hint=f"lower {self.key('keep')} for {pattern!r}",
-                    )  # fmt: skip
+                        "keep-too-many",
+                        f"it has {group.count} kernels, {count} are to stay",
+                        where=min(hit),
+                        hint=f"lower {self.key('keep')} for {pattern!r}",
+                    )
         return counts
 
 
@@ -207,9 +225,10 @@ def _metrics(
         total, kept = float(score.sum()), float(score[group.kept].sum())
         for name in group.incoming:
             metrics[name] = {
-                "units": group.count, "kept": len(group.kept),
+                "units": group.count,
+                "kept": len(group.kept),
                 "score_kept": kept / total if total else 1.0,
-            }  # fmt: skip
+            }
     return metrics
 
 
@@ -221,6 +240,9 @@ def _kind(projection: Projection) -> Kind | Literal["one-to-one"]:
 
 def _coupled(group: CouplingGroup) -> Finding:
     return Finding(
-        code="kernels-coupled", severity="note", where=", ".join(group.populations),
-        message=str(group), rule="coupled populations lose the same kernels",
-    )  # fmt: skip
+        code="kernels-coupled",
+        severity="note",
+        where=", ".join(group.populations),
+        message=str(group),
+        rule="coupled populations lose the same kernels",
+    )

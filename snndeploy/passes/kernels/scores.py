@@ -16,9 +16,7 @@ from ...ir.ops import Conv, Pointwise
 from ..base import PassContext
 from .coupling import CouplingGroup
 
-Criterion = Literal[
-    "l1", "svs", "sca", "nuclear", "rate", "pca", "second-order", "random"
-]  # fmt: skip
+Criterion = Literal["l1", "svs", "sca", "nuclear", "rate", "pca", "second-order", "random"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 POSITIONS = 16
@@ -27,8 +25,12 @@ RIDGE = 0.03
 """How strongly weights hold on to their values while units are ranked, unless told otherwise."""
 
 _FIGURES: dict[Criterion, Figure] = {
-    "svs": "maps", "nuclear": "maps", "sca": "magnitude", "rate": "rate", "pca": "covariance",
-}  # fmt: skip
+    "svs": "maps",
+    "nuclear": "maps",
+    "sca": "magnitude",
+    "rate": "rate",
+    "pca": "covariance",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -240,8 +242,9 @@ class _Consumer:
         """What the removal of each of these units would add."""
         if not self.folded:
             return np.asarray((np.diag(self.shared) + 2 * self.shared @ self.gone)[left])
-        return np.array([sum(self._cost(i, self.columns[u]) for i in range(len(self.weights)))
-                         for u in left])  # fmt: skip
+        return np.array(
+            [sum(self._cost(i, self.columns[u]) for i in range(len(self.weights))) for u in left]
+        )
 
     def _cost(self, part: int, columns: Array) -> float:
         w = self.weights[part][:, columns]
@@ -269,7 +272,13 @@ def _inverse(hessian: Array, ridge: float) -> Array:
 
 
 SCORES: dict[Criterion, Score] = {
-    "l1": _l1, "svs": _svs, "sca": _sca, "nuclear": _nuclear, "rate": _rate, "pca": _pca,
-    "second-order": _second_order, "random": _random,
-}  # fmt: skip
+    "l1": _l1,
+    "svs": _svs,
+    "sca": _sca,
+    "nuclear": _nuclear,
+    "rate": _rate,
+    "pca": _pca,
+    "second-order": _second_order,
+    "random": _random,
+}
 """Every criterion; what to remove and how much stays the same for all."""

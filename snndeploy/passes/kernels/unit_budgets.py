@@ -77,9 +77,11 @@ def cores_needed(net: Network, ctx: PassContext) -> int:
     """
     if ctx.target is None:
         raise PassRefused(
-            "target-missing", "a budget of cores needs the chip that has them",
-            where="remove-kernels.cores", hint="compile for a target",
-        )  # fmt: skip
+            "target-missing",
+            "a budget of cores needs the chip that has them",
+            where="remove-kernels.cores",
+            hint="compile for a target",
+        )
     coding = None
     if ctx.calibration is not None:
         coding = infer_coding(next(iter(ctx.calibration.inputs.values())))

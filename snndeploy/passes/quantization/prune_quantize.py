@@ -106,11 +106,23 @@ class PruneQuantize(CalibratedPass):
     def parts(self) -> tuple[Prune, Quantize]:
         """The two passes that it is made of."""
         prune = Prune(
-            method="sbc", sparsity=self.sparsity, scope=self.scope, lamp_power=self.lamp_power,
-            search=self.search, rounds=self.rounds, pattern=self.pattern, **self._common(),  # type: ignore[arg-type]
-        )  # fmt: skip
+            method="sbc",
+            sparsity=self.sparsity,
+            scope=self.scope,
+            lamp_power=self.lamp_power,
+            search=self.search,
+            rounds=self.rounds,
+            pattern=self.pattern,
+            **self._common(),  # type: ignore[arg-type]
+        )
         quantize = Quantize(
-            method="sbc", bits=self.bits, per=self.per, clip=self.clip, grid=self.grid,
-            order=self.order, refine=self.refine, **self._common(),  # type: ignore[arg-type]
-        )  # fmt: skip
+            method="sbc",
+            bits=self.bits,
+            per=self.per,
+            clip=self.clip,
+            grid=self.grid,
+            order=self.order,
+            refine=self.refine,
+            **self._common(),  # type: ignore[arg-type]
+        )
         return prune, quantize

@@ -29,8 +29,11 @@ from .clipping import code_range, encode, scale_for
 Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
 
 _KERNEL: dict[Method, Kernel] = {
-    "obq": "current", "gptq": "current", "osbc": "membrane", "sbc": "membrane",
-}  # fmt: skip
+    "obq": "current",
+    "gptq": "current",
+    "osbc": "membrane",
+    "sbc": "membrane",
+}
 _LOIHI_BITS = 8
 """Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
@@ -93,27 +96,34 @@ class Quantize(CalibratedPass):
 
     def _refuse_options(self, chosen: Iterable[Projection]) -> None:
         if self.method == "rtn":
-            for what, asked in (("clip = \"hessian\"", self.clip == "hessian"),
-                                ("grid = \"loihi\"", self.grid == "loihi")):  # fmt: skip
+            for what, asked in (
+                ('clip = "hessian"', self.clip == "hessian"),
+                ('grid = "loihi"', self.grid == "loihi"),
+            ):
                 if asked:
                     raise PassRefused(
-                        "option-needs-method", f"{what} needs a method that measures membrane errors",
+                        "option-needs-method",
+                        f"{what} needs a method that measures membrane errors",
                         where=self.key("method"),
                         hint='use method = "sbc", or share = "target" for representable scales',
-                    )  # fmt: skip
+                    )
             return
         self.refuse_unused()
         refuse_one_to_one(chosen, self.method)
         if self.share == "target":
             raise PassRefused(
-                "option-needs-method", 'share = "target" is for method = "rtn"',
-                where=self.key("share"), hint='use grid = "loihi", which ties scales by powers of two',
-            )  # fmt: skip
+                "option-needs-method",
+                'share = "target" is for method = "rtn"',
+                where=self.key("share"),
+                hint='use grid = "loihi", which ties scales by powers of two',
+            )
         if self.grid == "loihi" and self.bits > _LOIHI_BITS:
             raise PassRefused(
-                "loihi-bits", f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
-                where=self.key("bits"), hint="lower bits, or use grid = \"symmetric\"",
-            )  # fmt: skip
+                "loihi-bits",
+                f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                where=self.key("bits"),
+                hint='lower bits, or use grid = "symmetric"',
+            )
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Choose scales, round, and store the codes."""
@@ -145,9 +155,10 @@ class Quantize(CalibratedPass):
             target = current.population(p.block[0].target)
             per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
             others = [
-                q.weight.scale for q in current.incoming(target.name)
+                q.weight.scale
+                for q in current.incoming(target.name)
                 if q.weight.scale is not None and q not in p.block
-            ]  # fmt: skip
+            ]
             if others:
                 per_row = per_row and others[0].size in (1, len(p.alive))
                 tied = others[0].reshape(-1, 1)
@@ -157,9 +168,15 @@ class Quantize(CalibratedPass):
             bits=self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
         )
         return quantized_solution(
-            p, options, method="obq" if self.method == "obq" else "sweep", order=self.order,
-            refine=self.refine, max_memory=max_memory, mask=mask, tied=tied,
-        )  # fmt: skip
+            p,
+            options,
+            method="obq" if self.method == "obq" else "sweep",
+            order=self.order,
+            refine=self.refine,
+            max_memory=max_memory,
+            mask=mask,
+            tied=tied,
+        )
 
     def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
         groups = self._groups(self.select(net))
@@ -207,11 +224,13 @@ class Quantize(CalibratedPass):
                 p,
                 weight=Weight(
                     encode(r, scale, self.bits, self.clip).reshape(p.weight.shape),
-                    scale=self._stored(scale, p.weight.data), bits=self.bits, mask=p.weight.mask,
+                    scale=self._stored(scale, p.weight.data),
+                    bits=self.bits,
+                    mask=p.weight.mask,
                 ),
             )
             for p, r in zip(group, rows, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _rows(self, data: Array) -> Array:
         """Weights as float64 rows that share a scale each (pruned weights are zeros: no say)."""
@@ -234,13 +253,15 @@ class Quantize(CalibratedPass):
         }
         return tuple(
             Finding(
-                code="share-partial", severity="note", where=target,
+                code="share-partial",
+                severity="note",
+                where=target,
                 message=f"real-valued layers stay outside its shared scale: {', '.join(names)}",
                 rule="layers that feed one population share a scale",
             )
             for target, names in partly.items()
             if names
-        )  # fmt: skip
+        )
 
 
 def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) -> None:
@@ -251,9 +272,11 @@ def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) ->
         fixed = [p.name for p in net.incoming(target) if p.weight.quantized]
         if fixed:
             raise PassRefused(
-                "share-impossible", f"{', '.join(fixed)} already has a scale of its own",
-                where=target, hint="quantize all layers of one target in the same pass",
-            )  # fmt: skip
+                "share-impossible",
+                f"{', '.join(fixed)} already has a scale of its own",
+                where=target,
+                hint="quantize all layers of one target in the same pass",
+            )
         if per == "layer" or len(group) == 1:
             continue
         channels = {_target_channels(p) for p in group}
@@ -261,8 +284,9 @@ def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) ->
             raise PassRefused(
                 "share-impossible",
                 f"the channels of {', '.join(p.name for p in group)} do not correspond",
-                where=target, hint='use per = "layer", or share = "none"',
-            )  # fmt: skip
+                where=target,
+                hint='use per = "layer", or share = "none"',
+            )
 
 
 def _target_channels(projection: Projection) -> int | None:

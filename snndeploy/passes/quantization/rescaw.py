@@ -38,12 +38,7 @@ def intervals(bits: int) -> int:
 
 
 def gamma(
-    rows: Array,
-    mode: Gamma,
-    *,
-    bits: int,
-    alive: Array | None = None,
-    percentile: float = 99.0,
+    rows: Array, mode: Gamma, *, bits: int, alive: Array | None = None, percentile: float = 99.0
 ) -> Array:
     """The largest value that the grid of each row represents.
 
@@ -158,8 +153,9 @@ class ReScaW(LayerPass):
             raise RecipeError(
                 "rescaw-bits",
                 f"{self.bits}-bit codes without a zero do not fit an 8-bit mantissa of mixed sign",
-                where=self.key("bits"), hint=f"use bits <= {CHIP_BITS}, or the pass quantize",
-            )  # fmt: skip
+                where=self.key("bits"),
+                hint=f"use bits <= {CHIP_BITS}, or the pass quantize",
+            )
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised, wiring and exempt layers are not taken by a wildcard."""
@@ -242,11 +238,13 @@ def _zeros_alive(weight: Weight) -> int:
 def _zeros(projection: Projection) -> Finding:
     count = _zeros_alive(projection.weight)
     return Finding(
-        code="zeros-quantized", severity="note", where=projection.name,
+        code="zeros-quantized",
+        severity="note",
+        where=projection.name,
         message=f"{count} of its weights are exactly zero and not pruned; no code stands for zero, "
         "so they become the level next to it (those of an all-zero channel are pruned)",
         rule="the grid of rescaw has no zero",
-    )  # fmt: skip
+    )
 
 
 def _metrics(old: Weight, new: Weight) -> dict[str, float]:

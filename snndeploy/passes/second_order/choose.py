@@ -46,11 +46,13 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     told = {k: v for k, v in options.items() if any(v != w.options()[k] for w in variants)}
     settings = ", ".join(f"{k} {v}" for k, v in told.items())
     note = Finding(
-        code="settings-chosen", severity="note", where=variants[0].name,
+        code="settings-chosen",
+        severity="note",
+        where=variants[0].name,
         message=f"{settings}: held-out output error {errors[best]:.3g}, the others "
         f"{min(e for i, e in enumerate(errors) if i != best):.3g} at best",
         rule="of several settings, the one whose network answers most like the uncompressed one",
-    )  # fmt: skip
+    )
     return variants[best], (note,)
 
 

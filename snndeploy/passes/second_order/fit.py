@@ -32,14 +32,21 @@ def sparsity_that_fits(step: Prune, net: Network, ctx: PassContext) -> float:
     """
     if ctx.target is None:
         raise PassRefused(
-            "target-missing", "cores and words are those of a target, and none is given",
-            where=step.key("cores"), hint="compile for a target, or give sparsity alone",
-        )  # fmt: skip
+            "target-missing",
+            "cores and words are those of a target, and none is given",
+            where=step.key("cores"),
+            hint="compile for a target, or give sparsity alone",
+        )
     target = ctx.target
     plain = dataclasses.replace(
-        step, method="magnitude", scope="layer" if step.scope == "layer" else "lamp",
-        count="weights", pattern="", cores=0, words=0,
-    )  # fmt: skip
+        step,
+        method="magnitude",
+        scope="layer" if step.scope == "layer" else "lamp",
+        count="weights",
+        pattern="",
+        cores=0,
+        words=0,
+    )
 
     def keeps(sparsity: float) -> bool:
         result = dataclasses.replace(plain, sparsity=sparsity).run(net, ctx)
@@ -54,10 +61,11 @@ def sparsity_that_fits(step: Prune, net: Network, ctx: PassContext) -> float:
             dataclasses.replace(plain, sparsity=high).run(net, ctx).network, target
         )
         raise PassRefused(
-            "cannot-fit", f"at {high:.1%} sparsity it still takes {cores} cores and {words} words",
+            "cannot-fit",
+            f"at {high:.1%} sparsity it still takes {cores} cores and {words} words",
             where=step.key("cores" if step.cores else "words"),
             hint="neurons take cores, too: remove kernels first, or allow more",
-        )  # fmt: skip
+        )
     while high - low > _RESOLUTION:
         middle = (low + high) / 2
         low, high = (low, middle) if keeps(middle) else (middle, high)

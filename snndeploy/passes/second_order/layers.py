@@ -73,9 +73,12 @@ class Problem:
         """Predicted membrane error of each row of ``weights`` (rows, d)."""
         import torch
 
-        return per_row(self, lambda of, q: q.loss(
-            torch.as_tensor(weights[of], dtype=q.best.dtype, device=q.best.device)
-        ))  # fmt: skip
+        return per_row(
+            self,
+            lambda of, q: q.loss(
+                torch.as_tensor(weights[of], dtype=q.best.dtype, device=q.best.device)
+            ),
+        )
 
     def loss(self, weights: Array) -> float:
         """Predicted membrane error of ``weights`` (rows, d)."""
@@ -126,10 +129,12 @@ def refuse_one_to_one(chosen: Iterable[Projection], method: str) -> None:
     for p in chosen:
         if isinstance(p.op, Pointwise):
             raise PassRefused(
-                "one-to-one-layer", f"{method!r} makes up for a weight with others of its row, "
-                "and a one-to-one layer has none", where=p.name,
+                "one-to-one-layer",
+                f"{method!r} makes up for a weight with others of its row, "
+                "and a one-to-one layer has none",
+                where=p.name,
                 hint='use "magnitude" or "rtn" for this layer, in a pass of its own',
-            )  # fmt: skip
+            )
 
 
 def stacked(block: Block) -> Array:
@@ -165,13 +170,23 @@ def moments_of(
     names = [p.name for p in block]
     if len(block) > 1:
         return gather_joint(
-            net, inputs, names, kernel=kernel, reference=reference, positions=positions,
+            net,
+            inputs,
+            names,
+            kernel=kernel,
+            reference=reference,
+            positions=positions,
             max_memory=settings.max_memory,
-        )  # fmt: skip
+        )
     return gather(
-        net, inputs, names, kernel=kernel, reference=reference, positions=positions,
+        net,
+        inputs,
+        names,
+        kernel=kernel,
+        reference=reference,
+        positions=positions,
         max_memory=settings.max_memory,
-    )[names[0]]  # fmt: skip
+    )[names[0]]
 
 
 def problem(block: Block, moments: Moments, damp: float, asymmetry: float = 0.0) -> Problem:
@@ -265,8 +280,10 @@ def run_layers(
 
 def _chosen(block: Block, kernel: str, asymmetry: float, error: float) -> Finding:
     return Finding(
-        code="layer-objective", severity="note", where=", ".join(p.name for p in block),
+        code="layer-objective",
+        severity="note",
+        where=", ".join(p.name for p in block),
         message=f"kernel {kernel}, asymmetry {asymmetry:g}: relative spike train error {error:.3g} "
         "on held-out calibration samples",
         rule="of several objectives, the one that holds out best",
-    )  # fmt: skip
+    )

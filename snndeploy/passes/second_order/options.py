@@ -68,17 +68,19 @@ class CalibratedPass(LayerPass):
             raise PassRefused(
                 "asymmetry-needs-sequential",
                 "asymmetry makes up for compressed predecessors, and calibration does not see them",
-                where=self.key("asymmetry"), hint="set sequential = true, or asymmetry = [0.0]",
-            )  # fmt: skip
+                where=self.key("asymmetry"),
+                hint="set sequential = true, or asymmetry = [0.0]",
+            )
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every kernel, asymmetry and treatment of thresholds, as options of a pass without choice."""
         if self.choose == "layer":
             return [{}]
         settings = product(
-            self.kernels or ((),), self.asymmetry or (0.0,),
+            self.kernels or ((),),
+            self.asymmetry or (0.0,),
             (False, True) if self.thresholds else (False,),
-        )  # fmt: skip
+        )
         return [
             {"kernels": (k,) if k else (), "asymmetry": (a,), "thresholds": t, "choose": "layer"}
             for k, a, t in settings

@@ -15,16 +15,7 @@ from ...ir.arrays import Array
 from ...ir.network import Network
 from ..base import PassContext
 from .budgets import budget, lamp_counts
-from .layers import (
-    Block,
-    Problem,
-    Settings,
-    Solution,
-    blocks_of,
-    moments_of,
-    problem,
-    stacked,
-)
+from .layers import Block, Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
 from .pruning import (
     Pattern,
     eliminated,
@@ -72,8 +63,9 @@ class PrunePlan:
                 raise PassRefused(
                     "pattern-columns",
                     f"its rows of {columns} weights are not whole runs of {pattern.run}",
-                    where=block[0].name, hint=f"leave it out by {options.key('ignore')}",
-                )  # fmt: skip
+                    where=block[0].name,
+                    hint=f"leave it out by {options.key('ignore')}",
+                )
         sizes = [stacked(block).size for block in blocks]
         budgets: tuple[float, ...] = ()
         if options.scope == "layer" and costs is not None:
@@ -85,9 +77,12 @@ class PrunePlan:
             total = budget(options.sparsity, sum(sizes))
             budgets = tuple(map(float, lamp_counts(magnitudes, total, options.lamp_power)))
         return cls(
-            options=options, budgets=budgets, costs=costs, pattern=pattern,
+            options=options,
+            budgets=budgets,
+            costs=costs,
+            pattern=pattern,
             max_memory=options.max_memory << 20,
-        )  # fmt: skip
+        )
 
     def _by_loss(
         self, net: Network, blocks: Sequence[Block], ctx: PassContext, settings: Settings
@@ -115,10 +110,13 @@ class PrunePlan:
 
     def _eliminated(self, p: Problem, sparsity: float | None = None) -> tuple[Array, Array]:
         return eliminated(
-            p, self.options.sparsity if sparsity is None else sparsity,
-            search=self.options.search, rounds=self.options.rounds, pattern=self.pattern,
+            p,
+            self.options.sparsity if sparsity is None else sparsity,
+            search=self.options.search,
+            rounds=self.options.rounds,
+            pattern=self.pattern,
             max_memory=self.max_memory,
-        )  # fmt: skip
+        )
 
     def solve(self, index: int, p: Problem, net: Network) -> Solution:
         """Mask and weights of block ``index``."""

@@ -50,14 +50,18 @@ def parse_pattern(text: str, sparsity: float, where: str) -> Pattern:
         return Pattern(run=int(right))
     if not (left.isdigit() and right.isdigit() and 0 < int(left) < int(right)):
         raise PassRefused(
-            "pattern-unknown", f"{text!r} is no pattern of pruned weights", where=where,
+            "pattern-unknown",
+            f"{text!r} is no pattern of pruned weights",
+            where=where,
             hint='"2:4" prunes 2 of 4 consecutive weights, "run:4" prunes runs of 4',
-        )  # fmt: skip
+        )
     if abs(int(left) / int(right) - sparsity) > 1e-9:
         raise PassRefused(
-            "pattern-sparsity", f"{text} prunes {int(left) / int(right):g} of the weights, "
-            f"sparsity says {sparsity:g}", where=where, hint="make them agree",
-        )  # fmt: skip
+            "pattern-sparsity",
+            f"{text} prunes {int(left) / int(right):g} of the weights, sparsity says {sparsity:g}",
+            where=where,
+            hint="make them agree",
+        )
     return Pattern(lost=int(left), of=int(right))
 
 
@@ -105,10 +109,13 @@ def eliminated(
             else:
                 found.append(
                     eliminate(
-                        best[part], inverse, first=first[part], per_group=per_group,
+                        best[part],
+                        inverse,
+                        first=first[part],
+                        per_group=per_group,
                         steps=steps if pattern.of else n,
                     )
-                )  # fmt: skip
+                )
         columns = torch.nonzero(live).reshape(-1)[torch.cat([e.columns for e in found])]
         losses = torch.cat([e.losses for e in found]).double()
         return torch.cat([free, torch.stack([columns.double(), losses], dim=2)], dim=1)

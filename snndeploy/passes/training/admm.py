@@ -61,14 +61,18 @@ class Admm(TrainingPass):
         super().__post_init__()
         if not self.sparsity and not self.bits:
             raise RecipeError(
-                "admm-nothing", "neither a sparsity nor a number of bits is given", where=self.name,
+                "admm-nothing",
+                "neither a sparsity nor a number of bits is given",
+                where=self.name,
                 hint="e.g. sparsity = 0.9, or bits = 4, or both",
-            )  # fmt: skip
+            )
         if self.levels == "power-of-two" and self.bits not in (0, 2, 3, 4):
             raise RecipeError(
-                "admm-levels", f"{self.bits}-bit powers of two do not fit an 8-bit weight",
-                where=self.key("bits"), hint="use 2, 3 or 4 bits, or levels = 'uniform'",
-            )  # fmt: skip
+                "admm-levels",
+                f"{self.bits}-bit powers of two do not fit an 8-bit weight",
+                where=self.key("bits"),
+                hint="use 2, 3 or 4 bits, or levels = 'uniform'",
+            )
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -99,9 +103,11 @@ class Admm(TrainingPass):
         result = trained(net, session)
         training = {**result.metrics["training"], **residuals}
         return PassResult(
-            network=result.network, modified=result.modified,
-            metrics={**result.metrics, "training": training}, findings=result.findings,
-        )  # fmt: skip
+            network=result.network,
+            modified=result.modified,
+            metrics={**result.metrics, "training": training},
+            findings=result.findings,
+        )
 
     def ensures(self, before: Network, after: Network) -> None:
         """Exactly as many pruned as asked; masks and codes of before are kept."""
@@ -164,10 +170,14 @@ class Admm(TrainingPass):
             return {name: codes * scale for name, (codes, scale) in found.items()}
 
         residual = self._pull(session, "quantize", chosen, project)
-        session.fix({
-            name: Grid(levels=levels, scale=self._on_levels(v, alive[name], levels)[1], bits=width)
-            for name, v in _latents(session, chosen).items()
-        })  # fmt: skip
+        session.fix(
+            {
+                name: Grid(
+                    levels=levels, scale=self._on_levels(v, alive[name], levels)[1], bits=width
+                )
+                for name, v in _latents(session, chosen).items()
+            }
+        )
         session.fit("retrain", self.epochs)
         return residual
 
@@ -187,9 +197,13 @@ class Admm(TrainingPass):
         from .loop.penalties import Admm as Pull
 
         pull = Pull(
-            session.module, [p.name for p in chosen], project,
-            rho=self.rho, growth=self.growth, every=self.epochs_per_iteration,
-        )  # fmt: skip
+            session.module,
+            [p.name for p in chosen],
+            project,
+            rho=self.rho,
+            growth=self.growth,
+            every=self.epochs_per_iteration,
+        )
         epochs = self.iterations * self.epochs_per_iteration
         session.fit(stage, epochs, penalties=[pull], best=False, constant=True)
         return pull.residual(session.module)

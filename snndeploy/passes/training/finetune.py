@@ -62,19 +62,25 @@ class FineTune(TrainingPass):
         super().__post_init__()
         if self.synops and self.synops_ratio:
             raise RecipeError(
-                "finetune-budget", "two budgets of SynOps are given", where=self.key("synops_ratio"),
+                "finetune-budget",
+                "two budgets of SynOps are given",
+                where=self.key("synops_ratio"),
                 hint="give synops, or synops_ratio",
-            )  # fmt: skip
+            )
         if (self.synops or self.synops_ratio) and not self.activity:
             raise RecipeError(
-                "finetune-budget", "a budget of SynOps has no price", where=self.key("activity"),
+                "finetune-budget",
+                "a budget of SynOps has no price",
+                where=self.key("activity"),
                 hint="say what is paid above it, for example activity = 10.0",
-            )  # fmt: skip
+            )
         if self.bits and self.grid != "rescaw" and self.fit not in ("max", "mse"):
             raise RecipeError(
-                "finetune-fit", f"fit = {self.fit!r} is for grid = 'rescaw'",
-                where=self.key("fit"), hint="use max or mse",
-            )  # fmt: skip
+                "finetune-fit",
+                f"fit = {self.fit!r} is for grid = 'rescaw'",
+                where=self.key("fit"),
+                hint="use max or mse",
+            )
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -121,9 +127,12 @@ class FineTune(TrainingPass):
         if self.grid == "rescaw":
             return ReScaW(bits=self.bits, gamma=self.fit, per=self.per, layers=names)
         return Quantize(
-            bits=self.bits, per=self.per, clip=self.fit, layers=names,  # type: ignore[arg-type]
+            bits=self.bits,
+            per=self.per,
+            clip=self.fit,
+            layers=names,  # type: ignore[arg-type]
             share="target" if self.grid == "loihi" else "none",
-        )  # fmt: skip
+        )
 
     def _price(self, session: Session) -> Activity:
         from .loop.penalties import Activity
@@ -133,9 +142,12 @@ class FineTune(TrainingPass):
         samples = session.data.samples
         values = [name for name, coding in codings(samples).items() if coding.kind == "analog"]
         price = Activity(
-            session.module, weight=self.activity, target_rate=self.target_rate, synops=self.synops,
+            session.module,
+            weight=self.activity,
+            target_rate=self.target_rate,
+            synops=self.synops,
             ignore=values,
-        )  # fmt: skip
+        )
         if self.synops_ratio:
             price.synops = self.synops_ratio * price.used(session.module, session.batches(samples))
         return price

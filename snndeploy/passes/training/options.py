@@ -83,9 +83,10 @@ def training_data(ctx: PassContext, net: Network) -> Training:
         data = Training(samples=ctx.calibration)
     if data is None:
         raise PassRefused(
-            "training-data-missing", "it trains, and there are no labelled samples to train on",
+            "training-data-missing",
+            "it trains, and there are no labelled samples to train on",
             hint="use snndeploy finetune with --train, or give labels with --data",
-        )  # fmt: skip
+        )
     classes = int(np.prod(net.with_role("output")[0].shape))
     for what, samples in (("training", data.samples), ("validation", data.validation)):
         if samples is not None:
@@ -96,13 +97,14 @@ def training_data(ctx: PassContext, net: Network) -> Training:
 def _refuse_labels(samples: Calibration, what: str, classes: int) -> None:
     if samples.labels is None:
         raise PassRefused(
-            "training-labels-missing", f"the {what} samples have no labels",
+            "training-labels-missing",
+            f"the {what} samples have no labels",
             hint="save the classes as an array named y beside the inputs",
-        )  # fmt: skip
+        )
     low, high = int(samples.labels.min()), int(samples.labels.max())
     if low < 0 or high >= classes:
         raise PassRefused(
             "training-labels-range",
             f"the {what} labels go from {low} to {high}, the network has {classes} outputs",
             hint="labels count from 0, one output neuron each",
-        )  # fmt: skip
+        )

@@ -33,9 +33,7 @@ def largest_by_lamp(
     """Masks as of `largest`, in which LAMP scores share the total out to the arrays."""
     sizes = [np.abs(v) * a for v, a in zip(values, alive, strict=True)]
     counts = lamp_counts(sizes, budget(sparsity, sum(v.size for v in values)))
-    return [
-        prune_lowest([s], [a], n)[0] for s, a, n in zip(sizes, alive, counts, strict=True)
-    ]  # fmt: skip
+    return [prune_lowest([s], [a], n)[0] for s, a, n in zip(sizes, alive, counts, strict=True)]
 
 
 def nearest(values: Array, levels: Array, scale: Array) -> Array:

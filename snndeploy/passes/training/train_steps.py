@@ -39,14 +39,18 @@ class TrainSteps(TrainingPass):
         super().__post_init__()
         if bool(self.steps) == bool(self.halvings):
             raise RecipeError(
-                "steps-schedule", "it takes either steps or halvings", where=self.name,
+                "steps-schedule",
+                "it takes either steps or halvings",
+                where=self.name,
                 hint="for example steps = [8, 4, 2], or halvings = 3",
-            )  # fmt: skip
+            )
         if any(a <= b for a, b in pairwise(self.steps)):
             raise RecipeError(
-                "steps-schedule", f"the numbers of steps {self.steps} do not fall",
-                where=self.key("steps"), hint="for example steps = [8, 4, 2]",
-            )  # fmt: skip
+                "steps-schedule",
+                f"the numbers of steps {self.steps} do not fall",
+                where=self.key("steps"),
+                hint="for example steps = [8, 4, 2]",
+            )
 
     def requires(self, net: Network) -> None:
         """The patterns must match."""
@@ -62,9 +66,11 @@ class TrainSteps(TrainingPass):
         schedule = self.steps or tuple(-(-longest // 2**k) for k in range(1, self.halvings + 1))
         if schedule[0] > longest:
             raise RecipeError(
-                "steps-schedule", f"it starts at {schedule[0]} steps, samples have {longest}",
-                where=self.key("steps"), hint="give longer samples, or start lower",
-            )  # fmt: skip
+                "steps-schedule",
+                f"it starts at {schedule[0]} steps, samples have {longest}",
+                where=self.key("steps"),
+                hint="give longer samples, or start lower",
+            )
         before, reached = session.accuracy(), longest
         metrics = {f"steps={longest} (before)": {"accuracy": before}}
         for wanted in schedule:
@@ -78,10 +84,12 @@ class TrainSteps(TrainingPass):
             reached = wanted
         result = trained(net, session)
         return replace(
-            result, network=with_notes(result.network, steps=str(reached)), modified=True,
+            result,
+            network=with_notes(result.network, steps=str(reached)),
+            modified=True,
             metrics={**result.metrics, **metrics},
             findings=(*result.findings, _finding(reached, metrics)),
-        )  # fmt: skip
+        )
 
     def ensures(self, before: Network, after: Network) -> None:
         """Masks and codes stay."""
@@ -91,6 +99,8 @@ class TrainSteps(TrainingPass):
 def _finding(steps: int, metrics: dict[str, dict[str, float]]) -> Finding:
     told = ", ".join(f"{name} {m['accuracy']:.1%}" for name, m in metrics.items())
     return Finding(
-        code="steps-reduced", severity="note", where="time",
+        code="steps-reduced",
+        severity="note",
+        where="time",
         message=f"trained for {steps} steps per sample ({told}); run it with as many",
-    )  # fmt: skip
+    )

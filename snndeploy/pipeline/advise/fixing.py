@@ -99,9 +99,11 @@ def fix_model(first: Compiled, compile_with: Callable[[Recipe], Compiled]) -> Fi
         errors = tuple(f for f in compiled.findings if f.severity == "error")
         if not errors:
             return Fixing(
-                recipe=recipe, steps=tuple(steps), cores=len(compiled.placement.cores),
+                recipe=recipe,
+                steps=tuple(steps),
+                cores=len(compiled.placement.cores),
                 proof="compiled with it and checked",
-            )  # fmt: skip
+            )
         if not round_left:
             break
         found = repair(compiled.program, target, chips, removable=removable)
@@ -142,15 +144,19 @@ def fix_bundle(path: str | Path, target: str | None, board: str | None) -> Fixin
     recipe = base
     if steps:
         recipe = _with(
-            base, changes,
+            base,
+            changes,
             {n: b for n, b in bits.items() if quantized and n in layers_of(bundle.program)},
-            chip.name, steps,
-        )  # fmt: skip
+            chip.name,
+            steps,
+        )
     return Fixing(
-        recipe=recipe, steps=tuple(steps), cores=len(placement.cores),
+        recipe=recipe,
+        steps=tuple(steps),
+        cores=len(placement.cores),
         proof="its changes were made to the bundle's integers and checked; the bundle does not hold "
         "the trained network to compile",
-    )  # fmt: skip
+    )
 
 
 def _with(
@@ -162,10 +168,14 @@ def _with(
     late = [i for i, p in enumerate(passes) if "prune" in p.stages]
     if changes.keep:
         at = late[0] if late else len(passes)
-        passes.insert(at, RemoveKernels(
-            layers=tuple(sorted(changes.keep)), keep=dict(sorted(changes.keep.items())),
-            kinds=("conv", "dense"),
-        ))  # fmt: skip
+        passes.insert(
+            at,
+            RemoveKernels(
+                layers=tuple(sorted(changes.keep)),
+                keep=dict(sorted(changes.keep.items())),
+                kinds=("conv", "dense"),
+            ),
+        )
     for density in sorted(set(changes.density.values())):
         names = tuple(sorted(n for n, d in changes.density.items() if d == density))
         passes.append(Prune(layers=names, sparsity=round(1 - density, 6)))
@@ -175,10 +185,10 @@ def _with(
         wanted = {**bits, **{n: min(b, bits.get(n, b)) for n, b in changes.bits.items()}}
         quantizers = [
             dataclasses.replace(
-                like, bits=b, layers=tuple(sorted(n for n in wanted if wanted[n] == b)), ignore=(),
+                like, bits=b, layers=tuple(sorted(n for n in wanted if wanted[n] == b)), ignore=()
             )
             for b in sorted(set(wanted.values()))
-        ]  # fmt: skip
+        ]
     elif changes.bits:  # a pass that also does other things quantises all of its layers alike
         least = min(changes.bits.values())
         quantizers = [
@@ -188,8 +198,10 @@ def _with(
     return Recipe(
         name=f"{base.name}-for-{target}",
         description=f"{base.name}, and what makes it fit {target}: {'; '.join(steps)}.",
-        seed=base.seed, calibration=base.calibration, passes=(*passes, *quantizers),
-    )  # fmt: skip
+        seed=base.seed,
+        calibration=base.calibration,
+        passes=(*passes, *quantizers),
+    )
 
 
 def fix_record(fixing: Fixing) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def refuse_unfit(network: Network, samples: Samples, where: str) -> None:
     low, high = int(samples.labels.min()), int(samples.labels.max())
     if low < 0 or high >= classes:
         raise InputError(
-            "labels-range", f"the labels go from {low} to {high}, the network has {classes} outputs",
-            where=where, hint="labels count from 0, one output neuron each",
-        )  # fmt: skip
+            "labels-range",
+            f"the labels go from {low} to {high}, the network has {classes} outputs",
+            where=where,
+            hint="labels count from 0, one output neuron each",
+        )

@@ -91,9 +91,10 @@ def sensitivity(
     refuse_unfit(network, samples, "sensitivity")
     if any(p.weight.quantized for p in network.projections):
         raise PassRefused(
-            "already-quantized", "sensitivity is about a real-valued network",
+            "already-quantized",
+            "sensitivity is about a real-valued network",
             hint="start from the network as it was trained",
-        )  # fmt: skip
+        )
     calibration = CalibrationOptions(samples=len(samples))
     changes = list(_changes(network, ratios, bits, score, fold))
     trained = _emitted(network, samples)
@@ -106,24 +107,26 @@ def sensitivity(
         emitted = trained if changed is network else _emitted(changed, samples)
         points.append(
             Point(
-                layer=layer, kind=kind, value=value, accuracy=_accuracy(emitted, samples),
+                layer=layer,
+                kind=kind,
+                value=value,
+                accuracy=_accuracy(emitted, samples),
                 distance=_distance(trained, emitted),
                 saved=1 - measure(changed).total("storage_bits") / storage,
             )
-        )  # fmt: skip
+        )
     progress(len(changes) * len(samples), len(changes) * len(samples))
     return Sensitivity(
-        points=tuple(points), accuracy=_accuracy(trained, samples), samples=len(samples),
-        score=score, fold=fold,
-    )  # fmt: skip
+        points=tuple(points),
+        accuracy=_accuracy(trained, samples),
+        samples=len(samples),
+        score=score,
+        fold=fold,
+    )
 
 
 def _changes(
-    network: Network,
-    ratios: Sequence[float],
-    bits: Sequence[int],
-    score: Criterion,
-    fold: Fold,
+    network: Network, ratios: Sequence[float], bits: Sequence[int], score: Criterion, fold: Fold
 ) -> Iterator[tuple[str, str, float, Pass]]:
     ops = {p.name: p.op for p in network.projections}
     for group in coupling(network):
@@ -172,8 +175,11 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
     if found.accuracy is None:
         fine = [p for p in found.points if p.distance <= tolerance]
     else:
-        fine = [p for p in found.points if p.accuracy is not None
-                and found.accuracy - p.accuracy <= tolerance]  # fmt: skip
+        fine = [
+            p
+            for p in found.points
+            if p.accuracy is not None and found.accuracy - p.accuracy <= tolerance
+        ]
     ratios: dict[str, float] = {}
     bits: dict[str, float] = {}
     for point in fine:
@@ -183,19 +189,22 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
             bits[point.layer] = min(point.value, bits.get(point.layer, np.inf))
     steps: list[Pass] = [
         RemoveKernels(
-            layers=tuple(n for n in ratios if ratios[n] == ratio), ratio=ratio,
-            score=found.score, fold=found.fold,  # type: ignore[arg-type]
+            layers=tuple(n for n in ratios if ratios[n] == ratio),
+            ratio=ratio,
+            score=found.score,
+            fold=found.fold,  # type: ignore[arg-type]
         )
         for ratio in sorted(set(ratios.values()) - {0.0})
-    ]  # fmt: skip
+    ]
     steps += [
         Quantize(layers=tuple(n for n in bits if bits[n] == width), bits=int(width), per="channel")
         for width in sorted(set(bits.values()), reverse=True)
     ]
     return Recipe(
-        name="sensitivity", passes=tuple(steps),
+        name="sensitivity",
+        passes=tuple(steps),
         description=f"what each layer can lose alone at a tolerance of {tolerance:g}",
-    )  # fmt: skip
+    )
 
 
 def sensitivity_table(

@@ -107,9 +107,11 @@ def reduce_timesteps(
     enough = _quality(table[1.0][-1]) - tolerance
     chosen = next(p for p in best if _quality(p) >= enough - 1e-12)
     return Timesteps(
-        prefixes=tuple(reversed(best)), chosen=chosen, tolerance=tolerance,
+        prefixes=tuple(reversed(best)),
+        chosen=chosen,
+        tolerance=tolerance,
         network=scaled_thresholds(network, chosen.factor),
-    )  # fmt: skip
+    )
 
 
 def scaled_thresholds(network: Network, factor: float) -> Network:
@@ -121,9 +123,12 @@ def scaled_thresholds(network: Network, factor: float) -> Network:
     if factor == 1.0:
         return network
     return network.replace(
-        populations=[_scaled(p, factor) for p in network.with_role("hidden")
-                     if p.neuron is not None and p.neuron.spiking]
-    )  # fmt: skip
+        populations=[
+            _scaled(p, factor)
+            for p in network.with_role("hidden")
+            if p.neuron is not None and p.neuron.spiking
+        ]
+    )
 
 
 def _scaled(population: Population, factor: float) -> Population:
@@ -198,10 +203,14 @@ def timesteps_table(found: Timesteps) -> tuple[Sequence[str], list[tuple[str, ..
     columns = ("steps", "threshold", "accuracy", "same answers", "chip steps", "SynOps", "")
     rows: list[tuple[str, ...]] = [
         (
-            str(p.steps), f"× {p.factor:g}", "" if p.accuracy is None else f"{p.accuracy:.1%}",
-            f"{p.same:.1%}", str(p.latency), f"{p.synops:,.0f}",
+            str(p.steps),
+            f"× {p.factor:g}",
+            "" if p.accuracy is None else f"{p.accuracy:.1%}",
+            f"{p.same:.1%}",
+            str(p.latency),
+            f"{p.synops:,.0f}",
             "chosen" if p == found.chosen else "",
         )
         for p in found.prefixes
-    ]  # fmt: skip
+    ]
     return columns, rows

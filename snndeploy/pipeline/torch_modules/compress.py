@@ -98,9 +98,11 @@ def compress_module(
         ran = [seen for seen in watch.layers.values() if seen.calls]
         if not ran:
             raise InputError(
-                "module-no-layers", "no linear or convolutional layer ran",
-                where=type(module).__name__, hint="give samples, and run= if a call needs more than x",
-            )  # fmt: skip
+                "module-no-layers",
+                "no linear or convolutional layer ran",
+                where=type(module).__name__,
+                hint="give samples, and run= if a call needs more than x",
+            )
         blocks = [projection_of(seen) for seen in ran]
         plan = None if prune is None else _plan(prune, blocks)
         records: dict[str, ModuleLayer] = {}
@@ -133,9 +135,11 @@ def compress_module(
                 values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
                 own.copy_(torch.as_tensor(values).reshape(own.shape))
                 records[ran[i].name] = ModuleLayer(
-                    leak=ran[i].leak, syn_leak=ran[i].syn_leak, loss=solution.loss,
+                    leak=ran[i].leak,
+                    syn_leak=ran[i].syn_leak,
+                    loss=solution.loss,
                     sparsity=1 - weight.alive / weight.data.size,
-                )  # fmt: skip
+                )
     return CompressedModule(module=result, layers=records)
 
 
@@ -173,9 +177,11 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
 
 def _refused(what: str) -> PassRefused:
     return PassRefused(
-        "module-option", f"{what} has no form on a live module", where="compress_module",
+        "module-option",
+        f"{what} has no form on a live module",
+        where="compress_module",
         hint='for example the recipes "sbc" and "osbc"',
-    )  # fmt: skip
+    )
 
 
 def _plan(prune: Prune, blocks: list[Network]) -> PrunePlan:
@@ -213,11 +219,17 @@ def _measured(
         original = None if reference is None else _layers_in(reference, call, x, names)
         for name in names:
             dense = None if original is None else {"input": trains_of(original[name])}
-            sums[name].append(moments_of_trains(
-                projection_of(found[name]), {"input": trains_of(found[name])}, name,
-                reference=dense, kernel=kernel, positions=step.positions or None,
-                max_memory=step.max_memory << 20,
-            ))  # fmt: skip
+            sums[name].append(
+                moments_of_trains(
+                    projection_of(found[name]),
+                    {"input": trains_of(found[name])},
+                    name,
+                    reference=dense,
+                    kernel=kernel,
+                    positions=step.positions or None,
+                    max_memory=step.max_memory << 20,
+                )
+            )
     return {name: _added(parts) for name, parts in sums.items()}
 
 
@@ -234,7 +246,9 @@ def _added(parts: list[Moments]) -> Moments:
         return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
 
     return Moments(
-        hessian=mean(m.hessian for m in parts), mean=mean(m.mean for m in parts),
+        hessian=mean(m.hessian for m in parts),
+        mean=mean(m.mean for m in parts),
         cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
-        group=parts[0].group, count=count,
-    )  # fmt: skip
+        group=parts[0].group,
+        count=count,
+    )

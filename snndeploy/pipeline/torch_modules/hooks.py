@@ -35,10 +35,26 @@ class Seen:
     gain: Array = field(default_factory=lambda: np.ones(1))
 
 
-_LINEAR = frozenset((
-    "add", "__add__", "__radd__", "__iadd__", "add_", "flatten", "unflatten", "reshape", "view",
-    "permute", "transpose", "unsqueeze", "squeeze", "contiguous", "stack", "cat",
-))  # fmt: skip
+_LINEAR = frozenset(
+    (
+        "add",
+        "__add__",
+        "__radd__",
+        "__iadd__",
+        "add_",
+        "flatten",
+        "unflatten",
+        "reshape",
+        "view",
+        "permute",
+        "transpose",
+        "unsqueeze",
+        "squeeze",
+        "contiguous",
+        "stack",
+        "cat",
+    )
+)
 """Tensor functions through which a current stays a current: sums, and other views of it."""
 
 
@@ -208,14 +224,21 @@ def projection_of(seen: Seen) -> Network:
     else:
         if isinstance(layer.padding, str):
             raise InputError(
-                "module-padding", f"padding {layer.padding!r} is not a number", where=seen.name,
+                "module-padding",
+                f"padding {layer.padding!r} is not a number",
+                where=seen.name,
                 hint="give the padding in pixels",
-            )  # fmt: skip
+            )
         pads = tuple((int(p), int(p)) for p in layer.padding)
         op = Conv(
-            weight.shape[0], layer.in_channels, tuple(weight.shape[2:]), tuple(layer.stride), pads,
-            tuple(layer.dilation), layer.groups,
-        )  # fmt: skip
+            weight.shape[0],
+            layer.in_channels,
+            tuple(weight.shape[2:]),
+            tuple(layer.stride),
+            pads,
+            tuple(layer.dilation),
+            layer.groups,
+        )
     out: Shape = op.out_shape(shape)
     neuron = Neuron.create(
         out, leak=0.0 if seen.leak is None else seen.leak, syn_leak=seen.syn_leak, threshold=1.0

@@ -59,9 +59,11 @@ def run_float(
 
     if dtype not in ("float32", "float64"):
         raise UsageError(
-            "float-dtype", f"dtype {dtype!r} is not supported", where="float engine",
+            "float-dtype",
+            f"dtype {dtype!r} is not supported",
+            where="float engine",
             hint=did_you_mean(str(dtype), ("float32", "float64")),
-        )  # fmt: skip
+        )
     arrays = checked_inputs(network, inputs)
     states = tuple(n for n in dict.fromkeys(record) if n != "spikes")
     for name in states:
@@ -101,8 +103,11 @@ class _Output:
         def empty(name: str, kind: str = dtype) -> Array:
             return np.empty((steps, samples, *network.population(name).shape), kind)
 
-        spikes = {p.name: empty(p.name, _emitted_type(p, dtype))
-                  for p in network.populations if p.neuron is not None}  # fmt: skip
+        spikes = {
+            p.name: empty(p.name, _emitted_type(p, dtype))
+            for p in network.populations
+            if p.neuron is not None
+        }
         ordered = {p.name: {**spikes, **inputs}[p.name] for p in network.populations}
         return cls(ordered, {n: empty(n) for n in states}, {n: empty(n) for n in states})
 
@@ -171,12 +176,16 @@ def _plan(network: Network, dtype: Any) -> _Plan:
     }
     memory = {
         p.name: max(
-            (s.max_delay for q in network.outgoing(p.name) for s in q.sources
-             if s.population == p.name),
+            (
+                s.max_delay
+                for q in network.outgoing(p.name)
+                for s in q.sources
+                if s.population == p.name
+            ),
             default=0,
         )
         for p in network.populations
-    }  # fmt: skip
+    }
     return _Plan(groups, incoming, memory, dtype)
 
 
@@ -260,8 +269,10 @@ def _updates(
     """Run one group over the block, yielding (population, last step) whenever states may be read."""
     steps = span.stop - span.start
     neurons = [name for name in group if name in states]
-    drive = {name: _arriving(network, plan, name, trains, (0, steps), span.start, inside=False)
-             for name in neurons}  # fmt: skip
+    drive = {
+        name: _arriving(network, plan, name, trains, (0, steps), span.start, inside=False)
+        for name in neurons
+    }
     loop = any(i.inside for name in neurons for i in plan.incoming[name])
     stride = 1 if loop or any(name in recorded for name in neurons) else steps
     for start in range(0, steps, stride):

@@ -21,9 +21,10 @@ def checked_inputs(network: Network, inputs: Array | Mapping[str, Array]) -> dic
     if not isinstance(inputs, Mapping):
         if len(populations) != 1:
             raise InputError(
-                "input-names", f"the network has {len(populations)} inputs, one array was given",
+                "input-names",
+                f"the network has {len(populations)} inputs, one array was given",
                 hint=f"give a mapping with the keys {', '.join(sorted(populations))}",
-            )  # fmt: skip
+            )
         inputs = {next(iter(populations)): inputs}
     for name in inputs:
         if name not in populations:
@@ -46,9 +47,11 @@ def _checked_array(population: Population, array: Array) -> Array:
     expected = "(steps, samples, " + ", ".join(str(n) for n in population.shape) + ")"
     if array.shape[2:] != population.shape or array.ndim < 2 or 0 in array.shape:
         raise InputError(
-            "input-shape", f"data of shape {array.shape}, expected {expected}", where=where,
+            "input-shape",
+            f"data of shape {array.shape}, expected {expected}",
+            where=where,
             hint="time comes first, then samples; add an axis for a single sample",
-        )  # fmt: skip
+        )
     if array.dtype.kind not in "biuf":
         raise InputError("input-dtype", f"data of type {array.dtype} are not numbers", where=where)
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -117,9 +117,7 @@ class NeuronState:
         u, v, fired = states
 
         def tile(low: int, high: int) -> None:
-            run_neurons(
-                low, high, drive, emitted, before, compared, u, v, fired, *self.constants
-            )  # fmt: skip
+            run_neurons(low, high, drive, emitted, before, compared, u, v, fired, *self.constants)
 
         in_tiles(tile, samples, out.numel())
 
@@ -134,14 +132,22 @@ class NeuronState:
             return np.array(np.broadcast_to(value, shape)).reshape(size(shape))
 
         return (
-            per_neuron("leak"), per_neuron("syn_leak"), per_neuron("threshold"),
-            per_neuron("v_floor"), per_neuron("bias"), per_neuron("drive"),
+            per_neuron("leak"),
+            per_neuron("syn_leak"),
+            per_neuron("threshold"),
+            per_neuron("v_floor"),
+            per_neuron("bias"),
+            per_neuron("drive"),
             (self._has_bias, n.syn_leak is not None, self._has_drive, n.v_floor is not None),
-            n.threshold is not None, n.compare == ">=", n.spikes_per_step == "many",
+            n.threshold is not None,
+            n.compare == ">=",
+            n.spikes_per_step == "many",
             dtype.type(np.inf if n.max_spikes is None else n.max_spikes),
             RESETS["subtract" if n.reset_timing == "snntorch-immediate" else n.reset],
-            TIMINGS[n.reset_timing], dtype.type(0), dtype.type(1),
-        )  # fmt: skip
+            TIMINGS[n.reset_timing],
+            dtype.type(0),
+            dtype.type(1),
+        )
 
     def step(self, x: Tensor) -> Tensor:
         """Advance by one step with input ``x`` (samples, *shape); return what is emitted."""

@@ -52,9 +52,11 @@ class IntegerEngine:
     ) -> None:
         if route not in ("auto", "events", "dense"):
             raise UsageError(
-                "integer-route", f"there is no route {route!r}", where="integer engine",
+                "integer-route",
+                f"there is no route {route!r}",
+                where="integer engine",
                 hint=did_you_mean(str(route), ("auto", "events", "dense")),
-            )  # fmt: skip
+            )
         self.program = program
         plan = make_plan(program)
         self._engine: Any
@@ -183,9 +185,13 @@ def run_integer(
     """
     engine = IntegerEngine(program, device=device, route=route)
     return engine.run(
-        inputs, record=record, record_states=record_states, batch=batch, progress=progress,
+        inputs,
+        record=record,
+        record_states=record_states,
+        batch=batch,
+        progress=progress,
         watch=watch,
-    )  # fmt: skip
+    )
 
 
 def _checked_device(device: str) -> str:
@@ -195,9 +201,11 @@ def _checked_device(device: str) -> str:
     if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
         return device
     raise UsageError(
-        "device-missing", f"torch cannot compute exactly on {device!r} here", where="integer engine",
+        "device-missing",
+        f"torch cannot compute exactly on {device!r} here",
+        where="integer engine",
         hint="use cpu, or cuda where torch finds one",
-    )  # fmt: skip
+    )
 
 
 def _input_train(group: CompartmentGroup, data: Array, low: int, count: int) -> Train:
@@ -227,9 +235,10 @@ def _checked_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
         if len(groups) != 1:
             names = ", ".join(g.name for g in groups)
             raise InputError(
-                "input-missing", f"the program has {len(groups)} inputs ({names})",
+                "input-missing",
+                f"the program has {len(groups)} inputs ({names})",
                 hint="pass one array per input, by name",
-            )  # fmt: skip
+            )
         inputs = {groups[0].name: inputs}
     checked = {}
     for group in groups:
@@ -245,8 +254,10 @@ def _checked_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
             )
         if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
             raise InputError(
-                "input-not-integer", f"data is {array.dtype}, the program takes integers",
-                where=f"input {group.name}", hint="encode it first (encode_inputs)",
-            )  # fmt: skip
+                "input-not-integer",
+                f"data is {array.dtype}, the program takes integers",
+                where=f"input {group.name}",
+                hint="encode it first (encode_inputs)",
+            )
         checked[group.name] = array
     return checked

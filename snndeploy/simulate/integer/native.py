@@ -85,23 +85,14 @@ class NativeEngine:
         """Samples at once that suit the cores: any number, tiles are cut from them."""
         return 1 << 30
 
-    def run(
-        self,
-        trains: Mapping[str, Train],
-        samples: int,
-        states: States,
-    ) -> None:
+    def run(self, trains: Mapping[str, Train], samples: int, states: States) -> None:
         """Fill the trains of all groups that are not inputs, for the chunk's ``samples``."""
         for component in self.plan.components:
             if component.groups[0].kind not in ("input", "constant"):
                 self._component(component, trains, samples, states)
 
     def _component(
-        self,
-        component: Component,
-        trains: Mapping[str, Train],
-        samples: int,
-        states: States,
+        self, component: Component, trains: Mapping[str, Train], samples: int, states: States
     ) -> None:
         dense = self._dense_legs(component, trains, samples)
         steps = next(iter(trains.values())).values.shape[0]
@@ -117,10 +108,14 @@ class NativeEngine:
             }
             plain = states.watch is not None
             work = [
-                _Work(g, None if plain else self._packed[g.name], self._forms[g.name],
-                      {id(f): products[id(f)] for f in self._forms[g.name] if id(f) in products})
+                _Work(
+                    g,
+                    None if plain else self._packed[g.name],
+                    self._forms[g.name],
+                    {id(f): products[id(f)] for f in self._forms[g.name] if id(f) in products},
+                )
                 for g in component.groups
-            ]  # fmt: skip
+            ]
             step = self._sample_tile(work, component.loop, steps, high - low)
 
             def tile(
@@ -189,11 +184,22 @@ class NativeEngine:
         for i, w in enumerate(work):
             drive = scratch.zeros(f"drive {i}", (length, samples, size(w.group.shape)))
             drives.append(drive)
-            adders.append([
-                leg_adder(f.leg, f.events, w.products.get(id(f)), trains[f.leg.source], span, block,
-                          drive, scratch, i)
-                for f in w.legs
-            ])  # fmt: skip
+            adders.append(
+                [
+                    leg_adder(
+                        f.leg,
+                        f.events,
+                        w.products.get(id(f)),
+                        trains[f.leg.source],
+                        span,
+                        block,
+                        drive,
+                        scratch,
+                        i,
+                    )
+                    for f in w.legs
+                ]
+            )
         for first in range(0, steps, length):
             count = min(length, steps - first)
             for w, r, drive, add in zip(work, registers, drives, adders, strict=True):
@@ -237,9 +243,16 @@ class _Registers:
         """Advance by the steps of ``drive``, leave it at zero, and write what is emitted."""
         if self.packed is not None:
             self.packed.kernel(
-                drive, self.u, self.v, self.fired, train.values, first, train.base + low,
-                self.packed.parameters, self.packed.most,
-            )  # fmt: skip
+                drive,
+                self.u,
+                self.v,
+                self.fired,
+                train.values,
+                first,
+                train.base + low,
+                self.packed.parameters,
+                self.packed.most,
+            )
             return
         a = drive[0].reshape(self.wide.u.shape).astype(np.int64)
         drive.fill(0)

@@ -46,12 +46,7 @@ class PortableEngine:
         widest = max(size(g.shape) for g in self.plan.program.groups)
         return max(1, _BATCH_NEURONS[self.device.partition(":")[0]] // widest)
 
-    def run(
-        self,
-        trains: Mapping[str, Train],
-        samples: int,
-        states: States,
-    ) -> None:
+    def run(self, trains: Mapping[str, Train], samples: int, states: States) -> None:
         """Fill the trains of all groups that are not inputs, for the chunk's ``samples``."""
         import torch
 

@@ -135,9 +135,11 @@ def _conv_form(
     if reason:
         if route == "native":
             raise UsageError(
-                "conv-not-native", f"lava's Conv cannot run it exactly: {reason}",
-                where=f"projection {synapses.name}", hint="use the route auto or sparse",
-            )  # fmt: skip
+                "conv-not-native",
+                f"lava's Conv cannot run it exactly: {reason}",
+                where=f"projection {synapses.name}",
+                hint="use the route auto or sparse",
+            )
         return None
     shapes = chain_shapes(synapses.ops, program.source_shape(synapses))
     op = synapses.op

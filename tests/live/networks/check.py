@@ -64,10 +64,17 @@ def snntorch(i: int, rng: np.random.Generator) -> Case:
     else:
         x = spikes(rng, STEPS, 1, 2, 8, 8)
         net = nn.Sequential(
-            scaled(nn.Conv2d(2, 4, 3, padding=1)), batch_norm(4), snn.Leaky(beta, **options),
-            nn.AvgPool2d(2), scaled(nn.Conv2d(4, 3, 3)), snn.Leaky(beta, threshold=0.7, **options),
-            nn.Dropout(0.5), nn.Flatten(), scaled(nn.Linear(12, 5)), snn.Leaky(beta, **options),
-        )  # fmt: skip
+            scaled(nn.Conv2d(2, 4, 3, padding=1)),
+            batch_norm(4),
+            snn.Leaky(beta, **options),
+            nn.AvgPool2d(2),
+            scaled(nn.Conv2d(4, 3, 3)),
+            snn.Leaky(beta, threshold=0.7, **options),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            scaled(nn.Linear(12, 5)),
+            snn.Leaky(beta, **options),
+        )
     net.eval()
     network = snndeploy.from_snntorch(net, x[0])
     utils.reset(net)
@@ -92,17 +99,26 @@ def norse(i: int, rng: np.random.Generator) -> Case:
     if i % 3 == 2:
         lif = nt.LIFParameters(tau_mem_inv=tau, v_th=torch.tensor(0.1))
         shape: tuple[int, ...] = (12,)
-        net = nt.SequentialState(scaled(nn.Linear(12, 9)), nt.LIFCell(lif),
-                                 scaled(nn.Linear(9, 5)), nt.LIFCell(lif))  # fmt: skip
+        net = nt.SequentialState(
+            scaled(nn.Linear(12, 9)), nt.LIFCell(lif), scaled(nn.Linear(9, 5)), nt.LIFCell(lif)
+        )
     elif i % 3 == 1:
         shape = (12,)
-        net = nt.SequentialState(scaled(nn.Linear(12, 9)), nt.LIFBoxCell(box),
-                                 scaled(nn.Linear(9, 5)), nt.LIFBoxCell(box))  # fmt: skip
+        net = nt.SequentialState(
+            scaled(nn.Linear(12, 9)),
+            nt.LIFBoxCell(box),
+            scaled(nn.Linear(9, 5)),
+            nt.LIFBoxCell(box),
+        )
     else:
         shape = (2, 8, 8)
-        net = nt.SequentialState(scaled(nn.Conv2d(2, 4, 3, bias=False)), batch_norm(4),
-                                 nt.LIFBoxCell(box), scaled(nn.Conv2d(4, 3, 3, stride=2)),
-                                 nt.LIFBoxCell(box))  # fmt: skip
+        net = nt.SequentialState(
+            scaled(nn.Conv2d(2, 4, 3, bias=False)),
+            batch_norm(4),
+            nt.LIFBoxCell(box),
+            scaled(nn.Conv2d(4, 3, 3, stride=2)),
+            nt.LIFBoxCell(box),
+        )
     net.eval()
     x = spikes(rng, STEPS, 1, *shape)
     sample = x[0, 0]
@@ -139,10 +155,16 @@ def sinabs(i: int, rng: np.random.Generator) -> Case:
 
     factor = 6.0 if i % 4 == 3 else 2.0
     net = nn.Sequential(
-        scaled(nn.Conv2d(2, 4, 3, padding=1), factor), batch_norm(4), neuron(), sl.SumPool2d(2),
-        scaled(nn.Conv2d(4, 3, 3, bias=False), factor), neuron(), nn.Flatten(),
-        scaled(nn.Linear(12, 5), factor), neuron(),
-    ).eval()  # fmt: skip
+        scaled(nn.Conv2d(2, 4, 3, padding=1), factor),
+        batch_norm(4),
+        neuron(),
+        sl.SumPool2d(2),
+        scaled(nn.Conv2d(4, 3, 3, bias=False), factor),
+        neuron(),
+        nn.Flatten(),
+        scaled(nn.Linear(12, 5), factor),
+        neuron(),
+    ).eval()
     x = spikes(rng, STEPS, 1, 2, 8, 8)
     network = snndeploy.from_sinabs(net, x[:, 0])
     s.reset_states(net)
@@ -168,11 +190,16 @@ def spikingjelly(i: int, rng: np.random.Generator) -> Case:
         return neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=v_reset)
 
     net = nn.Sequential(
-        scaled(layer.Conv2d(2, 4, 3, padding=1), 8.0), layer.BatchNorm2d(4).eval(), node(),
+        scaled(layer.Conv2d(2, 4, 3, padding=1), 8.0),
+        layer.BatchNorm2d(4).eval(),
+        node(),
         layer.AvgPool2d(2),
-        scaled(layer.Conv2d(4, 3, 3, bias=False), 8.0), node(), layer.Flatten(),
-        scaled(layer.Linear(12, 5), 8.0), node(),
-    ).eval()  # fmt: skip
+        scaled(layer.Conv2d(4, 3, 3, bias=False), 8.0),
+        node(),
+        layer.Flatten(),
+        scaled(layer.Linear(12, 5), 8.0),
+        node(),
+    ).eval()
     x = spikes(rng, STEPS, 1, 2, 8, 8)
     network = snndeploy.from_spikingjelly(net, x[0])
     functional.reset_net(net)
@@ -182,8 +209,11 @@ def spikingjelly(i: int, rng: np.random.Generator) -> Case:
 
 
 CASES: dict[str, Callable[[int, np.random.Generator], Case]] = {
-    "snntorch": snntorch, "norse": norse, "sinabs": sinabs, "spikingjelly": spikingjelly,
-}  # fmt: skip
+    "snntorch": snntorch,
+    "norse": norse,
+    "sinabs": sinabs,
+    "spikingjelly": spikingjelly,
+}
 
 
 def main(name: str, count: int) -> None:
@@ -195,9 +225,13 @@ def main(name: str, count: int) -> None:
         output = network.with_role("output")[0].name
         ours = run_float(network, x.numpy()).spikes[output]
         expected = out.numpy().reshape(ours.shape)
-        results.append({
-            "what": what, "differing": int((ours != expected).sum()), "spikes": float(expected.sum()),
-        })  # fmt: skip
+        results.append(
+            {
+                "what": what,
+                "differing": int((ours != expected).sum()),
+                "spikes": float(expected.sum()),
+            }
+        )
     print(json.dumps(results))  # noqa: T201
 
 

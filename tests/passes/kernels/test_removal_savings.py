@@ -19,10 +19,7 @@ from snndeploy.passes.base import PassContext
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.kernels.slicing import shrink
 from snndeploy.passes.kernels.unit_budgets import cores_needed
-from tests.support.builders import (
-    chain_net,
-    conv_net,
-)
+from tests.support.builders import chain_net, conv_net
 from tests.support.removal import context, group_of
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
@@ -81,8 +78,11 @@ def test_removal_commutes_with_lowering(target: Any) -> None:
     net = conv_net(channels=(8, 12), hidden=20)
     groups = [group_of(net, "s1").keep([0, 2, 3, 5, 7]), group_of(net, "s2").keep(range(9))]
     program = lower(net, target)
-    kept = {"conv1": ([0, 2, 3, 5, 7], None), "conv2": (range(9), [0, 2, 3, 5, 7]),
-            "fc1": (None, np.arange(48).reshape(12, 4)[:9].reshape(-1))}  # fmt: skip
+    kept = {
+        "conv1": ([0, 2, 3, 5, 7], None),
+        "conv2": (range(9), [0, 2, 3, 5, 7]),
+        "fc1": (None, np.arange(48).reshape(12, 4)[:9].reshape(-1)),
+    }
     small = lower(shrink(net, groups), target)
     by_name = {s.name: s for s in small.synapses}
     synapses = []
@@ -95,11 +95,16 @@ def test_removal_commutes_with_lowering(target: Any) -> None:
     shapes = {g.name: g.shape for g in small.groups}
     by_hand = [
         dataclasses.replace(
-            g, shape=shapes[g.name],
-            **{n: v for n, v in vars(small.group(g.name)).items() if n in ("vth", "bias_mant", "scale")},
+            g,
+            shape=shapes[g.name],
+            **{
+                n: v
+                for n, v in vars(small.group(g.name)).items()
+                if n in ("vth", "bias_mant", "scale")
+            },
         )
         for g in program.groups
-    ]  # fmt: skip
+    ]
     sliced = dataclasses.replace(program, groups=tuple(by_hand), synapses=tuple(synapses))
     ours = place_program(small, target)
     theirs = place_program(sliced.verify(), target)
@@ -131,9 +136,13 @@ def test_widths_by_principal_components() -> None:
 def test_a_budget_of_cores_is_met_with_the_least_removed() -> None:
     net = conv_net(channels=(24, 32), hidden=10)
     tiny = LOIHI2.model_copy(
-        update={"core": {**LOIHI2.core, "neurons": LOIHI2.core["neurons"].model_copy(
-            update={"limit": 200})}}
-    )  # fmt: skip
+        update={
+            "core": {
+                **LOIHI2.core,
+                "neurons": LOIHI2.core["neurons"].model_copy(update={"limit": 200}),
+            }
+        }
+    )
     ctx = PassContext(target=tiny)
     needed = cores_needed(net, ctx)
     step = RemoveKernels(cores=needed - 3)

@@ -155,8 +155,12 @@ def test_arrays_really_shrink_through_pool_flatten_and_dense() -> None:
     small = shrink(net, [group_of(net, "s1").keep([1, 3]), group_of(net, "s2").keep([0, 2, 5])])
     small.verify()
     assert shapes(small) == {
-        "input": (2, 8, 8), "s1": (2, 8, 8), "s2": (3, 4, 4), "s3": (10,), "output": (5,)
-    }  # fmt: skip
+        "input": (2, 8, 8),
+        "s1": (2, 8, 8),
+        "s2": (3, 4, 4),
+        "s3": (10,),
+        "output": (5,),
+    }
     assert np.array_equal(weight_of(small, "conv1"), weight_of(net, "conv1")[[1, 3]])
     kept = weight_of(net, "conv2")[np.ix_([0, 2, 5], [1, 3])]
     assert np.array_equal(weight_of(small, "conv2"), kept)
@@ -261,11 +265,16 @@ def test_coupled_scores_add_up_and_are_reported() -> None:
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        ({"ratio": 0.0}, 6), ({"ratio": 0.25}, 4), ({"ratio": 0.3}, 4), ({"ratio": 0.99}, 1),
-        ({"ratio": 0.5, "round_to": 2}, 4), ({"ratio": 0.5, "round_to": 4}, 4),
-        ({"ratio": 0.5, "round_to": 16}, 6), ({"ratio": 0.9, "keep": {"conv2": 5}}, 5),
+        ({"ratio": 0.0}, 6),
+        ({"ratio": 0.25}, 4),
+        ({"ratio": 0.3}, 4),
+        ({"ratio": 0.99}, 1),
+        ({"ratio": 0.5, "round_to": 2}, 4),
+        ({"ratio": 0.5, "round_to": 4}, 4),
+        ({"ratio": 0.5, "round_to": 16}, 6),
+        ({"ratio": 0.9, "keep": {"conv2": 5}}, 5),
     ],
-)  # fmt: skip
+)
 def test_how_many_stay(options: dict[str, object], kept: int) -> None:
     result = RemoveKernels(layers=("conv2",), **options).apply(conv_net(), CTX)  # type: ignore[arg-type]
     assert shapes(result.network)["s2"] == (kept, 4, 4)

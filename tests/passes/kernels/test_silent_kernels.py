@@ -118,8 +118,10 @@ def muted(net: Network, groups: list[CouplingGroup]) -> Network:
     for name, alive in units.items():
         population = net.population(name)
         assert population.neuron is not None
-        fields = {f: getattr(population.neuron, f) * shaped(alive, len(population.shape))
-                  for f in ("bias", "drive")}  # fmt: skip
+        fields = {
+            f: getattr(population.neuron, f) * shaped(alive, len(population.shape))
+            for f in ("bias", "drive")
+        }
         neuron = population.neuron.changed(population.shape, **fields)
         populations.append(dataclasses.replace(population, neuron=neuron))
     return net.map_projections(quiet).replace(populations=populations)

@@ -145,11 +145,17 @@ def test_mean_clips_two_fifths_and_is_not_idempotent() -> None:
 @pytest.mark.parametrize(
     ("bits", "mode", "error"),
     [
-        (2, "mean", 0.246), (2, "percentile", 0.215), (2, "max", 0.371),
-        (4, "mean", 0.233), (4, "percentile", 0.0118), (4, "max", 0.0147),
-        (8, "mean", 0.232), (8, "percentile", 0.0033), (8, "max", 0.0001),
+        (2, "mean", 0.246),
+        (2, "percentile", 0.215),
+        (2, "max", 0.371),
+        (4, "mean", 0.233),
+        (4, "percentile", 0.0118),
+        (4, "max", 0.0147),
+        (8, "mean", 0.232),
+        (8, "percentile", 0.0033),
+        (8, "max", 0.0001),
     ],
-)  # fmt: skip
+)
 def test_relative_errors_of_gaussian_weights(bits: int, mode: Any, error: float) -> None:
     found = np.square(rounded(GAUSSIAN, mode, bits) - GAUSSIAN).sum() / np.square(GAUSSIAN).sum()
     assert found == pytest.approx(error, rel=0.15, abs=5e-5)
@@ -283,9 +289,12 @@ def test_order_is_told_and_changes_gamma_only() -> None:
     inner = np.abs(quantized.data) == 1
     log = run_passes(
         net,
-        [Prune(sparsity=float(inner.mean()), layers=("fc1",)),
-         ReScaW(bits=2, gamma="mean", per="layer")], CTX,
-    )  # fmt: skip
+        [
+            Prune(sparsity=float(inner.mean()), layers=("fc1",)),
+            ReScaW(bits=2, gamma="mean", per="layer"),
+        ],
+        CTX,
+    )
     assert [s.name for s in log.steps] == ["prune", "rescaw"]
     pruned = weights_of(log.network)["fc1"]
     assert np.array_equal(pruned.mask, ~inner)  # type: ignore[arg-type]
@@ -395,8 +404,10 @@ def resnet20(first: float, second: float) -> Network:
 
     widths = [3, kept(64, 0.1)]
     for width, outer, mids in (
-        (128, first, (first, second, second)), (256, first, (second,) * 3), (512, 0, (second,) * 3)
-    ):  # fmt: skip
+        (128, first, (first, second, second)),
+        (256, first, (second,) * 3),
+        (512, 0, (second,) * 3),
+    ):
         for mid in mids:
             widths += [kept(width, mid), kept(width, outer)]
     return chain_of_convolutions(widths, 100)
@@ -427,8 +438,7 @@ def vgg16(first: float, then: float) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("ratios", "printed"),
-    [((0.45, 0.51), (4.28, 2.16, 1.10)), ((0.49, 0.80), (1.45, 0.74, 0.39))],
+    ("ratios", "printed"), [((0.45, 0.51), (4.28, 2.16, 1.10)), ((0.49, 0.80), (1.45, 0.74, 0.39))]
 )
 def test_sizes_of_the_papers_vgg(ratios: tuple[float, float], printed: tuple[float, ...]) -> None:
     net = vgg16(*ratios)
@@ -439,8 +449,7 @@ def test_sizes_of_the_papers_vgg(ratios: tuple[float, float], printed: tuple[flo
 
 
 @pytest.mark.parametrize(
-    ("ratios", "printed"),
-    [((0.3, 0.6), (6.45, 3.35, 1.79)), ((0.35, 0.75), (4.10, 2.17, 1.20))],
+    ("ratios", "printed"), [((0.3, 0.6), (6.45, 3.35, 1.79)), ((0.35, 0.75), (4.10, 2.17, 1.20))]
 )
 def test_sizes_of_qp_snn(ratios: tuple[float, float], printed: tuple[float, ...]) -> None:
     """Published megabytes at 8, 4 and 2 bits, first and last layer in float."""
@@ -461,9 +470,13 @@ def test_energies_of_qp_snn(
     """Additions of spikes at every step, multiplications of the analog input once."""
     program = lower(conv_net(), LOIHI2, inputs=InputCoding.named("analog"))
     activity = Activity(
-        samples=1, steps=steps, layers={}, dense_synops={}, per_sample={},
+        samples=1,
+        steps=steps,
+        layers={},
+        dense_synops={},
+        per_sample={},
         synops={"conv1": int(macs), "conv2": int(synops_per_step * steps), "fc1": 0, "fc2": 0},
-    )  # fmt: skip
+    )
     (model,) = arithmetic_models()
     found = estimate_arithmetic(program, activity, model)["45nm-cmos"]
     assert found.low * 1e-6 == pytest.approx(millijoule, abs=5e-5)

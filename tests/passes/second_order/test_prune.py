@@ -28,13 +28,7 @@ from snndeploy.passes.second_order.choose import output_error
 from snndeploy.passes.second_order.fit import needs
 from snndeploy.passes.second_order.layers import held_out
 from snndeploy.simulate.float.engine import run_float
-from tests.support.builders import (
-    conv_net,
-    grouped_net,
-    lif,
-    recurrent_net,
-    residual_net,
-)
+from tests.support.builders import conv_net, grouped_net, lif, recurrent_net, residual_net
 from tests.support.calibrated import Samples, context, dense_net, membrane_error
 
 METHODS = ("obc", "osbc", "sbc", "sparsegpt")
@@ -244,8 +238,9 @@ def test_the_output_can_choose() -> None:
     (note,) = (f for f in result.findings if f.code == "settings-chosen")
     alone = [
         Prune(kernels=(k,), asymmetry=(a,), **options).apply(net, ctx).network
-        for k in ("current", "long") for a in (0.0, 1.0)
-    ]  # fmt: skip
+        for k in ("current", "long")
+        for a in (0.0, 1.0)
+    ]
     assert result.network.digest in {n.digest for n in alone}
     assert note.where == "prune"
     # The better of the candidates by the same measure, found here by hand.
@@ -255,11 +250,14 @@ def test_the_output_can_choose() -> None:
     errors = [
         output_error(
             net,
-            Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options).apply(net, part).network,
+            Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options)
+            .apply(net, part)
+            .network,
             test,
         )
-        for k in ("current", "long") for a in (0.0, 1.0)
-    ]  # fmt: skip
+        for k in ("current", "long")
+        for a in (0.0, 1.0)
+    ]
     assert result.network.digest == alone[int(np.argmin(errors))].digest
 
 
@@ -372,10 +370,12 @@ def test_what_cannot_be_done_is_refused(step: Pass, code: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "code"),
     [
-        ("half", "pattern-unknown"), ("4:2", "pattern-unknown"), ("1:4", "pattern-sparsity"),
+        ("half", "pattern-unknown"),
+        ("4:2", "pattern-unknown"),
+        ("1:4", "pattern-sparsity"),
         ("run:3", "pattern-columns"),
     ],
-)  # fmt: skip
+)
 def test_patterns_that_make_no_sense(pattern: str, code: str) -> None:
     net = dense_net()
     with pytest.raises(PassRefused) as caught:
@@ -385,8 +385,10 @@ def test_patterns_that_make_no_sense(pattern: str, code: str) -> None:
 
 def test_one_to_one_layers_have_nothing_to_compensate_with() -> None:
     net = residual_net()
-    for step in (Prune(sparsity=0.5, method="sbc", layers=("shortcut",)),
-                 Quantize(method="sbc", layers=("shortcut",))):  # fmt: skip
+    for step in (
+        Prune(sparsity=0.5, method="sbc", layers=("shortcut",)),
+        Quantize(method="sbc", layers=("shortcut",)),
+    ):
         with pytest.raises(PassRefused) as caught:
             step.apply(net, context(net))
         assert caught.value.code == "one-to-one-layer"
@@ -394,11 +396,13 @@ def test_one_to_one_layers_have_nothing_to_compensate_with() -> None:
 
 @given(
     st.lists(
-        hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(0.01, 10)), min_size=1, max_size=4
+        hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(0.01, 10)),
+        min_size=1,
+        max_size=4,
     ),
     st.floats(0, 1),
     st.sampled_from([1.0, 2.0, 3.0]),
-)  # fmt: skip
+)
 @settings(deadline=None)
 def test_lamp_is_its_definition(layers: list[Array], share: float, power: float) -> None:
     pruned = int(share * sum(x.size for x in layers))
@@ -416,9 +420,11 @@ def test_lamp_is_its_definition(layers: list[Array], share: float, power: float)
 
 
 @given(
-    hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(0, 10)),
+    hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(0, 10)
+    ),
     st.floats(0, 1),
-)  # fmt: skip
+)
 def test_prefixes_take_the_lowest_running_maxima(losses: Array, share: float) -> None:
     wanted = int(share * losses.size)
     counts = prefixes([losses], wanted)[0]

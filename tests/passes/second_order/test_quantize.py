@@ -19,13 +19,7 @@ from snndeploy.passes.quantization.prune_quantize import PruneQuantize
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.runner import run_passes
 from snndeploy.recipe import load_recipe
-from tests.support.builders import (
-    conv_net,
-    inputs,
-    lif,
-    project,
-    recurrent_net,
-)
+from tests.support.builders import conv_net, inputs, lif, project, recurrent_net
 from tests.support.calibrated import context, dense_net, membrane_error
 
 
@@ -90,14 +84,17 @@ def test_tied_steps_suit_all_projections_of_a_row() -> None:
     ctx = context(both, samples=40)
     free, tied = (
         Quantize(method="sbc", bits=4, per="channel", clip="hessian", grid=grid, refine=2)  # type: ignore[arg-type]
-        .apply(both, ctx).metrics["wide"]["loss"]
+        .apply(both, ctx)
+        .metrics["wide"]["loss"]
         for grid in ("symmetric", "loihi")
-    )  # fmt: skip
+    )
     alone = Quantize(method="rtn", bits=4, per="channel", share="target").apply(both, ctx).network
     x = ctx.calibration.inputs["input"]  # type: ignore[union-attr]
-    rounded = sum(p.weight.values() for p in alone.projections) - np.pad(
-        narrow, ((0, 0), (0, 6))
-    ) - np.pad(wide, ((0, 0), (5, 0)))  # fmt: skip
+    rounded = (
+        sum(p.weight.values() for p in alone.projections)
+        - np.pad(narrow, ((0, 0), (0, 6)))
+        - np.pad(wide, ((0, 0), (5, 0)))
+    )
     leak = float(both.population("output").neuron.leak)  # type: ignore[union-attr]
     gap = filtered(x, leak, None) @ rounded.T
     assert tied < float(np.square(gap).sum()) / x.shape[1]

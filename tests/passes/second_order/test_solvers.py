@@ -289,9 +289,12 @@ def test_obq_is_the_published_algorithm() -> None:
     scale = np.abs(w).max(axis=1) / 3
     s = torch.tensor(scale)[:, None]
     found = eliminate(
-        q.best, q.inverse, target=lambda v, columns: (v / s).round().clamp(-3, 3) * s,
-        tolerance=s / 2 * (1 + 1e-9), block=5,
-    )  # fmt: skip
+        q.best,
+        q.inverse,
+        target=lambda v, columns: (v / s).round().clamp(-3, 3) * s,
+        tolerance=s / 2 * (1 + 1e-9),
+        block=5,
+    )
     expected = np.stack([obq_row(w[i], h, float(scale[i]), 3) for i in range(4)])
     np.testing.assert_allclose(found.values, expected, atol=1e-9)
     np.testing.assert_allclose(found.losses.sum(1), q.loss(found.values), rtol=1e-6)

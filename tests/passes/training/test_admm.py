@@ -42,8 +42,11 @@ def test_largest_keeps_exactly_k_and_is_the_nearest(
     assert np.linalg.norm(values - values * mask) <= np.linalg.norm(values - other) + 1e-12
 
 
-@given(VALUES, st.sampled_from([symmetric_levels(2), symmetric_levels(4), power_levels(3),
-                                odd_levels(2)]), st.floats(0.05, 3))  # fmt: skip
+@given(
+    VALUES,
+    st.sampled_from([symmetric_levels(2), symmetric_levels(4), power_levels(3), odd_levels(2)]),
+    st.floats(0.05, 3),
+)
 def test_alternation_never_raises_the_error(values: Array, levels: Array, start: float) -> None:
     rows, alive = values[None], np.ones((1, values.size), bool)
     scale, before = np.array([start]), np.inf
@@ -83,9 +86,13 @@ def test_on_levels_is_hardly_worse_than_the_best_of_many_scales(
 
 @pytest.mark.parametrize(
     ("levels", "expected"),
-    [(symmetric_levels(1), 1 - 2 / np.pi), (symmetric_levels(2), 0.190), (power_levels(3), 0.048),
-     (symmetric_levels(4), 0.013)],
-)  # fmt: skip
+    [
+        (symmetric_levels(1), 1 - 2 / np.pi),
+        (symmetric_levels(2), 0.190),
+        (power_levels(3), 0.048),
+        (symmetric_levels(4), 0.013),
+    ],
+)
 def test_error_on_gaussian_weights(levels: Array, expected: float) -> None:
     values = np.random.default_rng(0).standard_normal((1, 20_000))
     codes, scale = on_levels(values, np.ones(values.shape, bool), levels)

@@ -34,8 +34,14 @@ def test_every_loss_and_optimizer_lowers_the_loss(loss: Any, optimizer: Any) -> 
     rng = np.random.default_rng(1)
     network = chain_net([rng.normal(0, 0.3, (10, 64)).astype(np.float32)])
     contrast = {"count": 1.0, "mean": 16.0, "membrane": 5.0}[loss]
-    how = FineTune(epochs=4, loss=loss, optimizer=optimizer, contrast=contrast, batch=32,
-                   lr=1e-2 if optimizer == "adamw" else 3e-2)  # fmt: skip
+    how = FineTune(
+        epochs=4,
+        loss=loss,
+        optimizer=optimizer,
+        contrast=contrast,
+        batch=32,
+        lr=1e-2 if optimizer == "adamw" else 3e-2,
+    )
     told: list[PassEvent] = []
     ctx = dataclasses.replace(context(flat=True), observer=told.append)
     after = how.apply(network, ctx).network
@@ -73,8 +79,13 @@ def test_what_is_trained_aware_of_a_chip_lowers_without_loss_of_weights() -> Non
     x = (rng.random((8, 40, 2, 6, 6)) < 0.5).astype(np.float32)
     data = Labelled({"input": x}, rng.integers(0, 4, 40))
     ctx = PassContext(training=Training(samples=data), scope="t")
-    how = FineTune(bits=4, grid="loihi", aware="loihi2", epochs=1,
-                   learn=("weights", "biases", "leaks", "thresholds"))  # fmt: skip
+    how = FineTune(
+        bits=4,
+        grid="loihi",
+        aware="loihi2",
+        epochs=1,
+        learn=("weights", "biases", "leaks", "thresholds"),
+    )
     result = how.apply(network, ctx)
     assert [f.code for f in result.findings] == []
     program = lower(result.network, load_target("loihi2"))
@@ -120,12 +131,16 @@ def same(a: PassResult, b: PassResult) -> bool:
     return a.network.digest == b.network.digest and a.metrics == b.metrics
 
 
-@pytest.mark.parametrize("how", [
-    FineTune(epochs=3, bits=3, optimizer="sgd", learn=("weights", "leaks", "thresholds")),
-    Admm(sparsity=0.8, bits=2, iterations=2, epochs=2),
-    TrainSteps(steps=(8, 4), epochs=2),
-    FineTune(epochs=3, distill=0.5, activity=3.0, synops_ratio=0.8),
-], ids=("finetune", "admm", "train-steps", "teacher-and-budget"))  # fmt: skip
+@pytest.mark.parametrize(
+    "how",
+    [
+        FineTune(epochs=3, bits=3, optimizer="sgd", learn=("weights", "leaks", "thresholds")),
+        Admm(sparsity=0.8, bits=2, iterations=2, epochs=2),
+        TrainSteps(steps=(8, 4), epochs=2),
+        FineTune(epochs=3, distill=0.5, activity=3.0, synops_ratio=0.8),
+    ],
+    ids=("finetune", "admm", "train-steps", "teacher-and-budget"),
+)
 def test_resumed_equals_uninterrupted_and_runs_repeat(how: Any, tmp_path: Path) -> None:
     network = digits_mlp()
     whole = how.apply(network, context(flat=True))

@@ -26,10 +26,16 @@ def neurons(draw: st.DrawFn) -> Neuron:
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     reset, timing = draw(
         st.sampled_from(
-            [("zero", "immediate"), ("subtract", "immediate"), ("none", "immediate"),
-             ("zero", "next-step"), ("subtract", "next-step"), ("subtract", "snntorch-immediate")]
+            [
+                ("zero", "immediate"),
+                ("subtract", "immediate"),
+                ("none", "immediate"),
+                ("zero", "next-step"),
+                ("subtract", "next-step"),
+                ("subtract", "snntorch-immediate"),
+            ]
         )
-    )  # fmt: skip
+    )
     some: dict[str, Any] = {
         "syn_leak": rng.uniform(0, 1, SHAPE),
         "bias": rng.normal(0, 0.3, SHAPE),
@@ -41,11 +47,13 @@ def neurons(draw: st.DrawFn) -> Neuron:
     chosen = draw(st.sets(st.sampled_from(sorted(some))))
     spiking = draw(st.booleans())
     return Neuron.create(
-        SHAPE, leak=rng.uniform(0, 1, SHAPE), compare=draw(st.sampled_from([">", ">="])),
+        SHAPE,
+        leak=rng.uniform(0, 1, SHAPE),
+        compare=draw(st.sampled_from([">", ">="])),
         threshold=rng.uniform(0.5, 1.5, SHAPE) if spiking else None,
         **({"reset": reset, "reset_timing": timing} if spiking else {}),
         **{k: some[k] for k in chosen if spiking or k != "spikes_per_step"},
-    )  # fmt: skip
+    )
 
 
 def by_steps(

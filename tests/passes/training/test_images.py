@@ -43,7 +43,7 @@ def test_a_vgg_on_colour_images_is_compressed_and_lowers(
         FineTune(epochs=8, batch=16, lr=2e-3, contrast=1.5),
         Prune(sparsity=0.9, scope="lamp"),
         FineTune(epochs=8, batch=16, bits=4, grid="loihi", aware="loihi2", lr=2e-3, distill=0.5),
-    )  # fmt: skip
+    )
     after = run_passes(network, passes, ctx).network
     sizes = [p.weight.data.size for p in after.projections]
     assert sum(p.weight.alive for p in after.projections) == sum(sizes) - round(0.9 * sum(sizes))

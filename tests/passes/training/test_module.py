@@ -33,13 +33,7 @@ from snndeploy.passes.training.torch_network.surrogate import SpikeGradient, der
 from snndeploy.passes.training.torch_network.unroll import Unrolling
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
-from tests.support.builders import (
-    chain_net,
-    conv_net,
-    lif,
-    recurrent_net,
-    residual_net,
-)
+from tests.support.builders import chain_net, conv_net, lif, recurrent_net, residual_net
 from tests.support.framework_cases import CASES
 from tests.support.structures import NETWORKS
 
@@ -115,9 +109,11 @@ def test_gradients_are_those_of_finite_differences(name: str, kind: Any) -> None
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.random((5, 2, *shape)))
     module = TrainableNetwork(
-        network, learn=("weights", "biases", "leaks", "thresholds"), dtype=torch.float64,
+        network,
+        learn=("weights", "biases", "leaks", "thresholds"),
+        dtype=torch.float64,
         gradient=SpikeGradient(kind=kind, width=0.7, through_reset=True, smooth=True),
-    )  # fmt: skip
+    )
     direction = torch.tensor(rng.standard_normal((5, 2, *network.population("output").shape)))
     loss = smooth_loss(module, x, direction)
     loss.backward()
@@ -177,10 +173,11 @@ def test_windows_recompute_the_same_gradients_and_truncation_drops_some() -> Non
     x = torch.tensor(rng.random((12, 2, *network.with_role("input")[0].shape)) < 0.5)
     found = {}
     ways = {
-        "full": Unrolling(), "windows": Unrolling(window=5),
+        "full": Unrolling(),
+        "windows": Unrolling(window=5),
         "recompute": Unrolling(window=5, recompute=True),
         "truncated": Unrolling(window=5, truncate=True),
-    }  # fmt: skip
+    }
     for name, unrolling in ways.items():
         module = TrainableNetwork(network, unrolling=unrolling)
         module({"input": x.float()}).outputs["output"].sum().backward()
@@ -216,10 +213,16 @@ def test_levels() -> None:
     assert power_levels(3).tolist() == [-4, -2, -1, 0, 1, 2, 4]
 
 
-@pytest.mark.parametrize("step", [
-    Quantize(bits=4), Quantize(bits=8, per="channel"), Quantize(bits=2, share="target"),
-    pass_class("rescaw")(bits=2), pass_class("rescaw")(bits=4, per="layer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "step",
+    [
+        Quantize(bits=4),
+        Quantize(bits=8, per="channel"),
+        Quantize(bits=2, share="target"),
+        pass_class("rescaw")(bits=2),
+        pass_class("rescaw")(bits=4, per="layer"),
+    ],
+)
 def test_a_quantised_network_trains_on_its_own_grid(step: Any) -> None:
     real = residual_net()
     masked = [
@@ -267,10 +270,13 @@ def test_neurons_as_a_chip_holds_them_spike_as_its_integers_do(overrides: dict[s
     rng = np.random.default_rng(5)
     layers = [rng.normal(0, 0.5, s).astype(np.float32) for s in ((20, 12), (6, 20))]
     network = chain_net(layers)
-    network = network.replace([
-        lif(p.name, p.shape, p.role, leak=0.7321, threshold=0.91, **overrides)
-        for p in network.populations if p.neuron
-    ])  # fmt: skip
+    network = network.replace(
+        [
+            lif(p.name, p.shape, p.role, leak=0.7321, threshold=0.91, **overrides)
+            for p in network.populations
+            if p.neuron
+        ]
+    )
     network = Quantize(bits=4).apply(network, PassContext()).network
     target = load_target("loihi2")
     program = lower(network, target, inputs=InputCoding.named("binary"), steps=40)

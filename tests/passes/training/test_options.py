@@ -86,8 +86,9 @@ def test_every_structure_trains_on_the_chips_grid(name: str) -> None:
     told: list[PassEvent] = []
     ctx = PassContext(
         training=Training(samples=Labelled({entry.name: x}, labels.astype(np.int64))),
-        scope="t", observer=told.append,
-    )  # fmt: skip
+        scope="t",
+        observer=told.append,
+    )
     assert int(np.prod(output.shape)) > 1
     after = FineTune(bits=4, grid="loihi", aware="loihi2", epochs=12, batch=20, lr=2e-2).apply(
         network, ctx

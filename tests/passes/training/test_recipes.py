@@ -67,8 +67,9 @@ def test_recipe_runs_from_nir_to_lava(name: str, lava: LavaEnv) -> None:
 
 def test_recipes_do_what_they_are_named_for() -> None:
     admm = compiled("admm").network
-    assert all(p.weight.bits == 4 and p.weight.alive <= 0.41 * p.weight.data.size
-               for p in admm.projections)  # fmt: skip
+    assert all(
+        p.weight.bits == 4 and p.weight.alive <= 0.41 * p.weight.data.size for p in admm.projections
+    )
     qp = compiled("qp-snn").network
     bits = [p.weight.bits for p in qp.projections]
     assert bits == [8, 4, 8]
@@ -122,8 +123,15 @@ def test_finetune_writes_a_bundle_that_records_its_training(
 ) -> None:
     place = tmp_path / "digits.snnb"
     checkpoints = tmp_path / "checkpoints"
-    arguments = [*options(files), "--aware", "loihi2", "-o", str(place),
-                 "--checkpoints", str(checkpoints)]  # fmt: skip
+    arguments = [
+        *options(files),
+        "--aware",
+        "loihi2",
+        "-o",
+        str(place),
+        "--checkpoints",
+        str(checkpoints),
+    ]
     run = invoke(*arguments)
     assert run.exit_code == 0, run.output
     assert "finetune: epochs 2/2  loss" in run.output

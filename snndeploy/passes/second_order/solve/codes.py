@@ -137,10 +137,7 @@ def _rescaled(p: Problem, grid: Grid, values: Array, *, per_row_scale: bool) -> 
     factor = np.where(
         (both > 0).all(axis=1), both[:, 0] / np.where(both[:, 1] > 0, both[:, 1], 1), 1.0
     )
-    return (
-        dataclasses.replace(grid, scale=grid.scale * factor[:, None]),
-        values * factor[:, None],
-    )
+    return (dataclasses.replace(grid, scale=grid.scale * factor[:, None]), values * factor[:, None])
 
 
 def _coded(
@@ -149,9 +146,12 @@ def _coded(
     codes = np.where(alive, np.rint(values / steps), 0).astype(np.int32)
     weights = []
     parts = zip(
-        p.block, unstacked(p.block, codes), unstacked(p.block, steps),
-        unstacked(p.block, alive), strict=True,
-    )  # fmt: skip
+        p.block,
+        unstacked(p.block, codes),
+        unstacked(p.block, steps),
+        unstacked(p.block, alive),
+        strict=True,
+    )
     for q, code, scale, kept in parts:
         first = scale.reshape(len(code), -1)[:, 0]
         shape = (-1,) + (1,) * (code.ndim - 1)

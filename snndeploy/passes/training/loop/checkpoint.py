@@ -40,9 +40,11 @@ class Checkpoint:
             os.replace(beside, self._path)
         except OSError as error:
             raise InputError(
-                "checkpoint-unwritable", f"the checkpoint cannot be written: {error.strerror}",
-                where=str(self._path), hint="choose another folder with --checkpoints",
-            ) from error  # fmt: skip
+                "checkpoint-unwritable",
+                f"the checkpoint cannot be written: {error.strerror}",
+                where=str(self._path),
+                hint="choose another folder with --checkpoints",
+            ) from error
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The saved state, or None where there is none or none was asked for.
@@ -58,13 +60,16 @@ class Checkpoint:
             schema, key = state.pop("schema"), state.pop("key")
         except Exception as error:  # whatever a damaged archive makes torch raise
             raise InputError(
-                "checkpoint-damaged", "the checkpoint cannot be read", where=where,
+                "checkpoint-damaged",
+                "the checkpoint cannot be read",
+                where=where,
                 hint="delete it, or train without --resume",
-            ) from error  # fmt: skip
+            ) from error
         if (schema, key) != (_SCHEMA, self._key):
             raise InputError(
                 "checkpoint-other-run",
                 "the checkpoint is of another run (network, data, recipe or version differ)",
-                where=where, hint="use the same inputs, another folder, or no --resume",
-            )  # fmt: skip
+                where=where,
+                hint="use the same inputs, another folder, or no --resume",
+            )
         return dict(state)

@@ -69,11 +69,18 @@ class Session:
         networks = [n.digest for n in (net, self._teacher) if n is not None]
         samples = [s for s in (self.data.samples, self.data.validation) if s is not None]
         self._key = hashlib.sha256(
-            "\n".join([
-                *networks, repr(how), name, str(ctx.seed), ctx.scope, torch.__version__,
-                *(digest(s) for s in samples),
-            ]).encode()
-        ).hexdigest()  # fmt: skip
+            "\n".join(
+                [
+                    *networks,
+                    repr(how),
+                    name,
+                    str(ctx.seed),
+                    ctx.scope,
+                    torch.__version__,
+                    *(digest(s) for s in samples),
+                ]
+            ).encode()
+        ).hexdigest()
 
     @property
     def length(self) -> int:
@@ -131,12 +138,18 @@ class Session:
             path = data.folder / f"{ctx.scope.replace('#', '-')}-{stage}.pt"
             checkpoint = Checkpoint(path, f"{self._key}-{stage}", resume=data.resume)
         history = train(
-            self.module, how, self.batches(data.samples, steps, self.taught),
+            self.module,
+            how,
+            self.batches(data.samples, steps, self.taught),
             None if data.validation is None else self.batches(data.validation, steps),
-            epochs=epochs, stream=lambda name: ctx.stream(f"{stage}/{name}"), penalties=penalties,
-            refresh=self.refresh, checkpoint=checkpoint, best=best,
+            epochs=epochs,
+            stream=lambda name: ctx.stream(f"{stage}/{name}"),
+            penalties=penalties,
+            refresh=self.refresh,
+            checkpoint=checkpoint,
+            best=best,
             report=lambda e, of: ctx.progress(f"{stage}: epochs", e.number, of, e.status),
-        )  # fmt: skip
+        )
         self.history += history
         return history
 
@@ -182,9 +195,12 @@ class Session:
         last = self.history[-1]
         judged = [e.validation for e in self.history if not np.isnan(e.validation)]
         found = {
-            "epochs": float(len(self.history)), "loss": last.loss, "accuracy": last.accuracy,
-            "rate": last.rate, "samples": float(len(self.data.samples.labels)),  # type: ignore[arg-type]
-        }  # fmt: skip
+            "epochs": float(len(self.history)),
+            "loss": last.loss,
+            "accuracy": last.accuracy,
+            "rate": last.rate,
+            "samples": float(len(self.data.samples.labels)),  # type: ignore[arg-type]
+        }
         return {
             **found,
             **({"validation": judged[-1], "best_validation": max(judged)} if judged else {}),
@@ -194,14 +210,16 @@ class Session:
         """Where what was trained is not exactly what will run."""
         return tuple(
             Finding(
-                code="aware-inexact", severity="warning", where=name,
+                code="aware-inexact",
+                severity="warning",
+                where=name,
                 message=f"its weights are rounded again on {self.target.name}, by up to "
                 f"{error:.2%} of the largest",
                 rule="the layers into one population share a grid, for it to be exact",
             )
             for name, error in self.inexact.items()
             if self.target is not None
-        )  # fmt: skip
+        )
 
 
 def _as_lowered(net: Network, grids: Mapping[str, Grid]) -> dict[str, Grid]:
@@ -249,9 +267,10 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise PassRefused(
-            "training-device", f"torch cannot compute on {name!r}: {str(error).splitlines()[0]}",
+            "training-device",
+            f"torch cannot compute on {name!r}: {str(error).splitlines()[0]}",
             hint="use --device cpu, or install a torch built for it",
-        ) from error  # fmt: skip
+        ) from error
     return device
 
 

@@ -131,10 +131,13 @@ def train(
             history.append(epoch)
             if checkpoint is not None:
                 checkpoint.save(
-                    history=[asdict(e) for e in history], last=module.snapshot(), best=kept,
-                    unimproved=unimproved, optimizer=optimizer.state_dict(),
+                    history=[asdict(e) for e in history],
+                    last=module.snapshot(),
+                    best=kept,
+                    unimproved=unimproved,
+                    optimizer=optimizer.state_dict(),
                     penalties=[p.state() for p in penalties],
-                )  # fmt: skip
+                )
             report(epoch, epochs)
     module.restore(kept)
     return history
@@ -177,9 +180,13 @@ def _epoch(
         fired += rate(run, module.network) * len(labels)
     n = len(samples)
     return Epoch(
-        number=number, loss=lost / n, accuracy=right / n, validation=math.nan, rate=fired / n,
+        number=number,
+        loss=lost / n,
+        accuracy=right / n,
+        validation=math.nan,
+        rate=fired / n,
         sparsity=sparsity(module),
-    )  # fmt: skip
+    )
 
 
 def missed(

@@ -148,20 +148,27 @@ class TrainableNetwork(nn.Module):
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Everything that learns, and the grids it is rounded to: plain tensors and numbers."""
         grids = {
-            name: {"levels": torch.tensor(r.grid.levels), "scale": torch.tensor(r.grid.scale),
-                   "bits": r.grid.bits}
+            name: {
+                "levels": torch.tensor(r.grid.levels),
+                "scale": torch.tensor(r.grid.scale),
+                "bits": r.grid.bits,
+            }
             for name, r in self._roundings.items()
-        }  # fmt: skip
+        }
         learnt = {name: p.detach().clone() for name, p in self.state_dict().items()}
         return {"parameters": learnt, "grids": grids}
 
     def restore(self, snapshot: Mapping[str, Mapping[str, Any]]) -> None:
         """Go back to a `snapshot`."""
         self.load_state_dict(dict(snapshot["parameters"]))
-        self.set_grids({
-            name: Grid(levels=g["levels"].cpu().numpy(), scale=g["scale"].cpu().numpy(), bits=g["bits"])
-            for name, g in snapshot["grids"].items()
-        })  # fmt: skip
+        self.set_grids(
+            {
+                name: Grid(
+                    levels=g["levels"].cpu().numpy(), scale=g["scale"].cpu().numpy(), bits=g["bits"]
+                )
+                for name, g in snapshot["grids"].items()
+            }
+        )
 
     def clamp_(self) -> None:
         """After a step of the optimiser: leaks back into 0 … 1, thresholds to positive values."""

@@ -33,10 +33,7 @@ class Trains:
     """What populations emit in a window, preceded by as much past as delays reach."""
 
     def __init__(
-        self,
-        inputs: Mapping[str, Tensor],
-        past: Mapping[str, Tensor],
-        samples: int,
+        self, inputs: Mapping[str, Tensor], past: Mapping[str, Tensor], samples: int
     ) -> None:
         self.steps = len(next(iter(inputs.values())))
         self.samples = samples

@@ -166,19 +166,18 @@ class Unroll:
         assert drive is not None
         population = self.network.population(name)
         emitted, charged, state = run_fused(
-            *acting.neurons[name], self.gradient, population.shape, drive, carried.states.get(name),
+            *acting.neurons[name],
+            self.gradient,
+            population.shape,
+            drive,
+            carried.states.get(name),
             record=population.role == "output",
-        )  # fmt: skip
+        )
         trains.set(name, emitted)
         return charged, state
 
     def _run_group(
-        self,
-        acting: Acting,
-        group: tuple[str, ...],
-        trains: Trains,
-        carried: Carried,
-        first: int,
+        self, acting: Acting, group: tuple[str, ...], trains: Trains, carried: Carried, first: int
     ) -> dict[str, tuple[NeuronState, list[Tensor]]]:
         """Run the populations of a loop, or one that is in none, over the window."""
         running: dict[str, tuple[NeuronState, list[Tensor]]] = {}
@@ -188,9 +187,14 @@ class Unroll:
             neuron, parameters = acting.neurons[name]
             shape = self.network.population(name).shape
             state = NeuronState(
-                neuron, shape, trains.samples, next(iter(parameters.values())).dtype,
-                kernel=False, parameters=parameters, surrogate=self.gradient,
-            )  # fmt: skip
+                neuron,
+                shape,
+                trains.samples,
+                next(iter(parameters.values())).dtype,
+                kernel=False,
+                parameters=parameters,
+                surrogate=self.gradient,
+            )
             if name in carried.states:
                 state.u, state.v, state.fired = carried.states[name]
             running[name] = (state, [])

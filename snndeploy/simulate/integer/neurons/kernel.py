@@ -115,9 +115,16 @@ def neuron_kernel(
 
     @compiled
     def kernel(
-        drive: Array, u: Array, v: Array, fired: Array, out: Array,
-        first: int, low: int, parameters: Array, most: int,
-    ) -> None:  # fmt: skip
+        drive: Array,
+        u: Array,
+        v: Array,
+        fired: Array,
+        out: Array,
+        first: int,
+        low: int,
+        parameters: Array,
+        most: int,
+    ) -> None:
         runs = parameters.shape[1]
         length = drive.shape[2] // runs
         for t in range(drive.shape[0]):
@@ -130,10 +137,21 @@ def neuron_kernel(
                 for r in range(runs):
                     here = slice(r * length, (r + 1) * length)
                     p = (
-                        parameters[1, r], parameters[2, r], parameters[3, r],
-                        parameters[4, r], parameters[5, r],
-                    )  # fmt: skip
-                    run(a[here], us[here], vs[here], fs[here], emitted[here],
-                        parameters[0, r], p, most)  # fmt: skip
+                        parameters[1, r],
+                        parameters[2, r],
+                        parameters[3, r],
+                        parameters[4, r],
+                        parameters[5, r],
+                    )
+                    run(
+                        a[here],
+                        us[here],
+                        vs[here],
+                        fs[here],
+                        emitted[here],
+                        parameters[0, r],
+                        p,
+                        most,
+                    )
 
     return kernel

@@ -116,9 +116,20 @@ def _event_adder(
         pointer, total = pointers[: count * samples + 1], sums[:count]
         if general:
             events.collect_messages(
-                spikes, first, count, low, high, leg.delay, delays, form.starts, form.targets,
-                leg.graded, pointer, index, message,
-            )  # fmt: skip
+                spikes,
+                first,
+                count,
+                low,
+                high,
+                leg.delay,
+                delays,
+                form.starts,
+                form.targets,
+                leg.graded,
+                pointer,
+                index,
+                message,
+            )
         else:
             events.collect_spikes(spikes, first, count, low, high, leg.delay, pointer, index)
         form.add(pointer, index, message, total)

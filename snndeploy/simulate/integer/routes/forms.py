@@ -72,16 +72,24 @@ def event_form(leg: Leg) -> EventForm | None:
         rows, left = _folded(weight.T, exponent)
         return EventForm(
             lambda p, i, m, acc: events.add_rows(p, i, m, leg.graded, rows, acc),
-            1, left, starts, targets, _EVENT + _ROW_VALUE * op.out_features,
-        )  # fmt: skip
+            1,
+            left,
+            starts,
+            targets,
+            _EVENT + _ROW_VALUE * op.out_features,
+        )
     if plain and isinstance(op, Conv):
         starts, targets = _through(ops[:k], leg.in_shape)
         block, table, shape = _windows(op, weight, shapes[k], shapes[k + 1])
         taps = block.shape[2] * block.shape[3] * block.shape[4]
         return EventForm(
             lambda p, i, m, acc: events.add_windows(p, i, m, leg.graded, block, table, shape, acc),
-            op.out_channels, exponent, starts, targets, 3 * _EVENT + _WINDOW_VALUE * taps,
-        )  # fmt: skip
+            op.out_channels,
+            exponent,
+            starts,
+            targets,
+            3 * _EVENT + _WINDOW_VALUE * taps,
+        )
     entries = _entries(leg, k, op)
     if entries is None:
         return None
@@ -89,8 +97,12 @@ def event_form(leg: Leg) -> EventForm | None:
     mean = values.size / max(size(leg.in_shape), 1)
     return EventForm(
         lambda p, i, m, acc: events.add_entries(p, i, m, leg.graded, starts, outputs, values, acc),
-        1, exponent, _NO_INDEX, _NO_INDEX, _EVENT + _ENTRY * mean,
-    )  # fmt: skip
+        1,
+        exponent,
+        _NO_INDEX,
+        _NO_INDEX,
+        _EVENT + _ENTRY * mean,
+    )
 
 
 def _narrow(weight: Array) -> Array:
@@ -121,11 +133,7 @@ def _by_input(matrix: Any) -> tuple[Array, Array, Array]:
     """A matrix listed input by input: (starts, outputs, values)."""
     order = np.argsort(matrix.cols, kind="stable")
     starts = np.searchsorted(matrix.cols[order], np.arange(matrix.shape[1] + 1))
-    return (
-        starts.astype(np.int64),
-        matrix.rows[order].astype(np.int32),
-        matrix.values[order],
-    )
+    return (starts.astype(np.int64), matrix.rows[order].astype(np.int32), matrix.values[order])
 
 
 def _entries(leg: Leg, k: int, op: Op) -> tuple[Array, Array, Array] | None:
