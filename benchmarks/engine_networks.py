@@ -18,6 +18,7 @@ from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Compare, Neuron
 from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding
 
@@ -67,7 +68,9 @@ def chain(shape: tuple[int, ...], layers: list[tuple[Op, ...]], firing: float) -
                 weight_bits=8,
             )
         )
-    return Program(target="benchmark", groups=tuple(groups), synapses=tuple(synapses)).verify()
+    return Program(
+        arithmetic=LOIHI, target="benchmark", groups=tuple(groups), synapses=tuple(synapses)
+    ).verify()
 
 
 def _conv(cin: int, cout: int, stride: int) -> Conv:

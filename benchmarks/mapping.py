@@ -42,6 +42,7 @@ from snndeploy.ir.ops import (
 )
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import place_program
 from snndeploy.mapping.count.axons import NOWHERE, Outgoing, fan_outs, recount, total
 from snndeploy.mapping.count.memory import Memory
@@ -88,7 +89,9 @@ def network(shape: Shape, layers: list[tuple[Op, ...]], bits: int = 8) -> Progra
                 weight_bits=bits,
             )
         )
-    return Program(target="benchmark", groups=tuple(groups), synapses=tuple(synapses)).verify()
+    return Program(
+        arithmetic=LOIHI, target="benchmark", groups=tuple(groups), synapses=tuple(synapses)
+    ).verify()
 
 
 def conv(cin: int, cout: int, *, kernel: int = 3, stride: int = 1, groups: int = 1) -> Conv:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from . import finding, network, neurons, ops, placement, program, weights
+from . import finding, network, neurons, ops, placement, program, step, weights
 from .arrays import Array, frozen
 
 _TYPES: dict[str, type[Any]] = {
     c.__name__: c
     for c in (
         program.Program,
+        step.Arithmetic,
         program.CompartmentGroup,
         program.SynapseGroup,
         program.SynapseSource,

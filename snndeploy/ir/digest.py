@@ -113,4 +113,4 @@ def program_digest(program: Program) -> str:
         )
         for s in program.synapses
     )
-    return _hash(program.target, *groups, *synapses)
+    return _hash(program.target, repr(program.arithmetic), *groups, *synapses)

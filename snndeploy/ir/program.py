@@ -31,6 +31,7 @@ from .finding import Finding
 from .network import Role
 from .neurons import Compare, Reset, ResetTiming, SpikesPerStep
 from .ops import Op, Weighted, weighted_index
+from .step import Arithmetic
 
 DECAY_ONE = 4096
 """Denominator of the 12-bit decay constants."""
@@ -159,9 +160,13 @@ class Rounding:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
-    """Groups of compartments and synapses, with head-room, rounding and findings of the lowering."""
+    """Groups of compartments and synapses, with head-room, rounding and findings of the lowering.
+
+    ``arithmetic`` is that of the chip it was lowered for; whoever computes with the program asks it.
+    """
 
     target: str
+    arithmetic: Arithmetic
     groups: tuple[CompartmentGroup, ...]
     synapses: tuple[SynapseGroup, ...]
     headroom: Mapping[str, Headroom] = field(default_factory=dict)

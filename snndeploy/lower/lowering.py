@@ -13,6 +13,7 @@ from ..ir.arrays import frozen
 from ..ir.finding import Finding
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
+from ..ir.step import LOIHI
 from .coding import InputCoding
 from .incoming import Incoming, bias_incoming, incoming_of
 from .neurons import Lowered, lower_population
@@ -80,6 +81,7 @@ def lower(
     findings = [f for result in lowered.values() for f in result.findings]
     findings += [_delayed_bias(name) for name in late]
     return Program(
+        arithmetic=LOIHI,
         target=target.name,
         groups=tuple(groups),
         synapses=tuple(synapses),

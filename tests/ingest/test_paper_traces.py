@@ -12,6 +12,7 @@ from snndeploy import read_network
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
 
@@ -87,7 +88,9 @@ def test_loihis_fixed_point(name: str, after_spike: int, shared_data: Path) -> N
         sign_mode="excitatory",
         weight_bits=8,
     )
-    program = Program(target="loihi2", groups=(source, neuron), synapses=(synapse,)).verify()
+    program = Program(
+        arithmetic=LOIHI, target="loihi2", groups=(source, neuron), synapses=(synapse,)
+    ).verify()
     found = run_integer(program, inputs.astype(np.int64).reshape(-1, 1, 1), record_states=("lif",))
     ours = found.spikes["lif"].ravel()
     np.testing.assert_array_equal(ours[:-1], spikes[1:])

@@ -14,6 +14,7 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.finding import Finding
 from snndeploy.ir.ops import Dense, chain_shapes
 from snndeploy.ir.program import Headroom, Program, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import check_program, fits, place_program, summarise, traffic
 from snndeploy.mapping.fix.shrink import fewer_channels
 from snndeploy.mapping.rules.rules import RULES
@@ -234,6 +235,7 @@ def test_channels_that_others_depend_on_stay() -> None:
     loop = replace(BASE, synapses=(*BASE.synapses, synapses("l1", "l1", Dense(8, 8))))
     assert fewer_channels(loop, "l1", 1) is None
     grouped = Program(
+        arithmetic=LOIHI,
         target="any",
         groups=(group("a", (4, 4, 4), 0), group("b", (4, 4, 4), 1)),
         synapses=(synapses("a", "b", conv(4, 4, groups=2)),),

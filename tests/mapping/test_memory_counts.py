@@ -12,6 +12,7 @@ from snndeploy.ir.arrays import frozen, size
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds
 from snndeploy.ir.program import Program, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import slice_resources
 from snndeploy.mapping.count.encodings import kernel_words, list_words, run_length_words
 from snndeploy.mapping.count.memory import Memory, combined
@@ -119,6 +120,7 @@ def test_positions_with_several_destinations_take_axon_memory() -> None:
         group("out", (10,), 3, role="output"),
     )
     program = Program(
+        arithmetic=LOIHI,
         target="any",
         groups=groups,
         synapses=(
@@ -153,11 +155,14 @@ def test_summed_sources_share_lists_unless_their_delays_differ() -> None:
     found = {}
     for name, s in (("same", shared.sources), ("late", (shared.sources[0], late))):
         program = Program(
+            arithmetic=LOIHI,
             target="any",
             groups=groups,
             synapses=(
                 with_synapses(
-                    Program(target="any", groups=groups, synapses=(shared,)), shared.name, sources=s
+                    Program(arithmetic=LOIHI, target="any", groups=groups, synapses=(shared,)),
+                    shared.name,
+                    sources=s,
                 ).synapses[0],
             ),
         )

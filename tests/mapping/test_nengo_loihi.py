@@ -21,6 +21,7 @@ from snndeploy.chip import load_target
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import slice_resources
 from snndeploy.mapping.count.encodings import encodings
 from snndeploy.mapping.count.memory import Memory
@@ -94,7 +95,7 @@ def program_of(kind: str, *arguments: Any) -> Program:
         shapes = ((channels, extent, extent), (filters, extent, extent))
         layers = (synapses("h", "out", op),)
         groups = (group("h", shapes[0], 1), group("out", shapes[1], 2, role="output"))
-        return Program(target="any", groups=groups, synapses=layers)
+        return Program(arithmetic=LOIHI, target="any", groups=groups, synapses=layers)
     inputs, outputs, *per_list = arguments
     weight = np.full((outputs, inputs), 2)
     if per_list:
@@ -103,7 +104,7 @@ def program_of(kind: str, *arguments: Any) -> Program:
     layer = synapses("h", "out", Dense(outputs, inputs))
     layers = (type(layer)(**{**vars(layer), "mantissa": frozen(weight)}),)
     groups = (group("h", (inputs,), 1), group("out", (outputs,), 2, role="output"))
-    return Program(target="any", groups=groups, synapses=layers)
+    return Program(arithmetic=LOIHI, target="any", groups=groups, synapses=layers)
 
 
 def ours(case: tuple[Any, ...]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense, Op, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import place_program
 from snndeploy.mapping.count.axons import NOWHERE, recount, slice_resources
 from snndeploy.mapping.count.memory import Memory, combined
@@ -267,7 +268,9 @@ def mobilenet() -> Program:
         add(conv(b, a, 1))
     flat = int(np.prod(groups[-1].shape))
     add(SumPool((2, 2), (2, 2)), Reshape((flat // 4,)), Dense(1000, flat // 4))
-    return Program(target="any", groups=tuple(groups), synapses=tuple(layers)).verify()
+    return Program(
+        arithmetic=LOIHI, target="any", groups=tuple(groups), synapses=tuple(layers)
+    ).verify()
 
 
 @pytest.mark.slow
@@ -293,7 +296,9 @@ def test_time_grows_with_slices_and_little_more() -> None:
         for n in range(1, 11):
             groups.append(group(f"l{n}", (64, extent, extent), n))
             layers.append(synapses(f"l{n - 1}", f"l{n}", conv(64, 3 if n == 1 else 64)))
-        program = Program(target="any", groups=tuple(groups), synapses=tuple(layers))
+        program = Program(
+            arithmetic=LOIHI, target="any", groups=tuple(groups), synapses=tuple(layers)
+        )
         start = time.process_time()
         placement = place_program(program, LOIHI2, 100)
         return (time.process_time() - start) / len(placement.slices)

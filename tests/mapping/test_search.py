@@ -19,6 +19,7 @@ from snndeploy.ir.arrays import Shape, frozen
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds, Placement
 from snndeploy.ir.program import Program
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.bound.bounds import group_bounds
 from snndeploy.mapping.count.axons import slice_resources
@@ -151,6 +152,7 @@ def spatial(shape: Shape, first: int, second: int, density: float, depthwise: bo
     mid = op.out_shape(shape)
     flat = int(np.prod(mid))
     return Program(
+        arithmetic=LOIHI,
         target="any",
         groups=(
             group("c0", shape, 0),
@@ -432,6 +434,7 @@ def layers(draw: st.DrawFn) -> Program:
     if len(out) > 1:
         behind = (Reshape((count,)), *behind)
     return Program(
+        arithmetic=LOIHI,
         target="any",
         groups=(
             group("a", shape, 0),

@@ -13,6 +13,7 @@ from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Conv
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import Program
+from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import fan_out, traffic
 from snndeploy.measure.energy import Activity, Meter, estimate_energy
 from snndeploy.simulate.recording import Recording
@@ -121,6 +122,7 @@ def test_energy_is_events_times_published_energies() -> None:
 def test_a_convolution_counts_the_taps_inside() -> None:
     op = Conv(1, 1, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     program = Program(
+        arithmetic=LOIHI,
         target="loihi1",
         groups=(group("in", (1, 3, 3), 0, "input"), group("a", (1, 3, 3), 1)),
         synapses=(synapses("w", "in", "a", op, np.full((1, 1, 3, 3), 2)),),

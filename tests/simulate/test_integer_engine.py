@@ -14,6 +14,7 @@ from snndeploy.errors import UsageError
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.ops import Conv, Dense, Op
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import IntegerEngine, run_integer
 from snndeploy.simulate.integer.neurons.packed import fits_int32
 from snndeploy.simulate.integer.plan import make_plan
@@ -141,7 +142,7 @@ def one_layer(op: Op, weight: Any, exponent: int = 0, bits: int = 0, **fields: A
         sign_mode="mixed",
         weight_bits=8,
     )
-    return Program(target="test", groups=groups, synapses=(synapses,)).verify()
+    return Program(arithmetic=LOIHI, target="test", groups=groups, synapses=(synapses,)).verify()
 
 
 def test_the_bounds_are_those_of_the_weights() -> None:

@@ -20,6 +20,7 @@ from snndeploy.ir.ops import (
     weighted_index,
 )
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import run_integer
 
 INT = np.int64
@@ -133,7 +134,9 @@ class Draft:
                     floor = frozen(-self.spread(group.shape, 0, max(high << 6, 1)), INT)
                 group = dataclasses.replace(group, vth=vth, v_floor=floor)
             groups.append(group)
-        program = Program(target="test", groups=tuple(groups), synapses=tuple(self.synapses))
+        program = Program(
+            arithmetic=LOIHI, target="test", groups=tuple(groups), synapses=tuple(self.synapses)
+        )
         for s in program.synapses:
             out = chain_shapes(s.ops, program.source_shape(s))[-1]
             assert out == program.group(s.target).shape, (s.name, out)
@@ -503,4 +506,4 @@ def pack(programs: Sequence[Program]) -> Program:
         for i, p in enumerate(programs)
         for s in p.synapses
     )
-    return Program(target="test", groups=groups, synapses=synapses).verify()
+    return Program(arithmetic=LOIHI, target="test", groups=groups, synapses=synapses).verify()

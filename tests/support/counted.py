@@ -8,6 +8,7 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Conv, Dense
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.recording import Recording
 
 
@@ -36,6 +37,7 @@ def small() -> tuple[Program, Placement, Recording]:
     first = np.array([[2, 0, 2], [0, 0, 4], [2, 2, 0], [0, 6, 0]])
     second = np.array([[2, 2, 0, 0], [2, 2, 2, 2]])
     program = Program(
+        arithmetic=LOIHI,
         target="loihi1",
         groups=(group("in", (3,), 0, "input"), group("a", (4,), 1), group("b", (2,), 2)),
         synapses=(

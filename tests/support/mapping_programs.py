@@ -11,6 +11,7 @@ import numpy as np
 from snndeploy.ir.arrays import Shape, frozen, size
 from snndeploy.ir.ops import Conv, Dense, Op, Reshape, SumPool, chain_shapes, weighted_index
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 
 
 def group(name: str, shape: Shape, depth: int, **fields: object) -> CompartmentGroup:
@@ -56,7 +57,9 @@ def mlp(*sizes: int, bits: int = 8, density: float = 1.0) -> Program:
         synapses(f"l{i}", f"l{i + 1}", Dense(b, a), bits=bits, density=density, seed=i)
         for i, (a, b) in enumerate(pairwise(sizes))
     ]
-    return Program(target="any", groups=tuple(groups), synapses=tuple(layers)).verify()
+    return Program(
+        arithmetic=LOIHI, target="any", groups=tuple(groups), synapses=tuple(layers)
+    ).verify()
 
 
 def conv(out: int, inp: int, kernel: int = 3, *, stride: int = 1, groups: int = 1) -> Conv:
@@ -81,7 +84,9 @@ def cnn(*channels: int, extent: int = 16, bits: int = 8, density: float = 1.0) -
     last = len(channels) - 1
     groups.append(group("out", (10,), last + 1, role="output"))
     layers.append(synapses(f"c{last}", "out", *ops, bits=bits, density=density, seed=99))
-    return Program(target="any", groups=tuple(groups), synapses=tuple(layers)).verify()
+    return Program(
+        arithmetic=LOIHI, target="any", groups=tuple(groups), synapses=tuple(layers)
+    ).verify()
 
 
 def with_group(program: Program, name: str, **changes: object) -> Program:

@@ -10,6 +10,7 @@ from snndeploy.chip import Target
 from snndeploy.ir.arrays import frozen, size
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, chain_shapes
 from snndeploy.ir.program import Program, SynapseSource
+from snndeploy.ir.step import LOIHI
 from tests.support.mapping_programs import (
     POOL,
     cnn,
@@ -77,7 +78,7 @@ def _branches(rng: np.random.Generator, bits: int, density: float) -> Program:
         ),
         synapses("c", "out", Reshape((size(out),)), Dense(4, size(out)), bits=bits, seed=5),
     )
-    return Program(target="any", groups=groups, synapses=layers)
+    return Program(arithmetic=LOIHI, target="any", groups=groups, synapses=layers)
 
 
 def _grouped(rng: np.random.Generator, bits: int, density: float) -> Program:
@@ -97,7 +98,7 @@ def _grouped(rng: np.random.Generator, bits: int, density: float) -> Program:
         synapses("a", "b", second, bits=bits, density=density, seed=2),
         synapses("b", "out", Pointwise(shape, (c, 1, 1)), bits=bits, seed=3),
     )
-    return Program(target="any", groups=groups, synapses=layers)
+    return Program(arithmetic=LOIHI, target="any", groups=groups, synapses=layers)
 
 
 def _constant(rng: np.random.Generator, bits: int, density: float) -> Program:
@@ -116,7 +117,7 @@ def _constant(rng: np.random.Generator, bits: int, density: float) -> Program:
         synapses("one", "h", Dense(n, 1), bits=bits, seed=1),
         synapses("h", "out", Dense(3, n), bits=bits, density=density, seed=2),
     )
-    return Program(target="any", groups=groups, synapses=layers)
+    return Program(arithmetic=LOIHI, target="any", groups=groups, synapses=layers)
 
 
 def _delayed(program: Program, rng: np.random.Generator) -> Program:

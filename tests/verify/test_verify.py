@@ -18,6 +18,7 @@ from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import STATE_MAX, CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import infer_coding, lower
 from snndeploy.passes.base import PassContext
@@ -147,7 +148,9 @@ def driven(weights: Array, exponent: int, **fields: Any) -> Program:
         sign_mode="mixed",
         weight_bits=8,
     )
-    return Program(target="loihi2", groups=(source, neurons), synapses=(synapses,)).verify()
+    return Program(
+        arithmetic=LOIHI, target="loihi2", groups=(source, neurons), synapses=(synapses,)
+    ).verify()
 
 
 def watched(program: Program, x: Array, **options: Any) -> RegisterUse:

@@ -23,6 +23,7 @@ from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from ...ir.program import DECAY_ONE, CompartmentGroup, Program, SynapseGroup, SynapseSource
+from ...ir.step import LOIHI
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
 
@@ -71,6 +72,7 @@ def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
         raise InputError("netx-layout", "it holds no layer with neurons", where=str(file))
     row.groups[-1] = dataclasses.replace(row.last, role="output")
     return Program(
+        arithmetic=LOIHI,
         target=target,
         groups=tuple(row.groups),
         synapses=tuple(row.synapses),

@@ -93,9 +93,9 @@ def ratio_dt(raw: RawGraph) -> float | None:
 def _double_neurons(raw: RawGraph) -> bool:
     """Neuron parameters in float64 beside weights in float32: they were not torch parameters."""
     neurons = {
-        n.fields[k].dtype
+        n.fields[k].dtype  # type: ignore[union-attr]
         for n in raw.neurons()
-        for k in ("r", "v_threshold")  # type: ignore[union-attr]
+        for k in ("r", "v_threshold")
         if n.has(k)
     }
     weights = {n.array("weight").dtype for n in raw.nodes.values() if n.has("weight")}

@@ -129,8 +129,8 @@ class FineTune(TrainingPass):
         return Quantize(
             bits=self.bits,
             per=self.per,
-            clip=self.fit,
-            layers=names,  # type: ignore[arg-type]
+            clip=self.fit,  # type: ignore[arg-type]
+            layers=names,
             share="target" if self.grid == "loihi" else "none",
         )
 

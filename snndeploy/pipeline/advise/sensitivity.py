@@ -191,7 +191,7 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
         RemoveKernels(
             layers=tuple(n for n in ratios if ratios[n] == ratio),
             ratio=ratio,
-            score=found.score,
+            score=found.score,  # type: ignore[arg-type]
             fold=found.fold,  # type: ignore[arg-type]
         )
         for ratio in sorted(set(ratios.values()) - {0.0})
