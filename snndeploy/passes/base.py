@@ -17,6 +17,7 @@ from ..errors import PassRefused, RecipeError, SnnDeployError
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network
+from ..progress import silent
 from .metrics import NetworkMetrics
 
 if TYPE_CHECKING:
@@ -95,10 +96,6 @@ class PassEvent:
 Observer = Callable[[PassEvent], None]
 
 
-def _silent(event: PassEvent) -> None:
-    del event
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassContext:
     """Everything a pass may use besides the network; there are no globals.
@@ -120,7 +117,7 @@ class PassContext:
     calibration: Calibration | None = None
     source: Network | None = None
     training: Training | None = None
-    observer: Observer = field(default=_silent)
+    observer: Observer = field(default=silent)
     scope: str = ""
     index: int = 0
     total: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -138,7 +139,7 @@ class RemoveKernels(LayerPass):
                 kernel=self.kernel,
                 bias=self.fold == "bias",
                 threshold=self.fold == "threshold",
-                progress=lambda done, of: ctx.progress("layers", done, of),
+                progress=partial(ctx.progress, "layers"),
             )
         return PassResult(
             network=shrink(source, shrunk) if shrunk else net,
