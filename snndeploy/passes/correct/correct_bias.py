@@ -32,6 +32,7 @@ class CorrectBias(Pass):
     stage: ClassVar[Stage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The fraction of the mean change that is given back."""
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Measure and shift, in the order in which spikes pass."""

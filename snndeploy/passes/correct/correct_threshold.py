@@ -22,13 +22,14 @@ class CorrectThreshold(Pass):
     network before the first pass and in the one now; the ratio, per neuron (per channel of a
     convolution), is the factor. That is the same as a gain on all weights of the neuron, which codes
     on a grid cannot have. Populations are corrected in the order in which spikes pass, so later ones
-    are measured with the earlier ones corrected. ``strength`` is a power of the factor.
+    are measured with the earlier ones corrected.
     """
 
     name: ClassVar[str] = "correct-threshold"
     stage: ClassVar[Stage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The power to which the factor is raised."""
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Measure and scale, in the order in which spikes pass."""
