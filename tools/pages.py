@@ -5,6 +5,7 @@ Each page says what stands in the code already; a test compares them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from snndeploy.mapping.rules import core_rules
@@ -99,7 +100,7 @@ def _rules(rules: list[Rule]) -> str:
     return _table(("rule", "severity", "what must hold"), rows)
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = [columns, ("---",) * len(columns), *rows]
     return "".join(f"| {' | '.join(c.replace('|', '&#124;') for c in row)} |\n" for row in cells)
 
