@@ -164,7 +164,7 @@ def moments_of_trains(
     ``reference`` holds what they emit in a reference network, for ``cross``.
     """
     block = tuple(p for p in network.projections if p.name == projection)
-    total = _Sum(network, block, kernel, positions, reference is not None)
+    total = _BlockSum(network, block, kernel, positions, reference is not None)
     dense = None if reference is None else Recording(engine="given", spikes=reference)
     total.add(0, Recording(engine="given", spikes=trains), dense, max_memory // 4)
     return total.finish()
@@ -186,7 +186,7 @@ def _accumulate(
     sources = {s.population for block in blocks for p in block for s in p.sources}
     arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
     samples = next(iter(arrays.values())).shape[1]
-    sums = [_Sum(network, block, kernel, positions, reference is not None) for block in blocks]
+    sums = [_BlockSum(network, block, kernel, positions, reference is not None) for block in blocks]
     share = max_memory // 4
     recorded = share // 16  # one byte per spike becomes eight, twice
     runs = stream(prefix(network, sources), inputs, max_memory=recorded)
@@ -205,7 +205,7 @@ def _accumulate(
     return [total.finish() for total in sums]
 
 
-class _Sum:
+class _BlockSum:
     """Running sums of one block of projections."""
 
     def __init__(

@@ -22,7 +22,7 @@ from .scores import SCORES, Criterion, gather_evidence
 from .slicing import shrink
 from .unit_budgets import Ranked, dimensions, within_cores
 
-Kind = Literal["conv", "dense"]
+LayerKind = Literal["conv", "dense"]
 Fold = Literal["none", "weights", "bias", "threshold"]
 
 
@@ -72,7 +72,7 @@ class RemoveKernels(LayerPass):
     """The response in time in which membrane errors count when folding: the neuron's own
     (``membrane``), four times as long (``long``), twice (``double``), none (``current``), or
     without end (``integrator``)."""
-    kinds: tuple[Kind, ...] = ("conv",)
+    kinds: tuple[LayerKind, ...] = ("conv",)
     """Which kinds of layers a wildcard chooses."""
 
     def spares(self, net: Network) -> Mapping[str, str]:
@@ -236,7 +236,7 @@ def _metrics(
     return metrics
 
 
-def _kind(projection: Projection) -> Kind | Literal["one-to-one"]:
+def _kind(projection: Projection) -> LayerKind | Literal["one-to-one"]:
     if isinstance(projection.op, Conv):
         return "conv"
     return "dense" if isinstance(projection.op, Dense) else "one-to-one"

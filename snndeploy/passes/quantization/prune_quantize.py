@@ -13,10 +13,10 @@ from ...ir.network import Network
 from ..base import PassContext, PassResult, Stage
 from ..prune import Prune
 from ..second_order.choose import settled
+from ..second_order.grids import Clip
 from ..second_order.layers import Problem, Solution, alive_of, run_layers
 from ..second_order.options import CodeOptions, MaskOptions
 from ..second_order.plan import PrunePlan
-from ..second_order.solve.grids import Clip
 from .quantize import Quantize
 
 

@@ -17,13 +17,13 @@ from ...ir.network import Network, Projection
 from ...ir.ops import Reshape, weighted_index
 from ...ir.weights import Weight
 from ..base import PassContext, PassResult, Stage
+from ..clipping import code_range, encode, scale_for
 from ..patterns import to_quantize, unquantizable
 from ..second_order.choose import settled
+from ..second_order.codes import quantized_solution
+from ..second_order.grids import GridOptions
 from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
 from ..second_order.options import CodeOptions
-from ..second_order.solve.codes import quantized_solution
-from ..second_order.solve.grids import GridOptions
-from .clipping import code_range, encode, scale_for
 
 _KERNEL: dict[str, Kernel] = {
     "obq": "current",

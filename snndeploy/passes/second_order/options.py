@@ -11,9 +11,9 @@ from pydantic import Field
 from ...calibrate.moments import Kernel
 from ...errors import PassRefused
 from ..patterns import LayerPass
+from .grids import Clip
 from .layers import Settings
 from .pruning import MaskSearch
-from .solve.grids import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

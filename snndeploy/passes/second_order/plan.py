@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...calibrate.moments import Block
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ..base import PassContext
 from .budgets import budget, lamp_counts
-from .layers import Block, Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
+from .layers import Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
 from .options import PruneOptions
 from .pruning import (
     Pattern,

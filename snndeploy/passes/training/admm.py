@@ -163,7 +163,7 @@ class Admm(TrainingPass):
         return found
 
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .torch_network.grid import Grid, odd_levels, power_levels, symmetric_levels
+        from .torch_network.grid import WeightGrid, odd_levels, power_levels, symmetric_levels
 
         sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
         levels = sets[self.levels](self.bits)
@@ -180,7 +180,7 @@ class Admm(TrainingPass):
         residual = self._pull(session, "quantize", chosen, project)
         session.fix(
             {
-                name: Grid(
+                name: WeightGrid(
                     levels=levels, scale=self._on_levels(v, alive[name], levels)[1], bits=width
                 )
                 for name, v in _latents(session, chosen).items()
@@ -202,7 +202,7 @@ class Admm(TrainingPass):
         self, session: Session, stage: str, chosen: tuple[Projection, ...], project: Project
     ) -> float:
         """Train towards the constraint; returns the last relative residual."""
-        from .loop.penalties import Admm as Pull
+        from .loop.penalties import Pull
 
         pull = Pull(
             session.module,

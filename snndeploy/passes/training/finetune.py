@@ -17,7 +17,7 @@ from ..base import Pass, PassContext, PassResult, Stage
 from .options import Fraction, TrainingPass
 
 if TYPE_CHECKING:
-    from .loop.penalties import Activity
+    from .loop.penalties import ActivityPrice
     from .loop.session import Session
 
 
@@ -137,14 +137,14 @@ class FineTune(TrainingPass):
             share="target" if self.grid == "loihi" else "none",
         )
 
-    def _price(self, session: Session) -> Activity:
-        from .loop.penalties import Activity
+    def _price(self, session: Session) -> ActivityPrice:
+        from .loop.penalties import ActivityPrice
         from .loop.session import codings
 
         session.refresh(session.module)
         samples = session.data.samples
         values = [name for name, coding in codings(samples).items() if coding.kind == "analog"]
-        price = Activity(
+        price = ActivityPrice(
             session.module,
             weight=self.activity,
             target_rate=self.target_rate,
