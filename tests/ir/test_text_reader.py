@@ -13,8 +13,7 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Population
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
-from snndeploy.ir.text import full_text
-from snndeploy.ir.text_reader import read_network
+from snndeploy.ir.text import full_text, read_network
 from snndeploy.ir.weights import Weight
 from tests.support.builders import ZOO, inputs, lif, project
 

@@ -21,8 +21,7 @@ import pytest
 from snndeploy.errors import SnnDeployError
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
-from snndeploy.ir.text import full_text
-from snndeploy.ir.text_reader import read_network
+from snndeploy.ir.text import full_text, read_network
 from snndeploy.passes.base import ORDER, PassContext, out_of_order, stage_of
 from snndeploy.passes.registry import BUILT_IN, pass_class
 from snndeploy.passes.runner import run_passes

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ..errors import InputError
-from .arrays import Array, Shape, frozen
-from .network import Network, Population, Projection, Role, Source
-from .neurons import PARAMETERS, Neuron
-from .ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, weighted_index
-from .weights import Weight
+from ...errors import InputError
+from ..arrays import Array, Shape, frozen
+from ..network import Network, Population, Projection, Role, Source
+from ..neurons import PARAMETERS, Neuron
+from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, weighted_index
+from ..weights import Weight
 
 _SHAPE = r"\((?:\d+(?:, ?\d+)*,?)?\)"
 _POPULATION = re.compile(rf"(\S+) +(\S+) ({_SHAPE})(?:  (.*))?")

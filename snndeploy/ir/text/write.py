@@ -1,12 +1,12 @@
-"""A stable text form for people, diffs and golden tests: short, or with every number."""
+"""Networks as text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .arrays import Array
-from .network import Network, Population, Projection
-from .ops import Op, Pointwise, Reshape
+from ..arrays import Array
+from ..network import Network, Population, Projection
+from ..ops import Op, Pointwise, Reshape
 
 _Spell = Callable[[Array], str]
 
