@@ -13,7 +13,6 @@ TWICE = {
     "Encoding",
     "Inputs",
     "Interval",
-    "Kernel",
     "Link",
     "Network",
     "Origin",

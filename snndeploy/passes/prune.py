@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..calibrate.moments import Kernel
+from ..calibrate.moments import Response
 from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
@@ -25,7 +25,7 @@ from .second_order.layers import blocks_of, refuse_one_to_one, run_layers
 from .second_order.options import PruneOptions
 from .second_order.plan import PrunePlan
 
-_KERNEL: dict[str, Kernel] = {
+_RESPONSE: dict[str, Response] = {
     "obc": "current",
     "osbc": "membrane",
     "sbc": "membrane",
@@ -90,7 +90,7 @@ class Prune(PruneOptions):
             step, notes = settled(
                 [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
             )
-            settings = step.settings(_KERNEL[self.method])
+            settings = step.settings(_RESPONSE[self.method])
             plan = PrunePlan.of(step, net, ctx, settings)
             result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
             result = dataclasses.replace(result, findings=(*notes, *result.findings))

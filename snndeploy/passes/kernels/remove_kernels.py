@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
 from ...errors import PassRefused, RecipeError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -68,7 +68,7 @@ class RemoveKernels(LayerPass):
     ridge: Annotated[float, Field(ge=0)] = 0.0
     """How strongly folded weights hold on to their values; 0 lets held-out samples choose, layer by
     layer."""
-    kernel: Kernel = "membrane"
+    kernel: Response = "membrane"
     """The response in time in which membrane errors count when folding: the neuron's own
     (``membrane``), four times as long (``long``), twice (``double``), none (``current``), or
     without end (``integrator``)."""

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, gather, rows
+from ...calibrate.moments import Moments, Response, gather, rows
 from ...calibrate.statistics import ChannelFigures, Figure, observe, pivot_order
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
@@ -62,7 +62,7 @@ def gather_evidence(
     covariance: bool = False,
     folded: bool = False,
     ridge: float = 0.0,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
 ) -> Evidence:
     """Run the calibration samples once and keep what ``criterion`` needs of ``groups``.
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -25,7 +25,7 @@ from ..second_order.grids import GridOptions
 from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
 from ..second_order.options import CodeOptions
 
-_KERNEL: dict[str, Kernel] = {
+_RESPONSE: dict[str, Response] = {
     "obq": "current",
     "gptq": "current",
     "osbc": "membrane",
@@ -108,7 +108,7 @@ class Quantize(CodeOptions):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings(_KERNEL[self.method])
+        settings = step.settings(_RESPONSE[self.method])
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...calibrate.moments import Block, Kernel, Moments, gather, gather_joint, rows
+from ...calibrate.moments import Block, Moments, Response, gather, gather_joint, rows
 from ...calibrate.stream import prefix
 from ...errors import PassRefused
 from ...ir.arrays import Array
@@ -38,7 +38,7 @@ _HELD_OUT = 5
 class Settings:
     """How layers are measured; see `CalibratedPass` for the options they come from."""
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Response, ...]
     asymmetry: tuple[float, ...]
     sequential: bool
     damp: float
@@ -159,7 +159,7 @@ def moments_of(
     net: Network,
     block: Block,
     inputs: Mapping[str, Array],
-    kernel: Kernel,
+    kernel: Response,
     settings: Settings,
     reference: Network | None,
 ) -> Moments:
@@ -240,7 +240,7 @@ def run_layers(
         # Where nothing before the block has changed, both networks deliver the same.
         asymmetries = settings.asymmetry if settings.sequential and changed else (0.0,)
         compare = net if any(asymmetries) else None
-        best: tuple[float, Kernel, float, Solution] | None = None
+        best: tuple[float, Response, float, Solution] | None = None
         judge = None
         if len(settings.kernels) * len(asymmetries) > 1:
             judge = Judge(net, current, block, test, settings.max_memory)

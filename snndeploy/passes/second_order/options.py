@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
 from ...errors import PassRefused
 from ..patterns import LayerPass
 from .grids import Clip
@@ -20,7 +20,7 @@ from .pruning import MaskSearch
 class CalibratedPass(LayerPass):
     """Options of methods that look at calibration samples; the others ignore them."""
 
-    kernels: tuple[Kernel, ...] = ()
+    kernels: tuple[Response, ...] = ()
     """How input is filtered in time before errors are measured: not at all (``current``), as the
     receiving neuron does (``membrane``), four times as long (``long``), twice (``double``), or
     without end (``integrator``). Empty: what the method is known for. Of several, each layer takes
@@ -45,7 +45,7 @@ class CalibratedPass(LayerPass):
     max_memory: Annotated[int, Field(ge=16)] = 1024
     """MiB for recordings, patches and blocks of rows."""
 
-    def settings(self, kernel: Kernel) -> Settings:
+    def settings(self, kernel: Response) -> Settings:
         """The options with the method's own ``kernel`` where none is named."""
         return Settings(
             kernels=self.kernels or (kernel,),
