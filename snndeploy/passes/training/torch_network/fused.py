@@ -8,7 +8,7 @@ resets, a spike's derivative being the surrogate's; resets pass none on to the s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -101,69 +101,40 @@ class _Run(torch.autograd.Function):
         samples, neurons = out.shape[1], out[0, 0].numel()
         for_drive = torch.empty_like(out)
         incoming = for_out.contiguous(), for_charged.contiguous(), decided, out
-        flows = BackFlows(
-            *(t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive))
+        flows: Any = tuple(
+            t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)
         )
         carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
-        states = BackStates(*(t.numpy().reshape(samples, neurons) for t in (fired, *carried)))
+        states: Any = tuple(t.numpy().reshape(samples, neurons) for t in (fired, *carried))
         gradient: SpikeGradient = ctx.gradient
-        number = states.fired.dtype.type
+        number = states[0].dtype.type
         kind, extent = _KINDS.index(gradient.kind), (number(gradient.width), number(np.pi / 2))
-        rules = BackRules(*ctx.constants)
 
         def tile(low: int, high: int) -> None:
-            run_back(low, high, flows, states, kind, extent, rules)
+            run_back(low, high, flows, states, kind, extent, ctx.constants)
 
         in_tiles(tile, samples, out.numel())
         return for_drive, *carried, None, None, None, None
 
 
-class BackFlows(NamedTuple):
-    """What goes through a window, ``(steps, samples, neurons)`` each."""
-
-    for_out: Array
-    for_charged: Array
-    decided: Array
-    out: Array
-    for_drive: Array
-
-
-class BackStates(NamedTuple):
-    """Spikes before the window, and gradients of the state, ``(samples, neurons)`` each."""
-
-    fired: Array
-    for_u: Array
-    for_v: Array
-
-
-class BackRules(NamedTuple):
-    """`NeuronState.constants`, by name."""
-
-    leak: Array
-    syn_leak: Array
-    threshold: Array
-    v_floor: Array
-    bias: Array
-    drive: Array
-    has: tuple[bool, bool, bool, bool]
-    spiking: bool
-    at_threshold: bool
-    many: bool
-    most: Any
-    reset: int
-    timing: int
-    zero: Any
-    one: Any
+# Plain tuples: the cache of compiled code stores the classes of arguments by their names, and cannot
+# be read once one is renamed.
+_Flows = tuple[Array, Array, Array, Array, Array]
+"""``for_out, for_charged, decided, out, for_drive``, each ``(steps, samples, neurons)``."""
+_Ends = tuple[Array, Array, Array]
+"""Spikes before the window, ``for_u`` and ``for_v``, each ``(samples, neurons)``."""
+_Rules = tuple[Any, ...]
+"""`NeuronState.constants`: six arrays of parameters, which of them count, and the rules."""
 
 
 @inlined
 def _back(
     low: int,
     high: int,
-    flows: BackFlows,
-    carried: BackStates,
+    flows: _Flows,
+    carried: _Ends,
     extent: tuple[Any, Any],
-    rules: BackRules,
+    rules: _Rules,
     kind: int,
     spiking: bool,
     many: bool,
@@ -172,10 +143,8 @@ def _back(
     for_out, for_charged, decided, out, for_drive = flows
     fired, for_u, for_v = carried
     width, quarter = extent
-    leak, syn_leak = rules.leak, rules.syn_leak
-    threshold, v_floor = rules.threshold, rules.v_floor
-    reset, most, zero, one = rules.reset, rules.most, rules.zero, rules.one
-    _, has_syn_leak, _, has_floor = rules.has
+    leak, syn_leak, threshold, v_floor, _, _, has, _, _, _, most, reset, _, zero, one = rules
+    _, has_syn_leak, _, has_floor = has
     has_charged = for_charged.size > 0
     half = one / (one + one)
     steps, _, neurons = out.shape
@@ -225,11 +194,11 @@ def _back(
 def run_back(
     low: int,
     high: int,
-    flows: BackFlows,
-    states: BackStates,
+    flows: _Flows,
+    states: _Ends,
     kind: int,
     extent: tuple[Any, Any],
-    rules: BackRules,
+    rules: _Rules,
 ) -> None:
     """The gradient of `run_neurons` for samples ``low … high``, from the last step to the first.
 
@@ -246,8 +215,8 @@ def run_back(
         rules: of the neurons.
     """
     # Spelled out with constants, the common rules compile to vectors.
-    if rules.spiking and rules.timing == 0 and not rules.many and kind == 0:
+    _, _, _, _, _, _, _, spiking, _, many, _, _, timing, _, _ = rules
+    if spiking and timing == 0 and not many and kind == 0:
         _back(low, high, flows, states, extent, rules, 0, True, False, 0)
     else:
-        many, timing = rules.many, rules.timing
-        _back(low, high, flows, states, extent, rules, kind, rules.spiking, many, timing)
+        _back(low, high, flows, states, extent, rules, kind, spiking, many, timing)
