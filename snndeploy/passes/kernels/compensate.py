@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import networkx as nx
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, gather, rows
+from ...calibrate.moments import Moments, Response, gather, rows
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
@@ -41,7 +41,7 @@ def fold(
     inputs: Mapping[str, Array],
     *,
     ridge: float = 0.0,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
     bias: bool = False,
     threshold: bool = False,
     progress: Progress = silent,

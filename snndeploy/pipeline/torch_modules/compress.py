@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, moments_of_trains
+from ...calibrate.moments import Moments, Response, moments_of_trains
 from ...errors import InputError, PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
@@ -213,7 +213,7 @@ def _measured(
     step: CalibratedPass,
 ) -> dict[str, Moments]:
     """Moments of some layers over all samples."""
-    kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+    kernel: Response = step.kernels[0] if step.kernels else "membrane"
     sums: dict[str, list[Moments]] = {name: [] for name in names}
     for x in data:
         found = _layers_in(module, call, x, names)
