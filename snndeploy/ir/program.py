@@ -29,9 +29,8 @@ import numpy as np
 from .arrays import Array, Shape, frozen
 from .finding import Finding
 from .network import Role
-from .neurons import Compare, Reset, ResetTiming, SpikesPerStep
 from .ops import Op, Weighted, weighted_index
-from .step import Arithmetic
+from .step import Arithmetic, Compare, Reset, ResetTiming, Rule, SpikesPerStep
 
 DECAY_ONE = 4096
 """Denominator of the 12-bit decay constants."""
@@ -81,6 +80,17 @@ class CompartmentGroup:
     max_spikes: int | None = None
     v_floor: Array | None = None
     route: str = ""
+
+    @property
+    def rule(self) -> Rule | None:
+        """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
+        match self.kind:
+            case "custom":
+                return Rule.of(self)
+            case "lif":
+                return Rule()
+            case "readout" | "input" | "constant":
+                return None
 
     @property
     def bias(self) -> Array:
