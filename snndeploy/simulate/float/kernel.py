@@ -1,8 +1,8 @@
 """The update of `Neuron` as one loop over steps, samples and neurons, in the type of its arrays.
 
 Every operation rounds as that of `snndeploy.ir.step.step_float` does, in the same order, so both give
-the same bits. Types matter: a Python constant in arithmetic would make float32 sums float64, hence the typed
-``zero`` and ``one``.
+the same bits. Types matter: a Python constant in arithmetic would make float32 sums float64, hence the
+typed ``zero`` and ``one``.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class NeuronState:
     """State of a population for a batch of samples.
 
     `run` is the update of `Neuron`, step after step, and `step` one of them (`step_float`) in torch
-    alone, through which gradients flow. Training hands in its own ``parameters`` (tensors, by the names of
-    `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
+    alone, through which gradients flow. Training hands in its own ``parameters`` (tensors, by the names
+    of `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
 
     Attributes:
         u: synaptic state ``(samples, *shape)``.

@@ -204,12 +204,12 @@ def _neurons(
     spec = {"name": group.name, "size": size(group.shape), "window": timing.window(group)}
     if group.kind == "custom":
         held = vars(registers(group, program.arithmetic))
-        parameters = {
+        options = {
             "rule": dataclasses.asdict(Rule.of(group)),
             "arithmetic": dataclasses.asdict(program.arithmetic),
             "parameters": {n: None if x is None else value(x) for n, x in held.items()},
         }
-        return {**spec, "process": "NeuronProgram", "parameters": parameters}
+        return {**spec, "process": "NeuronProgram", "parameters": options}
     if group.kind == "readout" and program.outgoing(group.name):
         raise ValueError(f"{group.name} is a readout: it sends nothing that a synapse could read")
     if np.abs(group.bias_mant).max(initial=0) > _INT16:
