@@ -132,7 +132,8 @@ class _Search:
                 for state in states
                 for way in self.ways(group, state)[: None if width > 1 else 1]
             ]
-            grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
+            if len(grown) > 1:
+                grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
             states = grown[:width]
         return min(states, key=lambda state: (state.broken, state.cores, state.sent))
 
