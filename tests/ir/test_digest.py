@@ -1,4 +1,4 @@
-"""Digests: every field counts, names and order do not, and a deep network takes no longer than a wide one."""
+"""Digests: every field counts, names and order do not, and depth costs no more than width."""
 
 from __future__ import annotations
 
