@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -71,31 +73,26 @@ def test_float_equals_lava(seed: int, lava: object) -> None:
 WIDTH = 6
 
 
-def ruled() -> dict[str, tuple[Network, np.ndarray, Program]]:
-    """Two layers for every rule, with and without a floor; lowering calls all of them exact.
+def ruled(number: int, floor: float | None) -> tuple[Network, np.ndarray, Program]:
+    """Two layers of one rule, their input, and the program.
 
     Weights are multiples of the threshold's quarter, so v often meets the threshold itself.
     """
-    found = {}
-    for number, rule in enumerate(RULES):
-        for floor in (None, -1.0):
-            rng = np.random.default_rng([number, floor is None])
-            fields = {**fields_of(rule), "v_floor": floor}
-            network = Network(
-                (
-                    inputs((WIDTH,)),
-                    integrator("a", (WIDTH,), **fields),
-                    integrator("b", (WIDTH,), "output", **fields),
-                ),
-                (
-                    project("in-a", "input", "a", Dense(WIDTH, WIDTH), quarters(rng)),
-                    project("a-b", "a", "b", Dense(WIDTH, WIDTH), quarters(rng)),
-                ),
-            ).verify()
-            x = rng.integers(0, 2, (STEPS, 2, WIDTH))
-            program = lower(network, LOIHI2, inputs=infer_coding(x), steps=STEPS)
-            found[f"{number}-{floor}"] = network, x, program
-    return found
+    rng = np.random.default_rng([number, floor is None])
+    fields = {**fields_of(RULES[number]), "v_floor": floor}
+    network = Network(
+        (
+            inputs((WIDTH,)),
+            integrator("a", (WIDTH,), **fields),
+            integrator("b", (WIDTH,), "output", **fields),
+        ),
+        (
+            project("in-a", "input", "a", Dense(WIDTH, WIDTH), quarters(rng)),
+            project("a-b", "a", "b", Dense(WIDTH, WIDTH), quarters(rng)),
+        ),
+    ).verify()
+    x = rng.integers(0, 2, (STEPS, 2, WIDTH))
+    return network, x, lower(network, LOIHI2, inputs=infer_coding(x), steps=STEPS)
 
 
 def quarters(rng: np.random.Generator) -> np.ndarray:
@@ -105,7 +102,9 @@ def quarters(rng: np.random.Generator) -> np.ndarray:
 def test_every_rule_is_exact_in_floats_and_integers() -> None:
     """Where ``rounding.exact`` is true, the float, integer and reference engines agree."""
     fired = 0
-    for case, (network, x, program) in ruled().items():
+    for number, floor in itertools.product(range(len(RULES)), (None, -1.0)):
+        case = f"{RULES[number]}, floor {floor}"
+        network, x, program = ruled(number, floor)
         assert all(r.exact for r in program.rounding.values()), case
         trained = run_float(network, x, dtype="float64")
         chip, plain = run_integer(program, x), run_reference(program, {"input": x})
@@ -116,11 +115,18 @@ def test_every_rule_is_exact_in_floats_and_integers() -> None:
     assert fired > 1.9 * len(RULES)
 
 
+PER_RUN = 12
+"""Programs per Lava run, where every group and every projection is a process of the system."""
+
+
 @pytest.mark.lava
-def test_every_rule_is_exact_on_lava(lava: object) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, len(RULES), PER_RUN))
+def test_every_rule_is_exact_on_lava(first: int, lava: object) -> None:
+    """Rules with a floor and without one in turn."""
     from snndeploy.simulate.lava.engine import run_lava
 
-    cases = list(ruled().values())
+    cases = [ruled(i, -1.0 if i % 2 else None) for i in range(len(RULES))[first : first + PER_RUN]]
     on_lava = run_lava(
         pack([program for *_, program in cases]),
         {f"{i}/input": x for i, (_, x, _) in enumerate(cases)},
