@@ -13,7 +13,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..data import Samples
     from ..ir.network import Network
-    from ..pipeline import Compiled, Kind
+    from ..pipeline import Compiled, ModelKind
 
 _GIVEN = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
 
@@ -200,7 +200,7 @@ def _value(text: str) -> str | int | float | None:
     return text
 
 
-def admitted(model: Path) -> Kind:
+def admitted(model: Path) -> ModelKind:
     """What the running command was given, once it is clear that it can obey its options for it.
 
     Raises:

@@ -7,7 +7,7 @@ from .compiled import Compiled, Loaded
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
-from .opening import Kind, admit, open_bundle
+from .opening import ModelKind, admit, open_bundle
 from .places import refuse_place, write_text
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
@@ -17,8 +17,8 @@ __all__ = [
     "Compiled",
     "CompressedModule",
     "Fixing",
-    "Kind",
     "Loaded",
+    "ModelKind",
     "admit",
     "bundle_of",
     "check_bundle",

@@ -21,11 +21,11 @@ from ..ir.network import Network
 from ..ir.program import Program
 from .compiled import Compiled, Loaded
 
-Kind = Literal["nir", "network", "netx", "program", "bundle", "compiled", "placed"]
+ModelKind = Literal["nir", "network", "netx", "program", "bundle", "compiled", "placed"]
 Model: TypeAlias = "str | os.PathLike[str] | Network | Any"
 """A path of a NIR file, a ``nir.NIRGraph``, or a `Network`."""
 
-NAMES: Mapping[Kind, str] = MappingProxyType(
+NAMES: Mapping[ModelKind, str] = MappingProxyType(
     {
         "nir": "a NIR model",
         "network": "a network that was read already",
@@ -69,9 +69,9 @@ _DATA = frozenset(
     )
 )
 _ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | {"groups", "fix_path"}
-_NETWORKS: Mapping[Kind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
+_NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
 
-OBEYS: Mapping[str, Mapping[Kind, frozenset[str]]] = MappingProxyType(
+OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
     {
         "inspect": {"nir": _ALL, "netx": frozenset(), "bundle": frozenset()},
         "compile": {**_NETWORKS, "netx": _PLACE | _DATA, "program": _PLACE | _DATA},
@@ -93,7 +93,7 @@ OBEYS: Mapping[str, Mapping[Kind, frozenset[str]]] = MappingProxyType(
 Options that are not among `_ALL` (``--json``, ``-o``) hold for everything that a command takes.
 """
 
-_BECAUSE: Mapping[Kind, str] = {
+_BECAUSE: Mapping[ModelKind, str] = {
     "nir": "it is a trained network",
     "network": "its semantics are settled",
     "netx": "it holds finished integers",
@@ -103,7 +103,7 @@ _BECAUSE: Mapping[Kind, str] = {
     "placed": "it is compiled already",
 }
 
-_TURN: Mapping[Kind, str] = {
+_TURN: Mapping[ModelKind, str] = {
     "nir": "make a bundle of it: snndeploy compile {where} -o NAME.snnb",
     "network": "compile it, and give what bundle_of makes of that",
     "netx": "a .net file goes to: {takers}; in Python, to snndeploy.pipeline.place_file",
@@ -114,7 +114,7 @@ _TURN: Mapping[Kind, str] = {
 }
 
 
-def kind_of(thing: object) -> Kind:
+def kind_of(thing: object) -> ModelKind:
     """What a path or an object is.
 
     Args:
@@ -144,7 +144,7 @@ def kind_of(thing: object) -> Kind:
     )
 
 
-_CLASSES: Mapping[type, Kind] = {
+_CLASSES: Mapping[type, ModelKind] = {
     Network: "network",
     Program: "program",
     Bundle: "bundle",
@@ -153,7 +153,7 @@ _CLASSES: Mapping[type, Kind] = {
 }
 
 
-def _kind_of_path(path: Path) -> Kind:
+def _kind_of_path(path: Path) -> ModelKind:
     if not path.exists():
         raise InputError("file-not-found", "there is no such file or folder", where=str(path))
     if (path / "manifest.json").is_file():
@@ -183,7 +183,9 @@ def _lines(lines: tuple[str, ...]) -> str:
     return "\n".join(("make one of it:", *(f"    {line}" for line in lines)))
 
 
-def admit(command: str, thing: object, given: Mapping[str, str] = MappingProxyType({})) -> Kind:
+def admit(
+    command: str, thing: object, given: Mapping[str, str] = MappingProxyType({})
+) -> ModelKind:
     """Let a thing in to a command, or say why not.
 
     Args:
@@ -212,7 +214,9 @@ def admit(command: str, thing: object, given: Mapping[str, str] = MappingProxyTy
     return kind
 
 
-def wrong_kind(command: str, thing: object, kind: Kind, wanted: Sequence[Kind]) -> InputError:
+def wrong_kind(
+    command: str, thing: object, kind: ModelKind, wanted: Sequence[ModelKind]
+) -> InputError:
     """The error of a thing that a command, or its function in Python, does not take."""
     takers = ", ".join(name for name, takes in OBEYS.items() if kind in takes)
     return InputError(
