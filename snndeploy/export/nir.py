@@ -23,7 +23,7 @@ from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Op, Pointwise, SumPool, chain_shapes
 from ..ir.record import KEY, content_digest, to_record
-from ..ir.step import Rule
+from ..ir.step import NeuronRule
 from .hdf5 import write_tree
 
 DT = 1e-3
@@ -65,7 +65,7 @@ def _profile(network: Network, dt: float) -> dict[str, Any]:
     """Fields of a semantics profile that all neurons share."""
     neurons = [p.neuron for p in network.populations if p.neuron is not None and p.neuron.spiking]
     told: dict[str, Any] = {"frontend": "nir", "dt": dt}
-    for field in (f.name for f in dataclasses.fields(Rule)):
+    for field in (f.name for f in dataclasses.fields(NeuronRule)):
         values = {getattr(n, field) for n in neurons}
         if len(values) == 1 and None not in values:
             told[field] = values.pop()

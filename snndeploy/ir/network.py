@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import InputError, did_you_mean
 from .arrays import Array, Shape, frozen
-from .content import NOT_CONTENT, content_digest
-from .graph_digest import Edge, graph_digest
+from .digest.content import NOT_CONTENT, content_digest
+from .digest.graph import LabelledEdge, graph_digest
 from .neurons import Neuron
 from .ops import Op, Weighted, chain_shapes, weighted_index
 from .weights import Weight
@@ -305,6 +305,6 @@ def _digest(network: Network) -> str:
         labels.append(content_digest(p, without=("name", "sources", "target")))
         for s in p.sources:
             told = content_digest(s, without=("population",))
-            edges.append(Edge(number[s.population], i, told, s.min_delay == 0))
-        edges.append(Edge(i, number[p.target], "target", True))
+            edges.append(LabelledEdge(number[s.population], i, told, s.min_delay == 0))
+        edges.append(LabelledEdge(i, number[p.target], "target", True))
     return graph_digest(labels, edges)

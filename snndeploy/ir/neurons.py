@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
-from .step import CHOICES, Compare, Reset, ResetTiming, Rule, SpikesPerStep
+from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,9 +70,9 @@ class Neuron:
         return self.threshold is not None
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> NeuronRule | None:
         """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
-        return Rule.of(self) if self.spiking else None
+        return NeuronRule.of(self) if self.spiking else None
 
     def parameters(self) -> dict[str, Array]:
         """The array-valued parameters that are set, by name."""

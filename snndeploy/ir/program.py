@@ -27,11 +27,11 @@ from typing import Literal
 import numpy as np
 
 from .arrays import Array, Shape, frozen
-from .content import NOT_CONTENT, content_digest
+from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
 from .network import Role
 from .ops import Op, Weighted, weighted_index
-from .step import Arithmetic, Compare, Reset, ResetTiming, Rule, SpikesPerStep
+from .step import Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 DECAY_ONE = 4096
 """Denominator of the 12-bit decay constants."""
@@ -83,13 +83,13 @@ class CompartmentGroup:
     route: str = field(default="", metadata=NOT_CONTENT)
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> NeuronRule | None:
         """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
         match self.kind:
             case "custom":
-                return Rule.of(self)
+                return NeuronRule.of(self)
             case "lif":
-                return Rule()
+                return NeuronRule()
             case "readout" | "input" | "constant":
                 return None
 

@@ -2,7 +2,7 @@
 
 The update stands here once for real numbers (`step_float`) and once for integers (`step_integer`), for
 NumPy and for torch. The engines, the test reference and the Lava worker call it; compiled kernels
-spell it again for speed and are tested against it. `Rule` says which update it is.
+spell it again for speed and are tested against it. `NeuronRule` says which update it is.
 
 This file imports nothing but the standard library and NumPy: the Lava worker loads it by its path.
 """
@@ -81,7 +81,7 @@ LOIHI = Arithmetic(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class NeuronRule:
     """When a neuron spikes, and what a spike does to it; see `snndeploy.ir.neurons.Neuron`.
 
     The defaults are those of a leaky integrate-and-fire compartment.
@@ -99,7 +99,7 @@ class Rule:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {allowed}")
 
     @classmethod
-    def of(cls, model: object) -> Rule:
+    def of(cls, model: object) -> NeuronRule:
         """The rule that the fields of ``model`` (a neuron, a group of compartments) spell."""
         return cls(**{f.name: getattr(model, f.name) for f in dataclasses.fields(cls)})
 
@@ -120,7 +120,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reset_timing": get_args(ResetTiming),
     "spikes_per_step": get_args(SpikesPerStep),
 }
-"""What the fields of `Rule` that are words may be."""
+"""What the fields of `NeuronRule` that are words may be."""
 
 
 # --- real numbers ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _unchanged(fired: Any) -> Any:
 
 
 def step_float(
-    rule: Rule | None,
+    rule: NeuronRule | None,
     p: FloatParameters,
     state: Any,
     x: Any,
@@ -214,11 +214,11 @@ def step_float(
     return fired
 
 
-def _at_most_one(rule: Rule, fired: Any, xp: Any) -> Any:
+def _at_most_one(rule: NeuronRule, fired: Any, xp: Any) -> Any:
     return fired if rule.spikes_per_step == "one" else xp.clip(fired, None, 1)
 
 
-def above(rule: Rule, v: Any, threshold: Any) -> Any:
+def above(rule: NeuronRule, v: Any, threshold: Any) -> Any:
     """Where ``v`` spikes."""
     return v > threshold if rule.compare == ">" else v >= threshold
 
@@ -257,7 +257,7 @@ class IntegerParameters:
 
 
 def step_integer(
-    rule: Rule | None,
+    rule: NeuronRule | None,
     arithmetic: Arithmetic,
     p: IntegerParameters,
     state: Any,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snndeploy.ir.arrays import frozen
-from snndeploy.ir.content import content_digest
-from snndeploy.ir.graph_digest import Edge, graph_digest
+from snndeploy.ir.digest.content import content_digest
+from snndeploy.ir.digest.graph import LabelledEdge, graph_digest
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
@@ -246,11 +246,11 @@ def test_different_wiring(case: str) -> None:
     assert one.digest != other.digest
 
 
-def zigzag(nodes: int, first: int) -> list[Edge]:
+def zigzag(nodes: int, first: int) -> list[LabelledEdge]:
     """A path whose edges point forth and back in turn."""
     steps = range(first, first + nodes - 1)
     ends = [(i, i + 1) if (i - first) % 2 else (i + 1, i) for i in steps]
-    return [Edge(a, b, "", True) for a, b in ends]
+    return [LabelledEdge(a, b, "", True) for a, b in ends]
 
 
 def test_differences_that_only_zigzags_tell() -> None:

@@ -24,7 +24,7 @@ from snndeploy.ir.step import (
     FloatParameters,
     FloatState,
     IntegerState,
-    Rule,
+    NeuronRule,
     step_float,
     step_integer,
 )
@@ -61,7 +61,7 @@ PARTS = list(itertools.product((False, True), repeat=4))
 """Which of syn_leak, v_floor, bias and drive a neuron has."""
 
 
-def neuron(rule: Rule | None, parts: tuple[bool, ...], rng: np.random.Generator) -> Neuron:
+def neuron(rule: NeuronRule | None, parts: tuple[bool, ...], rng: np.random.Generator) -> Neuron:
     """Multiples of 1/8, so that v meets the threshold exactly now and then."""
     syn, floor, bias, drive = parts
     return Neuron.create(
@@ -83,7 +83,7 @@ def par(n: Neuron, name: str, i: int) -> float | None:
 
 
 @pytest.mark.parametrize("rule", [None, *RULES], ids=rule_name)
-def test_real_numbers(rule: Rule | None) -> None:
+def test_real_numbers(rule: NeuronRule | None) -> None:
     """Scalars, NumPy, torch and the compiled loop, with and without every part."""
     rng = np.random.default_rng(RULES.index(rule) if rule else 99)
     met = 0
@@ -117,7 +117,7 @@ def test_real_numbers(rule: Rule | None) -> None:
 
 
 def group(
-    kind: str, rule: Rule, floor: bool, chip: Arithmetic, rng: np.random.Generator
+    kind: str, rule: NeuronRule, floor: bool, chip: Arithmetic, rng: np.random.Generator
 ) -> CompartmentGroup:
     """Registers with few bits each, so that thresholds are met and registers overflow.
 
@@ -176,7 +176,7 @@ def whole_numbers(g: CompartmentGroup, chip: Arithmetic, rng: np.random.Generato
 
 @pytest.mark.parametrize("chip", ARITHMETICS)
 @pytest.mark.parametrize("rule", RULES, ids=rule_name)
-def test_whole_numbers(rule: Rule, chip: str) -> None:
+def test_whole_numbers(rule: NeuronRule, chip: str) -> None:
     rng = np.random.default_rng([RULES.index(rule), *chip.encode()])
     for floor in (False, True):
         g = group("custom", rule, floor, ARITHMETICS[chip], rng)
@@ -244,7 +244,7 @@ def test_words_that_mean_nothing_are_refused() -> None:
         {"spikes_per_step": ""},
     ):
         with pytest.raises(ValueError, match="not one of"):
-            Rule(**fields)  # type: ignore[arg-type]
+            NeuronRule(**fields)  # type: ignore[arg-type]
     for fields in ({"u_overflow": "stop"}, {"v_overflow": ""}, {"decay": "linear"}):
         with pytest.raises(ValueError, match="not one of"):
             dataclasses.replace(LOIHI, **fields)  # type: ignore[arg-type]
@@ -262,18 +262,18 @@ def extended(value: Any) -> Any:
 
 
 def test_a_new_field_takes_the_plain_integer_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    g = group("custom", Rule(), False, LOIHI, np.random.default_rng(0))
+    g = group("custom", NeuronRule(), False, LOIHI, np.random.default_rng(0))
     assert fits_int32(g, LOIHI)
     assert not fits_int32(extended(g), LOIHI)
     assert not fits_int32(g, extended(LOIHI))
-    wider = extended(Rule())
+    wider = extended(NeuronRule())
     monkeypatch.setattr(CompartmentGroup, "rule", property(lambda _: wider))
     assert not fits_int32(g, LOIHI)
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Arithmetic)])
 def test_another_arithmetic_takes_the_plain_integer_step(field: str) -> None:
-    g = group("lif", Rule(), False, LOIHI, np.random.default_rng(0))
+    g = group("lif", NeuronRule(), False, LOIHI, np.random.default_rng(0))
     other = getattr(TINY, field)
     assert not fits_int32(g, dataclasses.replace(LOIHI, **{field: other}))
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from snndeploy.ir.step import Arithmetic, Rule
+from snndeploy.ir.step import Arithmetic, NeuronRule
 
 
 def float_step(
-    rule: Rule | None, p: Mapping[str, float | None], s: dict[str, float], x: float
+    rule: NeuronRule | None, p: Mapping[str, float | None], s: dict[str, float], x: float
 ) -> float:
     """Advance ``s`` (u, v, n) by one step; ``p`` holds the parameters, None where there is none."""
 
@@ -65,7 +65,11 @@ def _reset(rule, v, n, threshold):  # type: ignore[no-untyped-def]
 
 
 def integer_step(
-    rule: Rule | None, chip: Arithmetic, p: Mapping[str, int | None], s: dict[str, int], a: int
+    rule: NeuronRule | None,
+    chip: Arithmetic,
+    p: Mapping[str, int | None],
+    s: dict[str, int],
+    a: int,
 ) -> int:
     """Likewise in integers; ``p`` are the registers du, dv, vth, bias and v_floor of the program."""
     threshold = _int(p, "vth") * 2**chip.state_shift

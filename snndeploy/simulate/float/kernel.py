@@ -14,14 +14,14 @@ import numpy as np
 
 from ...ir.arrays import Array
 from ...ir.neurons import Neuron
-from ...ir.step import Rule
+from ...ir.step import NeuronRule
 from ..jit import compiled, inlined
 
 RESETS = {"none": 0, "zero": 1, "subtract": 2}
 TIMINGS = {"immediate": 0, "next-step": 1, "snntorch-immediate": 2}
 
 WRITTEN_FOR: dict[type, frozenset[str]] = {
-    Rule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
+    NeuronRule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
     Neuron: frozenset(
         {
             "leak",
@@ -45,7 +45,10 @@ plain step, until someone teaches it to them and adds it here."""
 
 def holds(neuron: Neuron) -> bool:
     """Whether the loop was written for all that ``neuron`` has."""
-    parts: tuple[tuple[Any, type], ...] = ((neuron, Neuron), (neuron.rule or Rule(), Rule))
+    parts: tuple[tuple[Any, type], ...] = (
+        (neuron, Neuron),
+        (neuron.rule or NeuronRule(), NeuronRule),
+    )
     return not any({f.name for f in fields(p)} - WRITTEN_FOR[known] for p, known in parts)
 
 

@@ -33,7 +33,7 @@ import numpy as np
 from ...errors import BackendMissing
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
-from ...ir.step import LOIHI, Arithmetic, Rule
+from ...ir.step import LOIHI, Arithmetic, NeuronRule
 from ..integer.neurons.step import registers
 from .synapses import Arrays, ConvRoute, connections
 
@@ -205,7 +205,7 @@ def _neurons(
     if group.kind == "custom":
         held = vars(registers(group, program.arithmetic))
         options = {
-            "rule": dataclasses.asdict(Rule.of(group)),
+            "rule": dataclasses.asdict(NeuronRule.of(group)),
             "arithmetic": dataclasses.asdict(program.arithmetic),
             "parameters": {n: None if x is None else value(x) for n, x in held.items()},
         }

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....ir.arrays import Array, Shape, size
 from ....ir.program import CompartmentGroup
-from ....ir.step import LOIHI, Arithmetic, Rule, wrapped
+from ....ir.step import LOIHI, Arithmetic, NeuronRule, wrapped
 from .kernel import IMMEDIATE, NEXT_STEP, NONE, SNNTORCH, SUBTRACT, ZERO, neuron_kernel
 from .step import registers
 
@@ -32,7 +32,7 @@ WRITTEN_FOR: dict[type, frozenset[str]] = {
             "sum_bits",
         }
     ),
-    Rule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
+    NeuronRule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
     CompartmentGroup: frozenset(
         {
             "name",
@@ -78,7 +78,7 @@ def pack_neurons(group: CompartmentGroup, arithmetic: Arithmetic) -> PackedNeuro
     """The group for int32 kernels, or None where they were not written for it."""
     if not fits_int32(group, arithmetic):
         return None
-    rule = group.rule or Rule()
+    rule = group.rule or NeuronRule()
     p = registers(group, arithmetic)
     columns = [
         arithmetic.decay_one - p.du,
@@ -104,7 +104,7 @@ def fits_int32(group: CompartmentGroup, arithmetic: Arithmetic) -> bool:
     """Whether the int32 kernels show the bits of the plain step, from fields and values alone."""
     parts: tuple[tuple[Any, type], ...] = (
         (arithmetic, Arithmetic),
-        (group.rule or Rule(), Rule),
+        (group.rule or NeuronRule(), NeuronRule),
         (group, CompartmentGroup),
     )
     if any({f.name for f in dataclasses.fields(p)} - WRITTEN_FOR[known] for p, known in parts):

@@ -28,7 +28,7 @@ class NeuronProgram(AbstractProcess):
         shape: of the compartments, ``(N,)``.
         window: arguments of `Window`: state is cleared where it opens, nothing spikes outside it.
         states: path of the file for u and v of every step, or None.
-        rule: the fields of `snndeploy.ir.step.Rule`.
+        rule: the fields of `snndeploy.ir.step.NeuronRule`.
         arithmetic: the fields of `snndeploy.ir.step.Arithmetic`.
         parameters: the fields of `snndeploy.ir.step.IntegerParameters`, as integers or arrays.
     """
@@ -59,7 +59,7 @@ class PyNeuronProgram(PyLoihiProcessModel):
         self.window = Window(*proc_params["window"])
         path = proc_params["states"]
         self.log_states = Log(path) if path else None
-        self.rule = step.Rule(**proc_params["rule"])
+        self.rule = step.NeuronRule(**proc_params["rule"])
         self.arithmetic = step.Arithmetic(**proc_params["arithmetic"])
         self.parameters = step.IntegerParameters(
             **{

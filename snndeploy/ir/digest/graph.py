@@ -19,7 +19,7 @@ from .content import digest_of
 
 
 @dataclass(frozen=True)
-class Edge:
+class LabelledEdge:
     """``label`` is what it says besides its ends; ``now`` whether it acts within a step."""
 
     source: int
@@ -28,7 +28,7 @@ class Edge:
     now: bool
 
 
-def graph_digest(labels: Sequence[str], edges: Sequence[Edge]) -> str:
+def graph_digest(labels: Sequence[str], edges: Sequence[LabelledEdge]) -> str:
     """Digest of a graph whose node i has the content ``labels[i]``."""
     forward, backward = _swept(len(labels), edges)
     label = list(labels)
@@ -64,7 +64,7 @@ class _Sweep:
         return new
 
 
-def _swept(nodes: int, edges: Sequence[Edge]) -> tuple[_Sweep, _Sweep]:
+def _swept(nodes: int, edges: Sequence[LabelledEdge]) -> tuple[_Sweep, _Sweep]:
     """The sweeps along and against the edges.
 
     The order follows every edge that lies on no loop, and within a loop those that act within a step
@@ -86,7 +86,7 @@ def _swept(nodes: int, edges: Sequence[Edge]) -> tuple[_Sweep, _Sweep]:
     return _Sweep(order, along), _Sweep(order[::-1], against)
 
 
-def _loops(nodes: int, edges: Sequence[Edge]) -> dict[int, int]:
+def _loops(nodes: int, edges: Sequence[LabelledEdge]) -> dict[int, int]:
     """For each node the number of its strongly connected component."""
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(nodes))

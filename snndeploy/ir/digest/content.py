@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from ..arrays import Array
 
 NOT_CONTENT: Mapping[str, Any] = {"content": False}
 """Metadata of a field that says where something came from or what is thought of it, not what it is."""
