@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from snndeploy.mapping.rules import core_rules
-from snndeploy.mapping.rules.rules import RULES, Rule
+from snndeploy.mapping.rules.rules import PROGRAM_RULES, Rule, all_core_rules
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "rules.md"
 
@@ -21,15 +21,13 @@ prints, and what must hold. Limits, with their sources and certainties, are in t
 
 def page() -> str:
     """The whole page."""
-    cores = [r for r in RULES if r.run.__module__ == core_rules.__name__]
-    programs = [r for r in RULES if r not in cores]
     return (
-        f"{_HEAD}## Neurons, weights and numbers\n\n{_table(programs)}\n"
-        f"## Cores and boards\n\n{_table(cores)}"
+        f"{_HEAD}## Neurons, weights and numbers\n\n{_table(PROGRAM_RULES)}\n"
+        f"## Cores and boards\n\n{_table(all_core_rules())}"
     )
 
 
-def _table(rules: list[Rule]) -> str:
+def _table(rules: Iterable[Rule]) -> str:
     rows = "".join(f"| `{r.code}` | {r.severity} | {r.sentence} |\n" for r in rules)
     return f"| rule | severity | what must hold |\n|---|---|---|\n{rows}"
 
