@@ -20,6 +20,7 @@ import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Population
+from ..ir.step import Rule, above
 from ..simulate.recording import Recording
 from .stream import MAX_MEMORY, prefix, stream
 
@@ -214,7 +215,7 @@ def compared_potential(population: Population, u: Array, v: Array) -> Array:
     before[0], before[1:] = np.broadcast_to(neuron.v_init, population.shape), v[:-1]
     seen = neuron.leak * before + u + neuron.drive
     if neuron.reset_timing == "snntorch-immediate":
-        seen -= (before > neuron.threshold) * neuron.threshold
+        seen -= above(Rule.of(neuron), before, neuron.threshold) * neuron.threshold
     return np.asarray(seen)
 
 

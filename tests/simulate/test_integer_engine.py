@@ -167,7 +167,7 @@ def test_parameters_outside_int32_take_the_plain_way() -> None:
         {"kind": "custom", "reset": "subtract", "v_floor": frozen(-(2**40), INT)},
     ):
         program = one_layer(Dense(6, 6), weight, 3, **fields)
-        assert not fits_int32(program.group("out"))
+        assert not fits_int32(program.group("out"), LOIHI)
         inputs = random_inputs(program, 12, 4, 0)
         run = run_integer(program, inputs, record_states=["out"])
         assert_equal(run, run_reference(program, inputs), ["out"])

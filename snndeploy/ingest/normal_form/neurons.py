@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape
-from ...ir.neurons import ResetTiming
+from ...ir.step import ResetTiming
 from ..readers.raw import RawNode
 from ..semantics.profiles import SemanticsProfile
 

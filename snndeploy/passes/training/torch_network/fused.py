@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ....ir.arrays import Array, Shape
 from ....ir.neurons import Neuron
+from ....simulate.float.kernel import holds
 from ....simulate.float.neuron import NeuronState, in_tiles
 from ....simulate.jit import compiled, has_numba, inlined
 from .surrogate import Kind, SpikeGradient
@@ -31,6 +32,7 @@ def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGra
     floored = neuron.v_floor is not None and neuron.reset_timing == "snntorch-immediate"
     return (
         has_numba()
+        and holds(neuron)
         and not (floored or gradient.smooth or gradient.through_reset)
         and all(v.device.type == "cpu" and not v.requires_grad for v in values)
     )
