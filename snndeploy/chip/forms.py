@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..ir.neurons import Neuron, Reset, ResetTiming, SpikesPerStep
+from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup
+from ..ir.step import Reset, ResetTiming, SpikesPerStep
 from .family import Form, NoForm, Way
 from .schema import Target
 

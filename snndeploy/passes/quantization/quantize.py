@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ...calibrate.moments import Kernel
+from ...chip.families.loihi import MANTISSA_BITS
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -34,8 +35,6 @@ _KERNEL: dict[Method, Kernel] = {
     "osbc": "membrane",
     "sbc": "membrane",
 }
-_LOIHI_BITS = 8
-"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +116,10 @@ class Quantize(CalibratedPass):
                 where=self.key("share"),
                 hint='use grid = "loihi", which ties scales by powers of two',
             )
-        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+        if self.grid == "loihi" and self.bits > MANTISSA_BITS:
             raise PassRefused(
                 "loihi-bits",
-                f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                f"Loihi's weights have at most {MANTISSA_BITS} bits, not {self.bits}",
                 where=self.key("bits"),
                 hint='lower bits, or use grid = "symmetric"',
             )
