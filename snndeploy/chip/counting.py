@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from ..ir.arrays import Array, size
 from ..ir.placement import Bounds
 
@@ -97,3 +99,10 @@ def added(parts: Sequence[Mapping[str, int]]) -> Resources:
         for name, used in part.items():
             total[name] = total.get(name, 0) + used
     return total
+
+
+def tile_sums(values: Array, cuts: Cuts) -> Array:
+    """Sums of ``values``, one per neuron, over all tiles that cuts along each axis make."""
+    for axis, intervals in enumerate(cuts):
+        values = np.add.reduceat(values, [low for low, _ in intervals], axis=axis)
+    return values

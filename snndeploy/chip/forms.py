@@ -69,10 +69,10 @@ def _ways(
         ways["v_floor"] = neurons.v_floor
     if reset == "none" or timing != "immediate":
         # A second compartment resets late by nature; a native reset acts at once.
-        way: str = neurons.subtract_reset
-        if way == "native":
-            way = "program" if neurons.programmable else "none"
-        ways["subtract_reset"] = way
+        if neurons.subtract_reset == "native":
+            ways["late_reset"] = "program" if neurons.programmable else "none"
+        else:
+            ways["subtract_reset"] = neurons.subtract_reset
     return ways
 
 

@@ -1,4 +1,9 @@
-"""Decay constants: which one stands for a factor per step, what it keeps, and what rounding adds."""
+"""Decay constants: which one stands for a factor per step, and what it keeps.
+
+Rounding never lifts a state above what its factor bounds. A product is rounded toward zero. A shift
+keeps ``y - (y >> d)``, which does not fall as y grows and is ``y * (1 - 2**-d)`` at every multiple of
+``2**d``; so from ``y <= 2**d * a`` an input of at most ``a`` (a whole number) leads no further.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +43,3 @@ def kept(decay: Array, arithmetic: Arithmetic) -> Array:
             # No state has bits left to subtract once it is shifted by its whole width.
             whole = decay >= arithmetic.state_bits - 1
             return np.asarray(np.where(whole, 1.0, 1.0 - 0.5**decay))
-
-
-def kept_too_much(decay: Array, arithmetic: Arithmetic) -> Array:
-    """The most that rounding keeps of a state beyond its factor, in v units per step.
-
-    A product is rounded toward zero and so never keeps more; ``|x| - (|x| >> d)`` takes up to
-    ``1 - 2**-d`` too little, and nothing at all of a state below ``2**d``.
-    """
-    match arithmetic.decay:
-        case "multiply":
-            return np.zeros(np.shape(decay))
-        case "shift":
-            whole = decay >= arithmetic.state_bits - 1
-            return np.asarray(np.where(whole, 0.0, 1.0 - 0.5**decay))

@@ -12,7 +12,7 @@ from ..ir.neurons import Neuron
 from ..ir.ops import Op
 from ..ir.program import CompartmentGroup, Headroom
 from ..ir.step import Arithmetic
-from .decays import kept, kept_too_much
+from .decays import kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +49,13 @@ def input_interval(
     return Interval(low - high, high - low) if signed else Interval(low, high)
 
 
-def geometric(interval: Interval, factor: Array, more: Array | float = 0.0) -> Interval:
-    """Bounds of a leaky sum ``y = factor * y + input``; infinite for a factor of 1.
-
-    ``more`` is what rounding may keep of y on top, per step, while there is any input.
-    """
+def geometric(interval: Interval, factor: Array) -> Interval:
+    """Bounds of a leaky sum ``y = factor * y + input``; infinite for a factor of 1."""
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = 1.0 / (1.0 - factor)
         return Interval(
-            np.where(interval.low < 0, (interval.low - more) * gain, 0.0),
-            np.where(interval.high > 0, (interval.high + more) * gain, 0.0),
+            np.where(interval.low < 0, interval.low * gain, 0.0),
+            np.where(interval.high > 0, interval.high * gain, 0.0),
         )
 
 
@@ -66,10 +63,10 @@ def headroom(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic
     """Exact worst case of a lowered group; ``synaptic`` bounds its input a (weight units)."""
     shift, limit = arithmetic.state_shift, arithmetic.state_max
     du, dv = group.du + arithmetic.u_decay_offset, group.dv
-    u = geometric(synaptic * float(1 << shift), kept(du, arithmetic), kept_too_much(du, arithmetic))
+    u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
     bias = group.bias
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0))
-    bounded = geometric(per_step, kept(dv, arithmetic), kept_too_much(dv, arithmetic))
+    bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
     if resets_below_threshold(group):
         high = np.minimum(high, (group.vth << shift) + per_step.high)

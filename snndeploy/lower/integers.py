@@ -67,6 +67,14 @@ class Mantissas:
     weight_bits: int
     error: float
 
+    @property
+    def floored(self) -> float:
+        """The most that a negative exponent drops of a sum, relative to the largest weight."""
+        unit = 1 << max(-self.exponent, 0)
+        if not (self.mantissa % unit).any():
+            return 0.0
+        return (unit - 1) / float(np.abs(self.mantissa).max())
+
 
 def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Mantissas:
     """Round real ``wanted`` weights to mantissas with the finest exponent that holds them.

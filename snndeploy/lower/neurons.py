@@ -156,7 +156,7 @@ def _synapses(
         sign_mode=m.sign_mode,
         weight_bits=m.weight_bits,
         alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
-    ), m.error
+    ), m.error + m.floored
 
 
 def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:

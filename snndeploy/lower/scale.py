@@ -15,7 +15,7 @@ from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
-from .decays import kept, kept_too_much, to_decay
+from .decays import kept, to_decay
 from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 from .incoming import Incoming
 
@@ -103,35 +103,24 @@ def choose_scale(
     largest, unit = arithmetic.state_max, 1 << arithmetic.state_shift
     threshold = np.zeros(()) if neuron.threshold is None else neuron.threshold
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    arriving = real_interval(incoming, shape)
-
-    def reach_of(scale: Array) -> tuple[Array, Array]:
-        """The largest |u| or v of a step, and the largest |v| ever, in network units."""
-        lost_u, lost_v = (kept_too_much(d, arithmetic) / scale for d in (du, dv))
-        u = geometric(arriving, kept(du, arithmetic), lost_u)
-        if observed is not None:
-            seen = np.full(shape, _CALIBRATION_MARGIN * observed)
-            u = Interval(np.maximum(u.low, -seen), np.minimum(u.high, seen))
-        per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
-        lasting = geometric(per_step, factor, lost_v)
-        reach = np.maximum(u.peak, np.abs(threshold) + per_step.high)
-        lowest = np.minimum(-lasting.low, -per_step.low * steps)
-        highest = np.minimum(lasting.high, per_step.high * steps)
-        if neuron.threshold is not None and resets_below_threshold(neuron):
-            highest = np.minimum(highest, reach)
-        if neuron.v_floor is not None:
-            lowest = np.minimum(lowest, np.abs(np.minimum(neuron.v_floor, 0.0)) - per_step.low)
-        return reach, np.maximum(lowest, highest)
-
     offset = arithmetic.u_decay_offset
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     du = to_decay(syn_leak, offset, n.decay_max.limit, arithmetic) + offset
-    dv = to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic)
-    # The factor that v really keeps where the chip's is larger: rounding must not hide a longer memory.
-    factor = neuron.leak if arithmetic.decay == "multiply" else kept(dv, arithmetic)
-
-    lossless = not (kept_too_much(du, arithmetic).any() or kept_too_much(dv, arithmetic).any())
-    always = reach_of(np.ones(())) if lossless else None
+    u = geometric(real_interval(incoming, shape), kept(du, arithmetic))
+    if observed is not None:
+        seen = np.full(shape, _CALIBRATION_MARGIN * observed)
+        u = Interval(np.maximum(u.low, -seen), np.minimum(u.high, seen))
+    per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
+    lasting = geometric(per_step, _leak(neuron, family))
+    reach = np.maximum(u.peak, np.abs(threshold) + per_step.high)
+    lowest = np.minimum(-lasting.low, -per_step.low * steps)
+    highest = np.minimum(lasting.high, per_step.high * steps)
+    if neuron.threshold is not None and resets_below_threshold(neuron):
+        highest = np.minimum(highest, reach)
+    if neuron.v_floor is not None:
+        lowest = np.minimum(lowest, np.abs(np.minimum(neuron.v_floor, 0.0)) - per_step.low)
+    ever = np.maximum(lowest, highest)
+    never_wraps = np.maximum(reach, ever) if v_may_wrap(arithmetic) else reach
 
     def format_holds(scale: Array) -> bool:
         exponents = [_exponent(i, scale, shape, family) for i in incoming]
@@ -144,13 +133,7 @@ def choose_scale(
         )
 
     def proved(scale: Array) -> bool:
-        reach, lasting = always or reach_of(scale)
-        if v_may_wrap(arithmetic):
-            reach = np.maximum(reach, lasting)
-        return bool((scale * reach).max() <= largest) and format_holds(scale)
-
-    def never_clips_at(scale: Array) -> bool:
-        return bool((scale * (always or reach_of(scale))[1]).max() <= largest)
+        return bool((scale * never_wraps).max() <= largest) and format_holds(scale)
 
     def mantissa(scale: Array) -> float:
         return float((scale * np.abs(threshold)).min()) / unit
@@ -158,7 +141,7 @@ def choose_scale(
     top = arithmetic.state_bits
     candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
     safe = [s for s in candidates if proved(s)]
-    never_clips = [s for s in safe if never_clips_at(s)]
+    never_clips = [s for s in safe if (s * ever).max() <= largest]
     if never_clips and (neuron.threshold is None or mantissa(never_clips[0]) >= _FINE_THRESHOLD):
         return never_clips[0]
     fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
@@ -171,6 +154,16 @@ def choose_scale(
     if fine:
         return fine[-1]
     return (safe or grid[-1:] or candidates[-1:])[0]
+
+
+def _leak(neuron: Neuron, family: Family) -> Array:
+    """The factor that v keeps: the chip's where that can be far from the trained one."""
+    match family.arithmetic.decay:
+        case "multiply":
+            return neuron.leak
+        case "shift":
+            most = family.target.numeric.decay_max.limit
+            return kept(to_decay(neuron.leak, 0, most, family.arithmetic), family.arithmetic)
 
 
 def _exponent(incoming: Incoming, scale: Array, shape: Shape, family: Family) -> int:

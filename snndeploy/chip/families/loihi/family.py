@@ -7,9 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from ....ir.arrays import Array
 from ....ir.fan.fan import Fan
 from ....ir.fan.fan_in import FanIn
 from ....ir.finding import Certainty
@@ -80,10 +77,3 @@ class LoihiFamily(Family):
     def memory_certainties(self) -> tuple[Certainty, ...]:
         synapse = self.target.synapse
         return synapse.index.certainty, synapse.header_bits.certainty
-
-
-def tile_sums(values: Array, starts: list[list[int]]) -> Array:
-    """Sums over the tiles that start at these places along each axis."""
-    for axis, first in enumerate(starts):
-        values = np.add.reduceat(values, first, axis=axis)
-    return values

@@ -14,10 +14,10 @@ from ....ir.fan.fan_in import FanIn
 from ....ir.finding import Certainty
 from ....ir.placement import Bounds
 from ....ir.program import CompartmentGroup
-from ...counting import CoreRule, Cuts, Resources, Sent, Stored, neurons_in
+from ...counting import CoreRule, Cuts, Resources, Sent, Stored, neurons_in, tile_sums
 from ...floor import Boxes, Floor
 from ...schema import Target
-from ..loihi.family import LoihiFamily, tile_sums
+from ..loihi.family import LoihiFamily
 from .encodings import encodings, least_kernel_words
 from .floor import Floor1
 from .rules import RULES
@@ -108,8 +108,7 @@ class Loihi1(LoihiFamily):
         return {"out_axons": int(sent.slots.sum())}
 
     def outgoing_grid(self, sent: Sent, cuts: Cuts) -> dict[str, Array]:
-        starts = [[low for low, _ in axis] for axis in cuts]
-        return {"out_axons": tile_sums(sent.slots, starts)}
+        return {"out_axons": tile_sums(sent.slots, cuts)}
 
     @property
     def list_slots(self) -> int:
