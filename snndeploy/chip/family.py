@@ -27,6 +27,10 @@ Way = Literal["native", "program", "two-compartments"]
 """How a chip realises a neuron: by itself, by a program, or by two of its own compartments."""
 
 
+Judge = Literal["lava"]
+"""Simulators from outside that run programs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Form:
     """The form of a neuron on a chip: the kind of compartment, how it is realised, and in words."""
@@ -94,7 +98,6 @@ class Family(ABC):
         neuron_resource: the resource that is the number of neurons of a core, if one is.
         filled: the resource that `contents` adds up to.
         synapse_resource: the resource that synapses alone take.
-        judge: the outside simulator that its programs are held against (None: there is none).
         target: the chip.
     """
 
@@ -106,7 +109,6 @@ class Family(ABC):
     neuron_resource: ClassVar[str | None] = None
     filled: ClassVar[str]
     synapse_resource: ClassVar[str]
-    judge: ClassVar[Literal["lava"] | None] = None
 
     target: Any
 
@@ -126,6 +128,11 @@ class Family(ABC):
     @abstractmethod
     def weights(self) -> WeightFormat:
         """The integers that synapses multiply with."""
+
+    @property
+    def judge(self) -> Judge | None:
+        """The outside simulator that programs of this chip are held against (None: there is none)."""
+        return None
 
     # Neurons
 

@@ -159,6 +159,7 @@ def test_registers_of_16_bits_are_obeyed(tmp_path: Path) -> None:
     assert wide.arithmetic == LOIHI
     assert program.arithmetic == dataclasses.replace(LOIHI, state_bits=16)
     assert float(program.group("out").scale) < float(wide.group("out").scale)
+    assert (family_of(load_target("loihi2")).judge, family_of(target).judge) == ("lava", None)
     room = program.headroom["out"]
     assert room.limit == 2**15 - 1
     x = np.random.default_rng(1).integers(0, 2, (40, 8, 20))
@@ -307,7 +308,7 @@ def test_the_new_family_counts_bytes_and_names_what_helps(flat: Target) -> None:
     first = next(f for f in found if f.code == "core-bytes")
     assert first.rule == "All that a core holds must fit its one memory."
     assert (first.limit, first.unit) == (150, "bytes")
-    assert [fix.text for fix in first.fixes] == ["prune w to 30% of its weights"]
+    assert [fix.text for fix in first.fixes] == ["prune all layers to 30% of its weights"]
 
 
 def test_the_new_family_from_a_network_to_a_bundle_and_back(flat: Target, tmp_path: Path) -> None:
@@ -326,6 +327,9 @@ def test_the_new_family_from_a_network_to_a_bundle_and_back(flat: Target, tmp_pa
     assert all(word in page.read_text(encoding="utf-8") for word in ("flat", "bytes"))
     assert "bytes" in check(run("explain", bundle, "--layer", "n1"), 0)
     assert run("inspect", model, *FRONTEND).exit_code == 0
+    assert "integer" in check(run("verify", bundle), 0)
+    lava = run("verify", bundle, "--engines", "integer,lava")
+    assert "error[lava-arithmetic]" in lava.output
     back = read_bundle(bundle)
     assert back.target == flat.model_copy(update={"inherits": None})
     assert back.program.arithmetic == family_of(flat).arithmetic

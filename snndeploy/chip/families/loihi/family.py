@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from ....ir.fan.fan import Fan
 from ....ir.fan.fan_in import FanIn
@@ -14,7 +14,7 @@ from ....ir.neurons import Neuron
 from ....ir.program import CompartmentGroup
 from ....ir.step import LOIHI, Arithmetic
 from ...counting import Stored
-from ...family import Family, Form, NoForm, Way, WeightFormat
+from ...family import Family, Form, Judge, NoForm, Way, WeightFormat
 from ...forms import neuron_form, way_of
 from . import MANTISSA_BITS
 from .tables import ListTarget
@@ -23,8 +23,6 @@ from .tables import ListTarget
 @dataclass(frozen=True)
 class LoihiFamily(Family):
     """Registers, weights and neurons of Loihi chips."""
-
-    judge: ClassVar[Literal["lava"] | None] = "lava"
 
     target: ListTarget
 
@@ -36,6 +34,11 @@ class LoihiFamily(Family):
     def weights(self) -> WeightFormat:
         span = self.target.synapse.mantissa
         return WeightFormat(bits=MANTISSA_BITS, low=span.low, high=span.high, mixed_step=2)
+
+    @property
+    def judge(self) -> Judge | None:
+        """Lava, whose processes have the registers of the chips that exist."""
+        return "lava" if self.arithmetic == LOIHI else None
 
     def form(self, neuron: Neuron) -> Form | NoForm:
         return neuron_form(neuron, self.target)
