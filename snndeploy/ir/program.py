@@ -1,8 +1,8 @@
 """`Program`: what the chip runs. Integers only.
 
 In Loihi's arithmetic (a program says which is its own) the semantics are those of lava-nc 0.10.0's
-fixed-point processes, step by step and bit by bit (``lava/proc/{lif,dense,sparse}/models.py``). With ``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)``
-(rounding toward zero), one step of a group is::
+fixed-point processes, step by step and bit by bit (``lava/proc/{lif,dense,sparse}/models.py``). With
+``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)`` (rounding toward zero), one step of a group is::
 
     a = sum over incoming synapses, sources and delays of  shift(sum of mantissa * s, exponent)
     u = wrap(decay(u, du + 1) + (a << 6))           24 bit, one wrap
