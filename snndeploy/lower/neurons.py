@@ -84,7 +84,7 @@ def lower_population(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=_rounding(neuron, group, form, max(weights), max(biases), arithmetic),
+        rounding=_rounding(neuron, group, max(weights), max(biases), arithmetic),
         findings=told,
     )
 
@@ -238,7 +238,6 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
 def _rounding(
     neuron: Neuron,
     group: CompartmentGroup,
-    form: Form,
     weight_error: float,
     bias_error: float,
     arithmetic: Arithmetic,

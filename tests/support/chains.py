@@ -34,10 +34,12 @@ def chain(layers: int, *, delay: int = 0, back: bool = False, width: int = 2) ->
 def nir_chain(layers: int, width: int = 8) -> nir.NIRGraph:
     """Likewise as NIR, with weights of their own."""
     rng = np.random.default_rng(0)
-    nodes, edges, last = {}, [], "input"
+    nodes: dict[str, nir.NIRNode] = {}
+    edges, last = [], "input"
     for i in range(layers):
         nodes[f"l{i}"] = nir.Linear(weight=rng.normal(0, 1, (width, width)))
         nodes[f"n{i}"] = nir_lif(width)
         edges += [(last, f"l{i}"), (f"l{i}", f"n{i}")]
         last = f"n{i}"
+    nodes["output"] = nir.Output({"output": np.array([width])})
     return graph(nodes, [*edges, (last, "output")], width)
