@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .families import built_in_families, family_class, family_names, family_of
-from .family import Family, Form, NoForm, Way, WeightFormat
+from .family import Family, Form, NoForm, Realisation, WeightFormat
 from .load import (
     arithmetic_models,
     dump_target,
@@ -47,11 +47,11 @@ __all__ = [
     "NoForm",
     "Numeric",
     "Range",
+    "Realisation",
     "Strict",
     "Synapse",
     "Target",
     "TimeModel",
-    "Way",
     "WeightFormat",
     "Widths",
     "arithmetic_models",

@@ -23,11 +23,11 @@ from .counting import CoreRule, Count, Cuts, Resources, Sent, Stored, added
 from .floor import Boxes, Floor, NoFloor
 from .schema import Target
 
-Way = Literal["native", "program", "two-compartments"]
+Realisation = Literal["native", "program", "two-compartments"]
 """How a chip realises a neuron: by itself, by a program, or by two of its own compartments."""
 
 
-Judge = Literal["lava"]
+OutsideSimulator = Literal["lava"]
 """Simulators from outside that run programs."""
 
 
@@ -36,7 +36,7 @@ class Form:
     """The form of a neuron on a chip: the kind of compartment, how it is realised, and in words."""
 
     kind: Kind
-    way: Way
+    way: Realisation
     route: str
 
 
@@ -130,7 +130,7 @@ class Family(ABC):
         """The integers that synapses multiply with."""
 
     @property
-    def judge(self) -> Judge | None:
+    def judge(self) -> OutsideSimulator | None:
         """The outside simulator that programs of this chip are held against (None: there is none)."""
         return None
 
@@ -141,7 +141,7 @@ class Family(ABC):
         """How the chip realises a spiking neuron, or why it cannot."""
 
     @abstractmethod
-    def way(self, group: CompartmentGroup) -> Way:
+    def way(self, group: CompartmentGroup) -> Realisation:
         """How the chip realises the neurons of a lowered group that it has a form of."""
 
     # Memory

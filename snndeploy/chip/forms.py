@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup
 from ..ir.step import Reset, ResetTiming, SpikesPerStep
-from .family import Form, NoForm, Way
+from .family import Form, NoForm, Realisation
 from .schema import Target
 
 _HINT = "compile for loihi2, or retrain with a reset to zero and one spike per step"
@@ -43,7 +43,7 @@ def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
     return Form(kind="custom", way=way, route=route)
 
 
-def way_of(group: CompartmentGroup, target: Target) -> Way:
+def way_of(group: CompartmentGroup, target: Target) -> Realisation:
     """How the target realises the neurons of a group, by what they do."""
     if group.kind != "custom":
         return "native"
@@ -76,7 +76,7 @@ def _ways(
     return ways
 
 
-def _whole(ways: dict[str, str]) -> Way:
+def _whole(ways: dict[str, str]) -> Realisation:
     """How a neuron is realised whose features are realised in these ways."""
     if "two-compartments" in ways.values():
         return "two-compartments"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from snndeploy.chip.counting import CoreRule, Cuts, Resources, Sent, Stored, neurons_in, tile_sums
-from snndeploy.chip.family import Family, Form, NoForm, Way, WeightFormat
+from snndeploy.chip.family import Family, Form, NoForm, Realisation, WeightFormat
 from snndeploy.chip.floor import Boxes, Floor
 from snndeploy.chip.forms import neuron_form, way_of
 from snndeploy.chip.schema import Limit, Neurons, Synapse, Target
@@ -88,7 +88,7 @@ class Flat(Family):
     def form(self, neuron: Neuron) -> Form | NoForm:
         return neuron_form(neuron, self.target)
 
-    def way(self, group: CompartmentGroup) -> Way:
+    def way(self, group: CompartmentGroup) -> Realisation:
         return way_of(group, self.target)
 
     def encodings(self, fan: Fan, into: FanIn, neurons: int) -> list[Stored]:

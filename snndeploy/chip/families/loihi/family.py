@@ -14,7 +14,7 @@ from ....ir.neurons import Neuron
 from ....ir.program import CompartmentGroup
 from ....ir.step import LOIHI, Arithmetic
 from ...counting import Stored
-from ...family import Family, Form, Judge, NoForm, Way, WeightFormat
+from ...family import Family, Form, NoForm, OutsideSimulator, Realisation, WeightFormat
 from ...forms import neuron_form, way_of
 from . import MANTISSA_BITS
 from .tables import ListTarget
@@ -36,14 +36,14 @@ class LoihiFamily(Family):
         return WeightFormat(bits=MANTISSA_BITS, low=span.low, high=span.high, mixed_step=2)
 
     @property
-    def judge(self) -> Judge | None:
+    def judge(self) -> OutsideSimulator | None:
         """Lava, whose processes have the registers of the chips that exist."""
         return "lava" if self.arithmetic == LOIHI else None
 
     def form(self, neuron: Neuron) -> Form | NoForm:
         return neuron_form(neuron, self.target)
 
-    def way(self, group: CompartmentGroup) -> Way:
+    def way(self, group: CompartmentGroup) -> Realisation:
         return way_of(group, self.target)
 
     def store(
