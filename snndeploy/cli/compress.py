@@ -10,7 +10,6 @@ import click
 from .options import (
     calibration_options,
     json_option,
-    semantics_of,
     semantics_options,
     target_options,
 )
@@ -46,20 +45,18 @@ def compress(
 ) -> None:
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
-    from ..ingest import read_network
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record
     from ..recipe import load_recipe
-    from .options import samples_of
+    from .options import read_weighed, tell
     from .show.progress import pass_progress
     from .show.render import print_json
 
     chosen = load_recipe(recipe)
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    network, samples = read_weighed(model, options)
     log = run(
         network,
         recipe=chosen,
@@ -105,6 +102,7 @@ def compress(
         )
     for group in groups if explain else ():
         click.echo(str(group))
+    tell(network.findings)
     for finding in log.findings:
         click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
     click.echo(f"wrote {output}", err=True)

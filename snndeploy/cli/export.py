@@ -22,13 +22,14 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..export import write_netx, write_nir
     from ..ingest import read_netx
     from ..pipeline import holds_program
-    from .options import compile_model
+    from .options import compile_model, tell
 
     if form == "netx" and holds_program(model):
         refuse_network_options(model)
         write_netx(output, read_netx(model, options["target"]), force=force)
     else:
         compiled, _ = compile_model(model, options)
+        tell(compiled.source.findings)
         if form == "nir":
             write_nir(output, compiled.network, force=force)
         else:

@@ -56,8 +56,9 @@ def finetune(
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
     from ..export import write_nir
-    from ..ingest import read_network
+    from ..ingest import read_model
     from ..pipeline import bundle_of, finetune, finetune_report, report_of, save_bundle
+    from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
     from .options import required, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
@@ -77,9 +78,10 @@ def finetune(
         raise InputError(
             "output-exists", "the file exists already", where=str(output), hint="give --force"
         )
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    shape = network.with_role("input")[0].shape
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    shape = reading.network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
+    network = weighed(reading, samples)
     validation = samples_of({**options, "data": val}, shape)
     with training_progress() as observer:
         compiled = finetune(

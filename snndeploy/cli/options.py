@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..data import Samples
+    from ..ir.finding import Finding
+    from ..ir.network import Network
     from ..pipeline import Compiled
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +46,9 @@ semantics_options = _all(
     click.option("--integrator", help="How leaks follow from time constants."),
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
+    click.option(
+        "--strict", is_flag=True, help="Refuse to assume what the file does not say of a network."
+    ),
     click.option(
         "--semantics",
         multiple=True,
@@ -167,6 +172,8 @@ _SEMANTICS = (
 def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the frontend's semantics among a command's options."""
     given = {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+    if options.get("strict"):
+        given["strict"] = True
     for text in options.get("semantics", ()):
         field, equals, value = text.partition("=")
         if not equals:
@@ -204,7 +211,7 @@ def refuse_network_options(model: Path) -> None:
         UsageError: one of them was given on the command line.
     """
     context = click.get_current_context()
-    for name in (*_SEMANTICS, "frontend", "semantics", "recipe", "coding", "scale"):
+    for name in (*_SEMANTICS, "frontend", "strict", "semantics", "recipe", "coding", "scale"):
         source = context.get_parameter_source(name)
         if source is not None and source is not click.core.ParameterSource.DEFAULT:
             option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
@@ -243,15 +250,33 @@ def required(samples: Samples | None) -> Samples:
     return samples
 
 
+def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
+    """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
+    from ..ingest import read_model
+    from ..pipeline.assumptions import weighed
+
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    samples = samples_of(options, reading.network.with_role("input")[0].shape)
+    return weighed(reading, samples), samples
+
+
+def tell(findings: Sequence[Finding]) -> None:
+    """Warnings on standard error, for commands whose result is something else than findings."""
+    for found in findings:
+        if found.severity != "note":
+            click.echo(f"{found.severity}[{found.code}] {found.where}: {found.message}", err=True)
+            for fix in found.fixes:
+                if fix.effect:
+                    click.echo(f"  try: {fix.text}: {fix.effect}", err=True)
+
+
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
-    from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
     from .show.progress import pass_progress
 
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    network, samples = read_weighed(model, options)
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(

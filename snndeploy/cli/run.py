@@ -90,7 +90,7 @@ def simulate(
 ) -> None:
     """Run samples on a NIR file (compiled on the way) or a bundle."""
     from ..pipeline import run_bundle, run_compiled
-    from .options import compile_model, required, samples_of
+    from .options import compile_model, required, samples_of, tell
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -103,6 +103,7 @@ def simulate(
             )
         else:
             compiled, samples = compile_model(model, options)
+            tell(compiled.source.findings)
             report = run_compiled(compiled, required(samples), engines, progress)
     print_json(report) if as_json else print_run_report(report)
     _write_html(html, compiled, [report])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, semantics_of, semantics_options
+from .options import data_options, json_option, semantics_options
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -21,16 +21,15 @@ _calibration = click.option(
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data or --calib names."""
-    from ..ingest import read_network
-    from .options import required, samples_of
+    from .options import read_weighed, required, tell
 
     if options["calibration"] is not None and options["data"] is not None:
         raise UsageError(
             "data-twice", "--calib and --data are the same option", hint="give one of them"
         )
-    network = read_network(model, options["frontend"], **semantics_of(options))
     data = options["data"] if options["data"] is not None else options["calibration"]
-    samples = samples_of({**options, "data": data}, network.with_role("input")[0].shape)
+    network, samples = read_weighed(model, {**options, "data": data})
+    tell(network.findings)
     return network, required(samples)
 
 

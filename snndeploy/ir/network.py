@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, did_you_mean
 from .arrays import Array, Shape, frozen
+from .finding import Finding
 from .neurons import Neuron
 from .ops import Op, Weighted, chain_shapes, weighted_index
 from .weights import Weight
@@ -84,12 +85,14 @@ class Network:
     """Populations and projections, frozen; arrays are read-only. See `Neuron` for what a step means.
 
     Populations keep the order they were ingested in (inputs first); projections likewise. ``notes``
-    carry provenance for people (frontend, what was normalised) and are not part of the digest.
+    carry provenance for people (frontend, what was normalised), ``findings`` what reading it had to
+    assume or could not find; neither is part of the digest.
     """
 
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..chip import Target, load_target
 from ..data import Samples
 from ..errors import InputError
-from ..ingest import read_network
+from ..ingest import read_model
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..ir.placement import Placement
@@ -20,6 +20,7 @@ from ..mapping import check_program, fits, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
+from .assumptions import weighed
 
 if TYPE_CHECKING:
     from ..ir.arrays import Array
@@ -32,7 +33,8 @@ _PEAK_SAMPLES = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
+    """Every stage of one compilation. ``findings`` are those of check, reading, lowering and
+    passes.
 
     ``training`` records what passes were trained on, if they were.
     """
@@ -90,7 +92,8 @@ def compile(
         target: name or path of a target, or a `Target`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         frontend: framework that trained the network; None to find out from the file.
-        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …), or
+            ``strict=True`` to refuse whatever would have to be assumed.
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
@@ -108,7 +111,9 @@ def compile(
     recipe = _recipe(recipe)
     chips = chip.chips(board)
     source = (
-        model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
+        model
+        if isinstance(model, Network)
+        else weighed(read_model(model, frontend, **semantics or {}), calibration)
     )
     log = compress(
         source,
@@ -136,7 +141,7 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
-        findings=(*checked, *program.findings, *log.findings),
+        findings=(*checked, *source.findings, *program.findings, *log.findings),
     )
 
 

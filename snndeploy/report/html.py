@@ -123,7 +123,7 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
 
 def _finding(finding: Mapping[str, Any]) -> str:
     fixes = "".join(
-        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in finding["fixes"]
+        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in finding["fixes"] if f["effect"]
     )
     return (
         f'<p><b class="{escape(finding["severity"])}">{escape(finding["severity"])}</b> '
