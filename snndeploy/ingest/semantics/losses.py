@@ -16,6 +16,16 @@ from ..readers.raw import RawGraph
 from .profiles import SemanticsProfile
 from .traces import NORSE_BUG_TAU, NORSE_DT_SQUARED
 
+ABOUT_EXPORTERS = (
+    "lost-edge",
+    "maybe-lost-recurrence",
+    "maybe-lost-bias",
+    "maybe-lost-tau-syn",
+    "maybe-lost-v-reset",
+    "maybe-lost-padding",
+    "norse-tau",
+)
+"""Codes of what is told here: it holds for files, and not where the module itself is at hand."""
 _INVENTED = "input_"
 
 
