@@ -7,12 +7,7 @@ from typing import Any
 
 import click
 
-from .options import (
-    calibration_options,
-    json_option,
-    semantics_options,
-    target_options,
-)
+from .options import calibration_options, json_option, semantics_options, target_options
 
 
 @click.command()

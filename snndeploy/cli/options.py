@@ -137,6 +137,11 @@ def _data(*names: str) -> Callable[[F], F]:
             help="Where the time of events begins [default: first-event].",
         ),
         click.option(
+            "--time-unit",
+            type=click.Choice(["us", "ms", "s"]),
+            help="Unit of events' times whose column does not say it [default: us].",
+        ),
+        click.option(
             "--sensor",
             callback=_sensor,
             metavar="P,H,W",
@@ -235,6 +240,7 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
         "frames",
         "time_from",
         "sensor",
+        "time_unit",
         "delta_threshold",
         "samples",
         "skip",

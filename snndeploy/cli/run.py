@@ -43,6 +43,10 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
+output_option = click.option(
+    "--output", metavar="NAME", help="The output that answers, of several (default: the first)."
+)
+
 html_option = click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
 )
@@ -83,10 +87,16 @@ def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -
 )
 @compile_options
 @data_options
+@output_option
 @html_option
 @json_option
 def simulate(
-    model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
+    model: Path,
+    engines: tuple[str, ...],
+    output: str | None,
+    html: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way) or a bundle."""
     from ..pipeline import run_bundle, run_compiled
@@ -99,12 +109,16 @@ def simulate(
     with progress_bar(", ".join(engines)) as progress:
         if model.is_dir():
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), progress
+                model,
+                engines,
+                lambda shape: required(samples_of(options, shape)),
+                progress,
+                output=output,
             )
         else:
             compiled, samples = compile_model(model, options)
             tell(compiled.source.findings)
-            report = run_compiled(compiled, required(samples), engines, progress)
+            report = run_compiled(compiled, required(samples), engines, progress, output=output)
     print_json(report) if as_json else print_run_report(report)
     _write_html(html, compiled, [report])
     _leave_if_partial(report)
@@ -132,6 +146,7 @@ def simulate(
     help="Time constant of the van Rossum distance, in steps.",
 )
 @data_options
+@output_option
 @html_option
 @json_option
 def verify(
@@ -139,6 +154,7 @@ def verify(
     engines: tuple[str, ...] | None,
     max_drop: float | None,
     tau: float,
+    output: str | None,
     html: Path | None,
     as_json: bool,
     **options: Any,
@@ -166,7 +182,7 @@ def verify(
         return samples
 
     with progress_bar("verify") as progress:
-        report = verify_bundle(bundle, engines, load, progress, tau=tau)
+        report = verify_bundle(bundle, engines, load, progress, tau=tau, output=output)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
         print_json(report if failed is None else {**report, "error": failed.record()})

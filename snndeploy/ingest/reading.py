@@ -104,9 +104,7 @@ def read_model(
     )
 
 
-def _told_by_nodes(
-    raw: RawGraph, overrides: Mapping[str, object]
-) -> dict[str, dict[str, object]]:
+def _told_by_nodes(raw: RawGraph, overrides: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """What single nodes' metadata say, by pattern of their names; ``overrides`` win."""
     told = {
         glob.escape(name): {k: v for k, v in fields.items() if k not in overrides}
@@ -165,6 +163,4 @@ def read_network(
             open in anything that makes a difference).
         UsageError: an unknown frontend or override.
     """
-    return read_model(
-        model, frontend, populations=populations, strict=strict, **overrides
-    ).network
+    return read_model(model, frontend, populations=populations, strict=strict, **overrides).network

@@ -171,10 +171,8 @@ def _recorded(
 
         return record
 
-    handles = [
-        layer.register_forward_hook(hook(name)) for name, layer in module.layers.items()
-    ]
-    returned: list[Tensor] = []
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in module.layers.items()]
+    returned: list[Any] = []
     try:
         with torch.no_grad():
             for i, call in enumerate(module.calls(torch.tensor(inputs)), start=1):
@@ -287,8 +285,10 @@ def _check_answer(
     if not readouts:
         return  # something that the module computes from its last layer, such as a membrane
     mine = ours.spikes[readouts[0]]
-    if len(outputs) > 1 or values.size != mine.size or not np.allclose(
-        values.reshape(mine.shape), mine, rtol=_CLOSE, atol=_CLOSE
+    if (
+        len(outputs) > 1
+        or values.size != mine.size
+        or not np.allclose(values.reshape(mine.shape), mine, rtol=_CLOSE, atol=_CLOSE)
     ):
         raise InputError(
             "live-differs",

@@ -112,7 +112,7 @@ def _folded(module: nn.Module) -> nn.Module:
 
 
 def _bypass(module: nn.Module) -> None:
-    """Put a plain function in the place of dropout, which exporters do not know, outside a Sequential."""
+    """Put a function in the place of dropout outside a Sequential: exporters know no such layer."""
     from torch import nn
 
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
@@ -195,7 +195,9 @@ def agreed(answers: Mapping[str, Answers], where: str) -> tuple[Answers, dict[st
     return first, {name: other for name, other in local.items() if other}
 
 
-def known_only(module: nn.Module, base: tuple[type, ...], known: tuple[type, ...], where: str) -> None:
+def known_only(
+    module: nn.Module, base: tuple[type, ...], known: tuple[type, ...], where: str
+) -> None:
     """Refuse neuron layers that nobody here knows.
 
     Args:

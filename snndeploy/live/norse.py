@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
@@ -68,7 +69,7 @@ def from_norse(module: nn.Module, sample: Tensor) -> Network:
             output, state = net(frame, state)
             return output
 
-        return (lambda frame=frame: call(frame[0]) for frame in inputs)
+        return (partial(call, frame[0]) for frame in inputs)
 
     def unpack(outputs: Any) -> Tensor:
         import torch

@@ -65,10 +65,14 @@ def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
 
     def unpack(outputs: Any) -> Tensor:
         out: Tensor = outputs[0]
-        return (out.unflatten(0, (samples, -1)) if squeezed else out).transpose(0, 1)
+        return (out.reshape(samples, -1, *out.shape[1:]) if squeezed else out).transpose(0, 1)
 
     live = Module(
-        layers=layers, calls=calls, unpack=unpack, steps=max(steps, 1) if steps else STEPS, samples=samples
+        layers=layers,
+        calls=calls,
+        unpack=unpack,
+        steps=max(steps, 1) if steps else STEPS,
+        samples=samples,
     )
     return refuse_other(live, network, sample, _WHERE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
@@ -57,7 +58,7 @@ def from_snntorch(module: nn.Module, sample: Tensor) -> Network:
 
     def calls(inputs: Tensor) -> Calls:
         _reset(layers)
-        return (lambda frame=frame: net(frame) for frame in inputs)
+        return (partial(net, frame) for frame in inputs)
 
     def unpack(outputs: Any) -> Tensor:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
@@ -51,7 +52,7 @@ def from_spikingjelly(module: nn.Module, sample: Tensor) -> Network:
 
     def calls(inputs: Tensor) -> Calls:
         functional.reset_net(net)
-        return ((lambda frames=frames: net(frames)) for frames in ([inputs] if in_a_row else inputs))
+        return (partial(net, frames) for frames in ([inputs] if in_a_row else inputs))
 
     def unpack(outputs: Any) -> Tensor:
         import torch

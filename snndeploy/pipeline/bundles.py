@@ -135,8 +135,10 @@ def run_bundle(
     engines: Sequence[str],
     load: Callable[[Shape], Samples],
     progress: Progress | None = None,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report."""
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
     bundle = read_bundle(path)
     return run_samples(
         load(_input_shape(bundle.program)),
@@ -146,6 +148,7 @@ def run_bundle(
         bundle.target,
         networks=_networks(bundle, engines, path),
         progress=progress,
+        output=output,
     )
 
 
@@ -172,6 +175,7 @@ def verify_bundle(
     progress: Progress | None = None,
     *,
     tau: float = 10.0,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
@@ -185,6 +189,7 @@ def verify_bundle(
         load: gives the samples for an input shape, or None for the golden inputs.
         progress: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
+        output: the output population whose answers count (None: the first).
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
@@ -197,7 +202,7 @@ def verify_bundle(
     """
     bundle = read_bundle(path)
     wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
-    report = _compared(path, bundle, engines, load, progress, tau)
+    report = _compared(path, bundle, engines, load, progress, tau, output)
     return {**report, "placement": [finding_record(f) for f in wrong]}
 
 
@@ -208,6 +213,7 @@ def _compared(
     load: Callable[[Shape], Samples | None],
     progress: Progress | None,
     tau: float,
+    output: str | None,
 ) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
@@ -215,9 +221,9 @@ def _compared(
         engines = (*floats, "integer", "lava")
     engines = sorted(engines, key=STAGES.index)
     networks = _networks(bundle, engines, path)
-    verification = Verification(bundle.program, networks, tau=tau)
+    verification = Verification(bundle.program, networks, tau=tau, output=output)
     if samples is None:
-        return _verify_golden(bundle, engines, networks, verification, progress)
+        return _verify_golden(bundle, engines, networks, verification, progress, output)
     return run_samples(
         samples,
         engines,
@@ -227,6 +233,7 @@ def _compared(
         networks=networks,
         verification=verification,
         progress=progress,
+        output=output,
     )
 
 
@@ -236,6 +243,7 @@ def _verify_golden(
     networks: Mapping[str, Network],
     verification: Verification,
     progress: Progress | None,
+    output: str | None,
 ) -> dict[str, Any]:
     """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
@@ -264,6 +272,7 @@ def _verify_golden(
         networks=networks,
         verification=verification,
         partial=partial,
+        output=output,
     )
 
 

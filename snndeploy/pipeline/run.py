@@ -20,6 +20,7 @@ from ..lower import encode_inputs
 from ..simulate.recording import Recording
 from ..verify import Verification
 from .compilation import Compiled
+from .judged import judged_output
 from .tally import Tally
 
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
@@ -119,7 +120,12 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
 
 
 def run_compiled(
-    compiled: Compiled, samples: Samples, engines: Sequence[str], progress: Progress | None = None
+    compiled: Compiled,
+    samples: Samples,
+    engines: Sequence[str],
+    progress: Progress | None = None,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report."""
     return run_samples(
@@ -130,6 +136,7 @@ def run_compiled(
         compiled.target,
         networks=compiled.networks,
         progress=progress,
+        output=output,
     )
 
 
@@ -144,6 +151,7 @@ def run_samples(
     verification: Verification | None = None,
     batch: int | None = None,
     progress: Progress | None = None,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -162,8 +170,14 @@ def run_samples(
         batch: samples at a time.
         progress: called with (samples done, samples, accuracy so far per engine) after each batch, and
             with (samples done, samples) in between, where samples count once per engine.
+        output: the output population whose answers count (None: the first).
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
     """
-    tally = Tally(program, placement, target, networks, verification)
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     batch = batch or _batch(samples, engines, program)
     total = len(samples) * len(engines)
     runs: dict[str, Recording] = {}
@@ -238,8 +252,15 @@ def report_runs(
     networks: Mapping[str, Network] = MappingProxyType({}),
     verification: Verification | None = None,
     partial: bool = False,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    tally = Tally(program, placement, target, networks, verification)
+    """Accuracy of each engine, each against the one before it, SynOps and energy.
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
+    """
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     tally.add(runs, samples)
     return tally.report(partial=partial)

@@ -13,14 +13,7 @@ MAX_VALUES = 1 << 25
 """Largest number of values that one node may deliver."""
 
 
-_AXES = {
-    "Affine": 1,
-    "Linear": 1,
-    "Conv1d": 2,
-    "Conv2d": 3,
-    "SumPool2d": 3,
-    "AvgPool2d": 3,
-}
+_AXES = {"Affine": 1, "Linear": 1, "Conv1d": 2, "Conv2d": 3, "SumPool2d": 3, "AvgPool2d": 3}
 """Axes of what these nodes deliver."""
 
 
@@ -101,7 +94,7 @@ def _takes(node: RawNode, shape: Shape) -> bool:
 
 
 def _without_batch(raw: RawGraph, node: RawNode, repaired: list[Finding]) -> Shape:
-    """A neuron's shape; axes of length 1 in front go where what leads in or out has no place for them."""
+    """A neuron's shape; leading axes of length 1 go where its neighbours have no place for them."""
     shape = stripped = neuron_shape(node)
     readers = [raw.nodes[name] for name in raw.after(node.name)]
     others = [r for r in readers if r.kind not in NEURONS]

@@ -61,7 +61,7 @@ def _from_memory(node: Any, depth: int) -> Tree:
 
 
 def _plain(value: Any) -> Any:
-    """Torch tensors (which in-memory graphs hold) as arrays; numpy has no bfloat16, so that is widened."""
+    """Torch tensors (which in-memory graphs hold) as arrays; bfloat16, which numpy lacks, is widened."""
     if not hasattr(value, "detach"):
         return value
     tensor = value.detach().cpu()
