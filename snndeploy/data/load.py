@@ -99,6 +99,8 @@ def load_samples(
             where,
         )
         used = range(skip, len(found) if samples is None else min(skip + samples, len(found)))
+        if used:
+            found[used[0]]  # what is wrong with the columns is said now, not in the middle of a run
         origin = time_from or "first-event"
         bins = _bins(found, steps, bin_ms, origin, used, where)
         whole = _framed(found, shape, bins, origin, frames, sensor, where)

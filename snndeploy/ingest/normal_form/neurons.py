@@ -29,9 +29,9 @@ class DiscreteNeuron:
 
     def same_as(self, other: DiscreteNeuron) -> bool:
         """Whether both update alike and take the same input."""
-        if self.fields.keys() != other.fields.keys() or not np.array_equal(self.gain, other.gain):
+        if self.fields.keys() != other.fields.keys() or not (self.gain == other.gain).all():
             return False
-        return all(np.array_equal(v, other.fields[k]) for k, v in self.fields.items())  # type: ignore[arg-type]
+        return all(bool(np.all(v == other.fields[k])) for k, v in self.fields.items())
 
     def in_units_of_gain(self) -> DiscreteNeuron:
         """The same spikes with u and v divided by the gain, so that the input needs no factor."""
