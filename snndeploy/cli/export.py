@@ -20,14 +20,17 @@ from .options import compile_options, data_options, refuse_network_options
 def export(model: Path, form: str, output: Path, force: bool, **options: Any) -> None:
     """Compress a network and write it back: as NIR, or as integers for lava-dl's netx."""
     from ..export import write_netx, write_nir
-    from ..ingest import read_netx
+    from ..export.netx import refuse_network
+    from ..ingest import read_network, read_netx
     from ..pipeline import holds_program
-    from .options import compile_model, tell
+    from .options import compile_model, semantics_of, tell
 
     if form == "netx" and holds_program(model):
         refuse_network_options(model)
         write_netx(output, read_netx(model, options["target"]), force=force)
     else:
+        if form == "netx":
+            refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         compiled, _ = compile_model(model, options)
         tell(compiled.source.findings)
         if form == "nir":
