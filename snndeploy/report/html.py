@@ -153,7 +153,8 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
         rows.append((stage, "" if accuracy is None else bar(accuracy), differing))
     verdict = verification["verdict"]["text"] if verification else ""
     yield panel(
-        f"Stages, on {run['samples']:,} samples of {run['steps']:,} steps{judged(run)}{part}",
+        f"Stages, on {run['samples']:,} samples of {run['steps']:,} steps{part}",
+        f'<p class="soft">{escape(judged(run))}</p>' if judged(run) else "",
         f'<div class="verdict">{escape(verdict)}</div>' if verdict else "",
         table(("stage", "accuracy", "differing spikes"), rows),
     )

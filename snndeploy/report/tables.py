@@ -79,4 +79,4 @@ def judged(report: Mapping[str, Any]) -> str:
     others = [name for name in report.get("outputs", ()) if name != report["output"]]
     if not others:
         return ""
-    return f"; answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"
+    return f"answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"

@@ -30,11 +30,13 @@ def print_run_report(report: Mapping[str, Any]) -> None:
         rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
     out.print(
         table(
-            f"{report['samples']} samples, {report['steps']} steps{judged(report)}",
+            f"{report['samples']} samples, {report['steps']} steps",
             ("engine", "accuracy", "differing spikes"),
             rows,
         )
     )
+    if judged(report):
+        out.print(Text(judged(report)), soft_wrap=True)
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
