@@ -61,6 +61,29 @@ class Module:
     samples: int = 1
 
 
+def refuse_count(layer: str, count: int, where: str) -> None:
+    """Refuse a layer that did not run exactly once in one call of its module.
+
+    Raises:
+        InputError: it ran ``count`` times.
+    """
+    if count > 1:
+        raise InputError(
+            "live-reused",
+            f"layer {layer!r} ran {count} times in one call of the module",
+            where=where,
+            hint="one call is one time step, and a layer that is used twice is two populations: give "
+            "each use a layer of its own",
+        )
+    if count < 1:
+        raise InputError(
+            "live-unused",
+            f"layer {layer!r} did not run in a call of the module",
+            where=where,
+            hint="take layers without use out of the module",
+        )
+
+
 def populations_of(layers: Iterable[str], network: Network, where: str) -> dict[str, str]:
     """The population that each layer became.
 
@@ -178,21 +201,7 @@ def _recorded(
             for i, call in enumerate(module.calls(torch.tensor(inputs)), start=1):
                 returned.append(_first(call()))
                 for name, outputs in emitted.items():
-                    if len(outputs) > i:
-                        raise InputError(
-                            "live-reused",
-                            f"layer {name!r} ran {len(outputs) - i + 1} times in one call of the module",
-                            where=where,
-                            hint="one call is one time step, and a layer that is used twice is two "
-                            "populations: give each use a layer of its own",
-                        )
-                    if len(outputs) < i:
-                        raise InputError(
-                            "live-unused",
-                            f"layer {name!r} did not run in a call of the module",
-                            where=where,
-                            hint="take layers without use out of the module",
-                        )
+                    refuse_count(name, len(outputs) - i + 1, where)
     except InputError:
         raise
     except Exception as error:  # user code of any kind
@@ -234,19 +243,29 @@ def _unequal(network: Network, name: str, theirs: Array, ours: Array) -> Array:
 def _only_rounding(
     network: Network, name: str, inputs: Array, theirs: Array, ours: Recording, step: int
 ) -> bool:
-    """Whether membranes so near to the threshold that rounding decides explain the first difference."""
-    runs = [ours.spikes[name][step]]
-    for factor in (1 - _ROUNDING, 1 + _ROUNDING):
-        moved = [
-            dataclasses.replace(
-                p, neuron=p.neuron.changed(p.shape, threshold=p.neuron.threshold * factor)
-            )
-            for p in network.populations
-            if p.neuron is not None and p.neuron.threshold is not None
-        ]
-        runs.append(run_float(network.replace(moved), inputs[: step + 1]).spikes[name][step])
-    low, high = np.minimum.reduce(runs), np.maximum.reduce(runs)
-    return bool(((low <= theirs[step]) & (theirs[step] <= high)).all())
+    """Whether all membranes that first differ are so near to the threshold that rounding decides."""
+    neuron = network.population(name).neuron
+    if neuron is None or neuron.threshold is None:
+        return False
+    run = run_float(network, inputs[: step + 1], record=[name])
+    start = np.broadcast_to(neuron.v_init, theirs.shape[1:])
+    before = run.v[name][step - 1] if step else start
+    v = neuron.leak * before + run.u[name][step] + neuron.drive
+    fired = run.spikes[name][step - 1] if step else np.zeros(())
+    if neuron.reset_timing == "snntorch-immediate":
+        v = v - (before > neuron.threshold) * neuron.threshold
+    elif neuron.reset_timing == "next-step" and neuron.reset == "subtract":
+        v = v - fired * neuron.threshold
+    elif neuron.reset_timing == "next-step" and neuron.reset == "zero":
+        v = np.where(fired > 0, 0.0, v)
+    spikes = np.maximum(theirs[step], ours.spikes[name][step])  # the threshold between the two
+    margin = np.abs(v - spikes * neuron.threshold)
+    size = np.maximum(np.abs(v), np.abs(run.u[name][step]))
+    return bool(
+        (margin <= _ROUNDING * np.maximum(size, neuron.threshold))[
+            theirs[step] != ours.spikes[name][step]
+        ].all()
+    )
 
 
 def _differs(layer: str, step: int, theirs: Array, ours: Array, where: str) -> InputError:

@@ -17,7 +17,7 @@ from ..ingest import read_model
 from ..ingest.semantics.losses import ABOUT_EXPORTERS
 from ..ingest.semantics.profiles import PER_NETWORK
 from ..ir.network import Network
-from .beside import populations_of
+from .beside import populations_of, refuse_count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -136,16 +136,22 @@ def layers_of(module: nn.Module, kinds: tuple[type, ...]) -> dict[str, Any]:
 def output_shapes(
     module: nn.Module, sample: Tensor, kinds: tuple[type, ...], where: str
 ) -> dict[str, tuple[int, ...]]:
-    """Shape of what each layer of ``kinds`` emits for ``sample``, batch axis included."""
+    """Shape of what each layer of ``kinds`` emits for ``sample``, batch axis included.
+
+    Raises:
+        InputError: the module does not run on the sample, or not each of the layers once.
+    """
     import torch
 
     shapes: dict[str, tuple[int, ...]] = {}
+    runs = dict.fromkeys(layers_of(module, kinds), 0)
 
     def hook(name: str) -> Callable[..., None]:
         def record(layer: object, inputs: object, output: Any) -> None:
             del layer, inputs
             first = output[0] if isinstance(output, tuple) else output
             shapes[name] = tuple(first.shape)
+            runs[name] += 1
 
         return record
 
@@ -165,6 +171,8 @@ def output_shapes(
     finally:
         for handle in handles:
             handle.remove()
+    for name, count in runs.items():
+        refuse_count(name, count, where)
     return shapes
 
 

@@ -183,6 +183,7 @@ def test_dropout_outside_a_sequential_goes() -> None:
     assert isinstance(net.drop, nn.Dropout)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["snntorch", "norse", "sinabs", "spikingjelly"])
 def test_a_few_random_networks_of_every_framework(name: str) -> None:
     """The slow tests run many more, each framework in an environment of its own."""
@@ -192,6 +193,7 @@ def test_a_few_random_networks_of_every_framework(name: str) -> None:
     assert {r["what"]: r for r in results if r["wrong"]} == {}
 
 
+@pytest.mark.filterwarnings("ignore")
 class TestSnnTorch:
     """What its exporter loses of a module is refused."""
 

@@ -136,6 +136,7 @@ def norse(i: int, rng: np.random.Generator) -> Case:
     leak, back = (float(rng.uniform(-0.3, 0.2)) if i % 3 else 0.0 for _ in range(2))
     back = back if i % 5 == 1 else 0.0  # the exporter drops it
     kind = ("conv", "box", "cell", "iaf", "readout")[i % 5]
+    method = reset_value if kind in ("cell", "iaf") else method  # these know nothing else
 
     def full(value: float, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.full(shape, value)
@@ -159,12 +160,11 @@ def norse(i: int, rng: np.random.Generator) -> Case:
                 v_leak=full(leak, shape),
                 v_th=full(0.1 + max(leak, 0.0), shape),
                 v_reset=full(back, shape),
-                reset_method=method,
             )
         )
 
     def iaf(*shape: int) -> Any:
-        p = nt.IAFParameters(v_th=full(1.0, shape), v_reset=full(back, shape), reset_method=method)
+        p = nt.IAFParameters(v_th=full(1.0, shape), v_reset=full(back, shape))
         return nt.IAFCell(p)
 
     def readout(*shape: int) -> Any:
