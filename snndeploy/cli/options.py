@@ -50,6 +50,12 @@ semantics_options = _all(
         "--strict", is_flag=True, help="Refuse to assume what the file does not say of a network."
     ),
     click.option(
+        "--accept",
+        multiple=True,
+        metavar="CODE",
+        help="A possible loss (maybe-lost-…) that did not happen; may be repeated.",
+    ),
+    click.option(
         "--semantics",
         multiple=True,
         metavar="[POPULATION:]FIELD=VALUE",
@@ -179,6 +185,8 @@ def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
     if options.get("strict"):
         given["strict"] = True
+    if options.get("accept"):
+        given["accept"] = options["accept"]
     for text in options.get("semantics", ()):
         field, equals, value = text.partition("=")
         if not equals:
@@ -216,7 +224,16 @@ def refuse_network_options(model: Path) -> None:
         UsageError: one of them was given on the command line.
     """
     context = click.get_current_context()
-    for name in (*_SEMANTICS, "frontend", "strict", "semantics", "recipe", "coding", "scale"):
+    for name in (
+        *_SEMANTICS,
+        "frontend",
+        "strict",
+        "accept",
+        "semantics",
+        "recipe",
+        "coding",
+        "scale",
+    ):
         source = context.get_parameter_source(name)
         if source is not None and source is not click.core.ParameterSource.DEFAULT:
             option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,7 @@ from .normal_form.normalise import normalise
 from .readers.raw import RawGraph
 from .readers.reader import read_raw
 from .semantics.choose import choose_profile, told_by_file, told_by_nodes
-from .semantics.losses import known_losses
+from .semantics.losses import known_losses, unaccepted
 from .semantics.profiles import SemanticsProfile
 
 
@@ -58,6 +58,7 @@ def read_model(
     *,
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     strict: bool = False,
+    accept: Collection[str] = (),
     **overrides: object,
 ) -> Reading:
     """Read a NIR model; see `read_network` for the arguments and errors."""
@@ -90,7 +91,7 @@ def read_model(
         raise refused(open_fields, raw.source)
     found = (
         *network.findings,
-        *known_losses(raw, profile),
+        *unaccepted(known_losses(raw, profile), accept),
         *((assumed_finding(open_fields, raw.source),) if open_fields else ()),
     )
     network = dataclasses.replace(network, findings=found)
@@ -141,6 +142,7 @@ def read_network(
     *,
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     strict: bool = False,
+    accept: Collection[str] = (),
     **overrides: object,
 ) -> Network:
     """Read a NIR model as a `Network` with exact step semantics.
@@ -151,6 +153,7 @@ def read_network(
         populations: such fields for single populations, by pattern of their names:
             ``{"readout": {"reset": "none"}}``.
         strict: refuse to assume anything that makes a difference.
+        accept: codes of possible losses (``maybe-lost-…``) that did not happen.
         **overrides: fields of `SemanticsProfile` that differ from the frontend's defaults, such as
             ``reset="zero"`` or ``dt=1e-3``.
 
@@ -163,4 +166,7 @@ def read_network(
             open in anything that makes a difference).
         UsageError: an unknown frontend or override.
     """
-    return read_model(model, frontend, populations=populations, strict=strict, **overrides).network
+    reading = read_model(
+        model, frontend, populations=populations, strict=strict, accept=accept, **overrides
+    )
+    return reading.network

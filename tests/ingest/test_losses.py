@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 
-from snndeploy.errors import InputError
+from snndeploy.errors import InputError, UsageError
 from snndeploy.ingest import read_model, read_network
 from snndeploy.ingest.semantics.losses import ABOUT_EXPORTERS
 from tests.support.nir_graphs import chain, full, graph, lif
@@ -78,3 +78,9 @@ def test_an_average_pool_of_snntorch_may_have_had_padding() -> None:
     found = read_model(model, "snntorch", reset="zero").findings
     assert [f.code for f in found] == ["maybe-lost-padding"]
     assert "if n0 had padding, it is lost" in found[0].message
+    assert found[0].message.endswith("--accept maybe-lost-padding")
+    settled = {"reset": "zero", "accept": ("maybe-lost-padding",)}
+    assert read_model(model, "snntorch", **settled).findings == ()  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="there is no possible loss 'maybe-lost'") as caught:
+        read_model(model, "snntorch", accept=("maybe-lost",))
+    assert caught.value.code == "accept-unknown"

@@ -9,8 +9,9 @@ Measured with snntorch 1.0.0, norse 1.1.0, sinabs 3.1.3 and rockpool 3.1.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
+from ...errors import UsageError, did_you_mean
 from ...ir.finding import Finding
 from ..readers.raw import RawGraph
 from .profiles import SemanticsProfile
@@ -26,6 +27,7 @@ ABOUT_EXPORTERS = (
     "norse-tau",
 )
 """Codes of what is told here: it holds for files, and not where the module itself is at hand."""
+POSSIBLE = tuple(code for code in ABOUT_EXPORTERS if code.startswith("maybe-"))
 _INVENTED = "input_"
 
 
@@ -43,7 +45,26 @@ def known_losses(raw: RawGraph, profile: SemanticsProfile | None) -> tuple[Findi
     return tuple(found)
 
 
+def unaccepted(found: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
+    """Findings but for the possible losses that the user knows not to have happened.
+
+    Raises:
+        UsageError: ``accept`` names something that is no possible loss.
+    """
+    for code in accept:
+        if code not in POSSIBLE:
+            raise UsageError(
+                "accept-unknown",
+                f"there is no possible loss {code!r}",
+                where="accept",
+                hint=did_you_mean(code, POSSIBLE),
+            )
+    return tuple(f for f in found if f.code not in accept)
+
+
 def _warning(code: str, where: str, message: str) -> Finding:
+    if code in POSSIBLE:
+        message = f"{message}; if not, say so: --accept {code}"
     return Finding(code=code, severity="warning", where=where, message=message, certainty="code")
 
 
