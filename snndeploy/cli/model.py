@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     from ..bundle import read_bundle
     from ..ingest import read_model, read_netx
     from ..pipeline import inspect_program, inspect_report
+    from ..pipeline.assumptions import weighed
     from .show.render import print_inspection, print_json
 
     kind = admitted(model)
@@ -41,6 +43,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
         report = inspect_program(read_bundle(model).program, str(model))
     else:
         reading = read_model(model, options["frontend"], **semantics_of(options))
+        reading = dataclasses.replace(reading, network=weighed(reading))
         report = inspect_report(reading, groups=groups)
     print_json(report) if as_json else print_inspection(report)
 

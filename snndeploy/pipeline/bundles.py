@@ -137,8 +137,10 @@ def run_bundle(
     load: Callable[[Shape], Samples],
     progress: Progress = silent,
     scores: Scores = silent,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report."""
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("simulate", bundle)
     return run_samples(
@@ -150,6 +152,7 @@ def run_bundle(
         networks=_networks(bundle, engines, where),
         progress=progress,
         scores=scores,
+        output=output,
     )
 
 
@@ -177,6 +180,7 @@ def verify_bundle(
     scores: Scores = silent,
     *,
     tau: float = 10.0,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
@@ -192,6 +196,7 @@ def verify_bundle(
         progress: as in `run_samples`.
         scores: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
+        output: the output population whose answers count (None: the first).
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
@@ -205,7 +210,7 @@ def verify_bundle(
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("verify", bundle)
     wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
-    report = _compared(where, bundle, engines, load, progress, scores, tau)
+    report = _compared(where, bundle, engines, load, progress, scores, tau, output)
     return {**report, "placement": [finding_record(f) for f in wrong]}
 
 
@@ -217,6 +222,7 @@ def _compared(
     progress: Progress,
     scores: Scores,
     tau: float,
+    output: str | None,
 ) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
@@ -225,9 +231,9 @@ def _compared(
         engines = (*floats, "integer", *(() if judge is None else (judge,)))
     engines = sorted(engines, key=STAGES.index)
     networks = _networks(bundle, engines, where)
-    verification = Verification(bundle.program, networks, tau=tau)
+    verification = Verification(bundle.program, networks, tau=tau, output=output)
     if samples is None:
-        return _verify_golden(bundle, engines, networks, verification, progress)
+        return _verify_golden(bundle, engines, networks, verification, progress, output)
     return run_samples(
         samples,
         engines,
@@ -238,6 +244,7 @@ def _compared(
         verification=verification,
         progress=progress,
         scores=scores,
+        output=output,
     )
 
 
@@ -247,6 +254,7 @@ def _verify_golden(
     networks: Mapping[str, Network],
     verification: Verification,
     progress: Progress,
+    output: str | None,
 ) -> dict[str, Any]:
     """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
@@ -275,6 +283,7 @@ def _verify_golden(
         networks=networks,
         verification=verification,
         partial=partial,
+        output=output,
     )
 
 

@@ -2,7 +2,7 @@
 
 from .build import compile_report, finding_record, run_report
 from .html import html_page
-from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from .tables import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
 
 __all__ = [
     "EVENT_COLUMNS",
@@ -10,6 +10,7 @@ __all__ = [
     "event_rows",
     "finding_record",
     "html_page",
+    "judged",
     "neurobench_rows",
     "number",
     "place",

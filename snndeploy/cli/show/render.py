@@ -43,7 +43,7 @@ def _is_number(value: object) -> bool:
 
 
 def print_inspection(report: Mapping[str, Any]) -> None:
-    """What a file holds: how it is read, populations, projections, changes, warnings."""
+    """What a file holds: how it is read, populations, projections, changes, findings."""
     out = console()
     for key in ("frontend", "why", "semantics"):
         if key in report.get("notes", {}):
@@ -76,10 +76,6 @@ def print_inspection(report: Mapping[str, Any]) -> None:
             out.print(Text(line), soft_wrap=True)
     for line in report.get("normalised", ()):
         out.print(Text(f"normalised: {line}"), soft_wrap=True)
-    told = [f["message"] for f in report["findings"]]
-    for line in report.get("warnings", ()):
-        if line not in told:
-            out.print(Text(f"warning: {line}", style=_COLOURS["warning"]), soft_wrap=True)
     print_findings(report["findings"])
     out.print(f"digest: {report['digest'][:16]}", highlight=False)
 
@@ -204,6 +200,8 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
                 soft_wrap=True,
             )
         for fix in f["fixes"]:
+            if not fix["effect"]:
+                continue  # not tried
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
 
 
