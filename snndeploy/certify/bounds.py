@@ -114,29 +114,34 @@ def _reset(g: Any, c: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) ->
     return high, low
 
 
-def worst_input(program: Any, name: str, found: Any, steps: int = 48) -> tuple[int, str]:
-    """The largest |u| that a simple search reaches, and by which input: replayed on the engine.
+def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[int, str]]:
+    """The largest |u| of every group that a simple search reaches, and by which input, on the engine.
 
-    Every input is sent at its most, or with the sign that pushes the neuron with the largest bound.
+    Inputs send their most all the time, or with the signs that push one neuron of some group: that
+    with the largest bound, followed backwards through the synapses.
     """
-    place = np.zeros((1, *program.group[name].shape))
-    place.reshape(-1)[int(np.argmax(found[name].u))] = 1
-    pushes = {name: place}
-    for _ in program.groups:  # follow synapses backwards, a layer at a time
-        for target in list(pushes):
+    tried, batch = ["every input at its most"], {}
+    shapes = {g.name: g.shape for g in program.groups}
+    ends = {g.name: _sends(g, program.arithmetic, 0, False) for g in program.groups}
+    for g in program.groups:
+        if g.kind == "input":
+            batch[g.name] = [np.full(g.shape, ends[g.name][1])]
+    for name, b in found.items() if len(found) < 99 else ():
+        place = np.zeros((1, *shapes[name]))
+        place.reshape(-1)[int(np.argmax(b.u))] = 1
+        push, waiting = {name: place}, [name]
+        for target in waiting:
             for leg in program.legs[target]:
-                if leg.source.name not in pushes:
+                if leg.source.name not in push:
                     w = leg.synapses.mantissa.astype(np.float64)
-                    back = pull(leg.synapses.ops, w, pushes[target], leg.source.shape)
-                    pushes[leg.source.name] = back / max(np.abs(back).max(), 1e-30)
-    tried = []
-    for what, sign in (("all at their most", 0), ("for the neuron", 1), ("against it", -1)):
-        inputs = {}
-        for g in program.groups:
-            if g.kind == "input":
-                low, high = _sends(g, program.arithmetic, 0, False)
-                toward = sign * pushes.get(g.name, place * 0 + np.zeros((1, *g.shape)))
-                x = np.where((toward > 0) | (sign == 0), high, low)
-                inputs[g.name] = np.repeat(x[None], steps, axis=0)
-        tried.append((run(program, inputs)[1].get(name, 0), what))
-    return max(tried)
+                    back = pull(leg.synapses.ops, w, push[target], leg.source.shape)
+                    push[leg.source.name] = back / max(np.abs(back).max(), 1e-30)
+                    waiting.append(leg.source.name)
+        for sign, what in ((1, "excited"), (-1, "inhibited")):
+            tried.append(f"the neuron of {name} with the largest bound {what}")
+            for source, inputs in batch.items():
+                toward = sign * push.get(source, np.zeros((1, *shapes[source])))[0]
+                inputs.append(np.where(toward > 0, ends[source][1], ends[source][0]))
+    inputs = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
+    peaks = run(program, inputs)[1]
+    return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

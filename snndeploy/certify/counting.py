@@ -33,7 +33,9 @@ class Count:
         self.program, self.target, self.two = program, target, two
         self.core = {name: max(limit["limit"], 1) for name, limit in target["core"].items()}
         self.header = target["synapse"]["header_bits"]["limit"]
-        self.into = {g.name: [s for s in program.synapses if s.target == g.name] for g in program.groups}
+        self.into = {
+            g.name: [s for s in program.synapses if s.target == g.name] for g in program.groups
+        }
         self.ways: dict[int, list[Way]] = {}
         self.out: dict[str, list[tuple[int, Way]]] = {g.name: [] for g in program.groups}
         self.per_chip = placement.cores_per_chip
@@ -61,7 +63,9 @@ class Count:
             }
         twice = self._twice(part)
         off, chip = self.target["axons"]["out_off_chip"]["limit"], part.core // self.per_chip
-        slots = sum((w.slots + off * (c != chip)) * w.heard[part.box].sum() for c, w in self.out[group.name])
+        slots = sum(
+            (w.slots + off * (c != chip)) * w.heard[part.box].sum() for c, w in self.out[group.name]
+        )
         longest = [int(o.latency.max()) - 1 for s in self.into[group.name] for o in s.sources]
         return {
             "compartments": -(-(n + twice) // 4) * 4,
@@ -92,7 +96,10 @@ class Count:
 
     def _way(self, s: Any, part: Any) -> Way:
         synapse, axons, n = self.target["synapse"], self.target["axons"], len(s.sources)
-        shape, mine = self.program.group[s.sources[0].group].shape, np.zeros((1, *self.program.group[s.target].shape))
+        shape, mine = (
+            self.program.group[s.sources[0].group].shape,
+            np.zeros((1, *self.program.group[s.target].shape)),
+        )
         mine[(0, *part.box)] = 1
         full = pull(s.ops, np.ones(s.mantissa.shape), mine, shape)[0].astype(np.int64)
         kept = pull(s.ops, (s.mantissa != 0) * 1.0, mine, shape)[0].astype(np.int64)
@@ -102,17 +109,30 @@ class Count:
         index = _width(synapse["index"], max(prod(part.shape) - 1, 1).bit_length())
         dense = self._lists(full, entry + index * self.two, index * (not self.two))
         found = [(dense, full), (self._lists(kept, entry + index, 0), kept)]
-        if "skip" in synapse and s.ops[-1].type == "Dense" and len({op.type for op in s.ops} - {"Dense", "Reshape"}) == 0:
+        if (
+            "skip" in synapse
+            and s.ops[-1].type == "Dense"
+            and len({op.type for op in s.ops} - {"Dense", "Reshape"}) == 0
+        ):
             lists = s.mantissa[part.box[0]] != 0
             runs = [self._runs(lists, entry + k, index, 1 << k) for k in synapse["skip"]["widths"]]
             found.append((min(runs, key=np.sum), kept))
         slots = 1 if self.two else axons["out_discrete"]["limit"]
-        ways = [Way(False, int(w.sum()) * copies, int(w.max()), int((c > 0).sum()) * n, slots, c > 0) for w, c in found]
-        if s.ops[-1].type == "Conv" and {op.type for op in s.ops[:-1]} <= {"SumPool"} and full.any():
+        ways = [
+            Way(False, int(w.sum()) * copies, int(w.max()), int((c > 0).sum()) * n, slots, c > 0)
+            for w, c in found
+        ]
+        if (
+            s.ops[-1].type == "Conv"
+            and {op.type for op in s.ops[:-1]} <= {"SumPool"}
+            and full.any()
+        ):
             repeat = len(latencies)
             if self.two:
                 words, longest = self._kernel2(s, part, entry)
-                ways.append(Way(True, words * repeat, longest, axons["in_kernel"]["limit"] * n, 1, full > 0))
+                ways.append(
+                    Way(True, words * repeat, longest, axons["in_kernel"]["limit"] * n, 1, full > 0)
+                )
             else:
                 lists, places = self._kernels1(s, part, entry + index, kept, full)
                 repeat *= -(-prod(part.shape[1:]) // synapse["base_count"]["limit"])
@@ -120,17 +140,25 @@ class Count:
                 slots = axons["out_population"]["limit"]
                 ways.append(Way(True, padded * repeat, longest, places * n, slots, full > 0))
                 slots, heard = axons["out_discrete"]["limit"], int((full > 0).sum())
-                ways.append(Way(True, int(lists.sum()) * repeat, longest, heard * n, slots, full > 0))
+                ways.append(
+                    Way(True, int(lists.sum()) * repeat, longest, heard * n, slots, full > 0)
+                )
         return min(ways, key=lambda way: self._cost(way, part, len(self.into[s.target])))
 
     def _cost(self, way: Way, part: Any, parts: int) -> tuple[Any, ...]:
         core = self.core
         if self.two:
-            return (max((way.words + way.axons) / core["synapse_words"], way.axons / core["axon_in"]),)
+            return (
+                max((way.words + way.axons) / core["synapse_words"], way.axons / core["axon_in"]),
+            )
         room = [(core[k] - self._twice(part)) // parts for k in ("synapse_words", "in_axons")]
         over = way.words > room[0] or way.axons > room[1] or way.longest > core["axon_words"]
         sent = way.slots * int(way.heard.sum())
-        shares = (way.words / core["synapse_words"], way.axons / core["in_axons"], sent / core["out_axons"])
+        shares = (
+            way.words / core["synapse_words"],
+            way.axons / core["in_axons"],
+            sent / core["out_axons"],
+        )
         return over, max(shares), sum(shares)
 
     def _lists(self, counts: Any, entry: int, index: int) -> Any:

@@ -11,21 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .files import need
 from .linear import apply
 
 _BLOCK = 1 << 22
-"""Values of a group that are multiplied out at once."""
+"""Values that are multiplied out at once."""
 
 
-def index(program: Any) -> None:
-    """Check names and shapes' references, and add ``group`` by name and ``legs`` by target."""
-    program.group = {g.name: g for g in program.groups}
-    need(len(program.group) == len(program.groups), "program.npz", "groups", "names", "unique", "twice")
-    program.legs = {g.name: list(_legs(program, g.name)) for g in program.groups}
-
-
-def _legs(program: Any, target: str) -> Iterator[SimpleNamespace]:
+def legs(program: Any, target: str) -> Iterator[SimpleNamespace]:
     """Every delay at which a source reaches a group: which synapses, from where, which neurons."""
     for s in program.synapses:
         for source in s.sources if s.target == target else ():
@@ -55,69 +47,67 @@ def decayed(x: Any, d: Any, arithmetic: Any) -> Any:
     return np.sign(x) * (size * ((1 << arithmetic.decay_bits) - d) >> arithmetic.decay_bits)
 
 
-def constants(group: Any, arithmetic: Any) -> Any:
-    """A group's numbers per neuron, in units of the state: du, dv, threshold, bias and floor."""
-    c = SimpleNamespace(
+def constants(group: Any, arithmetic: Any) -> SimpleNamespace:
+    """A group's numbers per neuron, in units of the state."""
+    return SimpleNamespace(
         du=group.du.astype(np.int64) + arithmetic.u_decay_offset,
         dv=group.dv.astype(np.int64),
         threshold=group.vth.astype(np.int64) << arithmetic.state_shift,
         bias=shift(group.bias_mant.astype(np.int64), group.bias_exp),
         floor=None if group.v_floor is None else group.v_floor.astype(np.int64),
     )
-    return c
 
 
-def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Run on ``inputs`` (steps, samples, shape); return what groups emit, and the largest |u| of each.
+def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run on ``inputs`` (steps, samples, shape): what groups emit, and the largest |u| per sample.
 
     The largest |u| is taken before the register wraps.
     """
     steps, samples = next(iter(inputs.values())).shape[:2]
-    sent = {name: x.astype(np.int64) for name, x in inputs.items()}
-    peaks: dict[str, int] = {}
-    for stage in _stages(program):
-        states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in stage}
+    sent, peaks = {name: x.astype(np.int32) for name, x in inputs.items()}, {}
+    for stage, loop in _stages(program):
         for g in stage:
-            kind = np.ones if g.kind == "constant" else np.zeros
-            sent[g.name] = kind((steps, samples, *g.shape), np.int64)
-        loop = len(stage) > 1 or any(leg.source is stage[0] for leg in program.legs[stage[0].name])
-        block = 1 if loop else max(1, _BLOCK // max(1, sent[stage[0].name][0].size))
+            sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
+        stage = [g for g in stage if g.kind != "constant"]
+        states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in stage}
+        held = {g.name: constants(g, program.arithmetic) for g in stage}
+        largest = max((leg.source.size for g in stage for leg in program.legs[g.name]), default=1)
+        largest = max([largest, *(g.size for g in stage)])
+        block = 1 if loop else max(1, _BLOCK // (samples * largest))
         for first in range(0, steps, block):
             for g in stage:
-                if g.kind == "constant":
-                    continue
                 drive = _drive(program, g, sent, first, min(first + block, steps))
-                c = constants(g, program.arithmetic)
                 for t, a in enumerate(drive, first):
-                    sent[g.name][t] = step(g, c, program.arithmetic, states[g.name], a)
+                    sent[g.name][t] = step(g, held[g.name], program.arithmetic, states[g.name], a)
         peaks.update({name: state.peak for name, state in states.items()})
-    return {g.name: sent[g.name] for g in program.groups if g.kind != "input"}, peaks
+    return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
-def _stages(program: Any) -> Iterator[list[Any]]:
+def _stages(program: Any) -> Iterator[tuple[list[Any], bool]]:
     """Groups in an order that has sources first; those of loops, and behind them, go together."""
-    waiting = [g for g in program.groups if g.kind != "input"]
+    waiting = {g.name: g for g in program.groups if g.kind != "input"}
     while waiting:
-        names = {g.name for g in waiting}
-        ready = [g for g in waiting if not names & {leg.source.name for leg in program.legs[g.name]}]
-        for g in ready or [sorted(waiting, key=lambda g: int(g.depth))]:
-            yield [g] if ready else g
-        waiting = [g for g in waiting if ready and g not in ready]
+        sources = {n: {leg.source.name for leg in program.legs[n]} for n in waiting}
+        ready = [n for n in waiting if not sources[n] & set(waiting)]
+        for name in ready:
+            yield [waiting[name]], False
+        if not ready:
+            yield sorted(waiting.values(), key=lambda g: int(g.depth)), True
+        waiting = {n: g for n, g in waiting.items() if ready and n not in ready}
 
 
 def _drive(program: Any, group: Any, sent: dict[str, Any], first: int, stop: int) -> Any:
     """Synaptic input of the steps from ``first`` to ``stop``."""
-    bits = program.arithmetic.sum_bits
-    samples = sent[group.name].shape[1]
+    bits, samples = program.arithmetic.sum_bits, sent[group.name].shape[1]
     drive = np.zeros((stop - first, samples, *group.shape), np.int64)
     for leg in program.legs[group.name]:
         x = sent[leg.source.name][max(first - leg.delay, 0) : max(stop - leg.delay, 0)]
-        if not len(x):
-            continue
-        x = (x if leg.only is None else x * leg.only).reshape(-1, *leg.source.shape)
-        sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
-        sums = signed(shift(sums, leg.synapses.exponent), bits).reshape(-1, samples, *group.shape)
-        drive[len(drive) - len(sums) :] += sums
+        if len(x):
+            x = (x if leg.only is None else x * leg.only).reshape(-1, *leg.source.shape)
+            sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
+            sums = signed(shift(sums, leg.synapses.exponent), bits)
+            sums = sums.reshape(-1, samples, *group.shape)
+            drive[len(drive) - len(sums) :] += sums
     return signed(drive, bits)
 
 
@@ -125,7 +115,7 @@ def step(group: Any, c: Any, arithmetic: Any, state: Any, a: Any) -> Any:
     """One step of a group with input ``a``; changes ``state`` and returns what the group emits."""
     most = (1 << (arithmetic.state_bits - 1)) - 1
     wide = decayed(state.u, c.du, arithmetic) + (a << arithmetic.state_shift)
-    state.peak = max(state.peak, int(np.abs(wide).max()))
+    state.peak = np.maximum(state.peak, np.abs(wide).reshape(len(wide), -1).max(axis=1))
     wide = signed(wide, 32)
     if arithmetic.u_overflow == "wrap":  # once, and +2**(bits - 1) stays: as lava-nc does
         low, half = wide <= -most - 1, most + 1
@@ -134,7 +124,9 @@ def step(group: Any, c: Any, arithmetic: Any, state: Any, a: Any) -> Any:
         state.u = np.clip(wide, -most, most)
     custom = group.kind == "custom"
     late = custom and group.reset_timing != "immediate"
-    before = _fires(group, state.v, c) if group.reset_timing == "snntorch-immediate" else state.fired
+    before = (
+        _fires(group, state.v, c) if group.reset_timing == "snntorch-immediate" else state.fired
+    )
     x = decayed(state.v, c.dv, arithmetic) + state.u + c.bias
     if late and group.reset == "subtract":
         x = x - before * c.threshold

@@ -33,7 +33,14 @@ else:
 LARGEST_FILE, LARGEST_TEXT, LARGEST_TOTAL = 1 << 29, 1 << 26, 1 << 30
 """Bytes of one file, of one JSON text, and of all arrays together once unpacked."""
 DEEPEST, MOST_MEMBERS = 64, 100_000
-REQUIRED = ("program.npz", "placement.json", "target.toml", "lock.toml", "report.json", "golden.npz")
+REQUIRED = (
+    "program.npz",
+    "placement.json",
+    "target.toml",
+    "lock.toml",
+    "report.json",
+    "golden.npz",
+)
 
 
 class Contradiction(Exception):

@@ -57,7 +57,11 @@ def _forward(ops: Any, weight: Any, x: Any) -> Any:
             padded, places = _padded(op, x)
             y = np.zeros((len(x), *shape), x.dtype)
             for tap, window in _taps(op, shape, places):
-                y += padded[window] if op.type == "SumPool" else _mix(op, weight, tap, padded[window])
+                y += (
+                    padded[window]
+                    if op.type == "SumPool"
+                    else _mix(op, weight, tap, padded[window])
+                )
             x = y
     return x
 
@@ -81,7 +85,9 @@ def pull(ops: Any, weight: Any, y: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _padded(op: Any, x: Any) -> tuple[Any, list[Any]]:
-    places = [(p, p) for p in op.padding] if op.type == "SumPool" else [tuple(p) for p in op.padding]
+    places = (
+        [(p, p) for p in op.padding] if op.type == "SumPool" else [tuple(p) for p in op.padding]
+    )
     return np.pad(x, [(0, 0), (0, 0), *places]), places
 
 

@@ -86,7 +86,10 @@ def check_registers(program: Any, target: Any) -> None:
         longest = max(int(o.latency.max()) for o in s.sources) - 1
         limit = synapse["delay_max"]["limit"]
         need(longest <= limit, file, s.name, "longest delay", limit, longest)
-        mixed, used = s.sign_mode == "mixed", int(np.bitwise_or.reduce(np.abs(s.mantissa), axis=None))
+        mixed, used = (
+            s.sign_mode == "mixed",
+            int(np.bitwise_or.reduce(np.abs(s.mantissa), axis=None)),
+        )
         legal = {"excitatory": low >= 0, "inhibitory": high <= 0, "mixed": not used & 1}
         need(legal[s.sign_mode], file, s.name, "signs", s.sign_mode, f"{low}..{high}")
         zeros = max((used & -used).bit_length() - 1, 0)
