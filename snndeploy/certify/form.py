@@ -10,8 +10,6 @@ from math import prod
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 NEURONS = 1 << 26
 """The most neurons of one group, and the most values between two operators."""
 

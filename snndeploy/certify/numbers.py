@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -49,18 +48,32 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         arriving = [q for q in network.projections if q.target == p.name]
         bias = p.neuron.bias + sum(0 if q.bias is None else q.bias for q in arriving)
         _neuron(program, p, group, bias, told)
-        found = {s.name: s for s in program.synapses if s.target == p.name}
+        known = {s.name: s for s in program.synapses if s.target == p.name}
         if p.neuron.syn_leak is not None and np.any(bias):
-            s = found.pop(f"{p.name}.bias", None)
+            s = known.pop(f"{p.name}.bias", None)
             need(s is not None, "program.npz", p.name, "synapses of its bias", "some", "none")
             values = np.broadcast_to(bias, p.shape).reshape(-1, 1)
+            source, behind = s.sources[0], program.group[s.sources[0].group]
+            late = int(source.latency.max()) + behind.depth - group.depth
+            wanted, found = (
+                (f"{p.name}.always", 1, ["Dense", "Reshape"], 0),
+                (behind.name, len(s.sources), [op.type for op in s.ops], late),
+            )
+            need(
+                wanted == found,
+                "program.npz",
+                s.name,
+                "source, sources, operators and delay",
+                wanted,
+                found,
+            )
             _synapses(program, s, values, None, True, 0.0)
         names = [q.name for q in arriving]
         need(
-            sorted(found) == sorted(names), "program.npz", p.name, "projections", names, list(found)
+            sorted(known) == sorted(names), "program.npz", p.name, "projections", names, list(known)
         )
         for q in arriving:
-            _projection(program, q, found[q.name])
+            _projection(program, q, known[q.name])
     return max((program.rounding[p].weight for p in program.rounding), default=0.0)
 
 

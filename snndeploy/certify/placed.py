@@ -75,7 +75,12 @@ def check_registers(program: Any, target: Any) -> None:
             largest = max((int(np.abs(x).max()) for x in arrays), default=0)
             need(largest <= limits[name], file, g.name, name, limits[name], largest)
         need(min(g.du.min(), g.dv.min()) >= 0, file, g.name, "decay", ">= 0", "less")
-        graded = target["neurons"].get("graded_bits", 0)
+        neurons, graded = target["neurons"], target["neurons"].get("graded_bits", 0)
+        many = g.spikes_per_step == "many"
+        uses = {"subtract_reset": g.reset == "subtract", "many_spikes": many}
+        uses["v_floor"] = g.v_floor is not None
+        lacks = [name for name, used in uses.items() if used and neurons[name] == "none"]
+        need(not lacks, file, g.name, "features that the chip lacks", "none", lacks)
         need(g.message_bits <= graded, file, g.name, "message bits", graded, g.message_bits)
     for s in program.synapses:
         low, high = int(s.mantissa.min()), int(s.mantissa.max())

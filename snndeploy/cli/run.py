@@ -52,12 +52,15 @@ def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -
     """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation."""
     from ..bundle import read_bundle
     from ..errors import InputError
-    from ..pipeline import report_of
+    from ..pipeline import certificate_of, report_of
     from ..report import html_page
 
     if path is None:
         return
-    described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
+    if isinstance(compiled, Path):
+        described = {**read_bundle(compiled).report, "certificate": certificate_of(compiled)}
+    else:
+        described = report_of(compiled)
     try:
         path.write_text(html_page(described, runs), encoding="utf-8")
     except OSError as error:
@@ -237,10 +240,11 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from ..pipeline import certificate_of
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
-    data = dict(read_bundle(bundle).report)
+    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
     if as_json:
         print_json({**data, "runs": read} if read else data)

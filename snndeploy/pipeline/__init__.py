@@ -1,7 +1,17 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
-from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
+from .bundles import (
+    bundle_of,
+    certificate_of,
+    check_bundle,
+    not_certified,
+    report_of,
+    run_bundle,
+    save_bundle,
+    save_certified,
+    verify_bundle,
+)
 from .compilation import Compiled, compile, compress
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
@@ -17,6 +27,7 @@ __all__ = [
     "Fixing",
     "Loaded",
     "bundle_of",
+    "certificate_of",
     "check_bundle",
     "compile",
     "compress",
@@ -33,6 +44,7 @@ __all__ = [
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
+    "not_certified",
     "place_file",
     "refuse_place",
     "report_of",
@@ -40,6 +52,7 @@ __all__ = [
     "run_compiled",
     "run_engine",
     "save_bundle",
+    "save_certified",
     "verify_bundle",
     "write_text",
 ]
