@@ -22,7 +22,9 @@ from snndeploy import toml
 from snndeploy.bundle.bundle import content_digest
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, Reshape
+from snndeploy.ir.weights import Weight
 from tests.support.builders import ZOO, conv, inputs, lif, project
+from tests.support.exact_networks import FAMILIES, GRADED, exact_network
 
 Array = Any
 Rng = np.random.Generator
@@ -807,27 +809,35 @@ def input_in_the_lock(f: Files, rng: Rng) -> bool:
     return True
 
 
-def bases(folder: Path) -> list[Files]:
-    """Compile one small network of every structure, for both chips in turn, and take it apart."""
-    from snndeploy.chip import load_target
+def networks() -> dict[str, Network]:
+    """One small network of every structure, some with numbers that need no rounding, some not."""
+    plain = {make.__name__: make(0) for make in ZOO}
+    exact = {name: exact_network(name, 0) for name in FAMILIES}
+    return {**plain, "off the grid": _off_the_grid(), **exact}
+
+
+def compiled_to(folder: Path, name: str, target: str, recipe: str | None = None) -> Path:
+    """Compile one of `networks` to a bundle."""
     from snndeploy.lower import InputCoding
     from snndeploy.pipeline import bundle_of, compile, save_bundle
-    from tests.support.exact_networks import FAMILIES, GRADED, exact_network
 
-    plain = {make.__name__: (make(0), None) for make in ZOO}
-    plain["off the grid"] = plain["off the grid again"] = (_off_the_grid(), None)
-    exact = {name: (exact_network(name, 0), name) for name in FAMILIES}
+    coding = InputCoding.named("graded" if name in GRADED else "binary")
+    compiled = compile(networks()[name], target=target, recipe=recipe, inputs=coding)
+    assert compiled.fits, name
+    return save_bundle(folder / f"{name}.{target}.{recipe}.snnb", bundle_of(compiled))
+
+
+def bases(folder: Path) -> list[Files]:
+    """Every network for one chip or both, with and without quantisation, taken apart."""
     found = []
-    for number, (name, (network, family)) in enumerate({**plain, **exact}.items()):
-        custom = family in (*GRADED, "subtractive")
-        target = "loihi2" if custom else ("loihi1", "loihi2")[number % 2]
-        coding = InputCoding.named("graded" if family in GRADED else "binary")
-        recipe = None if "grid" in name else (None, "default")[number // 2 % 2]
-        compiled = compile(network, target=load_target(target), recipe=recipe, inputs=coding)
-        assert compiled.fits, name
-        place = folder / f"{name}.{target}.snnb"
-        save_bundle(place, bundle_of(compiled))
-        found.append(Files(place))
+    for number, name in enumerate(networks()):
+        targets = (
+            ("loihi1", "loihi2") if name == "off the grid" else (("loihi1", "loihi2")[number % 2],)
+        )
+        if name in (*GRADED, "subtractive"):
+            targets = ("loihi2",)
+        recipe = None if name == "off the grid" else (None, "default")[number // 2 % 2]
+        found += [Files(compiled_to(folder, name, target, recipe)) for target in targets]
     return found
 
 
@@ -836,6 +846,7 @@ def _off_the_grid() -> Network:
     rng = np.random.default_rng(5)
     leaks = {"leak": 0.913, "syn_leak": 0.377, "threshold": 0.771}
     first = conv(2, 3)
+    pruned = Weight(rng.normal(size=(3, 6)), mask=rng.random((3, 6)) < 0.7)
     populations = (
         inputs((2, 5, 5)),
         lif("a", (3, 5, 5), leak=0.877, threshold=0.83, bias=rng.normal(size=(3, 1, 1)) / 9),
@@ -846,6 +857,6 @@ def _off_the_grid() -> Network:
         project("conv", "input", "a", first, rng.normal(size=first.weight_shape)),
         project("fc", "a", "b", [Reshape((75,)), Dense(6, 75)], rng.normal(size=(6, 75)) / 5),
         project("loop", "b", "b", Dense(6, 6), rng.normal(size=(6, 6)), delay=2),
-        project("out", "b", "output", Dense(3, 6), rng.normal(size=(3, 6))),
+        project("out", "b", "output", Dense(3, 6), pruned),
     )
     return Network(populations, projections).verify()
