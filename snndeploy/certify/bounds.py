@@ -79,7 +79,9 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
         up, down = (apply(ops, side, pair) for side in (np.maximum(w, 0), np.minimum(w, 0)))
         parts = [up[0] + down[1], up[1] + down[0]]
         sums = max(sums, *(int(np.abs(x).max()) for x in parts))
-        low, high = (x + shift(p, leg.synapses.exponent) for x, p in zip((low, high), parts))
+        low, high = (
+            x + shift(p, leg.synapses.exponent) for x, p in zip((low, high), parts, strict=True)
+        )
     low, high = np.minimum(low, 0), np.maximum(high, 0)
     sums = max(sums, int(high.max()), -int(low.min())) << a.state_shift
     u_high, u_low = (settle(x << a.state_shift, c.du, a) for x in (high, -low))
@@ -92,7 +94,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     if g.kind != "readout":
         v_high, v_low = _reset(g, c, a, rise, fall, v_high, v_low)
     drive = np.maximum(rise, fall)
-    return SimpleNamespace(u=u, safe=safe, v_high=v_high, v_low=v_low, drive=drive, sums=sums)
+    v = np.maximum(v_high, v_low)
+    return SimpleNamespace(u=u, safe=safe, v_high=v_high, v_low=v_low, v=v, drive=drive)
 
 
 def _reset(g: Any, c: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:

@@ -131,10 +131,8 @@ def step(group: Any, c: Any, arithmetic: Any, state: Any, a: Any) -> Any:
     if late and group.reset == "subtract":
         x = x - before * c.threshold
     x = signed(x, 32)
-    if arithmetic.v_overflow == "wrap":
-        v = signed(x, arithmetic.state_bits)
-    else:
-        v = np.clip(x, -most, most)
+    wraps = arithmetic.v_overflow == "wrap"
+    v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
     if group.kind == "readout":
         state.v = v
         return v

@@ -47,21 +47,25 @@ class Contradiction(Exception):
     """Two things in the bundle cannot both be true: file, layer, what, stated and found."""
 
     def __init__(self, file: str, where: str, what: str, stated: object, found: object) -> None:
-        self.record = {
-            "file": file,
-            "where": where,
-            "what": what,
-            "stated": str(stated)[:200],
-            "found": str(found)[:200],
-        }
-        r = self.record
-        super().__init__(f"{file}: {where}: {what}: stated {r['stated']}, found {r['found']}")
+        told = {"stated": str(stated)[:200], "found": str(found)[:200]}
+        self.record = {"file": file, "where": where, "what": what, **told}
+        super().__init__(f"{file}: {where}: {what}: stated {told['stated']}, found {told['found']}")
 
 
-def need(holds: object, file: str, where: str, what: str, stated: object, found: object) -> None:
-    """Raise the contradiction unless ``holds``."""
-    if not holds:
-        raise Contradiction(file, where, what, stated, found)
+class At:
+    """A layer of a file, of which things must hold."""
+
+    def __init__(self, file: str, where: str) -> None:
+        self.file, self.where = file, where
+
+    def need(self, holds: object, what: str, stated: object, found: object) -> None:
+        """Raise the contradiction unless ``holds``."""
+        if not holds:
+            raise Contradiction(self.file, self.where, what, stated, found)
+
+    def same(self, what: str, stated: object, found: object) -> None:
+        """Raise the contradiction unless what is stated is what is found."""
+        self.need(stated == found, what, stated, found)
 
 
 def read(folder: str | Path) -> SimpleNamespace:
@@ -69,33 +73,33 @@ def read(folder: str | Path) -> SimpleNamespace:
     try:
         return _read(Path(folder))
     except (OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
-        raise Refused(f"cannot be read ({error})") from None
-    except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        raise Refused(f"cannot be read ({error})".replace("\n", " ")) from None
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Refused(f"does not have the form of a bundle ({error!r})"[:300]) from None
 
 
 def _read(folder: Path) -> SimpleNamespace:
     manifest = _json(_content(folder / "manifest.json", 1 << 20))
     if not isinstance(manifest, dict) or manifest.get("schema_version") != 1:
-        raise Refused("manifest.json is not of schema 1")
-    files = manifest["files"]
-    unknown = set(files) - {*REQUIRED, "network.npz"}
-    if unknown or not set(REQUIRED) <= set(files):
-        raise Refused(f"manifest.json lists {sorted(files)}"[:300])
+        raise Refused("has no manifest.json of schema 1")
+    files, known = manifest["files"], {*REQUIRED, "network.npz"}
+    if not set(REQUIRED) <= set(files) <= known:
+        raise Refused(f"has a manifest.json that lists {sorted(files)}"[:300])
     raw = {name: _content(folder / name, LARGEST_FILE) for name in files}
     for name, content in raw.items():
-        found = hashlib.sha256(content).hexdigest()
-        need(found == files[name], name, "file", "SHA-256", files[name], found)
+        At(name, "file").same("SHA-256", files[name], hashlib.sha256(content).hexdigest())
     budget = [LARGEST_TOTAL]
     program, golden = (_arrays(raw[f"{n}.npz"], n, budget) for n in ("program", "golden"))
     networks = _arrays(raw["network.npz"], "network", budget) if "network.npz" in raw else {}
     digest = content_digest(program)
-    stated = manifest.get("content")
-    need(stated in (None, digest), "manifest.json", "program", "content digest", stated, digest)
+    At("manifest.json", "program").same("content digest", manifest.get("content", digest), digest)
+    structures = [
+        _json(x["structure"].tobytes()) if x else {"map": {}} for x in (program, networks)
+    ]
     return SimpleNamespace(
         manifest=manifest,
-        program=shaped(_structure(program), "Program", program),
-        networks=shaped(_structure(networks), "{Network}", networks) if networks else {},
+        program=shaped(structures[0], "Program", program),
+        networks=shaped(structures[1], "{Network}", networks),
         placement=shaped(_json(raw["placement.json"]), "Placement", {}),
         target=_toml(raw["target.toml"]),
         lock=_toml(raw["lock.toml"]),
@@ -119,28 +123,29 @@ def content_digest(arrays: dict[str, Any]) -> str:
 def _content(file: Path, largest: int) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(file, flags | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Refused(f"{file.name} is not a regular file")
-        content = opened.read(largest + 1)
-    if len(content) > largest:
-        raise Refused(f"{file.name} is larger than {largest:,} bytes")
-    return content
+    try:
+        size = os.fstat(handle).st_size
+        if not stat.S_ISREG(os.fstat(handle).st_mode) or size > largest:
+            raise Refused(f"has a {file.name} that is no regular file of at most {largest:,} bytes")
+        with os.fdopen(handle, "rb", closefd=False) as opened:
+            return opened.read(size)
+    finally:
+        os.close(handle)
 
 
 def _json(content: bytes) -> Any:
     if len(content) > LARGEST_TEXT:
-        raise Refused(f"a JSON text is larger than {LARGEST_TEXT:,} bytes")
+        raise Refused(f"has a JSON text of more than {LARGEST_TEXT:,} bytes")
     plain = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
     steps = np.isin(plain, list(b"[{")).astype(np.int8) - np.isin(plain, list(b"]}"))
     if np.cumsum(steps, dtype=np.int32).max(initial=0) > DEEPEST:
-        raise Refused(f"a JSON text is nested deeper than {DEEPEST}")
+        raise Refused(f"has a JSON text that is nested deeper than {DEEPEST}")
     return json.loads(content)
 
 
 def _toml(content: bytes) -> dict[str, Any]:
     if len(content) > 1 << 20:
-        raise Refused("a TOML text is larger than 1 MiB")
+        raise Refused("has a TOML text of more than 1 MiB")
     return tomllib.loads(content.decode())
 
 
@@ -150,9 +155,9 @@ def _arrays(content: bytes, name: str, budget: list[int]) -> dict[str, Any]:
         members = archive.infolist()
         budget[0] -= sum(m.file_size for m in members)
         if budget[0] < 0 or len(members) > MOST_MEMBERS:
-            raise Refused(f"{name}.npz unpacks to more than {LARGEST_TOTAL:,} bytes")
+            raise Refused(f"has a {name}.npz that unpacks to more than {LARGEST_TOTAL:,} bytes")
         if len({m.filename for m in members}) < len(members):
-            raise Refused(f"{name}.npz holds a name twice")
+            raise Refused(f"has a {name}.npz that holds a name twice")
         for m in members:
             with archive.open(m) as opened:
                 arrays[m.filename.removesuffix(".npy")] = _array(opened.read(m.file_size))
@@ -162,19 +167,12 @@ def _arrays(content: bytes, name: str, budget: list[int]) -> dict[str, Any]:
 def _array(content: bytes) -> Any:
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise Refused(f"an array is of .npy version {version}")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    data = content[file.tell() :]
-    if dtype.kind not in "biuf" or min(shape, default=1) < 1 or len(shape) > 8:
-        raise Refused(f"an array has dtype {dtype} and shape {shape}"[:300])
-    if prod(shape) * dtype.itemsize != len(data):
-        raise Refused(f"an array of shape {shape} has {len(data)} bytes"[:300])
+    data, size = content[file.tell() :], prod(shape) * dtype.itemsize
+    sound = version == (1, 0) and dtype.kind in "biuf" and min(shape, default=1) > 0
+    if not sound or len(shape) > 8 or size != len(data):
+        raise Refused(f"has an array of {dtype} and shape {shape} in {len(data)} bytes"[:300])
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     if dtype.kind == "f" and not np.isfinite(array).all():
-        raise Refused("an array holds NaN or infinity")
+        raise Refused("has an array with NaN or infinity")
     return array
-
-
-def _structure(arrays: dict[str, Any]) -> Any:
-    return _json(arrays["structure"].astype(np.uint8).tobytes())

@@ -15,12 +15,12 @@ NEURONS = 1 << 26
 
 
 class Refused(Exception):
-    """This is no bundle that can be read."""
+    """This is no bundle that can be read: a sentence that goes on from *the bundle …*."""
 
 
 # A line is a record and its fields; one that starts with spaces goes on with the record above.
 # `?x` may be null, `[x]` is a list, `{x}` maps names, `a|b` is one of the words, `2..31` a whole
-# number, `Dense/Conv` one of the records, `int[]`, `real[]` and `mask[]` are arrays.
+# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays.
 _FORMS = """
 Program target=str arithmetic=Arithmetic groups=[CompartmentGroup] synapses=[SynapseGroup]
   headroom={Headroom} rounding={Rounding} findings=any
@@ -55,18 +55,16 @@ Reshape shape=shape
 Placement target=str cores_per_chip=1..999999 slices=[Slice] search=any
 Slice group=str bounds=[[0..67108864]] core=0..999999999 resources={big}
 """
-_FIELDS: dict[str, dict[str, str]] = {}
-for _line in _FORMS.replace("\n  ", " ").split("\n"):
-    _name, *_rest = _line.split() or [""]
-    _FIELDS[_name] = dict(field.split("=", 1) for field in _rest)
+_LINES = [line.split() for line in _FORMS.replace("\n  ", " ").strip().split("\n")]
+_FIELDS = {name: dict(field.split("=", 1) for field in fields) for name, *fields in _LINES}
 
 
 def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
-    """Rebuild what a structure describes, or refuse it (TypeError, ValueError, KeyError too)."""
-    if form == "any":
+    """Rebuild what a structure describes, or refuse it (TypeError, LookupError, ValueError too)."""
+    if form == "any" or (form[0] == "?" and data is None):
         return None
     if form[0] == "?":
-        return None if data is None else shaped(data, form[1:], arrays)
+        return shaped(data, form[1:], arrays)
     if form[0] == "[" and isinstance(data, list):
         return [shaped(item, form[1:-1], arrays) for item in data]
     if form[0] == "{" and set(data) == {"map"}:
@@ -76,31 +74,30 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     if form[0].isupper() and data["type"] in form.split("/"):
         fields, given = _FIELDS[data["type"]], data["fields"]
         if set(fields) != set(given):
-            raise Refused(f"{data['type']} has unknown or missing {set(fields) ^ set(given)}")
+            raise Refused(f"has a {data['type']} without or with {set(fields) ^ set(given)}"[:300])
         values = {k: shaped(given[k], f, arrays) for k, f in fields.items()}
         return SimpleNamespace(type=data["type"], **values)
-    if form == "shape" and 0 < len(data) <= 3 and all(type(n) is int and n > 0 for n in data):
-        if prod(data) <= NEURONS:
-            return tuple(data)
-    elif (
-        (form == "str" and type(data) is str and len(data) < 1000)
-        or (form == "real" and type(data) in (int, float) and data == data)
-        or ("|" in form and data in form.split("|"))
-    ):
-        return data
-    elif form == "big" or ".." in form:
+    if form == "shape" and 0 < len(data) <= 3:
+        whole = all(type(n) is int and n > 0 for n in data)
+        data = tuple(data) if whole and prod(data) <= NEURONS else None
+    elif ".." in form or form == "big":
         low, high = form.split("..") if ".." in form else (-(1 << 60), 1 << 60)
-        if type(data) is int and int(low) <= data <= int(high):
-            return data
-    raise Refused(f"{str(data)[:80]!r} is not {form}")
+        data = data if type(data) is int and int(low) <= data <= int(high) else None
+    elif form == "real" or form == "str":
+        kinds = (str,) if form == "str" else (int, float)
+        data = data if type(data) in kinds and data == data and len(str(data)) < 999 else None
+    elif data not in form.split("|"):
+        data = None
+    if data is None:
+        raise Refused(f"has something that is not {form}"[:300])
+    return data
 
 
 def _array(array: Any, form: str) -> Any:
     kinds = {"int[]": "iu", "real[]": "iuf", "mask[]": "b"}[form]
-    if array.dtype.kind not in kinds:
-        raise Refused(f"an array of {array.dtype} is not {form}")
-    if form == "int[]" and (array.max() > 1 << 40 or array.min() < -(1 << 40)):
-        raise Refused("an array holds integers beyond 40 bits")
+    large = form == "int[]" and (array.max() > 1 << 40 or array.min() < -(1 << 40))
+    if array.dtype.kind not in kinds or large:
+        raise Refused(f"has an array of {array.dtype} that is not {form} of 40 bits")
     return array
 
 
@@ -110,36 +107,27 @@ def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     for op in ops:
         shapes.append(_out(op, shapes[-1]))
         if min(shapes[-1]) < 1 or prod(shapes[-1]) > NEURONS:
-            raise Refused(f"an operator {op.type} delivers {shapes[-1]}")
+            raise Refused(f"has an operator {op.type} that delivers {shapes[-1]}")
     return shapes
 
 
 def _out(op: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    axes = len(shape) - 1
     if op.type == "Reshape" and prod(op.shape) == prod(shape):
         return tuple(op.shape)
     if op.type == "Pointwise" and shape == op.shape:
         return shape
     if op.type == "Dense" and shape == (op.in_features,):
         return (op.out_features,)
-    if op.type == "SumPool" and axes == 2 and len(op.kernel) == len(op.stride) == 2:
-        ways = [(p, p) for p in op.padding]
-        return (shape[0], *_windows(shape, op.kernel, op.stride, ways, (1, 1)))
-    if (
-        op.type == "Conv"
-        and axes == len(op.kernel) == len(op.stride) == len(op.dilation) == len(op.padding) > 0
-        and shape[0] == op.in_channels
-        and op.in_channels % op.groups == op.out_channels % op.groups == 0
-    ):
-        spatial = _windows(shape, op.kernel, op.stride, op.padding, op.dilation)
-        return (op.out_channels, *spatial)
-    raise Refused(f"an operator {op.type} cannot take {shape}")
+    if op.type == "SumPool" and len(shape) == 3:
+        return (shape[0], *_windows(shape, op, [(p, p) for p in op.padding], (1, 1)))
+    grouped = op.type == "Conv" and op.in_channels % op.groups == op.out_channels % op.groups == 0
+    if grouped and shape[0] == op.in_channels and len(shape) > 1:
+        return (op.out_channels, *_windows(shape, op, op.padding, op.dilation))
+    raise Refused(f"has an operator {op.type} that cannot take {shape}")
 
 
-def _windows(shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> list[int]:
-    rows = zip(shape[1:], kernel, stride, padding, dilation, strict=True)
-    padded = prod(n + sum(p) for n, _, _, p, _ in rows) * shape[0]
-    if padded > NEURONS or prod(kernel) > 1 << 16:
-        raise Refused(f"a window of {kernel} over {shape} is too large")
-    rows = zip(shape[1:], kernel, stride, padding, dilation, strict=True)
-    return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in rows]
+def _windows(shape: Any, op: Any, padding: Any, dilation: Any) -> list[int]:
+    axes = list(zip(shape[1:], op.kernel, op.stride, padding, dilation, strict=True))
+    if prod(n + sum(p) for n, _, _, p, _ in axes) * shape[0] > NEURONS or prod(op.kernel) > 1 << 16:
+        raise Refused(f"has a window of {op.kernel} over {shape}, which is too large")
+    return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]

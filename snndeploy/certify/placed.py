@@ -1,4 +1,4 @@
-"""Where neurons are: each on one core of the board, by the slices that the placement lists."""
+"""Where neurons are, each on one core of the board; and what cores and registers can hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .counting import Count
-from .files import need
+from .files import At
 
 FILE = "placement.json"
 
@@ -16,28 +16,26 @@ FILE = "placement.json"
 def check_partition(program: Any, placement: Any, target: Any, board: str) -> int:
     """Every neuron is on exactly one core of the board; returns the number of cores in use."""
     placed = {g.name: np.zeros(g.shape, np.uint8) for g in program.groups if g.kind != "input"}
-    for s in placement.slices:
-        need(s.group in placed, FILE, s.group, "group of a slice", list(placed), s.group)
-        shape = placed[s.group].shape
-        inside = len(s.bounds) == len(shape) and all(len(b) == 2 for b in s.bounds)
-        inside = inside and all(b[0] < b[1] <= n for b, n in zip(s.bounds, shape, strict=True))
-        need(inside, FILE, s.group, "slice", f"a box of {shape}", s.bounds)
-        s.box = tuple(slice(*b) for b in s.bounds)
-        s.shape = tuple(b[1] - b[0] for b in s.bounds)
-        twice = placed[s.group][s.box].any()
-        need(not twice, FILE, s.group, "cores of a neuron", "one", f"two, one of them {s.core}")
-        placed[s.group][s.box] = 1
+    for part in placement.slices:
+        at, b = At(FILE, part.group), part.bounds
+        at.need(part.group in placed, "group of a slice", list(placed), part.group)
+        shape = placed[part.group].shape
+        box = len(b) == len(shape) and all(len(ends) == 2 for ends in b)
+        box = box and all(low < high <= n for (low, high), n in zip(b, shape, strict=True))
+        at.need(box, "slice", f"a box of {shape}", b)
+        part.box, part.shape = tuple(slice(*ends) for ends in b), tuple(hi - lo for lo, hi in b)
+        twice = placed[part.group][part.box].any()
+        at.need(not twice, "cores of a neuron", "one", f"two, one of them {part.core}")
+        placed[part.group][part.box] = 1
     for name, seen in placed.items():
-        need(seen.all(), FILE, name, "neurons on cores", seen.size, int(seen.sum()))
-    per_chip, stated = target["chip"]["cores"]["limit"], placement.cores_per_chip
-    need(stated == per_chip, FILE, "chip", "cores", per_chip, stated)
+        At(FILE, name).same("neurons on cores", seen.size, int(seen.sum()))
+    per_chip, at = target["chip"]["cores"]["limit"], At(FILE, board)
+    at.same("cores per chip", per_chip, placement.cores_per_chip)
     named = re.fullmatch(r"(\d{1,9})( chips?)?", board)
-    known = named or board in target["boards"]
-    need(known, "report.json", "board", "name", list(target["boards"]), board)
     chips = int(named[1]) if named else target["boards"][board]["limit"]
-    last = max(s.core for s in placement.slices)
-    need(last < chips * per_chip, FILE, board, "cores", chips * per_chip, f"number {last}")
-    return len({s.core for s in placement.slices})
+    last = max(part.core for part in placement.slices)
+    at.need(last < chips * per_chip, "cores", chips * per_chip, f"number {last}")
+    return len({part.core for part in placement.slices})
 
 
 def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[str, float]:
@@ -45,10 +43,9 @@ def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[
     count = Count(program, placement, target, family == "loihi2")
     cores: dict[int, dict[str, int]] = {}
     for part in placement.slices:
-        used, core = count.part(part), cores.setdefault(part.core, {})
-        for name, n in used.items():
-            where = f"{part.group} on core {part.core}"
-            need(part.resources.get(name, n) == n, FILE, where, name, part.resources.get(name), n)
+        at, core = At(FILE, f"{part.group} on core {part.core}"), cores.setdefault(part.core, {})
+        for name, n in count.part(part).items():
+            at.same(name, part.resources.get(name, n), n)
             before = core.get(name, 0)
             core[name] = max(before, n) if name in ("axon_words", "delay") else before + n
     most: dict[str, float] = {}
@@ -56,52 +53,51 @@ def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[
         if family == "loihi1":  # all compartments of a core reserve its longest delay
             core["delay_slots"] = core["compartments"] << max(core["delay"], 3)
         for name, limit in ((k, v["limit"]) for k, v in target["core"].items()):
-            need(name in core, "target.toml", "core", name, "a known resource", "unknown")
-            what = name.replace("_", " ")
-            need(core[name] <= limit, FILE, f"core {number}", what, f"<= {limit}", core[name])
-            most[what] = max(most.get(what, 0.0), core[name] / max(limit, 1))
+            what, used = name.replace("_", " "), core[name]
+            At(FILE, f"core {number}").need(used <= limit, what, f"at most {limit}", used)
+            most[what] = max(most.get(what, 0.0), used / max(limit, 1))
     return most
 
 
 def check_registers(program: Any, target: Any) -> None:
     """Every number against the range of its register, and weights against their field."""
-    numeric, synapse = target["numeric"], target["synapse"]
-    file, limits = "program.npz", {k: v["limit"] for k, v in numeric.items() if "limit" in v}
-    for g in program.groups:
+    numeric, synapse, neurons = target["numeric"], target["synapse"], target["neurons"]
+    for g in (g for g in program.groups if g.kind != "input"):
+        at, spiking = At("program.npz", g.name), g.kind in ("lif", "custom")
         values = {"decay_max": (g.du, g.dv), "bias_mant_max": (g.bias_mant,)}
-        values["bias_exp_max"] = (np.abs(g.bias_exp),)
-        values["vth_max"] = (g.vth,) if g.kind in ("lif", "custom") else ()
-        for name, arrays in values.items() if g.kind != "input" else ():
-            largest = max((int(np.abs(x).max()) for x in arrays), default=0)
-            need(largest <= limits[name], file, g.name, name, limits[name], largest)
-        need(min(g.du.min(), g.dv.min()) >= 0, file, g.name, "decay", ">= 0", "less")
-        neurons, graded = target["neurons"], target["neurons"].get("graded_bits", 0)
-        many = g.spikes_per_step == "many"
-        uses = {"subtract_reset": g.reset == "subtract", "many_spikes": many}
-        uses["v_floor"] = g.v_floor is not None
+        values |= {"bias_exp_max": (g.bias_exp,), "vth_max": (g.vth,) if spiking else ()}
+        for name, arrays in values.items():
+            limit, largest = (
+                numeric[name]["limit"],
+                max((np.abs(x).max() for x in arrays), default=0),
+            )
+            at.need(largest <= limit, name, limit, largest)
+        at.need(min(g.du.min(), g.dv.min()) >= 0, "decay", "at least 0", "less")
+        uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
+        uses["many_spikes"] = g.spikes_per_step == "many"
         lacks = [name for name, used in uses.items() if used and neurons[name] == "none"]
-        need(not lacks, file, g.name, "features that the chip lacks", "none", lacks)
-        need(g.message_bits <= graded, file, g.name, "message bits", graded, g.message_bits)
+        at.same("features that the chip lacks", [], lacks)
+    for g in program.groups:
+        graded = neurons.get("graded_bits", 0)
+        At("program.npz", g.name).need(g.message_bits <= graded, "bits", graded, g.message_bits)
     for s in program.synapses:
-        low, high = int(s.mantissa.min()), int(s.mantissa.max())
-        for name, least, most in (("mantissa", low, high), ("exponent", s.exponent, s.exponent)):
-            span = synapse[name]
-            inside = span["low"] <= least and most <= span["high"]
-            need(inside, file, s.name, name, f"{span['low']}..{span['high']}", f"{least}..{most}")
-        longest = max(int(o.latency.max()) for o in s.sources) - 1
-        limit = synapse["delay_max"]["limit"]
-        need(longest <= limit, file, s.name, "longest delay", limit, longest)
+        at, low, high = At("program.npz", s.name), int(s.mantissa.min()), int(s.mantissa.max())
+        for name, ends in (("mantissa", (low, high)), ("exponent", (s.exponent, s.exponent))):
+            span = synapse[name]["low"], synapse[name]["high"]
+            at.need(span[0] <= ends[0] and ends[1] <= span[1], name, span, ends)
+        longest, limit = (
+            max(int(o.latency.max()) for o in s.sources) - 1,
+            synapse["delay_max"]["limit"],
+        )
+        at.need(longest <= limit, "longest delay", limit, longest)
         mixed, used = (
             s.sign_mode == "mixed",
             int(np.bitwise_or.reduce(np.abs(s.mantissa), axis=None)),
         )
         legal = {"excitatory": low >= 0, "inhibitory": high <= 0, "mixed": not used & 1}
-        need(legal[s.sign_mode], file, s.name, "signs", s.sign_mode, f"{low}..{high}")
-        zeros = max((used & -used).bit_length() - 1, 0)
-        bits = max((high >> zeros).bit_length(), (-(low >> zeros) - 1).bit_length()) + mixed
+        at.need(legal[s.sign_mode], "signs", s.sign_mode, f"{low}..{high}")
+        zeros, widest = max((used & -used).bit_length() - 1, 0), max(synapse["weight"]["widths"])
         bits = max(high >> zeros, -(low >> zeros) - 1).bit_length() + mixed
-        need(bits <= s.weight_bits, file, s.name, "bits of a weight", s.weight_bits, bits)
-        largest = max(synapse["weight"]["widths"])
-        need(s.weight_bits <= largest, file, s.name, "bits of a weight", largest, s.weight_bits)
-        zero = s.alive is None or not (s.mantissa * ~s.alive).any()
-        need(zero, file, s.name, "weights of pruned synapses", 0, "others")
+        at.need(bits <= s.weight_bits <= widest, "bits of a weight", s.weight_bits, (bits, widest))
+        pruned = s.alive is not None and (s.mantissa * ~s.alive).any()
+        at.need(not pruned, "weights of pruned synapses", 0, "others")
