@@ -95,7 +95,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
         v_high, v_low = _reset(g, c, a, rise, fall, v_high, v_low)
     drive = np.maximum(rise, fall)
     v = np.maximum(v_high, v_low)
-    return SimpleNamespace(u=u, safe=safe, v_high=v_high, v_low=v_low, v=v, drive=drive)
+    ends = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low}
+    return SimpleNamespace(u=u, v=v, safe=safe, drive=drive, **ends)
 
 
 def _reset(g: Any, c: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
