@@ -47,9 +47,9 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
             if g.kind in ("input", "constant"):
                 continue
             found[g.name] = b = _group(program, g, sends, limit)
-            if g.kind == "readout":
+            if g.kind == "readout" and g.message_bits:
                 sends[g.name] = -np.minimum(b.v_low, limit), np.minimum(b.v_high, limit)
-            elif g.spikes_per_step == "many" and g.kind == "custom" and not stated:
+            elif g.spikes_per_step == "many" and g.message_bits and not stated:
                 theta = np.maximum(g.vth.astype(np.int64) << a.state_shift, 1)
                 most = np.minimum(b.v_high, limit) // theta
                 sends[g.name] = sends[g.name][0], np.minimum(sends[g.name][1], most)
@@ -63,7 +63,7 @@ def _sends(group: Any, a: Any, limit: int, stated: bool) -> tuple[int, int]:
         return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
     if group.kind == "constant":
         return 1, 1
-    if group.kind == "custom" and group.spikes_per_step == "many":
+    if group.spikes_per_step == "many" and group.message_bits:
         return 0, min(group.max_spikes or limit, MANY if stated else limit)
     return 0, 1
 
@@ -124,7 +124,8 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
     Inputs send their most all the time, or with the signs that push one neuron of some group: that
     with the largest bound, followed backwards through the synapses.
     """
-    tried, batch = ["every input at its most"], {}
+    tried: list[str] = ["every input at its most"]
+    batch: dict[str, list[Any]] = {}
     shapes = {g.name: g.shape for g in program.groups}
     ends = {g.name: _sends(g, program.arithmetic, 0, False) for g in program.groups}
     for g in program.groups:
@@ -146,6 +147,6 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
             for source, inputs in batch.items():
                 toward = sign * push.get(source, np.zeros((1, *shapes[source])))[0]
                 inputs.append(np.where(toward > 0, ends[source][1], ends[source][0]))
-    inputs = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
-    peaks = run(program, inputs)[1]
+    trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
+    peaks = run(program, trains)[1]
     return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

@@ -137,8 +137,8 @@ def _headroom(program: Any, told: dict[str, Any]) -> None:
             f" (|u| <= {u:,} while no neuron sends more than it is stated for)" if own.safe else ""
         )
         told["not_proved"].append(
-            f"head-room of {name}: u {'wraps' if found > limit else 'may wrap'}{why}; the worst input that was found takes it to "
-            f"{found:,} of {limit:,}: {what}"
+            f"head-room of {name}: u {'wraps' if found > limit else 'may wrap'}{why}; the worst input "
+            f"that was found takes it to {found:,} of {limit:,}: {what}"
         )
 
 
@@ -181,6 +181,6 @@ def _work(leg: Any) -> float:
     """Multiplications of a step."""
     total, shapes = 0.0, chain(leg.synapses.ops, leg.source.shape)
     for op, shape in zip(leg.synapses.ops, shapes[1:], strict=True):
-        each = prod(weight_shape(op)[1:]) if op.type in ("Dense", "Conv") else 1
+        each = prod((weight_shape(op) or ())[1:]) if op.type in ("Dense", "Conv") else 1
         total += prod(shape) * (prod(op.kernel) if op.type == "SumPool" else each)
     return total

@@ -103,6 +103,7 @@ def _drive(program: Any, group: Any, sent: dict[str, Any], first: int, stop: int
     for leg in program.legs[group.name]:
         x = sent[leg.source.name][max(first - leg.delay, 0) : max(stop - leg.delay, 0)]
         if len(x):
+            x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
             x = (x if leg.only is None else x * leg.only).reshape(-1, *leg.source.shape)
             sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
             sums = signed(shift(sums, leg.synapses.exponent), bits)

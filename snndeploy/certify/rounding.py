@@ -63,8 +63,8 @@ def _depths(program: Any, network: Any) -> None:
         for q in network.projections:
             steps = [depth[o.population] + 1 - int(o.delay.min()) for o in q.sources]
             depth[q.target] = max(depth[q.target], *steps)
-    for name, steps in depth.items():
-        At("program.npz", name).same("depth (longest path)", steps, program.group[name].depth)
+    for name, longest in depth.items():
+        At("program.npz", name).same("depth (longest path)", longest, program.group[name].depth)
 
 
 def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -> None:
@@ -129,15 +129,15 @@ def _projection(program: Any, q: Any, s: Any) -> None:
         delay = source.latency - (program.group[s.target].depth - before.depth)
         found, wanted = (np.broadcast_to(x, before.shape) for x in (delay, o.delay))
         _near(at, "delay", found, wanted, 0)
-    found, wanted = ([{**vars(op), "weight_shape": 0} for op in x.ops] for x in (s, q))
-    at.same("operators", wanted, found)
+    ops = [[{**vars(op), "weight_shape": 0} for op in x.ops] for x in (q, s)]
+    at.same("operators", *ops)
     mask, alive = (np.ones((), bool) if x is None else x for x in (w.mask, s.alive))
     pruned = np.broadcast_to(mask, s.mantissa.shape) == np.broadcast_to(alive, s.mantissa.shape)
     at.need(pruned.all(), "pruned synapses", "those of the network", "others")
     values = w.data * (1.0 if w.scale is None else w.scale)
     At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
-    wanted = weight_shape(q.ops[weighted(q.ops)])
-    At("network.npz", s.name).same("shape of weights", wanted, values.shape)
+    shape = weight_shape(q.ops[weighted(q.ops)])
+    At("network.npz", s.name).same("shape of weights", shape, values.shape)
     stated = program.rounding[s.target].weight
     _weights(program, s, values, 0.0 if w.scale is not None else _HALF_CODE, stated)
 

@@ -114,7 +114,7 @@ def certificate_of(path: str | Path) -> dict[str, Any]:
         return {**certify(path), "refused": None}
     except Refused as refused:
         empty: dict[str, Any] = {"certified": False, "contradiction": None, "bounds": {}}
-        told = {"proved": [], "not_proved": [], "not_checked": []}
+        told: dict[str, Any] = {"proved": [], "not_proved": [], "not_checked": []}
         return {**empty, **told, "refused": str(refused)}
 
 

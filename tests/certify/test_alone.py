@@ -1,4 +1,4 @@
-"""The checker stands by itself: what it imports, how long it is, and that it runs without the compiler."""
+"""The checker stands by itself: what it imports, how long it is, that it runs alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 800
-"""One sitting: lines that hold code, in all files together."""
+LINES = 1200
+"""Lines that hold code, in all files together."""
 ALLOWED = {*sys.stdlib_module_names, "numpy", "tomli", "__future__"}
 
 

