@@ -49,7 +49,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_names_that_are_not_a_bundles(place: Path, name: str) -> None:
     files = json.loads((place / "manifest.json").read_text())["files"]
     manifest(place, files={**files, name: "0" * 64})
-    assert "manifest.json lists" in refusal(place)
+    assert "manifest.json that lists" in refusal(place)
 
 
 def test_a_missing_file(place: Path) -> None:

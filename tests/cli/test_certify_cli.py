@@ -20,7 +20,7 @@ LINE = (
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    model = network(tmp_path / "model.nir", 6, 8, 3)
+    model = network(tmp_path, 6, 8, 3)
     text = check(run("compile", model, *FRONTEND, "-o", tmp_path / "net.snnb"), 0)
     assert LINE in text
     return tmp_path / "net.snnb"
