@@ -1,8 +1,7 @@
 """Writing and reading a bundle directory (``NAME.snnb/``).
 
 ==================  =====================================================================
-``manifest.json``   schema, versions, digests of the program and of every other file, and of the
-                    program's content however it is packed
+``manifest.json``   schema, versions, digests of the program and of every other file
 ``lock.toml``       what was asked for, every default spelled out
 ``program.npz``     the integer program
 ``placement.json``  slices on cores
@@ -48,7 +47,6 @@ class Manifest(BaseModel):
     schema_version: int
     snndeploy: str
     program: str
-    content: str | None = None
     files: dict[str, str]
 
 
@@ -83,7 +81,6 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         schema_version=SCHEMA,
         snndeploy=version,
         program=bundle.program.digest,
-        content=content_digest(_arrays(files["program.npz"])),
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     files["manifest.json"] = (manifest.model_dump_json(indent=2) + "\n").encode()
@@ -178,18 +175,6 @@ def _decoded(content: bytes) -> Any:
 def _arrays(content: bytes) -> dict[str, Array]:
     with np.load(io.BytesIO(content), allow_pickle=False) as npz:
         return dict(npz)
-
-
-def content_digest(arrays: Mapping[str, Array]) -> str:
-    """SHA-256 of arrays by name, each with its dtype and shape: what an .npz holds, not how."""
-    h = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        little = array.astype(array.dtype.newbyteorder("<"))
-        for part in (name, little.dtype.str, str(arrays[name].shape)):
-            h.update(f"{len(part.encode())}:{part}".encode())
-        h.update(little.tobytes())
-    return h.hexdigest()
 
 
 def _json(data: Any) -> bytes:

@@ -39,7 +39,7 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
     limit = (1 << (a.state_bits - 1)) - 1
     sends: dict[str, tuple[Any, Any]] = {}
     for g in program.groups:
-        low, high = _sends(g, a, limit, stated)
+        low, high = _sends(g, limit, stated)
         sends[g.name] = np.full(g.shape, low), np.full(g.shape, high)
     found: dict[str, SimpleNamespace] = {}
     for _ in range(1 if stated else 3):  # a sender's own bound may say that it sends less
@@ -56,7 +56,7 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
     return found
 
 
-def _sends(group: Any, a: Any, limit: int, stated: bool) -> tuple[int, int]:
+def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
     if group.kind == "input" and group.message_bits:
         most = (1 << (group.message_bits - 1)) - 1
@@ -127,7 +127,7 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
     tried: list[str] = ["every input at its most"]
     batch: dict[str, list[Any]] = {}
     shapes = {g.name: g.shape for g in program.groups}
-    ends = {g.name: _sends(g, program.arithmetic, 0, False) for g in program.groups}
+    ends = {g.name: _sends(g, 0, False) for g in program.groups}
     for g in program.groups:
         if g.kind == "input":
             batch[g.name] = [np.full(g.shape, ends[g.name][1])]

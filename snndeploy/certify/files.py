@@ -33,6 +33,8 @@ else:
 LARGEST_FILE, LARGEST_TEXT, LARGEST_TOTAL = 1 << 29, 1 << 26, 1 << 30
 """Bytes of one file, of one JSON text, and of all arrays together once unpacked."""
 DEEPEST, MOST_MEMBERS = 64, 100_000
+NOT_CONTENT = ("headroom", "rounding", "findings", "route")
+"""Fields that say what is thought of a program, and are not part of its digest."""
 REQUIRED = (
     "program.npz",
     "placement.json",
@@ -91,15 +93,13 @@ def _read(folder: Path) -> SimpleNamespace:
     budget = [LARGEST_TOTAL]
     program, golden = (_arrays(raw[f"{n}.npz"], n, budget) for n in ("program", "golden"))
     networks = _arrays(raw["network.npz"], "network", budget) if "network.npz" in raw else {}
-    digest = content_digest(program)
-    At("manifest.json", "program").same("content digest", manifest.get("content", digest), digest)
-    structures = [
-        _json(x["structure"].tobytes()) if x else {"map": {}} for x in (program, networks)
-    ]
+    trees = [_json(x["structure"].tobytes()) if x else {"map": {}} for x in (program, networks)]
+    digest = content_digest(trees[0], program)
+    At("manifest.json", "program").same("digest", manifest["program"], digest)
     return SimpleNamespace(
         manifest=manifest,
-        program=shaped(structures[0], "Program", program),
-        networks=shaped(structures[1], "{Network}", networks),
+        program=shaped(trees[0], "Program", program),
+        networks=shaped(trees[1], "{Network}", networks),
         placement=shaped(_json(raw["placement.json"]), "Placement", {}),
         target=_toml(raw["target.toml"]),
         lock=_toml(raw["lock.toml"]),
@@ -108,15 +108,30 @@ def _read(folder: Path) -> SimpleNamespace:
     )
 
 
-def content_digest(arrays: dict[str, Any]) -> str:
-    """SHA-256 of what an .npz holds, however it is packed: its arrays by name, each with its dtype."""
+def content_digest(data: Any, arrays: dict[str, Any]) -> str:
+    """SHA-256 of what a structure describes: names and values of all fields, in their order."""
+    if isinstance(data, list):
+        return _sha("sequence", *(content_digest(item, arrays) for item in data))
+    if not isinstance(data, dict):
+        return _sha(type(data).__name__, repr(data))
+    if "array" in data:
+        array = arrays[data["array"]]
+        array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        return _sha("array", str(little.dtype), str(array.shape), little.tobytes())
+    if "map" in data:
+        pairs = sorted((k, content_digest(v, arrays)) for k, v in data["map"].items())
+        return _sha("mapping", *(part for pair in pairs for part in pair))
+    fields = [(k, v) for k, v in data["fields"].items() if k not in NOT_CONTENT]
+    parts = [part for k, v in fields for part in (k, content_digest(v, arrays))]
+    return _sha("fields", data["type"], *parts)
+
+
+def _sha(*parts: str | bytes) -> str:
     h = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        little = array.astype(array.dtype.newbyteorder("<"))
-        for part in (name, little.dtype.str, str(arrays[name].shape)):
-            h.update(f"{len(part.encode())}:{part}".encode())
-        h.update(little.tobytes())
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        h.update(len(raw).to_bytes(8, "little") + raw)
     return h.hexdigest()
 
 

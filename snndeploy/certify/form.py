@@ -37,12 +37,12 @@ SynapseGroup name=str sources=[SynapseSource] target=str
 SynapseSource group=str latency=int[]
 Headroom u_peak=big v_peak=big limit=big clip_steps=?big
 Rounding leak=real syn_leak=real threshold=real bias=real weight=real
-Network populations=[Population] projections=[Projection] notes=any
+Network populations=[Population] projections=[Projection] notes=any findings=any
 Population name=str shape=shape neuron=?Neuron role=input|hidden|output kept=?int[]
 Projection name=str sources=[Source] target=str ops=[Dense/Conv/Pointwise/SumPool/Reshape]
   weight=Weight bias=?real[]
 Source population=str delay=int[]
-Weight data=real[] scale=?real[] bits=?0..64 mask=?mask[]
+Weight data=real[] scale=?real[] bits=?0..64 mask=?mask[] levels=any
 Neuron leak=real[] syn_leak=?real[] threshold=?real[] compare=>|>= reset=zero|subtract|none
   reset_timing=immediate|next-step|snntorch-immediate spikes_per_step=one|many
   max_spikes=?1..2147483647 v_floor=?real[] v_init=real[] bias=real[] drive=real[]
@@ -73,9 +73,10 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
         return _array(arrays[data["array"]], form)
     if form[0].isupper() and data["type"] in form.split("/"):
         fields, given = _FIELDS[data["type"]], data["fields"]
-        if set(fields) != set(given):
-            raise Refused(f"has a {data['type']} without or with {set(fields) ^ set(given)}"[:300])
-        values = {k: shaped(given[k], f, arrays) for k, f in fields.items()}
+        needed = {name for name, field in fields.items() if field != "any"}
+        if not needed <= set(given) <= set(fields):
+            raise Refused(f"has a {data['type']} with other fields: {sorted(given)}"[:300])
+        values = {name: shaped(item, fields[name], arrays) for name, item in given.items()}
         return SimpleNamespace(type=data["type"], **values)
     if form == "shape" and 0 < len(data) <= 3:
         whole = all(type(n) is int and n > 0 for n in data)

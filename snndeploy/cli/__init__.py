@@ -44,7 +44,7 @@ class _Group(click.Group):
         except Exception:
             _crash(ctx.meta["arguments"])
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
 
 

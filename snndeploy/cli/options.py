@@ -12,7 +12,10 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from ..pipeline import Compiled
+    from ..ir.network import Network
+    from ..pipeline import Compiled, ModelKind
+
+_GIVEN = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -197,23 +200,35 @@ def _value(text: str) -> str | int | float | None:
     return text
 
 
-def refuse_network_options(model: Path) -> None:
-    """Refuse options about a trained network where the file holds finished integers.
+def admitted(model: Path) -> ModelKind:
+    """What the running command was given, once it is clear that it can obey its options for it.
 
     Raises:
-        UsageError: one of them was given on the command line.
+        SnnDeployError: see `snndeploy.pipeline.opening.admit`.
     """
+    from ..pipeline import admit
+
     context = click.get_current_context()
-    for name in (*_SEMANTICS, "frontend", "semantics", "recipe", "coding", "scale"):
-        source = context.get_parameter_source(name)
-        if source is not None and source is not click.core.ParameterSource.DEFAULT:
-            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
-            raise UsageError(
-                "program-option",
-                f"--{option} is about trained networks, and this file holds Loihi's integers",
-                where=str(model),
-                hint=f"leave --{option} out",
-            )
+    assert context.command.name is not None
+    return admit(context.command.name, model, given_options(context))
+
+
+def given_options(context: click.Context) -> dict[str, str]:
+    """The options that the user gave, each with the longest word for it."""
+    return {
+        name: max(option.opts, key=len)
+        for option in context.command.params
+        if isinstance(option, click.Option) and (name := option.name or "")
+        if context.get_parameter_source(name) in _GIVEN
+    }
+
+
+def opened_network(model: Path, options: dict[str, Any]) -> Network:
+    """The network of a NIR file, read as the command's options say."""
+    from ..ingest import read_network
+
+    admitted(model)
+    return read_network(model, options["frontend"], **semantics_of(options))
 
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
@@ -245,12 +260,11 @@ def required(samples: Samples | None) -> Samples:
 
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
-    from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
     from .show.progress import pass_progress
 
-    network = read_network(model, options["frontend"], **semantics_of(options))
+    network = opened_network(model, options)
     samples = samples_of(options, network.with_role("input")[0].shape)
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])

@@ -57,7 +57,7 @@ def netx_layers(program: Program) -> list[dict[str, Any]]:
             if before.message_bits or float(before.scale) != 1.0:
                 raise _cannot(before.name, "its input is graded; a .net file takes spikes")
             layers.append({"type": _text("input"), "shape": np.array(before.shape)})
-        layers += _block(program, forward, recurrent, weights, group)
+        layers += _block(forward, recurrent, weights, group)
     return layers
 
 
@@ -78,11 +78,7 @@ def _incoming(
 
 
 def _block(
-    program: Program,
-    forward: SynapseGroup,
-    recurrent: SynapseGroup | None,
-    weights: Array,
-    group: CompartmentGroup,
+    forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array, group: CompartmentGroup
 ) -> list[dict[str, Any]]:
     ops = [op for op in forward.ops if not isinstance(op, Reshape)]
     flatten: list[dict[str, Any]] = []

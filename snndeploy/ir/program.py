@@ -27,11 +27,11 @@ from typing import Literal
 import numpy as np
 
 from .arrays import Array, Shape, frozen
+from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
 from .network import Role
-from .neurons import Compare, Reset, ResetTiming, SpikesPerStep
 from .ops import Op, Weighted, weighted_index
-from .step import Arithmetic
+from .step import Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 DECAY_ONE = 4096
 """Denominator of the 12-bit decay constants."""
@@ -80,7 +80,18 @@ class CompartmentGroup:
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: Array | None = None
-    route: str = ""
+    route: str = field(default="", metadata=NOT_CONTENT)
+
+    @property
+    def rule(self) -> NeuronRule | None:
+        """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
+        match self.kind:
+            case "custom":
+                return NeuronRule.of(self)
+            case "lif":
+                return NeuronRule()
+            case "readout" | "input" | "constant":
+                return None
 
     @property
     def bias(self) -> Array:
@@ -169,9 +180,9 @@ class Program:
     arithmetic: Arithmetic
     groups: tuple[CompartmentGroup, ...]
     synapses: tuple[SynapseGroup, ...]
-    headroom: Mapping[str, Headroom] = field(default_factory=dict)
-    rounding: Mapping[str, Rounding] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    headroom: Mapping[str, Headroom] = field(default_factory=dict, metadata=NOT_CONTENT)
+    rounding: Mapping[str, Rounding] = field(default_factory=dict, metadata=NOT_CONTENT)
+    findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:
@@ -180,11 +191,26 @@ class Program:
     def group(self, name: str) -> CompartmentGroup:
         return self._by_name[name]
 
+    @cached_property
+    def _into(self) -> dict[str, tuple[SynapseGroup, ...]]:
+        found: dict[str, list[SynapseGroup]] = {}
+        for s in self.synapses:
+            found.setdefault(s.target, []).append(s)
+        return {name: tuple(synapses) for name, synapses in found.items()}
+
+    @cached_property
+    def _out_of(self) -> dict[str, tuple[SynapseGroup, ...]]:
+        found: dict[str, list[SynapseGroup]] = {}
+        for s in self.synapses:
+            for name in dict.fromkeys(o.group for o in s.sources):
+                found.setdefault(name, []).append(s)
+        return {name: tuple(synapses) for name, synapses in found.items()}
+
     def incoming(self, name: str) -> tuple[SynapseGroup, ...]:
-        return tuple(s for s in self.synapses if s.target == name)
+        return self._into.get(name, ())
 
     def outgoing(self, name: str) -> tuple[SynapseGroup, ...]:
-        return tuple(s for s in self.synapses if any(o.group == name for o in s.sources))
+        return self._out_of.get(name, ())
 
     def source_shape(self, synapses: SynapseGroup) -> Shape:
         return self.group(synapses.sources[0].group).shape
@@ -206,9 +232,8 @@ class Program:
 
     @cached_property
     def digest(self) -> str:
-        from .digest import program_digest
-
-        return program_digest(self)
+        """SHA-256 of everything the chip runs, names included: a program is an artefact."""
+        return content_digest(self)
 
     def verify(self) -> Program:
         """Check what makes a program well formed; a failure here is a bug of the lowering."""

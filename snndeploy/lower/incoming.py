@@ -107,7 +107,7 @@ def _spikes_per_step(population: Population) -> int:
     return MANY_SPIKES if neuron.max_spikes is None else min(neuron.max_spikes, MANY_SPIKES)
 
 
-def bias_incoming(population: Population, depth: int) -> Incoming | None:
+def bias_incoming(population: Population) -> Incoming | None:
     """The bias of a population with a synaptic filter, as synapses from a constant spike source.
 
     On the chip a bias adds to the membrane; what must pass the synaptic filter has to be a spike.

@@ -63,7 +63,7 @@ def lower(
         incoming = [
             incoming_of(network, p, depth, coding) for p in network.incoming(population.name)
         ]
-        constant = bias_incoming(population, depth[population.name])
+        constant = bias_incoming(population)
         if constant is not None:
             groups.append(_constant_group(constant, depth[population.name]))
             incoming.append(constant)

@@ -224,6 +224,20 @@ def test_the_bias_of_a_delayed_projection_arrives_at_once(syn_leak: float | None
     np.testing.assert_array_equal(found, run_float(at_once, silence).spikes["output"])
 
 
+def test_routes_and_comparisons_are_told() -> None:
+    """Nothing is told of what the chip does as trained; each deviation names its population once."""
+    told = {f.code for f in lower(two_layers(np.eye(2)), LOIHI2).findings}
+    assert told & {"neuron-route", "compare-approximated", "headroom-unproved"} == set()
+    program = lower(two_layers(np.eye(2), v_floor=-1.0, reset="subtract"), LOIHI2)
+    routes = [(f.where, f.message) for f in program.findings if f.code == "neuron-route"]
+    assert routes == [("a", program.group("a").route)]
+    leaky = lower(two_layers(np.eye(2), compare=">=", leak=0.5), LOIHI2)
+    near = [f.where for f in leaky.findings if f.code == "compare-approximated"]
+    assert near == ["a"]
+    still = lower(two_layers(np.eye(2), compare=">=", leak=1.0), LOIHI2)
+    assert [f for f in still.findings if f.code == "compare-approximated"] == []
+
+
 def test_a_loop_shorter_than_its_projections_is_refused() -> None:
     net = Network(
         (inputs((2,)), lif("a", (2,)), lif("b", (2,), "output")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,14 +273,3 @@ def test_messages_go_to_every_core_that_needs_them() -> None:
     assert estimate.hops_x == pytest.approx(64.0)  # core 3 to core 4: the next router
     assert (estimate.hops_y, estimate.off_chip) == (0, 0)
     assert estimate.busiest == pytest.approx(256)
-
-
-def test_the_reference_page_is_written_from_the_rules() -> None:
-    """If this fails: python tools/rules_page.py."""
-    spec = importlib.util.spec_from_file_location("rules_page", ROOT / "tools" / "rules_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.PAGE.read_text(encoding="utf-8") == module.page()
-    assert all(f"`{rule.code}`" in module.page() for rule in RULES)

@@ -164,7 +164,7 @@ def test_registers_by_hand() -> None:
     """One input of weight 254 * 2**e: u is that << 6, v its sum over steps (no leak, no reset)."""
     program = driven(np.array([[254]]), 0)
     assert watched(program, np.ones((3, 2, 1), int)) == RegisterUse(
-        u_peak=254 << 6, v_peak=3 * (254 << 6), wraps=0, clips=0
+        limit=STATE_MAX, u_peak=254 << 6, v_peak=3 * (254 << 6), wraps=0, clips=0
     )
     use = watched(driven(np.array([[-254]]), 7), np.ones((5, 2, 1), int))
     u = 254 << 13
@@ -209,7 +209,9 @@ def test_registers_against_a_slow_loop() -> None:
                 events[1] += abs(wide) > STATE_MAX
                 v = max(-STATE_MAX, min(STATE_MAX, wide))
                 v = 0 if v > int(group.vth[i]) << 6 else v
-    expected = RegisterUse(u_peak=peaks[0], v_peak=peaks[1], wraps=events[0], clips=events[1])
+    expected = RegisterUse(
+        limit=STATE_MAX, u_peak=peaks[0], v_peak=peaks[1], wraps=events[0], clips=events[1]
+    )
     assert min(events) > 0
     assert watched(program, x) == expected
     assert watched(program, x, device="cpu") == expected

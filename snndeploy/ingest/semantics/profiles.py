@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
-from ...ir.neurons import Compare, Reset, SpikesPerStep
+from ...ir.step import Compare, Reset, SpikesPerStep
 
 Integrator = Literal["euler", "exp"]
 InputGain = Literal["ode", "unit", "norse", "rockpool"]

@@ -38,19 +38,20 @@ class _Partial:
     """Some groups cut, the ones nearest to the output."""
 
     ways: Mapping[str, Way] = field(default_factory=dict)
+    cores: int = 0
+    sent: int = 0
+    broken: int = 0
+    """Groups with boxes that do not fit."""
 
-    @property
-    def cores(self) -> int:
-        return sum(len(way.boxes) for way in self.ways.values())
-
-    @property
-    def sent(self) -> int:
-        return sum(way.sent for way in self.ways.values())
-
-    @property
-    def broken(self) -> int:
-        """Groups with boxes that do not fit."""
-        return sum(not way.fits for way in self.ways.values())
+    def with_cut(self, group: str, way: Way) -> _Partial:
+        """``group`` cut this way; sums are carried along, since a network may have 1,000 groups."""
+        cores, sent, broken = len(way.boxes), way.sent, int(not way.fits)
+        if group in self.ways:
+            old = self.ways[group]
+            cores, sent, broken = cores - len(old.boxes), sent - old.sent, broken - (not old.fits)
+        return _Partial(
+            {**self.ways, group: way}, self.cores + cores, self.sent + sent, self.broken + broken
+        )
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -87,7 +88,7 @@ def split_program(
         for _ in range(_ROUNDS):
             before = {name: way.boxes for name, way in state.ways.items()}
             for group in order:
-                state = _Partial({**state.ways, group.name: search.ways(group, state)[0]})
+                state = state.with_cut(group.name, search.ways(group, state)[0])
             if before == {name: way.boxes for name, way in state.ways.items()}:
                 break
         best = state
@@ -127,11 +128,12 @@ class _Search:
         states = [_Partial()]
         for group in order:
             grown = [
-                _Partial({**state.ways, group.name: way})
+                state.with_cut(group.name, way)
                 for state in states
                 for way in self.ways(group, state)[: None if width > 1 else 1]
             ]
-            grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
+            if len(grown) > 1:
+                grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
             states = grown[:width]
         return min(states, key=lambda state: (state.broken, state.cores, state.sent))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from ...chip import Target
 from ...errors import PassRefused
@@ -11,16 +10,14 @@ from ...ir.network import Network
 from ...lower import lower
 from ...mapping import place_program
 from ..base import PassContext
-
-if TYPE_CHECKING:
-    from ..prune import Prune
+from .options import PruneOptions
 
 _RESOLUTION = 0.005
 _DENSEST = 0.995
 _WORDS = "synapse_words"
 
 
-def sparsity_that_fits(step: Prune, net: Network, ctx: PassContext) -> float:
+def sparsity_that_fits(step: PruneOptions, net: Network, ctx: PassContext) -> float:
     """The least sparsity, from the pass's own on, at which both limits of ``step`` are kept.
 
     Masks by magnitude stand in for those of the method while searching: how many words a layer takes

@@ -64,7 +64,8 @@ def run_lava(
         The same recording as `run_integer`: spikes of every group (v of readouts), in sample time.
 
     Raises:
-        BackendMissing: ``lava-missing``, ``lava-timeout`` or ``lava-failed``.
+        BackendMissing: ``lava-arithmetic`` (see `plan_lava`), ``lava-missing``, ``lava-timeout`` or
+            ``lava-failed``.
         InputError: an input is missing, has the wrong shape, or is not integer.
         UsageError: see `plan_lava`.
     """
@@ -72,9 +73,9 @@ def run_lava(
 
     data = program_inputs(program, inputs)
     steps, samples = _extent(data)
-    lava = lava or require_lava()
     peaks = {name: int(np.abs(array).max(initial=0)) for name, array in data.items()}
     plan = plan_lava(program, steps, samples, peaks=peaks, record_states=record_states, conv=conv)
+    lava = lava or require_lava()
     chunk = _samples_per_chunk(program, plan, samples)
     traces = _Traces(program, plan, record_states)
     seconds = 0.0

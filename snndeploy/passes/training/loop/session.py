@@ -18,7 +18,7 @@ from ....lower import InputCoding, infer_coding, lower
 from ....lower.integers import MANTISSA_BITS, integer_codes
 from ...base import Calibration, Pass, PassContext
 from ..options import TrainingPass, training_data
-from ..torch_network.grid import Grid, symmetric_levels
+from ..torch_network.grid import WeightGrid, symmetric_levels
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
@@ -64,7 +64,7 @@ class Session:
         ).to(device)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
-        self._chip_grids: dict[str, Grid] = {}
+        self._chip_grids: dict[str, WeightGrid] = {}
         self._teacher = (ctx.source or net) if how.distill else None
         networks = [n.digest for n in (net, self._teacher) if n is not None]
         samples = [s for s in (self.data.samples, self.data.validation) if s is not None]
@@ -153,7 +153,7 @@ class Session:
         self.history += history
         return history
 
-    def fix(self, grids: Mapping[str, Grid]) -> None:
+    def fix(self, grids: Mapping[str, WeightGrid]) -> None:
         """Round these layers to these grids from now on."""
         self._chip_grids = {}
         self.module.set_grids(grids)
@@ -167,7 +167,7 @@ class Session:
             odd = self.quantizer.name == "rescaw"
             new = {p.name: p.weight for p in rounded.projections if p.weight.quantized}
             known = {p.name for p in module.network.projections if p.weight.quantized}
-            grids |= {n: Grid.of(w, odd=odd) for n, w in new.items() if n not in known}
+            grids |= {n: WeightGrid.of(w, odd=odd) for n, w in new.items() if n not in known}
             if getattr(self.quantizer, "share", "none") == "target":
                 grids = _beside_fixed(rounded, grids)
             for p in rounded.projections:
@@ -222,18 +222,18 @@ class Session:
         )
 
 
-def _as_lowered(net: Network, grids: Mapping[str, Grid]) -> dict[str, Grid]:
+def _as_lowered(net: Network, grids: Mapping[str, WeightGrid]) -> dict[str, WeightGrid]:
     """The 8-bit grids to which lowering rounds the layers that stay real-valued."""
     real = [p for p in net.projections if not p.weight.quantized and p.name not in grids]
     codes = {p.name: integer_codes(p.weight) for p in real}
     return {
-        name: Grid(levels=symmetric_levels(MANTISSA_BITS), scale=c.step, bits=MANTISSA_BITS)
+        name: WeightGrid(levels=symmetric_levels(MANTISSA_BITS), scale=c.step, bits=MANTISSA_BITS)
         for name, c in codes.items()
         if not c.exact
     }
 
 
-def _beside_fixed(net: Network, grids: dict[str, Grid]) -> dict[str, Grid]:
+def _beside_fixed(net: Network, grids: dict[str, WeightGrid]) -> dict[str, WeightGrid]:
     """Grids whose steps are powers of two from that of a real-valued layer into the same population.
 
     A shortcut of unit weights is such a layer: its grid is fixed, and the chip adds both exactly only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir.arrays import Array
+from ..ir.arrays import Array
 
 _EXACT_EVENTS = 1 << 16
 """Up to this many code changes (weights × codes) per row the optimum is found exactly, else by

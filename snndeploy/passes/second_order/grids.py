@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ....ir.arrays import Array
-from ...quantization.clipping import code_range, scale_for
-from ..layers import Problem, per_row, unstacked
-from .least_squares import Quadratic
+from ...ir.arrays import Array
+from ..clipping import code_range, scale_for
+from .layers import Problem, per_row, unstacked
+from .solve.least_squares import Quadratic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def tensor(values: Array, q: Quadratic) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
+class CodeGrid:
     """Codes ``low … high``, times a step per row and column: ``scale`` (rows, d).
 
     ``signs``: one bit, the codes are -1 and 1.
@@ -47,13 +47,13 @@ class Grid:
             return np.where(values < 0, -self.scale, self.scale)
         return np.asarray(np.clip(np.rint(values / self.scale), self.low, self.high) * self.scale)
 
-    def rounding(self, of: Array, q: Quadratic) -> Rounding:
+    def rounding(self, of: Array, q: Quadratic) -> CodeRounding:
         """The grid of the rows ``of``, as tensors."""
-        return Rounding(tensor(self.scale[of], q), self.low, self.high, self.signs)
+        return CodeRounding(tensor(self.scale[of], q), self.low, self.high, self.signs)
 
 
 @dataclass(frozen=True, eq=False)
-class Rounding:
+class CodeRounding:
     """Nearest values on a grid, for the solvers: columns are the same for all rows, or each row's."""
 
     scale: Tensor
@@ -85,7 +85,9 @@ class GridOptions:
     dyadic: bool = False
 
 
-def choose_grid(p: Problem, values: Array, options: GridOptions, tied: Array | None = None) -> Grid:
+def choose_grid(
+    p: Problem, values: Array, options: GridOptions, tied: Array | None = None
+) -> CodeGrid:
     """Step sizes for ``values`` (rows, d), the weights that are to be rounded.
 
     ``"max"`` and ``"mse"`` are those of `scale_for`. ``"minmax"`` is the grid that OBC, GPTQ and SBC
@@ -104,7 +106,7 @@ def choose_grid(p: Problem, values: Array, options: GridOptions, tied: Array | N
     edges = np.cumsum([0, *widths])
     spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     steps = np.ones_like(values)
-    template = Grid(scale=steps, low=low, high=high, signs=options.bits == 1)
+    template = CodeGrid(scale=steps, low=low, high=high, signs=options.bits == 1)
     for columns in spans:
         own = values[:, columns]
         if tied is not None:
@@ -124,7 +126,7 @@ def _simple(values: Array, options: GridOptions) -> Array:
 
 
 def _steps(
-    p: Problem, grid: Grid, own: Array, columns: slice, options: GridOptions, units: Array
+    p: Problem, grid: CodeGrid, own: Array, columns: slice, options: GridOptions, units: Array
 ) -> Array:
     """Steps for some columns, one per row in each column's ``units`` (columns of ``own``, or 1)."""
     steps = _simple(own / units, options) * units
@@ -134,7 +136,7 @@ def _steps(
 
 
 def _together(
-    p: Problem, grid: Grid, values: Array, spans: list[slice], options: GridOptions
+    p: Problem, grid: CodeGrid, values: Array, spans: list[slice], options: GridOptions
 ) -> Array:
     """Steps (rows, d) that differ by a power of two between projections: each power by its error.
 
@@ -157,7 +159,7 @@ def _together(
     return np.broadcast_to(steps, values.shape)
 
 
-def _errors(p: Problem, grid: Grid, own: Array, columns: slice, steps: Array) -> Array:
+def _errors(p: Problem, grid: CodeGrid, own: Array, columns: slice, steps: Array) -> Array:
     """Membrane error of rounding ``own`` to nearest with ``steps`` (rows, 1 or its columns), per row.
 
     Only these columns change, so only their part of the Hessian counts.
@@ -176,7 +178,7 @@ def _errors(p: Problem, grid: Grid, own: Array, columns: slice, steps: Array) ->
 
 
 def _search(
-    p: Problem, grid: Grid, own: Array, columns: slice, steps: Array, per_row_scale: bool
+    p: Problem, grid: CodeGrid, own: Array, columns: slice, steps: Array, per_row_scale: bool
 ) -> Array:
     """Of multiples of ``steps``, those of least error, per row or for all rows."""
     errors = np.stack([_errors(p, grid, own, columns, steps * f) for f in _TRIED])
@@ -185,7 +187,7 @@ def _search(
     return np.asarray(steps * _TRIED[errors.argmin(axis=0)][:, None])
 
 
-def _dyadic(p: Problem, grid: Grid, own: Array, columns: slice, tied: Array) -> Array:
+def _dyadic(p: Problem, grid: CodeGrid, own: Array, columns: slice, tied: Array) -> Array:
     """The step ``tied * 2^k`` with one k for all rows that loses least."""
     ratios = np.abs(own).max(axis=1, initial=0.0) / (max(1, grid.high) * tied[:, 0])
     ratios = ratios[ratios > 0]

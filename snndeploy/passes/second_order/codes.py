@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ....ir.arrays import Array
-from ....ir.weights import Weight
-from ..layers import Problem, Solution, per_row, unstacked
-from ..pruning import least_squares, row_blocks
-from .eliminate import eliminate
-from .grids import Grid, GridOptions, Rounding, choose_grid, tensor
-from .least_squares import Quadratic
-from .sweep import descend, sweep
+from ...ir.arrays import Array
+from ...ir.weights import Weight
+from .grids import CodeGrid, CodeRounding, GridOptions, choose_grid, tensor
+from .layers import Problem, Solution, per_row, unstacked
+from .pruning import least_squares, row_blocks
+from .solve.eliminate import eliminate
+from .solve.least_squares import Quadratic
+from .solve.sweep import descend, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ def quantized_solution(
     grids = [options]
     if options.clip == "hessian" and free:
         grids += [dataclasses.replace(options, clip=clip) for clip in ("minmax", "mse")]
-    found: list[tuple[Grid, Array]] = []
+    found: list[tuple[CodeGrid, Array]] = []
     for one in grids:
         grid = choose_grid(p, start, one, tied)
         if method == "sweep":
@@ -78,7 +78,7 @@ def quantized_solution(
     return Solution(weights=weights, loss=float(losses.min(axis=0).sum()))
 
 
-def _swept(p: Problem, grid: Grid, start: Array, alive: Array, order: str) -> Array:
+def _swept(p: Problem, grid: CodeGrid, start: Array, alive: Array, order: str) -> Array:
     def solve(of: Array, q: Quadratic) -> Tensor:
         rounding = grid.rounding(of, q)
         mask, begin = tensor(alive[of], q), tensor(start[of], q)
@@ -87,7 +87,7 @@ def _swept(p: Problem, grid: Grid, start: Array, alive: Array, order: str) -> Ar
     return per_row(p, solve)
 
 
-def _greedy(p: Problem, grid: Grid, alive: Array, max_memory: int) -> Array:
+def _greedy(p: Problem, grid: CodeGrid, alive: Array, max_memory: int) -> Array:
     """OBQ: what is pruned goes first, which leaves the least-squares weights of the mask."""
 
     def solve(of: Array, q: Quadratic) -> Tensor:
@@ -99,7 +99,7 @@ def _greedy(p: Problem, grid: Grid, alive: Array, max_memory: int) -> Array:
             dead = tensor(~alive[of[part]], q)
 
             def target(
-                v: Tensor, at: Tensor, r: Rounding = rounding, dead: Tensor = dead
+                v: Tensor, at: Tensor, r: CodeRounding = rounding, dead: Tensor = dead
             ) -> Tensor:
                 return r(v, at).masked_fill(dead.gather(1, at), 0.0)
 
@@ -113,7 +113,7 @@ def _greedy(p: Problem, grid: Grid, alive: Array, max_memory: int) -> Array:
     return per_row(p, solve)
 
 
-def _descended(p: Problem, grid: Grid, values: Array, alive: Array) -> Array:
+def _descended(p: Problem, grid: CodeGrid, values: Array, alive: Array) -> Array:
     def solve(of: Array, q: Quadratic) -> Tensor:
         now, mask = tensor(values[of], q), tensor(alive[of], q)
         return descend(q, now, grid.rounding(of, q), mask=mask, passes=1)
@@ -121,7 +121,9 @@ def _descended(p: Problem, grid: Grid, values: Array, alive: Array) -> Array:
     return per_row(p, solve)
 
 
-def _rescaled(p: Problem, grid: Grid, values: Array, *, per_row_scale: bool) -> tuple[Grid, Array]:
+def _rescaled(
+    p: Problem, grid: CodeGrid, values: Array, *, per_row_scale: bool
+) -> tuple[CodeGrid, Array]:
     """The best step for the codes as they are: ``s = c H w / c H c``."""
 
     def products(of: Array, q: Quadratic) -> Tensor:
