@@ -16,7 +16,7 @@ from pathlib import Path
 def main(number: int) -> int:
     """Print made and rejected miscompilations of each kind; the exit code tells whether one slipped."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from snndeploy.certify import Refused, certify
+    from snndeploy.certify import BundleRefused, certify
     from tests.support.miscompiled import KINDS, bases, miscompile
 
     made, rejected = Counter[str](), Counter[str]()
@@ -28,7 +28,7 @@ def main(number: int) -> int:
             made[kind] += 1
             try:
                 rejected[kind] += not certify(files.write(Path(folder) / "wrong"))["certified"]
-            except Refused:
+            except BundleRefused:
                 rejected[kind] += 1
     print("| miscompilation | made | rejected |\n|---|---|---|")
     for kind in KINDS:

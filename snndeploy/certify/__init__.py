@@ -15,9 +15,9 @@ import numpy as np
 
 from . import checks
 from .files import Contradiction, read
-from .form import Refused
+from .form import BundleRefused
 
-__all__ = ["Contradiction", "Refused", "certify"]
+__all__ = ["BundleRefused", "Contradiction", "certify"]
 
 NOT_CHECKED = (
     "what compression did to the trained network (its accuracy): run `snndeploy verify` with data",
@@ -34,7 +34,7 @@ def certify(folder: str | Path) -> dict[str, Any]:
         group; and ``contradiction`` (file, where, what, stated, found), None where there is none.
 
     Raises:
-        Refused: this is no bundle that can be read, or one that is larger than what is checked.
+        BundleRefused: this is no bundle that can be read, or one that is larger than what is checked.
     """
     told: dict[str, Any] = {"certified": False, "contradiction": None, "proved": []}
     told.update(not_proved=[], not_checked=list(NOT_CHECKED), bounds={})
@@ -45,7 +45,7 @@ def certify(folder: str | Path) -> dict[str, Any]:
     except Contradiction as found:
         told["contradiction"] = found.record
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise Refused(f"does not have the form of a bundle ({error!r})"[:300]) from None
+        raise BundleRefused(f"does not have the form of a bundle ({error!r})"[:300]) from None
     except (MemoryError, RecursionError):
-        raise Refused("is larger than this machine can check") from None
+        raise BundleRefused("is larger than this machine can check") from None
     return told

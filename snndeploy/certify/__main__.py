@@ -10,7 +10,7 @@ if not __package__:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     __package__ = "certify"
 
-from . import Refused, certify
+from . import BundleRefused, certify
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         told = certify(arguments[0])
-    except Refused as refused:
+    except BundleRefused as refused:
         sys.stderr.write(f"refused: {arguments[0]} {refused}\n")
         return 3
     sys.stdout.write(json.dumps(told, indent=2) + "\n")

@@ -10,7 +10,7 @@ import numpy as np
 from .bounds import bounds, worst_inputs
 from .engine import legs, run
 from .files import At, Contradiction
-from .form import Refused, chain
+from .form import BundleRefused, chain
 from .linear import weight_shape, weighted
 from .placed import check_cores, check_partition, check_registers
 from .rounding import check_numbers
@@ -157,7 +157,9 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
             at.need(inside, "messages", f"of {g.message_bits} bits", f"{low}..{high}")
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
     if work > WORK * 50:
-        raise Refused(f"takes {work:.0e} multiplications per sample, which is more than is checked")
+        raise BundleRefused(
+            f"takes {work:.0e} multiplications per sample, which is more than is checked"
+        )
     ran = max(1, min(samples, int(WORK / max(work, 1))))
     for sample in range(ran):
         some = slice(sample, sample + 1)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .form import Refused, shaped
+from .form import BundleRefused, shaped
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,22 +71,22 @@ class At:
 
 
 def read(folder: str | Path) -> SimpleNamespace:
-    """Read all files of a bundle; `Refused` where it is none, `Contradiction` where a digest differs."""
+    """Read all files of a bundle; `BundleRefused` where it is none, `Contradiction` where a digest differs."""
     try:
         return _read(Path(folder))
     except (OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
-        raise Refused(f"cannot be read ({error})".replace("\n", " ")) from None
+        raise BundleRefused(f"cannot be read ({error})".replace("\n", " ")) from None
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise Refused(f"does not have the form of a bundle ({error!r})"[:300]) from None
+        raise BundleRefused(f"does not have the form of a bundle ({error!r})"[:300]) from None
 
 
 def _read(folder: Path) -> SimpleNamespace:
     manifest = _json(_content(folder / "manifest.json", 1 << 20))
     if not isinstance(manifest, dict) or manifest.get("schema_version") != 1:
-        raise Refused("has no manifest.json of schema 1")
+        raise BundleRefused("has no manifest.json of schema 1")
     files, known = manifest["files"], {*REQUIRED, "network.npz"}
     if not set(REQUIRED) <= set(files) <= known:
-        raise Refused(f"has a manifest.json that lists {sorted(files)}"[:300])
+        raise BundleRefused(f"has a manifest.json that lists {sorted(files)}"[:300])
     raw = {name: _content(folder / name, LARGEST_FILE) for name in files}
     for name, content in raw.items():
         At(name, "file").same("SHA-256", files[name], hashlib.sha256(content).hexdigest())
@@ -141,7 +141,9 @@ def _content(file: Path, largest: int) -> bytes:
     try:
         size = os.fstat(handle).st_size
         if not stat.S_ISREG(os.fstat(handle).st_mode) or size > largest:
-            raise Refused(f"has a {file.name} that is no regular file of at most {largest:,} bytes")
+            raise BundleRefused(
+                f"has a {file.name} that is no regular file of at most {largest:,} bytes"
+            )
         with os.fdopen(handle, "rb", closefd=False) as opened:
             return opened.read(size)
     finally:
@@ -150,17 +152,17 @@ def _content(file: Path, largest: int) -> bytes:
 
 def _json(content: bytes) -> Any:
     if len(content) > LARGEST_TEXT:
-        raise Refused(f"has a JSON text of more than {LARGEST_TEXT:,} bytes")
+        raise BundleRefused(f"has a JSON text of more than {LARGEST_TEXT:,} bytes")
     plain = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
     steps = np.isin(plain, list(b"[{")).astype(np.int8) - np.isin(plain, list(b"]}"))
     if np.cumsum(steps, dtype=np.int32).max(initial=0) > DEEPEST:
-        raise Refused(f"has a JSON text that is nested deeper than {DEEPEST}")
+        raise BundleRefused(f"has a JSON text that is nested deeper than {DEEPEST}")
     return json.loads(content)
 
 
 def _toml(content: bytes) -> dict[str, Any]:
     if len(content) > 1 << 20:
-        raise Refused("has a TOML text of more than 1 MiB")
+        raise BundleRefused("has a TOML text of more than 1 MiB")
     return tomllib.loads(content.decode())
 
 
@@ -170,9 +172,11 @@ def _arrays(content: bytes, name: str, budget: list[int]) -> dict[str, Any]:
         members = archive.infolist()
         budget[0] -= sum(m.file_size for m in members)
         if budget[0] < 0 or len(members) > MOST_MEMBERS:
-            raise Refused(f"has a {name}.npz that unpacks to more than {LARGEST_TOTAL:,} bytes")
+            raise BundleRefused(
+                f"has a {name}.npz that unpacks to more than {LARGEST_TOTAL:,} bytes"
+            )
         if len({m.filename for m in members}) < len(members):
-            raise Refused(f"has a {name}.npz that holds a name twice")
+            raise BundleRefused(f"has a {name}.npz that holds a name twice")
         for m in members:
             with archive.open(m) as opened:
                 arrays[m.filename.removesuffix(".npy")] = _array(opened.read(m.file_size))
@@ -186,8 +190,8 @@ def _array(content: bytes) -> Any:
     data, size = content[file.tell() :], prod(shape) * dtype.itemsize
     sound = version == (1, 0) and dtype.kind in "biuf" and min(shape, default=1) > 0
     if not sound or len(shape) > 8 or size != len(data):
-        raise Refused(f"has an array of {dtype} and shape {shape} in {len(data)} bytes"[:300])
+        raise BundleRefused(f"has an array of {dtype} and shape {shape} in {len(data)} bytes"[:300])
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     if dtype.kind == "f" and not np.isfinite(array).all():
-        raise Refused("has an array with NaN or infinity")
+        raise BundleRefused("has an array with NaN or infinity")
     return array

@@ -14,7 +14,7 @@ NEURONS = 1 << 26
 """The most neurons of one group, and the most values between two operators."""
 
 
-class Refused(Exception):
+class BundleRefused(Exception):
     """This is no bundle that can be read: a sentence that goes on from *the bundle …*."""
 
 
@@ -75,7 +75,7 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
         fields, given = _FIELDS[data["type"]], data["fields"]
         needed = {name for name, field in fields.items() if field != "any"}
         if not needed <= set(given) <= set(fields):
-            raise Refused(f"has a {data['type']} with other fields: {sorted(given)}"[:300])
+            raise BundleRefused(f"has a {data['type']} with other fields: {sorted(given)}"[:300])
         values = {name: shaped(item, fields[name], arrays) for name, item in given.items()}
         return SimpleNamespace(type=data["type"], **values)
     if form == "shape" and 0 < len(data) <= 3:
@@ -90,7 +90,7 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     elif data not in form.split("|"):
         data = None
     if data is None:
-        raise Refused(f"has something that is not {form}"[:300])
+        raise BundleRefused(f"has something that is not {form}"[:300])
     return data
 
 
@@ -98,7 +98,7 @@ def _array(array: Any, form: str) -> Any:
     kinds = {"int[]": "iu", "real[]": "iuf", "mask[]": "b"}[form]
     large = form == "int[]" and (array.max() > 1 << 40 or array.min() < -(1 << 40))
     if array.dtype.kind not in kinds or large:
-        raise Refused(f"has an array of {array.dtype} that is not {form} of 40 bits")
+        raise BundleRefused(f"has an array of {array.dtype} that is not {form} of 40 bits")
     return array
 
 
@@ -108,7 +108,7 @@ def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     for op in ops:
         shapes.append(_out(op, shapes[-1]))
         if min(shapes[-1]) < 1 or prod(shapes[-1]) > NEURONS:
-            raise Refused(f"has an operator {op.type} that delivers {shapes[-1]}")
+            raise BundleRefused(f"has an operator {op.type} that delivers {shapes[-1]}")
     return shapes
 
 
@@ -124,11 +124,11 @@ def _out(op: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     grouped = op.type == "Conv" and op.in_channels % op.groups == op.out_channels % op.groups == 0
     if grouped and shape[0] == op.in_channels and len(shape) > 1:
         return (op.out_channels, *_windows(shape, op, op.padding, op.dilation))
-    raise Refused(f"has an operator {op.type} that cannot take {shape}")
+    raise BundleRefused(f"has an operator {op.type} that cannot take {shape}")
 
 
 def _windows(shape: Any, op: Any, padding: Any, dilation: Any) -> list[int]:
     axes = list(zip(shape[1:], op.kernel, op.stride, padding, dilation, strict=True))
     if prod(n + sum(p) for n, _, _, p, _ in axes) * shape[0] > NEURONS or prod(op.kernel) > 1 << 16:
-        raise Refused(f"has a window of {op.kernel} over {shape}, which is too large")
+        raise BundleRefused(f"has a window of {op.kernel} over {shape}, which is too large")
     return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]

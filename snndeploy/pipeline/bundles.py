@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import toml
 from ..bundle import Bundle, write_bundle
-from ..certify import Refused, certify
+from ..certify import BundleRefused, certify
 from ..chip import load_target
 from ..data import Samples
 from ..errors import VerificationFailed
@@ -113,7 +113,7 @@ def certificate_of(path: str | Path) -> dict[str, Any]:
     """What the separate checker says of a bundle; ``refused`` says why it did not look (else None)."""
     try:
         return {**certify(path), "refused": None}
-    except Refused as refused:
+    except BundleRefused as refused:
         empty: dict[str, Any] = {"certified": False, "contradiction": None, "bounds": {}}
         told: dict[str, Any] = {"proved": [], "not_proved": [], "not_checked": []}
         return {**empty, **told, "refused": str(refused)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snndeploy.certify import Refused, certify
+from snndeploy.certify import BundleRefused, certify
 from tests.support.miscompiled import KINDS, Files, bases, miscompile
 
 
@@ -19,7 +19,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Files]:
 def rejected(files: Files, folder: Path) -> bool:
     try:
         return not certify(files.write(folder))["certified"]
-    except Refused:
+    except BundleRefused:
         return True
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.certify import Refused, certify
+from snndeploy.certify import BundleRefused, certify
 from tests.support.miscompiled import Files, compiled_to
 
 
@@ -29,7 +29,7 @@ def place(made: Files, tmp_path: Path) -> Path:
 
 
 def refusal(place: Path) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(BundleRefused) as caught:
         certify(place)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -230,7 +230,7 @@ def test_what_is_not_a_program_is_never_certified(made: Files, tmp_path: Path, w
     CHANGES[what](files)
     try:
         told = certify(files.write(tmp_path / "net.snnb"))
-    except Refused:
+    except BundleRefused:
         return
     assert not told["certified"] or told["not_checked"][3:], told["proved"]
 
