@@ -157,9 +157,7 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
             at.need(inside, "messages", f"of {g.message_bits} bits", f"{low}..{high}")
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
     if work > WORK * 50:
-        raise BundleRefused(
-            f"takes {work:.0e} multiplications per sample, which is more than is checked"
-        )
+        raise BundleRefused(f"takes {work:.0e} multiplications per sample: more than is checked")
     ran = max(1, min(samples, int(WORK / max(work, 1))))
     for sample in range(ran):
         some = slice(sample, sample + 1)

@@ -15,7 +15,7 @@ from .form import chain
 from .linear import pull
 
 
-class Held(NamedTuple):
+class StoredAs(NamedTuple):
     """How a slice stores a projection. ``heard`` are the sources that need an axon to it."""
 
     kernel: bool
@@ -36,8 +36,8 @@ class Count:
         self.into = {
             g.name: [s for s in program.synapses if s.target == g.name] for g in program.groups
         }
-        self.ways: dict[int, list[Held]] = {}
-        self.out: dict[str, list[tuple[int, Held]]] = {g.name: [] for g in program.groups}
+        self.ways: dict[int, list[StoredAs]] = {}
+        self.out: dict[str, list[tuple[int, StoredAs]]] = {g.name: [] for g in program.groups}
         self.per_chip = placement.cores_per_chip
         for part in placement.slices:
             ways = self.ways[id(part)] = [self._way(s, part) for s in self.into[part.group]]
@@ -94,7 +94,7 @@ class Count:
         entries = kernels.size if each else places.size if ways else 0
         return entries, int(places[places > 1].sum())
 
-    def _way(self, s: Any, part: Any) -> Held:
+    def _way(self, s: Any, part: Any) -> StoredAs:
         synapse, axons, n = self.target["synapse"], self.target["axons"], len(s.sources)
         shape, mine = (
             self.program.group[s.sources[0].group].shape,
@@ -119,7 +119,9 @@ class Count:
             found.append((min(runs, key=np.sum), kept))
         slots = 1 if self.two else axons["out_discrete"]["limit"]
         ways = [
-            Held(False, int(w.sum()) * copies, int(w.max()), int((c > 0).sum()) * n, slots, c > 0)
+            StoredAs(
+                False, int(w.sum()) * copies, int(w.max()), int((c > 0).sum()) * n, slots, c > 0
+            )
             for w, c in found
         ]
         if (
@@ -131,7 +133,7 @@ class Count:
             if self.two:
                 words, longest = self._kernel2(s, part, entry)
                 ways.append(
-                    Held(
+                    StoredAs(
                         True, words * repeat, longest, axons["in_kernel"]["limit"] * n, 1, full > 0
                     )
                 )
@@ -140,14 +142,14 @@ class Count:
                 repeat *= -(-prod(part.shape[1:]) // synapse["base_count"]["limit"])
                 padded, longest = int(lists.max(axis=0).sum()) * len(lists), int(lists.max())
                 slots = axons["out_population"]["limit"]
-                ways.append(Held(True, padded * repeat, longest, places * n, slots, full > 0))
+                ways.append(StoredAs(True, padded * repeat, longest, places * n, slots, full > 0))
                 slots, heard = axons["out_discrete"]["limit"], int((full > 0).sum())
                 ways.append(
-                    Held(True, int(lists.sum()) * repeat, longest, heard * n, slots, full > 0)
+                    StoredAs(True, int(lists.sum()) * repeat, longest, heard * n, slots, full > 0)
                 )
         return min(ways, key=lambda way: self._cost(way, part, len(self.into[s.target])))
 
-    def _cost(self, way: Held, part: Any, parts: int) -> tuple[Any, ...]:
+    def _cost(self, way: StoredAs, part: Any, parts: int) -> tuple[Any, ...]:
         core = self.core
         if self.two:
             return (

@@ -71,7 +71,7 @@ class At:
 
 
 def read(folder: str | Path) -> SimpleNamespace:
-    """Read all files of a bundle; `BundleRefused` where it is none, `Contradiction` where a digest differs."""
+    """Read all files of a bundle; refuse what is none, and contradict a digest that differs."""
     try:
         return _read(Path(folder))
     except (OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
@@ -141,9 +141,7 @@ def _content(file: Path, largest: int) -> bytes:
     try:
         size = os.fstat(handle).st_size
         if not stat.S_ISREG(os.fstat(handle).st_mode) or size > largest:
-            raise BundleRefused(
-                f"has a {file.name} that is no regular file of at most {largest:,} bytes"
-            )
+            raise BundleRefused(f"has a {file.name} that is no regular file of {largest:,} bytes")
         with os.fdopen(handle, "rb", closefd=False) as opened:
             return opened.read(size)
     finally:
