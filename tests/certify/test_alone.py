@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1200
+LINES = 1220
 """Lines that hold code, in all files together."""
 ALLOWED = {*sys.stdlib_module_names, "numpy", "tomli", "__future__"}
 
