@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from snndeploy.mapping.rules import core_rules
-from snndeploy.mapping.rules.rules import RULES, Rule
+from snndeploy.mapping.rules.rules import PROGRAM_RULES, Rule, all_core_rules
 from snndeploy.passes.base import ORDER
 from snndeploy.passes.describe import PassDescription, describe
 from snndeploy.passes.registry import BUILT_IN, pass_class
@@ -54,11 +53,9 @@ def pages() -> dict[Path, str]:
 
 def rules_page() -> str:
     """The rules of the mapping, in two tables."""
-    cores = [r for r in RULES if r.run.__module__ == core_rules.__name__]
-    programs = [r for r in RULES if r not in cores]
     return (
-        f"{_RULES}## Neurons, weights and numbers\n\n{_rules(programs)}\n"
-        f"## Cores and boards\n\n{_rules(cores)}"
+        f"{_RULES}## Neurons, weights and numbers\n\n{_rules(PROGRAM_RULES)}\n"
+        f"## Cores and boards\n\n{_rules(all_core_rules())}"
     )
 
 
@@ -95,7 +92,7 @@ def _pass(described: PassDescription) -> str:
     return f"\n## `{described.name}`\n\n{text}\n\n{_table(columns, rows)}"
 
 
-def _rules(rules: list[Rule]) -> str:
+def _rules(rules: Sequence[Rule]) -> str:
     rows = [(f"`{r.code}`", r.severity, r.sentence) for r in rules]
     return _table(("rule", "severity", "what must hold"), rows)
 

@@ -113,8 +113,8 @@ def simulate(
 @click.option(
     "--engines",
     callback=_engines,
-    help="Stages, each held against the one before (default: integer,lava; with --data also float "
-    "and compressed, as far as the bundle holds them).",
+    help="Stages, each held against the one before (default: integer, and lava where it has the chip's "
+    "arithmetic; with --data also float and compressed, as far as the bundle holds them).",
 )
 @click.option(
     "--max-drop",

@@ -1,8 +1,8 @@
 """`Program`: what the chip runs. Integers only.
 
-The semantics are those of lava-nc 0.10.0's fixed-point processes, step by step and bit by bit
-(``lava/proc/{lif,dense,sparse}/models.py``). With ``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)``
-(rounding toward zero), one step of a group is::
+In Loihi's arithmetic (a program says which is its own) the semantics are those of lava-nc 0.10.0's
+fixed-point processes, step by step and bit by bit (``lava/proc/{lif,dense,sparse}/models.py``). With
+``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)`` (rounding toward zero), one step of a group is::
 
     a = sum over incoming synapses, sources and delays of  shift(sum of mantissa * s, exponent)
     u = wrap(decay(u, du + 1) + (a << 6))           24 bit, one wrap
@@ -31,14 +31,7 @@ from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
 from .network import Role
 from .ops import Op, Weighted, weighted_index
-from .step import Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
-
-DECAY_ONE = 4096
-"""Denominator of the 12-bit decay constants."""
-STATE_SHIFT = 6
-"""Weights, thresholds enter the state shifted left by this many bits."""
-STATE_MAX = 2**23 - 1
-"""Largest magnitude of the 24-bit membrane potential."""
+from .step import LOIHI, Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 Kind = Literal["input", "constant", "lif", "custom", "readout"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
@@ -68,7 +61,7 @@ class CompartmentGroup:
     depth: int
     scale: Array = field(default_factory=lambda: frozen(1.0))
     message_bits: int = 0
-    du: Array = field(default_factory=lambda: frozen(DECAY_ONE - 1, np.int64))
+    du: Array = field(default_factory=lambda: frozen(LOIHI.decay_one - 1, np.int64))
     dv: Array = field(default_factory=_zero)
     vth: Array = field(default_factory=_zero)
     bias_mant: Array = field(default_factory=_zero)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import toml
 from ..bundle import Bundle, write_bundle
 from ..certify import BundleRefused, certify
-from ..chip import load_target
+from ..chip import family_of, load_target
 from ..data import Samples
 from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
@@ -227,7 +227,8 @@ def verify_bundle(
     Args:
         bundle: the bundle, or where it is.
         engines: stages, each held against the one before in the order of `STAGES`. None: on samples
-            every stage that the bundle can run, on the golden inputs ``integer`` and ``lava``.
+            every stage that the bundle can run, on the golden inputs ``integer`` and the outside
+            simulator of its family of chips, if there is one.
         load: gives the samples for an input shape, or None for the golden inputs.
         progress: as in `run_samples`.
         scores: as in `run_samples`.
@@ -261,7 +262,8 @@ def _compared(
     samples = load(_input_shape(bundle.program))
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
-        engines = (*floats, "integer", "lava")
+        judge = family_of(bundle.target).judge
+        engines = (*floats, "integer", *(() if judge is None else (judge,)))
     engines = sorted(engines, key=STAGES.index)
     networks = _networks(bundle, engines, where)
     verification = Verification(bundle.program, networks, tau=tau)

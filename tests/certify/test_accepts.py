@@ -61,7 +61,7 @@ def test_cores_are_counted_as_the_slow_count_does(seed: int, chip: str) -> None:
     }
     if over:
         pytest.skip("the program does not fit, which other tests look at")
-    most = check_cores(read, placed, rules, target.memory_model)
+    most = check_cores(read, placed, rules, target.family)
     for name, share in most.items():
         key = name.replace(" ", "_")
         assert share == max(core[key] for core in slow.values()) / target.core[key].limit, name

@@ -220,7 +220,7 @@ CHANGES: dict[str, Change] = {
     "a target without cores": lambda f: f.target.update(core={}),
     "limits that are words": lambda f: f.target["core"].update(neurons={"limit": "many"}),
     "no golden run": lambda f: setattr(f, "golden", {"a": np.zeros(1)}),
-    "another family": lambda f: f.target.update(memory_model=["loihi2"]),
+    "another family": lambda f: f.target.update(family=["loihi2"]),
 }
 
 
@@ -237,7 +237,7 @@ def test_what_is_not_a_program_is_never_certified(made: Files, tmp_path: Path, w
 
 def test_an_unknown_family_is_said_and_not_certified_silently(made: Files, tmp_path: Path) -> None:
     files = made.copy()
-    files.target["memory_model"] = "xylo"
+    files.target["family"] = "xylo"
     told = certify(files.write(tmp_path / "net.snnb"))
     assert "cores and registers: how chips of family xylo count" in told["not_checked"]
     assert not any(line.startswith(("memory", "registers")) for line in told["proved"])

@@ -58,7 +58,7 @@ def test_words_and_messages_add_up(seed: int, target: object) -> None:
     assert target in (LOIHI1, LOIHI2)
     program, chip = random_program(seed), small_chip(target, seed)  # type: ignore[arg-type]
     placement = place_program(program, chip, effort="low")
-    pool = "pool_words" if chip.memory_model == "loihi2" else "synapse_words"
+    pool = "pool_words" if chip.family == "loihi2" else "synapse_words"
     spikes = rates(program)
     sent = messages(Memory(program, chip), placement, spikes)
     for core in placement.cores[:5]:

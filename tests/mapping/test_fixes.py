@@ -168,7 +168,7 @@ def test_a_neighbourhood_counts_its_layers_as_the_whole_does(target: Target) -> 
     assert [g.name for g in part.groups] == ["c1", "c2", "c3"]
     assert [s.name for s in part.synapses] == ["c1->c2", "c2->c3"]
     near = {s.bounds: s for s in place_program(part, target, 64).of_group("c2")}
-    arriving = "axon_in" if target.memory_model == "loihi2" else "in_axons"
+    arriving = "axon_in" if target.family == "loihi2" else "in_axons"
     for bounds in whole.keys() & near.keys():
         assert whole[bounds].resources[arriving] == near[bounds].resources[arriving]
 

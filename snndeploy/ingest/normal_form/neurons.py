@@ -8,12 +8,12 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape
-from ...ir.step import ResetTiming
+from ...ir.step import LOIHI, ResetTiming
 from ..readers.raw import RawNode
 from ..semantics.profiles import SemanticsProfile
 
 _FLOAT32 = 2.0**-23
-_DECAY_GRID = 4096
+_DECAY_GRID = LOIHI.decay_one
 
 
 @dataclass(frozen=True)

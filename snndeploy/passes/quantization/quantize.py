@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ...calibrate.moments import Response
+from ...chip.families.loihi import MANTISSA_BITS
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -31,8 +32,6 @@ _RESPONSE: dict[str, Response] = {
     "osbc": "membrane",
     "sbc": "membrane",
 }
-_LOIHI_BITS = 8
-"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +91,10 @@ class Quantize(CodeOptions):
                 where=self.key("share"),
                 hint='use grid = "loihi", which ties scales by powers of two',
             )
-        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+        if self.grid == "loihi" and self.bits > MANTISSA_BITS:
             raise PassRefused(
                 "loihi-bits",
-                f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                f"Loihi's weights have at most {MANTISSA_BITS} bits, not {self.bits}",
                 where=self.key("bits"),
                 hint='lower bits, or use grid = "symmetric"',
             )

@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from ...chip.families.loihi import EVEN_MANTISSA_BITS
 from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -26,8 +27,6 @@ from ..patterns import LayerPass, to_quantize, unquantizable
 
 Gamma = Literal["mean", "percentile", "max", "mse"]
 
-CHIP_BITS = 7
-"""An 8-bit mantissa of mixed sign is even, -256 … 254: twice an odd code of at most 127 fits it."""
 _CANDIDATES = np.append(np.geomspace(0.002, 1.2, 128), 1.0)
 _REFINEMENTS = 4
 
@@ -152,12 +151,12 @@ class ReScaW(LayerPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.grid == "loihi" and self.bits > CHIP_BITS:
+        if self.grid == "loihi" and self.bits > EVEN_MANTISSA_BITS:
             raise RecipeError(
                 "rescaw-bits",
                 f"{self.bits}-bit codes without a zero do not fit an 8-bit mantissa of mixed sign",
                 where=self.key("bits"),
-                hint=f"use bits <= {CHIP_BITS}, or the pass quantize",
+                hint=f"use bits <= {EVEN_MANTISSA_BITS}, or the pass quantize",
             )
 
     def spares(self, net: Network) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...chip import Target
+from ...chip import Target, family_of
 from ...errors import PassRefused
 from ...ir.network import Network
 from ...lower import lower
@@ -14,7 +14,6 @@ from .options import PruneOptions
 
 _RESOLUTION = 0.005
 _DENSEST = 0.995
-_WORDS = "synapse_words"
 
 
 def sparsity_that_fits(step: PruneOptions, net: Network, ctx: PassContext) -> float:
@@ -72,5 +71,5 @@ def sparsity_that_fits(step: PruneOptions, net: Network, ctx: PassContext) -> fl
 def needs(net: Network, target: Target) -> tuple[int, int]:
     """Cores and synapse words that a network takes, each slice on a core of its own."""
     placement = place_program(lower(net, target), target, chips=1 << 16)
-    words = sum(s.resources.get(_WORDS, 0) for s in placement.slices)
+    words = sum(s.resources.get(family_of(target).synapse_resource, 0) for s in placement.slices)
     return len(placement.cores), words

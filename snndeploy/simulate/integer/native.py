@@ -23,7 +23,7 @@ from ...ir.step import Arithmetic, IntegerParameters
 from .neurons.packed import PackedNeurons, pack_neurons
 from .neurons.step import State, registers, step_group
 from .neurons.watch import Watch
-from .plan import Component, Leg, Plan
+from .plan import Component, Leg, RunPlan
 from .routes.adders import Scratch, leg_adder
 from .routes.dense import DenseForm, float_type, largest_message
 from .routes.forms import EventForm, dense_cost, event_form
@@ -63,7 +63,7 @@ class _Work:
 class NativeEngine:
     """A program prepared once, for runs on chunks of samples."""
 
-    def __init__(self, plan: Plan, route: Route = "auto", *, kernels: bool = True) -> None:
+    def __init__(self, plan: RunPlan, route: Route = "auto", *, kernels: bool = True) -> None:
         self.plan = plan
         self.route = route
         self.kernels = kernels

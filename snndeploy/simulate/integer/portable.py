@@ -11,7 +11,7 @@ from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
 from ...ir.step import shifted, wrapped
 from .neurons.step import State, registers, step_group
-from .plan import Component, Plan
+from .plan import Component, RunPlan
 from .routes.dense import DenseForm
 from .train import States, Train
 
@@ -27,7 +27,7 @@ _BATCH_NEURONS = {"cpu": 1 << 17, "cuda": 1 << 24}
 class PortableEngine:
     """A program prepared once for a torch device."""
 
-    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+    def __init__(self, plan: RunPlan, device: str = "cpu") -> None:
         import torch
 
         self.plan = plan

@@ -45,7 +45,7 @@ _INT16 = 2**15 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class Windows:
     """Chip steps of a run: ``steps`` per sample, ``interval`` from one sample to the next."""
 
     steps: int
@@ -67,13 +67,13 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LavaPlan:
     """Specifications of processes, in JSON; arrays are named by their key in ``arrays``.
 
     ``processes`` names the Lava process of each group and synapse group.
     """
 
-    timing: Timing
+    timing: Windows
     neurons: list[dict[str, Any]]
     connections: list[dict[str, Any]]
     parts: list[list[str]]
@@ -89,7 +89,7 @@ def plan_lava(
     peaks: Mapping[str, int] | None = None,
     record_states: Collection[str] = (),
     conv: ConvRoute = "auto",
-) -> Plan:
+) -> LavaPlan:
     """Decide how to run ``program`` on Lava.
 
     Args:
@@ -114,7 +114,7 @@ def plan_lava(
             hint="run it on the integer engine, which computes in the arithmetic of any program",
         )
     delays = [program.delay(s, o).max(initial=0) for s in program.synapses for o in s.sources]
-    timing = Timing(steps=steps, interval=steps + int(max(delays, default=0)), depth=program.depth)
+    timing = Windows(steps=steps, interval=steps + int(max(delays, default=0)), depth=program.depth)
     gated = gated_groups(program, samples)
     arrays = Arrays()
     processes: dict[str, str] = {}
@@ -137,7 +137,7 @@ def plan_lava(
         new = connections(program, synapses, peaks or {}, conv, arrays)
         processes[synapses.name] = " + ".join(sorted({spec["process"] for spec in new}))
         wiring += new
-    return Plan(
+    return LavaPlan(
         timing=timing,
         neurons=neurons,
         connections=wiring,
@@ -192,7 +192,7 @@ def _parts(program: Program) -> list[list[str]]:
 def _neurons(
     program: Program,
     group: CompartmentGroup,
-    timing: Timing,
+    timing: Windows,
     gated: Collection[str],
     arrays: Arrays,
 ) -> dict[str, Any]:

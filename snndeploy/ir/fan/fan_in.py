@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir.arrays import Array
-from ...ir.ops import IndexMap
-from ...ir.placement import Bounds
+from ..arrays import Array
+from ..ops import IndexMap
+from ..placement import Bounds
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,21 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ...ir.arrays import Array, Shape, size
-from ...ir.ops import (
-    Conv,
-    Dense,
-    IndexMap,
-    Op,
-    Pointwise,
-    Reshape,
-    SumPool,
-    chain_shapes,
-    index_map,
-)
-from ...ir.ops import weighted_index as position_of_weights
-from ...ir.placement import Bounds
-from ...ir.program import Program, SynapseGroup
+from ..arrays import Array, Shape, size
+from ..ops import Conv, Dense, IndexMap, Op, Pointwise, Reshape, SumPool, chain_shapes, index_map
+from ..ops import weighted_index as position_of_weights
+from ..placement import Bounds
+from ..program import Program, SynapseGroup
 from .fan_in import FanIn, Kernel, contract, outer, pulled
 
 _LONG_AXIS = 256
@@ -66,6 +56,11 @@ class Fan:
     def latencies(self) -> list[int]:
         """The different chip steps that spikes take, ascending."""
         return sorted({int(v) for o in self.synapses.sources for v in np.unique(o.latency)})
+
+    @property
+    def delay_bits(self) -> int:
+        """Bits of the delay field of each synapse (0 where every spike takes one step)."""
+        return (self.latencies[-1] - 1).bit_length()
 
     @cached_property
     def delay_patterns(self) -> int:
