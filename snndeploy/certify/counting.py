@@ -26,7 +26,7 @@ class StoredAs(NamedTuple):
     heard: Any
 
 
-class Count:
+class Counted:
     """Counts the slices of a placement."""
 
     def __init__(self, program: Any, placement: Any, target: Any, two: bool) -> None:

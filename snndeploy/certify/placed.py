@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .counting import Count
+from .counting import Counted
 from .files import At
 
 FILE = "placement.json"
@@ -40,7 +40,7 @@ def check_partition(program: Any, placement: Any, target: Any, board: str) -> in
 
 def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[str, float]:
     """Recount every core against the target's limits; returns the fullest share of each resource."""
-    count = Count(program, placement, target, family == "loihi2")
+    count = Counted(program, placement, target, family == "loihi2")
     cores: dict[int, dict[str, int]] = {}
     for part in placement.slices:
         at, core = At(FILE, f"{part.group} on core {part.core}"), cores.setdefault(part.core, {})
