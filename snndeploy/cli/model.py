@@ -66,7 +66,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         loaded_report,
         place_file,
         report_of,
-        save_bundle,
+        save_certified,
     )
     from .options import compile_model, samples_of
     from .show.render import print_compile_report, print_json
@@ -84,7 +84,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None
     if bundle is not None:
-        save_bundle(output, bundle, force=force)
+        report = {**report, "certificate": save_certified(output, bundle, force=force)}
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)

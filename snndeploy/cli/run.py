@@ -55,13 +55,13 @@ html_option = click.option(
 def _write_html(path: Path | None, run: Path | Compiled | Loaded, pages: list[Any]) -> None:
     """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled."""
     from ..bundle import read_bundle
-    from ..pipeline import Loaded, loaded_report, report_of, write_text
+    from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
     from ..report import html_page
 
     if path is None:
         return
     if isinstance(run, Path):
-        described = read_bundle(run).report
+        described = {**read_bundle(run).report, "certificate": certificate_of(run)}
     else:
         described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
     write_text(path, html_page(described, pages), option="--html")
@@ -254,11 +254,12 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from ..pipeline import certificate_of
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
     admitted(bundle)
-    data = dict(read_bundle(bundle).report)
+    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
     if as_json:
         print_json({**data, "runs": read} if read else data)

@@ -11,8 +11,10 @@ import numpy as np
 
 from .. import toml
 from ..bundle import Bundle, write_bundle
+from ..certify import BundleRefused, certify
 from ..chip import family_of, load_target
 from ..data import Samples
+from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
@@ -87,8 +89,47 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
 
 
 def save_bundle(path: str | Path, bundle: Bundle, *, force: bool = False) -> Path:
-    """Write a bundle; see `snndeploy.bundle.write_bundle`."""
-    return write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    """Write a bundle and have it certified; see `save_certified`."""
+    save_certified(path, bundle, force=force)
+    return Path(path)
+
+
+def save_certified(path: str | Path, bundle: Bundle, *, force: bool = False) -> dict[str, Any]:
+    """Write a bundle (see `snndeploy.bundle.write_bundle`) and return its certificate.
+
+    Raises:
+        InputError: the place exists (without ``force``), is no bundle, or cannot be written.
+        VerificationFailed: the separate checker found a contradiction; what was written is left to
+            be looked at.
+    """
+    write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    told = certificate_of(path)
+    if failed := not_certified(path, told):
+        raise failed
+    return told
+
+
+def certificate_of(path: str | Path) -> dict[str, Any]:
+    """What the separate checker says of a bundle; ``refused`` says why it did not look (else None)."""
+    try:
+        return {**certify(path), "refused": None}
+    except BundleRefused as refused:
+        empty: dict[str, Any] = {"certified": False, "contradiction": None, "bounds": {}}
+        told: dict[str, Any] = {"proved": [], "not_proved": [], "not_checked": []}
+        return {**empty, **told, "refused": str(refused)}
+
+
+def not_certified(path: str | Path, told: Mapping[str, Any]) -> VerificationFailed | None:
+    """The error that a certificate with a contradiction is."""
+    found = told["contradiction"]
+    if found is None:
+        return None
+    return VerificationFailed(
+        "not-certified",
+        f"{found['where']}: {found['what']}: stated {found['stated']}, found {found['found']}",
+        where=str(Path(path) / found["file"]),
+        hint="do not run it on a chip: compile again, and report it if that does not help",
+    )
 
 
 def _lock(compiled: Compiled) -> str:

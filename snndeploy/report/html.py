@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from .certificate import certificate_panel
 from .html_parts import Cell, bar, panel, range_chart, table
 from .tables import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
 
@@ -51,6 +52,8 @@ footer { margin-top:2rem; color:var(--soft); font-size:.85rem }
 def html_page(compiled: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = ()) -> str:
     """A page from the reports of a compilation and of any number of runs, as plain data."""
     parts = [_head(compiled, runs), *_compiled(compiled)]
+    if "certificate" in compiled:
+        parts.append(certificate_panel(compiled["certificate"]))
     for run in runs:
         parts += _run(run)
     return (

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import span
+from ...report import certificate_line, span
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -138,6 +138,8 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
+    if "certificate" in report:
+        out.print(certificate_line(report["certificate"]), highlight=False, soft_wrap=True)
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:
