@@ -24,7 +24,8 @@ FLOORS = (
     {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data"},
     {"chip"},
     {"ir"},
-    {"errors", "toml"},
+    {"files", "npz", "toml"},
+    {"errors", "limits"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 
