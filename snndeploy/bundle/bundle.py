@@ -17,9 +17,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
+from ..files import refuse_taken_folder, write_folder
 from ..ir.arrays import Array
 from ..ir.codec import decode, encode
 from ..ir.network import Network
@@ -37,6 +35,18 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 
 SCHEMA = 1
+_MANIFEST = "manifest.json"
+_REQUIRED = (
+    "program.npz",
+    "placement.json",
+    "target.toml",
+    "lock.toml",
+    "report.json",
+    "golden.npz",
+)
+_NETWORKS = "network.npz"
+FILES = frozenset({_MANIFEST, *_REQUIRED, _NETWORKS})
+"""Names of all files that a bundle may hold."""
 
 
 class Manifest(BaseModel):
@@ -75,7 +85,6 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         InputError: the place exists (without ``force``), is no bundle, or cannot be written.
     """
     path = Path(path)
-    refuse_existing(path, force)
     files = _files(bundle)
     manifest = Manifest(
         schema_version=SCHEMA,
@@ -83,66 +92,18 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         program=bundle.program.digest,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    files["manifest.json"] = (manifest.model_dump_json(indent=2) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        for name, content in files.items():
-            (beside / name).write_bytes(content)
-        os.chmod(beside, 0o755)
-        _swap(beside, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return path
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        "output-unwritable",
-        f"cannot write here ({error.strerror})",
-        where=str(path),
-        hint="choose another place with -o",
-    )
+    files[_MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    return write_folder(path, files, force=force, owned=FILES, sign=_MANIFEST)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Refuse a place that is taken, as `write_bundle` would, before long work begins.
+    """Refuse a place that `write_bundle` would refuse, before long work begins.
 
     Raises:
-        InputError: the place exists (without ``force``), or is no bundle.
+        InputError: the place exists (without ``force``), is no bundle, holds files of others, or
+            nothing can be written there.
     """
-    if not path.exists():
-        return
-    if not force:
-        raise InputError(
-            "output-exists",
-            "there is something at this place already",
-            where=str(path),
-            hint="add --force to replace it, or choose another place with -o",
-        )
-    if not (path / "manifest.json").is_file():
-        raise InputError(
-            "output-not-bundle",
-            "it exists and is not a bundle; it is not replaced",
-            where=str(path),
-            hint="choose another place with -o",
-        )
-
-
-def _swap(beside: Path, path: Path) -> None:
-    """Put the finished directory in place; an old bundle is moved away first and then deleted."""
-    if not path.exists():
-        beside.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.rename(old / "bundle")
-    beside.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    refuse_taken_folder(path, force, FILES, _MANIFEST)
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -155,7 +116,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         "golden.npz": _npz(bundle.golden),
     }
     if bundle.networks:
-        files["network.npz"] = _encoded(bundle.networks)
+        files[_NETWORKS] = _encoded(bundle.networks)
     return files
 
 

@@ -115,14 +115,19 @@ def _crash(arguments: list[str]) -> NoReturn:
             traceback.format_exc(),
         ]
     )
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="snndeploy-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="snndeploy-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        saved = file.name
+    except OSError:  # of all places, a full disk
+        click.echo(text, err=True)
+        saved = "the text above"
     last = traceback.format_exc().strip().splitlines()[-1]
     click.echo(
         f"error[bug]: snndeploy failed where it should not have ({last})\n"
-        f"  next: please report it with {file.name} and, if you can, the input",
+        f"  next: please report it with {saved} and, if you can, the input",
         err=True,
     )
     sys.exit(1)

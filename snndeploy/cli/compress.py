@@ -49,12 +49,13 @@ def compress(
     from ..ingest import read_network
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
-    from ..pipeline import group_record
+    from ..pipeline import group_record, refuse_place
     from ..recipe import load_recipe
     from .options import samples_of
     from .show.progress import pass_progress
     from .show.render import print_json
 
+    refuse_place(output, force)
     chosen = load_recipe(recipe)
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)

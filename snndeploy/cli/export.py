@@ -21,9 +21,10 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     """Compress a network and write it back: as NIR, or as integers for lava-dl's netx."""
     from ..export import write_netx, write_nir
     from ..ingest import read_netx
-    from ..pipeline import holds_program
+    from ..pipeline import holds_program, refuse_place
     from .options import compile_model
 
+    refuse_place(output, force)
     if form == "netx" and holds_program(model):
         refuse_network_options(model)
         write_netx(output, read_netx(model, options["target"]), force=force)

@@ -148,7 +148,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if fixing is not None:
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
-            write_text(fix_path, fixing.recipe.to_toml(), option="--fix")
+            write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
     print_json(report) if as_json else print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))

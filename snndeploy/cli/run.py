@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,30 +44,36 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
-html_option = click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
-)
+def html_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that can write its result as a page."""
+    command = click.option("--force", is_flag=True, help="Replace an existing page.")(command)
+    return click.option(
+        "--html", type=click.Path(path_type=Path), help="Write a page to look at, too."
+    )(command)
 
 
-def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -> None:
-    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation."""
+def _refuse_html(path: Path | None, force: bool) -> None:
+    from ..pipeline import refuse_place
+
+    if path is not None:
+        refuse_place(path, force, option="--html")
+
+
+def _write_html(
+    path: Path | None, compiled: Path | Compiled, runs: list[Any], *, force: bool
+) -> None:
+    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation.
+
+    This comes before anything is printed: who reads along may go away at the first line.
+    """
     from ..bundle import read_bundle
-    from ..errors import InputError
-    from ..pipeline import report_of
+    from ..pipeline import report_of, write_text
     from ..report import html_page
 
     if path is None:
         return
     described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
-    try:
-        path.write_text(html_page(described, runs), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            "output-unwritable",
-            f"cannot write here ({error.strerror})",
-            where=str(path),
-            hint="choose another place with --html",
-        ) from error
+    write_text(path, html_page(described, runs), force=force, option="--html")
     click.echo(f"wrote {path}", err=True)
 
 
@@ -86,7 +93,12 @@ def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -
 @html_option
 @json_option
 def simulate(
-    model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
+    model: Path,
+    engines: tuple[str, ...],
+    html: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way) or a bundle."""
     from ..pipeline import run_bundle, run_compiled
@@ -95,6 +107,7 @@ def simulate(
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
+    _refuse_html(html, force)
     compiled: Path | Compiled = model
     with progress_bar(", ".join(engines)) as progress:
         if model.is_dir():
@@ -104,8 +117,8 @@ def simulate(
         else:
             compiled, samples = compile_model(model, options)
             report = run_compiled(compiled, required(samples), engines, progress)
+    _write_html(html, compiled, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
-    _write_html(html, compiled, [report])
     _leave_if_partial(report)
 
 
@@ -139,6 +152,7 @@ def verify(
     max_drop: float | None,
     tau: float,
     html: Path | None,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -164,14 +178,15 @@ def verify(
             )
         return samples
 
+    _refuse_html(html, force)
     with progress_bar("verify") as progress:
         report = verify_bundle(bundle, engines, load, progress, tau=tau)
+    _write_html(html, bundle, [report], force=force)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
         print_json(report if failed is None else {**report, "error": failed.record()})
     else:
         print_run_report(report)
-    _write_html(html, bundle, [report])
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:
@@ -234,21 +249,24 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 )
 @html_option
 @json_option
-def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
+def report(
+    bundle: Path, runs: tuple[Path, ...], html: Path | None, force: bool, as_json: bool
+) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
+    _refuse_html(html, force)
     data = dict(read_bundle(bundle).report)
     read = [_read_run(path) for path in runs]
+    _write_html(html, bundle, read, force=force)
     if as_json:
         print_json({**data, "runs": read} if read else data)
     else:
         print_compile_report(data)
         for run in read:
             print_run_report(run)
-    _write_html(html, bundle, read)
 
 
 _RUN_KEYS = {
@@ -297,10 +315,13 @@ def _read_run(path: Path) -> dict[str, Any]:
 @json_option
 def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
     """Handwritten digits from a trained network to a verified Lava run, in one go."""
+    from ..bundle import refuse_existing
     from ..demo import run_demo
     from .show.progress import pass_progress, progress_bar
     from .show.render import print_demo, print_json
 
+    if output is not None:
+        refuse_existing(output, force)
     with progress_bar("running") as progress:
         result = run_demo(
             samples=samples, output=output, force=force, observer=pass_progress(), progress=progress

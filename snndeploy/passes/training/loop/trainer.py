@@ -108,13 +108,18 @@ def train(
     history: list[Epoch] = []
     kept, unimproved = module.snapshot(), 0
     saved = None if checkpoint is None else checkpoint.load(module.device)
-    if saved is not None:
-        history = [Epoch(**row) for row in saved["history"]]
-        module.restore(saved["last"])
-        kept, unimproved = saved["best"], saved["unimproved"]
-        optimizer.load_state_dict(saved["optimizer"])
-        for penalty, state in zip(penalties, saved["penalties"], strict=True):
-            penalty.restore(state)
+    if checkpoint is not None and saved is not None:
+        # its fields may be missing, or hold anything that tensors and numbers can be made into
+        try:
+            history = [Epoch(**row) for row in saved["history"]]
+            module.restore(saved["best"])
+            module.restore(saved["last"])
+            kept, unimproved = saved["best"], int(saved["unimproved"])
+            optimizer.load_state_dict(saved["optimizer"])
+            for penalty, state in zip(penalties, saved["penalties"], strict=True):
+                penalty.restore(state)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise checkpoint.damaged() from error
     chooses = best and validation is not None
     with _deterministic(module.device):
         while len(history) < epochs and not (how.patience and unimproved >= how.patience):
