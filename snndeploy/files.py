@@ -79,7 +79,7 @@ def read_text(path: Path, limit: int | None = None) -> str:
     try:
         return read_bytes(path, limit).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"it is not UTF-8 text ({error})") from error
+        raise Unreadable(str(error)) from error
 
 
 def is_regular(path: Path) -> bool:
