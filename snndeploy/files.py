@@ -12,8 +12,10 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,6 +204,31 @@ def write_folder(
     except OSError as error:
         raise unwritable(path, error, option) from error
     return path
+
+
+@contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """A folder among the system's temporary ones, removed at the end.
+
+    Those that killed processes left under the same prefix are removed first.
+    """
+    root = Path(tempfile.gettempdir())
+    for old in root.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # of another user
+            lock = _locked(old)
+            if lock is not None and lock >= 0:
+                shutil.rmtree(old, ignore_errors=True)
+                _unlock(lock)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+        lock = _locked(folder)
+        if lock is not None:
+            break  # else it was taken for an old one before it was locked
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unlock(lock)
 
 
 def unwritable(path: Path, error: OSError, option: str = "-o") -> InputError:

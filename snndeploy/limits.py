@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 
@@ -46,19 +45,19 @@ class Limits:
         return self.memory + (512 << 20)
 
 
-_CURRENT: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039 (it is frozen)
+_in_force = [Limits()]
 
 
 def current() -> Limits:
-    """The limits in force."""
-    return _CURRENT.get()
+    """The limits in force, in every thread."""
+    return _in_force[-1]
 
 
 @contextmanager
 def using(limits: Limits) -> Iterator[None]:
     """Put ``limits`` in force for the body."""
-    token = _CURRENT.set(limits)
+    _in_force.append(limits)
     try:
         yield
     finally:
-        _CURRENT.reset(token)
+        _in_force.remove(limits)

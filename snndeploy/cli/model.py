@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         write_text,
     )
     from .options import compile_model
+    from .show.plain import stored_report
     from .show.render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
@@ -125,7 +127,9 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         context = click.get_current_context()
         given = context.get_parameter_source("target") is not click.core.ParameterSource.DEFAULT
         target = options["target"] if given else None
-        report = check_bundle(model, target, options["board"])
+        with stored_report(str(model)):
+            report = check_bundle(model, target, options["board"])
+            _ = [report[key] for key in ("fits", "findings", "target", "board")]
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif holds_program(model):
@@ -149,7 +153,11 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
             write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
-    print_json(report) if as_json else print_compile_report(report)
+    if as_json:
+        print_json(report)
+    else:
+        with stored_report(str(model)) if model.is_dir() else nullcontext():
+            print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):

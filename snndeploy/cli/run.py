@@ -69,11 +69,16 @@ def _write_html(
     from ..bundle import read_bundle
     from ..pipeline import report_of, write_text
     from ..report import html_page
+    from .show.plain import stored_report
 
     if path is None:
         return
-    described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
-    write_text(path, html_page(described, runs), force=force, option="--html")
+    if isinstance(compiled, Path):
+        with stored_report(str(compiled)):
+            page = html_page(read_bundle(compiled).report, runs)
+    else:
+        page = html_page(report_of(compiled), runs)
+    write_text(path, page, force=force, option="--html")
     click.echo(f"wrote {path}", err=True)
 
 
@@ -254,6 +259,7 @@ def report(
 ) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from .show.plain import stored_report
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
@@ -263,9 +269,11 @@ def report(
     _write_html(html, bundle, read, force=force)
     if as_json:
         print_json({**data, "runs": read} if read else data)
-    else:
+        return
+    with stored_report(str(bundle)):
         print_compile_report(data)
-        for run in read:
+    for path, run in zip(runs, read, strict=True):
+        with stored_report(str(path)):
             print_run_report(run)
 
 
@@ -292,13 +300,15 @@ def _read_run(path: Path) -> dict[str, Any]:
     import json
 
     from ..errors import InputError
+    from ..files import Unreadable, read_text
+    from ..limits import current
 
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(read_text(path, current().memory))
         if run.keys() >= _RUN_KEYS:
             return dict(run)
         problem = "it lacks what a run report holds"
-    except (OSError, ValueError, AttributeError) as error:
+    except (Unreadable, ValueError, AttributeError, RecursionError) as error:
         problem = str(error)
     raise InputError(
         "run-unreadable",

@@ -104,7 +104,7 @@ def test_a_hanging_worker_is_ended_with_its_children(tmp_path: Path, watch: Watc
     assert (type(error), error.code) == (BackendMissing, "lava-timeout")
     assert str(error) == (
         "Lava finished no further step within 0.5 s (0 steps were done)\n"
-        "  next: give it more time (timeout_s), or fewer samples at a lower load"
+        "  next: give it more time (snndeploy --lava-timeout SECONDS), or fewer samples"
     )
     watch.assert_nothing_left()
 
@@ -203,6 +203,45 @@ def test_an_interrupt_leaves_nothing(lava: LavaEnv, watch: Watch) -> None:
         run_lava(program, inputs, lava=lava, progress=interrupt)
     assert watch.segments  # it was running
     watch.assert_nothing_left()
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize(
+    ("number", "told"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "was stopped")]
+)
+def test_a_lost_model_is_noticed_at_once(
+    tmp_path: Path, lava: LavaEnv, watch: Watch, number: int, told: str
+) -> None:
+    """Lava's other processes would wait for it for ever."""
+    job(tmp_path)
+    spec = json.loads((tmp_path / "job.json").read_text())
+    spec["steps"] = 10_000_000
+    for neurons in spec["neurons"]:
+        neurons.update(states=None, spikes=None)
+    (tmp_path / "job.json").write_text(json.dumps(spec))
+    lost: list[float] = []
+
+    def lose(done: int) -> None:
+        if not lost:
+            session = watch.sessions[-1]
+            victim = max(set(session_members(session)) - {session})
+            os.kill(victim, number)
+            lost.append(time.monotonic())
+
+    with pytest.raises(BackendMissing) as caught:
+        run_worker(tmp_path, lava, timeout_s=120, progress=lose)
+    assert time.monotonic() - lost[0] < 5
+    assert caught.value.code == "lava-lost"
+    assert f"one of Lava's processes {told}" in caught.value.message
+    watch.assert_nothing_left()
+
+
+def test_an_environment_that_was_removed(tmp_path: Path) -> None:
+    lava = fake_python(tmp_path, "true")
+    lava.python.unlink()
+    error = failure(make("dense", 0), lava=lava)
+    assert (error.code, error.exit_code) == ("lava-failed", 7)
+    assert "its worker cannot be started: No such file or directory" in error.message
 
 
 CALLER = """
