@@ -193,7 +193,7 @@ def write_folder(
     """
     refuse_taken_folder(path, force, owned, sign, option=option)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path.parent, exist_ok=True)
         with _beside(path, folder=True) as part:
             for name, content in files.items():
                 _fill(part / name, content)
@@ -268,7 +268,8 @@ def _probe(target: Path, folder: Path, path: Path, option: str) -> None:
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         finally:
-            name.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
     except (OSError, ValueError) as error:
         told = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
         raise unwritable(path, told, option) from error
@@ -281,10 +282,15 @@ def _hidden(path: Path, mark: str) -> Path:
 
 def _fill(path: Path, content: bytes) -> None:
     """Write and sync a file."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -323,7 +329,7 @@ def _beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
         part = _hidden(path, _PART)
         try:
             if folder:
-                part.mkdir(mode=0o700)
+                os.mkdir(part, 0o700)
             else:
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             lock = _locked(part)
@@ -392,11 +398,11 @@ def _remove(part: Path) -> None:
     """Remove a file or a directory of files that is ours; what cannot be removed stays."""
     with contextlib.suppress(OSError):
         if not part.is_dir() or part.is_symlink():
-            part.unlink(missing_ok=True)
+            os.unlink(part)
             return
-        for entry in part.iterdir():
-            entry.unlink()
-        part.rmdir()
+        for name in os.listdir(part):
+            os.unlink(part / name)
+        os.rmdir(part)
 
 
 def _place(part: Path, path: Path) -> None:

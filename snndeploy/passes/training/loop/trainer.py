@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....ir.decoding import decode
 from ....ir.network import Network
 from ..options import TrainingPass
 from ..torch_network.module import TrainableNetwork
@@ -111,7 +112,8 @@ def train(
     if checkpoint is not None and saved is not None:
         # its fields may be missing, or hold anything that tensors and numbers can be made into
         try:
-            history = [Epoch(**row) for row in saved["history"]]
+            rows = [{"type": "Epoch", "fields": row} for row in saved["history"]]
+            history = [decode(row, {}, Epoch) for row in rows]
             module.restore(saved["best"])
             module.restore(saved["last"])
             kept, unimproved = saved["best"], int(saved["unimproved"])
