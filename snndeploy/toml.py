@@ -37,11 +37,13 @@ def loads(text: str) -> dict[str, Any]:
     if any(depth > limits.depth for depth in _depths(text)):
         raise TOMLDecodeError(f"it is nested deeper than {limits.depth}")
     try:
-        return _parsed(text)
+        content = _parsed(text)
     except TOMLDecodeError:
         raise
     except (ValueError, RecursionError, OverflowError) as error:  # whole numbers of 5,000 digits
         raise TOMLDecodeError(str(error)) from error
+    _check_numbers(content)
+    return content
 
 
 def dumps(data: dict[str, Any]) -> str:
@@ -49,6 +51,17 @@ def dumps(data: dict[str, Any]) -> str:
     import tomli_w
 
     return tomli_w.dumps(data)
+
+
+def _check_numbers(value: object) -> None:
+    """Refuse whole numbers beyond TOML's 64 bits, which not even a message could show."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _check_numbers(part)
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise TOMLDecodeError(f"a whole number has {value.bit_length()} bits, TOML's have 64")
 
 
 def _depths(text: str) -> Iterator[int]:

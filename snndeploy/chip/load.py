@@ -90,7 +90,8 @@ def _merged(name: str, folder: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     path = target_folder() / f"{name}.toml" if named else folder / name
     if not is_regular(path) and not os.path.lexists(path):
         raise _unknown(name)
-    if path.resolve() in chain:
+    real = Path(os.path.realpath(path))  # links in a circle end where they are
+    if real in chain:
         circle = " -> ".join(p.stem for p in (*chain, path))
         raise TargetError(
             "target-cycle", f"targets inherit in a circle: {circle}", where=f"{path.name}:inherits"
@@ -108,7 +109,7 @@ def _merged(name: str, folder: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     parent = raw.get("inherits")
     if not parent:
         return raw
-    return _overlay(_merged(str(parent), path.parent, (*chain, path.resolve())), raw)
+    return _overlay(_merged(str(parent), path.parent, (*chain, real)), raw)
 
 
 def _unknown(name: str) -> TargetError:

@@ -48,10 +48,23 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option(
+    "--locked",
+    type=click.Path(path_type=Path),
+    metavar="LOCK.toml",
+    help="Make the very program of this lock again, or say what is different.",
+)
 @compile_options
 @data_options
 @json_option
-def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
+def compile_(
+    model: Path,
+    output: Path | None,
+    force: bool,
+    locked: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
     from ..pipeline import (
@@ -63,19 +76,29 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         report_of,
         save_bundle,
     )
-    from .options import compile_model, samples_of
+    from .options import compile_locked, compile_model, samples_of
     from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
     refuse_existing(output, force)
     if holds_program(model):
         refuse_network_options(model)
+        if locked is not None:
+            raise UsageError(
+                "program-option",
+                "--locked is about trained networks, and this file holds Loihi's integers",
+                where=str(model),
+                hint="leave --locked out",
+            )
         loaded = place_file(model, options["target"], options["board"])
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
-        compiled, samples = compile_model(model, options)
+        if locked is None:
+            compiled, samples = compile_model(model, options)
+        else:
+            compiled, samples = compile_locked(model, locked, options)
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None
     if bundle is not None:

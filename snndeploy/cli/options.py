@@ -250,7 +250,8 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ..pipeline import compile
     from .show.progress import pass_progress
 
-    network = read_network(model, options["frontend"], **semantics_of(options))
+    semantics = semantics_of(options)
+    network = read_network(model, options["frontend"], **semantics)
     samples = samples_of(options, network.with_role("input")[0].shape)
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
@@ -259,9 +260,67 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         target=options["target"],
         recipe=recipe,
         board=options["board"],
+        frontend=options["frontend"],
+        semantics=semantics,
         inputs=coding,
         calibration=samples,
         scale=options["scale"],
         observer=pass_progress(),
     )
+    return compiled, samples
+
+
+def compile_locked(
+    model: Path, lock_file: Path, options: dict[str, Any]
+) -> tuple[Compiled, Samples | None]:
+    """Compile a NIR file as a lock says, to the locked program.
+
+    Raises:
+        UsageError: an option says what the lock says.
+        VerificationFailed: it gives another program.
+    """
+    from ..ingest import read_network
+    from ..pipeline import compile
+    from ..pipeline.locking import check_locked, read_lock, refuse_unlike, untold
+    from .show.progress import pass_progress
+
+    context = click.get_current_context()
+    for name in (
+        *_SEMANTICS,
+        "frontend",
+        "semantics",
+        "target",
+        "board",
+        "recipe",
+        "coding",
+        "scale",
+    ):
+        source = context.get_parameter_source(name)
+        if source is not None and source is not click.core.ParameterSource.DEFAULT:
+            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
+            raise UsageError(
+                "lock-option",
+                f"--{option} is what the lock says",
+                where=str(lock_file),
+                hint=f"leave --{option} out, or compile without --locked",
+            )
+    lock = read_lock(lock_file)
+    read = untold(lock.read)
+    frontend = read.pop("frontend", None)
+    network = read_network(model, frontend, **read)
+    samples = samples_of(options, network.with_role("input")[0].shape)
+    refuse_unlike(lock, network.digest, samples)
+    compiled = compile(
+        network,
+        target=lock.target,
+        recipe=lock.recipe,
+        board=lock.board,
+        frontend=frontend,
+        semantics=read,
+        inputs=lock.inputs,
+        calibration=samples,
+        scale=lock.scale,
+        observer=pass_progress(),
+    )
+    check_locked(lock, compiled)
     return compiled, samples

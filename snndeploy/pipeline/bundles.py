@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import toml
 from ..bundle import Bundle, read_bundle, write_bundle
 from ..chip import load_target
 from ..data import Samples
@@ -23,6 +22,7 @@ from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
 from .compilation import Compiled
+from .locking import lock_text
 from .run import (
     FLOAT_STAGES,
     STAGES,
@@ -78,7 +78,7 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
         program=compiled.program,
         placement=compiled.placement,
         target=compiled.target,
-        lock=_lock(compiled),
+        lock=lock_text(compiled),
         report=report_of(compiled),
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
@@ -88,27 +88,6 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
 def save_bundle(path: str | Path, bundle: Bundle, *, force: bool = False) -> Path:
     """Write a bundle; see `snndeploy.bundle.write_bundle`."""
     return write_bundle(path, bundle, version=version("snndeploy"), force=force)
-
-
-def _lock(compiled: Compiled) -> str:
-    """What was asked for, every default spelled out, as TOML."""
-    return toml.dumps(
-        {
-            "network": {"digest": compiled.source.digest, **compiled.source.notes},
-            "compile": {
-                "target": compiled.target.name,
-                "board": compiled.board,
-                "scale": compiled.scale,
-                "inputs": {
-                    g.name: {"message_bits": g.message_bits, "scale": float(g.scale)}
-                    for g in compiled.program.groups
-                    if g.kind == "input"
-                },
-            },
-            "recipe": toml.loads(compiled.recipe.to_toml()),
-            **({"training": compiled.training} if compiled.training else {}),
-        }
-    )
 
 
 def golden_of(program: Program, samples: Samples | None) -> dict[str, Array]:

@@ -20,6 +20,7 @@ from ..mapping import check_program, fits, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..recipe import Recipe, load_recipe
+from .locking import data_record
 
 if TYPE_CHECKING:
     from ..ir.arrays import Array
@@ -34,7 +35,9 @@ _PEAK_SAMPLES = 64
 class Compiled:
     """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
 
-    ``training`` records what passes were trained on, if they were.
+    ``training`` records what passes were trained on, if they were; ``inputs`` how data enter the chip
+    (None: as assumed without data), ``read`` the options that the model was read with, and ``data``
+    what it was compiled with.
     """
 
     source: Network
@@ -47,6 +50,9 @@ class Compiled:
     scale: Scale
     findings: tuple[Finding, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
+    inputs: InputCoding | None = None
+    read: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:
@@ -90,7 +96,8 @@ def compile(
         target: name or path of a target, or a `Target`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         frontend: framework that trained the network; None to find out from the file.
-        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …). Of a
+            `Network`, which has been read, both are only recorded.
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
@@ -137,6 +144,11 @@ def compile(
         recipe=recipe,
         scale=scale,
         findings=(*checked, *program.findings, *log.findings),
+        inputs=inputs,
+        read={**({} if frontend is None else {"frontend": frontend}), **(semantics or {})},
+        data=data_record(
+            calibration, None if scale == "calibrated" else recipe.calibration.samples
+        ),
     )
 
 

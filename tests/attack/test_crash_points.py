@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,22 +136,24 @@ WRITERS: dict[str, tuple[Callable[..., None], Callable[..., object]]] = {
 }
 
 
-FEW, ALL = (0, errno.ENOSPC), (errno.EACCES, errno.EIO)
-"""Ways to fail: 0 is to be killed. The second part is for the slow test."""
-CASES = [
-    pytest.param(writer, replaced, exchange, codes, id=f"{writer}-{how}-{name}", marks=marks)
-    for writer in WRITERS
-    for how, replaced, exchange in (
-        ("new", False, True),
-        ("exchanged", True, True),
-        ("renamed", True, False),
-    )
-    if exchange or writer == "bundle"  # only a directory that replaces another is exchanged
-    for name, codes, marks in (("few", FEW, ()), ("all", ALL, pytest.mark.slow))
-]
+KILLED, FAILED = (0,), (errno.ENOSPC, errno.EACCES, errno.EIO)
+"""Ways to end a call. The default suite kills bundles and fails texts; the slow one does all."""
+QUICK = {("bundle", KILLED), ("text", KILLED), ("text", FAILED)}
+PLACES = {"new": (False, True), "exchanged": (True, True), "renamed": (True, False)}
 
 
-@pytest.mark.parametrize(("writer", "replaced", "exchange", "codes"), CASES)
+def cases() -> Iterator[Any]:
+    for writer, how in itertools.product(WRITERS, PLACES):
+        if how == "renamed" and writer != "bundle":
+            continue  # only a directory that replaces another is exchanged
+        for name, codes in (("killed", KILLED), ("failed", FAILED)):
+            marks = () if (writer, codes) in QUICK else pytest.mark.slow
+            yield pytest.param(
+                writer, *PLACES[how], codes, id=f"{writer}-{how}-{name}", marks=marks
+            )
+
+
+@pytest.mark.parametrize(("writer", "replaced", "exchange", "codes"), cases())
 def test_every_call_fails_and_every_call_is_the_last(
     writer: str,
     replaced: bool,

@@ -23,6 +23,10 @@ from .data import Batches
 Stream = Callable[[str], np.random.Generator]
 
 
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError)
+"""What fields of other types and sizes make Python and torch raise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
     """How an epoch went.
@@ -120,7 +124,7 @@ def train(
             optimizer.load_state_dict(saved["optimizer"])
             for penalty, state in zip(penalties, saved["penalties"], strict=True):
                 penalty.restore(state)
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise checkpoint.damaged() from error
     chooses = best and validation is not None
     with _deterministic(module.device):
