@@ -22,7 +22,7 @@ class Limits:
         model_depth: nesting of subgraphs in a model.
         model_s: seconds that reading one model file may take; the largest ones take a second.
         text: bytes of a recipe, target or lock file.
-        depth: nesting of tables, lists and dotted keys in TOML, and of lists and objects in JSON.
+        depth: nesting of tables, lists and dotted keys in TOML.
         lava_s: seconds that Lava may take for its next steps, its start included.
     """
 

@@ -174,7 +174,8 @@ def _check_signature(path: Path) -> None:
     if not path.exists():
         raise InputError("file-not-found", "there is no such file", where=str(path))
     if not path.is_file():
-        raise InputError("not-a-file", "it is a directory, not a model file", where=str(path))
+        what = "directory" if path.is_dir() else "device or a pipe"
+        raise InputError("not-a-file", f"it is a {what}, not a model file", where=str(path))
     if not os.access(path, os.R_OK):
         raise InputError("file-unreadable", "reading it is not permitted", where=str(path))
     with path.open("rb") as file:

@@ -19,7 +19,7 @@ _GRACE_S = 2.0
 _LOST_S = 1.5
 """How long a process may be dead or stopped before the run is given up; nothing is for that long."""
 _LOOK_S = 0.25
-_LONGEST_TMPDIR = 60
+_LONGEST_TMPDIR = 72
 """Longest name of a folder for sockets, whose paths have at most 107 bytes."""
 SCRATCH = "snndeploy-lava-"
 """How the names of job folders begin; the worker removes its own if nobody else can."""
