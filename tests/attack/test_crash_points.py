@@ -153,7 +153,7 @@ def cases() -> Iterator[Any]:
             )
 
 
-@pytest.mark.parametrize(("writer", "replaced", "exchange", "codes"), cases())
+@pytest.mark.parametrize(("writer", "replaced", "exchange", "codes"), list(cases()))
 def test_every_call_fails_and_every_call_is_the_last(
     writer: str,
     replaced: bool,
@@ -165,7 +165,7 @@ def test_every_call_fails_and_every_call_is_the_last(
     record_property: Callable[[str, object], None],
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(files, "_exchanged", lambda a, b: False)
+        monkeypatch.setattr(files.parts, "_exchanged", lambda a, b: False)
     place, seen = WRITERS[writer]
 
     def attempt(folder: Path, faults: Faults) -> str:
@@ -173,7 +173,8 @@ def test_every_call_fails_and_every_call_is_the_last(
         if replaced:
             place(folder, 0, bundles)
         with monkeypatch.context() as patch:
-            patch.setattr(files, "os", faults)
+            patch.setattr(files.parts, "os", faults)
+            patch.setattr(files.write, "os", faults)
             try:
                 place(folder, 1, bundles)
             except Killed:
@@ -209,7 +210,7 @@ def test_every_call_fails_and_every_call_is_the_last(
 
 
 def test_two_writers_at_once_do_not_remove_each_others_parts(tmp_path: Path) -> None:
-    with files._beside(tmp_path / "out") as part:
+    with files.parts.beside(tmp_path / "out") as part:
         files.write_file(tmp_path / "out", "second", force=True)
         assert part.exists()
     assert (tmp_path / "out").read_text() == "second"

@@ -178,7 +178,7 @@ def test_an_interrupted_write_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snndeploy.files._place", interrupt)
+    monkeypatch.setattr("snndeploy.files.write.place", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(tmp_path / "net.snnb", bundle, version="0.1.0")
     assert list(tmp_path.iterdir()) == []

@@ -96,10 +96,10 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 INTERRUPTED = """
 import os, signal, sys
+module = sys.argv.pop()
 class Interrupt:
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[-1]:
-            sys.argv.pop()
+        if name == module:
             os.kill(os.getpid(), signal.SIGINT)
 from snndeploy.__main__ import run
 sys.meta_path.insert(0, Interrupt())
@@ -112,7 +112,7 @@ run()
     [
         ("click", -signal.SIGINT, ""),
         ("snndeploy.cli.options", -signal.SIGINT, ""),
-        ("numpy", 130, "interrupted\n"),
+        ("numpy", -signal.SIGINT, ""),
         ("snndeploy.ingest.readers.hdf5", 130, "interrupted\n"),
     ],
 )
