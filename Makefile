@@ -9,7 +9,7 @@ TRIES ?= 500
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,9 @@ test-slow: bootstrap ## the slow tests alone
 attack: bootstrap ## read broken files of every format, and count (TRIES=500)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
+
+pages: bootstrap ## write the generated pages of the reference
+	$(BIN)/python tools/pages.py
 
 docs: bootstrap ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+AnyArray = npt.NDArray[Any]
 
 _STORED_OR_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
@@ -122,7 +122,7 @@ def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> Array:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> AnyArray:
     """One array of a ``.npz``, in memory.
 
     Raises:
@@ -140,7 +140,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> 
         return np.frombuffer(raw, header.dtype).reshape(header.shape, order=order)
 
 
-def read_arrays(content: bytes, limit: int) -> dict[str, Array]:
+def read_arrays(content: bytes, limit: int) -> dict[str, AnyArray]:
     """All arrays of a ``.npz``, of at most ``limit`` bytes together.
 
     Raises:

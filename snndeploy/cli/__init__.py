@@ -54,7 +54,7 @@ class _Group(click.Group):
                 _fail(_over("memory", "--max-memory MIB"), as_json=False)
             _crash(ctx.meta["arguments"])
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
 
 

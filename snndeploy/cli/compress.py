@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from .options import (
-    calibration_options,
-    json_option,
-    semantics_of,
-    semantics_options,
-    target_options,
-)
+from .options import calibration_options, json_option, semantics_options, target_options
 
 
 @click.command()
@@ -46,12 +40,11 @@ def compress(
 ) -> None:
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
-    from ..ingest import read_network
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record, refuse_place
     from ..recipe import load_recipe
-    from .options import samples_of
+    from .options import opened_network, samples_of
     from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
@@ -60,7 +53,7 @@ def compress(
     chosen = load_recipe(recipe)
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
-    network = read_network(model, options["frontend"], **semantics_of(options))
+    network = opened_network(model, options)
     samples = samples_of(options, network.with_role("input")[0].shape)
     log = run(
         network,

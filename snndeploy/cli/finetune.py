@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import DoesNotFit, UsageError
-from ..passes.base import Observer, PassEvent
 from .options import data_options, json_option, semantics_options, target_options
+
+if TYPE_CHECKING:
+    from ..passes.base import Observer, PassEvent
 
 
 @click.command()
@@ -56,7 +58,6 @@ def finetune(
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
     from ..export import write_nir
-    from ..ingest import read_network
     from ..pipeline import (
         bundle_of,
         finetune,
@@ -66,7 +67,7 @@ def finetune(
         save_bundle,
     )
     from ..pipeline.finetuning import trained_steps
-    from .options import required, samples_of, semantics_of
+    from .options import opened_network, required, samples_of
     from .show.render import print_compile_report, print_json
 
     if options["data"] is not None:
@@ -83,7 +84,7 @@ def finetune(
     # where a network goes that does not fit: never the place of the model itself
     network_file = output if as_network else output.with_name(f"{output.stem}-trained.nir")
     refuse_place(network_file, force)
-    network = read_network(model, options["frontend"], **semantics_of(options))
+    network = opened_network(model, options)
     shape = network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
     validation = samples_of({**options, "data": val}, shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,10 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from ..pipeline import Compiled
+    from ..ir.network import Network
+    from ..pipeline import Compiled, ModelKind
+
+_GIVEN = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -197,23 +201,35 @@ def _value(text: str) -> str | int | float | None:
     return text
 
 
-def refuse_network_options(model: Path) -> None:
-    """Refuse options about a trained network where the file holds finished integers.
+def admitted(model: Path) -> ModelKind:
+    """What the running command was given, once it is clear that it can obey its options for it.
 
     Raises:
-        UsageError: one of them was given on the command line.
+        SnnDeployError: see `snndeploy.pipeline.opening.admit`.
     """
+    from ..pipeline import admit
+
     context = click.get_current_context()
-    for name in (*_SEMANTICS, "frontend", "semantics", "recipe", "coding", "scale"):
-        source = context.get_parameter_source(name)
-        if source is not None and source is not click.core.ParameterSource.DEFAULT:
-            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
-            raise UsageError(
-                "program-option",
-                f"--{option} is about trained networks, and this file holds Loihi's integers",
-                where=str(model),
-                hint=f"leave --{option} out",
-            )
+    assert context.command.name is not None
+    return admit(context.command.name, model, given_options(context))
+
+
+def given_options(context: click.Context) -> dict[str, str]:
+    """The options that the user gave, each with the longest word for it."""
+    return {
+        name: max(option.opts, key=len)
+        for option in context.command.params
+        if isinstance(option, click.Option) and (name := option.name or "")
+        if context.get_parameter_source(name) in _GIVEN
+    }
+
+
+def opened_network(model: Path, options: dict[str, Any]) -> Network:
+    """The network of a NIR file, read as the command's options say."""
+    from ..ingest import read_network
+
+    admitted(model)
+    return read_network(model, options["frontend"], **semantics_of(options))
 
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
@@ -245,13 +261,12 @@ def required(samples: Samples | None) -> Samples:
 
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
-    from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
+    from ..pipeline.locking import read_as
     from .show.progress import pass_progress
 
-    semantics = semantics_of(options)
-    network = read_network(model, options["frontend"], **semantics)
+    network = opened_network(model, options)
     samples = samples_of(options, network.with_role("input")[0].shape)
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
@@ -260,14 +275,12 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         target=options["target"],
         recipe=recipe,
         board=options["board"],
-        frontend=options["frontend"],
-        semantics=semantics,
         inputs=coding,
         calibration=samples,
         scale=options["scale"],
         observer=pass_progress(),
     )
-    return compiled, samples
+    return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
 
 
 def compile_locked(
@@ -281,33 +294,25 @@ def compile_locked(
     """
     from ..ingest import read_network
     from ..pipeline import compile
-    from ..pipeline.locking import check_locked, read_lock, refuse_unlike, untold
+    from ..pipeline.locking import check_locked, read_as, read_lock, refuse_unlike, untold
+    from ..pipeline.opening import LOCKED
     from .show.progress import pass_progress
 
-    context = click.get_current_context()
-    for name in (
-        *_SEMANTICS,
-        "frontend",
-        "semantics",
-        "target",
-        "board",
-        "recipe",
-        "coding",
-        "scale",
-    ):
-        source = context.get_parameter_source(name)
-        if source is not None and source is not click.core.ParameterSource.DEFAULT:
-            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
-            raise UsageError(
-                "lock-option",
-                f"--{option} is what the lock says",
-                where=str(lock_file),
-                hint=f"leave --{option} out, or compile without --locked",
-            )
+    admitted(model)
+    told = [
+        word for name, word in given_options(click.get_current_context()).items() if name in LOCKED
+    ]
+    if told:
+        raise UsageError(
+            "lock-option",
+            f"{', '.join(told)}: this is what the lock says",
+            where=str(lock_file),
+            hint=f"leave {', '.join(told)} out, or compile without --locked",
+        )
     lock = read_lock(lock_file)
-    read = untold(lock.read)
-    frontend = read.pop("frontend", None)
-    network = read_network(model, frontend, **read)
+    semantics = untold(lock.read)
+    frontend = semantics.pop("frontend", None)
+    network = read_network(model, frontend, **semantics)
     samples = samples_of(options, network.with_role("input")[0].shape)
     refuse_unlike(lock, network.digest, samples)
     compiled = compile(
@@ -315,12 +320,10 @@ def compile_locked(
         target=lock.target,
         recipe=lock.recipe,
         board=lock.board,
-        frontend=frontend,
-        semantics=read,
         inputs=lock.inputs,
         calibration=samples,
         scale=lock.scale,
         observer=pass_progress(),
     )
     check_locked(lock, compiled)
-    return compiled, samples
+    return replace(compiled, read=read_as(frontend, semantics)), samples

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError, VerificationFailed
-from .options import compile_options, data_options, json_option
+from .options import admitted, compile_options, data_options, json_option
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from ..pipeline import Compiled
+    from ..pipeline import Compiled, Loaded
 
 _ENGINES = ("float", "compressed", "integer", "lava")
 
@@ -60,24 +60,25 @@ def _refuse_html(path: Path | None, force: bool) -> None:
 
 
 def _write_html(
-    path: Path | None, compiled: Path | Compiled, runs: list[Any], *, force: bool
+    path: Path | None, run: Path | Compiled | Loaded, pages: list[Any], *, force: bool
 ) -> None:
-    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation.
+    """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled.
 
     This comes before anything is printed: who reads along may go away at the first line.
     """
     from ..bundle import read_bundle
-    from ..pipeline import report_of, write_text
+    from ..pipeline import Loaded, loaded_report, report_of, write_text
     from ..report import html_page
     from .show.plain import stored_report
 
     if path is None:
         return
-    if isinstance(compiled, Path):
-        with stored_report(str(compiled)):
-            page = html_page(read_bundle(compiled).report, runs)
+    if isinstance(run, Path):
+        with stored_report(str(run)):
+            page = html_page(read_bundle(run).report, pages)
     else:
-        page = html_page(report_of(compiled), runs)
+        described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
+        page = html_page(described, pages)
     write_text(path, page, force=force, option="--html")
     click.echo(f"wrote {path}", err=True)
 
@@ -105,24 +106,29 @@ def simulate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run samples on a NIR file (compiled on the way) or a bundle."""
-    from ..pipeline import run_bundle, run_compiled
+    """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
+    from ..pipeline import place_file, run_bundle, run_compiled
     from .options import compile_model, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
     _refuse_html(html, force)
-    compiled: Path | Compiled = model
-    with progress_bar(", ".join(engines)) as progress:
-        if model.is_dir():
+    described: Path | Compiled | Loaded = model
+    kind = admitted(model)
+    with progress_bar(", ".join(engines)) as bar:
+        if kind == "bundle":
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), progress
+                model, engines, lambda shape: required(samples_of(options, shape)), *bar
             )
+        elif kind == "netx":
+            described = place_file(model, options["target"], options["board"])
+            samples = required(samples_of(options, described.program.groups[0].shape))
+            report = run_compiled(described, samples, engines, *bar)
         else:
-            compiled, samples = compile_model(model, options)
-            report = run_compiled(compiled, required(samples), engines, progress)
-    _write_html(html, compiled, [report], force=force)
+            described, found = compile_model(model, options)
+            report = run_compiled(described, required(found), engines, *bar)
+    _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
 
@@ -132,8 +138,8 @@ def simulate(
 @click.option(
     "--engines",
     callback=_engines,
-    help="Stages, each held against the one before (default: integer,lava; with --data also float "
-    "and compressed, as far as the bundle holds them).",
+    help="Stages, each held against the one before (default: integer, and lava where it has the chip's "
+    "arithmetic; with --data also float and compressed, as far as the bundle holds them).",
 )
 @click.option(
     "--max-drop",
@@ -184,8 +190,9 @@ def verify(
         return samples
 
     _refuse_html(html, force)
-    with progress_bar("verify") as progress:
-        report = verify_bundle(bundle, engines, load, progress, tau=tau)
+    admitted(bundle)
+    with progress_bar("verify") as bar:
+        report = verify_bundle(bundle, engines, load, *bar, tau=tau)
     _write_html(html, bundle, [report], force=force)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
@@ -264,6 +271,7 @@ def report(
     from .show.render_runs import print_run_report
 
     _refuse_html(html, force)
+    admitted(bundle)
     data = dict(read_bundle(bundle).report)
     read = [_read_run(path) for path in runs]
     _write_html(html, bundle, read, force=force)
@@ -332,9 +340,13 @@ def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
 
     if output is not None:
         refuse_existing(output, force)
-    with progress_bar("running") as progress:
+    with progress_bar("running") as bar:
         result = run_demo(
-            samples=samples, output=output, force=force, observer=pass_progress(), progress=progress
+            samples=samples,
+            output=output,
+            force=force,
+            observer=pass_progress(),
+            progress=bar.progress,
         )
     print_json(result) if as_json else print_demo(result)
     if not result["equal"]:

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.ops import Conv, Dense, Pointwise, Reshape
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
+from ..ir.step import LOIHI
 from .hdf5 import write_tree
 
 _BIAS_UNIT = 64
@@ -34,6 +35,8 @@ def write_netx(path: str | Path, program: Program, *, force: bool = False) -> Pa
 
 def netx_layers(program: Program) -> list[dict[str, Any]]:
     """The layers that `write_netx` writes."""
+    if program.arithmetic != LOIHI:
+        raise _cannot("the program", "a .net file holds Lava's arithmetic, and its own is another")
     groups = sorted(program.groups, key=lambda g: g.depth)
     if groups[0].kind != "input" or [g.depth for g in groups] != list(range(len(groups))):
         raise _cannot("the program", "its layers do not follow each other in a row")
@@ -57,7 +60,7 @@ def netx_layers(program: Program) -> list[dict[str, Any]]:
             if before.message_bits or float(before.scale) != 1.0:
                 raise _cannot(before.name, "its input is graded; a .net file takes spikes")
             layers.append({"type": _text("input"), "shape": np.array(before.shape)})
-        layers += _block(program, forward, recurrent, weights, group)
+        layers += _block(forward, recurrent, weights, group)
     return layers
 
 
@@ -78,11 +81,7 @@ def _incoming(
 
 
 def _block(
-    program: Program,
-    forward: SynapseGroup,
-    recurrent: SynapseGroup | None,
-    weights: Array,
-    group: CompartmentGroup,
+    forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array, group: CompartmentGroup
 ) -> list[dict[str, Any]]:
     ops = [op for op in forward.ops if not isinstance(op, Reshape)]
     flatten: list[dict[str, Any]] = []
@@ -142,7 +141,11 @@ def _check_range(name: str, weights: Array) -> None:
 
 
 def _neuron(group: CompartmentGroup) -> dict[str, Any]:
-    if group.kind == "readout" and (group.dv == 0).all() and (group.du == 4095).all():
+    if (
+        group.kind == "readout"
+        and (group.dv == 0).all()
+        and (group.du == LOIHI.decay_one - 1).all()
+    ):
         if group.bias.any():
             raise _cannot(group.name, "an accumulator of a .net file has no bias")
         return {}

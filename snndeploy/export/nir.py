@@ -8,6 +8,7 @@ every parameter from the record beside them, as long as nobody edited the nodes.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Op, Pointwise, SumPool, chain_shapes
 from ..ir.record import KEY, content_digest, to_record
+from ..ir.step import NeuronRule
 from .hdf5 import write_tree
 
 DT = 1e-3
@@ -63,7 +65,7 @@ def _profile(network: Network, dt: float) -> dict[str, Any]:
     """Fields of a semantics profile that all neurons share."""
     neurons = [p.neuron for p in network.populations if p.neuron is not None and p.neuron.spiking]
     told: dict[str, Any] = {"frontend": "nir", "dt": dt}
-    for field in ("compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"):
+    for field in (f.name for f in dataclasses.fields(NeuronRule)):
         values = {getattr(n, field) for n in neurons}
         if len(values) == 1 and None not in values:
             told[field] = values.pop()

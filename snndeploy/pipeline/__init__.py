@@ -2,12 +2,14 @@
 
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
 from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
-from .compilation import Compiled, compile, compress
+from .compilation import compile, compress
+from .compiled import Compiled, Loaded
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
+from .opening import ModelKind, admit, open_bundle
 from .places import refuse_place, write_text
-from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
+from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
 
@@ -16,6 +18,8 @@ __all__ = [
     "CompressedModule",
     "Fixing",
     "Loaded",
+    "ModelKind",
+    "admit",
     "bundle_of",
     "check_bundle",
     "compile",
@@ -28,11 +32,11 @@ __all__ = [
     "fix_model",
     "fix_record",
     "group_record",
-    "holds_program",
     "inspect_program",
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
+    "open_bundle",
     "place_file",
     "refuse_place",
     "report_of",

@@ -9,24 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle, read_bundle, write_bundle
-from ..chip import load_target
+from ..bundle import Bundle, write_bundle
+from ..chip import family_of, load_target
 from ..data import Samples
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise, validate_placement
 from ..passes.metrics import NetworkMetrics
+from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
-from .compilation import Compiled
+from .compiled import Compiled
 from .locking import lock_text
+from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
     STAGES,
-    Progress,
     network_missing,
     program_messages,
     report_runs,
@@ -110,25 +111,28 @@ def golden_of(program: Program, samples: Samples | None) -> dict[str, Array]:
 
 
 def run_bundle(
-    path: str | Path,
+    bundle: str | Path | Bundle,
     engines: Sequence[str],
     load: Callable[[Shape], Samples],
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
 ) -> dict[str, Any]:
     """Run samples on a bundle's program (and its networks) and report."""
-    bundle = read_bundle(path)
+    where = str(bundle) if not isinstance(bundle, Bundle) else ""
+    bundle = open_bundle("simulate", bundle)
     return run_samples(
         load(_input_shape(bundle.program)),
         engines,
         bundle.program,
         bundle.placement,
         bundle.target,
-        networks=_networks(bundle, engines, path),
+        networks=_networks(bundle, engines, where),
         progress=progress,
+        scores=scores,
     )
 
 
-def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mapping[str, Network]:
+def _networks(bundle: Bundle, engines: Sequence[str], where: str) -> Mapping[str, Network]:
     """The bundle's networks, which hold all that the float stages among ``engines`` run.
 
     Raises:
@@ -136,7 +140,7 @@ def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mappi
     """
     for engine in engines:
         if engine in FLOAT_STAGES and engine not in bundle.networks:
-            raise network_missing(engine, str(path))
+            raise network_missing(engine, where)
     return bundle.networks
 
 
@@ -145,10 +149,11 @@ def _input_shape(program: Program) -> Shape:
 
 
 def verify_bundle(
-    path: str | Path,
+    bundle: str | Path | Bundle,
     engines: Sequence[str] | None,
     load: Callable[[Shape], Samples | None],
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
     *,
     tau: float = 10.0,
 ) -> dict[str, Any]:
@@ -158,11 +163,13 @@ def verify_bundle(
     so held against what the compiler saw when it wrote the bundle.
 
     Args:
-        path: the bundle.
+        bundle: the bundle, or where it is.
         engines: stages, each held against the one before in the order of `STAGES`. None: on samples
-            every stage that the bundle can run, on the golden inputs ``integer`` and ``lava``.
+            every stage that the bundle can run, on the golden inputs ``integer`` and the outside
+            simulator of its family of chips, if there is one.
         load: gives the samples for an input shape, or None for the golden inputs.
         progress: as in `run_samples`.
+        scores: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
 
     Returns:
@@ -174,26 +181,29 @@ def verify_bundle(
         UsageError: a stage needs a network that the bundle lacks.
         BackendMissing: Lava is not there.
     """
-    bundle = read_bundle(path)
+    where = str(bundle) if not isinstance(bundle, Bundle) else ""
+    bundle = open_bundle("verify", bundle)
     wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
-    report = _compared(path, bundle, engines, load, progress, tau)
+    report = _compared(where, bundle, engines, load, progress, scores, tau)
     return {**report, "placement": [finding_record(f) for f in wrong]}
 
 
 def _compared(
-    path: str | Path,
+    where: str,
     bundle: Bundle,
     engines: Sequence[str] | None,
     load: Callable[[Shape], Samples | None],
-    progress: Progress | None,
+    progress: Progress,
+    scores: Scores,
     tau: float,
 ) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
-        engines = (*floats, "integer", "lava")
+        judge = family_of(bundle.target).judge
+        engines = (*floats, "integer", *(() if judge is None else (judge,)))
     engines = sorted(engines, key=STAGES.index)
-    networks = _networks(bundle, engines, path)
+    networks = _networks(bundle, engines, where)
     verification = Verification(bundle.program, networks, tau=tau)
     if samples is None:
         return _verify_golden(bundle, engines, networks, verification, progress)
@@ -206,6 +216,7 @@ def _compared(
         networks=networks,
         verification=verification,
         progress=progress,
+        scores=scores,
     )
 
 
@@ -214,7 +225,7 @@ def _verify_golden(
     engines: Sequence[str],
     networks: Mapping[str, Network],
     verification: Verification,
-    progress: Progress | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
@@ -246,9 +257,11 @@ def _verify_golden(
     )
 
 
-def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:
+def check_bundle(
+    bundle: str | Path | Bundle, target: str | None, board: str | None
+) -> dict[str, Any]:
     """Check a bundle's program on its own target, or place it anew on another one."""
-    bundle = read_bundle(path)
+    bundle = open_bundle("check", bundle)
     chip = bundle.target if target is None else load_target(target)
     if target is None and board is None:
         return dict(bundle.report)

@@ -3,80 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from ..chip import Target, load_target
-from ..data import Samples
+from ..data import Feed, Samples
 from ..errors import InputError
-from ..ingest import read_network
-from ..ir.finding import Finding
 from ..ir.network import Network
-from ..ir.placement import Placement
-from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
-from ..mapping import check_program, fits, place_program
+from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
+from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from .locking import data_record
-
-if TYPE_CHECKING:
-    from ..ir.arrays import Array
-
-Scale = Literal["bounds", "calibrated"]
+from .compiled import Compiled, Scale
+from .locking import data_record, read_as
+from .opening import Model, open_network
 
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
-
-    ``training`` records what passes were trained on, if they were; ``inputs`` how data enter the chip
-    (None: as assumed without data), ``read`` the options that the model was read with, and ``data``
-    what it was compiled with.
-    """
-
-    source: Network
-    log: PassLog
-    program: Program
-    placement: Placement
-    target: Target
-    board: str
-    recipe: Recipe
-    scale: Scale
-    findings: tuple[Finding, ...]
-    training: Mapping[str, Any] = field(default_factory=dict)
-    inputs: InputCoding | None = None
-    read: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def network(self) -> Network:
-        """The compressed network."""
-        return self.log.network
-
-    @property
-    def networks(self) -> dict[str, Network]:
-        """What float stages run: the network as it was trained, and as it was compressed."""
-        return {"float": self.source, "compressed": self.network}
-
-    @property
-    def fits(self) -> bool:
-        """Whether no check found an error."""
-        return fits(self.findings)
-
-    @property
-    def output(self) -> str:
-        """The population that answers."""
-        return self.network.with_role("output")[0].name
-
-
 def compile(
-    model: str | Path | Network | Any,
+    model: Model,
     *,
     target: str | Path | Target = "loihi2",
     recipe: str | Path | Recipe | None = "default",
@@ -87,17 +36,17 @@ def compile(
     calibration: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
-    observer: Observer = lambda event: None,
+    observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
 
     Args:
-        model: path of a NIR file, a ``nir.NIRGraph``, or a `Network`.
+        model: path of a NIR file, a ``nir.NIRGraph``, or a `Network` (which settles ``frontend`` and
+            ``semantics``).
         target: name or path of a target, or a `Target`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         frontend: framework that trained the network; None to find out from the file.
-        semantics: single options of the frontend's semantics to override (``reset="zero"``, …). Of a
-            `Network`, which has been read, both are only recorded.
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
@@ -114,9 +63,7 @@ def compile(
     chip = target if isinstance(target, Target) else load_target(target)
     recipe = _recipe(recipe)
     chips = chip.chips(board)
-    source = (
-        model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
-    )
+    source = open_network("compile", model, frontend, semantics)
     log = compress(
         source,
         recipe=recipe,
@@ -145,7 +92,7 @@ def compile(
         scale=scale,
         findings=(*checked, *program.findings, *log.findings),
         inputs=inputs,
-        read={**({} if frontend is None else {"frontend": frontend}), **(semantics or {})},
+        read=read_as(frontend, semantics or {}),
         data=data_record(
             calibration, None if scale == "calibrated" else recipe.calibration.samples
         ),
@@ -153,19 +100,23 @@ def compile(
 
 
 def compress(
-    network: Network,
+    model: Model,
     *,
     recipe: str | Path | Recipe | None = "sbc-plus",
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
     target: str | Path | Target = "loihi2",
     calibration: Samples | None = None,
     training: Training | None = None,
-    observer: Observer = lambda event: None,
+    observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, and nothing else.
 
     Args:
-        network: as ingested.
+        model: as of `compile`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
+        frontend: as of `compile`.
+        semantics: as of `compile`.
         target: whose limits passes may ask about.
         calibration: what data-driven passes look at.
         training: what passes that train learn from.
@@ -177,11 +128,12 @@ def compress(
     Raises:
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
+    network = open_network("compress", model, frontend, semantics)
     recipe = _recipe(recipe)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=None if calibration is None else _Calibration(network, calibration, recipe),
+        calibration=_feed(network, calibration, recipe),
         training=training,
         observer=observer,
     )
@@ -194,23 +146,12 @@ def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """Samples as passes see them: one array per input population, as many as the recipe says."""
-
-    network: Network
-    samples: Samples
-    recipe: Recipe
-
-    @property
-    def inputs(self) -> Mapping[str, Array]:
-        wanted = self.recipe.calibration
-        x = self.samples.inputs[: wanted.steps or None, : wanted.samples]
-        return {p.name: x for p in self.network.with_role("input")}
-
-    @property
-    def labels(self) -> Array | None:
-        return self.samples.first(self.recipe.calibration.samples).labels
+def _feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | None:
+    """As much of the samples as the recipe says."""
+    wanted = recipe.calibration
+    if samples is None:
+        return None
+    return Feed(network, samples, first=wanted.samples, steps=wanted.steps or None)
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:

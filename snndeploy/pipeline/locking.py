@@ -22,7 +22,7 @@ from ..lower import InputCoding
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
-    from .compilation import Compiled, Scale
+    from .compiled import Compiled, Scale
 
 _TARGET = "target.toml"
 
@@ -77,6 +77,11 @@ def lock_text(compiled: Compiled) -> str:
             **({"training": compiled.training} if compiled.training else {}),
         }
     )
+
+
+def read_as(frontend: str | None, semantics: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a model is read with, as `Compiled` keeps them."""
+    return {**({} if frontend is None else {"frontend": frontend}), **semantics}
 
 
 def versions() -> dict[str, str]:

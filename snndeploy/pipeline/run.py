@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -17,17 +17,16 @@ from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import encode_inputs
+from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
-from .compilation import Compiled
+from .compiled import Compiled, Loaded
 from .tally import Tally
 
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
-Progress = Callable[..., None]
-"""Called with (done, total) and, after whole batches, the accuracy so far per engine."""
 
 _BATCH_VALUES = 1 << 27
 """Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
@@ -41,7 +40,7 @@ def run_engine(
     *,
     network: Network | None = None,
     program: Program | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     states: bool = False,
     watch: bool = False,
 ) -> Recording:
@@ -52,7 +51,7 @@ def run_engine(
         samples: what to run; converted to the program's integer messages.
         network: the trained or the compressed network.
         program: its integer form.
-        progress: called with (done, total).
+        progress: see `Progress`.
         states: record u and v of all populations too (float engine only).
         watch: note how full registers get (integer engine only).
 
@@ -78,7 +77,7 @@ def run_program(
     engine: str,
     program: Program,
     messages: Mapping[str, Array],
-    progress: Progress | None = None,
+    progress: Progress = silent,
     *,
     watch: bool = False,
 ) -> Recording:
@@ -119,9 +118,20 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
 
 
 def run_compiled(
-    compiled: Compiled, samples: Samples, engines: Sequence[str], progress: Progress | None = None
+    compiled: Compiled | Loaded,
+    samples: Samples,
+    engines: Sequence[str],
+    progress: Progress = silent,
+    scores: Scores = silent,
 ) -> dict[str, Any]:
-    """Run samples on several engines (float: the network as it was trained) and report."""
+    """Run samples on several engines (float: the network as it was trained) and report.
+
+    Raises:
+        UsageError: a float stage of what was a program from the first.
+    """
+    for engine in engines:
+        if engine in FLOAT_STAGES and engine not in compiled.networks:
+            raise network_missing(engine)
     return run_samples(
         samples,
         engines,
@@ -130,6 +140,7 @@ def run_compiled(
         compiled.target,
         networks=compiled.networks,
         progress=progress,
+        scores=scores,
     )
 
 
@@ -143,7 +154,8 @@ def run_samples(
     networks: Mapping[str, Network] = MappingProxyType({}),
     verification: Verification | None = None,
     batch: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -160,8 +172,8 @@ def run_samples(
         networks: what the stages ``float`` and ``compressed`` run.
         verification: told of every batch, and reported.
         batch: samples at a time.
-        progress: called with (samples done, samples, accuracy so far per engine) after each batch, and
-            with (samples done, samples) in between, where samples count once per engine.
+        progress: is told (samples done, samples), where samples count once per engine.
+        scores: see `Scores`.
     """
     tally = Tally(program, placement, target, networks, verification)
     batch = batch or _batch(samples, engines, program)
@@ -184,8 +196,8 @@ def run_samples(
                 )
             with _finishing():
                 tally.add(runs, part)
-            if progress:
-                progress(tally.samples * len(engines), total, tally.accuracy())
+            scores(tally.accuracy())
+            progress(tally.samples * len(engines), total)
     except KeyboardInterrupt:
         if not tally.samples:
             if not runs:
@@ -203,7 +215,7 @@ def _finishing() -> Iterator[None]:
     if ignored or threading.current_thread() is not threading.main_thread():
         yield  # Ctrl-C never comes here
         return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
     try:
         yield
     finally:
@@ -219,12 +231,8 @@ def _batch(samples: Samples, engines: Sequence[str], program: Program) -> int:
     return max(1, min(_BATCH_VALUES // max(1, values), 1024 if "lava" in engines else 256))
 
 
-def _shifted(
-    progress: Progress | None, before: int, total: int, samples: int
-) -> Callable[[int, int], None] | None:
+def _shifted(progress: Progress, before: int, total: int, samples: int) -> Progress:
     """Progress of one engine on one batch, as part of the whole run."""
-    if progress is None:
-        return None
     return lambda done, of: progress(before + samples * done // max(1, of), total)
 
 

@@ -248,10 +248,12 @@ def test_refused_events(tmp_path: Path) -> None:
     assert changed(t=np.full(40, np.nan)).startswith(
         "data-not-finite: DATA: recording 0: t holds NaN or infinity"
     )
-    assert "events-not-whole: DATA: recording 0: y holds fractions" in changed(y=n % 3 + 0.5)
+    assert changed(y=n % 3 + 0.5).startswith(
+        "events-not-whole: DATA: recording 0: y holds fractions"
+    )
     assert changed(x=np.array(["a"] * 40)) == "data-type: DATA: recording 0: x is <U1"
-    assert "events-lengths: DATA: recording 0: columns differ in shape" in changed(
-        y=n.reshape(2, 20)
+    assert changed(y=n.reshape(2, 20)).startswith(
+        "events-lengths: DATA: recording 0: columns differ in shape"
     )
     assert changed(offset=np.array([0, 50])) == (
         "events-offsets: DATA: offset does not divide 40 events into recordings\n"
@@ -401,7 +403,9 @@ def test_refused_tonic_names(tonic: object) -> None:
     assert refusal("tonic:NMIST") == (
         "tonic-name: tonic:NMIST: tonic has no data set 'NMIST'\n  next: did you mean 'NMNIST'?"
     ).replace("tonic:NMIST", "DATA")
-    assert "tonic-split: tonic:NMNIST: there is no split 'tests'" in refusal("tonic:NMNIST:tests")
+    assert refusal("tonic:NMNIST:tests").startswith(
+        "tonic-split: tonic:NMNIST: there is no split 'tests'"
+    )
     assert "no split 'valid'" in refusal("tonic:NMNIST:valid")
     assert refusal("tonic:Broken").startswith(
         "tonic-unavailable: DATA: tonic cannot load it: RuntimeError: HTTP Error 403\n  next: put its"

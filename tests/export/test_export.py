@@ -20,6 +20,7 @@ from snndeploy.export import write_netx, write_nir
 from snndeploy.ir.network import Network
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
+from tests.support.commands import code_of
 from tests.support.nir_graphs import chain, conv2d, cuba, graph, lif, written
 
 CASES = (
@@ -231,7 +232,7 @@ def test_command(model: Path, tmp_path: Path) -> None:
     assert read_network(out).notes["frontend"] == "nir"
     result = CliRunner().invoke(main, [*arguments, str(out)])
     assert result.exit_code == 3
-    assert "error[output-exists]" in result.stderr
+    assert code_of(result) == "output-exists"
     result = CliRunner().invoke(main, [*arguments, str(tmp_path / "gone" / "x.nir")])
     assert result.exit_code == 3
-    assert "error[output-unwritable]" in result.stderr
+    assert code_of(result) == "output-unwritable"

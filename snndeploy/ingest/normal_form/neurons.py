@@ -8,12 +8,12 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape
-from ...ir.neurons import ResetTiming
+from ...ir.step import LOIHI, ResetTiming
 from ..readers.raw import RawNode
 from ..semantics.profiles import SemanticsProfile
 
 _FLOAT32 = 2.0**-23
-_DECAY_GRID = 4096
+_DECAY_GRID = LOIHI.decay_one
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def _membrane(node: RawNode, profile: SemanticsProfile, where: str) -> tuple[Arr
         return np.ones(()), simplest_gain(gain)
     cuba = node.kind.startswith("Cuba")
     leak = _leak(node, "tau_mem" if cuba else "tau", profile, where)
-    return leak, _gain(node, profile, leak, where)
+    return leak, _gain(node, profile, where)
 
 
-def _gain(node: RawNode, profile: SemanticsProfile, leak: Array, where: str) -> Array:
+def _gain(node: RawNode, profile: SemanticsProfile, where: str) -> Array:
     cuba = node.kind.startswith("Cuba")
     if profile.input_gain == "unit":
         return np.ones(())

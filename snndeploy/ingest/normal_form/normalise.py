@@ -94,7 +94,7 @@ def normalise(
     taken: Counter[str] = Counter(_names(drafts))
     for draft in drafts.values():
         own = profiles.get(draft.name, profile)
-        population, arriving = _finished(draft, own, raw, taken, log)
+        population, arriving = _finished(draft, raw, taken, log)
         populations.append(population)
         projections += arriving
     network = Network(tuple(populations), tuple(projections), notes=_notes(raw, profile, why, log))
@@ -198,7 +198,7 @@ def _waiting(term: Term, source: str, *, behind_weights: bool) -> Term:
 
 
 def _finished(
-    draft: _Draft, profile: SemanticsProfile, raw: RawGraph, taken: Counter[str], log: _Log
+    draft: _Draft, raw: RawGraph, taken: Counter[str], log: _Log
 ) -> tuple[Population, list[Projection]]:
     if draft.neuron is None:
         return Population(draft.name, draft.shape, None, "input"), []

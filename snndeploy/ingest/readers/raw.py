@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -90,11 +91,21 @@ class RawGraph:
         """``file:node`` for messages."""
         return f"{self.source}:{node}"
 
+    @cached_property
+    def _ends(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Where edges come from, and where they lead to, by node."""
+        before: dict[str, list[str]] = {}
+        after: dict[str, list[str]] = {}
+        for a, b in self.edges:
+            before.setdefault(b, []).append(a)
+            after.setdefault(a, []).append(b)
+        return before, after
+
     def before(self, name: str) -> tuple[str, ...]:
-        return tuple(a for a, b in self.edges if b == name)
+        return tuple(self._ends[0].get(name, ()))
 
     def after(self, name: str) -> tuple[str, ...]:
-        return tuple(b for a, b in self.edges if a == name)
+        return tuple(self._ends[1].get(name, ()))
 
     def neurons(self) -> tuple[RawNode, ...]:
         return tuple(n for n in self.nodes.values() if n.kind in NEURONS)

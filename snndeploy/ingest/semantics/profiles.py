@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
-from ...ir.neurons import Compare, Reset, SpikesPerStep
+from ...ir.step import Compare, Reset, SpikesPerStep
 
 Integrator = Literal["euler", "exp"]
 InputGain = Literal["ode", "unit", "norse", "rockpool"]
 IfGain = Literal["dt", "unit"]
-Timing = Literal["immediate", "next-step", "snntorch-immediate", "snntorch-delayed"]
+ResetTime = Literal["immediate", "next-step", "snntorch-immediate", "snntorch-delayed"]
 Start = Literal["zero", "v_reset", "v_leak"]
 RecurrentDelay = Literal["spikes", "nirtorch"]
 
@@ -61,7 +61,7 @@ class SemanticsProfile:
     if_gain: IfGain = "dt"
     compare: Compare = ">"
     reset: Reset = "zero"
-    reset_timing: Timing = "immediate"
+    reset_timing: ResetTime = "immediate"
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: float | Literal["minus-threshold"] | None = None

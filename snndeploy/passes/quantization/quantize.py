@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
+from ...chip.families.loihi import MANTISSA_BITS
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -18,52 +18,25 @@ from ...ir.network import Network, Projection
 from ...ir.ops import Reshape, weighted_index
 from ...ir.weights import Weight
 from ..base import PassContext, PassResult, Stage
+from ..clipping import code_range, encode, scale_for
 from ..patterns import to_quantize, unquantizable
 from ..second_order.choose import settled
+from ..second_order.codes import quantized_solution
+from ..second_order.grids import GridOptions
 from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
-from ..second_order.options import CalibratedPass
-from ..second_order.solve.codes import quantized_solution
-from ..second_order.solve.grids import Clip, GridOptions
-from .clipping import code_range, encode, scale_for
+from ..second_order.options import CodeOptions
 
-Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
-
-_KERNEL: dict[Method, Kernel] = {
+_RESPONSE: dict[str, Response] = {
     "obq": "current",
     "gptq": "current",
     "osbc": "membrane",
     "sbc": "membrane",
 }
-_LOIHI_BITS = 8
-"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize(CalibratedPass):
-    """Symmetric quantisation to ``bits``: codes -(2^(b-1) - 1) … 2^(b-1) - 1, real = code × scale.
-
-    ``method`` finds the codes: ``"rtn"`` rounds to nearest; the rest look at calibration samples and
-    let the weights of a row make up for each other's rounding: ``"obq"`` greedily, for the input
-    current; ``"gptq"`` column by column, for the current; ``"osbc"`` and ``"sbc"`` column by column,
-    for the membrane potential. ``kernels`` replaces what the error is measured on. ``order`` is that
-    of the columns: ``"inverse"``, ascending diagonal of H^-1, as SBC; ``"activity"``, descending
-    diagonal of H; ``"natural"``. ``refine`` rounds of coordinate descent on the codes follow, each
-    with the scale that is then best, if it is free.
-
-    ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
-    weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
-    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights;
-    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` has that code,
-    too, and takes the step of least membrane error, tried with the codes that each method finds (of
-    the step that rounds to nearest best, and those of ``"minmax"`` and ``"mse"``). With one bit the
-    codes are signs and the scale is the mean magnitude; ``"rtn"`` keeps the code 0 for exact zeros.
-
-    ``grid="loihi"`` makes everything that feeds one population exactly representable there together:
-    at most 8 bits, steps that differ by powers of two (one exponent per connection), and a scale per
-    channel only where the target's thresholds can absorb it, else one per layer.
-
-    With ``share="target"`` the layers that feed one population get one scale (per channel: one for
-    each of its channels), as the neurons of a chip hold one membrane unit per population.
+class Quantize(CodeOptions):
+    """Quantise real weights: integer codes, and a scale for each layer or channel.
 
     Wildcards take every layer that is still real-valued, except one-to-one layers whose weights are
     all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
@@ -74,14 +47,15 @@ class Quantize(CalibratedPass):
     name: ClassVar[str] = "quantize"
     stage: ClassVar[Stage] = "quantize"
 
-    bits: Annotated[int, Field(ge=1, le=16)] = 8
-    per: Literal["layer", "channel"] = "layer"
-    clip: Clip = "mse"
     share: Literal["none", "target"] = "none"
-    method: Method = "rtn"
-    grid: Literal["symmetric", "loihi"] = "symmetric"
-    order: Literal["inverse", "activity", "natural"] = "inverse"
-    refine: Annotated[int, Field(ge=0)] = 0
+    """``target`` gives the layers that feed one population one scale (per channel: one for each of
+    its channels), as the neurons of a chip hold one membrane unit per population. With ``rtn``
+    only."""
+    method: Literal["rtn", "obq", "gptq", "osbc", "sbc"] = "rtn"
+    """Finds the codes: ``rtn`` rounds to nearest (exact zeros keep the code 0); the rest look at
+    samples and let the weights of a row make up for each other's rounding: ``obq`` greedily, for
+    the input current; ``gptq`` column by column, for the current; ``osbc`` and ``sbc`` column by
+    column, for the membrane potential."""
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
@@ -117,10 +91,10 @@ class Quantize(CalibratedPass):
                 where=self.key("share"),
                 hint='use grid = "loihi", which ties scales by powers of two',
             )
-        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+        if self.grid == "loihi" and self.bits > MANTISSA_BITS:
             raise PassRefused(
                 "loihi-bits",
-                f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                f"Loihi's weights have at most {MANTISSA_BITS} bits, not {self.bits}",
                 where=self.key("bits"),
                 hint='lower bits, or use grid = "symmetric"',
             )
@@ -133,7 +107,7 @@ class Quantize(CalibratedPass):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings(_KERNEL[self.method])
+        settings = step.settings(_RESPONSE[self.method])
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index

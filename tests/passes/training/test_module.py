@@ -23,7 +23,7 @@ from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.registry import pass_class
 from snndeploy.passes.training.loop.data import Batches
 from snndeploy.passes.training.torch_network.grid import (
-    Grid,
+    WeightGrid,
     odd_levels,
     power_levels,
     symmetric_levels,
@@ -247,7 +247,10 @@ def test_a_quantised_network_trains_on_its_own_grid(step: Any) -> None:
         if old.weight.quantized:
             assert new.weight.bits == old.weight.bits
             assert np.array_equal(new.weight.scale, old.weight.scale)  # type: ignore[arg-type]
-            assert set(np.unique(new.weight.data)) <= {0, *Grid.of(old.weight).levels.tolist()}
+            assert set(np.unique(new.weight.data)) <= {
+                0,
+                *WeightGrid.of(old.weight).levels.tolist(),
+            }
 
 
 def test_straight_through_gradient_is_that_of_the_rounded_weight() -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ....ir.arrays import Array, frozen
 from ....ir.weights import Weight
-from ...quantization.clipping import code_limit
+from ...clipping import code_limit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
+class WeightGrid:
     """A weight is ``levels[i] * scale``, for ``levels`` increasing integers.
 
     ``scale`` broadcasts against the weight; ``bits`` is the width that `Weight` records.
@@ -25,7 +25,7 @@ class Grid:
     bits: int
 
     @classmethod
-    def of(cls, weight: Weight, *, odd: bool = False) -> Grid:
+    def of(cls, weight: Weight, *, odd: bool = False) -> WeightGrid:
         """The grid that a quantised weight lies on.
 
         It is ReScaW's, which has no zero, where that is said (``odd``), or where codes are beyond
@@ -57,10 +57,10 @@ def power_levels(bits: int) -> Array:
     return frozen(np.concatenate([-powers[::-1], [0], powers]).astype(np.int32))
 
 
-class Rounding:
+class WeightRounding:
     """Rounds tensors to a grid."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: WeightGrid) -> None:
         self.grid = grid
         self._levels = torch.tensor(grid.levels, dtype=torch.float64)
         self._scale = torch.tensor(grid.scale, dtype=torch.float64)
