@@ -26,7 +26,7 @@ FLOORS = (
     {"chip"},
     {"ir"},
     {"files", "npz", "toml"},
-    {"errors", "limits", "progress"},
+    {"certify", "errors", "limits", "progress"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 

@@ -10,6 +10,7 @@ import click
 
 from ..errors import InputError, SnnDeployError
 from .bounds import Terminated, TimeUp, bounded
+from .certify import certify
 from .compress import compress
 from .explain import explain
 from .export import export
@@ -112,6 +113,7 @@ for _command in (
     check,
     simulate,
     verify,
+    certify,
     report,
     explain,
     compress,

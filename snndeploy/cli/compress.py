@@ -44,7 +44,7 @@ def compress(
     from ..pipeline import compress as run
     from ..pipeline import group_record, refuse_place
     from ..recipe import load_recipe
-    from .options import opened_network, samples_of
+    from .options import admitted, read_weighed, tell
     from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
@@ -53,8 +53,8 @@ def compress(
     chosen = load_recipe(recipe)
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
-    network = opened_network(model, options)
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    admitted(model)
+    network, samples = read_weighed(model, options)
     log = run(
         network,
         recipe=chosen,
@@ -98,6 +98,7 @@ def compress(
         click.echo(plain(f"{name:<20} {pruned}{kept.get(name, '')}{loss}"))
     for group in groups if explain else ():
         click.echo(plain(str(group)))
+    tell(network.findings)
     for finding in log.findings:
         told = f"{finding.severity}: {finding.where}: {finding.message}"
         click.echo(plain(told), err=True)

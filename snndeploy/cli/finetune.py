@@ -58,6 +58,7 @@ def finetune(
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
     from ..export import write_nir
+    from ..ingest import read_model
     from ..pipeline import (
         bundle_of,
         finetune,
@@ -66,8 +67,9 @@ def finetune(
         report_of,
         save_bundle,
     )
+    from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
-    from .options import opened_network, required, samples_of
+    from .options import admitted, required, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
     if options["data"] is not None:
@@ -84,9 +86,11 @@ def finetune(
     # where a network goes that does not fit: never the place of the model itself
     network_file = output if as_network else output.with_name(f"{output.stem}-trained.nir")
     refuse_place(network_file, force)
-    network = opened_network(model, options)
-    shape = network.with_role("input")[0].shape
+    admitted(model)
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    shape = reading.network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
+    network = weighed(reading, samples)
     validation = samples_of({**options, "data": val}, shape)
     with training_progress() as observer:
         compiled = finetune(

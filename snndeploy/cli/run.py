@@ -44,6 +44,11 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
+output_option = click.option(
+    "--output", metavar="NAME", help="The output that answers, of several (default: the first)."
+)
+
+
 def html_option(command: Callable[..., None]) -> Callable[..., None]:
     """The options of a command that can write its result as a page."""
     command = click.option("--force", is_flag=True, help="Replace an existing page.")(command)
@@ -67,7 +72,7 @@ def _write_html(
     This comes before anything is printed: who reads along may go away at the first line.
     """
     from ..bundle import read_bundle
-    from ..pipeline import Loaded, loaded_report, report_of, write_text
+    from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
     from ..report import html_page
     from .show.plain import stored_report
 
@@ -75,7 +80,8 @@ def _write_html(
         return
     if isinstance(run, Path):
         with stored_report(str(run)):
-            page = html_page(read_bundle(run).report, pages)
+            described = {**read_bundle(run).report, "certificate": certificate_of(run)}
+            page = html_page(described, pages)
     else:
         described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
         page = html_page(described, pages)
@@ -96,11 +102,13 @@ def _write_html(
 )
 @compile_options
 @data_options
+@output_option
 @html_option
 @json_option
 def simulate(
     model: Path,
     engines: tuple[str, ...],
+    output: str | None,
     html: Path | None,
     force: bool,
     as_json: bool,
@@ -108,7 +116,7 @@ def simulate(
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
     from ..pipeline import place_file, run_bundle, run_compiled
-    from .options import compile_model, required, samples_of
+    from .options import compile_model, required, samples_of, tell
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -119,15 +127,20 @@ def simulate(
     with progress_bar(", ".join(engines)) as bar:
         if kind == "bundle":
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), *bar
+                model,
+                engines,
+                lambda shape: required(samples_of(options, shape)),
+                *bar,
+                output=output,
             )
         elif kind == "netx":
             described = place_file(model, options["target"], options["board"])
             samples = required(samples_of(options, described.program.groups[0].shape))
-            report = run_compiled(described, samples, engines, *bar)
+            report = run_compiled(described, samples, engines, *bar, output=output)
         else:
             described, found = compile_model(model, options)
-            report = run_compiled(described, required(found), engines, *bar)
+            tell(described.source.findings)
+            report = run_compiled(described, required(found), engines, *bar, output=output)
     _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
@@ -155,6 +168,7 @@ def simulate(
     help="Time constant of the van Rossum distance, in steps.",
 )
 @data_options
+@output_option
 @html_option
 @json_option
 def verify(
@@ -162,6 +176,7 @@ def verify(
     engines: tuple[str, ...] | None,
     max_drop: float | None,
     tau: float,
+    output: str | None,
     html: Path | None,
     force: bool,
     as_json: bool,
@@ -192,7 +207,7 @@ def verify(
     _refuse_html(html, force)
     admitted(bundle)
     with progress_bar("verify") as bar:
-        report = verify_bundle(bundle, engines, load, *bar, tau=tau)
+        report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     _write_html(html, bundle, [report], force=force)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
@@ -266,13 +281,14 @@ def report(
 ) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from ..pipeline import certificate_of
     from .show.plain import stored_report
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
     _refuse_html(html, force)
     admitted(bundle)
-    data = dict(read_bundle(bundle).report)
+    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
     _write_html(html, bundle, read, force=force)
     if as_json:

@@ -17,6 +17,7 @@ from ..errors import InputError
 from .arrays import Array
 from .codec import encode
 from .decoding import decode
+from .finding import Finding
 from .network import Network, Population, Projection
 
 KEY = "snndeploy"
@@ -36,6 +37,7 @@ def to_record(network: Network, content: str) -> dict[str, object]:
         "schema": SCHEMA,
         "content": content,
         "notes": dict(network.notes),
+        "findings": encode(network.findings, arrays),
         "populations": encode(network.populations, arrays),
         "projections": encode(network.projections, arrays),
     }
@@ -65,6 +67,7 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
             decode(structure["populations"], record, tuple[Population, ...]),
             decode(structure["projections"], record, tuple[Projection, ...]),
             notes={str(k): str(v) for k, v in structure["notes"].items()},
+            findings=decode(structure.get("findings", []), record, tuple[Finding, ...]),
         )
         return network.verify()
     except (

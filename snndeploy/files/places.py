@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UsageError
-from ..files import refuse_taken, write_file
+from .write import refuse_taken, write_file
 
 
 def refuse_place(path: Path, force: bool, *, option: str = "-o", suffix: str = "") -> None:
