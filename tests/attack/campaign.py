@@ -58,6 +58,7 @@ def attack(name: str, count: int, folder: Path, *, first: int = 0) -> Campaign:
     for place in (seeds, temporary):
         place.mkdir()
     form.seed(seeds)
+    _try(name, first, seeds, folder / "broken", Campaign())  # what is loaded then is not its fault
     before, known = peak(), tempfile.tempdir
     tempfile.tempdir = str(temporary)
     try:
