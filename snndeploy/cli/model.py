@@ -78,8 +78,9 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
         compiled, samples = compile_model(model, options)
-        fits, report = compiled.fits, report_of(compiled)
+        fits = compiled.fits
         bundle = bundle_of(compiled, samples) if fits else None
+        report = report_of(compiled) if bundle is None else dict(bundle.report)
     if bundle is not None:
         save_bundle(output, bundle, force=force)
     print_json(report) if as_json else print_compile_report(report)
