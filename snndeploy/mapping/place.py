@@ -105,16 +105,16 @@ def place_program(
     floors = {name: bound.slices for name, bound in bounds.items()}
     # Which axons leave their chip is not known before placing: where any does, allow for all of them.
     off_chip = memory.family.off_chip_slots > 0 and sum(floors.values()) > per_chip
-    known: Known = {}
-    found = split_program(memory, floors, off_chip=off_chip, width=level.beam, counted=known)
+    counted: Known = {}
+    found = split_program(memory, floors, off_chip=off_chip, width=level.beam, counted=counted)
     slices = _slices(memory, found, off_chip)
     if len(slices) > per_chip and memory.family.off_chip_slots and not off_chip:
         off_chip = True
-        found = split_program(memory, floors, off_chip=True, width=level.beam, counted=known)
+        found = split_program(memory, floors, off_chip=True, width=level.beam, counted=counted)
         slices = _slices(memory, found, off_chip)
     shared = share == "always" or len(slices) > available
     if shared:
-        found, slices = _packed(memory, found, floors, known, off_chip, level, seed)
+        found, slices = _packed(memory, found, floors, counted, off_chip, level, seed)
     if effort != "low":
         cores = len({s.core for s in slices})
         messages = flows(memory, slices, rates)
@@ -140,7 +140,7 @@ def _packed(
     memory: Memory,
     found: Found,
     floors: Mapping[str, int],
-    known: Known,
+    counted: Known,
     off_chip: bool,
     level: _Level,
     seed: int,
@@ -150,7 +150,7 @@ def _packed(
     if sum(map(len, found.split.values())) <= _PACKED:
         splits += [
             split_program(
-                memory, floors, off_chip=off_chip, width=level.beam, fill=fill, counted=known
+                memory, floors, off_chip=off_chip, width=level.beam, fill=fill, counted=counted
             )
             for fill in level.fills
         ]
