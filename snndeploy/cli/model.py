@@ -98,8 +98,9 @@ def compile_(
             compiled, samples = compile_model(model, options)
         else:
             compiled, samples = compile_locked(model, locked, options)
-        fits, report = compiled.fits, report_of(compiled)
+        fits = compiled.fits
         bundle = bundle_of(compiled, samples) if fits else None
+        report = report_of(compiled) if bundle is None else dict(bundle.report)
     if bundle is not None:
         report = {**report, "certificate": save_certified(output, bundle, force=force)}
     print_json(report) if as_json else print_compile_report(report)

@@ -17,7 +17,7 @@ from .bound.verdict import judge
 from .count.axons import NOWHERE, Outgoing, fan_outs, recount, total
 from .count.memory import Memory
 from .cut.pack import pack
-from .cut.split import Found, in_layer_order, split_program
+from .cut.split import Found, Known, in_layer_order, split_program
 from .route.arrange import Budget, arrange
 from .route.flows import flows
 
@@ -105,15 +105,16 @@ def place_program(
     floors = {name: bound.slices for name, bound in bounds.items()}
     # Which axons leave their chip is not known before placing: where any does, allow for all of them.
     off_chip = memory.family.off_chip_slots > 0 and sum(floors.values()) > per_chip
-    found = split_program(memory, floors, off_chip=off_chip, width=level.beam)
+    counted: Known = {}
+    found = split_program(memory, floors, off_chip=off_chip, width=level.beam, counted=counted)
     slices = _slices(memory, found, off_chip)
     if len(slices) > per_chip and memory.family.off_chip_slots and not off_chip:
         off_chip = True
-        found = split_program(memory, floors, off_chip=True, width=level.beam)
+        found = split_program(memory, floors, off_chip=True, width=level.beam, counted=counted)
         slices = _slices(memory, found, off_chip)
     shared = share == "always" or len(slices) > available
     if shared:
-        found, slices = _packed(memory, found, floors, off_chip, level, seed)
+        found, slices = _packed(memory, found, floors, counted, off_chip, level, seed)
     if effort != "low":
         cores = len({s.core for s in slices})
         messages = flows(memory, slices, rates)
@@ -139,6 +140,7 @@ def _packed(
     memory: Memory,
     found: Found,
     floors: Mapping[str, int],
+    counted: Known,
     off_chip: bool,
     level: _Level,
     seed: int,
@@ -147,7 +149,9 @@ def _packed(
     splits = [found]
     if sum(map(len, found.split.values())) <= _PACKED:
         splits += [
-            split_program(memory, floors, off_chip=off_chip, width=level.beam, fill=fill)
+            split_program(
+                memory, floors, off_chip=off_chip, width=level.beam, fill=fill, counted=counted
+            )
             for fill in level.fills
         ]
     best: list[Slice] = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,8 @@ from rich.text import Text
 from ...report import certificate_line, span
 from .plain import plain, plain_data
 
+_GAP = 2
+"""Spaces between columns."""
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -32,14 +35,29 @@ def console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose first column is text and whose others are numbers where they look like it."""
+    """A table whose first column is text and whose others are numbers where they look like it.
+
+    Where it fits on the screen, each column is one cell of many lines: what is printed is the same, and
+    a thousand rows take a tenth of the time.
+    """
     result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
         numeric = i > 0 and all(_is_number(row[i]) for row in rows)
         result.add_column(column, justify="right" if numeric else "left")
-    for row in rows:
-        result.add_row(*(f"{v:,}" if isinstance(v, int) else plain(str(v)) for v in row))
+    cells = [[f"{v:,}" if isinstance(v, int) else plain(str(v)) for v in row] for row in rows]
+    if cells and _fits([list(columns), *cells], console().width):
+        cells = [["\n".join(column) for column in zip(*cells, strict=True)]]
+    for row in cells:
+        # as text: in markup, the delay of "n1[t-1]" would be the name of a style
+        result.add_row(*map(Text, row))
     return result
+
+
+def _fits(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether every cell has one line and no row is wider than the screen."""
+    widest = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    one_line = not any(len(cell.splitlines()) > 1 for row in rows for cell in row)
+    return one_line and sum(widest) + _GAP * (len(widest) - 1) <= width
 
 
 def _is_number(value: object) -> bool:

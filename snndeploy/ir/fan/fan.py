@@ -257,6 +257,8 @@ class Fan:
             return self._into_convolution(bounds)
         if self.one_to_one:
             return self._into_places(bounds)
+        if self._listed:
+            return self._into_rows(bounds[0])
         inside = np.zeros(self.target_shape, np.int64)
         inside[tuple(slice(*b) for b in bounds)] = 1
         counts = self._pull(inside.reshape(-1), slice(self._weighted + 1, None))
@@ -266,10 +268,16 @@ class Fan:
         stored_in = full_in
         if stored is not full:
             stored_in = self._pull(stored, before).reshape(self.source_shape)
-        lists = None
-        if self.nonzero is not None and self._listed:
-            lists = self.nonzero[slice(*bounds[0])]
-        return FanIn(tuple((0, n) for n in self.source_shape), full_in, stored_in, lists=lists)
+        return FanIn(tuple((0, n) for n in self.source_shape), full_in, stored_in)
+
+    def _into_rows(self, rows: tuple[int, int]) -> FanIn:
+        """Of a dense matrix: every source has one synapse to every target, except for zeros."""
+        region = tuple((0, n) for n in self.source_shape)
+        full = np.full(self.source_shape, rows[1] - rows[0])
+        if self.nonzero is None:
+            return FanIn(region, full, full)
+        lists = self.nonzero[slice(*rows)]
+        return FanIn(region, full, lists.sum(0).reshape(self.source_shape), lists=lists)
 
     def _pull(self, counts: Array, part: slice) -> Array:
         """Carry counts from behind some operators to the neurons in front of them."""

@@ -18,6 +18,8 @@ from ..count.memory import Memory
 Counts = tuple[int, ...]
 """Number of tiles along each axis of a group's shape."""
 Interval = tuple[int, int]
+_ROOM = 10_000
+"""Numbers that are kept per group and cut of what is behind it."""
 _HARD = 3
 """How many more of the places that refused lately are tried first."""
 
@@ -41,25 +43,50 @@ class _Index:
 
 
 @dataclass(eq=False)
+class Counted:
+    """What grids and boxes of one group take, whose spikes go to slices that are known.
+
+    Searches share it: their limits differ, what they count does not. It keeps ``used`` of grids until
+    that are ``room`` numbers, and the ``most`` that any of a grid's tiles takes of each resource.
+    """
+
+    out: Outgoing
+    room: int = _ROOM
+    keys: dict[tuple[int, Interval], Hashable] = field(default_factory=dict)
+    used: dict[Counts, dict[str, Array]] = field(default_factory=dict)
+    most: dict[Counts, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
 class Grid:
     """Counts grids of one group, whose spikes go to slices that are known.
 
     ``surcharge`` is what an axon to the group takes on top of its slots, and ``tried`` how many grids
-    were counted.
+    were looked at.
     """
 
     memory: Memory
     group: CompartmentGroup
-    out: Outgoing
+    counted: Counted
     limits: Mapping[str, int]
     surcharge: int = 0
     tried: int = 0
-    _keys: dict[tuple[int, Interval], Hashable] = field(default_factory=dict)
     _hard: list[tuple[int, ...]] = field(default_factory=list)
 
     def used(self, counts: Counts) -> dict[str, Array]:
         """Every resource of every tile, as arrays that broadcast to ``counts``."""
         self.tried += 1
+        known = self.counted.used.get(counts)
+        if known is not None:
+            return known
+        used = self._used(counts)
+        numbers = sum(values.size for values in used.values())
+        if numbers <= self.counted.room:
+            self.counted.room -= numbers
+            self.counted.used[counts] = used
+        return used
+
+    def _used(self, counts: Counts) -> dict[str, Array]:
         axes = self.axes(counts)
         alike, index = self._alike(axes)
         parts = [self.memory.incoming(self.group, box) for box in alike]
@@ -67,7 +94,7 @@ class Grid:
             name: np.array([r[name] for r in parts]).reshape(index.shape)[index.of]
             for name in parts[0]
         }
-        for name, values in self.out.grid(axes).items():
+        for name, values in self.counted.out.grid(axes).items():
             used[name] = used.get(name, 0) + values
         return self.memory.family.completed(used)
 
@@ -86,10 +113,13 @@ class Grid:
 
     def breaches(self, counts: Counts) -> list[str]:
         """Resources that any of the tiles exceeds, the worst first."""
-        used = self.used(counts)
+        used, taken = self.used(counts), self.counted.most.get(counts)
+        if taken is None:
+            taken = {name: int(values.max()) for name, values in used.items()}
+            self.counted.most[counts] = taken
         over: dict[str, float] = {}
         for name, limit in self.limits.items():
-            most = used[name].max() if name in used else 0
+            most = taken.get(name, 0)
             if most > limit:
                 over[name] = float(most) / max(limit, 0.5)
                 where = np.unravel_index(int(used[name].argmax()), used[name].shape)
@@ -116,7 +146,7 @@ class Grid:
     def box(self, bounds: Bounds) -> Resources:
         """Every resource of one box."""
         used = self.memory.incoming(self.group, bounds)
-        for name, n in self.out.box(bounds).items():
+        for name, n in self.counted.out.box(bounds).items():
             used[name] = used.get(name, 0) + n
         return self.memory.family.completed(used)
 
@@ -142,15 +172,16 @@ class Grid:
 
     def _key(self, axis: int, interval: Interval) -> Hashable:
         """Equal for intervals whose boxes are counted alike."""
-        if (axis, interval) not in self._keys:
+        keys = self.counted.keys
+        if (axis, interval) not in keys:
             fans = [self.memory.fans[s.name] for s in self.memory.into[self.group.name]]
             place = interval if self._uneven(axis) else None
-            self._keys[axis, interval] = (
+            keys[axis, interval] = (
                 interval[1] - interval[0],
                 place,
                 *(fan.key(axis, interval) for fan in fans),
             )
-        return self._keys[axis, interval]
+        return keys[axis, interval]
 
     def _uneven(self, axis: int) -> bool:
         """Whether parameters that are counted as profiles differ along an axis."""

@@ -14,10 +14,14 @@ from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup, Program
 from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs
 from ..count.memory import Memory
-from .grid import Grid
+from .grid import Counted, Grid
 from .ways import Way, in_order, ways_to_cut
 
 Split = Mapping[str, tuple[Bounds, ...]]
+_Place = tuple[str, tuple[tuple[Bounds, ...], ...]]
+"""A group, and the boxes of the groups that it sends to."""
+Known = dict[tuple[int, _Place], Counted]
+"""What was counted so far: on the chip that axons out are charged for, of each group."""
 
 _ROUNDS = 4
 """Loops in a network make splits depend on each other in circles; checks catch what remains."""
@@ -49,9 +53,9 @@ class _Partial:
         if group in self.ways:
             old = self.ways[group]
             cores, sent, broken = cores - len(old.boxes), sent - old.sent, broken - (not old.fits)
-        return _Partial(
-            {**self.ways, group: way}, self.cores + cores, self.sent + sent, self.broken + broken
-        )
+        ways = dict(self.ways)  # much faster than building it anew
+        ways[group] = way
+        return _Partial(ways, self.cores + cores, self.sent + sent, self.broken + broken)
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -69,7 +73,13 @@ def has_loops(program: Program) -> bool:
 
 
 def split_program(
-    memory: Memory, floors: Mapping[str, int], *, off_chip: bool, width: int = 1, fill: float = 1.0
+    memory: Memory,
+    floors: Mapping[str, int],
+    *,
+    off_chip: bool,
+    width: int = 1,
+    fill: float = 1.0,
+    counted: Known | None = None,
 ) -> Found:
     """Split every group of a program.
 
@@ -79,9 +89,11 @@ def split_program(
         off_chip: charge every output axon as one that leaves its chip.
         width: partial networks that the beam keeps (1: greedy).
         fill: share of a core that a slice may take, where a slice can be that small.
+        counted: what other splits of this program counted, and where this one adds to it.
     """
     chip, slack = NOWHERE if off_chip else 0, _SLACK if width > 1 else 1
-    search = _Search(memory, floors, chip, slack, fill)
+    known: Known = {} if counted is None else counted
+    search = _Search(memory, floors, chip, slack, fill, known)
     order = in_layer_order(memory.program)[::-1]
     if has_loops(memory.program):
         state = _Partial()
@@ -97,7 +109,7 @@ def split_program(
         # which knows nothing of slices that are to share cores.
         states = [search.beam(order, w) for w in sorted({1, width})]
         if width > 1 and fill == 1.0:
-            plain = _Search(memory, floors, chip, slack, fill, in_order=True)
+            plain = _Search(memory, floors, chip, slack, fill, known, in_order=True)
             states.append(plain.beam(order, 1))
             search.tried += plain.tried
         best = min(states, key=lambda state: (state.broken, state.cores, state.sent))
@@ -114,6 +126,7 @@ class _Search:
         chip: int,
         slack: int,
         fill: float,
+        counted: Known,
         *,
         in_order: bool = False,
     ) -> None:
@@ -121,7 +134,8 @@ class _Search:
         self.slack, self.fill, self.tried = slack, fill, 0
         self.order = in_layer_order(memory.program)[::-1]
         self.surcharge = memory.family.off_chip_slots if chip == NOWHERE else 0
-        self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
+        self.limits, self.counted = memory.family.limits, counted
+        self._known: dict[_Place, list[Way]] = {}
 
     def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
         """The best of the splits that are left when ``width`` of them are kept after each group."""
@@ -143,10 +157,13 @@ class _Search:
         known = {n: state.ways[n].boxes for n in names if n in state.ways}
         key = (group.name, tuple(known.values()))
         if key not in self._known:
-            placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
-            out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
-            limits = self.memory.family.limits
-            grid = Grid(self.memory, group, out, limits, self.surcharge)
+            counted = self.counted.get((self.chip, key))
+            if counted is None:
+                placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
+                behind = fan_outs(self.memory, group.name, placed)
+                counted = Counted(Outgoing(self.memory, group, self.chip, behind))
+                self.counted[self.chip, key] = counted
+            grid = Grid(self.memory, group, counted, self.limits, self.surcharge)
             ordered = in_order(grid) if self.in_order else None
             self._known[key] = [ordered] if ordered else ways_to_cut(grid, self.slack, self.fill)
             self.tried += grid.tried

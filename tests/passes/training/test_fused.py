@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snndeploy.ir.neurons import Neuron
+from snndeploy.ir.step import NeuronRule
 from snndeploy.passes.training.torch_network.fused import fusible, run_fused
-from snndeploy.passes.training.torch_network.surrogate import SpikeGradient
+from snndeploy.passes.training.torch_network.surrogate import SpikeGradient, SurrogateKind
 from snndeploy.simulate.float.neuron import NeuronState
+from tests.support.rules import RULES, fields_of, rule_name
 
 pytest.importorskip("numba")
 SHAPE = (3, 2)
@@ -71,15 +74,8 @@ def by_steps(
     return torch.stack(out), torch.stack(charged), (run.u, run.v, run.fired)
 
 
-@given(
-    neurons(),
-    st.sampled_from(["arctan", "triangular", "fast-sigmoid"]),
-    st.sampled_from([torch.float32, torch.float64]),
-    st.integers(0, 2**31),
-)
-def test_one_operation_is_step_after_step(
-    neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int
-) -> None:
+def agree(neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int) -> None:
+    """One operation gives the states and gradients that autograd finds step after step."""
     how = SpikeGradient(kind=kind, width=0.7)
     par = {k: torch.tensor(v, dtype=dtype) for k, v in neuron.parameters().items()}
     assert fusible(neuron, par, how)
@@ -114,6 +110,48 @@ def test_one_operation_is_step_after_step(
             assert torch.equal(steps, whole)
         else:
             torch.testing.assert_close(whole, steps, **close)
+
+
+@given(
+    neurons(),
+    st.sampled_from(get_args(SurrogateKind)),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 2**31),
+)
+def test_one_operation_is_step_after_step(
+    neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int
+) -> None:
+    agree(neuron, kind, dtype, seed)
+
+
+@pytest.mark.parametrize("rule", [None, *RULES], ids=rule_name)
+def test_every_rule_with_every_part(rule: NeuronRule | None) -> None:
+    """All literals and all sets of parts; what has no compiled gradient says so."""
+    kinds = itertools.cycle(get_args(SurrogateKind))
+    names = ("syn_leak", "v_floor", "bias", "drive")
+    for seed, has in enumerate(itertools.product((False, True), repeat=len(names))):
+        rng = np.random.default_rng(seed)
+        values = {
+            "syn_leak": rng.uniform(0, 1, SHAPE),
+            "v_floor": rng.uniform(-1, 0, SHAPE),
+            "bias": rng.normal(0, 0.3, SHAPE),
+            "drive": rng.normal(0, 0.3, SHAPE),
+        }
+        parts = {name: values[name] for name, there in zip(names, has, strict=True) if there}
+        neuron = Neuron.create(
+            SHAPE,
+            leak=rng.uniform(0, 1, SHAPE),
+            # low, so that several spikes per step are usual, and more than a rule's most
+            threshold=None if rule is None else rng.uniform(0.3, 0.7, SHAPE),
+            **parts,
+            **({} if rule is None else fields_of(rule)),
+        )
+        timing = None if rule is None else rule.reset_timing
+        if timing == "snntorch-immediate" and "v_floor" in parts:
+            par = {k: torch.tensor(v) for k, v in neuron.parameters().items()}
+            assert not fusible(neuron, par, SpikeGradient())
+        else:
+            agree(neuron, next(kinds), torch.float64, seed)
 
 
 def test_input_that_is_constant_in_time_and_the_initial_state() -> None:

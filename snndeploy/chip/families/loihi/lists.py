@@ -54,7 +54,7 @@ def lists(
         encoding=encoding,
         words=int(words.sum()) * copies,
         longest=int(words.max(initial=0)),
-        axons=int((counts > 0).sum()) * len(fan.synapses.sources),
+        axons=int(np.count_nonzero(counts)) * len(fan.synapses.sources),
         slots=slots,
         synapses=int(counts.sum()) * copies,
         nonzero=int(into.stored.sum()) * copies,
@@ -65,5 +65,5 @@ def lists(
 def too_many(into: FanIn, fan: Fan, bits: int, kernel: Stored) -> bool:
     """Whether lists of the same synapses, without rounding, take more than a kernel of everything."""
     least = int(into.stored.sum()) * bits // WORD
-    axons = int((into.stored > 0).sum()) * len(fan.synapses.sources)
+    axons = int(np.count_nonzero(into.stored)) * len(fan.synapses.sources)
     return least > kernel.words and axons >= kernel.axons

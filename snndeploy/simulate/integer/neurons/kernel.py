@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from ....ir.arrays import Array
-from ...jit import compiled
+from ...jit import compiled, inlined
 
 ZERO, SUBTRACT, NONE = 0, 1, 2
 IMMEDIATE, NEXT_STEP, SNNTORCH = 0, 1, 2
+Model = tuple[bool, int, int, bool, bool]
+"""Whether it is a readout, its reset and its timing, whether it spikes many times, and has a floor."""
 
 
 @compiled
@@ -41,6 +43,79 @@ def _current(u: Any, a: Any, keep: Any) -> Any:
     return x
 
 
+@inlined
+def _update(model: Model, u: Any, before: Any, last: Any, p: Any, most: Any) -> Any:
+    """The new v, and what is emitted; ``p`` are dv's factor and what follows it."""
+    readout, reset, timing, many, floored = model
+    limit = np.int32((1 << 23) - 1)
+    keep, silent, threshold, bias, floor = p
+    x = np.int32(np.int32(_decayed(before, keep) + u) + bias)
+    n = np.int32(last)
+    if timing == SNNTORCH:
+        n = np.int32(1) if before > silent else np.int32(0)
+    if timing != IMMEDIATE and reset == SUBTRACT:
+        x = np.int32(x - np.int32(n * threshold))
+    x = min(max(x, np.int32(-limit)), limit)
+    if readout:
+        return x, x
+    if timing != IMMEDIATE and reset == ZERO and n > 0:
+        x = np.int32(0)
+    k = np.int32(1) if x > silent else np.int32(0)
+    if many:
+        # exact: the quotient of two integers below 2**24 is an integer or far enough from one
+        count = np.int32(np.float64(x) / np.float64(max(threshold, np.int32(1))))
+        k = min(count, np.int32(most)) if k > 0 else np.int32(0)
+    if timing == SNNTORCH:
+        x = np.int32(x - np.int32(np.int32(k - n) * threshold))
+    elif timing == IMMEDIATE and reset == SUBTRACT:
+        x = np.int32(x - np.int32(k * threshold))
+    elif timing == IMMEDIATE and reset == ZERO and k > 0:
+        x = np.int32(0)
+    if floored:
+        x = max(x, floor)
+    return x, k
+
+
+@inlined
+def _alike(
+    model: Model,
+    a: Array,
+    u: Array,
+    v: Array,
+    fired: Array,
+    out: Array,
+    keep: Any,
+    p: Any,
+    most: Any,
+) -> None:
+    """One step of neighbours that share their parameters."""
+    for i in range(a.size):
+        u[i] = _current(u[i], a[i], keep)
+        a[i] = 0
+        last = fired[i] if model[2] == NEXT_STEP else np.int32(0)
+        x, k = _update(model, u[i], v[i], last, p, most)
+        v[i], out[i] = x, k
+        if model[2] == NEXT_STEP:
+            fired[i] = k
+
+
+@inlined
+def _each(
+    model: Model, a: Array, u: Array, v: Array, fired: Array, out: Array, ps: Array, most: Any
+) -> None:
+    """One step of neurons with parameters of their own."""
+    du, dv, silent, threshold, bias, floor = ps[0], ps[1], ps[2], ps[3], ps[4], ps[5]
+    for i in range(a.size):
+        u[i] = _current(u[i], a[i], du[i])
+        a[i] = 0
+        last = fired[i] if model[2] == NEXT_STEP else np.int32(0)
+        p = (dv[i], silent[i], threshold[i], bias[i], floor[i])
+        x, k = _update(model, u[i], v[i], last, p, most)
+        v[i], out[i] = x, k
+        if model[2] == NEXT_STEP:
+            fired[i] = k
+
+
 @cache
 def neuron_kernel(
     readout: bool, reset: int, timing: int, many: bool, floored: bool
@@ -52,66 +127,11 @@ def neuron_kernel(
     train, written from step ``first`` and sample ``low``. ``parameters`` is int32 ``(6, runs)``:
     4095 - du, 4096 - dv, the largest v that does not fire, threshold, bias and floor of each run of
     neighbours that share them. ``most`` bounds the spikes of a step.
+
+    All that the compiled function closes over is ``model``, a constant: what it was compiled to is
+    then found again by later processes, which it would not be if it closed over functions.
     """
-
-    @compiled
-    def update(u: Any, before: Any, last: Any, p: Any, most: Any) -> Any:
-        """The new v, and what is emitted; ``p`` are dv's factor and what follows it."""
-        limit = np.int32((1 << 23) - 1)
-        keep, silent, threshold, bias, floor = p
-        x = np.int32(np.int32(_decayed(before, keep) + u) + bias)
-        n = np.int32(last)
-        if timing == SNNTORCH:
-            n = np.int32(1) if before > silent else np.int32(0)
-        if timing != IMMEDIATE and reset == SUBTRACT:
-            x = np.int32(x - np.int32(n * threshold))
-        x = min(max(x, np.int32(-limit)), limit)
-        if readout:
-            return x, x
-        if timing != IMMEDIATE and reset == ZERO and n > 0:
-            x = np.int32(0)
-        k = np.int32(1) if x > silent else np.int32(0)
-        if many:
-            # exact: the quotient of two integers below 2**24 is an integer or far enough from one
-            count = np.int32(np.float64(x) / np.float64(max(threshold, np.int32(1))))
-            k = min(count, np.int32(most)) if k > 0 else np.int32(0)
-        if timing == SNNTORCH:
-            x = np.int32(x - np.int32(np.int32(k - n) * threshold))
-        elif timing == IMMEDIATE and reset == SUBTRACT:
-            x = np.int32(x - np.int32(k * threshold))
-        elif timing == IMMEDIATE and reset == ZERO and k > 0:
-            x = np.int32(0)
-        if floored:
-            x = max(x, floor)
-        return x, k
-
-    @compiled
-    def run(
-        a: Array, u: Array, v: Array, fired: Array, out: Array, keep: Any, p: Any, most: Any
-    ) -> None:
-        """One step of neighbours that share their parameters."""
-        for i in range(a.size):
-            u[i] = _current(u[i], a[i], keep)
-            a[i] = 0
-            last = fired[i] if timing == NEXT_STEP else np.int32(0)
-            x, k = update(u[i], v[i], last, p, most)
-            v[i], out[i] = x, k
-            if timing == NEXT_STEP:
-                fired[i] = k
-
-    @compiled
-    def each(a: Array, u: Array, v: Array, fired: Array, out: Array, ps: Array, most: Any) -> None:
-        """One step of neurons with parameters of their own."""
-        du, dv, silent, threshold, bias, floor = ps[0], ps[1], ps[2], ps[3], ps[4], ps[5]
-        for i in range(a.size):
-            u[i] = _current(u[i], a[i], du[i])
-            a[i] = 0
-            last = fired[i] if timing == NEXT_STEP else np.int32(0)
-            p = (dv[i], silent[i], threshold[i], bias[i], floor[i])
-            x, k = update(u[i], v[i], last, p, most)
-            v[i], out[i] = x, k
-            if timing == NEXT_STEP:
-                fired[i] = k
+    model = (readout, reset, timing, many, floored)
 
     @compiled
     def kernel(
@@ -131,7 +151,7 @@ def neuron_kernel(
             for s in range(drive.shape[1]):
                 a, us, vs, fs, emitted = drive[t, s], u[s], v[s], fired[s], out[first + t, low + s]
                 if length == 1:
-                    each(a, us, vs, fs, emitted, parameters, most)
+                    _each(model, a, us, vs, fs, emitted, parameters, most)
                     continue
                 # slices, because an index that might be negative keeps a loop from being vectorised
                 for r in range(runs):
@@ -143,7 +163,8 @@ def neuron_kernel(
                         parameters[4, r],
                         parameters[5, r],
                     )
-                    run(
+                    _alike(
+                        model,
                         a[here],
                         us[here],
                         vs[here],
