@@ -43,7 +43,7 @@ class _Index:
 
 
 @dataclass(eq=False)
-class Counted:
+class TileCounts:
     """What grids and boxes of one group take, whose spikes go to slices that are known.
 
     Searches share it: their limits differ, what they count does not. It keeps ``used`` of grids until
@@ -67,7 +67,7 @@ class Grid:
 
     memory: Memory
     group: CompartmentGroup
-    counted: Counted
+    counted: TileCounts
     limits: Mapping[str, int]
     surcharge: int = 0
     tried: int = 0

@@ -14,13 +14,13 @@ from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup, Program
 from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs
 from ..count.memory import Memory
-from .grid import Counted, Grid
+from .grid import TileCounts, Grid
 from .ways import Way, in_order, ways_to_cut
 
 Split = Mapping[str, tuple[Bounds, ...]]
 _Place = tuple[str, tuple[tuple[Bounds, ...], ...]]
 """A group, and the boxes of the groups that it sends to."""
-Known = dict[tuple[int, _Place], Counted]
+Known = dict[tuple[int, _Place], TileCounts]
 """What was counted so far: on the chip that axons out are charged for, of each group."""
 
 _ROUNDS = 4
@@ -161,7 +161,7 @@ class _Search:
             if counted is None:
                 placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
                 behind = fan_outs(self.memory, group.name, placed)
-                counted = Counted(Outgoing(self.memory, group, self.chip, behind))
+                counted = TileCounts(Outgoing(self.memory, group, self.chip, behind))
                 self.counted[self.chip, key] = counted
             grid = Grid(self.memory, group, counted, self.limits, self.surcharge)
             ordered = in_order(grid) if self.in_order else None
