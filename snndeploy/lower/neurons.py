@@ -217,10 +217,10 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
     ``v > 64 * floor(theta / 64)`` and ``v >= theta`` exactly ``v > 64 * (ceil(theta / 64) - 1)``.
     With a leak the same holds for a threshold on the grid; one off the grid is rounded to it. Neuron
     programs compare as trained; a native reset that subtracts takes off the threshold, which must be
-    right for that.
+    right for that. A readout has none; nothing looks at its 0.
     """
     if neuron.threshold is None:
-        return frozen(np.int64(largest + 1))
+        return frozen(np.int64(0))
     wanted = np.asarray(neuron.threshold * scale / unit)
     # What is on the grid but for float error of the scale must not fall off it.
     wanted = np.where(

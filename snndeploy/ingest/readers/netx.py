@@ -272,7 +272,6 @@ def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
             role="hidden",
             kind="readout",
             depth=depth,
-            vth=frozen(2**17, np.int64),
             route="adds up what arrives, without spiking",
         )
     kind = layer.text("neuron", "type")

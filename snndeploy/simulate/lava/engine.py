@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import InputError
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
-from ..recording import Recording
+from ..recording import Recording, units_of
 from .env import LavaEnv, require_lava
 from .plan import LavaPlan, plan_lava
 from .process import run_worker
@@ -99,6 +99,7 @@ def run_lava(
         spikes=traces.joined("spikes"),
         u=traces.joined("u"),
         v=traces.joined("v"),
+        units=units_of(program),
         processes=plan.processes,
         seconds=seconds,
     )
