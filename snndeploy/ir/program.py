@@ -19,6 +19,7 @@ synapse delays by ``latency - (depth of target - depth of source) >= 0`` steps o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,7 +149,9 @@ class Rounding:
     """What integers cost a population: largest errors against the network it was lowered from.
 
     ``leak`` and ``syn_leak`` are absolute errors per step, ``threshold`` and ``bias`` relative to the
-    threshold, ``weight`` relative to the largest weight of the projection.
+    threshold, ``weight`` relative to the largest weight of the projection. ``truncation`` bounds how far
+    dropped fractions of decays move v within a sample, relative to the threshold (or, without one, to
+    the largest v). ``reasons`` tells in words what else keeps the engines from being equal.
     """
 
     leak: float
@@ -156,10 +159,13 @@ class Rounding:
     threshold: float
     bias: float
     weight: float
+    truncation: float = 0.0
+    reasons: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
-        return not any((self.leak, self.syn_leak, self.threshold, self.bias, self.weight))
+        """Whether real numbers (float64) and integers give the same spikes, whatever arrives."""
+        return not any(getattr(self, f.name) for f in dataclasses.fields(self))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

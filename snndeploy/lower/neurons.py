@@ -18,20 +18,26 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
 from ..ir.step import Arithmetic
 from .decays import kept, to_decay
-from .headroom import Interval, headroom, v_may_wrap
-from .incoming import MANY_SPIKES, Incoming
+from .exact import proof, saturating
+from .headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
+from .incoming import Incoming
 from .integers import to_bias, to_mantissas
 from .scale import base_scale, choose_scale, per_weight
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lowered:
-    """A population's compartments, the synapses that end on it, and what rounding did."""
+    """A population's compartments, the synapses that end on it, and what rounding did.
+
+    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by.
+    """
 
     group: CompartmentGroup
     synapses: tuple[SynapseGroup, ...]
     headroom: Headroom
     rounding: Rounding
+    most: Array
+    held: Array
     findings: tuple[Finding, ...]
 
 
@@ -72,19 +78,28 @@ def lower_population(
     adder = 0.0
     for arriving in incoming:
         synapse, error = _synapses(arriving, scale, shape, population.name, family)
-        sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa)
+        sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         bounds = bounds + sums.shifted(synapse.exponent)
         synapses.append(synapse)
         (biases if arriving.constant else weights).append(error + arriving.codes.error)
-    room = headroom(group, bounds, arithmetic)
+    worst = worst_case(group, bounds, arithmetic)
+    room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
+    if group.spikes_per_step == "many":
+        group = replace(group, message_bits=max(int(most.max()).bit_length(), 1))
     told = _findings(neuron, group, form, incoming, family)
     told += _unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
+    told += saturating(group, worst, steps, arithmetic)
+    rounding = _rounding(neuron, group, max(weights), max(biases), arithmetic)
     return Lowered(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=_rounding(neuron, group, max(weights), max(biases), arithmetic),
+        rounding=proof(
+            rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic
+        ),
+        most=most,
+        held=held_spikes(group, arithmetic),
         findings=told,
     )
 
@@ -100,6 +115,14 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
     if not neuron.spiking:
         route = "native compartment that never spikes; v is read"
         return Form(kind="readout", way="native", route=route)
+    assert neuron.threshold is not None
+    if neuron.spikes_per_step == "many" and (neuron.threshold <= 0).any():
+        raise LoweringRefused(
+            "threshold-not-positive",
+            "it spikes once per whole threshold in its membrane, and its threshold is not above 0",
+            where=name,
+            hint="let it spike once per step, or give it a positive threshold",
+        )
     form = family.form(neuron)
     if isinstance(form, NoForm):
         raise LoweringRefused("neuron-unsupported", form.reason, where=name, hint=form.hint)
@@ -180,7 +203,6 @@ def _group(
         kind=form.kind,
         depth=depth,
         scale=frozen(scale),
-        message_bits=(neuron.max_spikes or MANY_SPIKES).bit_length() if many else 0,
         compare=neuron.compare if form.way != "native" else ">",
         reset=neuron.reset if custom else "zero",
         reset_timing=neuron.reset_timing if custom else "immediate",
@@ -227,7 +249,8 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
         np.abs(wanted - np.rint(wanted)) < 1e-9 * np.abs(wanted), np.rint(wanted), wanted
     )
     if kind == "custom":
-        vth = np.rint(wanted)
+        # A threshold of 0 has no multiples to count.
+        vth = np.maximum(np.rint(wanted), 1 if neuron.spikes_per_step == "many" else -np.inf)
     else:
         exact = (neuron.leak == 1) | (wanted == np.rint(wanted))
         on_grid = np.floor(wanted) if neuron.compare == ">" else np.ceil(wanted) - 1

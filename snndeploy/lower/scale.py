@@ -94,7 +94,7 @@ def choose_scale(
     """Choose ``base * 2**k``.
 
     In order of preference: the largest for which nothing can overflow or clip within a sample of
-    ``steps``; if that leaves a coarse threshold, the smallest with a fine one for which u cannot wrap
+    ``steps``; if that rounds to a coarse threshold, the smallest with a fine one for which u cannot wrap
     nor v miss the threshold (inhibition may then clip, and the head-room says after how many steps);
     else the largest such. Where even that is too coarse, the smallest scale that holds the codes and a
     threshold that is not, unproved; and where there is none, the largest that is proved.
@@ -135,6 +135,21 @@ def choose_scale(
     def proved(scale: Array) -> bool:
         return bool((scale * never_wraps).max() <= largest) and format_holds(scale)
 
+    def resolved(scale: Array) -> bool:
+        """Whether a coarse threshold is the right one: all that v is made of is on the grid of v."""
+        values = (
+            threshold / unit,
+            bias,
+            np.zeros(()) if neuron.v_floor is None else neuron.v_floor,
+        )
+        leaks = (neuron.leak, syn_leak)
+        return (
+            all(i.codes.exact for i in incoming)
+            and bool((scale >= base).all())
+            and all(np.isin(leak, (0.0, 1.0)).all() for leak in leaks)
+            and all(np.abs(v * scale - np.rint(v * scale)).max() < 1e-9 for v in values)
+        )
+
     def mantissa(scale: Array) -> float:
         return float((scale * np.abs(threshold)).min()) / unit
 
@@ -142,7 +157,11 @@ def choose_scale(
     candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
     safe = [s for s in candidates if proved(s)]
     never_clips = [s for s in safe if (s * ever).max() <= largest]
-    if never_clips and (neuron.threshold is None or mantissa(never_clips[0]) >= _FINE_THRESHOLD):
+    if never_clips and (
+        neuron.threshold is None
+        or mantissa(never_clips[0]) >= _FINE_THRESHOLD
+        or resolved(never_clips[0])
+    ):
         return never_clips[0]
     fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
     if fine:
