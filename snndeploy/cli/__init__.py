@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import SnnDeployError
+from .certify import certify
 from .compress import compress
 from .explain import explain
 from .export import export
@@ -74,6 +75,7 @@ for _command in (
     check,
     simulate,
     verify,
+    certify,
     report,
     explain,
     compress,

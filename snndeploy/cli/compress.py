@@ -44,15 +44,15 @@ def compress(
     from ..pipeline import compress as run
     from ..pipeline import group_record
     from ..recipe import load_recipe
-    from .options import opened_network, samples_of
+    from .options import admitted, read_weighed, tell
     from .show.progress import pass_progress
     from .show.render import print_json
 
     chosen = load_recipe(recipe)
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
-    network = opened_network(model, options)
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    admitted(model)
+    network, samples = read_weighed(model, options)
     log = run(
         network,
         recipe=chosen,
@@ -98,6 +98,7 @@ def compress(
         )
     for group in groups if explain else ():
         click.echo(str(group))
+    tell(network.findings)
     for finding in log.findings:
         click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
     click.echo(f"wrote {output}", err=True)

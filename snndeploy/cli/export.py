@@ -24,9 +24,10 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     """Write a network as NIR, or as integers for lava-dl's netx; a NIR file is compressed first."""
     from ..bundle import read_bundle
     from ..export import write_netx, write_nir
-    from ..ingest import read_netx
+    from ..export.netx import refuse_network
+    from ..ingest import read_network, read_netx
     from ..pipeline.run import network_missing
-    from .options import compile_model
+    from .options import compile_model, semantics_of, tell
 
     network: Network | None = None
     kind = admitted(model)
@@ -36,7 +37,10 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
         bundle = read_bundle(model)
         program, network = bundle.program, bundle.networks.get("compressed")
     else:
+        if form == "netx":
+            refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         compiled, _ = compile_model(model, options)
+        tell(compiled.source.findings)
         program, network = compiled.program, compiled.network
     if form == "netx":
         write_netx(output, program, force=force)

@@ -58,9 +58,11 @@ def finetune(
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
     from ..export import write_nir
+    from ..ingest import read_model
     from ..pipeline import bundle_of, finetune, finetune_report, report_of, save_bundle
+    from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
-    from .options import opened_network, required, samples_of
+    from .options import admitted, required, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
     if options["data"] is not None:
@@ -78,9 +80,11 @@ def finetune(
         raise InputError(
             "output-exists", "the file exists already", where=str(output), hint="give --force"
         )
-    network = opened_network(model, options)
-    shape = network.with_role("input")[0].shape
+    admitted(model)
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    shape = reading.network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
+    network = weighed(reading, samples)
     validation = samples_of({**options, "data": val}, shape)
     with training_progress() as observer:
         compiled = finetune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     from ..bundle import read_bundle
     from ..ingest import read_model, read_netx
     from ..pipeline import inspect_program, inspect_report
+    from ..pipeline.assumptions import weighed
     from .show.render import print_inspection, print_json
 
     kind = admitted(model)
@@ -41,6 +43,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
         report = inspect_program(read_bundle(model).program, str(model))
     else:
         reading = read_model(model, options["frontend"], **semantics_of(options))
+        reading = dataclasses.replace(reading, network=weighed(reading))
         report = inspect_report(reading, groups=groups)
     print_json(report) if as_json else print_inspection(report)
 
@@ -63,7 +66,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         loaded_report,
         place_file,
         report_of,
-        save_bundle,
+        save_certified,
     )
     from .options import compile_model, samples_of
     from .show.render import print_compile_report, print_json
@@ -81,7 +84,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None
     if bundle is not None:
-        save_bundle(output, bundle, force=force)
+        report = {**report, "certificate": save_certified(output, bundle, force=force)}
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)

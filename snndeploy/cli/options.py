@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..data import Samples
+    from ..ir.finding import Finding
     from ..ir.network import Network
     from ..pipeline import Compiled, ModelKind
 
@@ -47,6 +48,15 @@ semantics_options = _all(
     click.option("--integrator", help="How leaks follow from time constants."),
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
+    click.option(
+        "--strict", is_flag=True, help="Refuse to assume what the file does not say of a network."
+    ),
+    click.option(
+        "--accept",
+        multiple=True,
+        metavar="CODE",
+        help="A possible loss (maybe-lost-…) that did not happen; may be repeated.",
+    ),
     click.option(
         "--semantics",
         multiple=True,
@@ -135,6 +145,11 @@ def _data(*names: str) -> Callable[[F], F]:
             help="Where the time of events begins [default: first-event].",
         ),
         click.option(
+            "--time-unit",
+            type=click.Choice(["us", "ms", "s"]),
+            help="Unit of events' times whose column does not say it [default: us].",
+        ),
+        click.option(
             "--sensor",
             callback=_sensor,
             metavar="P,H,W",
@@ -170,6 +185,10 @@ _SEMANTICS = (
 def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the frontend's semantics among a command's options."""
     given = {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+    if options.get("strict"):
+        given["strict"] = True
+    if options.get("accept"):
+        given["accept"] = options["accept"]
     for text in options.get("semantics", ()):
         field, equals, value = text.partition("=")
         if not equals:
@@ -223,14 +242,6 @@ def given_options(context: click.Context) -> dict[str, str]:
     }
 
 
-def opened_network(model: Path, options: dict[str, Any]) -> Network:
-    """The network of a NIR file, read as the command's options say."""
-    from ..ingest import read_network
-
-    admitted(model)
-    return read_network(model, options["frontend"], **semantics_of(options))
-
-
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
     """The samples that ``--data`` and its companions name, for an input of ``shape``."""
     from ..data import load_samples
@@ -243,6 +254,7 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
         "frames",
         "time_from",
         "sensor",
+        "time_unit",
         "delta_threshold",
         "samples",
         "skip",
@@ -258,14 +270,34 @@ def required(samples: Samples | None) -> Samples:
     return samples
 
 
+def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
+    """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
+    from ..ingest import read_model
+    from ..pipeline.assumptions import weighed
+
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    samples = samples_of(options, reading.network.with_role("input")[0].shape)
+    return weighed(reading, samples), samples
+
+
+def tell(findings: Sequence[Finding]) -> None:
+    """Warnings on standard error, for commands whose result is something else than findings."""
+    for found in findings:
+        if found.severity != "note":
+            click.echo(f"{found.severity}[{found.code}] {found.where}: {found.message}", err=True)
+            for fix in found.fixes:
+                if fix.effect:
+                    click.echo(f"  try: {fix.text}: {fix.effect}", err=True)
+
+
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
     from ..lower import InputCoding
     from ..pipeline import compile
     from .show.progress import pass_progress
 
-    network = opened_network(model, options)
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    admitted(model)
+    network, samples = read_weighed(model, options)
     recipe = None if options["recipe"] == "none" else options["recipe"]
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(

@@ -43,6 +43,10 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
+output_option = click.option(
+    "--output", metavar="NAME", help="The output that answers, of several (default: the first)."
+)
+
 html_option = click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
 )
@@ -51,13 +55,13 @@ html_option = click.option(
 def _write_html(path: Path | None, run: Path | Compiled | Loaded, pages: list[Any]) -> None:
     """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled."""
     from ..bundle import read_bundle
-    from ..pipeline import Loaded, loaded_report, report_of, write_text
+    from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
     from ..report import html_page
 
     if path is None:
         return
     if isinstance(run, Path):
-        described = read_bundle(run).report
+        described = {**read_bundle(run).report, "certificate": certificate_of(run)}
     else:
         described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
     write_text(path, html_page(described, pages), option="--html")
@@ -77,14 +81,20 @@ def _write_html(path: Path | None, run: Path | Compiled | Loaded, pages: list[An
 )
 @compile_options
 @data_options
+@output_option
 @html_option
 @json_option
 def simulate(
-    model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
+    model: Path,
+    engines: tuple[str, ...],
+    output: str | None,
+    html: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
     from ..pipeline import place_file, run_bundle, run_compiled
-    from .options import compile_model, required, samples_of
+    from .options import compile_model, required, samples_of, tell
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -94,15 +104,20 @@ def simulate(
     with progress_bar(", ".join(engines)) as bar:
         if kind == "bundle":
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), *bar
+                model,
+                engines,
+                lambda shape: required(samples_of(options, shape)),
+                *bar,
+                output=output,
             )
         elif kind == "netx":
             described = place_file(model, options["target"], options["board"])
             samples = required(samples_of(options, described.program.groups[0].shape))
-            report = run_compiled(described, samples, engines, *bar)
+            report = run_compiled(described, samples, engines, *bar, output=output)
         else:
             described, found = compile_model(model, options)
-            report = run_compiled(described, required(found), engines, *bar)
+            tell(described.source.findings)
+            report = run_compiled(described, required(found), engines, *bar, output=output)
     print_json(report) if as_json else print_run_report(report)
     _write_html(html, described, [report])
     _leave_if_partial(report)
@@ -130,6 +145,7 @@ def simulate(
     help="Time constant of the van Rossum distance, in steps.",
 )
 @data_options
+@output_option
 @html_option
 @json_option
 def verify(
@@ -137,6 +153,7 @@ def verify(
     engines: tuple[str, ...] | None,
     max_drop: float | None,
     tau: float,
+    output: str | None,
     html: Path | None,
     as_json: bool,
     **options: Any,
@@ -165,7 +182,7 @@ def verify(
 
     admitted(bundle)
     with progress_bar("verify") as bar:
-        report = verify_bundle(bundle, engines, load, *bar, tau=tau)
+        report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
         print_json(report if failed is None else {**report, "error": failed.record()})
@@ -237,11 +254,12 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from ..pipeline import certificate_of
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
     admitted(bundle)
-    data = dict(read_bundle(bundle).report)
+    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
     if as_json:
         print_json({**data, "runs": read} if read else data)

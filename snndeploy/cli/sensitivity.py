@@ -21,15 +21,16 @@ _calibration = click.option(
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data or --calib names."""
-    from .options import opened_network, required, samples_of
+    from .options import admitted, read_weighed, required, tell
 
     if options["calibration"] is not None and options["data"] is not None:
         raise UsageError(
             "data-twice", "--calib and --data are the same option", hint="give one of them"
         )
-    network = opened_network(model, options)
+    admitted(model)
     data = options["data"] if options["data"] is not None else options["calibration"]
-    samples = samples_of({**options, "data": data}, network.with_role("input")[0].shape)
+    network, samples = read_weighed(model, {**options, "data": data})
+    tell(network.findings)
     return network, required(samples)
 
 

@@ -16,6 +16,7 @@ from ..errors import InputError, did_you_mean
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .digest.graph import LabelledEdge, graph_digest
+from .finding import Finding
 from .neurons import Neuron
 from .ops import Op, Weighted, chain_shapes, weighted_index
 from .weights import Weight
@@ -87,12 +88,14 @@ class Network:
     """Populations and projections, frozen; arrays are read-only. See `Neuron` for what a step means.
 
     Populations keep the order they were ingested in (inputs first); projections likewise. ``notes``
-    carry provenance for people (frontend, what was normalised) and are not part of the digest.
+    carry provenance for people (frontend, what was normalised), ``findings`` what reading it had to
+    assume or could not find; neither is part of the digest.
     """
 
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     notes: Mapping[str, str] = field(default_factory=dict, metadata=NOT_CONTENT)
+    findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:

@@ -1,7 +1,17 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
-from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
+from .bundles import (
+    bundle_of,
+    certificate_of,
+    check_bundle,
+    not_certified,
+    report_of,
+    run_bundle,
+    save_bundle,
+    save_certified,
+    verify_bundle,
+)
 from .compilation import compile, compress
 from .compiled import Compiled, Loaded
 from .explaining import explain_bundle
@@ -21,6 +31,7 @@ __all__ = [
     "ModelKind",
     "admit",
     "bundle_of",
+    "certificate_of",
     "check_bundle",
     "compile",
     "compress",
@@ -36,6 +47,7 @@ __all__ = [
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
+    "not_certified",
     "open_bundle",
     "place_file",
     "refuse_place",
@@ -44,6 +56,7 @@ __all__ = [
     "run_compiled",
     "run_engine",
     "save_bundle",
+    "save_certified",
     "verify_bundle",
     "write_text",
 ]

@@ -11,8 +11,10 @@ import numpy as np
 
 from .. import toml
 from ..bundle import Bundle, write_bundle
+from ..certify import BundleRefused, certify
 from ..chip import family_of, load_target
 from ..data import Samples
+from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
@@ -87,8 +89,47 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
 
 
 def save_bundle(path: str | Path, bundle: Bundle, *, force: bool = False) -> Path:
-    """Write a bundle; see `snndeploy.bundle.write_bundle`."""
-    return write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    """Write a bundle and have it certified; see `save_certified`."""
+    save_certified(path, bundle, force=force)
+    return Path(path)
+
+
+def save_certified(path: str | Path, bundle: Bundle, *, force: bool = False) -> dict[str, Any]:
+    """Write a bundle (see `snndeploy.bundle.write_bundle`) and return its certificate.
+
+    Raises:
+        InputError: the place exists (without ``force``), is no bundle, or cannot be written.
+        VerificationFailed: the separate checker found a contradiction; what was written is left to
+            be looked at.
+    """
+    write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    told = certificate_of(path)
+    if failed := not_certified(path, told):
+        raise failed
+    return told
+
+
+def certificate_of(path: str | Path) -> dict[str, Any]:
+    """What the separate checker says of a bundle; ``refused`` says why it did not look (else None)."""
+    try:
+        return {**certify(path), "refused": None}
+    except BundleRefused as refused:
+        empty: dict[str, Any] = {"certified": False, "contradiction": None, "bounds": {}}
+        told: dict[str, Any] = {"proved": [], "not_proved": [], "not_checked": []}
+        return {**empty, **told, "refused": str(refused)}
+
+
+def not_certified(path: str | Path, told: Mapping[str, Any]) -> VerificationFailed | None:
+    """The error that a certificate with a contradiction is."""
+    found = told["contradiction"]
+    if found is None:
+        return None
+    return VerificationFailed(
+        "not-certified",
+        f"{found['where']}: {found['what']}: stated {found['stated']}, found {found['found']}",
+        where=str(Path(path) / found["file"]),
+        hint="do not run it on a chip: compile again, and report it if that does not help",
+    )
 
 
 def _lock(compiled: Compiled) -> str:
@@ -137,8 +178,10 @@ def run_bundle(
     load: Callable[[Shape], Samples],
     progress: Progress = silent,
     scores: Scores = silent,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report."""
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("simulate", bundle)
     return run_samples(
@@ -150,6 +193,7 @@ def run_bundle(
         networks=_networks(bundle, engines, where),
         progress=progress,
         scores=scores,
+        output=output,
     )
 
 
@@ -177,6 +221,7 @@ def verify_bundle(
     scores: Scores = silent,
     *,
     tau: float = 10.0,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
@@ -192,6 +237,7 @@ def verify_bundle(
         progress: as in `run_samples`.
         scores: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
+        output: the output population whose answers count (None: the first).
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
@@ -205,7 +251,7 @@ def verify_bundle(
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("verify", bundle)
     wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
-    report = _compared(where, bundle, engines, load, progress, scores, tau)
+    report = _compared(where, bundle, engines, load, progress, scores, tau, output)
     return {**report, "placement": [finding_record(f) for f in wrong]}
 
 
@@ -217,6 +263,7 @@ def _compared(
     progress: Progress,
     scores: Scores,
     tau: float,
+    output: str | None,
 ) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
@@ -225,9 +272,9 @@ def _compared(
         engines = (*floats, "integer", *(() if judge is None else (judge,)))
     engines = sorted(engines, key=STAGES.index)
     networks = _networks(bundle, engines, where)
-    verification = Verification(bundle.program, networks, tau=tau)
+    verification = Verification(bundle.program, networks, tau=tau, output=output)
     if samples is None:
-        return _verify_golden(bundle, engines, networks, verification, progress)
+        return _verify_golden(bundle, engines, networks, verification, progress, output)
     return run_samples(
         samples,
         engines,
@@ -238,6 +285,7 @@ def _compared(
         verification=verification,
         progress=progress,
         scores=scores,
+        output=output,
     )
 
 
@@ -247,6 +295,7 @@ def _verify_golden(
     networks: Mapping[str, Network],
     verification: Verification,
     progress: Progress,
+    output: str | None,
 ) -> dict[str, Any]:
     """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
@@ -275,6 +324,7 @@ def _verify_golden(
         networks=networks,
         verification=verification,
         partial=partial,
+        output=output,
     )
 
 

@@ -16,8 +16,9 @@ from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from .assumptions import weighed
 from .compiled import Compiled, Scale
-from .opening import Model, open_network
+from .opening import Model, open_network, open_reading
 
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
@@ -45,7 +46,8 @@ def compile(
         target: name or path of a target, or a `Target`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         frontend: framework that trained the network; None to find out from the file.
-        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …), or
+            ``strict=True`` to refuse whatever would have to be assumed.
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
@@ -62,7 +64,8 @@ def compile(
     chip = target if isinstance(target, Target) else load_target(target)
     recipe = _recipe(recipe)
     chips = chip.chips(board)
-    source = open_network("compile", model, frontend, semantics)
+    opened = open_reading("compile", model, frontend, semantics)
+    source = opened if isinstance(opened, Network) else weighed(opened, calibration)
     log = compress(
         source,
         recipe=recipe,
@@ -89,7 +92,7 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
-        findings=(*checked, *program.findings, *log.findings),
+        findings=(*checked, *source.findings, *program.findings, *log.findings),
     )
 
 

@@ -20,7 +20,8 @@ Scale = Literal["bounds", "calibrated"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
+    """Every stage of one compilation. ``findings`` are those of reading, passes, lowering
+    and check.
 
     ``training`` records what passes were trained on, if they were.
     """

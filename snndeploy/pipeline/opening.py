@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..bundle import Bundle, read_bundle
 from ..errors import InputError, UsageError
-from ..ingest import read_network, read_netx
+from ..ingest import Reading, read_model, read_netx
 from ..ingest.readers.foreign import described, foreign_file, foreign_object, is_hdf5
 from ..ir.network import Network
 from ..ir.program import Program
@@ -49,6 +49,8 @@ SEMANTICS = frozenset(
         "v_floor",
         "recurrent_delay",
         "semantics",
+        "strict",
+        "accept",
     )
 )
 """Options about what a file means by its numbers."""
@@ -62,6 +64,7 @@ _DATA = frozenset(
         "bin_ms",
         "frames",
         "time_from",
+        "time_unit",
         "sensor",
         "delta_threshold",
         "samples",
@@ -242,13 +245,28 @@ def open_network(
     Raises:
         SnnDeployError: as `admit`, or the model cannot be read.
     """
+    opened = open_reading(command, model, frontend, semantics)
+    return opened if isinstance(opened, Network) else opened.network
+
+
+def open_reading(
+    command: str,
+    model: Model,
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
+) -> Network | Reading:
+    """A NIR model as it was read, with what that assumed; a network that was read already as it is.
+
+    Raises:
+        SnnDeployError: as `admit`, or the model cannot be read.
+    """
     options = {"frontend": frontend, "semantics": semantics}
     kind = admit(command, model, {k: f"{k}=" for k, v in options.items() if v})
     if isinstance(model, Network):
         return model
     if kind != "nir":
         raise wrong_kind(command, model, kind, ("nir", "network"))
-    return read_network(model, frontend, **semantics or {})
+    return read_model(model, frontend, **semantics or {})
 
 
 def open_bundle(command: str, bundle: str | os.PathLike[str] | Bundle) -> Bundle:

@@ -21,6 +21,7 @@ from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
 from .compiled import Compiled, Loaded
+from .judged import judged_output
 from .tally import Tally
 
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
@@ -123,6 +124,8 @@ def run_compiled(
     engines: Sequence[str],
     progress: Progress = silent,
     scores: Scores = silent,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
 
@@ -141,6 +144,7 @@ def run_compiled(
         networks=compiled.networks,
         progress=progress,
         scores=scores,
+        output=output,
     )
 
 
@@ -156,6 +160,7 @@ def run_samples(
     batch: int | None = None,
     progress: Progress = silent,
     scores: Scores = silent,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -174,8 +179,14 @@ def run_samples(
         batch: samples at a time.
         progress: is told (samples done, samples), where samples count once per engine.
         scores: see `Scores`.
+        output: the output population whose answers count (None: the first).
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
     """
-    tally = Tally(program, placement, target, networks, verification)
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     batch = batch or _batch(samples, engines, program)
     total = len(samples) * len(engines)
     runs: dict[str, Recording] = {}
@@ -246,8 +257,15 @@ def report_runs(
     networks: Mapping[str, Network] = MappingProxyType({}),
     verification: Verification | None = None,
     partial: bool = False,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    tally = Tally(program, placement, target, networks, verification)
+    """Accuracy of each engine, each against the one before it, SynOps and energy.
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
+    """
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     tally.add(runs, samples)
     return tally.report(partial=partial)

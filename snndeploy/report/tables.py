@@ -72,3 +72,11 @@ def place(at: Mapping[str, Any] | None) -> str:
         return ""
     a, b = at["values"]
     return f"step {at['step']}, sample {at['sample']}, neuron {at['neuron']}: {a:g} and {b:g}"
+
+
+def judged(report: Mapping[str, Any]) -> str:
+    """Which output answers, where there are several."""
+    others = [name for name in report.get("outputs", ()) if name != report["output"]]
+    if not others:
+        return ""
+    return f"answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"

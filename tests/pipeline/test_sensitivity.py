@@ -229,6 +229,7 @@ def test_refusals() -> None:
         sensitivity(quantized, samples(net))
     assert caught.value.code == "already-quantized"
     good = samples(net)
+    output = net.with_role("output")[0].name
     for call, where in ((sensitivity, "sensitivity"), (reduce_timesteps, "timesteps")):
         with pytest.raises(InputError) as error:
             call(net, Samples(np.zeros((4, 0, 2, 8, 8), np.float32)))
@@ -237,7 +238,7 @@ def test_refusals() -> None:
             call(net, Samples(good.inputs, np.arange(12) - 2))
         assert error.value.code == "labels-range"
         assert str(error.value) == (
-            f"{where}: the labels go from -2 to 9, the network has 5 outputs\n"
+            f"{where}: the labels go from -2 to 9, the output {output!r} has the classes 0 to 4\n"
             "  next: labels count from 0, one output neuron each"
         )
 
