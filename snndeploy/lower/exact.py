@@ -18,6 +18,8 @@ from .incoming import Incoming
 
 _FLOAT_BITS = 52
 """Bits that sums of float64 keep for certain."""
+_FELT = 0.02
+"""Share of v, or of the threshold, from which what a leak loses is told."""
 _MARGIN = 1e-6
 """Off the grid of v by more than this, a threshold cannot be met by noise of floating point."""
 
@@ -102,6 +104,30 @@ def saturating(
             limit=limit,
             unit="v units",
             rule=f"The membrane potential must not exceed its {arithmetic.state_bits}-bit register.",
+        ),
+    )
+
+
+def coarse_leak(
+    neuron: Neuron, group: CompartmentGroup, rounding: Rounding, steps: int, arithmetic: Arithmetic
+) -> tuple[Finding, ...]:
+    """A leak so slow that its rounding is felt within a sample."""
+    held = kept(group.dv, arithmetic)
+    with np.errstate(divide="ignore"):
+        lasts = np.minimum(1.0 / (1.0 - neuron.leak), steps)
+    drift = np.broadcast_to(np.abs(held - neuron.leak) * lasts, group.shape)
+    worst = int(drift.argmax())
+    if drift.max() <= _FELT and rounding.truncation <= _FELT:
+        return ()
+    leak, has = (float(np.broadcast_to(x, group.shape).flat[worst]) for x in (neuron.leak, held))
+    return (
+        Finding(
+            code="leak-coarse",
+            severity="warning",
+            where=group.name,
+            message=f"its leak of {leak:.6g} per step is held as {has:.6g}, which moves v by up to "
+            f"{drift.max():.1%} within a sample of {steps} steps; dropped fractions by up to "
+            f"{rounding.truncation:.1%} of the threshold",
         ),
     )
 

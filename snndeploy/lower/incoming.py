@@ -30,7 +30,7 @@ class Incoming:
     ``peak`` is the most that sources send at a step, one number or one per source neuron; ``proved``
     is what it is known not to exceed, where a scale has to be chosen before that is known (a loop).
     ``constant`` tells a bias, which a spike at every step carries; ``rounded`` values that the host
-    rounds before it sends them.
+    rounds before it sends them; ``quantised`` weights that came as codes.
     """
 
     name: str
@@ -45,6 +45,12 @@ class Incoming:
     proved: Array | None = None
     constant: bool = False
     rounded: bool = False
+    quantised: bool = False
+
+    @property
+    def units(self) -> float:
+        """Integer messages of the sources per unit of what they send in the network."""
+        return float((self.codes.step / self.step).reshape(-1)[0])
 
     def interval(self, weight: Array, *, proved: bool = False) -> Interval:
         """Bounds of the projection's input for integer ``weight``; its sources may all add up."""
@@ -113,6 +119,7 @@ def incoming_of(
         proved=np.maximum.reduce(np.broadcast_arrays(*proved)),
         signed=signed,
         rounded=rounded,
+        quantised=projection.weight.quantized,
     )
 
 

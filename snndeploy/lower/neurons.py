@@ -18,10 +18,11 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
 from ..ir.step import Arithmetic
 from .decays import kept, to_decay
-from .exact import proof, saturating
+from .exact import coarse_leak, proof, saturating
 from .headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
 from .incoming import Incoming
 from .integers import to_bias, to_mantissas
+from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight
 
 
@@ -62,6 +63,7 @@ def lower_population(
     form = _form(population.name, neuron, family)
     arithmetic = family.arithmetic
     _refuse_wide_weights(incoming, family.weights.bits)
+    incoming = with_row_scales(incoming, neuron, shape, family)
     scale = choose_scale(
         shape,
         neuron,
@@ -74,10 +76,13 @@ def lower_population(
     _refuse_narrow_states(population.name, neuron, scale, family)
     group = _group(population, neuron, form, scale, family, depth)
     synapses, weights, biases = [], [0.0], [0.0]
+    told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
     for arriving in incoming:
-        synapse, error = _synapses(arriving, scale, shape, population.name, family)
+        synapse, error, unit = _synapses(arriving, scale, shape, population.name, family)
+        if not arriving.constant:
+            told += drive_lost(arriving, synapse, unit, population.name)
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         bounds = bounds + sums.shifted(synapse.exponent)
@@ -87,17 +92,17 @@ def lower_population(
     room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
     if group.spikes_per_step == "many":
         group = replace(group, message_bits=max(int(most.max()).bit_length(), 1))
-    told = _findings(neuron, group, form, incoming, family)
+    told = (*_findings(neuron, group, form, incoming, family), *told)
     told += _unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
     told += saturating(group, worst, steps, arithmetic)
     rounding = _rounding(neuron, group, max(weights), max(biases), arithmetic)
+    rounding = proof(rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic)
+    told += coarse_leak(neuron, group, rounding, steps, arithmetic)
     return Lowered(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=proof(
-            rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic
-        ),
+        rounding=rounding,
         most=most,
         held=held_spikes(group, arithmetic),
         findings=told,
@@ -161,25 +166,32 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
 
 def _synapses(
     incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family
-) -> tuple[SynapseGroup, float]:
-    """Round a projection's weights to the population's scale; also the largest relative error."""
+) -> tuple[SynapseGroup, float, Array]:
+    """Round a projection's weights to the population's scale.
+
+    Also returns the largest relative error, and the weight that a mantissa of 1 is.
+    """
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
     wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
     m = to_mantissas(wanted, family.target.synapse.exponent.low, family.weights)
     alive = incoming.alive
-    return SynapseGroup(
-        name=incoming.name,
-        sources=incoming.sources,
-        target=target_name,
-        ops=_with_weight_shape(incoming.ops, wanted.shape),
-        mantissa=m.mantissa,
-        exponent=m.exponent,
-        sign_mode=m.sign_mode,
-        weight_bits=m.weight_bits,
-        alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
-    ), m.error + m.floored
+    return (
+        SynapseGroup(
+            name=incoming.name,
+            sources=incoming.sources,
+            target=target_name,
+            ops=_with_weight_shape(incoming.ops, wanted.shape),
+            mantissa=m.mantissa,
+            exponent=m.exponent,
+            sign_mode=m.sign_mode,
+            weight_bits=m.weight_bits,
+            alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
+        ),
+        m.error + m.floored,
+        (1 << family.arithmetic.state_shift) / (factor * incoming.units),
+    )
 
 
 def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
@@ -224,12 +236,19 @@ def registers(neuron: Neuron, kind: Kind, scale: Array, family: Family) -> dict[
     floor = neuron.v_floor
     return {
         "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
-        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic),
+        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale)),
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
         "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
     }
+
+
+def _usual(neuron: Neuron, scale: Array) -> float | None:
+    """v of a neuron on its way to a spike, in v units."""
+    if neuron.threshold is None:
+        return None
+    return 0.5 * float(np.mean(np.abs(neuron.threshold) * scale))
 
 
 def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int) -> Array:
@@ -308,7 +327,7 @@ def _findings(
             severity="note",
             where=i.name,
             message=f"its weights were not quantised; rounding them to {family.weights.bits} bits "
-            f"changes them by up to {i.codes.error:.2%} of the largest",
+            f"changes them by up to {i.codes.error:.2%} of the largest of their row",
         )
         for i in incoming
         if not i.codes.exact

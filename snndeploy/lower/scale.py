@@ -15,7 +15,8 @@ from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
-from .decays import kept, to_decay
+from ..ir.step import Arithmetic
+from .decays import kept, representable, to_decay
 from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 from .incoming import Incoming
 
@@ -23,6 +24,8 @@ _SPAN = 32
 """Powers of two that are tried below the one that fills a state."""
 _FINE_THRESHOLD = 256
 """A threshold mantissa from here on is rounded by at most 0.2 %: enough, the rest is head-room."""
+_SLOWEST_THRESHOLD = 16384
+"""However slow a leak is, head-room needs bits too."""
 _COARSEST_THRESHOLD = 32
 """Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
 _CALIBRATION_MARGIN = 1.25
@@ -57,7 +60,8 @@ def base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int) -> Array:
     """
     if not incoming:
         return np.asarray(float(unit))
-    reference = max(incoming, key=lambda i: (i.codes.exact, i.codes.codes.size))
+    heard = [i for i in incoming if not i.constant] or incoming
+    reference = max(heard, key=lambda i: (i.codes.exact, i.codes.codes.size))
     used = int(np.bitwise_or.reduce(np.abs(reference.codes.codes), axis=None)) or 1
     step = reference.step * (used & -used)
     if step.size > 1:
@@ -74,6 +78,10 @@ def real_interval(incoming: Sequence[Incoming], shape: Shape) -> Interval:
     """Worst-case synaptic input per neuron and step, in network units."""
     total = Interval(np.zeros(shape), np.zeros(shape))
     for i in incoming:
+        if i.codes.real is not None and i.step.size > 1:  # a step per row of the target
+            per_row = i.step.reshape(-1, *(1,) * (len(shape) - 1))
+            total = total + i.interval(i.codes.codes) * per_row
+            continue
         # Codes are bounded exactly; steps per channel enter the weights as integers over one grid.
         step = float(i.step.max())
         relative = np.ceil(np.abs(i.codes.codes) * (i.step / step)).astype(np.int64)
@@ -163,9 +171,10 @@ def choose_scale(
         or resolved(never_clips[0])
     ):
         return never_clips[0]
-    fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
-    if fine:
-        return fine[-1]
+    for enough in (_slow_threshold(neuron, arithmetic), _FINE_THRESHOLD):
+        fine = [s for s in safe if mantissa(s) >= enough]
+        if fine:
+            return fine[-1]
     if safe and (neuron.threshold is None or mantissa(safe[0]) >= _COARSEST_THRESHOLD):
         return safe[0]
     grid = [s for s in candidates if (s >= base).all() and format_holds(s)]
@@ -173,6 +182,15 @@ def choose_scale(
     if fine:
         return fine[-1]
     return (safe or grid[-1:] or candidates[-1:])[0]
+
+
+def _slow_threshold(neuron: Neuron, arithmetic: Arithmetic) -> float:
+    """The threshold mantissa from which dropped fractions of a slow leak are at most 0.2 % of it."""
+    leak = neuron.leak[neuron.leak < 1]
+    if not leak.size or representable(leak, arithmetic):
+        return _FINE_THRESHOLD
+    lost = 512.0 / float(1.0 - leak.max()) / (1 << arithmetic.state_shift)
+    return float(min(max(_FINE_THRESHOLD, lost), _SLOWEST_THRESHOLD))
 
 
 def _leak(neuron: Neuron, family: Family) -> Array:
