@@ -54,12 +54,22 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option(
+    "--for",
+    "layout",
+    type=click.Choice(["chip", "netx"]),
+    default="chip",
+    show_default=True,
+    help="What is to hold the integers; netx: a .net file, too.",
+)
 @compile_options
 @data_options
 @json_option
 def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
+    from ..export.netx import refuse_network
+    from ..ingest import read_network
     from ..pipeline import (
         bundle_of,
         loaded_bundle,
@@ -68,7 +78,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         report_of,
         save_certified,
     )
-    from .options import compile_model, samples_of
+    from .options import compile_model, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
@@ -80,6 +90,8 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
+        if options["layout"] == "netx":
+            refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         compiled, samples = compile_model(model, options)
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None

@@ -308,6 +308,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         inputs=coding,
         calibration=samples,
         scale=options["scale"],
+        layout=options.get("layout", "chip"),
         observer=pass_progress(),
     )
     return compiled, samples

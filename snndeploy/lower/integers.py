@@ -131,13 +131,15 @@ def _stored_bits(mantissa: Array, grid: int, bits: int) -> int:
     return bits + (grid.bit_length() - 1) - trailing
 
 
-def to_bias(bias: Array, mantissa_max: int, exponent_max: int) -> tuple[Array, int]:
+def to_bias(
+    bias: Array, mantissa_max: int, exponent_max: int, exponent_min: int = 0
+) -> tuple[Array, int]:
     """Mantissas and the one exponent of a population's biases: the finest exponent that holds them.
 
     Values beyond the format saturate; the caller chooses a scale for which none is.
     """
     peak = float(np.abs(bias).max(initial=0.0))
     exponent = 0 if peak <= mantissa_max else int(np.ceil(np.log2(peak / mantissa_max)))
-    exponent = min(exponent, exponent_max)
+    exponent = min(max(exponent, exponent_min if peak else 0), exponent_max)
     mantissa = np.clip(np.rint(bias / 2.0**exponent), -mantissa_max, mantissa_max)
     return frozen(mantissa.astype(np.int64)), exponent

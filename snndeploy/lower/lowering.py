@@ -15,6 +15,7 @@ from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding
 from .decays import to_decay
 from .incoming import Incoming, MostSpikes, bias_incoming, incoming_of
+from .layout import LayoutName, layout_of
 from .neurons import Lowered, lower_population
 from .timing import depths
 
@@ -29,6 +30,7 @@ def lower(
     inputs: InputCoding | Mapping[str, InputCoding] | None = None,
     observed: Mapping[str, float] | None = None,
     steps: int = 64,
+    layout: LayoutName = "chip",
 ) -> Program:
     """Turn real numbers into the integers that ``target`` computes with.
 
@@ -43,6 +45,7 @@ def lower(
         observed: largest |u| per population seen on calibration data (network units). Where given, it
             replaces the worst case with 1.25 times what was seen.
         steps: length of a sample, which bounds a leakless readout.
+        layout: what is to hold the program: the chip, or a ``.net`` file (``netx``).
 
     Returns:
         A verified program. Its ``rounding`` and ``headroom`` say what integers cost and prove; its
@@ -52,6 +55,7 @@ def lower(
         LoweringRefused: no declared integer form exists on this target.
     """
     family = family_of(target)
+    held_in = layout_of(layout, family)
     bits = family.weights.bits
     network = _with_biases_at_once(network)
     depth = depths(network)
@@ -66,6 +70,7 @@ def lower(
             population,
             [*incoming, *bias_incoming(network, population, bits)],
             family,
+            layout=held_in,
             depth=depth[name],
             steps=steps,
             observed=None if observed is None else observed.get(name),

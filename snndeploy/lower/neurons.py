@@ -22,6 +22,7 @@ from .exact import coarse_leak, proof, saturating
 from .headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
 from .incoming import Incoming
 from .integers import to_bias, to_mantissas
+from .layout import Layout
 from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight
 
@@ -47,6 +48,7 @@ def lower_population(
     incoming: Sequence[Incoming],
     family: Family,
     *,
+    layout: Layout,
     depth: int,
     steps: int,
     observed: float | None,
@@ -63,24 +65,26 @@ def lower_population(
     form = _form(population.name, neuron, family)
     arithmetic = family.arithmetic
     _refuse_wide_weights(incoming, family.weights.bits)
-    incoming = with_row_scales(incoming, neuron, shape, family)
+    if not layout.one_scale:
+        incoming = with_row_scales(incoming, neuron, shape, family)
     scale = choose_scale(
         shape,
         neuron,
         incoming,
         family,
-        base=base_scale(shape, incoming, 1 << arithmetic.state_shift),
+        layout=layout,
+        base=base_scale(shape, incoming, 1 << arithmetic.state_shift, one=layout.one_scale),
         steps=steps,
         observed=observed,
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
-    group = _group(population, neuron, form, scale, family, depth)
+    group = _group(population, neuron, form, scale, family, layout, depth)
     synapses, weights, biases = [], [0.0], [0.0]
     told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
     for arriving in incoming:
-        synapse, error, unit = _synapses(arriving, scale, shape, population.name, family)
+        synapse, error, unit = _synapses(arriving, scale, shape, population.name, family, layout)
         if not arriving.constant:
             told += drive_lost(arriving, synapse, unit, population.name)
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
@@ -165,7 +169,7 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
 
 
 def _synapses(
-    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family
+    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family, layout: Layout
 ) -> tuple[SynapseGroup, float, Array]:
     """Round a projection's weights to the population's scale.
 
@@ -175,7 +179,7 @@ def _synapses(
     if factor is None:
         factor = np.asarray(float(scale.max()))
     wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
-    m = to_mantissas(wanted, family.target.synapse.exponent.low, family.weights)
+    m = to_mantissas(wanted, layout.exponent_low, family.weights)
     alive = incoming.alive
     return (
         SynapseGroup(
@@ -204,7 +208,13 @@ def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
 
 
 def _group(
-    population: Population, neuron: Neuron, form: Form, scale: Array, family: Family, depth: int
+    population: Population,
+    neuron: Neuron,
+    form: Form,
+    scale: Array,
+    family: Family,
+    layout: Layout,
+    depth: int,
 ) -> CompartmentGroup:
     custom = form.kind == "custom"
     many = custom and neuron.spikes_per_step == "many"
@@ -221,18 +231,22 @@ def _group(
         spikes_per_step=neuron.spikes_per_step if custom else "one",
         max_spikes=neuron.max_spikes if many else None,
         route=form.route,
-        **registers(neuron, form.kind, scale, family),
+        **registers(neuron, form.kind, scale, family, layout.bias_exponent_low),
     )
 
 
-def registers(neuron: Neuron, kind: Kind, scale: Array, family: Family) -> dict[str, Any]:
+def registers(
+    neuron: Neuron, kind: Kind, scale: Array, family: Family, bias_exponent: int = 0
+) -> dict[str, Any]:
     """The neuron's parameters as a compartment group of that scale holds them, by field."""
     n, arithmetic = family.target.numeric, family.arithmetic
     unit = 1 << arithmetic.state_shift
     vth_max = min(n.vth_max.limit, arithmetic.state_max // unit)
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    bias_mant, bias_exp = to_bias(bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit)
+    bias_mant, bias_exp = to_bias(
+        bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit, bias_exponent
+    )
     floor = neuron.v_floor
     return {
         "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),

@@ -19,6 +19,7 @@ from ..ir.step import Arithmetic
 from .decays import kept, representable, to_decay
 from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 from .incoming import Incoming
+from .layout import Layout
 
 _SPAN = 32
 """Powers of two that are tried below the one that fills a state."""
@@ -51,12 +52,14 @@ def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
     return None
 
 
-def base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int) -> Array:
+def base_scale(
+    shape: Shape, incoming: Sequence[Incoming], unit: int, *, one: bool = False
+) -> Array:
     """The scale at which the reference projection's codes are integers without a common factor 2.
 
     The reference is the largest of those whose codes are exact; without one, the largest. It is one
     number, or one per channel where the codes have a step per channel and all projections can follow.
-    ``unit`` is what a weight of 1 adds to the state.
+    ``unit`` is what a weight of 1 adds to the state, ``one`` asks for one number in any case.
     """
     if not incoming:
         return np.asarray(float(unit))
@@ -66,8 +69,10 @@ def base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int) -> Array:
     step = reference.step * (used & -used)
     if step.size > 1:
         per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
-        if step.size == shape[0] and all(
-            per_weight(per_channel, i, shape) is not None for i in incoming
+        if (
+            not one
+            and step.size == shape[0]
+            and all(per_weight(per_channel, i, shape) is not None for i in incoming)
         ):
             return per_channel
         return np.asarray(unit / float(step.max()))
@@ -95,6 +100,7 @@ def choose_scale(
     incoming: Sequence[Incoming],
     family: Family,
     *,
+    layout: Layout,
     base: Array,
     steps: int,
     observed: float | None,
@@ -137,7 +143,7 @@ def choose_scale(
             top / unit <= n.vth_max.limit
             and top <= largest
             and (scale * np.abs(bias)).max() <= n.bias_mant_max.limit << n.bias_exp_max.limit
-            and all(e <= family.target.synapse.exponent.high for e in exponents)
+            and all(e <= layout.exponent_high for e in exponents)
         )
 
     def proved(scale: Array) -> bool:
@@ -165,6 +171,8 @@ def choose_scale(
     candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
     safe = [s for s in candidates if proved(s)]
     never_clips = [s for s in safe if (s * ever).max() <= largest]
+    if layout.largest and (safe or any(map(format_holds, candidates))):
+        return (never_clips or safe or [s for s in candidates if format_holds(s)])[0]
     if never_clips and (
         neuron.threshold is None
         or mantissa(never_clips[0]) >= _FINE_THRESHOLD

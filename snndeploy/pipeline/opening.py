@@ -54,7 +54,7 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "coding", "scale"))
+_LOWERING = frozenset(("recipe", "coding", "scale", "layout"))
 _PLACE = frozenset(("target", "board"))
 _DATA = frozenset(
     (
