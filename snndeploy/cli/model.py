@@ -85,7 +85,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
     kind = admitted(model)
     refuse_existing(output, force)
     if kind == "netx":
-        loaded = place_file(model, options["target"], options["board"])
+        loaded = place_file(model, options["target"], options["board"], options["compare"])
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
@@ -146,7 +146,9 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
-        report = loaded_report(place_file(model, options["target"], options["board"]))
+        report = loaded_report(
+            place_file(model, options["target"], options["board"], options["compare"])
+        )
     else:
         compiled = compile_model(model, options)[0]
         report = report_of(compiled)
