@@ -172,6 +172,8 @@ class Rounding:
 class Program:
     """Groups of compartments and synapses, with head-room, rounding and findings of the lowering.
 
+    ``differing`` is the share of spikes that rounding changes, per group, where data were given.
+
     ``arithmetic`` is that of the chip it was lowered for; whoever computes with the program asks it.
     """
 
@@ -182,6 +184,7 @@ class Program:
     headroom: Mapping[str, Headroom] = field(default_factory=dict, metadata=NOT_CONTENT)
     rounding: Mapping[str, Rounding] = field(default_factory=dict, metadata=NOT_CONTENT)
     findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
+    differing: Mapping[str, float] = field(default_factory=dict, metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..recipe import Recipe, load_recipe
 from .assumptions import weighed
 from .compiled import Compiled, Scale
 from .opening import Model, open_network, open_reading
+from .rounding import spikes_that_differ, told
 
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
@@ -83,6 +85,10 @@ def compile(
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
     program = lower(log.network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
+    if calibration is not None:
+        differing = spikes_that_differ(log.network, program, calibration)
+        findings = (*program.findings, *told(differing))
+        program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips)
     checked = check_program(program, placement, chip, chips=chips)
     return Compiled(
