@@ -14,8 +14,8 @@ from ..ir.ops import Dense, Op, Reshape
 from ..ir.program import SynapseSource
 from ..ir.weights import Weight
 from .coding import InputCoding
-from .headroom import Interval, input_interval
 from .integers import Codes, integer_codes
+from .proofs.headroom import Interval, input_interval
 from .timing import latency
 
 MANY_SPIKES = 15

@@ -17,9 +17,9 @@ from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
 from ..ir.step import Arithmetic
 from .decays import kept, representable, to_decay
-from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 from .incoming import Incoming
 from .layout import Layout
+from .proofs.headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 
 _SPAN = 32
 """Powers of two that are tried below the one that fills a state."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..data import Samples
-from ..ir.arrays import size
-from ..ir.finding import Finding
-from ..ir.network import Network
-from ..ir.program import Program
-from ..verify.compare import compare, merge
-from .run import run_engine
+from ...data import Samples
+from ...ir.arrays import size
+from ...ir.finding import Finding
+from ...ir.network import Network
+from ...ir.program import Program
+from ...verify.compare import compare, merge
+from ..run import run_engine
 
 _SAMPLES = 32
 _VALUES = 1 << 24

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, Shape
-from ..ir.linear.apply import apply_chain
-from ..ir.neurons import Neuron
-from ..ir.ops import Op
-from ..ir.program import CompartmentGroup, Headroom
-from ..ir.step import Arithmetic
-from .decays import kept
+from ...ir.arrays import Array, Shape
+from ...ir.linear.apply import apply_chain
+from ...ir.neurons import Neuron
+from ...ir.ops import Op
+from ...ir.program import CompartmentGroup, Headroom
+from ...ir.step import Arithmetic
+from ..decays import kept
 
 
 @dataclass(frozen=True, eq=False)
