@@ -22,9 +22,9 @@ from .readers.raw import RawGraph
 from .semantics.profiles import SemanticsProfile, per_population
 from .semantics.traces import told_dt
 
-Answers = tuple[object, ...]
+Alternatives = tuple[object, ...]
 
-OPEN: Mapping[str, Mapping[str, Answers]] = MappingProxyType(
+OPEN: Mapping[str, Mapping[str, Alternatives]] = MappingProxyType(
     {
         # NIR gives equations in continuous time, and neither how they are stepped nor v at time 0
         "nir": {
@@ -72,7 +72,7 @@ class Assumption:
 
     field: str
     value: object
-    alternatives: Answers
+    alternatives: Alternatives
 
 
 def flag(field: str, value: object) -> str:
@@ -95,7 +95,7 @@ def assumptions(
         decided: fields that the user or the file's metadata gave.
         local: fields of single populations, as in `normalise`.
     """
-    open_fields: dict[str, Answers] = dict(OPEN[profile.name])
+    open_fields: dict[str, Alternatives] = dict(OPEN[profile.name])
     if profile.dt is not None and profile.name not in _DT_IN_STEPS:
         told = told_dt(raw, profile.name)
         if told is None or not np.isclose(told, profile.dt, rtol=1e-5, atol=0):

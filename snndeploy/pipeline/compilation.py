@@ -20,6 +20,7 @@ from ..recipe import Recipe, load_recipe
 from .advise.rounding import spikes_that_differ, told
 from .assumptions import weighed
 from .compiled import Compiled, Scale
+from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 
 _PEAK_SAMPLES = 64
@@ -101,6 +102,11 @@ def compile(
         recipe=recipe,
         scale=scale,
         findings=(*checked, *source.findings, *program.findings, *log.findings),
+        inputs=inputs,
+        read=read_as(frontend, semantics or {}),
+        data=data_record(
+            calibration, None if scale == "calibrated" else recipe.calibration.samples
+        ),
     )
 
 

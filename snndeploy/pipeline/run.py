@@ -20,8 +20,8 @@ from ..lower import encode_inputs
 from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
+from ..verify.judged import judged_output
 from .compiled import Compiled, Loaded
-from .judged import judged_output
 from .tally import Tally
 
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")

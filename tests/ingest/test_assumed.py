@@ -137,8 +137,8 @@ def test_the_stakes_are_counted_on_the_samples() -> None:
 
 def test_findings_follow_the_network_to_the_end() -> None:
     model = one("lif", **SNNTORCH)
-    for given in (model, read_network(model, "snntorch")):
-        compiled = snndeploy.compile(given, frontend="snntorch", recipe=None)
+    for given, frontend in ((model, "snntorch"), (read_network(model, "snntorch"), None)):
+        compiled = snndeploy.compile(given, frontend=frontend, recipe=None)
         found = assumed(compiled.findings)
         assert found is not None
         assert found.severity == "warning"

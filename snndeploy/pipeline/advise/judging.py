@@ -6,7 +6,7 @@ from ...data import Samples
 from ...errors import InputError
 from ...ir.arrays import size
 from ...ir.network import Network
-from ..judged import refuse_labels
+from ...verify.judged import refuse_labels
 
 
 def refuse_unfit(network: Network, samples: Samples, where: str) -> None:
