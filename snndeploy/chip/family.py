@@ -130,6 +130,11 @@ class Family(ABC):
         """The integers that synapses multiply with."""
 
     @property
+    def threshold_sets(self) -> int | None:
+        """How many different thresholds a core holds (None: one per neuron)."""
+        return None
+
+    @property
     def judge(self) -> OutsideSimulator | None:
         """The outside simulator that programs of this chip are held against (None: there is none)."""
         return None

@@ -41,7 +41,8 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     else:
         if form == "netx":
             refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
-        compiled, _ = compile_model(model, options)
+        layout = "netx" if form == "netx" else "chip"
+        compiled, _ = compile_model(model, {**options, "layout": layout})
         tell(compiled.source.findings)
         program, network = compiled.program, compiled.network
     if form == "netx":

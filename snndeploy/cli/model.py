@@ -56,6 +56,14 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option(
+    "--for",
+    "layout",
+    type=click.Choice(["chip", "netx"]),
+    default="chip",
+    show_default=True,
+    help="What is to hold the integers; netx: a .net file, too.",
+)
+@click.option(
     "--locked",
     type=click.Path(path_type=Path),
     metavar="LOCK.toml",
@@ -74,6 +82,8 @@ def compile_(
 ) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
+    from ..export.netx import refuse_network
+    from ..ingest import read_network
     from ..pipeline import (
         bundle_of,
         loaded_bundle,
@@ -82,18 +92,20 @@ def compile_(
         report_of,
         save_certified,
     )
-    from .options import compile_locked, compile_model, samples_of
+    from .options import compile_locked, compile_model, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
     kind = admitted(model)
     refuse_existing(output, force)
     if kind == "netx":
-        loaded = place_file(model, options["target"], options["board"])
+        loaded = place_file(model, options["target"], options["board"], options["compare"])
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
+        if options["layout"] == "netx":
+            refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         if locked is None:
             compiled, samples = compile_model(model, options)
         else:
@@ -155,7 +167,9 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
-        report = loaded_report(place_file(model, options["target"], options["board"]))
+        report = loaded_report(
+            place_file(model, options["target"], options["board"], options["compare"])
+        )
     else:
         compiled = compile_model(model, options)[0]
         report = report_of(compiled)

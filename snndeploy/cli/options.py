@@ -310,6 +310,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         inputs=coding,
         calibration=samples,
         scale=options["scale"],
+        layout=options.get("layout", "chip"),
         observer=pass_progress(),
     )
     return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples

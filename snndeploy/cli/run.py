@@ -134,7 +134,7 @@ def simulate(
                 output=output,
             )
         elif kind == "netx":
-            described = place_file(model, options["target"], options["board"])
+            described = place_file(model, options["target"], options["board"], options["compare"])
             samples = required(samples_of(options, described.program.groups[0].shape))
             report = run_compiled(described, samples, engines, *bar, output=output)
         else:

@@ -80,6 +80,8 @@ def _foreign(neuron: Neuron) -> Iterator[str]:
         yield "it may spike more than once per step"
     if neuron.v_floor is not None:
         yield "its membrane has a floor"
+    if neuron.syn_leak is not None and neuron.bias.any():
+        yield "its bias passes a synaptic filter, and a .net file adds biases to the membrane"
     for name in ("leak", "syn_leak", "threshold"):
         values = getattr(neuron, name)
         if values is not None and values.size > 1:

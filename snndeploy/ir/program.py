@@ -19,6 +19,7 @@ synapse delays by ``latency - (depth of target - depth of source) >= 0`` steps o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,7 +149,9 @@ class Rounding:
     """What integers cost a population: largest errors against the network it was lowered from.
 
     ``leak`` and ``syn_leak`` are absolute errors per step, ``threshold`` and ``bias`` relative to the
-    threshold, ``weight`` relative to the largest weight of the projection.
+    threshold, ``weight`` relative to the largest weight of the projection. ``truncation`` bounds how far
+    dropped fractions of decays move v within a sample, relative to the threshold (or, without one, to
+    the largest v). ``reasons`` tells in words what else keeps the engines from being equal.
     """
 
     leak: float
@@ -156,15 +159,20 @@ class Rounding:
     threshold: float
     bias: float
     weight: float
+    truncation: float = 0.0
+    reasons: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
-        return not any((self.leak, self.syn_leak, self.threshold, self.bias, self.weight))
+        """Whether real numbers (float64) and integers give the same spikes, whatever arrives."""
+        return not any(getattr(self, f.name) for f in dataclasses.fields(self))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """Groups of compartments and synapses, with head-room, rounding and findings of the lowering.
+
+    ``differing`` is the share of spikes that rounding changes, per group, where data were given.
 
     ``arithmetic`` is that of the chip it was lowered for; whoever computes with the program asks it.
     """
@@ -176,6 +184,7 @@ class Program:
     headroom: Mapping[str, Headroom] = field(default_factory=dict, metadata=NOT_CONTENT)
     rounding: Mapping[str, Rounding] = field(default_factory=dict, metadata=NOT_CONTENT)
     findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
+    differing: Mapping[str, float] = field(default_factory=dict, metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:

@@ -1,6 +1,7 @@
 """Lowering: a float or quantised `Network` becomes an integer `Program`."""
 
 from .coding import InputCoding, encode_inputs, infer_coding
+from .layout import LayoutName
 from .lowering import lower
 
-__all__ = ["InputCoding", "encode_inputs", "infer_coding", "lower"]
+__all__ = ["InputCoding", "LayoutName", "encode_inputs", "infer_coding", "lower"]

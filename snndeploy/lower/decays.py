@@ -13,22 +13,43 @@ from ..ir.arrays import Array, frozen
 from ..ir.step import Arithmetic
 
 
-def to_decay(leak: Array, offset: int, largest: int, arithmetic: Arithmetic) -> Array:
+def to_decay(
+    leak: Array, offset: int, largest: int, arithmetic: Arithmetic, *, at: float | None = None
+) -> Array:
     """The constant whose factor is nearest to ``leak``.
+
+    A product drops half a unit of the state on average, as if the decay were larger by 0.5 / |state|;
+    where no constant is ``leak`` itself, the nearest is the one that decays like it with that.
 
     Args:
         leak: factors per step, 0 to 1.
         offset: what the chip adds to the constant before it decays (its ``u_decay_offset`` for u).
         largest: constant of the register.
         arithmetic: of the chip.
+        at: magnitude that the state usually has (None: unknown, or too large to matter).
     """
-    return frozen(np.clip(_nearest(leak, largest + offset, arithmetic) - offset, 0, largest))
+    nearest = _nearest(np.asarray(leak), largest + offset, arithmetic, at)
+    return frozen(np.clip(nearest - offset, 0, largest))
 
 
-def _nearest(leak: Array, most: int, arithmetic: Arithmetic) -> Array:
+def representable(leak: Array, arithmetic: Arithmetic) -> bool:
+    """Whether constants stand for ``leak`` exactly."""
     match arithmetic.decay:
         case "multiply":
-            return np.rint((1.0 - leak) * arithmetic.decay_one).astype(np.int64)
+            wanted = (1.0 - leak) * arithmetic.decay_one
+            return bool((np.abs(wanted - np.rint(wanted)) < 1e-9).all())
+        case "shift":
+            known = kept(np.arange(arithmetic.state_bits), arithmetic)
+            return bool(np.isin(leak, known).all())
+
+
+def _nearest(leak: Array, most: int, arithmetic: Arithmetic, at: float | None) -> Array:
+    match arithmetic.decay:
+        case "multiply":
+            wanted = (1.0 - leak) * arithmetic.decay_one
+            exact = np.abs(wanted - np.rint(wanted)) < 1e-9
+            dropped = 0.5 * arithmetic.decay_one / at if at else 0.0
+            return np.rint(np.where(exact, wanted, wanted - dropped)).astype(np.int64)
         case "shift":
             known = kept(np.arange(most + 1), arithmetic)
             return np.asarray(np.abs(known - np.asarray(leak)[..., None]).argmin(axis=-1))

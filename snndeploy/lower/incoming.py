@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from ..ir.ops import Dense, Op, Reshape
 from ..ir.program import SynapseSource
 from ..ir.weights import Weight
 from .coding import InputCoding
-from .headroom import Interval, input_interval
 from .integers import Codes, integer_codes
+from .proofs.headroom import Interval, input_interval
 from .timing import latency
 
 MANY_SPIKES = 15
-"""Spikes per neuron and step that head-room assumes of a neuron without an upper bound."""
+"""Spikes per neuron and step that scales in a loop are first chosen for, where nothing bounds them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,10 @@ class Incoming:
     """A projection ready to be scaled: integer codes, their real step, and what its sources send.
 
     ``step`` is in network units per integer message: already divided by the input's scale.
-    ``constant`` tells a bias, which a spike at every step carries.
+    ``peak`` is the most that sources send at a step, one number or one per source neuron; ``proved``
+    is what it is known not to exceed, where a scale has to be chosen before that is known (a loop).
+    ``constant`` tells a bias, which a spike at every step carries; ``rounded`` values that the host
+    rounds before it sends them; ``quantised`` weights that came as codes.
     """
 
     name: str
@@ -37,13 +40,22 @@ class Incoming:
     codes: Codes
     step: Array
     alive: Array | None
-    peak: int
+    peak: Array
     signed: bool
+    proved: Array | None = None
     constant: bool = False
+    rounded: bool = False
+    quantised: bool = False
 
-    def interval(self, weight: Array) -> Interval:
+    @property
+    def units(self) -> float:
+        """Integer messages of the sources per unit of what they send in the network."""
+        return float((self.codes.step / self.step).reshape(-1)[0])
+
+    def interval(self, weight: Array, *, proved: bool = False) -> Interval:
         """Bounds of the projection's input for integer ``weight``; its sources may all add up."""
-        one = input_interval(self.ops, weight, self.source_shape, self.peak, self.signed)
+        peak = self.proved if proved and self.proved is not None else self.peak
+        one = input_interval(self.ops, weight, self.source_shape, peak, self.signed)
         return one * float(len(self.sources))
 
 
@@ -53,22 +65,36 @@ def incoming_of(
     depth: dict[str, int],
     coding: Mapping[str, InputCoding],
     bits: int,
+    most: MostSpikes,
 ) -> Incoming:
     """Describe a projection of ``network`` whose real weights are rounded to ``bits``.
+
+    Args:
+        network: that it is of.
+        projection: to describe.
+        depth: chip step at which a sample reaches each population.
+        coding: how the data enter, by input.
+        bits: of weights.
+        most: how often populations spike per step.
 
     Raises:
         LoweringRefused: its sources send in different units, or a source sends real values.
     """
-    peaks, scales, signed = [], set(), False
+    peaks, proved, scales = [], [], set()
+    signed = rounded = False
     for source in projection.sources:
         population = network.population(source.population)
         if population.role == "input":
             c = coding[population.name]
-            peaks.append(c.message_peak)
+            peaks.append(np.asarray(c.message_peak))
+            proved.append(peaks[-1])
             scales.add(c.scale)
             signed |= c.kind != "binary"
+            rounded |= c.kind == "analog"
         else:
-            peaks.append(_spikes_per_step(population))
+            _refuse_analog(population)
+            peaks.append(most.expected(population))
+            proved.append(most.proved(population))
             scales.add(1.0)
     if len(scales) > 1:
         raise LoweringRefused(
@@ -89,12 +115,41 @@ def incoming_of(
         codes=codes,
         step=codes.step / scales.pop(),
         alive=projection.weight.mask,
-        peak=max(peaks),
+        peak=np.maximum.reduce(np.broadcast_arrays(*peaks)),
+        proved=np.maximum.reduce(np.broadcast_arrays(*proved)),
         signed=signed,
+        rounded=rounded,
+        quantised=projection.weight.quantized,
     )
 
 
-def _spikes_per_step(population: Population) -> int:
+@dataclass
+class MostSpikes:
+    """How often neurons spike per step at the most, as far as their lowering has told.
+
+    ``found`` are bounds by population, one per neuron or one for all. ``beyond`` are those of loops in
+    which no bound holds itself up: what registers hold, too much to choose scales for.
+    """
+
+    found: dict[str, Array] = field(default_factory=dict)
+    beyond: dict[str, Array] = field(default_factory=dict)
+
+    def expected(self, population: Population) -> Array:
+        """What scales are chosen for."""
+        neuron = population.neuron
+        assert neuron is not None
+        if neuron.spikes_per_step == "one":
+            return np.asarray(1)
+        guess = np.asarray(MANY_SPIKES if neuron.max_spikes is None else neuron.max_spikes)
+        return self.found.get(population.name, guess)
+
+    def proved(self, population: Population) -> Array:
+        """What is never exceeded."""
+        expected = self.expected(population)
+        return np.maximum(expected, self.beyond.get(population.name, 0))
+
+
+def _refuse_analog(population: Population) -> None:
     neuron = population.neuron
     if neuron is None or not neuron.spiking:
         raise LoweringRefused(
@@ -103,31 +158,41 @@ def _spikes_per_step(population: Population) -> int:
             where=population.name,
             hint="only outputs may be non-spiking; replace it by a spiking population",
         )
-    if neuron.spikes_per_step == "one":
-        return 1
-    return MANY_SPIKES if neuron.max_spikes is None else min(neuron.max_spikes, MANY_SPIKES)
 
 
-def bias_incoming(population: Population, bits: int) -> Incoming | None:
-    """The bias of a population with a synaptic filter, as synapses from a constant spike source.
+def bias_incoming(network: Network, population: Population, bits: int) -> list[Incoming]:
+    """Biases of a population that synapses must carry, from a source that spikes at every step.
 
-    On the chip a bias adds to the membrane; what must pass the synaptic filter has to be a spike.
+    On the chip a bias adds to the membrane, from the first step on. One that passes the synaptic filter
+    has to be a spike, and so has one that arrives late: that of a delayed projection.
     """
     neuron = population.neuron
-    if neuron is None or neuron.syn_leak is None or not neuron.bias.any():
-        return None
+    if neuron is None:
+        return []
+    late: dict[int, Array] = {}
+    if neuron.syn_leak is not None and neuron.bias.any():
+        late[0] = np.broadcast_to(neuron.bias, population.shape)
+    for projection in network.incoming(population.name):
+        if projection.bias is not None and projection.bias.any():
+            steps = max(s.max_delay for s in projection.sources)
+            bias = np.broadcast_to(projection.bias, population.shape)
+            late[steps] = late.get(steps, np.zeros(())) + bias
+    return [_constant(population, steps, late[steps], bits) for steps in sorted(late)]
+
+
+def _constant(population: Population, late: int, bias: Array, bits: int) -> Incoming:
+    """A bias that is missing for the first ``late`` steps."""
     n = size(population.shape)
-    values = np.broadcast_to(neuron.bias, population.shape).reshape(n, 1)
-    codes = integer_codes(Weight(values), bits)
+    codes = integer_codes(Weight(bias.astype(np.float64).reshape(n, 1)), bits)
     return Incoming(
-        name=f"{population.name}.bias",
+        name=f"{population.name}.bias" + (f"-{late}" if late else ""),
         ops=(Dense(n, 1), Reshape(population.shape)),
-        sources=(SynapseSource(f"{population.name}.always", frozen(1, np.int64)),),
+        sources=(SynapseSource(f"{population.name}.always", frozen(1 + late, np.int64)),),
         source_shape=(1,),
         codes=codes,
         step=codes.step,
         alive=None,
-        peak=1,
+        peak=np.asarray(1),
         signed=False,
         constant=True,
     )

@@ -13,6 +13,8 @@ from ..ir.weights import Weight
 
 USUAL_BITS = 8
 """Bits that real weights are rounded to where no chip is known."""
+_NOTHING = 2.0**-900
+"""Weights below this are none: a scale for them, or its square, is beyond float64."""
 _FLOAT_NOISE = 1e-12
 """Relative differences below this come from float64 arithmetic, not from rounding to integers."""
 
@@ -21,16 +23,23 @@ _FLOAT_NOISE = 1e-12
 class Codes:
     """Integer codes with the real step they stand for (``value = code * step``).
 
-    ``error`` is the largest difference from the weights, relative to the largest weight.
+    ``error`` is the largest difference from the weights, relative to the largest weight of the row
+    (what one neuron or channel receives) that loses most. ``real`` holds weights that were rounded.
     """
 
     codes: Array
     step: Array
     error: float = 0.0
+    real: Array | None = None
 
     @property
     def exact(self) -> bool:
         return self.error == 0.0
+
+    @property
+    def values(self) -> Array:
+        """What the weights are to be."""
+        return self.codes * self.step if self.real is None else self.real
 
 
 def integer_codes(weight: Weight, bits: int = USUAL_BITS) -> Codes:
@@ -43,18 +52,29 @@ def integer_codes(weight: Weight, bits: int = USUAL_BITS) -> Codes:
         return Codes(weight.data, weight.scale)
     values = weight.data.astype(np.float64)
     peak = float(np.abs(values).max(initial=0.0))
-    if peak == 0:
-        return Codes(np.zeros(values.shape, np.int64), np.ones(()))
+    if peak < _NOTHING:
+        error = 1.0 if peak else 0.0
+        return Codes(np.zeros(values.shape, np.int64), np.ones(()), error, values if peak else None)
     limit = 2 ** (bits - 1) - 1
     finest = 2.0 ** np.ceil(np.log2(peak / limit))
     # A coarser grid than the finest is never needed: its codes are the finest's, shifted.
     on_grid = np.rint(values / finest)
     if (on_grid * finest == values).all():
         return Codes(on_grid.astype(np.int64), np.asarray(finest))
-    step = peak / limit
+    return rounded_codes(values, np.asarray(peak / limit))
+
+
+def rounded_codes(values: Array, step: Array) -> Codes:
+    """The codes nearest to real weights on a grid, one for all or one per row."""
     codes = np.rint(values / step)
-    error = float(np.abs(codes * step - values).max()) / peak
-    return Codes(codes.astype(np.int64), np.asarray(step), error)
+    lost = rows(np.abs(codes * step - values)).max(axis=1)
+    error = float((lost / np.maximum(rows(np.abs(values)).max(axis=1), _NOTHING)).max())
+    return Codes(codes.astype(np.int64), step, error, values)
+
+
+def rows(values: Array) -> Array:
+    """Weights by what they arrive at: one row per output or channel."""
+    return values.reshape(values.shape[0] if values.ndim > 1 else 1, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +131,15 @@ def _stored_bits(mantissa: Array, grid: int, bits: int) -> int:
     return bits + (grid.bit_length() - 1) - trailing
 
 
-def to_bias(bias: Array, mantissa_max: int, exponent_max: int) -> tuple[Array, int]:
+def to_bias(
+    bias: Array, mantissa_max: int, exponent_max: int, exponent_min: int = 0
+) -> tuple[Array, int]:
     """Mantissas and the one exponent of a population's biases: the finest exponent that holds them.
 
     Values beyond the format saturate; the caller chooses a scale for which none is.
     """
     peak = float(np.abs(bias).max(initial=0.0))
     exponent = 0 if peak <= mantissa_max else int(np.ceil(np.log2(peak / mantissa_max)))
-    exponent = min(exponent, exponent_max)
+    exponent = min(max(exponent, exponent_min if peak else 0), exponent_max)
     mantissa = np.clip(np.rint(bias / 2.0**exponent), -mantissa_max, mantissa_max)
     return frozen(mantissa.astype(np.int64)), exponent

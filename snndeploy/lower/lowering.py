@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..errors import LoweringRefused
 from ..ir.arrays import frozen
-from ..ir.finding import Finding
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding
 from .decays import to_decay
-from .incoming import Incoming, bias_incoming, incoming_of
+from .incoming import Incoming, MostSpikes, bias_incoming, incoming_of
+from .layout import LayoutName, layout_of
 from .neurons import Lowered, lower_population
 from .timing import depths
+
+_ROUNDS = 8
+"""Attempts to find spike rates of a loop that follow from themselves."""
 
 
 def lower(
@@ -27,6 +30,7 @@ def lower(
     inputs: InputCoding | Mapping[str, InputCoding] | None = None,
     observed: Mapping[str, float] | None = None,
     steps: int = 64,
+    layout: LayoutName = "chip",
 ) -> Program:
     """Turn real numbers into the integers that ``target`` computes with.
 
@@ -41,6 +45,7 @@ def lower(
         observed: largest |u| per population seen on calibration data (network units). Where given, it
             replaces the worst case with 1.25 times what was seen.
         steps: length of a sample, which bounds a leakless readout.
+        layout: what is to hold the program: the chip, or a ``.net`` file (``netx``).
 
     Returns:
         A verified program. Its ``rounding`` and ``headroom`` say what integers cost and prove; its
@@ -50,47 +55,90 @@ def lower(
         LoweringRefused: no declared integer form exists on this target.
     """
     family = family_of(target)
+    held_in = layout_of(layout, family)
     bits = family.weights.bits
-    late = [p.name for p in network.projections if p.bias is not None]
     network = _with_biases_at_once(network)
     depth = depths(network)
     coding = _codings(network, target, inputs)
+
+    def one(population: Population, most: MostSpikes) -> Lowered:
+        name = population.name
+        incoming = [
+            incoming_of(network, p, depth, coding, bits, most) for p in network.incoming(name)
+        ]
+        return lower_population(
+            population,
+            [*incoming, *bias_incoming(network, population, bits)],
+            family,
+            layout=held_in,
+            depth=depth[name],
+            steps=steps,
+            observed=None if observed is None else observed.get(name),
+        )
+
+    lowered = _with_bounds_that_hold(network, one)
     groups: list[CompartmentGroup] = []
     synapses: list[SynapseGroup] = []
-    lowered: dict[str, Lowered] = {}
     for population in network.populations:
         if population.role == "input":
             groups.append(_input_group(population, coding[population.name]))
             continue
-        incoming = [
-            incoming_of(network, p, depth, coding, bits) for p in network.incoming(population.name)
-        ]
-        constant = bias_incoming(population, bits)
-        if constant is not None:
-            groups.append(_constant_group(constant, depth[population.name], family))
-            incoming.append(constant)
-        result = lower_population(
-            population,
-            incoming,
-            family,
-            depth=depth[population.name],
-            steps=steps,
-            observed=None if observed is None else observed.get(population.name),
-        )
-        lowered[population.name] = result
+        constant = bias_incoming(network, population, bits)
+        if constant:
+            groups.append(_constant_group(constant[0], depth[population.name], family))
+        result = lowered[population.name]
         groups.append(result.group)
         synapses.extend(result.synapses)
-    findings = [f for result in lowered.values() for f in result.findings]
-    findings += [_delayed_bias(name) for name in late]
+    findings = [f for g in groups if g.name in lowered for f in lowered[g.name].findings]
     return Program(
         arithmetic=family.arithmetic,
         target=target.name,
         groups=tuple(groups),
         synapses=tuple(synapses),
-        headroom={name: result.headroom for name, result in lowered.items()},
-        rounding={name: result.rounding for name, result in lowered.items()},
+        headroom={g.name: lowered[g.name].headroom for g in groups if g.name in lowered},
+        rounding={g.name: lowered[g.name].rounding for g in groups if g.name in lowered},
         findings=tuple(findings),
     ).verify()
+
+
+def _with_bounds_that_hold(
+    network: Network, one: Callable[[Population, MostSpikes], Lowered]
+) -> dict[str, Lowered]:
+    """Lower every population, knowing how often those that it hears spike per step.
+
+    Sources come first. In a loop a bound is assumed and raised until what follows from it is no more;
+    where that does not happen, registers bound the spikes and scales are chosen for the usual ones.
+    """
+    rank = {name: i for i, name in enumerate(network.order)}
+    order = [network.population(name) for name in network.order]
+    order = [p for p in order if p.role != "input"]
+    many = [p for p in order if p.neuron and p.neuron.spikes_per_step == "many"]
+    heard_early = {
+        s.population
+        for p in network.projections
+        for s in p.sources
+        if rank[s.population] >= rank[p.target]
+    }
+    loops = [p for p in many if p.name in heard_early]
+    most = MostSpikes()
+    for _ in range(_ROUNDS):
+        assumed = {p.name: most.expected(p) for p in loops}
+        lowered = {}
+        for population in order:
+            result = lowered[population.name] = one(population, most)
+            if population in many:
+                most.found[population.name] = result.most
+        if all((lowered[name].most <= bound).all() for name, bound in assumed.items()):
+            return lowered
+        for name, bound in assumed.items():
+            most.found[name] = np.maximum(bound, lowered[name].most)
+    most = MostSpikes()
+    for _ in range(
+        2
+    ):  # scales do not look at what is beyond, so the second round has the registers
+        lowered = {p.name: one(p, most) for p in order}
+        most.beyond = {p.name: lowered[p.name].held for p in many}
+    return lowered
 
 
 def _codings(
@@ -140,13 +188,17 @@ def _constant_group(incoming: Incoming, depth: int, family: Family) -> Compartme
             family.target.numeric.decay_max.limit,
             family.arithmetic,
         ),
-        route="a compartment that spikes at every step carries the bias through the synaptic filter",
+        route="a compartment that spikes at every step carries a bias that synapses filter or delay",
     )
 
 
 def _with_biases_at_once(network: Network) -> Network:
-    """``network`` with the biases of delayed projections among those of the neurons they arrive at."""
-    biased = [p for p in network.projections if p.bias is not None]
+    """``network`` with the biases of projections without delay among those of their neurons."""
+    biased = [
+        p
+        for p in network.projections
+        if p.bias is not None and not any(s.max_delay for s in p.sources)
+    ]
     populations = []
     for name in dict.fromkeys(p.target for p in biased):
         population = network.population(name)
@@ -158,13 +210,3 @@ def _with_biases_at_once(network: Network) -> Network:
         )
     projections = [dataclasses.replace(p, bias=None) for p in biased]
     return network.replace(populations, projections)
-
-
-def _delayed_bias(name: str) -> Finding:
-    return Finding(
-        code="delayed-bias",
-        severity="warning",
-        where=name,
-        message="the bias of this delayed projection acts from the first step on; "
-        "in the trained network it was missing until the delay had passed",
-    )

@@ -18,20 +18,28 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
 from ..ir.step import Arithmetic
 from .decays import kept, to_decay
-from .headroom import Interval, headroom, v_may_wrap
-from .incoming import MANY_SPIKES, Incoming
+from .incoming import Incoming
 from .integers import to_bias, to_mantissas
+from .layout import Layout
+from .proofs.exact import coarse_leak, proof, saturating
+from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
+from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lowered:
-    """A population's compartments, the synapses that end on it, and what rounding did."""
+    """A population's compartments, the synapses that end on it, and what rounding did.
+
+    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by.
+    """
 
     group: CompartmentGroup
     synapses: tuple[SynapseGroup, ...]
     headroom: Headroom
     rounding: Rounding
+    most: Array
+    held: Array
     findings: tuple[Finding, ...]
 
 
@@ -40,6 +48,7 @@ def lower_population(
     incoming: Sequence[Incoming],
     family: Family,
     *,
+    layout: Layout,
     depth: int,
     steps: int,
     observed: float | None,
@@ -56,35 +65,50 @@ def lower_population(
     form = _form(population.name, neuron, family)
     arithmetic = family.arithmetic
     _refuse_wide_weights(incoming, family.weights.bits)
+    if not layout.one_scale:
+        incoming = with_row_scales(incoming, neuron, shape, family)
     scale = choose_scale(
         shape,
         neuron,
         incoming,
         family,
-        base=base_scale(shape, incoming, 1 << arithmetic.state_shift),
+        layout=layout,
+        base=base_scale(shape, incoming, 1 << arithmetic.state_shift, one=layout.one_scale),
         steps=steps,
         observed=observed,
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
-    group = _group(population, neuron, form, scale, family, depth)
+    group = _group(population, neuron, form, scale, family, layout, depth)
     synapses, weights, biases = [], [0.0], [0.0]
+    told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
     for arriving in incoming:
-        synapse, error = _synapses(arriving, scale, shape, population.name, family)
-        sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa)
+        synapse, error, unit = _synapses(arriving, scale, shape, population.name, family, layout)
+        if not arriving.constant:
+            told += drive_lost(arriving, synapse, unit, population.name)
+        sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         bounds = bounds + sums.shifted(synapse.exponent)
         synapses.append(synapse)
         (biases if arriving.constant else weights).append(error + arriving.codes.error)
-    room = headroom(group, bounds, arithmetic)
-    told = _findings(neuron, group, form, incoming, family)
+    worst = worst_case(group, bounds, arithmetic)
+    room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
+    if group.spikes_per_step == "many":
+        group = replace(group, message_bits=max(int(most.max()).bit_length(), 1))
+    told = (*_findings(neuron, group, form, incoming, family), *told)
     told += _unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
+    told += saturating(group, worst, steps, arithmetic)
+    rounding = _rounding(neuron, group, max(weights), max(biases), arithmetic)
+    rounding = proof(rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic)
+    told += coarse_leak(neuron, group, rounding, steps, arithmetic)
     return Lowered(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=_rounding(neuron, group, max(weights), max(biases), arithmetic),
+        rounding=rounding,
+        most=most,
+        held=held_spikes(group, arithmetic),
         findings=told,
     )
 
@@ -100,6 +124,14 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
     if not neuron.spiking:
         route = "native compartment that never spikes; v is read"
         return Form(kind="readout", way="native", route=route)
+    assert neuron.threshold is not None
+    if neuron.spikes_per_step == "many" and (neuron.threshold <= 0).any():
+        raise LoweringRefused(
+            "threshold-not-positive",
+            "it spikes once per whole threshold in its membrane, and its threshold is not above 0",
+            where=name,
+            hint="let it spike once per step, or give it a positive threshold",
+        )
     form = family.form(neuron)
     if isinstance(form, NoForm):
         raise LoweringRefused("neuron-unsupported", form.reason, where=name, hint=form.hint)
@@ -137,26 +169,33 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
 
 
 def _synapses(
-    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family
-) -> tuple[SynapseGroup, float]:
-    """Round a projection's weights to the population's scale; also the largest relative error."""
+    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family, layout: Layout
+) -> tuple[SynapseGroup, float, Array]:
+    """Round a projection's weights to the population's scale.
+
+    Also returns the largest relative error, and the weight that a mantissa of 1 is.
+    """
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
     wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
-    m = to_mantissas(wanted, family.target.synapse.exponent.low, family.weights)
+    m = to_mantissas(wanted, layout.exponent_low, family.weights)
     alive = incoming.alive
-    return SynapseGroup(
-        name=incoming.name,
-        sources=incoming.sources,
-        target=target_name,
-        ops=_with_weight_shape(incoming.ops, wanted.shape),
-        mantissa=m.mantissa,
-        exponent=m.exponent,
-        sign_mode=m.sign_mode,
-        weight_bits=m.weight_bits,
-        alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
-    ), m.error + m.floored
+    return (
+        SynapseGroup(
+            name=incoming.name,
+            sources=incoming.sources,
+            target=target_name,
+            ops=_with_weight_shape(incoming.ops, wanted.shape),
+            mantissa=m.mantissa,
+            exponent=m.exponent,
+            sign_mode=m.sign_mode,
+            weight_bits=m.weight_bits,
+            alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
+        ),
+        m.error + m.floored,
+        (1 << family.arithmetic.state_shift) / (factor * incoming.units),
+    )
 
 
 def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
@@ -169,7 +208,13 @@ def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
 
 
 def _group(
-    population: Population, neuron: Neuron, form: Form, scale: Array, family: Family, depth: int
+    population: Population,
+    neuron: Neuron,
+    form: Form,
+    scale: Array,
+    family: Family,
+    layout: Layout,
+    depth: int,
 ) -> CompartmentGroup:
     custom = form.kind == "custom"
     many = custom and neuron.spikes_per_step == "many"
@@ -180,34 +225,44 @@ def _group(
         kind=form.kind,
         depth=depth,
         scale=frozen(scale),
-        message_bits=(neuron.max_spikes or MANY_SPIKES).bit_length() if many else 0,
         compare=neuron.compare if form.way != "native" else ">",
         reset=neuron.reset if custom else "zero",
         reset_timing=neuron.reset_timing if custom else "immediate",
         spikes_per_step=neuron.spikes_per_step if custom else "one",
         max_spikes=neuron.max_spikes if many else None,
         route=form.route,
-        **registers(neuron, form.kind, scale, family),
+        **registers(neuron, form.kind, scale, family, layout.bias_exponent_low),
     )
 
 
-def registers(neuron: Neuron, kind: Kind, scale: Array, family: Family) -> dict[str, Any]:
+def registers(
+    neuron: Neuron, kind: Kind, scale: Array, family: Family, bias_exponent: int = 0
+) -> dict[str, Any]:
     """The neuron's parameters as a compartment group of that scale holds them, by field."""
     n, arithmetic = family.target.numeric, family.arithmetic
     unit = 1 << arithmetic.state_shift
     vth_max = min(n.vth_max.limit, arithmetic.state_max // unit)
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    bias_mant, bias_exp = to_bias(bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit)
+    bias_mant, bias_exp = to_bias(
+        bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit, bias_exponent
+    )
     floor = neuron.v_floor
     return {
         "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
-        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic),
+        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale)),
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
         "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
     }
+
+
+def _usual(neuron: Neuron, scale: Array) -> float | None:
+    """v of a neuron on its way to a spike, in v units."""
+    if neuron.threshold is None:
+        return None
+    return 0.5 * float(np.mean(np.abs(neuron.threshold) * scale))
 
 
 def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int) -> Array:
@@ -217,17 +272,18 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
     ``v > 64 * floor(theta / 64)`` and ``v >= theta`` exactly ``v > 64 * (ceil(theta / 64) - 1)``.
     With a leak the same holds for a threshold on the grid; one off the grid is rounded to it. Neuron
     programs compare as trained; a native reset that subtracts takes off the threshold, which must be
-    right for that.
+    right for that. A readout has none; nothing looks at its 0.
     """
     if neuron.threshold is None:
-        return frozen(np.int64(largest + 1))
+        return frozen(np.int64(0))
     wanted = np.asarray(neuron.threshold * scale / unit)
     # What is on the grid but for float error of the scale must not fall off it.
     wanted = np.where(
         np.abs(wanted - np.rint(wanted)) < 1e-9 * np.abs(wanted), np.rint(wanted), wanted
     )
     if kind == "custom":
-        vth = np.rint(wanted)
+        # A threshold of 0 has no multiples to count.
+        vth = np.maximum(np.rint(wanted), 1 if neuron.spikes_per_step == "many" else -np.inf)
     else:
         exact = (neuron.leak == 1) | (wanted == np.rint(wanted))
         on_grid = np.floor(wanted) if neuron.compare == ">" else np.ceil(wanted) - 1
@@ -285,7 +341,7 @@ def _findings(
             severity="note",
             where=i.name,
             message=f"its weights were not quantised; rounding them to {family.weights.bits} bits "
-            f"changes them by up to {i.codes.error:.2%} of the largest",
+            f"changes them by up to {i.codes.error:.2%} of the largest of their row",
         )
         for i in incoming
         if not i.codes.exact

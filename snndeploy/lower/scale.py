@@ -15,14 +15,18 @@ from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
-from .decays import kept, to_decay
-from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
+from ..ir.step import Arithmetic
+from .decays import kept, representable, to_decay
 from .incoming import Incoming
+from .layout import Layout
+from .proofs.headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 
 _SPAN = 32
 """Powers of two that are tried below the one that fills a state."""
 _FINE_THRESHOLD = 256
 """A threshold mantissa from here on is rounded by at most 0.2 %: enough, the rest is head-room."""
+_SLOWEST_THRESHOLD = 16384
+"""However slow a leak is, head-room needs bits too."""
 _COARSEST_THRESHOLD = 32
 """Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
 _CALIBRATION_MARGIN = 1.25
@@ -48,22 +52,27 @@ def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
     return None
 
 
-def base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int) -> Array:
+def base_scale(
+    shape: Shape, incoming: Sequence[Incoming], unit: int, *, one: bool = False
+) -> Array:
     """The scale at which the reference projection's codes are integers without a common factor 2.
 
     The reference is the largest of those whose codes are exact; without one, the largest. It is one
     number, or one per channel where the codes have a step per channel and all projections can follow.
-    ``unit`` is what a weight of 1 adds to the state.
+    ``unit`` is what a weight of 1 adds to the state, ``one`` asks for one number in any case.
     """
     if not incoming:
         return np.asarray(float(unit))
-    reference = max(incoming, key=lambda i: (i.codes.exact, i.codes.codes.size))
+    heard = [i for i in incoming if not i.constant] or incoming
+    reference = max(heard, key=lambda i: (i.codes.exact, i.codes.codes.size))
     used = int(np.bitwise_or.reduce(np.abs(reference.codes.codes), axis=None)) or 1
     step = reference.step * (used & -used)
     if step.size > 1:
         per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
-        if step.size == shape[0] and all(
-            per_weight(per_channel, i, shape) is not None for i in incoming
+        if (
+            not one
+            and step.size == shape[0]
+            and all(per_weight(per_channel, i, shape) is not None for i in incoming)
         ):
             return per_channel
         return np.asarray(unit / float(step.max()))
@@ -74,6 +83,10 @@ def real_interval(incoming: Sequence[Incoming], shape: Shape) -> Interval:
     """Worst-case synaptic input per neuron and step, in network units."""
     total = Interval(np.zeros(shape), np.zeros(shape))
     for i in incoming:
+        if i.codes.real is not None and i.step.size > 1:  # a step per row of the target
+            per_row = i.step.reshape(-1, *(1,) * (len(shape) - 1))
+            total = total + i.interval(i.codes.codes) * per_row
+            continue
         # Codes are bounded exactly; steps per channel enter the weights as integers over one grid.
         step = float(i.step.max())
         relative = np.ceil(np.abs(i.codes.codes) * (i.step / step)).astype(np.int64)
@@ -87,6 +100,7 @@ def choose_scale(
     incoming: Sequence[Incoming],
     family: Family,
     *,
+    layout: Layout,
     base: Array,
     steps: int,
     observed: float | None,
@@ -94,7 +108,7 @@ def choose_scale(
     """Choose ``base * 2**k``.
 
     In order of preference: the largest for which nothing can overflow or clip within a sample of
-    ``steps``; if that leaves a coarse threshold, the smallest with a fine one for which u cannot wrap
+    ``steps``; if that rounds to a coarse threshold, the smallest with a fine one for which u cannot wrap
     nor v miss the threshold (inhibition may then clip, and the head-room says after how many steps);
     else the largest such. Where even that is too coarse, the smallest scale that holds the codes and a
     threshold that is not, unproved; and where there is none, the largest that is proved.
@@ -129,11 +143,26 @@ def choose_scale(
             top / unit <= n.vth_max.limit
             and top <= largest
             and (scale * np.abs(bias)).max() <= n.bias_mant_max.limit << n.bias_exp_max.limit
-            and all(e <= family.target.synapse.exponent.high for e in exponents)
+            and all(e <= layout.exponent_high for e in exponents)
         )
 
     def proved(scale: Array) -> bool:
         return bool((scale * never_wraps).max() <= largest) and format_holds(scale)
+
+    def resolved(scale: Array) -> bool:
+        """Whether a coarse threshold is the right one: all that v is made of is on the grid of v."""
+        values = (
+            threshold / unit,
+            bias,
+            np.zeros(()) if neuron.v_floor is None else neuron.v_floor,
+        )
+        leaks = (neuron.leak, syn_leak)
+        return (
+            all(i.codes.exact for i in incoming)
+            and bool((scale >= base).all())
+            and all(np.isin(leak, (0.0, 1.0)).all() for leak in leaks)
+            and all(np.abs(v * scale - np.rint(v * scale)).max() < 1e-9 for v in values)
+        )
 
     def mantissa(scale: Array) -> float:
         return float((scale * np.abs(threshold)).min()) / unit
@@ -142,11 +171,18 @@ def choose_scale(
     candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
     safe = [s for s in candidates if proved(s)]
     never_clips = [s for s in safe if (s * ever).max() <= largest]
-    if never_clips and (neuron.threshold is None or mantissa(never_clips[0]) >= _FINE_THRESHOLD):
+    if layout.largest and (safe or any(map(format_holds, candidates))):
+        return (never_clips or safe or [s for s in candidates if format_holds(s)])[0]
+    if never_clips and (
+        neuron.threshold is None
+        or mantissa(never_clips[0]) >= _FINE_THRESHOLD
+        or resolved(never_clips[0])
+    ):
         return never_clips[0]
-    fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
-    if fine:
-        return fine[-1]
+    for enough in (_slow_threshold(neuron, arithmetic), _FINE_THRESHOLD):
+        fine = [s for s in safe if mantissa(s) >= enough]
+        if fine:
+            return fine[-1]
     if safe and (neuron.threshold is None or mantissa(safe[0]) >= _COARSEST_THRESHOLD):
         return safe[0]
     grid = [s for s in candidates if (s >= base).all() and format_holds(s)]
@@ -154,6 +190,15 @@ def choose_scale(
     if fine:
         return fine[-1]
     return (safe or grid[-1:] or candidates[-1:])[0]
+
+
+def _slow_threshold(neuron: Neuron, arithmetic: Arithmetic) -> float:
+    """The threshold mantissa from which dropped fractions of a slow leak are at most 0.2 % of it."""
+    leak = neuron.leak[neuron.leak < 1]
+    if not leak.size or representable(leak, arithmetic):
+        return _FINE_THRESHOLD
+    lost = 512.0 / float(1.0 - leak.max()) / (1 << arithmetic.state_shift)
+    return float(min(max(_FINE_THRESHOLD, lost), _SLOWEST_THRESHOLD))
 
 
 def _leak(neuron: Neuron, family: Family) -> Array:

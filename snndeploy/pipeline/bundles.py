@@ -22,7 +22,7 @@ from ..passes.metrics import NetworkMetrics
 from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
-from ..simulate.recording import Recording
+from ..simulate.recording import Recording, units_of
 from ..verify import Verification
 from .compiled import Compiled
 from .locking import lock_text
@@ -287,7 +287,7 @@ def _verify_golden(
     try:
         for engine in (e for e in engines if e in FLOAT_STAGES):
             runs[engine] = run_engine(engine, samples, network=networks[engine])
-        runs["golden"] = Recording(engine="golden", spikes=recorded)
+        runs["golden"] = Recording(engine="golden", spikes=recorded, units=units_of(program))
         for engine in (e for e in engines if e not in FLOAT_STAGES):
             runs[engine] = run_program(engine, program, messages, progress, watch=True)
     except KeyboardInterrupt:

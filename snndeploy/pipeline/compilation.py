@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from ..chip import Target, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
 from ..ir.network import Network
-from ..lower import InputCoding, infer_coding, lower
+from ..lower import InputCoding, LayoutName, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from .advise.rounding import spikes_that_differ, told
 from .assumptions import weighed
 from .compiled import Compiled, Scale
 from .locking import data_record, read_as
@@ -37,6 +39,7 @@ def compile(
     calibration: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
+    layout: LayoutName = "chip",
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -54,6 +57,7 @@ def compile(
         calibration: a small sample of the data.
         training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
+        layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
         observer: told about the progress of passes.
 
     Returns:
@@ -81,7 +85,11 @@ def compile(
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
-    program = lower(log.network, chip, inputs=inputs, observed=observed, **steps)
+    program = lower(log.network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
+    if calibration is not None:
+        differing = spikes_that_differ(log.network, program, calibration)
+        findings = (*program.findings, *told(differing))
+        program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips)
     checked = check_program(program, placement, chip, chips=chips)
     return Compiled(

@@ -19,6 +19,7 @@ from ..ingest import Reading, read_model, read_netx
 from ..ingest.readers.foreign import described, foreign_file, foreign_object, is_hdf5
 from ..ir.network import Network
 from ..ir.program import Program
+from ..ir.step import Compare
 from .compiled import Compiled, Loaded
 
 ModelKind = Literal["nir", "network", "netx", "program", "bundle", "compiled", "placed"]
@@ -54,8 +55,9 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "coding", "scale"))
+_LOWERING = frozenset(("recipe", "coding", "scale", "layout"))
 _PLACE = frozenset(("target", "board"))
+_NETX = _PLACE | {"compare"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE
 """Options whose values a lock holds."""
 _DATA = frozenset(
@@ -79,9 +81,9 @@ _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
     {
         "inspect": {"nir": _ALL, "netx": frozenset(), "bundle": frozenset()},
-        "compile": {**_NETWORKS, "netx": _PLACE | _DATA, "program": _PLACE | _DATA},
-        "check": {"nir": _ALL, "netx": _PLACE, "bundle": _PLACE | {"fix_path"}},
-        "simulate": {"nir": _ALL, "netx": _PLACE | _DATA, "bundle": _DATA},
+        "compile": {**_NETWORKS, "netx": _NETX | _DATA, "program": _PLACE | _DATA},
+        "check": {"nir": _ALL, "netx": _NETX, "bundle": _PLACE | {"fix_path"}},
+        "simulate": {"nir": _ALL, "netx": _NETX | _DATA, "bundle": _DATA},
         "verify": {"bundle": _DATA},
         "report": {"bundle": frozenset()},
         "explain": {"bundle": frozenset()},
@@ -286,7 +288,10 @@ def open_bundle(command: str, bundle: str | os.PathLike[str] | Bundle) -> Bundle
 
 
 def open_program(
-    command: str, program: str | os.PathLike[str] | Program, target: str = "loihi2"
+    command: str,
+    program: str | os.PathLike[str] | Program,
+    target: str = "loihi2",
+    compare: Compare | None = None,
 ) -> Program:
     """The program that a ``.net`` file holds, or as it is.
 
@@ -298,4 +303,4 @@ def open_program(
         return program
     if kind != "netx":
         raise wrong_kind(command, program, kind, ("netx", "program"))
-    return read_netx(program, target)
+    return read_netx(program, target, compare)

@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..chip import Target, load_target
 from ..data import Samples
 from ..ir.program import Program
+from ..ir.step import Compare
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
 from .bundles import golden_of
@@ -18,16 +19,19 @@ from .opening import open_program
 
 
 def place_file(
-    program: str | Path | Program, target: str | Path | Target = "loihi2", board: str | None = None
+    program: str | Path | Program,
+    target: str | Path | Target = "loihi2",
+    board: str | None = None,
+    compare: Compare | None = None,
 ) -> Loaded:
-    """Read a ``.net`` file (or take a program), place it and check it.
+    """Read a ``.net`` file (or take a program), place it and check it; ``compare`` as of `read_netx`.
 
     Raises:
         SnnDeployError: the file, target or board is bad. Violated budgets are in ``findings``.
     """
     chip = target if isinstance(target, Target) else load_target(target)
     chips = chip.chips(board)
-    held = open_program("compile", program, chip.name)
+    held = open_program("compile", program, chip.name, compare)
     placement = place_program(held, chip, chips=chips)
     checked = check_program(held, placement, chip, chips=chips)
     return Loaded(

@@ -122,6 +122,8 @@ def _layer(program: Program, group: CompartmentGroup, use: LayerUse) -> dict[str
         room = program.headroom[group.name]
         record["headroom"] = {**dataclasses.asdict(room), "wraps": room.wraps}
         record["rounding"] = dataclasses.asdict(program.rounding[group.name])
+    if group.name in program.differing:
+        record["spikes_differing"] = round(program.differing[group.name], 5)
     return record
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..ir.arrays import Array
+from ..ir.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class Recording:
     does not spike records the values it emits. Whatever the engine, step t is the t-th step *of the
     sample*: delays of the chip's layers are taken out. ``u`` and ``v`` (synaptic state and membrane
     potential after the reset) are there for the populations they were asked for, ``registers`` where an
-    integer run was watched.
+    integer run was watched. ``units`` is what one unit of the network is where that differs between the
+    neurons of a readout; without it, those of one population emit in one unit.
     """
 
     engine: str
@@ -50,6 +54,7 @@ class Recording:
     u: Mapping[str, Array] = field(default_factory=dict)
     v: Mapping[str, Array] = field(default_factory=dict)
     registers: Mapping[str, RegisterUse] = field(default_factory=dict)
+    units: Mapping[str, Array] = field(default_factory=dict)
 
     def counts(self, name: str) -> Array:
         """Sum over time of what ``name`` emitted, flattened per sample: ``(samples, neurons)``."""
@@ -57,9 +62,21 @@ class Recording:
         return total.reshape(total.shape[0], -1)
 
     def predictions(self, name: str) -> Array:
-        """Class per sample: the neuron that emitted most, the lowest index on a tie."""
-        best: Array = self.counts(name).argmax(axis=1)
+        """Class per sample: the neuron that emitted most, the lowest index on a tie.
+
+        What neurons emit in different units is compared in the network's.
+        """
+        counts = self.counts(name)
+        if name in self.units:
+            shape = self.spikes[name].shape[2:]
+            counts = counts / np.broadcast_to(self.units[name], shape).reshape(-1)
+        best: Array = counts.argmax(axis=1)
         return best
+
+
+def units_of(program: Program) -> dict[str, Array]:
+    """`Recording.units` of a run of ``program``."""
+    return {g.name: g.scale for g in program.groups if g.kind == "readout" and g.scale.size > 1}
 
 
 def accuracy(predictions: Array, labels: Array) -> float:

@@ -173,7 +173,7 @@ def test_recurrence_readout_pool_and_flatten(tmp_path: Path) -> None:
     )
     program = read_netx(path)
     assert [g.kind for g in program.groups] == ["input", "lif", "lif", "readout"]
-    assert [f.code for f in program.findings] == ["netx-average"]
+    assert [f.code for f in program.findings] == ["netx-average", "netx-compare"]
     inputs = np.ones((4, 1, 1, 4, 4), np.int64)
     run = run_integer(program, inputs)
     assert run.spikes["dense_rec-3"][:, 0].tolist() == [[n] * 4 for n in (1, 0, 0, 1)]
@@ -253,3 +253,27 @@ def test_options_about_trained_networks_are_refused(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert code_of(result) == "option-not-obeyed"
         assert f"{command} cannot obey {given[0]} for a .net file" in result.stderr
+
+
+@pytest.mark.parametrize("decay", [0, 128])
+def test_thresholds_that_are_reached(decay: int, tmp_path: Path) -> None:
+    """SLAYER's comparison, exact in integers: v meets the threshold at the first step."""
+    neuron = (4096, decay, 8)
+    path = net(tmp_path, dense([[8.0, 0.0], [4.0, 5.0], [7.0, 0.0]], neuron=neuron))
+    strict, told = read_netx(path, compare=">"), read_netx(path)
+    reached = read_netx(path, compare=">=")
+    assert [f.code for f in told.findings] == ["netx-compare"]
+    assert (strict.findings, reached.findings) == ((), ())
+    assert strict.digest == told.digest != reached.digest
+    group = reached.groups[-1]
+    assert (group.kind, int(group.vth)) == (("lif", 7) if decay == 0 else ("custom", 8))
+    x = np.array([[[1, 0]], [[0, 0]], [[0, 1]]], np.int64)
+    v = np.zeros(3, np.int64)
+    expected = []
+    for row in x[:, 0]:
+        v = ((v * (4096 - decay)) >> 12) + ((np.array([[8, 0], [4, 5], [7, 0]]) @ row) << 6)
+        expected.append((v >= 8 << 6).tolist())
+        v = np.where(v >= 8 << 6, 0, v)
+    run = run_integer(reached, x).spikes["dense-0"][:, 0]
+    assert run.astype(bool).tolist() == expected
+    assert run_integer(strict, x).spikes["dense-0"][0, 0].tolist() == [0, 0, 0]

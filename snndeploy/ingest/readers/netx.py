@@ -23,7 +23,7 @@ from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from ...ir.step import LOIHI
+from ...ir.step import LOIHI, Compare
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
 
@@ -49,12 +49,16 @@ class _Row:
         return self.groups[-1]
 
 
-def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
+def read_netx(
+    path: str | os.PathLike[str], target: str = "loihi2", compare: Compare | None = None
+) -> Program:
     """Read a ``.net`` file.
 
     Args:
         path: of the file.
         target: name of the target that the program is for.
+        compare: ``>``, as Loihi and netx fire, or ``>=``, as lava-dl's SLAYER trained; None: ``>``,
+            and a finding says that it matters.
 
     Returns:
         A verified program; groups are named ``<type>-<layer>``, the data enter through ``input``.
@@ -71,6 +75,10 @@ def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
     if len(row.groups) < 2:
         raise InputError("netx-layout", "it holds no layer with neurons", where=str(file))
     row.groups[-1] = dataclasses.replace(row.last, role="output")
+    if compare == ">=":
+        row.groups = [_reached(g) for g in row.groups]
+    elif compare is None and any(g.kind == "lif" for g in row.groups):
+        row.findings.append(_COMPARED)
     return Program(
         arithmetic=LOIHI,
         target=target,
@@ -78,6 +86,31 @@ def read_netx(path: str | os.PathLike[str], target: str = "loihi2") -> Program:
         synapses=tuple(row.synapses),
         findings=tuple(row.findings),
     ).verify()
+
+
+_COMPARED = Finding(
+    code="netx-compare",
+    severity="note",
+    where="thresholds",
+    message="lava-dl trains neurons that fire at v >= threshold, netx and Loihi fire at v > threshold; "
+    "where v meets a threshold they differ. For the trained spikes read it with compare '>='",
+)
+
+
+def _reached(group: CompartmentGroup) -> CompartmentGroup:
+    """The neurons of ``group`` firing at v >= threshold, exactly.
+
+    Where v is a multiple of the threshold's unit that is a threshold one unit lower; a leak leaves v
+    between such multiples, and a neuron program compares.
+    """
+    if group.kind != "lif":
+        return group
+    ends = (0, LOIHI.decay_one)
+    whole = np.isin(group.dv, ends) & np.isin(group.du + LOIHI.u_decay_offset, ends)
+    if whole.all():
+        return dataclasses.replace(group, vth=frozen(group.vth - 1, np.int64))
+    route = "neuron program (compares with >=)"
+    return dataclasses.replace(group, kind="custom", compare=">=", route=route)
 
 
 def _layers(tree: Tree, source: str) -> list[Layer]:
@@ -272,7 +305,6 @@ def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
             role="hidden",
             kind="readout",
             depth=depth,
-            vth=frozen(2**17, np.int64),
             route="adds up what arrives, without spiking",
         )
     kind = layer.text("neuron", "type")

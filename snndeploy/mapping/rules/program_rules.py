@@ -129,7 +129,8 @@ def decays(s: Subject) -> Iterator[Breach]:
 
 def thresholds(s: Subject) -> Iterator[Breach]:
     """Thresholds must fit their register."""
-    yield from _parameters(s, "threshold", s.target.numeric.vth_max, lambda g: (g.vth,))
+    limit = s.target.numeric.vth_max
+    yield from _parameters(s, "threshold", limit, lambda g: () if g.rule is None else (g.vth,))
 
 
 def biases(s: Subject) -> Iterator[Breach]:
@@ -202,6 +203,6 @@ def _parameters(
     s: Subject, resource: str, limit: Limit, of: Callable[[CompartmentGroup], tuple[Array, ...]]
 ) -> Iterator[Breach]:
     for group in s.program.on_chip:
-        largest = max(int(np.abs(a).max()) for a in of(group))
+        largest = max((int(np.abs(a).max()) for a in of(group)), default=0)
         if largest > limit.limit:
             yield _beyond(group.name, resource, largest, limit.limit, limit)

@@ -17,7 +17,7 @@ from ...errors import InputError, UsageError, did_you_mean
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
 from ..jit import has_numba
-from ..recording import Recording
+from ..recording import Recording, units_of
 from .native import SUM_BITS, NativeEngine, Route
 from .neurons.step import State, emitted_type, step_group
 from .neurons.watch import Watch
@@ -111,6 +111,7 @@ class IntegerEngine:
             u={n: u.reshape(steps, samples, *self._shape(n)) for n, u in states.u.items()},
             v={n: v.reshape(steps, samples, *self._shape(n)) for n, v in states.v.items()},
             registers={} if states.watch is None else states.watch.use,
+            units=units_of(self.program),
         )
 
     def _shape(self, name: str) -> tuple[int, ...]:

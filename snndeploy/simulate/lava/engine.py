@@ -15,7 +15,7 @@ from ...files import scratch
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
 from ...limits import current
-from ..recording import Recording
+from ..recording import Recording, units_of
 from .env import LavaEnv, require_lava
 from .plan import LavaPlan, plan_lava
 from .process import SCRATCH, run_worker
@@ -101,6 +101,7 @@ def run_lava(
         spikes=traces.joined("spikes"),
         u=traces.joined("u"),
         v=traces.joined("v"),
+        units=units_of(program),
         processes=plan.processes,
         seconds=seconds,
     )

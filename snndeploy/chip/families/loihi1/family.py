@@ -111,6 +111,10 @@ class Loihi1(LoihiFamily):
         return {"out_axons": tile_sums(sent.slots, cuts)}
 
     @property
+    def threshold_sets(self) -> int | None:
+        return int(self.limits["threshold_profiles"])
+
+    @property
     def list_slots(self) -> int:
         return self.target.axons.out_discrete.limit
 

@@ -239,15 +239,18 @@ class TrainableNetwork(nn.Module):
             biases={
                 p.name: torch.tensor(p.bias, dtype=self._dtype, device=self.device)
                 for p in self.network.projections
-                if p.bias is not None and not self._holds_bias(p.target)
+                if p.bias is not None and not self._holds_bias(p)
             },
         )
         return self._unroll(acting, inputs, record=record)
 
-    def _holds_bias(self, name: str) -> bool:
-        """Whether biases of projections are in the chip's own register of this population."""
-        neuron = self.network.population(name).neuron
-        return self._chip is not None and neuron is not None and neuron.syn_leak is None
+    def _holds_bias(self, projection: Projection) -> bool:
+        """Whether the bias of a projection is in the chip's own register of its target."""
+        neuron = self.network.population(projection.target).neuron
+        late = any(s.max_delay for s in projection.sources)
+        return (
+            self._chip is not None and neuron is not None and neuron.syn_leak is None and not late
+        )
 
     def _acting(self, name: str) -> tuple[Neuron, Mapping[str, Tensor]]:
         """A population's neuron and its parameters as they act: as the chip holds them, if so set."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, Shape
-from ..ir.linear.apply import apply_chain
-from ..ir.neurons import Neuron
-from ..ir.ops import Op
-from ..ir.program import CompartmentGroup, Headroom
-from ..ir.step import Arithmetic
-from .decays import kept
+from ...ir.arrays import Array, Shape
+from ...ir.linear.apply import apply_chain
+from ...ir.neurons import Neuron
+from ...ir.ops import Op
+from ...ir.program import CompartmentGroup, Headroom
+from ...ir.step import Arithmetic
+from ..decays import kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,13 @@ class Interval:
 
 
 def input_interval(
-    ops: tuple[Op, ...], weight: Array, shape: Shape, peak: int, signed: bool
+    ops: tuple[Op, ...], weight: Array, shape: Shape, peak: Array, signed: bool
 ) -> Interval:
-    """Bounds of one projection whose sources send 0...``peak``, or -peak...peak where ``signed``."""
-    full = np.full((1, *shape), peak, np.int64)
+    """Bounds of one projection whose sources send 0...``peak``, or -peak...peak where ``signed``.
+
+    ``peak`` is one number or one per source neuron.
+    """
+    full = np.array(np.broadcast_to(peak, (1, *shape)), np.int64)
     high = apply_chain(ops, np.maximum(weight, 0), full)[0]
     low = apply_chain(ops, np.minimum(weight, 0), full)[0]
     return Interval(low - high, high - low) if signed else Interval(low, high)
@@ -59,9 +62,31 @@ def geometric(interval: Interval, factor: Array) -> Interval:
         )
 
 
-def headroom(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic) -> Headroom:
-    """Exact worst case of a lowered group; ``synaptic`` bounds its input a (weight units)."""
-    shift, limit = arithmetic.state_shift, arithmetic.state_max
+@dataclass(frozen=True, eq=False)
+class WorstCase:
+    """How far the states of a lowered group go, whatever spikes arrive (v units, per neuron).
+
+    Attributes:
+        u: synaptic state.
+        per_step: what a step adds to v.
+        v: membrane before the reset, if its register were wide enough; infinite without a leak.
+    """
+
+    u: Interval
+    per_step: Interval
+    v: Interval
+
+    def within(self, steps: int) -> Interval:
+        """v in a sample of so many steps."""
+        return Interval(
+            np.maximum(self.v.low, self.per_step.low * steps),
+            np.minimum(self.v.high, self.per_step.high * steps),
+        )
+
+
+def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic) -> WorstCase:
+    """Bounds of a lowered group; ``synaptic`` bounds its input a (weight units)."""
+    shift = arithmetic.state_shift
     du, dv = group.du + arithmetic.u_decay_offset, group.dv
     u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
     bias = group.bias
@@ -72,17 +97,45 @@ def headroom(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic
         high = np.minimum(high, (group.vth << shift) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(group.v_floor, 0) + per_step.low)
-    peak = np.maximum(-low, high)
+    return WorstCase(u, per_step, Interval(low, high))
+
+
+def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:
+    """What the worst case is against the registers."""
+    limit, per_step = arithmetic.state_max, worst.per_step
+    peak = worst.v.peak
     clips = peak > limit
     fastest = np.maximum(
         np.maximum(-per_step.low, per_step.high)[np.broadcast_to(clips, per_step.low.shape)], 1
     )
     return Headroom(
-        u_peak=int(np.ceil(u.peak.max(initial=0.0))),
+        u_peak=int(np.ceil(worst.u.peak.max(initial=0.0))),
         v_peak=int(min(np.ceil(peak.max(initial=0.0)), limit)),
         limit=limit,
         clip_steps=int(limit // fastest.max()) if clips.any() else None,
     )
+
+
+def most_spikes(group: CompartmentGroup, worst: WorstCase, arithmetic: Arithmetic) -> Array:
+    """The most spikes of a step, per neuron: thresholds in v, which its register holds at the most."""
+    if group.spikes_per_step == "one":
+        return np.asarray(1, np.int64)
+    most = np.minimum(worst.v.high, arithmetic.state_max) // threshold_units(group, arithmetic)
+    most = np.asarray(np.maximum(most, 0), np.int64)
+    return most if group.max_spikes is None else np.minimum(most, group.max_spikes)
+
+
+def held_spikes(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
+    """The most spikes of a step that registers can hold, whatever arrives."""
+    if group.spikes_per_step == "one":
+        return np.asarray(1, np.int64)
+    most: Array = arithmetic.state_max // threshold_units(group, arithmetic)
+    return most if group.max_spikes is None else np.minimum(most, group.max_spikes)
+
+
+def threshold_units(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
+    """What a spike of many takes, in v units."""
+    return np.asarray(np.maximum(group.vth << arithmetic.state_shift, 1))
 
 
 def v_may_wrap(arithmetic: Arithmetic) -> bool:
