@@ -14,7 +14,7 @@ from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup, Program
 from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs
 from ..count.memory import Memory
-from .grid import TileCounts, Grid
+from .grid import Grid, TileCounts
 from .ways import Way, in_order, ways_to_cut
 
 Split = Mapping[str, tuple[Bounds, ...]]

@@ -18,7 +18,7 @@ from ...jit import compiled, inlined
 
 ZERO, SUBTRACT, NONE = 0, 1, 2
 IMMEDIATE, NEXT_STEP, SNNTORCH = 0, 1, 2
-Model = tuple[bool, int, int, bool, bool]
+KernelKey = tuple[bool, int, int, bool, bool]
 """Whether it is a readout, its reset and its timing, whether it spikes many times, and has a floor."""
 
 
@@ -44,7 +44,7 @@ def _current(u: Any, a: Any, keep: Any) -> Any:
 
 
 @inlined
-def _update(model: Model, u: Any, before: Any, last: Any, p: Any, most: Any) -> Any:
+def _update(model: KernelKey, u: Any, before: Any, last: Any, p: Any, most: Any) -> Any:
     """The new v, and what is emitted; ``p`` are dv's factor and what follows it."""
     readout, reset, timing, many, floored = model
     limit = np.int32((1 << 23) - 1)
@@ -78,7 +78,7 @@ def _update(model: Model, u: Any, before: Any, last: Any, p: Any, most: Any) -> 
 
 @inlined
 def _alike(
-    model: Model,
+    model: KernelKey,
     a: Array,
     u: Array,
     v: Array,
@@ -101,7 +101,7 @@ def _alike(
 
 @inlined
 def _each(
-    model: Model, a: Array, u: Array, v: Array, fired: Array, out: Array, ps: Array, most: Any
+    model: KernelKey, a: Array, u: Array, v: Array, fired: Array, out: Array, ps: Array, most: Any
 ) -> None:
     """One step of neurons with parameters of their own."""
     du, dv, silent, threshold, bias, floor = ps[0], ps[1], ps[2], ps[3], ps[4], ps[5]
