@@ -67,8 +67,8 @@ def finetune(
         report_of,
         save_bundle,
     )
-    from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
+    from ..pipeline.stakes.assumptions import weighed
     from .options import admitted, required, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 

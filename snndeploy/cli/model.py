@@ -34,7 +34,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     from ..bundle import read_bundle
     from ..ingest import read_model, read_netx
     from ..pipeline import inspect_program, inspect_report
-    from ..pipeline.assumptions import weighed
+    from ..pipeline.stakes.assumptions import weighed
     from .show.render import print_inspection, print_json
 
     kind = admitted(model)

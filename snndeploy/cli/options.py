@@ -274,7 +274,7 @@ def required(samples: Samples | None) -> Samples:
 def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
     """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
     from ..ingest import read_model
-    from ..pipeline.assumptions import weighed
+    from ..pipeline.stakes.assumptions import weighed
 
     reading = read_model(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, reading.network.with_role("input")[0].shape)

@@ -18,10 +18,10 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
 from ..ir.step import Arithmetic
 from .decays import kept, to_decay
+from .exact import coarse_leak, proof, saturating
 from .incoming import Incoming
 from .integers import to_bias, to_mantissas
 from .layout import Layout
-from .proofs.exact import coarse_leak, proof, saturating
 from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
 from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight

@@ -17,11 +17,11 @@ from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from .advise.rounding import spikes_that_differ, told
-from .assumptions import weighed
 from .compiled import Compiled, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
+from .stakes.assumptions import weighed
+from .stakes.rounding import spikes_that_differ, told
 
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""

@@ -13,7 +13,7 @@ from snndeploy.data import Samples
 from snndeploy.errors import InputError
 from snndeploy.ingest import read_model, read_network
 from snndeploy.ir.finding import Finding
-from snndeploy.pipeline.assumptions import weighed
+from snndeploy.pipeline.stakes.assumptions import weighed
 from tests.support.nir_graphs import chain, graph, lif
 
 SNNTORCH = {"tau": 1e-3, "r": 10.0}

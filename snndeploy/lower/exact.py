@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...ir.arrays import Array
-from ...ir.finding import Finding
-from ...ir.neurons import Neuron
-from ...ir.program import CompartmentGroup, Rounding, SynapseGroup
-from ...ir.step import Arithmetic
-from ..decays import kept
-from ..incoming import Incoming
-from .headroom import WorstCase, threshold_units
+from ..ir.arrays import Array
+from ..ir.finding import Finding
+from ..ir.neurons import Neuron
+from ..ir.program import CompartmentGroup, Rounding, SynapseGroup
+from ..ir.step import Arithmetic
+from .decays import kept
+from .incoming import Incoming
+from .proofs.headroom import WorstCase, threshold_units
 
 _FLOAT_BITS = 52
 """Bits that sums of float64 keep for certain."""

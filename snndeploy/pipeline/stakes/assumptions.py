@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..data import Samples
-from ..errors import InputError
-from ..ingest import Reading
-from ..ingest.assumed import assumed_finding
-from ..ir.arrays import Array, size
-from ..ir.network import Network
-from ..simulate.recording import Recording
+from ...data import Samples
+from ...errors import InputError
+from ...ingest import Reading
+from ...ingest.assumed import assumed_finding
+from ...ir.arrays import Array, size
+from ...ir.network import Network
+from ...simulate.recording import Recording
 
 _SAMPLES = 32
 _UPDATES = 1 << 24
@@ -71,7 +71,7 @@ def _affordable(neurons: int, steps: int, samples: int) -> tuple[int, int]:
 
 
 def _run(network: Network, inputs: Mapping[str, Array]) -> Recording:
-    from ..simulate.float.engine import run_float
+    from ...simulate.float.engine import run_float
 
     return run_float(network, inputs)
 
