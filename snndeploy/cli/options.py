@@ -64,9 +64,24 @@ target_options = _all(
     ),
 )
 
+guard_options = _all(
+    click.option(
+        "--guard",
+        type=click.Choice(["off", "warn", "back-off", "search"]),
+        help="What happens where answers are no longer the trained network's (default: as the recipe says).",
+    ),
+    click.option(
+        "--max-divergence",
+        type=click.FloatRange(min=0),
+        metavar="NATS",
+        help="How far answers may be from the trained network's (default: as the recipe says).",
+    ),
+)
+
 compile_options = _all(
     semantics_options,
     target_options,
+    guard_options,
     click.option(
         "-r",
         "--recipe",
@@ -204,7 +219,16 @@ def refuse_network_options(model: Path) -> None:
         UsageError: one of them was given on the command line.
     """
     context = click.get_current_context()
-    for name in (*_SEMANTICS, "frontend", "semantics", "recipe", "coding", "scale"):
+    for name in (
+        *_SEMANTICS,
+        "frontend",
+        "semantics",
+        "recipe",
+        "coding",
+        "scale",
+        "guard",
+        "max_divergence",
+    ):
         source = context.get_parameter_source(name)
         if source is not None and source is not click.core.ParameterSource.DEFAULT:
             option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
@@ -248,11 +272,15 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
+    from ..recipe import load_recipe
     from .show.progress import pass_progress
 
     network = read_network(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, network.with_role("input")[0].shape)
-    recipe = None if options["recipe"] == "none" else options["recipe"]
+    recipe = None
+    if options["recipe"] != "none":
+        chosen = load_recipe(options["recipe"])
+        recipe = chosen.guarded(options["guard"], options["max_divergence"])
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(
         network,

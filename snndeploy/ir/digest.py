@@ -45,7 +45,10 @@ def _population_content(population: Population) -> str:
 def _projection_content(projection: Projection) -> str:
     weight = projection.weight
     arrays = (weight.data, weight.scale, weight.mask, projection.bias)
-    return _hash(repr(projection.ops), str(weight.bits), *(array_digest(a) for a in arrays))
+    levels = () if weight.levels is None else (weight.levels,)
+    return _hash(
+        repr(projection.ops), str(weight.bits), *(array_digest(a) for a in arrays), *levels
+    )
 
 
 def _combine(own: str, neighbours: Iterable[str]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,8 @@ from ..ir.finding import Finding
 from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise
 from ..ir.weights import Weight
-from .base import PassContext, PassResult, Stage
+from .base import Pass, PassContext, PassResult, Stage
+from .patterns import per_layer
 from .second_order.budgets import budget as budget
 from .second_order.budgets import lamp_counts
 from .second_order.choose import settled
@@ -28,6 +29,11 @@ from .second_order.plan import PrunePlan
 from .second_order.pruning import MaskSearch
 
 Method = Literal["magnitude", "obc", "osbc", "sbc", "sparsegpt"]
+
+Scope = Literal["layer", "global", "lamp", "sensitivity", "measured"]
+SCOPES: tuple[Scope, ...] = ("lamp", "global", "layer")
+"""What ``scope = "measured"`` chooses from; the first one where there is nothing to measure on."""
+P = TypeVar("P", bound=Pass)
 
 _KERNEL: dict[Method, Kernel] = {
     "obc": "current",
@@ -61,6 +67,11 @@ class Prune(CalibratedPass):
     ``pattern`` makes it regular: ``"2:4"`` prunes 2 of 4 consecutive weights of a row, ``"run:4"``
     4 consecutive ones at a time. SparseGPT counts per block of columns, so it is off by a rounding.
 
+    ``layer_sparsity`` gives single layers a sparsity of their own, by patterns of their names; the
+    others share ``sparsity`` as ``scope`` says. ``scope="measured"`` takes the one of ``lamp``,
+    ``global`` and ``layer`` whose network answers most like the uncompressed one on held-out
+    calibration samples.
+
     With ``cores`` or ``words`` the sparsity is what it takes, and at least ``sparsity``, to fit that
     many cores or 64-bit synapse words of the target, as the network is at this point.
 
@@ -75,7 +86,7 @@ class Prune(CalibratedPass):
 
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     method: Method = "magnitude"
-    scope: Literal["layer", "global", "lamp", "sensitivity"] = "layer"
+    scope: Scope = "layer"
     lamp_power: Annotated[float, Field(gt=0)] = 2.0
     count: Literal["weights", "synops"] = "weights"
     search: MaskSearch = "greedy"
@@ -83,6 +94,30 @@ class Prune(CalibratedPass):
     pattern: str = ""
     cores: Annotated[int, Field(ge=0)] = 0
     words: Annotated[int, Field(ge=0)] = 0
+    layer_sparsity: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = field(
+        default_factory=dict, hash=False
+    )
+
+    @property
+    def looks(self) -> bool:
+        """Magnitudes look at nothing, unless several scopes are to be measured."""
+        return self.method != "magnitude" or self.scope == "measured"
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """Every layer as dense as it came out, and denser by its relief (geometrically)."""
+        chosen = self.select(before)
+        if self.pattern or self.count == "synops":  # amounts that layers do not have one by one
+            kept = tuple(p.name for p in chosen if relief.get(p.name, 0.0) < 0.5)
+            return (dataclasses.replace(self, layers=kept, ignore=()),) if kept else ()
+        own = eased_sparsity(chosen, after, relief)
+        if not any(own.values()):
+            return ()
+        eased = dataclasses.replace(
+            self, layer_sparsity=own, layers=tuple(own), ignore=(), cores=0, words=0
+        )
+        return (eased,)
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers are not pruned by a wildcard."""
@@ -91,6 +126,7 @@ class Prune(CalibratedPass):
     def requires(self, net: Network) -> None:
         """The patterns must match."""
         chosen = self.select(net)
+        own_sparsity(self, net, chosen)
         if not chosen:
             raise PassRefused(
                 "nothing-to-prune",
@@ -106,7 +142,7 @@ class Prune(CalibratedPass):
             "a pattern": bool(self.pattern),
         }
         unmet = [what for what, asked in needs.items() if asked and self.method == "magnitude"]
-        if self.scope == "lamp" and self.count == "synops":
+        if self.scope in ("lamp", "measured") and self.count == "synops":
             unmet = ['count = "synops" by another scope']
         if unmet:
             raise PassRefused(
@@ -121,6 +157,10 @@ class Prune(CalibratedPass):
         if self.cores or self.words:
             enough = sparsity_that_fits(self, net, ctx)
             return dataclasses.replace(self, sparsity=enough, cores=0, words=0).run(net, ctx)
+        if self.scope == "measured":
+            step, notes = best_scope(self, net, ctx)
+            result = step.run(net, ctx)
+            return dataclasses.replace(result, findings=(*notes, *result.findings))
         chosen = self.select(net)
         if self.method == "magnitude":
             result = self._smallest(net, chosen, ctx)
@@ -163,16 +203,24 @@ class Prune(CalibratedPass):
             or self.words
         ):
             return
-        groups: list[tuple[Projection, ...]] = [old]
-        if self.scope == "layer":
-            groups = [(p,) for p in old]
-            if self.method != "magnitude":
-                groups = list(blocks_of(before, old))
+        if self.scope == "measured":
+            return
+        own = own_sparsity(self, before, old)
+        single: list[tuple[Projection, ...]] = [(p,) for p in old]
+        if self.method != "magnitude":
+            single = list(blocks_of(before, old))
+        apart = [g for g in single if self.scope == "layer" or any(p.name in own for p in g)]
+        shared = tuple(p for g in single if g not in apart for p in g)
+        groups = [*apart, shared] if shared else apart
         for group in groups:
             total = sum(p.weight.data.size for p in group)
             pruned_before = total - sum(p.weight.alive for p in group)
             pruned = total - sum(new[p.name].alive for p in group)
-            wanted = max(pruned_before, budget(self.sparsity, total))
+            asked = budget(self.sparsity, total)
+            if any(p.name in own for p in group):
+                sizes = {p.name: p.weight.data.size for p in group}
+                asked = sum(budget(own.get(n, self.sparsity), size) for n, size in sizes.items())
+            wanted = max(pruned_before, asked)
             more = self.scope == "lamp" and pruned_before > 0 and pruned > wanted
             self.promise(
                 pruned == wanted or more, f"exactly {wanted} of {total} weights are pruned"
@@ -183,7 +231,17 @@ class Prune(CalibratedPass):
         for done, p in enumerate(chosen):
             ctx.progress("layers", done, len(chosen))
             scores.append(np.abs(p.weight.data))
-        masks = self._masks(scores, [_alive(p.weight) for p in chosen])
+        alive = [_alive(p.weight) for p in chosen]
+        own = own_sparsity(self, net, chosen)
+        together = [i for i, p in enumerate(chosen) if p.name not in own]
+        masks = [
+            prune_lowest([s], [a], budget(own.get(p.name, 0.0), a.size))[0]
+            for p, s, a in zip(chosen, scores, alive, strict=True)
+        ]
+        if together:
+            shared = self._masks([scores[i] for i in together], [alive[i] for i in together])
+            for i, mask in zip(together, shared, strict=True):
+                masks[i] = mask
         changed = [
             dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
             for p, mask in zip(chosen, masks, strict=True)
@@ -201,6 +259,39 @@ class Prune(CalibratedPass):
         if self.scope == "lamp":
             counts = lamp_counts(scores, budget(self.sparsity, total), self.lamp_power)
         return [prune_lowest([s], [a], n)[0] for s, a, n in zip(scores, alive, counts, strict=True)]
+
+
+def own_sparsity(step: Prune, net: Network, chosen: Iterable[Projection]) -> dict[str, float]:
+    """Sparsity of the chosen layers that have one of their own.
+
+    Raises:
+        RecipeError: a pattern matches nothing.
+    """
+    where = step.key("layer_sparsity")
+    found = per_layer(net, chosen, step.layer_sparsity, -1.0, where)
+    return {name: value for name, value in found.items() if value >= 0}
+
+
+def eased_sparsity(
+    chosen: Iterable[Projection], after: Network, relief: Mapping[str, float]
+) -> dict[str, float]:
+    """Sparsity per layer: what came out, its density raised by the layer's share of relief."""
+    new = {p.name: p.weight for p in after.projections}
+    return {
+        p.name: 1.0
+        - (max(new[p.name].alive, 1) / p.weight.data.size) ** (1.0 - relief.get(p.name, 0.0))
+        for p in chosen
+    }
+
+
+def best_scope(step: P, net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:
+    """The scope whose network answers most like ``net``; without samples, LAMP."""
+    scopes = [dataclasses.replace(step, **{"scope": scope}) for scope in SCOPES]
+    if ctx.calibration is None:
+        return scopes[0], ()
+    quick = [s.quick() for s in scopes]
+    best, notes = settled(quick, net, ctx)
+    return scopes[quick.index(best)], notes
 
 
 def prune_lowest(scores: Sequence[Array], alive: Sequence[Array], pruned: int) -> list[Array]:

@@ -17,6 +17,7 @@ from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise, validate_placement
+from ..passes.guard.fidelity import Fidelity
 from ..passes.metrics import NetworkMetrics
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
@@ -44,7 +45,10 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, as plain data."""
     steps = compiled.log.steps
     rows = [_pass_row("as trained", steps[0].before)] if steps else []
-    rows += [_pass_row(step.name, step.after) for step in steps]
+    rows += [
+        {**_pass_row(step.name, step.after), "answers": answers_record(step.answers)}
+        for step in steps
+    ]
     return compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
         program=compiled.program,
@@ -55,6 +59,11 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         passes=rows,
         recipe=compiled.recipe.name,
     )
+
+
+def answers_record(answers: Fidelity | None) -> dict[str, Any] | None:
+    """How answers compare with those of the network as it was trained, as plain data."""
+    return None if answers is None else dataclasses.asdict(answers)
 
 
 def _summary_of(c: Compiled) -> Summary:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..chip import Target, load_target
 from ..data import Samples
 from ..errors import InputError
@@ -18,7 +20,9 @@ from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
 from ..mapping import check_program, fits, place_program
 from ..passes.base import Observer, PassContext, Training
-from ..passes.runner import PassLog, run_passes
+from ..passes.guard.back_off import run_guarded
+from ..passes.guard.fidelity import Reference
+from ..passes.runner import PassLog
 from ..recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
 
 Scale = Literal["bounds", "calibrated"]
 
+_JUDGED = 200
+"""Samples, at most, that answers are compared on."""
+_HELD_OUT = 5
+"""One of so many calibration samples is held out where there are no others."""
+_LEAST_JUDGED = 5
+"""Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
 
@@ -79,6 +89,7 @@ def compile(
     board: str | None = None,
     inputs: InputCoding | None = None,
     calibration: Samples | None = None,
+    judged: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
     observer: Observer = lambda event: None,
@@ -94,6 +105,8 @@ def compile(
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
+        judged: samples that tell what compression does to the answers; calibration samples that no
+            pass sees, if None.
         training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
         observer: told about the progress of passes.
@@ -115,9 +128,12 @@ def compile(
         recipe=recipe,
         target=chip,
         calibration=calibration,
+        judged=judged,
         training=training,
         observer=observer,
     )
+    if log.passes != recipe.passes:
+        recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:
         inputs = infer_coding(part.inputs for part in calibration.batches())
     observed = None
@@ -143,19 +159,21 @@ def compile(
 def compress(
     network: Network,
     *,
-    recipe: str | Path | Recipe | None = "sbc-plus",
+    recipe: str | Path | Recipe | None = "auto",
     target: str | Path | Target = "loihi2",
     calibration: Samples | None = None,
+    judged: Samples | None = None,
     training: Training | None = None,
     observer: Observer = lambda event: None,
 ) -> PassLog:
-    """Run the passes of a recipe, and nothing else.
+    """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
 
     Args:
         network: as ingested.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         target: whose limits passes may ask about.
-        calibration: what data-driven passes look at.
+        calibration: what data-driven passes look at, and what the answers are compared on.
+        judged: samples that the answers are compared on instead.
         training: what passes that train learn from.
         observer: told about the progress of passes.
 
@@ -166,14 +184,56 @@ def compress(
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
     recipe = _recipe(recipe)
+    seen, watched, held_out = _shared_out(recipe, calibration, judged)
+    if training is not None and judged is None:  # what is learnt from may contain all of them
+        seen, watched, held_out = calibration, calibration, False
+    watch = None
+    if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
+        few = watched.first(_JUDGED)
+        watch = Reference(network, seen_by(network, few, recipe), held_out=held_out)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=None if calibration is None else _Calibration(network, calibration, recipe),
+        calibration=None if seen is None else _Calibration(network, seen, recipe),
         training=training,
         observer=observer,
+        watch=watch,
     )
-    return run_passes(network, recipe.passes, context)
+    return run_guarded(
+        network, recipe.passes, context, guard=recipe.guard, limit=recipe.max_divergence
+    )
+
+
+def _shared_out(
+    recipe: Recipe, samples: Samples | None, judged: Samples | None
+) -> tuple[Samples | None, Samples | None, bool]:
+    """Samples that passes see, those that the answers are compared on, and whether none is both.
+
+    What the recipe does not calibrate on is left for comparing; where that is too little, every fifth
+    sample of those that it does, and where even that is, all of them.
+    """
+    wanted = recipe.calibration.samples
+    if samples is None or judged is not None or recipe.guard == "off":
+        return samples, None if judged is None else judged.first(_JUDGED), True
+    if not any(p.looks for p in recipe.passes):
+        return samples, samples.first(_JUDGED), True
+    if len(samples) >= wanted + min(_JUDGED, wanted // _HELD_OUT):
+        return samples.first(wanted), samples.part(wanted, _JUDGED), True
+    samples = samples.first(wanted)
+    if len(samples) < _HELD_OUT * _LEAST_JUDGED:
+        return samples, samples, False
+    held = np.arange(len(samples)) % _HELD_OUT == _HELD_OUT - 1
+    parts = (
+        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
+        for of in (~held, held)
+    )
+    return next(parts), next(parts), True
+
+
+def seen_by(network: Network, samples: Samples, recipe: Recipe) -> dict[str, Array]:
+    """One array per input population, of as many steps as the recipe says."""
+    x = samples.inputs[: recipe.calibration.steps or None]
+    return {p.name: x for p in network.with_role("input")}
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
@@ -192,9 +252,8 @@ class _Calibration:
 
     @property
     def inputs(self) -> Mapping[str, Array]:
-        wanted = self.recipe.calibration
-        x = self.samples.inputs[: wanted.steps or None, : wanted.samples]
-        return {p.name: x for p in self.network.with_role("input")}
+        few = self.samples.first(self.recipe.calibration.samples)
+        return seen_by(self.network, few, self.recipe)
 
     @property
     def labels(self) -> Array | None:

@@ -114,9 +114,9 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
             out.print(Text.assemble((key, "bold"), " ", notes[key]))
     columns: tuple[str, ...]
     if report["passes"]:
-        columns = ("after", "neurons", "weights", "synapses", "bits")
+        columns = ("after", "neurons", "weights", "synapses", "bits", "answers alike")
         counts = [
-            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"])
+            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"], _alike(p))
             for p in report["passes"]
         ]
         out.print(table(f"recipe {report['recipe']}", columns, counts))
@@ -142,6 +142,13 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
+
+
+def _alike(step: Mapping[str, Any]) -> str:
+    answers = step.get("answers")
+    if answers is None:
+        return ""
+    return f"{answers['agreement']:.1%} of {answers['samples']}, {answers['divergence']:.2g} nats"
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:

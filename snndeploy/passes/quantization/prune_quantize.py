@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ...ir.network import Network
-from ..base import PassContext, PassResult, Stage
-from ..prune import Prune
+from ..base import Pass, PassContext, PassResult, Stage
+from ..patterns import as_if_quantized
+from ..prune import Prune, Scope, best_scope, eased_sparsity
 from ..second_order.choose import settled
 from ..second_order.layers import Problem, Solution, alive_of, run_layers
 from ..second_order.options import CalibratedPass
 from ..second_order.plan import PrunePlan
 from ..second_order.pruning import MaskSearch
 from ..second_order.solve.grids import Clip
+from .clipping import eased_bits
 from .quantize import Quantize
 
 
@@ -35,7 +37,7 @@ class PruneQuantize(CalibratedPass):
 
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     bits: Annotated[int, Field(ge=1, le=16)] = 4
-    scope: Literal["layer", "global", "lamp", "sensitivity"] = "lamp"
+    scope: Scope = "lamp"
     lamp_power: Annotated[float, Field(gt=0)] = 2.0
     search: MaskSearch = "greedy"
     rounds: Annotated[int, Field(ge=1)] = 8
@@ -45,6 +47,34 @@ class PruneQuantize(CalibratedPass):
     grid: Literal["symmetric", "loihi"] = "symmetric"
     order: Literal["inverse", "activity", "natural"] = "inverse"
     refine: Annotated[int, Field(ge=0)] = 0
+    layer_sparsity: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = field(
+        default_factory=dict, hash=False
+    )
+    layer_bits: Mapping[str, Annotated[int, Field(ge=1, le=16)]] = field(
+        default_factory=dict, hash=False
+    )
+
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes."""
+        return as_if_quantized(net, self.select(net), self.bits)
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """Denser and wider per layer; a layer that gets everything back stays as it was."""
+        chosen = [p for p in self.select(before) if relief.get(p.name, 0.0) < 1]
+        if not chosen:
+            return ()
+        widths = self.parts()[1].widths(before)
+        bits = {p.name: eased_bits(widths[p.name], 8, relief.get(p.name, 0.0)) for p in chosen}
+        eased = dataclasses.replace(
+            self,
+            layers=tuple(p.name for p in chosen),
+            ignore=(),
+            layer_sparsity=eased_sparsity(chosen, after, relief),
+            layer_bits={name: b for name, b in bits.items() if b != self.bits},
+        )
+        return (eased,)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -62,12 +92,17 @@ class PruneQuantize(CalibratedPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Mask, weights, codes; then the next layer."""
+        if self.scope == "measured":
+            chosen, notes = best_scope(self, net, ctx)
+            result = chosen.run(net, ctx)
+            return dataclasses.replace(result, findings=(*notes, *result.findings))
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
         settings = step.settings("membrane")
         prune, quantize = self.parts()
         plan = PrunePlan.of(prune, net, ctx, settings)
+        widths = quantize.widths(net)
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             pruned = plan.solve(index, p, current)
@@ -75,7 +110,8 @@ class PruneQuantize(CalibratedPass):
                 dataclasses.replace(q, weight=w)
                 for q, w in zip(p.block, pruned.weights, strict=True)
             )
-            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked))
+            bits = max(widths[q.name] for q in p.block)
+            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked), bits=bits)
 
         result = run_layers(net, self.select(net), ctx, settings, solve, self.name)
         after = {p.name: p.weight for p in result.network.projections}
@@ -113,6 +149,7 @@ class PruneQuantize(CalibratedPass):
             search=self.search,
             rounds=self.rounds,
             pattern=self.pattern,
+            layer_sparsity=self.layer_sparsity,
             **self._common(),  # type: ignore[arg-type]
         )
         quantize = Quantize(
@@ -123,6 +160,7 @@ class PruneQuantize(CalibratedPass):
             grid=self.grid,
             order=self.order,
             refine=self.refine,
+            layer_bits=self.layer_bits,
             **self._common(),  # type: ignore[arg-type]
         )
         return prune, quantize

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,14 +17,14 @@ from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.ops import Reshape, weighted_index
 from ...ir.weights import Weight
-from ..base import PassContext, PassResult, Stage
-from ..patterns import to_quantize, unquantizable
+from ..base import Pass, PassContext, PassResult, Stage
+from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable
 from ..second_order.choose import settled
-from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
+from ..second_order.layers import Problem, Solution, blocks_of, refuse_one_to_one, run_layers
 from ..second_order.options import CalibratedPass
 from ..second_order.solve.codes import quantized_solution
 from ..second_order.solve.grids import Clip, GridOptions
-from .clipping import code_range, encode, scale_for
+from .clipping import code_levels, code_range, eased_bits, encode, scale_for
 
 Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
 
@@ -34,6 +34,8 @@ _KERNEL: dict[Method, Kernel] = {
     "osbc": "membrane",
     "sbc": "membrane",
 }
+_FINER = 0.75
+"""From this share of relief on a layer has all its bits back, and gets a scale per channel."""
 _LOIHI_BITS = 8
 """Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
@@ -69,6 +71,8 @@ class Quantize(CalibratedPass):
     all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
     Named literally, they are quantised like any other. Codes are the truth, so a layer is quantised
     once: naming a quantised one is refused. Pruned weights stay pruned, with no say in the scale.
+
+    ``layer_bits`` gives single layers another width, by patterns of their names.
     """
 
     name: ClassVar[str] = "quantize"
@@ -82,6 +86,57 @@ class Quantize(CalibratedPass):
     grid: Literal["symmetric", "loihi"] = "symmetric"
     order: Literal["inverse", "activity", "natural"] = "inverse"
     refine: Annotated[int, Field(ge=0)] = 0
+    layer_bits: Mapping[str, Annotated[int, Field(ge=1, le=16)]] = field(
+        default_factory=dict, hash=False
+    )
+
+    @property
+    def looks(self) -> bool:
+        """Rounding to nearest looks at the weights alone."""
+        return self.method != "rtn"
+
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes."""
+        return as_if_quantized(net, self.select(net), self.bits)
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """More bits per layer, then a scale per channel; with everything back it stays real-valued."""
+        del after
+        chosen = self.select(before)
+        if self.share == "target":  # one scale for several layers is one amount, too
+            most = {
+                t: max(relief.get(p.name, 0.0) for p in chosen if p.target == t)
+                for t in {p.target for p in chosen}
+            }
+            relief = {p.name: most[p.target] for p in chosen}
+        widths = self.widths(before)
+        bits, finer, real = dict(widths), [], []
+        for p in chosen:
+            share = relief.get(p.name, 0.0)
+            if share >= 1:
+                real.append(p.name)
+                continue
+            bits[p.name] = eased_bits(widths[p.name], _LOIHI_BITS, min(1.0, share / _FINER))
+            if self.method == "rtn" and self.per == "layer" and share >= _FINER:
+                finer.append(p.name)
+        coarse = [p.name for p in chosen if p.name not in {*finer, *real}]
+        parts: list[Pass] = []
+        for names, per in ((coarse, self.per), (finer, "channel")):
+            own = {n: bits[n] for n in names if bits[n] != self.bits}
+            if names:
+                options: dict[str, Any] = {"per": per, "layer_bits": own, "ignore": ()}
+                parts.append(dataclasses.replace(self, layers=tuple(names), **options))
+        return tuple(parts)
+
+    def widths(self, net: Network) -> dict[str, int]:
+        """Bits of each chosen layer.
+
+        Raises:
+            RecipeError: a pattern of ``layer_bits`` matches nothing.
+        """
+        return per_layer(net, self.select(net), self.layer_bits, self.bits, self.key("layer_bits"))
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
@@ -90,6 +145,7 @@ class Quantize(CalibratedPass):
     def requires(self, net: Network) -> None:
         """Something real-valued must be chosen, and sharing must be possible."""
         chosen = to_quantize(self, net)
+        self.widths(net)
         if self.share == "target":
             _refuse_unshareable(net, chosen, self.per)
         self._refuse_options(chosen)
@@ -135,9 +191,12 @@ class Quantize(CalibratedPass):
         )
         settings = step.settings(_KERNEL[self.method])
 
+        widths = self.widths(net)
+
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index
-            return self.codes(p, current, settings.max_memory)
+            bits = max(widths[q.name] for q in p.block)
+            return self.codes(p, current, settings.max_memory, bits=bits)
 
         result = run_layers(net, chosen, ctx, settings, solve, self.name)
         new = {p.name: p.weight for p in result.network.projections}
@@ -147,9 +206,17 @@ class Quantize(CalibratedPass):
         return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def codes(
-        self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
+        self,
+        p: Problem,
+        current: Network,
+        max_memory: int,
+        mask: Array | None = None,
+        bits: int = 0,
     ) -> Solution:
-        """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
+        """Codes of one block, ``bits`` wide (0: as the pass says).
+
+        ``mask`` (rows, d) adds weights that are to be pruned on the way.
+        """
         per_row, tied = self.per == "channel", None
         if self.grid == "loihi":
             target = current.population(p.block[0].target)
@@ -165,7 +232,7 @@ class Quantize(CalibratedPass):
                 if tied.size > 1 and not per_row:
                     tied = np.full((1, 1), float(np.median(tied)))
         options = GridOptions(
-            bits=self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
+            bits=bits or self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
         )
         return quantized_solution(
             p,
@@ -180,10 +247,11 @@ class Quantize(CalibratedPass):
 
     def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
         groups = self._groups(self.select(net))
+        widths = self.widths(net)
         changed: list[Projection] = []
         for done, group in enumerate(groups):
             ctx.progress("layers", done, len(groups))
-            changed += self._quantized(group)
+            changed += self._quantized(group, max(widths[p.name] for p in group))
         old = {p.name: p.weight for p in net.projections}
         return PassResult(
             network=net.replace(projections=changed),
@@ -195,14 +263,16 @@ class Quantize(CalibratedPass):
     def ensures(self, before: Network, after: Network) -> None:
         """Codes in range, masks kept, shared scales equal."""
         new = {p.name: p for p in after.projections}
-        for group in self._groups(self.select(before)):
+        widths = self.widths(before)
+        for group in self._promised(before):
+            bits = max(widths[p.name] for p in group)
             for p in group:
                 weight = new[p.name].weight
-                low, high = code_range(self.bits, self.clip)
+                low, high = code_range(bits, self.clip)
                 inside = (weight.data >= low) & (weight.data <= high)
                 self.promise(
-                    weight.bits == self.bits and bool(inside.all()),
-                    f"{p.name} holds codes of {self.bits} bits",
+                    weight.bits == bits and bool(inside.all()),
+                    f"{p.name} holds codes of {bits} bits",
                 )
                 kept = (p.weight.mask is None) == (weight.mask is None)
                 self.promise(
@@ -210,23 +280,29 @@ class Quantize(CalibratedPass):
                     f"{p.name} keeps its mask",
                 )
 
+    def _promised(self, net: Network) -> list[tuple[Projection, ...]]:
+        """Layers that get one width: those that share a scale, or are solved together."""
+        chosen = self.select(net)
+        return self._groups(chosen) if self.method == "rtn" else blocks_of(net, chosen)
+
     def _groups(self, chosen: tuple[Projection, ...]) -> list[tuple[Projection, ...]]:
         if self.share == "none":
             return [(p,) for p in chosen]
         targets = dict.fromkeys(p.target for p in chosen)
         return [tuple(p for p in chosen if p.target == t) for t in targets]
 
-    def _quantized(self, group: tuple[Projection, ...]) -> list[Projection]:
+    def _quantized(self, group: tuple[Projection, ...], bits: int) -> list[Projection]:
         rows = [self._rows(p.weight.data) for p in group]
-        scale = scale_for(np.concatenate(rows, axis=1), self.bits, self.clip)
+        scale = scale_for(np.concatenate(rows, axis=1), bits, self.clip)
         return [
             dataclasses.replace(
                 p,
                 weight=Weight(
-                    encode(r, scale, self.bits, self.clip).reshape(p.weight.shape),
+                    encode(r, scale, bits, self.clip).reshape(p.weight.shape),
                     scale=self._stored(scale, p.weight.data),
-                    bits=self.bits,
+                    bits=bits,
                     mask=p.weight.mask,
+                    levels=code_levels(bits, self.clip),
                 ),
             )
             for p, r in zip(group, rows, strict=True)

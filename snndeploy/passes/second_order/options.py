@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from ...calibrate.moments import Kernel
 from ...errors import PassRefused
+from ..base import Pass
 from ..patterns import LayerPass
 from .layers import Settings
 
@@ -57,6 +59,19 @@ class CalibratedPass(LayerPass):
             max_memory=self.max_memory << 20,
             thresholds=self.thresholds,
         )
+
+    def quick(self) -> Pass:
+        """The first of several settings, and masks searched in rounds."""
+        few: dict[str, Any] = {
+            "kernels": self.kernels[:1],
+            "asymmetry": (self.asymmetry or (0.0,))[:1],
+            "choose": "layer",
+            "thresholds": self.thresholds and self.choose == "layer",
+        }
+        cheap = {"search": "rounds", "refine": 0}
+        few |= {name: value for name, value in cheap.items() if name in self.options()}
+        found: Pass = dataclasses.replace(self, **few)
+        return found
 
     def refuse_unused(self) -> None:
         """Asymmetry is about predecessors that were compressed.

@@ -94,6 +94,13 @@ class FineTune(TrainingPass):
         if quantizer is not None:
             quantizer.requires(net)
 
+    def expect(self, net: Network) -> Network:
+        """Codes, where it leaves some."""
+        quantizer = self.quantizer(net)
+        if quantizer is None or self.keep == "real":
+            return net
+        return quantizer.expect(net)
+
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train, and write back what learnt."""
         from .loop.session import Session

@@ -9,6 +9,7 @@ import numpy as np
 
 from ....ir.arrays import Array
 from ....ir.weights import Weight
+from ...quantization.clipping import code_levels
 from ..layers import Problem, Solution, per_row, unstacked
 from ..pruning import least_squares, row_blocks
 from .eliminate import eliminate
@@ -158,6 +159,12 @@ def _coded(
         stored = first.reshape(shape) if options.per_row else first[0]
         had_mask = q.weight.mask is not None or not kept.all()
         weights.append(
-            Weight(code, scale=stored, bits=options.bits, mask=kept if had_mask else None)
+            Weight(
+                code,
+                scale=stored,
+                bits=options.bits,
+                mask=kept if had_mask else None,
+                levels=code_levels(options.bits, options.clip),
+            )
         )
     return tuple(weights)
