@@ -55,7 +55,7 @@ class Recipe(_Strict):
             ``"warn"``, ``"back-off"`` (give back sparsity, bits or kernels, layer by layer, until it
             does), ``"search"`` (for the most compression at which it does), or ``"off"``.
         max_divergence: how far answers may be from those of the trained network: mean
-            Kullback-Leibler divergence of softened answers, nats per sample.
+            Kullback-Leibler divergence of softened answers with its standard error, nats per sample.
         calibration: what data-driven passes look at.
         passes: run in this order, which obeys the order law.
 

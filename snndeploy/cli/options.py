@@ -68,13 +68,13 @@ guard_options = _all(
     click.option(
         "--guard",
         type=click.Choice(["off", "warn", "back-off", "search"]),
-        help="What happens where answers are no longer the trained network's (default: as the recipe says).",
+        help="What happens where answers are no longer the trained network's (default: the recipe's).",
     ),
     click.option(
         "--max-divergence",
         type=click.FloatRange(min=0),
         metavar="NATS",
-        help="How far answers may be from the trained network's (default: as the recipe says).",
+        help="How far answers may be from the trained network's (default: the recipe's).",
     ),
 )
 

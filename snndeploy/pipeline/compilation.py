@@ -34,6 +34,9 @@ _JUDGED = 200
 """Samples, at most, that answers are compared on."""
 _HELD_OUT = 5
 """One of so many calibration samples is held out where there are no others."""
+_MANY = 100
+_HELD_OUT_OF_FEW = 3
+"""…and one of so many where there are fewer than ``_MANY`` in all."""
 _LEAST_JUDGED = 5
 """Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
@@ -220,9 +223,10 @@ def _shared_out(
     if len(samples) >= wanted + min(_JUDGED, wanted // _HELD_OUT):
         return samples.first(wanted), samples.part(wanted, _JUDGED), True
     samples = samples.first(wanted)
-    if len(samples) < _HELD_OUT * _LEAST_JUDGED:
+    every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
+    if len(samples) < every * _LEAST_JUDGED:
         return samples, samples, False
-    held = np.arange(len(samples)) % _HELD_OUT == _HELD_OUT - 1
+    held = np.arange(len(samples)) % every == every - 1
     parts = (
         Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
         for of in (~held, held)

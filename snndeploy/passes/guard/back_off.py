@@ -30,8 +30,12 @@ MAX_DIVERGENCE = 0.05
 """Nats per sample. Up to it, networks of eight kinds kept 94 % of their answers and more."""
 LEVELS = 16
 """Levels fall by sqrt(2) each; at the last one everything is given back."""
-_FEW = 64
-"""Samples that a trial calibrates on."""
+_FEW = 128
+"""Samples, at most about, that a trial calibrates on."""
+_ROOM = 4.0
+"""Where a result is below the limit by this factor, trials were too careful: a level less is tried…"""
+_STEPS_UP = 3
+"""…up to so many times."""
 _LEAST = 1e-3
 """No layer counts for less than this part of the costliest one: small costs add up."""
 STARTS: tuple[tuple[float, int], ...] = ((0.95, 4), (0.8, 4), (0.95, 8))
@@ -56,7 +60,7 @@ def run_guarded(
             the limit; ``"back-off"`` gives back sparsity, bits or kernels, layer by layer, until it is
             not; ``"search"`` does so from several amounts and takes what stores least. Passes that
             train are not run again and again: with them, ``"warn"`` is what happens.
-        limit: largest mean divergence of the answers, nats per sample.
+        limit: largest mean divergence of the answers, its standard error included, nats per sample.
 
     Raises:
         SnnDeployError: as `run_passes`.
@@ -70,7 +74,7 @@ def run_guarded(
         passes = _least_stored(net, passes, ctx, watch, limit)
     history = _History()
     log = run_passes(net, passes, history.beside(ctx))
-    if log.answers is None or log.answers.divergence <= limit:
+    if log.answers is None or log.answers.bound <= limit:
         return log
     if guard == "warn" or trains:
         return dataclasses.replace(log, notes=(answers_differ(net, log, watch, limit),))
@@ -165,7 +169,7 @@ class _Search:
             net = run_passes(self.net, [p.quick() for p in passes], quiet).network
         except PassRefused:
             return self.net, float("inf")
-        return net, self.watch.divergence(net)
+        return net, self.watch.bound(net)
 
     def level(self) -> int:
         """The lowest level that keeps the answers, as far as quick passes tell."""
@@ -187,12 +191,24 @@ class _Search:
         level, step = self.level(), 1
         while True:
             passes = self.passes(self.relief(level)) if level < LEVELS else ()
-            log = run_passes(self.net, passes, self.ctx)
-            self.trials += 1
-            if log.answers is None or log.answers.divergence <= self.limit:
-                found = backed_off(self.asked, log, self.limit, self.costs, self.trials)
-                return dataclasses.replace(log, notes=(found,))
+            log = self._run(passes)
+            if log.answers is None or log.answers.bound <= self.limit:
+                break
             level, step = min(level + step, LEVELS), 2 * step
+        for _ in range(_STEPS_UP if step == 1 else 0):
+            if level <= 1 or (log.answers is not None and log.answers.bound * _ROOM > self.limit):
+                break
+            level -= 1
+            more = self._run(self.passes(self.relief(level)))
+            if more.answers is None or more.answers.bound > self.limit:
+                break
+            log = more
+        found = backed_off(self.asked, log, self.limit, self.costs, self.trials)
+        return dataclasses.replace(log, notes=(found,))
+
+    def _run(self, passes: tuple[Pass, ...]) -> PassLog:
+        self.trials += 1
+        return run_passes(self.net, passes, self.ctx)
 
 
 def _quick_context(ctx: PassContext) -> PassContext:
@@ -226,7 +242,7 @@ def _least_stored(
         log = run_passes(net, quick, dataclasses.replace(history.beside(quiet), watch=watch))
         full = dataclasses.replace(log, passes=tuple(start))
         found: tuple[tuple[Pass, ...], int]
-        if log.answers is None or log.answers.divergence <= limit:
+        if log.answers is None or log.answers.bound <= limit:
             found = tuple(start), measure(log.network).total("storage_bits")
         else:
             found = _Search(net, full, tuple(history.networks), ctx, watch, limit).quick()

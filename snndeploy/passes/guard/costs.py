@@ -64,7 +64,7 @@ def answers_differ(source: Network, log: PassLog, watch: Reference, limit: float
         where=where,
         message=f"{answers}, where {limit:g} are allowed{told}",
         resource="divergence",
-        used=answers.divergence,
+        used=answers.bound,
         limit=limit,
         unit="nats",
         rule=RULE,
@@ -139,7 +139,7 @@ def backed_off(
         message=f"as asked, {wanted}, where {limit:g} are allowed; given back in {trials} trials: "
         f"{undone}; now {result}",
         resource="divergence",
-        used=wanted.divergence,
+        used=wanted.bound,
         limit=limit,
         unit="nats",
         rule=RULE,

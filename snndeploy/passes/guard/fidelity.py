@@ -32,6 +32,14 @@ class Fidelity:
     samples: int
     held_out: bool
 
+    @property
+    def bound(self) -> float:
+        """The divergence and one standard error, which is what limits are about.
+
+        The fewer samples there are, the less is dared.
+        """
+        return self.divergence + self.spread
+
     def __str__(self) -> str:
         kind = "held-out samples" if self.held_out else "samples, the ones it was fitted to"
         return (
@@ -87,6 +95,10 @@ class Reference:
     def divergence(self, network: Network) -> float:
         """Mean divergence of the answers of ``network``, nats per sample."""
         return self.fidelity(network).divergence
+
+    def bound(self, network: Network) -> float:
+        """The same and its standard error."""
+        return self.fidelity(network).bound
 
 
 def _divergences(wanted: Array, found: Array) -> Array:
