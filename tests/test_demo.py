@@ -11,14 +11,18 @@ from click.testing import CliRunner
 
 import snndeploy
 from snndeploy.cli import main
-from snndeploy.demo import FOLDER, digits
+from snndeploy.demo import FOLDER, calibration, digits
 from snndeploy.pipeline import run_compiled
 
 
 @pytest.fixture(scope="module")
 def compiled() -> snndeploy.Compiled:
     return snndeploy.compile(
-        FOLDER / "digits.nir", frontend="snntorch", semantics={"reset": "zero"}, recipe="digits"
+        FOLDER / "digits.nir",
+        frontend="snntorch",
+        semantics={"reset": "zero"},
+        recipe="digits",
+        calibration=calibration(),
     )
 
 
