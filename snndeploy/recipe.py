@@ -56,6 +56,8 @@ class Recipe(_Strict):
             does), ``"search"`` (for the most compression at which it does), or ``"off"``.
         max_divergence: how far answers may be from those of the trained network: mean
             Kullback-Leibler divergence of softened answers with its standard error, nats per sample.
+        blind: without samples, run passes that look at some in their nearest form that does not
+            (False: they refuse).
         calibration: what data-driven passes look at.
         passes: run in this order, which obeys the order law.
 
@@ -68,6 +70,7 @@ class Recipe(_Strict):
     seed: int = Field(default=0, ge=0)
     guard: Guard = "warn"
     max_divergence: float = Field(default=MAX_DIVERGENCE, ge=0)
+    blind: bool = False
     calibration: CalibrationOptions = Field(default_factory=CalibrationOptions)
     passes: tuple[InstanceOf[Pass], ...] = ()
 

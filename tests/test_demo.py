@@ -51,6 +51,14 @@ def test_the_recipe_removes_prunes_and_quantises(compiled: snndeploy.Compiled) -
     assert {g.kind for g in compiled.program.groups} == {"input", "lif"}  # all native
 
 
+def test_without_samples_the_recipe_runs_blind_and_says_so() -> None:
+    how: dict[str, Any] = {"frontend": "snntorch", "semantics": {"reset": "zero"}}
+    blind = snndeploy.compile(FOLDER / "digits.nir", recipe="digits", **how)
+    assert "answers-not-measured" in {f.code for f in blind.findings}
+    assert [p.looks for p in blind.recipe.passes] == [False, False, False]
+    assert {p.weight.bits for p in blind.network.projections} == {4}
+
+
 @pytest.mark.lava
 def test_the_demo_command(lava: Any, tmp_path: Path) -> None:
     bundle = tmp_path / "digits.snnb"

@@ -85,6 +85,7 @@ def test_every_default_is_spelled_out() -> None:
         "seed = 0\n"
         'guard = "warn"\n'
         "max_divergence = 0.05\n"
+        "blind = false\n"
         "\n[calibration]\n"
         "samples = 256\n"
         "steps = 0\n"

@@ -241,6 +241,10 @@ class Pass(ABC):
         del before, after, relief
         return (self,)
 
+    def blind(self) -> Pass:
+        """The nearest pass that looks at no samples, where there is one; else itself."""
+        return self
+
     def quick(self) -> Pass:
         """A pass that takes as much in less time, to try amounts with."""
         return self

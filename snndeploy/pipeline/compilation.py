@@ -187,6 +187,9 @@ def compress(
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
     recipe = _recipe(recipe)
+    passes = recipe.passes
+    if recipe.blind and calibration is None:
+        passes = tuple(p.blind() for p in passes)
     seen, watched, held_out = _shared_out(recipe, calibration, judged)
     if training is not None and judged is None:  # what is learnt from may contain all of them
         seen, watched, held_out = calibration, calibration, False
@@ -202,9 +205,7 @@ def compress(
         observer=observer,
         watch=watch,
     )
-    return run_guarded(
-        network, recipe.passes, context, guard=recipe.guard, limit=recipe.max_divergence
-    )
+    return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 
 
 def _shared_out(

@@ -130,6 +130,12 @@ class Quantize(CalibratedPass):
                 parts.append(dataclasses.replace(self, layers=tuple(names), **options))
         return tuple(parts)
 
+    def blind(self) -> Pass:
+        """Rounding to nearest, at the step of least squared error."""
+        if not self.looks:
+            return self
+        return dataclasses.replace(self, method="rtn", clip="mse", grid="symmetric", refine=0)
+
     def widths(self, net: Network) -> dict[str, int]:
         """Bits of each chosen layer.
 
