@@ -2,10 +2,11 @@
 
 from .build import compile_report, finding_record, run_report
 from .html import html_page
-from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from .tables import EVENT_COLUMNS, answers_text, event_rows, neurobench_rows, number, place, span
 
 __all__ = [
     "EVENT_COLUMNS",
+    "answers_text",
     "compile_report",
     "event_rows",
     "finding_record",

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from .html_parts import Cell, bar, panel, range_chart, table
-from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from .tables import EVENT_COLUMNS, answers_text, event_rows, neurobench_rows, number, place, span
 
 _STYLE = """
 :root { --ink:#1d2433; --soft:#5d6880; --line:#dfe4ee; --back:#f5f7fb; --card:#fff; --blue:#2f6fed;
@@ -92,8 +92,10 @@ def _head(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
 def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
     if report["passes"]:
         counts = ("neurons", "weights", "synapses", "bits")
-        rows = [(p["name"], *(p[count] for count in counts)) for p in report["passes"]]
-        yield panel("What the recipe left", table(("after", *counts), rows))
+        rows = [
+            (p["name"], *(p[count] for count in counts), answers_text(p)) for p in report["passes"]
+        ]
+        yield panel("What the recipe left", table(("after", *counts, "answers alike"), rows))
     layers = [
         (
             layer["name"],

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import span
+from ...report import answers_text, span
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -116,7 +116,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     if report["passes"]:
         columns = ("after", "neurons", "weights", "synapses", "bits", "answers alike")
         counts = [
-            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"], _alike(p))
+            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"], answers_text(p))
             for p in report["passes"]
         ]
         out.print(table(f"recipe {report['recipe']}", columns, counts))
@@ -142,13 +142,6 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
-
-
-def _alike(step: Mapping[str, Any]) -> str:
-    answers = step.get("answers")
-    if answers is None:
-        return ""
-    return f"{answers['agreement']:.1%} of {answers['samples']}, {answers['divergence']:.2g} nats"
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:

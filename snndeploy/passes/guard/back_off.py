@@ -21,7 +21,7 @@ from ..base import Calibration, Pass, PassContext, PassEvent
 from ..metrics import measure
 from ..runner import PassLog, run_passes
 from ..training.options import TrainingPass
-from .costs import answers_differ, backed_off, layer_costs, not_measured
+from .costs import amounts_found, answers_differ, backed_off, layer_costs, not_measured
 from .fidelity import Reference
 
 Guard = Literal["off", "warn", "back-off", "search"]
@@ -75,7 +75,8 @@ def run_guarded(
     history = _History()
     log = run_passes(net, passes, history.beside(ctx))
     if log.answers is None or log.answers.bound <= limit:
-        return log
+        found = (amounts_found(log),) if guard == "search" and not trains else ()
+        return dataclasses.replace(log, notes=found)
     if guard == "warn" or trains:
         return dataclasses.replace(log, notes=(answers_differ(net, log, watch, limit),))
     search = _Search(net, log, tuple(history.networks), ctx, watch, limit)

@@ -123,6 +123,19 @@ def _undone(name: str, before: NetworkMetrics, after: NetworkMetrics) -> str:
     return f"{name} {' and '.join(parts)}" if parts else ""
 
 
+def amounts_found(log: PassLog) -> Finding:
+    """The note of a search that ended within the limit."""
+    layers = log.steps[-1].after.layers
+    told = ", ".join(f"{n} {m.sparsity:.1%} pruned, {m.bits} bits" for n, m in layers.items())
+    return Finding(
+        code="amounts-found",
+        severity="note",
+        where="recipe",
+        message=f"{told}: {log.answers}",
+        rule=RULE,
+    )
+
+
 def backed_off(
     asked: PassLog, kept: PassLog, limit: float, costs: Mapping[str, float], trials: int
 ) -> Finding:

@@ -131,6 +131,8 @@ class FineTune(TrainingPass):
             or ("last" in self.exempt and roles[p.target] == "output")
         }
         names = tuple(p.name for p in self.select(net) if p.name not in spared)
+        if not names:  # every layer is exempt
+            return None
         if self.grid == "rescaw":
             return ReScaW(bits=self.bits, gamma=self.fit, per=self.per, layers=names)
         return Quantize(

@@ -26,9 +26,14 @@ from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.pipeline import compress
 from snndeploy.recipe import Recipe, load_recipe, recipe_names
 from tests.support.builders import chain_net
-from tests.support.labelled import context, digits_mlp
+from tests.support.labelled import context, digits_mlp, flat
 
 ONE_SHOT = [n for n in recipe_names() if n not in ("admm", "qp-snn", "spatio-temporal")]
+
+
+def calibrated() -> PassContext:
+    """Some digits to look at, and to train on."""
+    return dataclasses.replace(context(flat=True), calibration=flat(0, 60))
 
 
 def quick(name: str) -> Recipe:
@@ -41,7 +46,9 @@ def trained() -> Network:
     return read_network(FOLDER / "digits.nir", "snntorch", reset="zero")
 
 
-@pytest.mark.parametrize("name", ONE_SHOT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "auto")) for n in ONE_SHOT]
+)
 def test_no_recipe_ships_other_answers_and_its_codes_train_on_as_they_are(name: str) -> None:
     samples = Samples(digits().part(300, 120).inputs)
     log = compress(trained(), recipe=quick(name), calibration=samples)
@@ -103,7 +110,7 @@ def test_layers_have_a_sparsity_of_their_own(method: str, scope: str) -> None:
         search="rounds",
         layer_sparsity={first.name: 0.8},
     )
-    after = how.apply(net, context(flat=True)).network
+    after = how.apply(net, calibrated()).network
     dead = [p.weight.data.size - p.weight.alive for p in after.projections]
     assert dead == [budget(0.8, first.weight.data.size), budget(0.5, last.weight.data.size)]
 
@@ -116,12 +123,12 @@ def test_layers_have_a_width_of_their_own() -> None:
         Quantize(bits=4, method="sbc", layer_bits={last: 7}),
         PruneQuantize(sparsity=0.3, bits=4, search="rounds", layer_bits={last: 7}),
     ):
-        after = how.apply(net, context(flat=True)).network
+        after = how.apply(net, calibrated()).network
         assert {p.name: p.weight.bits for p in after.projections} == {first: 4, last: 7}
 
 
 def test_the_scope_of_the_closest_answers_is_taken() -> None:
-    net, ctx = digits_mlp(), context(flat=True)
+    net, ctx = digits_mlp(), calibrated()
     how = Prune(sparsity=0.7, scope="measured")
     result = how.apply(net, ctx)
     (note,) = [f for f in result.findings if f.code == "settings-chosen"]
@@ -165,7 +172,7 @@ def test_later_passes_are_asked_about_what_is_left() -> None:
 
 
 def test_recipes_for_convolutions_pass_over_networks_without_any() -> None:
-    net, ctx = digits_mlp(), context(flat=True)
+    net, ctx = digits_mlp(), calibrated()
     log = run_passes(net, load_recipe("digits").passes, ctx)
     assert [s.modified for s in log.steps] == [False, True, True]
     assert [f.code for f in log.steps[0].findings] == ["kernels-absent"]
