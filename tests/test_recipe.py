@@ -148,7 +148,7 @@ def test_shipped_recipes_load_and_run() -> None:
     assert load_recipe("digits").passes == (
         RemoveKernels(ratio=0.25, fold="weights", optional=True),
         Prune(sparsity=0.5),
-        Quantize(bits=4, method="sbc", per="channel", clip="hessian"),
+        Quantize(bits=4, method="sbc", per="channel", clip="hessian", grid="loihi"),
     )
 
 

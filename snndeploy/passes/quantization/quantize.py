@@ -131,10 +131,13 @@ class Quantize(CalibratedPass):
         return tuple(parts)
 
     def blind(self) -> Pass:
-        """Rounding to nearest, at the step of least squared error."""
+        """Rounding to nearest at the step of least squared error; on a chip's grid, one per target."""
         if not self.looks:
             return self
-        return dataclasses.replace(self, method="rtn", clip="mse", grid="symmetric", refine=0)
+        near = dataclasses.replace(self, method="rtn", clip="mse", grid="symmetric", refine=0)
+        if self.grid == "loihi":
+            near = dataclasses.replace(near, per="layer", share="target")
+        return near
 
     def widths(self, net: Network) -> dict[str, int]:
         """Bits of each chosen layer.
