@@ -115,7 +115,13 @@ class Prune(CalibratedPass):
         if not any(own.values()):
             return ()
         eased = dataclasses.replace(
-            self, layer_sparsity=own, layers=tuple(own), ignore=(), cores=0, words=0
+            self,
+            scope=settled_scope(self.scope),
+            layer_sparsity=own,
+            layers=tuple(own),
+            ignore=(),
+            cores=0,
+            words=0,
         )
         return (eased,)
 
@@ -282,6 +288,11 @@ def eased_sparsity(
         - (max(new[p.name].alive, 1) / p.weight.data.size) ** (1.0 - relief.get(p.name, 0.0))
         for p in chosen
     }
+
+
+def settled_scope(scope: Scope) -> Scope:
+    """A scope to stand for one that was measured, where every layer has a sparsity of its own."""
+    return SCOPES[0] if scope == "measured" else scope
 
 
 def best_scope(step: P, net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from ...ir.network import Network
 from ..base import Pass, PassContext, PassResult, Stage
 from ..patterns import as_if_quantized
-from ..prune import Prune, Scope, best_scope, eased_sparsity
+from ..prune import Prune, Scope, best_scope, eased_sparsity, settled_scope
 from ..second_order.choose import settled
 from ..second_order.layers import Problem, Solution, alive_of, run_layers
 from ..second_order.options import CalibratedPass
@@ -71,6 +71,7 @@ class PruneQuantize(CalibratedPass):
             self,
             layers=tuple(p.name for p in chosen),
             ignore=(),
+            scope=settled_scope(self.scope),
             layer_sparsity=eased_sparsity(chosen, after, relief),
             layer_bits={name: b for name, b in bits.items() if b != self.bits},
         )
