@@ -83,7 +83,7 @@ def test_recipes_do_what_they_are_named_for() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "least"), [("admm", 0.7), ("qp-snn", 0.88), ("spatio-temporal", 0.7)]
+    ("name", "least"), [("admm", 0.92), ("qp-snn", 0.88), ("spatio-temporal", 0.7)]
 )
 def test_recipes_in_full_keep_the_digits(name: str, least: float) -> None:
     """What 350 samples allow; a quarter of the steps leaves four of a rate code."""
