@@ -272,14 +272,15 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
-    from ..recipe import load_recipe
+    from ..recipe import Recipe, load_recipe
     from .show.progress import pass_progress
 
     network = read_network(model, options["frontend"], **semantics_of(options))
     samples = samples_of(options, network.with_role("input")[0].shape)
     recipe = None
     if options["recipe"] != "none":
-        chosen = load_recipe(options["recipe"])
+        named = options["recipe"]
+        chosen = named if isinstance(named, Recipe) else load_recipe(named)
         recipe = chosen.guarded(options["guard"], options["max_divergence"])
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(

@@ -75,10 +75,10 @@ def test_the_default_keeps_the_answers_and_says_so(model: Path, data: Path, tmp_
     report = json.loads(text[text.index("{") : text.rindex("}") + 1])
     answers = report["answers"]
     assert answers["divergence"] + answers["spread"] <= 0.05
-    assert (answers["samples"], answers["held_out"]) == (6, True)
+    assert (answers["samples"], answers["held_out"]) == (12, False)
     text = check(run(*arguments, "--force"), 0)
     assert "answers: " in text
-    assert " of 6 held-out samples answered alike" in text
+    assert " of 12 samples (the ones it was fitted to) answered alike" in text
 
 
 def test_the_limit_and_the_guard_are_the_callers(model: Path, data: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Fidelity:
         return self.divergence + self.spread
 
     def __str__(self) -> str:
-        kind = "held-out samples" if self.held_out else "samples, the ones it was fitted to"
+        kind = "held-out samples" if self.held_out else "samples (the ones it was fitted to)"
         return (
             f"{self.agreement:.1%} of {self.samples} {kind} answered alike, divergence "
             f"{self.divergence:.3g} ± {self.spread:.2g} nats"
