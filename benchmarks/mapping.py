@@ -222,7 +222,7 @@ def baseline(program: Program, target: Target) -> Placement:
     memory = Memory(program, target)
     tiles: dict[str, list[tuple[Bounds, int]]] = {}
     limits = {name: limit.limit for name, limit in target.core.items()}
-    off_chip = NOWHERE if target.memory_model == "loihi1" else 0
+    off_chip = NOWHERE if target.family == "loihi1" else 0
     for group in reversed(in_layer_order(program)):
         out = Outgoing(memory, group, off_chip, fan_outs(memory, group.name, tiles))
         needed = _resources(memory, group, tuple((0, n) for n in group.shape), out)

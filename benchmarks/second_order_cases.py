@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from networks import TASKS, load, samples
 
-from snndeploy.calibrate.moments import Kernel, filtered
+from snndeploy.calibrate.moments import Response, filtered
 from snndeploy.chip import load_target
 from snndeploy.data import Samples
 from snndeploy.ingest import read_network
@@ -197,7 +197,7 @@ class Published:
         self.case = case
         self._found: dict[str, list[tuple[Problem, tuple[Array, Array]]]] = {}
 
-    def pruned(self, kernel: Kernel, sparsity: float) -> Network:
+    def pruned(self, kernel: Response, sparsity: float) -> Network:
         """Layer budgets by LAMP, row budgets by the recorded losses, exact weights for the mask."""
         if kernel not in self._found:
             self._found[kernel] = self._eliminated(kernel)
@@ -213,7 +213,7 @@ class Published:
             ]
         return self.case.network.replace(projections=changed)
 
-    def _eliminated(self, kernel: Kernel) -> list[tuple[Problem, tuple[Array, Array]]]:
+    def _eliminated(self, kernel: Response) -> list[tuple[Problem, tuple[Array, Array]]]:
         net, inputs = self.case.network, self.case.context.samples("the benchmark")
         settings = Settings(
             kernels=(kernel,),
@@ -293,7 +293,7 @@ def both(case: Case, published: Published) -> Makers:
     grid = {"per": "channel", "clip": "minmax"}
     joint = load_recipe("sbc-plus").passes[0].options()
 
-    def steps(kernel: Kernel, method: str) -> Network:
+    def steps(kernel: Response, method: str) -> Network:
         pruned = published.pruned(kernel, s)
         return Quantize(bits=b, method=method, **grid).apply(pruned, case.context).network  # type: ignore[arg-type]
 

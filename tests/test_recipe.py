@@ -102,13 +102,13 @@ def test_every_default_is_spelled_out() -> None:
         "positions = 32\n"
         "max_memory = 1024\n"
         "sparsity = 0.5\n"
-        'method = "magnitude"\n'
         'scope = "layer"\n'
         "lamp_power = 2.0\n"
-        'count = "weights"\n'
         'search = "greedy"\n'
         "rounds = 8\n"
         'pattern = ""\n'
+        'method = "magnitude"\n'
+        'count = "weights"\n'
         "cores = 0\n"
         "words = 0\n"
         "\n[pass.layer_sparsity]\n"

@@ -32,7 +32,7 @@ INSTALL_LAVA = """
 import sys
 from pathlib import Path
 from snndeploy.errors import SnnDeployError
-from snndeploy.simulate.lava_install import install_lava
+from snndeploy.simulate.lava.install import install_lava
 try:
     install_lava(Path(sys.argv[1]), progress=lambda line: print("bootstrap:", line, flush=True))
 except SnnDeployError as error:

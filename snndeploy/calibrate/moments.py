@@ -23,7 +23,7 @@ from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
 from .stream import MAX_MEMORY, Chunk, prefix, stream
 
-Kernel = Literal["current", "membrane", "long", "double", "integrator"]
+Response = Literal["current", "membrane", "long", "double", "integrator"]
 
 _LONG = 4.0
 """How many times the neuron's own time constant the ``"long"`` kernel has."""
@@ -61,7 +61,7 @@ def rows(projection: Projection, values: Array) -> Array:
     return values.reshape(values.shape[0], -1)
 
 
-def filtered(x: Array, leak: float, syn_leak: float | None, kernel: Kernel = "membrane") -> Array:
+def filtered(x: Array, leak: float, syn_leak: float | None, kernel: Response = "membrane") -> Array:
     """M x: the reset-free membrane (gain 1) driven by the current ``x`` (steps, …), float64."""
     y = x.astype(np.float64)
     if kernel == "current":
@@ -95,7 +95,7 @@ def gather(
     inputs: Array | Mapping[str, Array],
     projections: Iterable[str] | None = None,
     *,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
     reference: Network | None = None,
     positions: int | None = None,
     max_memory: int = MAX_MEMORY,
@@ -135,7 +135,7 @@ def gather_joint(
     inputs: Array | Mapping[str, Array],
     projections: Sequence[str],
     *,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
     reference: Network | None = None,
     positions: int | None = None,
     max_memory: int = MAX_MEMORY,
@@ -155,7 +155,7 @@ def moments_of_trains(
     projection: str,
     *,
     reference: Mapping[str, Array] | None = None,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
     positions: int | None = None,
     max_memory: int = MAX_MEMORY,
 ) -> Moments:
@@ -164,7 +164,7 @@ def moments_of_trains(
     ``reference`` holds what they emit in a reference network, for ``cross``.
     """
     block = tuple(p for p in network.projections if p.name == projection)
-    total = _Sum(network, block, kernel, positions, reference is not None)
+    total = _BlockSum(network, block, kernel, positions, reference is not None)
     dense = None if reference is None else Recording(engine="given", spikes=reference)
     total.add(0, Recording(engine="given", spikes=trains), dense, max_memory // 4)
     return total.finish()
@@ -177,7 +177,7 @@ def _accumulate(
     network: Network,
     inputs: Array | Mapping[str, Array],
     blocks: Sequence[Block],
-    kernel: Kernel,
+    kernel: Response,
     reference: Network | None,
     positions: int | None,
     max_memory: int,
@@ -186,7 +186,7 @@ def _accumulate(
     sources = {s.population for block in blocks for p in block for s in p.sources}
     arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
     samples = next(iter(arrays.values())).shape[1]
-    sums = [_Sum(network, block, kernel, positions, reference is not None) for block in blocks]
+    sums = [_BlockSum(network, block, kernel, positions, reference is not None) for block in blocks]
     share = max_memory // 4
     recorded = share // 16  # one byte per spike becomes eight, twice
     runs = stream(prefix(network, sources), inputs, max_memory=recorded)
@@ -205,11 +205,11 @@ def _accumulate(
     return [total.finish() for total in sums]
 
 
-class _Sum:
+class _BlockSum:
     """Running sums of one block of projections."""
 
     def __init__(
-        self, network: Network, block: Block, kernel: Kernel, positions: int | None, cross: bool
+        self, network: Network, block: Block, kernel: Response, positions: int | None, cross: bool
     ) -> None:
         self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
         first = block[0]

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Population
+from ..ir.step import NeuronRule, above
 from ..simulate.recording import Recording
 from .stream import MAX_MEMORY, prefix, stream
 
@@ -31,7 +32,7 @@ _MATRIX_VALUES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Activity:
+class ChannelFigures:
     """Figures of one population, per channel (index of axis 0; of ``(N,)``: per neuron).
 
     Attributes:
@@ -68,7 +69,7 @@ def observe(
     potential: Potential = "input",
     max_memory: int = MAX_MEMORY,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Activity]:
+) -> dict[str, ChannelFigures]:
     """Figures of several populations from one run over the samples, in bounded chunks.
 
     Args:
@@ -88,7 +89,7 @@ def observe(
     states = names if wanted & {"magnitude", "covariance"} else []
     arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
     samples = next(iter(arrays.values())).shape[1]
-    sums = [_Sum(network.population(name), wanted, potential) for name in names]
+    sums = [_PopulationSum(network.population(name), wanted, potential) for name in names]
     # A quarter for the recording; potentials are float64 and have a neighbour or two.
     runs = stream(prefix(network, names), inputs, record=states, max_memory=max_memory // 4)
     for chunk in runs:
@@ -99,7 +100,7 @@ def observe(
     return {name: total.finish() for name, total in zip(names, sums, strict=True)}
 
 
-class _Sum:
+class _PopulationSum:
     """Running sums of one population."""
 
     def __init__(self, population: Population, figures: set[Figure], potential: Potential) -> None:
@@ -144,12 +145,12 @@ class _Sum:
         self.mean += step * (len(rows) / total)
         self.rows = total
 
-    def finish(self) -> Activity:
+    def finish(self) -> ChannelFigures:
         n = max(1, self.samples)
         positions = size(self.population.shape[1:])
         maps, magnitude = "maps" in self.figures, "magnitude" in self.figures
         covariance = "covariance" in self.figures
-        return Activity(
+        return ChannelFigures(
             samples=self.samples,
             rate=self.spikes / (n * max(1, self.steps) * positions),
             rank=self.rank / n if maps else None,
@@ -214,7 +215,7 @@ def compared_potential(population: Population, u: Array, v: Array) -> Array:
     before[0], before[1:] = np.broadcast_to(neuron.v_init, population.shape), v[:-1]
     seen = neuron.leak * before + u + neuron.drive
     if neuron.reset_timing == "snntorch-immediate":
-        seen -= (before > neuron.threshold) * neuron.threshold
+        seen -= above(NeuronRule.of(neuron), before, neuron.threshold) * neuron.threshold
     return np.asarray(seen)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .families import built_in_families, family_class, family_names, family_of
+from .family import Family, Form, NoForm, Realisation, WeightFormat
 from .load import (
     arithmetic_models,
     dump_target,
@@ -11,7 +13,6 @@ from .load import (
     target_names,
 )
 from .schema import (
-    RESOURCES,
     STRENGTH,
     ArithmeticModel,
     Axons,
@@ -20,7 +21,6 @@ from .schema import (
     Energy,
     EnergyModel,
     Limit,
-    MemoryModel,
     Neurons,
     Numeric,
     Range,
@@ -33,7 +33,6 @@ from .schema import (
 )
 
 __all__ = [
-    "RESOURCES",
     "STRENGTH",
     "ArithmeticModel",
     "Axons",
@@ -41,18 +40,26 @@ __all__ = [
     "Duration",
     "Energy",
     "EnergyModel",
+    "Family",
+    "Form",
     "Limit",
-    "MemoryModel",
     "Neurons",
+    "NoForm",
     "Numeric",
     "Range",
+    "Realisation",
     "Strict",
     "Synapse",
     "Target",
     "TimeModel",
+    "WeightFormat",
     "Widths",
     "arithmetic_models",
+    "built_in_families",
     "dump_target",
+    "family_class",
+    "family_names",
+    "family_of",
     "load_target",
     "parse_target",
     "target_folder",

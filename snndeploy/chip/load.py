@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from .. import toml
 from ..errors import TargetError, did_you_mean
+from .families import family_class, family_names
 from .schema import ArithmeticModel, Target
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,7 +37,7 @@ def load_target(name: str | Path) -> Target:
     Raises:
         TargetError: unknown name, unreadable file, unknown key or a value of the wrong type.
     """
-    return _validated(Target, _merged(str(name), Path(), ()), str(name))
+    return _target(_merged(str(name), Path(), ()), str(name))
 
 
 @lru_cache
@@ -63,7 +64,28 @@ def parse_target(text: str, where: str) -> Target:
     Raises:
         TargetError: not TOML, an unknown key or a value of the wrong type.
     """
-    return _validated(Target, _parsed(text, where), where)
+    return _target(_parsed(text, where), where)
+
+
+def _target(raw: dict[str, Any], where: str) -> Target:
+    """Validate a target by the keys that its family reads."""
+    for key, value in raw.items():
+        if key not in Target.model_fields and isinstance(value, str) and value in family_names():
+            raise TargetError(
+                "target-schema",
+                f"unknown key {key!r}; the family of a chip is named by 'family'",
+                where=f"{where}:{key}",
+                hint=f'write family = "{value}" instead of {key} = "{value}"',
+            )
+    name = raw.get("family")
+    if not isinstance(name, str):
+        raise TargetError(
+            "target-schema",
+            "it does not say which family of chips it belongs to",
+            where=where,
+            hint=f"set family to one of {', '.join(family_names())}, or inherit from another target",
+        )
+    return _validated(family_class(name).tables, raw, where)
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

@@ -5,50 +5,12 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ..errors import UsageError, did_you_mean
 from ..ir.finding import Certainty
-
-MemoryModel = Literal["loihi1", "loihi2"]
-
-RESOURCES: dict[MemoryModel, tuple[str, ...]] = {
-    "loihi1": (
-        "compartments",
-        "synapse_words",
-        "axon_words",
-        "in_axons",
-        "out_axons",
-        "compartment_profiles",
-        "threshold_profiles",
-        "synapse_formats",
-        "delay_slots",
-    ),
-    "loihi2": (
-        "pool_words",
-        "neurons",
-        "groups",
-        "axon_in",
-        "synapse_words",
-        "axon_map",
-        "axon_mem",
-    ),
-}
-"""What each memory model counts per core; a target file limits every one of them."""
-
-_NEEDED: dict[MemoryModel, tuple[tuple[str, str], ...]] = {
-    "loihi1": (
-        ("synapse", "entry_synapses"),
-        ("synapse", "base_count"),
-        ("axons", "out_discrete"),
-        ("axons", "out_population"),
-        ("axons", "out_off_chip"),
-    ),
-    "loihi2": (("axons", "in_kernel"),),
-}
-"""Optional keys that one memory model cannot do without."""
 
 
 class Strict(BaseModel):
@@ -111,36 +73,23 @@ class Chip(Strict):
 
 
 class Synapse(Strict):
-    """How synapses are stored: legal field widths, ranges, and what the memory model charges.
-
-    A list of n synapses takes n x (weight + delay + index) + header bits, in 64-bit words.
-    ``entry_synapses`` and ``base_count`` (loihi1 only) are the synapses behind one header and the
-    compartments that a shared kernel can be shifted over; ``skip`` (where there are run-length lists) is
-    what leads from one target to the next.
-    """
+    """The number formats of weights and delays; a family adds how it stores them."""
 
     weight: Widths
     mantissa: Range
     exponent: Range
     delay_max: Limit
-    index: Widths
-    header_bits: Limit
-    entry_synapses: Limit | None = None
-    base_count: Limit | None = None
-    skip: Widths | None = None
 
 
 class Axons(Strict):
-    """What connections cost: slots per output axon (loihi1), input axons per kernel (loihi2)."""
-
-    in_kernel: Limit | None = None
-    out_discrete: Limit | None = None
-    out_population: Limit | None = None
-    out_off_chip: Limit | None = None
+    """What connections cost; which keys there are is for the family to say."""
 
 
 class Numeric(Strict):
-    """Register widths (bits, sign included for states) and the largest mantissas."""
+    """Register widths (bits, sign included for states) and the largest mantissas.
+
+    ``decay_max`` is the largest decay constant, or the longest shift where states decay by shifts.
+    """
 
     decay_max: Limit
     vth_max: Limit
@@ -152,18 +101,14 @@ class Numeric(Strict):
 class Neurons(Strict):
     """How each neuron feature is realised: ``native``, ``program`` (a neuron program of its own),
     ``two-compartments``, or ``none`` where the chip cannot do it.
-
-    ``words`` and ``program_words`` are 64-bit words of state per native and programmed neuron.
     """
 
     zero_reset: Literal["native", "program"]
-    subtract_reset: Literal["program", "two-compartments", "none"]
+    subtract_reset: Literal["native", "program", "two-compartments", "none"]
     many_spikes: Literal["program", "none"]
     v_floor: Literal["program", "none"]
     graded_spikes: bool
     graded_bits: int = 0
-    words: int = 1
-    program_words: int = 1
     source: str
     certainty: Certainty
 
@@ -235,39 +180,45 @@ class ArithmeticModel(Strict):
 class Target(Strict):
     """A chip (and its boards, in chips) to compile for.
 
-    ``core`` maps the resources of the memory model (`RESOURCES`) to their limits per core.
-    ``energy_alternatives`` are other published models of the same chip, to be printed beside.
-    ``time`` is None where nothing is known about the speed of a step.
+    ``family`` names the family of chips that counts and computes alike; each has its own subclass with
+    the keys that it reads beside these, and the ``resources`` of a core that it counts. ``core`` maps
+    these resources to their limits. ``energy_alternatives`` are other published models of the same
+    chip, to be printed beside. ``time`` is None where nothing is known about the speed of a step.
     """
+
+    resources: ClassVar[tuple[str, ...]] = ()
 
     name: str
     title: str
     inherits: str | None = None
-    memory_model: MemoryModel
+    family: str
     boards: dict[str, Limit] = Field(min_length=1)
     default_board: str
     chip: Chip
     core: dict[str, Limit]
     synapse: Synapse
-    axons: Axons
+    axons: Axons | None = None
     numeric: Numeric
     neurons: Neurons
     energy: EnergyModel
     energy_alternatives: dict[str, EnergyModel] = {}
     time: TimeModel | None = None
 
+    @field_validator("core")
+    @classmethod
+    def _every_resource(cls, core: dict[str, Limit], info: ValidationInfo) -> dict[str, Limit]:
+        for key in core:
+            if key not in cls.resources:
+                raise ValueError(
+                    f"core.{key} is not a resource; {did_you_mean(key, cls.resources)}"
+                )
+        missing = [f"core.{key}" for key in cls.resources if key not in core]
+        if missing:
+            raise ValueError(f"a {info.data['family']} target also needs {', '.join(missing)}")
+        return core
+
     @model_validator(mode="after")
     def _consistent(self) -> Target:
-        known = RESOURCES[self.memory_model]
-        for key in self.core:
-            if key not in known:
-                raise ValueError(f"core.{key} is not a resource; {did_you_mean(key, known)}")
-        missing = [f"core.{key}" for key in known if key not in self.core]
-        for table, key in _NEEDED[self.memory_model]:
-            if getattr(getattr(self, table), key) is None:
-                missing.append(f"{table}.{key}")
-        if missing:
-            raise ValueError(f"a {self.memory_model} target also needs {', '.join(missing)}")
         if self.default_board not in self.boards:
             hint = did_you_mean(self.default_board, self.boards)
             raise ValueError(f"default_board {self.default_board!r} is not in boards; {hint}")

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import SnnDeployError
+from .certify import certify
 from .compress import compress
 from .explain import explain
 from .export import export
@@ -43,7 +44,7 @@ class _Group(click.Group):
         except Exception:
             _crash(ctx.meta["arguments"])
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
 
 
@@ -74,6 +75,7 @@ for _command in (
     check,
     simulate,
     verify,
+    certify,
     report,
     explain,
     compress,

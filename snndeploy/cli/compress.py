@@ -11,7 +11,6 @@ from .options import (
     calibration_options,
     guard_options,
     json_option,
-    semantics_of,
     semantics_options,
     target_options,
 )
@@ -48,22 +47,21 @@ def compress(
 ) -> None:
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
-    from ..ingest import read_network
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record
     from ..pipeline.bundles import answers_record
     from ..recipe import load_recipe
     from ..report import finding_record
-    from .options import samples_of
+    from .options import admitted, read_weighed, tell
     from .show.progress import pass_progress
     from .show.render import print_json
 
     chosen = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    admitted(model)
+    network, samples = read_weighed(model, options)
     log = run(
         network,
         recipe=chosen,
@@ -127,6 +125,7 @@ def compress(
         click.echo(str(group))
     if log.answers is not None:
         click.echo(f"answers: {log.answers}")
+    tell(network.findings)
     for finding in log.findings:
         click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
         for fix in finding.fixes:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from .options import json_option
+from .options import admitted, json_option
 
 _SHOWN = 12
 """Neighbours that are listed one by one."""
@@ -32,6 +32,7 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
         raise UsageError(
             "explain-both", "--core and --layer ask for different things", hint="give one of them"
         )
+    admitted(bundle)
     told = explain_bundle(bundle, core, layer)
     if as_json:
         print_json(told)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import compile_options, data_options, refuse_network_options
+from .options import admitted, compile_options, data_options
+
+if TYPE_CHECKING:
+    from ..ir.network import Network
 
 
 @click.command()
@@ -18,19 +21,31 @@ from .options import compile_options, data_options, refuse_network_options
 @compile_options
 @data_options
 def export(model: Path, form: str, output: Path, force: bool, **options: Any) -> None:
-    """Compress a network and write it back: as NIR, or as integers for lava-dl's netx."""
+    """Write a network as NIR, or as integers for lava-dl's netx; a NIR file is compressed first."""
+    from ..bundle import read_bundle
     from ..export import write_netx, write_nir
-    from ..ingest import read_netx
-    from ..pipeline import holds_program
-    from .options import compile_model
+    from ..export.netx import refuse_network
+    from ..ingest import read_network, read_netx
+    from ..pipeline.run import network_missing
+    from .options import compile_model, semantics_of, tell
 
-    if form == "netx" and holds_program(model):
-        refuse_network_options(model)
-        write_netx(output, read_netx(model, options["target"]), force=force)
+    network: Network | None = None
+    kind = admitted(model)
+    if kind == "netx":
+        program = read_netx(model, options["target"])
+    elif kind == "bundle":
+        bundle = read_bundle(model)
+        program, network = bundle.program, bundle.networks.get("compressed")
     else:
+        if form == "netx":
+            refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         compiled, _ = compile_model(model, options)
-        if form == "nir":
-            write_nir(output, compiled.network, force=force)
-        else:
-            write_netx(output, compiled.program, force=force)
+        tell(compiled.source.findings)
+        program, network = compiled.program, compiled.network
+    if form == "netx":
+        write_netx(output, program, force=force)
+    elif network is not None:
+        write_nir(output, network, force=force)
+    else:
+        raise network_missing("compressed", str(model))
     click.echo(f"wrote {output}", err=True)

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import DoesNotFit, InputError, UsageError
-from ..passes.base import Observer, PassEvent
 from .options import data_options, json_option, semantics_options, target_options
+
+if TYPE_CHECKING:
+    from ..passes.base import Observer, PassEvent
 
 
 @click.command()
@@ -56,10 +58,11 @@ def finetune(
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
     from ..export import write_nir
-    from ..ingest import read_network
+    from ..ingest import read_model
     from ..pipeline import bundle_of, finetune, finetune_report, report_of, save_bundle
+    from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
-    from .options import required, samples_of, semantics_of
+    from .options import admitted, required, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
     if options["data"] is not None:
@@ -77,9 +80,11 @@ def finetune(
         raise InputError(
             "output-exists", "the file exists already", where=str(output), hint="give --force"
         )
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    shape = network.with_role("input")[0].shape
+    admitted(model)
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    shape = reading.network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
+    network = weighed(reading, samples)
     validation = samples_of({**options, "data": val}, shape)
     with training_progress() as observer:
         compiled = finetune(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VerificationFailed
-from .options import json_option, semantics_of, semantics_options
+from .options import admitted, json_option, semantics_of, semantics_options
 
 if TYPE_CHECKING:
     from ..verify import Attempt
@@ -49,6 +49,7 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     from ..verify import probe
     from .show.render import print_json
 
+    admitted(model)
     found = probe(model, trace, **semantics_of(options))
     best = found.best
     if as_json:

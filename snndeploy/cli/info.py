@@ -58,29 +58,32 @@ def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, st
 @click.argument("name", required=False)
 @json_option
 def passes(name: str | None, as_json: bool) -> None:
-    """List the compression passes, or the options of one."""
+    """List the compression passes, or the options of one: type, values, default and meaning."""
+    from dataclasses import asdict
+
+    from ..passes.describe import describe
     from ..passes.registry import pass_class, pass_names
     from .show.render import console, print_json, table
 
     if name is None:
-        described = {n: _first_line(pass_class(n).__doc__) for n in pass_names()}
+        summaries = {n: describe(pass_class(n)).summary for n in pass_names()}
         if as_json:
-            print_json(described)
+            print_json(summaries)
         else:
-            console().print(table("passes", ("name", "what"), list(described.items())))
+            console().print(table("passes", ("name", "what"), list(summaries.items())))
         return
-    cls = pass_class(name)
-    options = cls().options()
+    described = describe(pass_class(name))
     if as_json:
-        print_json({"name": name, "options": options, "doc": cls.__doc__})
+        print_json(asdict(described))
         return
-    click.echo(f"{name}: {cls.__doc__}\n")
-    for option, default in options.items():
-        click.echo(f"  {option} = {default!r}")
-
-
-def _first_line(doc: str | None) -> str:
-    return (doc or "").strip().splitlines()[0] if doc else ""
+    click.echo(f"{described.name} (stage: {described.stage})\n\n{described.summary}\n")
+    if described.details:
+        click.echo(f"{described.details}\n")
+    for option in described.options:
+        allowed = f", {option.allowed}" if option.allowed else ""
+        default = "required" if option.required else f"default {option.default_text}"
+        click.echo(f"{option.name}: {option.type}{allowed}; {default}")
+        click.echo(click.wrap_text(option.meaning, 96, "    ", "    "))
 
 
 @click.group()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import DoesNotFit, UsageError
+from ..errors import DoesNotFit
 from .options import (
+    admitted,
     compile_options,
     data_options,
+    given_options,
     json_option,
-    refuse_network_options,
     semantics_of,
     semantics_options,
 )
@@ -27,16 +29,21 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 @semantics_options
 @json_option
 def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
-    """Show what a model file holds, how it will be read, and what its exporter lost."""
+    """Show what a model file (or a bundle) holds, how it will be read, and what its exporter lost."""
+    from ..bundle import read_bundle
     from ..ingest import read_model, read_netx
-    from ..pipeline import holds_program, inspect_program, inspect_report
+    from ..pipeline import inspect_program, inspect_report
+    from ..pipeline.assumptions import weighed
     from .show.render import print_inspection, print_json
 
-    if holds_program(model):
-        refuse_network_options(model)
+    kind = admitted(model)
+    if kind == "netx":
         report = inspect_program(read_netx(model), str(model))
+    elif kind == "bundle":
+        report = inspect_program(read_bundle(model).program, str(model))
     else:
         reading = read_model(model, options["frontend"], **semantics_of(options))
+        reading = dataclasses.replace(reading, network=weighed(reading))
         report = inspect_report(reading, groups=groups)
     print_json(report) if as_json else print_inspection(report)
 
@@ -55,20 +62,19 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
     from ..bundle import refuse_existing
     from ..pipeline import (
         bundle_of,
-        holds_program,
         loaded_bundle,
         loaded_report,
         place_file,
         report_of,
-        save_bundle,
+        save_certified,
     )
     from .options import compile_model, samples_of
     from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
+    kind = admitted(model)
     refuse_existing(output, force)
-    if holds_program(model):
-        refuse_network_options(model)
+    if kind == "netx":
         loaded = place_file(model, options["target"], options["board"])
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
@@ -78,7 +84,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None
     if bundle is not None:
-        save_bundle(output, bundle, force=force)
+        report = {**report, "certificate": save_certified(output, bundle, force=force)}
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)
@@ -99,7 +105,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @json_option
 def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **options: Any) -> None:
-    """Check a NIR file or a bundle against a target's budgets: every violation at once.
+    """Check a NIR file, a .net file or a bundle against a target's budgets: every violation at once.
 
     With --fix, the changes that the violations suggest become a recipe, and that recipe is tried.
     """
@@ -108,7 +114,6 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         fix_bundle,
         fix_model,
         fix_record,
-        holds_program,
         loaded_report,
         place_file,
         refuse_place,
@@ -121,22 +126,14 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if fix_path is not None:
         refuse_place(fix_path, force, option="--fix", suffix=".toml")
     fixing = None
-    if model.is_dir():
-        context = click.get_current_context()
-        given = context.get_parameter_source("target") is not click.core.ParameterSource.DEFAULT
-        target = options["target"] if given else None
+    kind = admitted(model)
+    if kind == "bundle":
+        given = given_options(click.get_current_context())
+        target = options["target"] if "target" in given else None
         report = check_bundle(model, target, options["board"])
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
-    elif holds_program(model):
-        refuse_network_options(model)
-        if fix_path is not None:
-            raise UsageError(
-                "program-option",
-                "--fix writes a recipe for a trained network, and this file holds Loihi's integers",
-                where=str(model),
-                hint="leave --fix out",
-            )
+    elif kind == "netx":
         report = loaded_report(place_file(model, options["target"], options["board"]))
     else:
         compiled = compile_model(model, options)[0]

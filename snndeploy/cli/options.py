@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,11 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from ..pipeline import Compiled
+    from ..ir.finding import Finding
+    from ..ir.network import Network
+    from ..pipeline import Compiled, ModelKind
+
+_GIVEN = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +48,15 @@ semantics_options = _all(
     click.option("--integrator", help="How leaks follow from time constants."),
     click.option("--v-min", "v_floor", type=float, help="Lower bound of v."),
     click.option("--recurrent-delay", help="Where a loop's delay sits (spikes, nirtorch)."),
+    click.option(
+        "--strict", is_flag=True, help="Refuse to assume what the file does not say of a network."
+    ),
+    click.option(
+        "--accept",
+        multiple=True,
+        metavar="CODE",
+        help="A possible loss (maybe-lost-…) that did not happen; may be repeated.",
+    ),
     click.option(
         "--semantics",
         multiple=True,
@@ -147,6 +160,11 @@ def _data(*names: str) -> Callable[[F], F]:
             help="Where the time of events begins [default: first-event].",
         ),
         click.option(
+            "--time-unit",
+            type=click.Choice(["us", "ms", "s"]),
+            help="Unit of events' times whose column does not say it [default: us].",
+        ),
+        click.option(
             "--sensor",
             callback=_sensor,
             metavar="P,H,W",
@@ -182,6 +200,10 @@ _SEMANTICS = (
 def semantics_of(options: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the frontend's semantics among a command's options."""
     given = {name: options[name] for name in _SEMANTICS if options.get(name) is not None}
+    if options.get("strict"):
+        given["strict"] = True
+    if options.get("accept"):
+        given["accept"] = options["accept"]
     for text in options.get("semantics", ()):
         field, equals, value = text.partition("=")
         if not equals:
@@ -212,32 +234,27 @@ def _value(text: str) -> str | int | float | None:
     return text
 
 
-def refuse_network_options(model: Path) -> None:
-    """Refuse options about a trained network where the file holds finished integers.
+def admitted(model: Path) -> ModelKind:
+    """What the running command was given, once it is clear that it can obey its options for it.
 
     Raises:
-        UsageError: one of them was given on the command line.
+        SnnDeployError: see `snndeploy.pipeline.opening.admit`.
     """
+    from ..pipeline import admit
+
     context = click.get_current_context()
-    for name in (
-        *_SEMANTICS,
-        "frontend",
-        "semantics",
-        "recipe",
-        "coding",
-        "scale",
-        "guard",
-        "max_divergence",
-    ):
-        source = context.get_parameter_source(name)
-        if source is not None and source is not click.core.ParameterSource.DEFAULT:
-            option = {"v_floor": "v-min", "coding": "input"}.get(name, name.replace("_", "-"))
-            raise UsageError(
-                "program-option",
-                f"--{option} is about trained networks, and this file holds Loihi's integers",
-                where=str(model),
-                hint=f"leave --{option} out",
-            )
+    assert context.command.name is not None
+    return admit(context.command.name, model, given_options(context))
+
+
+def given_options(context: click.Context) -> dict[str, str]:
+    """The options that the user gave, each with the longest word for it."""
+    return {
+        name: max(option.opts, key=len)
+        for option in context.command.params
+        if isinstance(option, click.Option) and (name := option.name or "")
+        if context.get_parameter_source(name) in _GIVEN
+    }
 
 
 def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
@@ -252,6 +269,7 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
         "frames",
         "time_from",
         "sensor",
+        "time_unit",
         "delta_threshold",
         "samples",
         "skip",
@@ -267,16 +285,35 @@ def required(samples: Samples | None) -> Samples:
     return samples
 
 
+def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
+    """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
+    from ..ingest import read_model
+    from ..pipeline.assumptions import weighed
+
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    samples = samples_of(options, reading.network.with_role("input")[0].shape)
+    return weighed(reading, samples), samples
+
+
+def tell(findings: Sequence[Finding]) -> None:
+    """Warnings on standard error, for commands whose result is something else than findings."""
+    for found in findings:
+        if found.severity != "note":
+            click.echo(f"{found.severity}[{found.code}] {found.where}: {found.message}", err=True)
+            for fix in found.fixes:
+                if fix.effect:
+                    click.echo(f"  try: {fix.text}: {fix.effect}", err=True)
+
+
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
-    from ..ingest import read_network
     from ..lower import InputCoding
     from ..pipeline import compile
     from ..recipe import Recipe, load_recipe
     from .show.progress import pass_progress
 
-    network = read_network(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    admitted(model)
+    network, samples = read_weighed(model, options)
     recipe = None
     if options["recipe"] != "none":
         named = options["recipe"]

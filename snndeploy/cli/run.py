@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError, VerificationFailed
-from .options import compile_options, data_options, json_option
+from .options import admitted, compile_options, data_options, json_option
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from ..pipeline import Compiled
+    from ..pipeline import Compiled, Loaded
 
 _ENGINES = ("float", "compressed", "integer", "lava")
 
@@ -43,30 +43,28 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
         sys.exit(130)
 
 
+output_option = click.option(
+    "--output", metavar="NAME", help="The output that answers, of several (default: the first)."
+)
+
 html_option = click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
 )
 
 
-def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -> None:
-    """Write the page where one was asked for; ``compiled`` is a bundle's place, or a compilation."""
+def _write_html(path: Path | None, run: Path | Compiled | Loaded, pages: list[Any]) -> None:
+    """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled."""
     from ..bundle import read_bundle
-    from ..errors import InputError
-    from ..pipeline import report_of
+    from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
     from ..report import html_page
 
     if path is None:
         return
-    described = read_bundle(compiled).report if isinstance(compiled, Path) else report_of(compiled)
-    try:
-        path.write_text(html_page(described, runs), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            "output-unwritable",
-            f"cannot write here ({error.strerror})",
-            where=str(path),
-            hint="choose another place with --html",
-        ) from error
+    if isinstance(run, Path):
+        described = {**read_bundle(run).report, "certificate": certificate_of(run)}
+    else:
+        described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
+    write_text(path, html_page(described, pages), option="--html")
     click.echo(f"wrote {path}", err=True)
 
 
@@ -83,29 +81,45 @@ def _write_html(path: Path | None, compiled: Path | Compiled, runs: list[Any]) -
 )
 @compile_options
 @data_options
+@output_option
 @html_option
 @json_option
 def simulate(
-    model: Path, engines: tuple[str, ...], html: Path | None, as_json: bool, **options: Any
+    model: Path,
+    engines: tuple[str, ...],
+    output: str | None,
+    html: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Run samples on a NIR file (compiled on the way) or a bundle."""
-    from ..pipeline import run_bundle, run_compiled
-    from .options import compile_model, required, samples_of
+    """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
+    from ..pipeline import place_file, run_bundle, run_compiled
+    from .options import compile_model, required, samples_of, tell
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
-    compiled: Path | Compiled = model
-    with progress_bar(", ".join(engines)) as progress:
-        if model.is_dir():
+    described: Path | Compiled | Loaded = model
+    kind = admitted(model)
+    with progress_bar(", ".join(engines)) as bar:
+        if kind == "bundle":
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), progress
+                model,
+                engines,
+                lambda shape: required(samples_of(options, shape)),
+                *bar,
+                output=output,
             )
+        elif kind == "netx":
+            described = place_file(model, options["target"], options["board"])
+            samples = required(samples_of(options, described.program.groups[0].shape))
+            report = run_compiled(described, samples, engines, *bar, output=output)
         else:
-            compiled, samples = compile_model(model, options)
-            report = run_compiled(compiled, required(samples), engines, progress)
+            described, found = compile_model(model, options)
+            tell(described.source.findings)
+            report = run_compiled(described, required(found), engines, *bar, output=output)
     print_json(report) if as_json else print_run_report(report)
-    _write_html(html, compiled, [report])
+    _write_html(html, described, [report])
     _leave_if_partial(report)
 
 
@@ -114,8 +128,8 @@ def simulate(
 @click.option(
     "--engines",
     callback=_engines,
-    help="Stages, each held against the one before (default: integer,lava; with --data also float "
-    "and compressed, as far as the bundle holds them).",
+    help="Stages, each held against the one before (default: integer, and lava where it has the chip's "
+    "arithmetic; with --data also float and compressed, as far as the bundle holds them).",
 )
 @click.option(
     "--max-drop",
@@ -131,6 +145,7 @@ def simulate(
     help="Time constant of the van Rossum distance, in steps.",
 )
 @data_options
+@output_option
 @html_option
 @json_option
 def verify(
@@ -138,6 +153,7 @@ def verify(
     engines: tuple[str, ...] | None,
     max_drop: float | None,
     tau: float,
+    output: str | None,
     html: Path | None,
     as_json: bool,
     **options: Any,
@@ -164,8 +180,9 @@ def verify(
             )
         return samples
 
-    with progress_bar("verify") as progress:
-        report = verify_bundle(bundle, engines, load, progress, tau=tau)
+    admitted(bundle)
+    with progress_bar("verify") as bar:
+        report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
         print_json(report if failed is None else {**report, "error": failed.record()})
@@ -237,10 +254,12 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
+    from ..pipeline import certificate_of
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
-    data = dict(read_bundle(bundle).report)
+    admitted(bundle)
+    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
     if as_json:
         print_json({**data, "runs": read} if read else data)
@@ -301,9 +320,13 @@ def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
     from .show.progress import pass_progress, progress_bar
     from .show.render import print_demo, print_json
 
-    with progress_bar("running") as progress:
+    with progress_bar("running") as bar:
         result = run_demo(
-            samples=samples, output=output, force=force, observer=pass_progress(), progress=progress
+            samples=samples,
+            output=output,
+            force=force,
+            observer=pass_progress(),
+            progress=bar.progress,
         )
     print_json(result) if as_json else print_demo(result)
     if not result["equal"]:

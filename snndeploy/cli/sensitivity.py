@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, semantics_of, semantics_options
+from .options import data_options, json_option, semantics_options
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -21,16 +21,16 @@ _calibration = click.option(
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data or --calib names."""
-    from ..ingest import read_network
-    from .options import required, samples_of
+    from .options import admitted, read_weighed, required, tell
 
     if options["calibration"] is not None and options["data"] is not None:
         raise UsageError(
             "data-twice", "--calib and --data are the same option", hint="give one of them"
         )
-    network = read_network(model, options["frontend"], **semantics_of(options))
+    admitted(model)
     data = options["data"] if options["data"] is not None else options["calibration"]
-    samples = samples_of({**options, "data": data}, network.with_role("input")[0].shape)
+    network, samples = read_weighed(model, {**options, "data": data})
+    tell(network.findings)
     return network, required(samples)
 
 
@@ -147,7 +147,7 @@ def sensitivity(
     if recipe_file is not None:
         refuse_place(recipe_file, force, option="--recipe", suffix=".toml")
     network, samples = _read(model, options)
-    with progress_bar("sensitivity") as progress:
+    with progress_bar("sensitivity") as bar:
         found = measured(
             network,
             samples,
@@ -156,7 +156,7 @@ def sensitivity(
             score=score,
             fold=fold,
             seed=seed,
-            progress=progress,
+            progress=bar.progress,
         )
     if plot is not None:
         write_text(plot, sensitivity_chart(found), option="--plot")
@@ -220,8 +220,10 @@ def reduce_timesteps(
     if output is not None:
         refuse_place(output, force, option="-o", suffix=".nir")
     network, samples = _read(model, options)
-    with progress_bar("time steps") as progress:
-        found = measured(network, samples, tolerance=tolerance, rescale=rescale, progress=progress)
+    with progress_bar("time steps") as bar:
+        found = measured(
+            network, samples, tolerance=tolerance, rescale=rescale, progress=bar.progress
+        )
     if output is not None:
         write_nir(output, found.network, force=force)
         click.echo(f"wrote {output}", err=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape
 from .arrays import Rows, forget, open_arrays
-from .events import TIMES, Events, in_turn
+from .events import TIMES, Events, TimeUnit, in_turn
 
 SUFFIXES = (".bin", ".csv", ".npy", ".npz")
 """Files that may hold one recording."""
@@ -36,6 +36,7 @@ class EventFiles:
     files: Sequence[Path]
     labels: Array | None = None
     sensor: Shape | None = None
+    unit: TimeUnit | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -44,11 +45,11 @@ class EventFiles:
         return str(self.files[index])
 
     def __getitem__(self, index: int, /) -> Events:
-        return read_events(self.files[index])
+        return read_events(self.files[index], self.unit)
 
 
-def read_events(file: Path) -> Events:
-    """Read one recording.
+def read_events(file: Path, unit: TimeUnit | None = None) -> Events:
+    """Read one recording, its times in ``unit`` where their column says none.
 
     ``.npz`` holds one array per column, ``.npy`` an array with named fields, ``.csv`` a line of names
     and then numbers, ``.bin`` the 40-bit records of N-MNIST and N-Caltech101 (Orchard et al. 2015: x, y,
@@ -58,15 +59,22 @@ def read_events(file: Path) -> Events:
         InputError: the file cannot be read, or holds something else.
     """
     if file.suffix == ".bin":
+        if unit is not None:
+            raise UsageError(
+                "data-option",
+                "--time-unit says nothing about .bin files, which count microseconds",
+                where=str(file),
+                hint="leave --time-unit out",
+            )
         return _read_bin(file)
     if file.suffix == ".csv":
-        return Events.of(_read_csv(file), str(file))
+        return Events.of(_read_csv(file), str(file), unit)
     arrays = open_arrays(file)
     fields = arrays["x"].dtype.names if "x" in arrays else None
     if fields:
         table = arrays["x"][:]
-        return Events.of({n: table[n] for n in fields if n in _COLUMNS}, str(file))
-    return Events.of({n: a[:] for n, a in arrays.items() if n in _COLUMNS}, str(file))
+        return Events.of({n: table[n] for n in fields if n in _COLUMNS}, str(file), unit)
+    return Events.of({n: a[:] for n, a in arrays.items() if n in _COLUMNS}, str(file), unit)
 
 
 def _read_bin(file: Path) -> Events:
@@ -116,9 +124,10 @@ class EventTable:
     offset: Array
     labels: Array | None
     sensor: Shape | None = None
+    unit: TimeUnit | None = None
 
     @classmethod
-    def of(cls, path: Path, arrays: Mapping[str, Rows]) -> EventTable:
+    def of(cls, path: Path, arrays: Mapping[str, Rows], unit: TimeUnit | None = None) -> EventTable:
         """The recordings of a ``.npz``: one without ``offset``, else as many as it separates.
 
         Raises:
@@ -136,7 +145,7 @@ class EventTable:
                 hint="recording i is offset[i]:offset[i + 1], so n recordings have n + 1 offsets",
             )
         labels = next((arrays[n][:] for n in _LABELS if n in arrays), None)
-        return cls(path, columns, given.astype(np.int64), labels)
+        return cls(path, columns, given.astype(np.int64), labels, unit=unit)
 
     def __len__(self) -> int:
         return len(self.offset) - 1
@@ -146,13 +155,15 @@ class EventTable:
 
     def __getitem__(self, index: int, /) -> Events:
         part = slice(int(self.offset[index]), int(self.offset[index + 1]))
-        events = Events.of({n: a[part] for n, a in self.columns.items()}, self.name(index))
+        events = Events.of(
+            {n: a[part] for n, a in self.columns.items()}, self.name(index), self.unit
+        )
         for column in self.columns.values():
             forget(column)
         return events
 
 
-def open_folder(folder: Path) -> EventFiles:
+def open_folder(folder: Path, unit: TimeUnit | None = None) -> EventFiles:
     """One recording per file: in one sub-folder per class, or side by side with a ``labels.csv``.
 
     Sub-folders are classes: their names where these are whole numbers, else their place in the
@@ -176,7 +187,7 @@ def open_folder(folder: Path) -> EventFiles:
             hint="keep either one sub-folder per class, or files with a labels.csv",
         )
     if not folders:
-        return EventFiles(_event_files(folder, files), _labels_of(folder, files))
+        return EventFiles(_event_files(folder, files), _labels_of(folder, files), unit=unit)
     numbered = all(f.name.isdecimal() for f in folders)
     by_class = [
         _event_files(f, sorted(p for p in f.iterdir() if p.name[0] != ".")) for f in folders
@@ -185,7 +196,7 @@ def open_folder(folder: Path) -> EventFiles:
     labels = np.repeat(np.array(classes, np.int64), [len(group) for group in by_class])
     files = [file for group in by_class for file in group]
     order = in_turn(labels)
-    return EventFiles([files[i] for i in order], labels[order])
+    return EventFiles([files[i] for i in order], labels[order], unit=unit)
 
 
 def _event_files(folder: Path, files: Sequence[Path]) -> Sequence[Path]:

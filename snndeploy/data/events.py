@@ -8,12 +8,15 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
 
 Origin = Literal["first-event", "zero"]
+TimeUnit = Literal["us", "ms", "s"]
 
 _MICROSECONDS = {"t": 1, "t_us": 1, "timestamp": 1, "t_ms": 1_000, "t_s": 1_000_000}
+_UNITS: Mapping[TimeUnit, int] = {"us": 1, "ms": 1_000, "s": 1_000_000}
+_WITHOUT_UNIT = ("t", "timestamp")
 _POLARITIES = ("p", "polarity")
 TIMES = tuple(_MICROSECONDS)
 """Names under which times are found; without a unit they are microseconds."""
@@ -32,13 +35,15 @@ class Events:
     t: Array
 
     @classmethod
-    def of(cls, columns: Mapping[str, Array], where: str) -> Events:
+    def of(cls, columns: Mapping[str, Array], where: str, unit: TimeUnit | None = None) -> Events:
         """Check and convert named columns: x, y, p (or polarity) and t (or t_us, t_ms, t_s, timestamp).
 
-        A negative polarity is taken for "off", as is 0.
+        A negative polarity is taken for "off", as is 0. A time without a ``unit``, by its name or given,
+        counts microseconds, which are whole numbers.
 
         Raises:
             InputError: a column is missing, has another length, or holds no whole numbers.
+            UsageError: a unit was given, and the column's name says one.
         """
         time = next((name for name in TIMES if name in columns), None)
         if "x" not in columns or time is None:
@@ -63,7 +68,7 @@ class Events:
             _whole(columns["x"], "x", where),
             _whole(columns["y"], "y", where) if "y" in columns else None,
             None if p is None else np.maximum(p, 0),
-            _microseconds(columns[time], time, where),
+            _microseconds(columns[time], time, where, unit),
         )
 
     def elapsed(self, origin: Origin, where: str) -> Array:
@@ -106,13 +111,28 @@ def _whole(column: Array, name: str, where: str) -> Array:
     return column.astype(np.int64)
 
 
-def _microseconds(column: Array, name: str, where: str) -> Array:
-    unit = _MICROSECONDS[name]
+def _microseconds(column: Array, name: str, where: str, given: TimeUnit | None) -> Array:
+    if given is not None and name not in _WITHOUT_UNIT:
+        raise UsageError(
+            "data-option",
+            f"--time-unit says nothing about {name}, whose unit is in its name",
+            where=where,
+            hint="leave --time-unit out",
+        )
+    unit = _MICROSECONDS[name] if given is None else _UNITS[given]
     column = _finite(column, name, where)
-    if column.dtype.kind == "f":
-        column, unit = np.rint(column * unit), 1
-    microseconds: Array = column.astype(np.int64) * unit
-    return microseconds
+    if column.dtype.kind != "f":
+        microseconds: Array = column.astype(np.int64) * unit
+        return microseconds
+    if given is None and name in _WITHOUT_UNIT and (column != np.rint(column)).any():
+        low, high = float(column.min()), float(column.max())
+        raise InputError(
+            "events-time-unit",
+            f"{name} runs from {low:g} to {high:g} in fractions, and microseconds are whole numbers",
+            where=where,
+            hint="say its unit: --time-unit s (or ms, us), or name the column t_s, t_ms or t_us",
+        )
+    return np.asarray(np.rint(column * unit).astype(np.int64))
 
 
 class Recordings(Protocol):

@@ -13,7 +13,7 @@ from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
 from .arrays import Rows, open_arrays
 from .event_files import EventFiles, EventTable, is_events, open_folder
-from .events import EventFrames, Origin, Recordings, grid_of
+from .events import EventFrames, Origin, Recordings, TimeUnit, grid_of
 from .samples import Samples
 from .tonic import PREFIX, open_tonic
 from .trains import Encoding, encoded, spike_trains
@@ -34,6 +34,7 @@ def load_samples(
     frames: FrameKind | None = None,
     time_from: Origin | None = None,
     sensor: Shape | None = None,
+    time_unit: TimeUnit | None = None,
     delta_threshold: float | None = None,
     samples: int | None = None,
     skip: int = 0,
@@ -61,6 +62,7 @@ def load_samples(
         time_from: where the time of events begins: at the ``first-event`` (default) or at the ``zero``
             of their clock.
         sensor: ``(polarities, rows, columns)`` of events for a flat input.
+        time_unit: of the times of events whose column says none (default: microseconds).
         delta_threshold: smallest change that spikes under ``delta`` (default 0.1).
         samples: open this many (default: all).
         skip: leave out this many in front of them.
@@ -71,10 +73,16 @@ def load_samples(
         BackendMissing: ``tonic:`` without tonic.
     """
     where = str(path)
-    found = _open(where)
+    found = _open(where, time_unit)
     if isinstance(found, Mapping):
         _refuse(
-            {"bin_ms": bin_ms, "frames": frames, "time_from": time_from, "sensor": sensor},
+            {
+                "bin_ms": bin_ms,
+                "frames": frames,
+                "time_from": time_from,
+                "sensor": sensor,
+                "time_unit": time_unit,
+            },
             "spike trains and images",
             where,
         )
@@ -91,6 +99,8 @@ def load_samples(
             where,
         )
         used = range(skip, len(found) if samples is None else min(skip + samples, len(found)))
+        if used:
+            found[used[0]]  # what is wrong with the columns is said now, not in the middle of a run
         origin = time_from or "first-event"
         bins = _bins(found, steps, bin_ms, origin, used, where)
         whole = _framed(found, shape, bins, origin, frames, sensor, where)
@@ -104,19 +114,24 @@ def load_samples(
     return whole.part(skip, samples)
 
 
-def _open(where: str) -> Mapping[str, Rows] | Recordings:
+def _open(where: str, unit: TimeUnit | None) -> Mapping[str, Rows] | Recordings:
     """The arrays of a file, or what holds recordings of events."""
     path = Path(where)
     if where.startswith(PREFIX):
+        _refuse({"time_unit": unit}, "public data sets, whose unit is known", where)
         return open_tonic(where.removeprefix(PREFIX))
     if path.is_dir():
-        return open_folder(path)
+        return open_folder(path, unit)
     if path.suffix in (".bin", ".csv"):
-        return EventFiles([path])
+        return EventFiles([path], unit=unit)
     arrays = open_arrays(path)
     if not is_events(arrays):
         return arrays
-    return EventFiles([path]) if arrays["x"].dtype.names else EventTable.of(path, arrays)
+    return (
+        EventFiles([path], unit=unit)
+        if arrays["x"].dtype.names
+        else EventTable.of(path, arrays, unit)
+    )
 
 
 def _from_arrays(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..measure.energy import Meter
 from ..passes.base import Observer
 from ..pipeline import bundle_of, compile, report_of, run_engine, save_bundle
 from ..pipeline.run import report_runs
+from ..progress import Progress, silent
 
 FOLDER = Path(__file__).parent
 _TOLD = 300
@@ -40,8 +40,8 @@ def run_demo(
     target: str = "loihi2",
     output: Path | None = None,
     force: bool = False,
-    observer: Observer = lambda event: None,
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compile the digits network with the ``digits`` recipe, and run it on every engine.
 
@@ -60,7 +60,11 @@ def run_demo(
         whether the integer engine and Lava agree in every spike.
     """
     model = FOLDER / "digits.nir"
-    how: dict[str, Any] = {"frontend": "snntorch", "semantics": {"reset": "zero"}, "target": target}
+    how: dict[str, Any] = {
+        "frontend": "snntorch",
+        "semantics": {"reset": "zero", "accept": ("maybe-lost-padding",), "strict": True},
+        "target": target,
+    }
     compiled = compile(model, recipe="digits", calibration=calibration(), observer=observer, **how)
     uncompressed = compile(model, recipe=None, **how)
     if output is not None:

@@ -6,6 +6,7 @@ The format has no exponents, one bias shift, and Lava's own neuron; what needs m
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..ir.arrays import Array
+from ..ir.network import Network
+from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Pointwise, Reshape
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
+from ..ir.step import LOIHI
 from .hdf5 import write_tree
 
 _BIAS_UNIT = 64
@@ -32,8 +36,60 @@ def write_netx(path: str | Path, program: Program, *, force: bool = False) -> Pa
     return write_tree(path, {"layer": layers}, force=force)
 
 
+def refuse_network(network: Network) -> None:
+    """Refuse, before any work, a network whose program no ``.net`` file can hold however it is lowered.
+
+    Raises:
+        InputError: all reasons at once, and the population of the first.
+    """
+    found = list(_obstacles(network))
+    if found:
+        first, _ = found[0]
+        raise _cannot(first, "; ".join(f"{name}: {what}" for name, what in found))
+
+
+def _obstacles(network: Network) -> Iterator[tuple[str, str]]:
+    """Populations and projections, with what of them the layout has no place for."""
+    row = [network.population(name) for name in network.order]
+    for before, population in itertools.pairwise(row):
+        if population.role == "input":
+            yield population.name, "a .net file has one input"
+            continue
+        sources = {s.population for p in network.incoming(population.name) for s in p.sources}
+        if sources - {before.name, population.name}:
+            others = ", ".join(sorted(sources - {before.name, population.name}))
+            yield population.name, f"it also hears {others}, and layers follow each other in a row"
+        if population.neuron is not None:
+            yield from ((population.name, what) for what in _foreign(population.neuron))
+    for projection in network.projections:
+        ops = [op for op in projection.ops if not isinstance(op, Reshape)]
+        if len(ops) != 1 or not isinstance(ops[0], (Dense, Conv, Pointwise)):
+            yield projection.name, "it is more than one dense or convolutional block (a pool, say)"
+        looped = any(s.population == projection.target for s in projection.sources)
+        if looped and not (len(ops) == 1 and isinstance(ops[0], Dense)):
+            yield projection.name, "a loop of a .net file is dense"
+
+
+def _foreign(neuron: Neuron) -> Iterator[str]:
+    """What of a neuron is not Lava's LIF."""
+    if not neuron.spiking:
+        return
+    if neuron.reset != "zero" or neuron.reset_timing != "immediate":
+        yield f"its reset is {neuron.reset} ({neuron.reset_timing}), Lava's LIF resets to zero at once"
+    if neuron.spikes_per_step != "one":
+        yield "it may spike more than once per step"
+    if neuron.v_floor is not None:
+        yield "its membrane has a floor"
+    for name in ("leak", "syn_leak", "threshold"):
+        values = getattr(neuron, name)
+        if values is not None and values.size > 1:
+            yield f"its {name} differs from neuron to neuron"
+
+
 def netx_layers(program: Program) -> list[dict[str, Any]]:
     """The layers that `write_netx` writes."""
+    if program.arithmetic != LOIHI:
+        raise _cannot("the program", "a .net file holds Lava's arithmetic, and its own is another")
     groups = sorted(program.groups, key=lambda g: g.depth)
     if groups[0].kind != "input" or [g.depth for g in groups] != list(range(len(groups))):
         raise _cannot("the program", "its layers do not follow each other in a row")
@@ -57,7 +113,7 @@ def netx_layers(program: Program) -> list[dict[str, Any]]:
             if before.message_bits or float(before.scale) != 1.0:
                 raise _cannot(before.name, "its input is graded; a .net file takes spikes")
             layers.append({"type": _text("input"), "shape": np.array(before.shape)})
-        layers += _block(program, forward, recurrent, weights, group)
+        layers += _block(forward, recurrent, weights, group)
     return layers
 
 
@@ -78,11 +134,7 @@ def _incoming(
 
 
 def _block(
-    program: Program,
-    forward: SynapseGroup,
-    recurrent: SynapseGroup | None,
-    weights: Array,
-    group: CompartmentGroup,
+    forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array, group: CompartmentGroup
 ) -> list[dict[str, Any]]:
     ops = [op for op in forward.ops if not isinstance(op, Reshape)]
     flatten: list[dict[str, Any]] = []
@@ -142,7 +194,11 @@ def _check_range(name: str, weights: Array) -> None:
 
 
 def _neuron(group: CompartmentGroup) -> dict[str, Any]:
-    if group.kind == "readout" and (group.dv == 0).all() and (group.du == 4095).all():
+    if (
+        group.kind == "readout"
+        and (group.dv == 0).all()
+        and (group.du == LOIHI.decay_one - 1).all()
+    ):
         if group.bias.any():
             raise _cannot(group.name, "an accumulator of a .net file has no bias")
         return {}

@@ -8,6 +8,7 @@ every parameter from the record beside them, as long as nobody edited the nodes.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +21,9 @@ from ..errors import InputError
 from ..ir.arrays import Array, Shape, size
 from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
-from ..ir.ops import Conv, Dense, Op, Pointwise, SumPool, chain_shapes
+from ..ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes, weighted_index
 from ..ir.record import KEY, content_digest, to_record
+from ..ir.step import NeuronRule
 from .hdf5 import write_tree
 
 DT = 1e-3
@@ -49,12 +51,13 @@ def nir_graph(network: Network) -> dict[str, Any]:
         writer.population(population)
     for projection in network.projections:
         writer.projection(projection)
+    writer.finish()
     edges = sorted(set(writer.edges))
     record = to_record(network, content_digest(writer.nodes, edges))
     return {
         "type": "NIRGraph",
         "nodes": writer.nodes,
-        "edges": np.array(edges, dtype=object).astype("S"),
+        "edges": np.char.encode(np.array(edges), "utf-8"),
         "metadata": {**_profile(network, dt), KEY: record},
     }
 
@@ -63,7 +66,7 @@ def _profile(network: Network, dt: float) -> dict[str, Any]:
     """Fields of a semantics profile that all neurons share."""
     neurons = [p.neuron for p in network.populations if p.neuron is not None and p.neuron.spiking]
     told: dict[str, Any] = {"frontend": "nir", "dt": dt}
-    for field in ("compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"):
+    for field in (f.name for f in dataclasses.fields(NeuronRule)):
         values = {getattr(n, field) for n in neurons}
         if len(values) == 1 and None not in values:
             told[field] = values.pop()
@@ -145,27 +148,83 @@ class _Writer:
             self.edges.append((self._delayed(source, projection), row[0]))
 
     def _bias(self, projection: Projection) -> Array | None:
-        """The target's bias, given to the first undelayed projection that can hold it."""
-        bias = self.biased.get(projection.target)
-        last = projection.ops[-1]
-        delayed = any(s.max_delay for s in projection.sources)
+        """What the projection's weighted node adds: its delayed bias, or the bias of its target.
+
+        The first undelayed projection whose node can say a target's bias takes it.
+
+        Raises:
+            InputError: a delayed bias that its node cannot say.
+        """
         if projection.bias is not None:
-            return np.broadcast_to(
-                projection.bias,
-                chain_shapes(
-                    projection.ops, self.network.population(projection.sources[0].population).shape
-                )[-1],
-            )
-        if bias is None or delayed:
+            late = self._in_front(projection, projection.bias)
+            if late is None:
+                raise _no_node(
+                    f"projection {projection.name}",
+                    "its bias arrives late and differs within a channel",
+                )
+            return late
+        bias = self.biased.get(projection.target)
+        if bias is None or any(s.max_delay for s in projection.sources):
             return None
-        if isinstance(last, Dense):
+        found = self._in_front(projection, bias)
+        if found is not None:
             del self.biased[projection.target]
-            return bias
-        rows = bias.reshape(bias.shape[0], -1)
-        if isinstance(last, Conv) and (rows == rows[:, :1]).all():
-            del self.biased[projection.target]
-            return bias
-        return None
+        return found
+
+    def _in_front(self, projection: Projection, bias: Array) -> Array | None:
+        """The bias behind all operators as one of the weighted operator; None where there is none."""
+        shapes = chain_shapes(
+            projection.ops, self.network.population(projection.sources[0].population).shape
+        )
+        at = weighted_index(projection.ops)
+        values = np.broadcast_to(bias, shapes[-1])
+        for op, shape in zip(projection.ops[:at:-1], shapes[-2:at:-1], strict=True):
+            if isinstance(op, SumPool):
+                rows = _channels(values)
+                if rows is None or any(op.padding):
+                    return None
+                values = np.broadcast_to(
+                    (rows / (op.kernel[0] * op.kernel[1]))[:, None, None], shape
+                )
+            else:
+                values = values.reshape(shape)
+        if isinstance(projection.op, Conv):
+            return None if _channels(values) is None else values
+        return values if isinstance(projection.op, Dense) else None
+
+    def finish(self) -> None:
+        """Say the biases that no weighted node could: by v_leak, or by a branch without weights.
+
+        Raises:
+            InputError: a bias that NIR cannot say.
+        """
+        for name, bias in self.biased.items():
+            population = self.network.population(name)
+            neuron, node = population.neuron, self.nodes[self.ends[name]]
+            assert neuron is not None
+            if node["type"] in ("LI", "LIF"):
+                node["v_leak"] = node["v_leak"] + np.broadcast_to(
+                    bias / (1.0 - neuron.leak), population.shape
+                )
+            elif len(population.shape) == 1:
+                self._branch(name, bias)
+            else:
+                raise _no_node(
+                    f"population {name}",
+                    "its bias differs within a channel, or comes through no weights at all",
+                )
+
+    def _branch(self, name: str, bias: Array) -> None:
+        """A constant: one value out of an input with weight 0, from which nothing but a bias comes."""
+        entry = self.network.with_role("input")[0]
+        flat, row = size(entry.shape), [self.ends[entry.name]]
+        if len(entry.shape) > 1:
+            kind, fields = op_fields(Reshape((flat,)), entry.shape, bias, None, "")
+            row.append(self.add(f"{name}_bias_{kind}", kind, **fields))
+        row.append(self.add(f"{name}_nothing", "Linear", weight=np.zeros((1, flat))))
+        constant = {"weight": np.zeros((bias.size, 1)), "bias": np.array(bias)}
+        row.append(self.add(f"{name}_bias", "Affine", **constant))
+        self.edges += itertools.pairwise([*row, self.ends[name]])
 
     def _delayed(self, source: Source, projection: Projection) -> str:
         """The source's node, behind a Delay where it waits longer than a loop does by itself."""
@@ -266,6 +325,12 @@ def op_fields(
         "start_dim": np.array(0),
         "end_dim": np.array(-1),
     }
+
+
+def _channels(values: Array) -> Array | None:
+    """The value of each channel; None where it differs within one."""
+    rows = values.reshape(values.shape[0], -1)
+    return rows[:, 0] if (rows == rows[:, :1]).all() else None
 
 
 def _no_node(where: str, what: str) -> InputError:

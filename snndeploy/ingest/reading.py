@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -13,23 +14,42 @@ from ..errors import InputError
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..ir.record import KEY, content_digest, from_record
+from .assumed import Assumption, assumed_finding, assumptions, refused, replaced
 from .normal_form.normalise import normalise
 from .readers.raw import RawGraph
 from .readers.reader import read_raw
-from .semantics.choose import choose_profile
-from .semantics.losses import known_losses
+from .semantics.choose import choose_profile, told_by_file, told_by_nodes
+from .semantics.losses import known_losses, unaccepted
 from .semantics.profiles import SemanticsProfile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
-    """A model as it was read: what the file holds, how it is stepped and why, what it lacks."""
+    """A model as it was read: what the file holds, how it is stepped and why, what was assumed.
+
+    ``populations`` holds the fields of the profile that differ in single populations. What the file
+    lacks, and what was assumed, is told by ``findings``, which the network carries on.
+    """
 
     network: Network
     raw: RawGraph
     profile: SemanticsProfile
     why: str
-    findings: tuple[Finding, ...]
+    assumptions: tuple[Assumption, ...] = ()
+    populations: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.network.findings
+
+    def under(self, option: str, value: object) -> Network:
+        """The network that the file holds where ``option`` of the profile is ``value``.
+
+        Raises:
+            InputError: the file holds no network then.
+        """
+        other = replaced(self.profile, option, value)
+        return normalise(self.raw, other, self.why, self.populations)
 
 
 def read_model(
@@ -37,6 +57,8 @@ def read_model(
     frontend: str | None = None,
     *,
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    strict: bool = False,
+    accept: Collection[str] = (),
     **overrides: object,
 ) -> Reading:
     """Read a NIR model; see `read_network` for the arguments and errors."""
@@ -45,25 +67,51 @@ def read_model(
         restored = _restored(raw)
         if restored is not None:
             return restored
-        told = "the snndeploy record in its metadata is about other nodes and was ignored"
-        raw = dataclasses.replace(raw, warnings=(*raw.warnings, told))
+        ignored = Finding(
+            code="record-ignored",
+            severity="warning",
+            where=raw.source,
+            message="the snndeploy record in its metadata is about other nodes and was ignored; what is "
+            "read are the nodes alone",
+        )
+        raw = dataclasses.replace(raw, findings=(*raw.findings, ignored))
     lost = known_losses(raw, None)
+    local = {**_told_by_nodes(raw, overrides), **populations}
     try:
         profile, why = choose_profile(raw, frontend, overrides)
-        network = normalise(raw, profile, why, populations)
+        network = normalise(raw, profile, why, local)
     except InputError as error:
         if lost:  # what does not fit is the consequence, the lost edge the cause
             raise InputError(
                 error.code, error.message, where=error.where, hint=_cause(lost[0])
             ) from error
         raise
-    found = known_losses(raw, profile)
-    if found:
-        known = [network.notes["warnings"]] if "warnings" in network.notes else []
-        warnings = "\n".join([*known, *(f.message for f in found)])
-        notes = {**network.notes, "warnings": warnings}
-        network = dataclasses.replace(network, notes=notes)
-    return Reading(network=network, raw=raw, profile=profile, why=why, findings=found)
+    open_fields = assumptions(raw, profile, {*told_by_file(raw), *overrides}, local)
+    if open_fields and strict:
+        raise refused(open_fields, raw.source)
+    found = (
+        *network.findings,
+        *unaccepted(known_losses(raw, profile), accept),
+        *((assumed_finding(open_fields, raw.source),) if open_fields else ()),
+    )
+    network = dataclasses.replace(network, findings=found)
+    return Reading(
+        network=network,
+        raw=raw,
+        profile=profile,
+        why=why,
+        assumptions=open_fields,
+        populations=local,
+    )
+
+
+def _told_by_nodes(raw: RawGraph, overrides: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """What single nodes' metadata say, by pattern of their names; ``overrides`` win."""
+    told = {
+        glob.escape(name): {k: v for k, v in fields.items() if k not in overrides}
+        for name, fields in told_by_nodes(raw).items()
+    }
+    return {name: fields for name, fields in told.items() if fields}
 
 
 def _restored(raw: RawGraph) -> Reading | None:
@@ -81,7 +129,7 @@ def _restored(raw: RawGraph) -> Reading | None:
     profile, _ = choose_profile(raw)
     why = "recorded in the file by snndeploy"
     network = dataclasses.replace(network, notes={**network.notes, "restored": why})
-    return Reading(network=network, raw=raw, profile=profile, why=why, findings=())
+    return Reading(network=network, raw=raw, profile=profile, why=why)
 
 
 def _cause(lost: Finding) -> str:
@@ -93,6 +141,8 @@ def read_network(
     frontend: str | None = None,
     *,
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    strict: bool = False,
+    accept: Collection[str] = (),
     **overrides: object,
 ) -> Network:
     """Read a NIR model as a `Network` with exact step semantics.
@@ -102,15 +152,21 @@ def read_network(
         frontend: framework it was trained with (see `PRESETS`); None: find out, or refuse.
         populations: such fields for single populations, by pattern of their names:
             ``{"readout": {"reset": "none"}}``.
+        strict: refuse to assume anything that makes a difference.
+        accept: codes of possible losses (``maybe-lost-…``) that did not happen.
         **overrides: fields of `SemanticsProfile` that differ from the frontend's defaults, such as
             ``reset="zero"`` or ``dt=1e-3``.
 
     Returns:
-        A verified network; its notes tell the profile, why it was chosen, what was changed, and
-        what the exporter lost or may have lost.
+        A verified network; its notes tell the profile, why it was chosen and what was changed, its
+        findings what was assumed, and what the exporter lost or may have lost.
 
     Raises:
-        InputError: the model cannot be read, or its semantics are ambiguous.
+        InputError: the model cannot be read, or its semantics are ambiguous (with ``strict``: or
+            open in anything that makes a difference).
         UsageError: an unknown frontend or override.
     """
-    return read_model(model, frontend, populations=populations, **overrides).network
+    reading = read_model(
+        model, frontend, populations=populations, strict=strict, accept=accept, **overrides
+    )
+    return reading.network

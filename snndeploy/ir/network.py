@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,9 @@ import numpy as np
 
 from ..errors import InputError, did_you_mean
 from .arrays import Array, Shape, frozen
+from .digest.content import NOT_CONTENT, content_digest
+from .digest.graph import LabelledEdge, graph_digest
+from .finding import Finding
 from .neurons import Neuron
 from .ops import Op, Weighted, chain_shapes, weighted_index
 from .weights import Weight
@@ -32,7 +36,7 @@ class Population:
     shape: Shape
     neuron: Neuron | None
     role: Role = "hidden"
-    kept: Array | None = None
+    kept: Array | None = field(default=None, metadata=NOT_CONTENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +88,14 @@ class Network:
     """Populations and projections, frozen; arrays are read-only. See `Neuron` for what a step means.
 
     Populations keep the order they were ingested in (inputs first); projections likewise. ``notes``
-    carry provenance for people (frontend, what was normalised) and are not part of the digest.
+    carry provenance for people (frontend, what was normalised), ``findings`` what reading it had to
+    assume or could not find; neither is part of the digest.
     """
 
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict, metadata=NOT_CONTENT)
+    findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:
@@ -108,11 +114,26 @@ class Network:
     def with_role(self, role: Role) -> tuple[Population, ...]:
         return tuple(p for p in self.populations if p.role == role)
 
+    @cached_property
+    def _into(self) -> dict[str, tuple[Projection, ...]]:
+        found: dict[str, list[Projection]] = {}
+        for p in self.projections:
+            found.setdefault(p.target, []).append(p)
+        return {name: tuple(projections) for name, projections in found.items()}
+
+    @cached_property
+    def _out_of(self) -> dict[str, tuple[Projection, ...]]:
+        found: dict[str, list[Projection]] = {}
+        for p in self.projections:
+            for name in dict.fromkeys(s.population for s in p.sources):
+                found.setdefault(name, []).append(p)
+        return {name: tuple(projections) for name, projections in found.items()}
+
     def incoming(self, name: str) -> tuple[Projection, ...]:
-        return tuple(p for p in self.projections if p.target == name)
+        return self._into.get(name, ())
 
     def outgoing(self, name: str) -> tuple[Projection, ...]:
-        return tuple(p for p in self.projections if any(s.population == name for s in p.sources))
+        return self._out_of.get(name, ())
 
     def source_shape(self, projection: Projection) -> Shape:
         """The shape that all of the projection's sources share."""
@@ -178,9 +199,7 @@ class Network:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content, the same however populations are named or ordered."""
-        from .digest import network_digest
-
-        return network_digest(self)
+        return _digest(self)
 
     def verify(self) -> Network:
         """Check the structure and return self.
@@ -265,8 +284,8 @@ class Network:
 
 
 def _unique(what: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError("duplicate-name", f"two {what}s are named {name!r}")
 
 
@@ -278,3 +297,17 @@ def _verify_population(population: Population) -> None:
         raise InputError("role", "inputs, and only inputs, have no neuron model", where=where)
     if population.neuron is not None:
         population.neuron.verify(where, population.shape)
+
+
+def _digest(network: Network) -> str:
+    """Digest of a graph whose nodes are populations and projections, with their content but names."""
+    number = {p.name: i for i, p in enumerate(network.populations)}
+    labels = [content_digest(p, without=("name",)) for p in network.populations]
+    edges = []
+    for i, p in enumerate(network.projections, len(labels)):
+        labels.append(content_digest(p, without=("name", "sources", "target")))
+        for s in p.sources:
+            told = content_digest(s, without=("population",))
+            edges.append(LabelledEdge(number[s.population], i, told, s.min_delay == 0))
+        edges.append(LabelledEdge(i, number[p.target], "target", True))
+    return graph_digest(labels, edges)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
-
-Compare = Literal[">", ">="]
-Reset = Literal["zero", "subtract", "none"]
-ResetTiming = Literal["immediate", "next-step", "snntorch-immediate"]
-SpikesPerStep = Literal["one", "many"]
+from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +27,8 @@ class Neuron:
     ``v = leak * v + u + drive - n(t-1) * threshold`` (subtract), or ``v = 0`` where n(t-1) > 0.
     ``"snntorch-immediate"`` is snnTorch's ``reset_delay=False`` with subtraction: as next-step with
     ``r = v(t-1) > threshold``, then ``v -= (n - r) * threshold`` (snntorch 1.0.0, ``Leaky.forward``).
+    snnTorch knows ``>`` only; with ``>=``, r compares likewise: one comparison decides spikes and
+    resets, so what moves a threshold and keeps the spikes keeps the resets too.
 
     A population without ``threshold`` does not spike; it emits its membrane potential ``v``.
 
@@ -72,6 +69,11 @@ class Neuron:
     def spiking(self) -> bool:
         return self.threshold is not None
 
+    @property
+    def rule(self) -> NeuronRule | None:
+        """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
+        return NeuronRule.of(self) if self.spiking else None
+
     def parameters(self) -> dict[str, Array]:
         """The array-valued parameters that are set, by name."""
         values = {name: getattr(self, name) for name in PARAMETERS}
@@ -104,13 +106,19 @@ class Neuron:
                     where=where,
                     hint="check dt (--dt) and the frontend (--frontend)",
                 )
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
                     "neuron-option",
                     f"{name} is {getattr(self, name)!r}, not one of {allowed}",
                     where=where,
                 )
+        if self.spiking and self.reset_timing == "snntorch-immediate" and self.reset != "subtract":
+            raise InputError(
+                "neuron-option",
+                f"reset_timing is 'snntorch-immediate' and reset {self.reset!r}: it subtracts",
+                where=where,
+            )
 
 
 def _broadcasts(part: Shape, shape: Shape) -> bool:
@@ -120,12 +128,5 @@ def _broadcasts(part: Shape, shape: Shape) -> bool:
         return False
 
 
-PARAMETERS = ("leak", "syn_leak", "threshold", "v_floor", "v_init", "bias", "drive")
+PARAMETERS = tuple(f.name for f in dataclasses.fields(Neuron) if "Array" in str(f.type))
 """Array-valued fields of `Neuron`, in the order of its text form."""
-
-_CHOICES = {
-    "compare": get_args(Compare),
-    "reset": get_args(Reset),
-    "reset_timing": get_args(ResetTiming),
-    "spikes_per_step": get_args(SpikesPerStep),
-}

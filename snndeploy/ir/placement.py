@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -96,8 +97,22 @@ class Placement:
     def chips(self) -> int:
         return len({c // self.cores_per_chip for c in self.cores})
 
+    @cached_property
+    def _on_core(self) -> dict[int, list[Slice]]:
+        found: dict[int, list[Slice]] = {}
+        for s in self.slices:
+            found.setdefault(s.core, []).append(s)
+        return found
+
+    @cached_property
+    def _of_group(self) -> dict[str, list[Slice]]:
+        found: dict[str, list[Slice]] = {}
+        for s in self.slices:
+            found.setdefault(s.group, []).append(s)
+        return found
+
     def on_core(self, core: int) -> tuple[Slice, ...]:
-        return tuple(s for s in self.slices if s.core == core)
+        return tuple(self._on_core.get(core, ()))
 
     def of_group(self, group: str) -> tuple[Slice, ...]:
-        return tuple(s for s in self.slices if s.group == group)
+        return tuple(self._of_group.get(group, ()))

@@ -1,8 +1,8 @@
 """`Program`: what the chip runs. Integers only.
 
-The semantics are those of lava-nc 0.10.0's fixed-point processes, step by step and bit by bit
-(``lava/proc/{lif,dense,sparse}/models.py``). With ``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)``
-(rounding toward zero), one step of a group is::
+In Loihi's arithmetic (a program says which is its own) the semantics are those of lava-nc 0.10.0's
+fixed-point processes, step by step and bit by bit (``lava/proc/{lif,dense,sparse}/models.py``). With
+``decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)`` (rounding toward zero), one step of a group is::
 
     a = sum over incoming synapses, sources and delays of  shift(sum of mantissa * s, exponent)
     u = wrap(decay(u, du + 1) + (a << 6))           24 bit, one wrap
@@ -27,18 +27,11 @@ from typing import Literal
 import numpy as np
 
 from .arrays import Array, Shape, frozen
+from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
 from .network import Role
-from .neurons import Compare, Reset, ResetTiming, SpikesPerStep
 from .ops import Op, Weighted, weighted_index
-from .step import Arithmetic
-
-DECAY_ONE = 4096
-"""Denominator of the 12-bit decay constants."""
-STATE_SHIFT = 6
-"""Weights, thresholds enter the state shifted left by this many bits."""
-STATE_MAX = 2**23 - 1
-"""Largest magnitude of the 24-bit membrane potential."""
+from .step import LOIHI, Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 Kind = Literal["input", "constant", "lif", "custom", "readout"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
@@ -68,7 +61,7 @@ class CompartmentGroup:
     depth: int
     scale: Array = field(default_factory=lambda: frozen(1.0))
     message_bits: int = 0
-    du: Array = field(default_factory=lambda: frozen(DECAY_ONE - 1, np.int64))
+    du: Array = field(default_factory=lambda: frozen(LOIHI.decay_one - 1, np.int64))
     dv: Array = field(default_factory=_zero)
     vth: Array = field(default_factory=_zero)
     bias_mant: Array = field(default_factory=_zero)
@@ -80,7 +73,18 @@ class CompartmentGroup:
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: Array | None = None
-    route: str = ""
+    route: str = field(default="", metadata=NOT_CONTENT)
+
+    @property
+    def rule(self) -> NeuronRule | None:
+        """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
+        match self.kind:
+            case "custom":
+                return NeuronRule.of(self)
+            case "lif":
+                return NeuronRule()
+            case "readout" | "input" | "constant":
+                return None
 
     @property
     def bias(self) -> Array:
@@ -169,9 +173,9 @@ class Program:
     arithmetic: Arithmetic
     groups: tuple[CompartmentGroup, ...]
     synapses: tuple[SynapseGroup, ...]
-    headroom: Mapping[str, Headroom] = field(default_factory=dict)
-    rounding: Mapping[str, Rounding] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    headroom: Mapping[str, Headroom] = field(default_factory=dict, metadata=NOT_CONTENT)
+    rounding: Mapping[str, Rounding] = field(default_factory=dict, metadata=NOT_CONTENT)
+    findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:
@@ -180,11 +184,26 @@ class Program:
     def group(self, name: str) -> CompartmentGroup:
         return self._by_name[name]
 
+    @cached_property
+    def _into(self) -> dict[str, tuple[SynapseGroup, ...]]:
+        found: dict[str, list[SynapseGroup]] = {}
+        for s in self.synapses:
+            found.setdefault(s.target, []).append(s)
+        return {name: tuple(synapses) for name, synapses in found.items()}
+
+    @cached_property
+    def _out_of(self) -> dict[str, tuple[SynapseGroup, ...]]:
+        found: dict[str, list[SynapseGroup]] = {}
+        for s in self.synapses:
+            for name in dict.fromkeys(o.group for o in s.sources):
+                found.setdefault(name, []).append(s)
+        return {name: tuple(synapses) for name, synapses in found.items()}
+
     def incoming(self, name: str) -> tuple[SynapseGroup, ...]:
-        return tuple(s for s in self.synapses if s.target == name)
+        return self._into.get(name, ())
 
     def outgoing(self, name: str) -> tuple[SynapseGroup, ...]:
-        return tuple(s for s in self.synapses if any(o.group == name for o in s.sources))
+        return self._out_of.get(name, ())
 
     def source_shape(self, synapses: SynapseGroup) -> Shape:
         return self.group(synapses.sources[0].group).shape
@@ -206,9 +225,8 @@ class Program:
 
     @cached_property
     def digest(self) -> str:
-        from .digest import program_digest
-
-        return program_digest(self)
+        """SHA-256 of everything the chip runs, names included: a program is an artefact."""
+        return content_digest(self)
 
     def verify(self) -> Program:
         """Check what makes a program well formed; a failure here is a bug of the lowering."""

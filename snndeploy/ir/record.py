@@ -35,6 +35,7 @@ def to_record(network: Network, content: str) -> dict[str, object]:
         "schema": SCHEMA,
         "content": content,
         "notes": dict(network.notes),
+        "findings": encode(network.findings, arrays),
         "populations": encode(network.populations, arrays),
         "projections": encode(network.projections, arrays),
     }
@@ -64,6 +65,7 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
             decode(structure["populations"], record),
             decode(structure["projections"], record),
             notes={str(k): str(v) for k, v in structure["notes"].items()},
+            findings=decode(structure["findings"], record) if "findings" in structure else (),
         )
         return network.verify()
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

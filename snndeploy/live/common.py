@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import glob
 import importlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import BackendMissing, InputError
 from ..ingest import read_model
+from ..ingest.semantics.losses import ABOUT_EXPORTERS
+from ..ingest.semantics.profiles import PER_NETWORK
 from ..ir.network import Network
+from .beside import populations_of, refuse_count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,6 +88,7 @@ def _folded(module: nn.Module) -> nn.Module:
     for name, child in list(module.named_children()):
         setattr(module, name, _folded(child))
     if not isinstance(module, nn.Sequential):
+        _bypass(module)
         return module
     kept: dict[str, nn.Module] = {}
     for name, child in module.named_children():
@@ -103,6 +111,22 @@ def _folded(module: nn.Module) -> nn.Module:
     return type(module)(*kept.values())
 
 
+def _bypass(module: nn.Module) -> None:
+    """Put a function in the place of dropout outside a Sequential: exporters know no such layer."""
+    from torch import nn
+
+    if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        return
+    for name, child in list(module.named_children()):
+        if isinstance(child, (nn.modules.dropout._DropoutNd, nn.Identity)):
+            delattr(module, name)
+            setattr(module, name, _same)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 def layers_of(module: nn.Module, kinds: tuple[type, ...]) -> dict[str, Any]:
     """The layers of these types, by name."""
     layers: dict[str, Any] = dict(module.named_modules())
@@ -112,16 +136,22 @@ def layers_of(module: nn.Module, kinds: tuple[type, ...]) -> dict[str, Any]:
 def output_shapes(
     module: nn.Module, sample: Tensor, kinds: tuple[type, ...], where: str
 ) -> dict[str, tuple[int, ...]]:
-    """Shape of what each layer of ``kinds`` emits for ``sample``, batch axis included."""
+    """Shape of what each layer of ``kinds`` emits for ``sample``, batch axis included.
+
+    Raises:
+        InputError: the module does not run on the sample, or not each of the layers once.
+    """
     import torch
 
     shapes: dict[str, tuple[int, ...]] = {}
+    runs = dict.fromkeys(layers_of(module, kinds), 0)
 
     def hook(name: str) -> Callable[..., None]:
         def record(layer: object, inputs: object, output: Any) -> None:
             del layer, inputs
             first = output[0] if isinstance(output, tuple) else output
             shapes[name] = tuple(first.shape)
+            runs[name] += 1
 
         return record
 
@@ -141,31 +171,61 @@ def output_shapes(
     finally:
         for handle in handles:
             handle.remove()
+    for name, count in runs.items():
+        refuse_count(name, count, where)
     return shapes
 
 
-def agreed(answers: Mapping[str, Answers], where: str) -> dict[str, Any]:
-    """The one answer that all layers give.
+def agreed(answers: Mapping[str, Answers], where: str) -> tuple[Answers, dict[str, Answers]]:
+    """What the first layer answers, and what others answer otherwise, by name.
 
     Raises:
-        InputError: there is no spiking layer, or two differ.
+        InputError: there is no spiking layer, or two differ in what holds for a whole network.
     """
     if not answers:
         raise InputError(
             "live-no-neurons", "the module holds no neurons that are known", where=where
         )
     first_name, first = next(iter(answers.items()))
-    for name, other in answers.items():
-        for key in first:
-            if first[key] != other[key]:
+    local = {
+        name: {k: v for k, v in other.items() if v != first[k]} for name, other in answers.items()
+    }
+    for name, other in local.items():
+        for key in PER_NETWORK:
+            if key in other:
                 raise InputError(
                     "live-mixed",
                     f"{key} is {first[key]!r} in layer {first_name!r} and "
-                    f"{other[key]!r} in {name!r}; one network has one semantics",
+                    f"{other[key]!r} in {name!r}; one network has one",
                     where=where,
-                    hint="give all neurons the same reset, comparison and limits",
+                    hint=f"give all neurons the same {key}",
                 )
-    return dict(first)
+    return first, {name: other for name, other in local.items() if other}
+
+
+def known_only(
+    module: nn.Module, base: tuple[type, ...], known: tuple[type, ...], where: str
+) -> None:
+    """Refuse neuron layers that nobody here knows.
+
+    Args:
+        module: what is read.
+        base: what all neurons of the framework derive from.
+        known: the layers that are known, and parts of them.
+        where: for messages.
+
+    Raises:
+        InputError: there is another one.
+    """
+    for name, layer in layers_of(module, base).items():
+        if not isinstance(layer, known):
+            kinds = ", ".join(k.__name__ for k in known)
+            raise InputError(
+                "live-neuron",
+                f"layer {name!r} is a {type(layer).__name__}, which is not known",
+                where=where,
+                hint=f"known are {kinds}",
+            )
 
 
 def refuse(where: str, layer: str, what: str) -> InputError:
@@ -182,7 +242,7 @@ def exported(export: Callable[[], Any], where: str) -> Any:
     import torch
 
     try:
-        with torch.no_grad():
+        with torch.no_grad(), np.errstate(divide="ignore"):  # a leak of 1 has no time constant
             return export()
     except Exception as error:  # exporters raise anything
         raise InputError(
@@ -194,19 +254,34 @@ def exported(export: Callable[[], Any], where: str) -> Any:
         ) from error
 
 
-def read_live(graph: Any, frontend: str, answers: Answers) -> Network:
-    """Ingest an exported graph with what the module itself says."""
+def read_live(
+    graph: Any,
+    frontend: str,
+    answers: Answers,
+    local: Mapping[str, Answers] = MappingProxyType({}),
+    where: str = "",
+) -> Network:
+    """Ingest an exported graph with what the module itself says.
+
+    Args:
+        graph: what the framework's exporter made.
+        frontend: the framework.
+        answers: fields of the profile.
+        local: those that differ in single layers, by their names.
+        where: for messages.
+
+    Raises:
+        InputError: the graph cannot be read, or lacks one of the layers.
+    """
     network = read_model(graph, frontend, **answers).network
+    if local:
+        names = populations_of(local, network, where)
+        populations = {glob.escape(names[layer]): own for layer, own in local.items()}
+        network = read_model(graph, frontend, populations=populations, **answers).network
+    # the module was asked, and is run beside the network: nothing may have been lost
+    found = tuple(f for f in network.findings if f.code not in ABOUT_EXPORTERS)
     notes = {**network.notes, "why": f"read from the live {frontend} module"}
-    lossless = "warnings" in notes and "drops" in notes["warnings"]
-    if lossless:  # the module was asked, so nothing may have been lost
-        kept = [line for line in notes["warnings"].splitlines() if "drops" not in line]
-        notes = (
-            {**notes, "warnings": "\n".join(kept)}
-            if kept
-            else {k: v for k, v in notes.items() if k != "warnings"}
-        )
-    return dataclasses.replace(network, notes=notes)
+    return dataclasses.replace(network, notes=notes, findings=found)
 
 
 def _first_line(error: BaseException) -> str:

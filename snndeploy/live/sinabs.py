@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
+from .beside import STEPS, Calls, Module, refuse_other
 from .common import (
     agreed,
     exported,
@@ -23,7 +24,7 @@ _WHERE = "from_sinabs"
 
 
 def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
-    """Read a Sinabs network.
+    """Read a Sinabs network, and run it beside what was read.
 
     Args:
         module: with ``IAF``, ``IAFSqueeze``, ``LIF`` or ``LIFSqueeze`` neurons. It is not changed.
@@ -32,7 +33,8 @@ def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
 
     Raises:
         BackendMissing: sinabs is not installed.
-        InputError: a layer or an option that has no exact form.
+        InputError: a layer or an option that has no exact form, or a module that is not what its
+            layers are in a row.
     """
     sinabs = framework("sinabs")
     sl, to_nir = framework("sinabs.layers"), framework("sinabs.nir").to_nir
@@ -40,13 +42,8 @@ def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
     net = prepared(module, _WHERE)
     layers = layers_of(net, kinds)
     leaky = {name for name, layer in layers.items() if type(layer) in (sl.LIF, sl.LIFSqueeze)}
-    floors = _floors(layers, leaky)
-    answers = agreed(
-        {
-            name: {**_answers(name, layer, name in leaky), "v_floor": floors[name]}
-            for name, layer in layers.items()
-        },
-        _WHERE,
+    answers, local = agreed(
+        {name: _answers(name, layer, name in leaky) for name, layer in layers.items()}, _WHERE
     )
     sinabs.reset_states(net)
     shapes = output_shapes(net, sample, kinds, _WHERE)
@@ -54,7 +51,30 @@ def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
         lead = 1 if "Squeeze" in type(layers[name]).__name__ else 2
         _expand(layers[name], shapes[name][lead:])
     sinabs.reset_states(net)
-    return read_live(exported(lambda: to_nir(net, sample), _WHERE), "sinabs", answers)
+    graph = exported(lambda: to_nir(net, sample), _WHERE)
+    network = read_live(graph, "sinabs", answers, local, _WHERE)
+    squeezed = [layer for layer in layers.values() if "Squeeze" in type(layer).__name__]
+    samples = max([1, *(int(getattr(layer, "batch_size", None) or 1) for layer in squeezed)])
+    steps = max([0, *(int(getattr(layer, "num_timesteps", None) or 0) for layer in squeezed)])
+
+    def calls(inputs: Tensor) -> Calls:
+        sinabs.reset_states(net)
+        by_sample = inputs.transpose(0, 1)
+        flat = by_sample.flatten(0, 1) if squeezed else by_sample
+        return iter([lambda: net(flat)])
+
+    def unpack(outputs: Any) -> Tensor:
+        out: Tensor = outputs[0]
+        return (out.reshape(samples, -1, *out.shape[1:]) if squeezed else out).transpose(0, 1)
+
+    live = Module(
+        layers=layers,
+        calls=calls,
+        unpack=unpack,
+        steps=max(steps, 1) if steps else STEPS,
+        samples=samples,
+    )
+    return refuse_other(live, network, sample, _WHERE)
 
 
 def _answers(name: str, layer: Any, leaky: bool) -> dict[str, Any]:
@@ -74,21 +94,10 @@ def _answers(name: str, layer: Any, leaky: bool) -> dict[str, Any]:
         "max_spikes": int(layer.spike_fn.max_num_spikes_per_bin) if spike == "MaxSpike" else None,
         "reset": "subtract" if reset == "MembraneSubtract" else "zero",
     }
-    normalised = leaky and bool(layer.norm_input)
+    floor = layer.min_v_mem
     # an IAF has no leak, so its gain is one either way
-    return {**found, "input_gain": "ode" if normalised or not leaky else "unit"}
-
-
-def _floors(layers: dict[str, Any], leaky: set[str]) -> dict[str, Any]:
-    """Lower limits of v: ``minus-threshold`` where that is what every IAF has, else the value."""
-
-    def value(layer: Any) -> float | None:
-        return None if layer.min_v_mem is None else float(layer.min_v_mem)
-
-    minus = all(value(x) == -float(x.spike_threshold.reshape(-1)[0]) for x in layers.values())
-    if minus and not leaky and layers:
-        return dict.fromkeys(layers, "minus-threshold")
-    return {name: value(layer) for name, layer in layers.items()}
+    gain = "ode" if not leaky or layer.norm_input else "unit"
+    return {**found, "input_gain": gain, "v_floor": None if floor is None else float(floor)}
 
 
 def _name(function: Any) -> str:

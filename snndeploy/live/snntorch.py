@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
+from .beside import STEPS, Calls, Module, refuse_other
 from .common import (
     agreed,
     exported,
     framework,
+    known_only,
     layers_of,
     output_shapes,
     prepared,
@@ -23,7 +27,7 @@ _WHERE = "from_snntorch"
 
 
 def from_snntorch(module: nn.Module, sample: Tensor) -> Network:
-    """Read a snnTorch network.
+    """Read a snnTorch network, and run it beside what was read.
 
     Args:
         module: with ``Leaky``, ``Synaptic``, ``RLeaky`` or ``RSynaptic`` neurons. It is not changed.
@@ -31,23 +35,52 @@ def from_snntorch(module: nn.Module, sample: Tensor) -> Network:
 
     Raises:
         BackendMissing: snntorch is not installed.
-        InputError: a layer or an option that has no exact form.
+        InputError: a layer or an option that has no exact form, or a module that is not what its
+            layers are in a row (residual additions, layers used twice).
     """
     snn = framework("snntorch")
     export = framework("snntorch.export_nir").export_to_nir
-    reset = framework("snntorch.utils").reset
     kinds = (snn.Leaky, snn.Synaptic, snn.RLeaky, snn.RSynaptic)
     net = prepared(module, _WHERE)
+    known_only(net, (snn.SpikingNeuron,), kinds, _WHERE)
     layers = layers_of(net, kinds)
-    answers = agreed({name: _answers(name, layer) for name, layer in layers.items()}, _WHERE)
-    reset(net)
+    answers, local = agreed({name: _answers(name, x) for name, x in layers.items()}, _WHERE)
+    _reset(layers)
     shapes = output_shapes(net, sample, kinds, _WHERE)
     for name, layer in layers.items():
         if type(layer) in (snn.Leaky, snn.Synaptic):
             _expand(layer, shapes[name][1:])
-    reset(net)
+        elif not layer.all_to_all:
+            _expand_recurrent(layer, shapes[name][1:])
+    _reset(layers)
     graph = exported(lambda: export(net, sample, ignore_dims=[0]), _WHERE)
-    return read_live(graph, "snntorch", answers)
+    network = read_live(graph, "snntorch", answers, local, _WHERE)
+
+    def calls(inputs: Tensor) -> Calls:
+        _reset(layers)
+        return (partial(net, frame) for frame in inputs)
+
+    def unpack(outputs: Any) -> Tensor:
+        import torch
+
+        return torch.stack(list(outputs))
+
+    # without hidden states, a module may begin anew with every call
+    hidden = all(layer.init_hidden for layer in layers.values())
+    live = Module(
+        layers=layers,
+        calls=calls,
+        unpack=unpack,
+        steps=STEPS if hidden else 1,
+        samples=1 if hidden else STEPS,
+    )
+    return refuse_other(live, network, sample, _WHERE)
+
+
+def _reset(layers: Mapping[str, Any]) -> None:
+    """The initial state; snntorch.utils.reset knows nothing of copied layers."""
+    for layer in layers.values():
+        layer.reset_mem()
 
 
 def _answers(name: str, layer: Any) -> dict[str, Any]:
@@ -74,3 +107,12 @@ def _expand(layer: Any, shape: tuple[int, ...]) -> None:
             value = value.clamp(0, 1) if name != "threshold" else value
             delattr(layer, name)
             layer.register_buffer(name, value.expand(shape).clone())
+
+
+def _expand_recurrent(layer: Any, shape: tuple[int, ...]) -> None:
+    """One recurrent weight per neuron, where one serves all."""
+    import torch
+
+    value = torch.as_tensor(layer.recurrent.V).detach().expand(shape).clone()
+    del layer.recurrent.V
+    layer.recurrent.register_buffer("V", value)

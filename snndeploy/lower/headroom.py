@@ -10,7 +10,9 @@ from ..ir.arrays import Array, Shape
 from ..ir.linear.apply import apply_chain
 from ..ir.neurons import Neuron
 from ..ir.ops import Op
-from ..ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT, CompartmentGroup, Headroom
+from ..ir.program import CompartmentGroup, Headroom
+from ..ir.step import Arithmetic
+from .decays import kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,11 @@ class Interval:
 
     def __mul__(self, factor: Array | float) -> Interval:
         return Interval(self.low * factor, self.high * factor)
+
+    def shifted(self, exponent: int) -> Interval:
+        """Times ``2**exponent``; what a negative one drops is dropped downward."""
+        low, high = self.low * 2.0**exponent, self.high * 2.0**exponent
+        return Interval(np.floor(low), np.floor(high)) if exponent < 0 else Interval(low, high)
 
     @property
     def peak(self) -> Array:
@@ -52,28 +59,42 @@ def geometric(interval: Interval, factor: Array) -> Interval:
         )
 
 
-def headroom(group: CompartmentGroup, synaptic: Interval) -> Headroom:
+def headroom(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic) -> Headroom:
     """Exact worst case of a lowered group; ``synaptic`` bounds its input a (weight units)."""
-    u = geometric(synaptic * float(1 << STATE_SHIFT), 1.0 - (group.du + 1) / DECAY_ONE)
+    shift, limit = arithmetic.state_shift, arithmetic.state_max
+    du, dv = group.du + arithmetic.u_decay_offset, group.dv
+    u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
     bias = group.bias
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0))
-    bounded = geometric(per_step, 1.0 - group.dv / DECAY_ONE)
+    bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
     if resets_below_threshold(group):
-        high = np.minimum(high, (group.vth << STATE_SHIFT) + per_step.high)
+        high = np.minimum(high, (group.vth << shift) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(group.v_floor, 0) + per_step.low)
     peak = np.maximum(-low, high)
-    clips = peak > STATE_MAX
+    clips = peak > limit
     fastest = np.maximum(
         np.maximum(-per_step.low, per_step.high)[np.broadcast_to(clips, per_step.low.shape)], 1
     )
     return Headroom(
         u_peak=int(np.ceil(u.peak.max(initial=0.0))),
-        v_peak=int(min(np.ceil(peak.max(initial=0.0)), STATE_MAX)),
-        limit=STATE_MAX,
-        clip_steps=int(STATE_MAX // fastest.max()) if clips.any() else None,
+        v_peak=int(min(np.ceil(peak.max(initial=0.0)), limit)),
+        limit=limit,
+        clip_steps=int(limit // fastest.max()) if clips.any() else None,
     )
+
+
+def v_may_wrap(arithmetic: Arithmetic) -> bool:
+    """Whether a v beyond its register changes its sign, rather than stay at the limit.
+
+    The adder must hold a whole v, u and bias for saturation to come first.
+    """
+    match arithmetic.v_overflow:
+        case "wrap":
+            return True
+        case "saturate":
+            return arithmetic.sum_bits < arithmetic.state_bits + 2
 
 
 def resets_below_threshold(neuron: Neuron | CompartmentGroup) -> bool:

@@ -6,9 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from ..chip import Target
+from ..chip import Target, family_of
 from ..ir.neurons import Neuron
-from ..ir.program import DECAY_ONE, STATE_SHIFT, CompartmentGroup
+from ..ir.program import CompartmentGroup
+from .decays import kept
 from .neurons import registers
 
 
@@ -19,20 +20,22 @@ def held_neuron(neuron: Neuron, group: CompartmentGroup, target: Target) -> Neur
     off, to the side on which the comparison comes out as the integer one does whatever the noise of
     floating point. A bias that passes the synaptic filter arrives by synapses and stays as it is.
     """
-    held = dataclasses.replace(group, **registers(neuron, group.kind, group.scale, target))
+    family = family_of(target)
+    arithmetic = family.arithmetic
+    held = dataclasses.replace(group, **registers(neuron, group.kind, group.scale, family))
     bias = held.bias / held.scale
     filtered = neuron.syn_leak is not None
     changed = dataclasses.replace(
         neuron,
-        leak=1 - held.dv / DECAY_ONE,
-        syn_leak=1 - (held.du + 1) / DECAY_ONE if filtered else None,
+        leak=kept(held.dv, arithmetic),
+        syn_leak=kept(held.du + arithmetic.u_decay_offset, arithmetic) if filtered else None,
         bias=neuron.bias if filtered else bias,
         drive=bias if filtered else np.zeros(()),
         v_floor=None if held.v_floor is None else held.v_floor / held.scale,
     )
     if neuron.threshold is None:
         return changed
-    threshold = (held.vth << STATE_SHIFT).astype(np.float64)
+    threshold = (held.vth << arithmetic.state_shift).astype(np.float64)
     if held.reset == "zero" and held.spikes_per_step == "one":
         threshold += 0.5 if held.compare == ">" else -0.5
     return dataclasses.replace(changed, compare=held.compare, threshold=threshold / held.scale)

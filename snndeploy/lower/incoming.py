@@ -52,8 +52,9 @@ def incoming_of(
     projection: Projection,
     depth: dict[str, int],
     coding: Mapping[str, InputCoding],
+    bits: int,
 ) -> Incoming:
-    """Describe a projection of ``network``.
+    """Describe a projection of ``network`` whose real weights are rounded to ``bits``.
 
     Raises:
         LoweringRefused: its sources send in different units, or a source sends real values.
@@ -76,7 +77,7 @@ def incoming_of(
             where=projection.name,
             hint="encode the input as spikes",
         )
-    codes = integer_codes(projection.weight)
+    codes = integer_codes(projection.weight, bits)
     return Incoming(
         name=projection.name,
         ops=projection.ops,
@@ -107,7 +108,7 @@ def _spikes_per_step(population: Population) -> int:
     return MANY_SPIKES if neuron.max_spikes is None else min(neuron.max_spikes, MANY_SPIKES)
 
 
-def bias_incoming(population: Population, depth: int) -> Incoming | None:
+def bias_incoming(population: Population, bits: int) -> Incoming | None:
     """The bias of a population with a synaptic filter, as synapses from a constant spike source.
 
     On the chip a bias adds to the membrane; what must pass the synaptic filter has to be a spike.
@@ -117,7 +118,7 @@ def bias_incoming(population: Population, depth: int) -> Incoming | None:
         return None
     n = size(population.shape)
     values = np.broadcast_to(neuron.bias, population.shape).reshape(n, 1)
-    codes = integer_codes(Weight(values))
+    codes = integer_codes(Weight(values), bits)
     return Incoming(
         name=f"{population.name}.bias",
         ops=(Dense(n, 1), Reshape(population.shape)),

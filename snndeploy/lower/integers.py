@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..chip import WeightFormat
 from ..ir.arrays import Array, frozen
-from ..ir.program import DECAY_ONE, SignMode
+from ..ir.program import SignMode
 from ..ir.weights import Weight
 
-MANTISSA_BITS = 8
+USUAL_BITS = 8
+"""Bits that real weights are rounded to where no chip is known."""
 _FLOAT_NOISE = 1e-12
 """Relative differences below this come from float64 arithmetic, not from rounding to integers."""
 
@@ -31,11 +33,11 @@ class Codes:
         return self.error == 0.0
 
 
-def integer_codes(weight: Weight) -> Codes:
-    """Integer codes of a weight: its own, an exact dyadic grid, or rounded to 8 bits.
+def integer_codes(weight: Weight, bits: int = USUAL_BITS) -> Codes:
+    """Integer codes of a weight: its own, an exact dyadic grid, or rounded to ``bits``.
 
     Trained weights that were not quantised lose precision here; weights that already lie on a
-    power-of-two grid of at most 8 bits do not.
+    power-of-two grid of so many bits do not.
     """
     if weight.scale is not None:
         return Codes(weight.data, weight.scale)
@@ -43,7 +45,7 @@ def integer_codes(weight: Weight) -> Codes:
     peak = float(np.abs(values).max(initial=0.0))
     if peak == 0:
         return Codes(np.zeros(values.shape, np.int64), np.ones(()))
-    limit = 2 ** (MANTISSA_BITS - 1) - 1
+    limit = 2 ** (bits - 1) - 1
     finest = 2.0 ** np.ceil(np.log2(peak / limit))
     # A coarser grid than the finest is never needed: its codes are the finest's, shifted.
     on_grid = np.rint(values / finest)
@@ -65,18 +67,25 @@ class Mantissas:
     weight_bits: int
     error: float
 
+    @property
+    def floored(self) -> float:
+        """The most that a negative exponent drops of a sum, relative to the largest weight."""
+        unit = 1 << max(-self.exponent, 0)
+        if not (self.mantissa % unit).any():
+            return 0.0
+        return (unit - 1) / float(np.abs(self.mantissa).max())
 
-def to_mantissas(wanted: Array, exponent_min: int) -> Mantissas:
-    """Round real ``wanted`` weights to 8-bit mantissas with the finest exponent that holds them.
 
-    With both signs present a mantissa is even (-256...254): the sign takes one of its bits (lava-nc
-    0.10.0, ``utils/weightutils.py``). ``error`` is the largest rounding error relative to the largest
-    weight.
+def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Mantissas:
+    """Round real ``wanted`` weights to mantissas with the finest exponent that holds them.
+
+    On Loihi a mantissa is even where both signs are present (-256...254): the sign takes one of its
+    bits (lava-nc 0.10.0, ``utils/weightutils.py``). ``error`` is the largest rounding error relative
+    to the largest weight.
     """
     low, high = float(wanted.min(initial=0.0)), float(wanted.max(initial=0.0))
     mode: SignMode = "mixed" if low < 0 < high else "inhibitory" if low < 0 else "excitatory"
-    grid = 2 if mode == "mixed" else 1
-    reach = {"mixed": (-256, 254), "excitatory": (0, 255), "inhibitory": (-255, 0)}[mode]
+    grid, reach = weights.step(mode), weights.reach(mode)
     exponent = exponent_min
     if low < 0 or high > 0:
         sides = [(high, reach[1]), (low, reach[0])]
@@ -88,22 +97,18 @@ def to_mantissas(wanted: Array, exponent_min: int) -> Mantissas:
     mantissa = np.clip(mantissa, *reach)
     lost = float(np.abs(mantissa * 2.0**exponent - wanted).max(initial=0.0))
     error = lost / max(-low, high) if lost > _FLOAT_NOISE * max(-low, high) else 0.0
-    return Mantissas(frozen(mantissa), exponent, mode, _stored_bits(mantissa, mode), error)
+    return Mantissas(
+        frozen(mantissa), exponent, mode, _stored_bits(mantissa, grid, weights.bits), error
+    )
 
 
-def _stored_bits(mantissa: Array, mode: SignMode) -> int:
+def _stored_bits(mantissa: Array, grid: int, bits: int) -> int:
     """Bits that the stored field needs: trailing zeros common to all mantissas are not stored."""
     used = int(np.bitwise_or.reduce(np.abs(mantissa), axis=None)) if mantissa.size else 0
     if used == 0:
         return 1
     trailing = (used & -used).bit_length() - 1
-    return MANTISSA_BITS + (mode == "mixed") - trailing
-
-
-def to_decay(leak: Array, offset: int, largest: int) -> Array:
-    """12-bit decay for a factor ``leak`` per step; ``offset`` 1 for u, whose register adds one."""
-    decay = np.rint((1.0 - leak) * DECAY_ONE).astype(np.int64) - offset
-    return frozen(np.clip(decay, 0, largest))
+    return bits + (grid.bit_length() - 1) - trailing
 
 
 def to_bias(bias: Array, mantissa_max: int, exponent_max: int) -> tuple[Array, int]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..chip import Target
+from ..chip import Family, Target, family_of
 from ..errors import LoweringRefused
 from ..ir.arrays import frozen
 from ..ir.finding import Finding
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
-from ..ir.step import LOIHI
 from .coding import InputCoding
+from .decays import to_decay
 from .incoming import Incoming, bias_incoming, incoming_of
 from .neurons import Lowered, lower_population
 from .timing import depths
@@ -49,6 +49,8 @@ def lower(
     Raises:
         LoweringRefused: no declared integer form exists on this target.
     """
+    family = family_of(target)
+    bits = family.weights.bits
     late = [p.name for p in network.projections if p.bias is not None]
     network = _with_biases_at_once(network)
     depth = depths(network)
@@ -61,16 +63,16 @@ def lower(
             groups.append(_input_group(population, coding[population.name]))
             continue
         incoming = [
-            incoming_of(network, p, depth, coding) for p in network.incoming(population.name)
+            incoming_of(network, p, depth, coding, bits) for p in network.incoming(population.name)
         ]
-        constant = bias_incoming(population, depth[population.name])
+        constant = bias_incoming(population, bits)
         if constant is not None:
-            groups.append(_constant_group(constant, depth[population.name]))
+            groups.append(_constant_group(constant, depth[population.name], family))
             incoming.append(constant)
         result = lower_population(
             population,
             incoming,
-            target,
+            family,
             depth=depth[population.name],
             steps=steps,
             observed=None if observed is None else observed.get(population.name),
@@ -81,7 +83,7 @@ def lower(
     findings = [f for result in lowered.values() for f in result.findings]
     findings += [_delayed_bias(name) for name in late]
     return Program(
-        arithmetic=LOIHI,
+        arithmetic=family.arithmetic,
         target=target.name,
         groups=tuple(groups),
         synapses=tuple(synapses),
@@ -124,7 +126,7 @@ def _input_group(population: Population, coding: InputCoding) -> CompartmentGrou
     )
 
 
-def _constant_group(incoming: Incoming, depth: int) -> CompartmentGroup:
+def _constant_group(incoming: Incoming, depth: int, family: Family) -> CompartmentGroup:
     """One compartment that spikes at every step, one chip step before its target needs it."""
     return CompartmentGroup(
         name=incoming.sources[0].group,
@@ -132,6 +134,12 @@ def _constant_group(incoming: Incoming, depth: int) -> CompartmentGroup:
         role="hidden",
         kind="constant",
         depth=depth - 1,
+        du=to_decay(
+            np.zeros(()),
+            family.arithmetic.u_decay_offset,
+            family.target.numeric.decay_max.limit,
+            family.arithmetic,
+        ),
         route="a compartment that spikes at every step carries the bias through the synaptic filter",
     )
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..chip import Target
+from ..chip import Family, Form, NoForm
 from ..errors import LoweringRefused
 from ..ir.arrays import Array, Shape, frozen
 from ..ir.finding import Finding
 from ..ir.network import Population
 from ..ir.neurons import Neuron
 from ..ir.ops import Op, Pointwise, weighted_index
-from ..ir.program import (
-    DECAY_ONE,
-    STATE_SHIFT,
-    CompartmentGroup,
-    Headroom,
-    Kind,
-    Rounding,
-    SynapseGroup,
-)
-from .headroom import Interval, headroom
+from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
+from ..ir.step import Arithmetic
+from .decays import kept, to_decay
+from .headroom import Interval, headroom, v_may_wrap
 from .incoming import MANY_SPIKES, Incoming
-from .integers import MANTISSA_BITS, to_bias, to_decay, to_mantissas
+from .integers import to_bias, to_mantissas
 from .scale import base_scale, choose_scale, per_weight
 
 
@@ -44,7 +38,7 @@ class Lowered:
 def lower_population(
     population: Population,
     incoming: Sequence[Incoming],
-    target: Target,
+    family: Family,
     *,
     depth: int,
     steps: int,
@@ -53,44 +47,50 @@ def lower_population(
     """Lower one population with everything that arrives at it.
 
     Raises:
-        LoweringRefused: the neuron has no form on this target, or codes exceed 8 bits.
+        LoweringRefused: the neuron has no form on this target, codes exceed a mantissa, or states
+            cannot hold the threshold at any scale.
     """
     neuron, shape = population.neuron, population.shape
     if neuron is None:
         raise ValueError(f"{population.name} is an input")
-    kind, route = _route(population.name, neuron, target)
-    _refuse_wide_weights(incoming)
+    form = _form(population.name, neuron, family)
+    arithmetic = family.arithmetic
+    _refuse_wide_weights(incoming, family.weights.bits)
     scale = choose_scale(
         shape,
         neuron,
         incoming,
-        target,
-        base=base_scale(shape, incoming),
+        family,
+        base=base_scale(shape, incoming, 1 << arithmetic.state_shift),
         steps=steps,
         observed=observed,
     )
-    group = _group(population, neuron, kind, route, scale, target, depth)
+    _refuse_narrow_states(population.name, neuron, scale, family)
+    group = _group(population, neuron, form, scale, family, depth)
     synapses, weights, biases = [], [0.0], [0.0]
     bounds = Interval(np.zeros(shape), np.zeros(shape))
+    adder = 0.0
     for arriving in incoming:
-        synapse, error = _synapses(arriving, scale, shape, population.name, target)
-        bounds = bounds + replace(arriving, ops=synapse.ops).interval(synapse.mantissa) * float(
-            2.0**synapse.exponent
-        )
+        synapse, error = _synapses(arriving, scale, shape, population.name, family)
+        sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa)
+        adder = max(adder, float(sums.peak.max(initial=0.0)))
+        bounds = bounds + sums.shifted(synapse.exponent)
         synapses.append(synapse)
         (biases if arriving.constant else weights).append(error + arriving.codes.error)
-    room = headroom(group, bounds)
+    room = headroom(group, bounds, arithmetic)
+    told = _findings(neuron, group, form, incoming, family)
+    told += _unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
     return Lowered(
         group=group,
         synapses=tuple(synapses),
         headroom=room,
-        rounding=_rounding(neuron, group, max(weights), max(biases)),
-        findings=_findings(neuron, group, room, incoming, proved_by_data=observed is not None),
+        rounding=_rounding(neuron, group, max(weights), max(biases), arithmetic),
+        findings=told,
     )
 
 
-def _route(name: str, neuron: Neuron, target: Target) -> tuple[Kind, str]:
-    """How the target realises this neuron: its compartment kind, and in words."""
+def _form(name: str, neuron: Neuron, family: Family) -> Form:
+    """How the target realises this neuron."""
     if neuron.v_init.any():
         raise LoweringRefused(
             "initial-state",
@@ -98,59 +98,53 @@ def _route(name: str, neuron: Neuron, target: Target) -> tuple[Kind, str]:
             where=name,
         )
     if not neuron.spiking:
-        return "readout", "native compartment that never spikes; v is read"
-    features = {
-        "zero_reset": neuron.reset != "zero" or neuron.reset_timing != "immediate",
-        "subtract_reset": neuron.reset == "subtract",
-        "many_spikes": neuron.spikes_per_step == "many",
-        "v_floor": neuron.v_floor is not None,
-    }
-    needed = [feature for feature, differs in features.items() if differs]
-    if not needed:
-        return "lif", "native compartment"
-    support = {f: getattr(target.neurons, f) for f in needed if f != "zero_reset"}
-    if neuron.reset == "none" or neuron.reset_timing != "immediate":
-        late = {"next-step": "reset in the next step", "snntorch-immediate": "snnTorch reset"}
-        word = late.get(neuron.reset_timing, "no reset")
-        support.setdefault("subtract_reset", target.neurons.subtract_reset)
-    else:
-        word = f"reset {neuron.reset}"
-    missing = [f for f, how in support.items() if how == "none"]
-    if missing:
-        raise LoweringRefused(
-            "neuron-unsupported",
-            f"{target.name} has no form for: {', '.join(f.replace('_', ' ') for f in missing)}",
-            where=name,
-            hint="compile for loihi2, or retrain with a reset to zero and one spike per step",
-        )
-    if "two-compartments" in support.values():
-        return "custom", f"two compartments per neuron ({word})"
-    many = ", many spikes per step" if neuron.spikes_per_step == "many" else ""
-    return "custom", f"neuron program ({word}{many})"
+        route = "native compartment that never spikes; v is read"
+        return Form(kind="readout", way="native", route=route)
+    form = family.form(neuron)
+    if isinstance(form, NoForm):
+        raise LoweringRefused("neuron-unsupported", form.reason, where=name, hint=form.hint)
+    return form
 
 
-def _refuse_wide_weights(incoming: Sequence[Incoming]) -> None:
+def _refuse_wide_weights(incoming: Sequence[Incoming], bits: int) -> None:
     """Codes wider than a mantissa have no integer form; what a target stores is for its check."""
     for i in incoming:
         peak = int(np.abs(i.codes.codes).max(initial=0))
-        if peak > 2 ** (MANTISSA_BITS - 1):
+        if peak > 2 ** (bits - 1):
             raise LoweringRefused(
                 "weight-bits",
-                f"its codes need {peak.bit_length() + 1} bits, a mantissa holds {MANTISSA_BITS}",
+                f"its codes need {peak.bit_length() + 1} bits, a mantissa holds {bits}",
                 where=i.name,
-                hint=f"quantize with bits <= {MANTISSA_BITS} (rescaw, which has no zero: one less)",
+                hint=f"quantize with bits <= {bits} (rescaw, which has no zero: one less)",
             )
 
 
+def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Family) -> None:
+    """A threshold beyond the state is never reached, at whichever scale."""
+    if neuron.threshold is None:
+        return
+    arithmetic = family.arithmetic
+    highest = float((scale * np.abs(neuron.threshold)).max())
+    if highest > arithmetic.state_max:
+        raise LoweringRefused(
+            "states-too-narrow",
+            f"its threshold takes {highest:,.0f} at the smallest scale that holds its weights; "
+            f"{arithmetic.state_bits}-bit states of {family.target.name} end at "
+            f"{arithmetic.state_max:,}",
+            where=name,
+            hint="quantize to fewer bits, or compile for a chip with wider states",
+        )
+
+
 def _synapses(
-    incoming: Incoming, scale: Array, shape: Shape, target_name: str, target: Target
+    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family
 ) -> tuple[SynapseGroup, float]:
     """Round a projection's weights to the population's scale; also the largest relative error."""
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
-    wanted = incoming.codes.codes * incoming.step * factor / (1 << STATE_SHIFT)
-    m = to_mantissas(wanted, target.synapse.exponent.low)
+    wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
+    m = to_mantissas(wanted, family.target.synapse.exponent.low, family.weights)
     alive = incoming.alive
     return SynapseGroup(
         name=incoming.name,
@@ -162,7 +156,7 @@ def _synapses(
         sign_mode=m.sign_mode,
         weight_bits=m.weight_bits,
         alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
-    ), m.error
+    ), m.error + m.floored
 
 
 def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
@@ -175,60 +169,59 @@ def _with_weight_shape(ops: tuple[Op, ...], shape: Shape) -> tuple[Op, ...]:
 
 
 def _group(
-    population: Population,
-    neuron: Neuron,
-    kind: Kind,
-    route: str,
-    scale: Array,
-    target: Target,
-    depth: int,
+    population: Population, neuron: Neuron, form: Form, scale: Array, family: Family, depth: int
 ) -> CompartmentGroup:
-    many = kind == "custom" and neuron.spikes_per_step == "many"
+    custom = form.kind == "custom"
+    many = custom and neuron.spikes_per_step == "many"
     return CompartmentGroup(
         name=population.name,
         shape=population.shape,
         role=population.role,
-        kind=kind,
+        kind=form.kind,
         depth=depth,
         scale=frozen(scale),
         message_bits=(neuron.max_spikes or MANY_SPIKES).bit_length() if many else 0,
-        compare=neuron.compare if kind == "custom" else ">",
-        reset=neuron.reset if kind == "custom" else "zero",
-        reset_timing=neuron.reset_timing if kind == "custom" else "immediate",
-        spikes_per_step=neuron.spikes_per_step if kind == "custom" else "one",
+        compare=neuron.compare if form.way != "native" else ">",
+        reset=neuron.reset if custom else "zero",
+        reset_timing=neuron.reset_timing if custom else "immediate",
+        spikes_per_step=neuron.spikes_per_step if custom else "one",
         max_spikes=neuron.max_spikes if many else None,
-        route=route,
-        **registers(neuron, kind, scale, target),
+        route=form.route,
+        **registers(neuron, form.kind, scale, family),
     )
 
 
-def registers(neuron: Neuron, kind: Kind, scale: Array, target: Target) -> dict[str, Any]:
+def registers(neuron: Neuron, kind: Kind, scale: Array, family: Family) -> dict[str, Any]:
     """The neuron's parameters as a compartment group of that scale holds them, by field."""
-    n = target.numeric
+    n, arithmetic = family.target.numeric, family.arithmetic
+    unit = 1 << arithmetic.state_shift
+    vth_max = min(n.vth_max.limit, arithmetic.state_max // unit)
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     bias_mant, bias_exp = to_bias(bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit)
     floor = neuron.v_floor
     return {
-        "du": to_decay(syn_leak, 1, n.decay_max.limit),
-        "dv": to_decay(neuron.leak, 0, n.decay_max.limit),
-        "vth": _threshold(neuron, kind, scale, n.vth_max.limit),
+        "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
+        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic),
+        "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
         "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
     }
 
 
-def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int) -> Array:
-    """Threshold mantissa. v is compared with ``vth << 6``, strictly.
+def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int) -> Array:
+    """Threshold mantissa, in ``unit``. v is compared with ``vth * unit``, strictly.
 
-    Without leak, v is a multiple of 64: there ``v > theta`` is exactly ``v > 64 * floor(theta / 64)``
-    and ``v >= theta`` exactly ``v > 64 * (ceil(theta / 64) - 1)``. With a leak the same holds for a
-    threshold on the grid; one off the grid is rounded to it. Neuron programs compare as trained.
+    Without leak, v is a multiple of the unit (64 on Loihi): there ``v > theta`` is exactly
+    ``v > 64 * floor(theta / 64)`` and ``v >= theta`` exactly ``v > 64 * (ceil(theta / 64) - 1)``.
+    With a leak the same holds for a threshold on the grid; one off the grid is rounded to it. Neuron
+    programs compare as trained; a native reset that subtracts takes off the threshold, which must be
+    right for that.
     """
     if neuron.threshold is None:
         return frozen(np.int64(largest + 1))
-    wanted = np.asarray(neuron.threshold * scale / (1 << STATE_SHIFT))
+    wanted = np.asarray(neuron.threshold * scale / unit)
     # What is on the grid but for float error of the scale must not fall off it.
     wanted = np.where(
         np.abs(wanted - np.rint(wanted)) < 1e-9 * np.abs(wanted), np.rint(wanted), wanted
@@ -243,7 +236,11 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int) -> Array:
 
 
 def _rounding(
-    neuron: Neuron, group: CompartmentGroup, weight_error: float, bias_error: float
+    neuron: Neuron,
+    group: CompartmentGroup,
+    weight_error: float,
+    bias_error: float,
+    arithmetic: Arithmetic,
 ) -> Rounding:
     """Largest differences between the group and the neuron it stands for.
 
@@ -257,13 +254,17 @@ def _rounding(
     if neuron.threshold is not None:
         wanted = neuron.threshold * scale
         strict = group.kind != "custom" and neuron.compare == ">="
-        got = (group.vth + int(strict)) << STATE_SHIFT
+        got = (group.vth + int(strict)) << arithmetic.state_shift
+        # One that subtracts and compares strictly misses v = threshold: a threshold one unit of v up.
+        got = got + int(group.kind == "custom" and group.compare != neuron.compare)
         # Without leak the grid step between threshold and mantissa holds no reachable v.
         reachable = neuron.leak != 1 if group.kind == "lif" else np.ones((), bool)
         lost = np.where(reachable, np.abs(got - wanted) / np.maximum(np.abs(wanted), 1e-300), 0.0)
     return Rounding(
-        leak=float(np.abs(1 - group.dv / DECAY_ONE - neuron.leak).max()),
-        syn_leak=float(np.abs(1 - (group.du + 1) / DECAY_ONE - syn_leak).max()),
+        leak=float(np.abs(kept(group.dv, arithmetic) - neuron.leak).max()),
+        syn_leak=float(
+            np.abs(kept(group.du + arithmetic.u_decay_offset, arithmetic) - syn_leak).max()
+        ),
         threshold=float(lost.max()),
         bias=float((lost_bias / np.maximum(threshold, 1e-300)).max()),
         weight=weight_error,
@@ -273,52 +274,98 @@ def _rounding(
 def _findings(
     neuron: Neuron,
     group: CompartmentGroup,
-    room: Headroom,
+    form: Form,
     incoming: Sequence[Incoming],
-    *,
-    proved_by_data: bool,
+    family: Family,
 ) -> tuple[Finding, ...]:
-    """Everything about this population that the user has to be told."""
+    """What lowering did to this population that the user has to be told."""
     found = [
         Finding(
             code="weights-rounded",
             severity="note",
             where=i.name,
-            message="its weights were not quantised; rounding them to 8 bits changes them by up to "
-            f"{i.codes.error:.2%} of the largest",
+            message=f"its weights were not quantised; rounding them to {family.weights.bits} bits "
+            f"changes them by up to {i.codes.error:.2%} of the largest",
         )
         for i in incoming
         if not i.codes.exact
     ]
-    if group.kind == "custom":
+    if form.way != "native":
         found.append(
             Finding(code="neuron-route", severity="note", where=group.name, message=group.route)
         )
+    return (*found, *_approximated(neuron, group))
+
+
+def _approximated(neuron: Neuron, group: CompartmentGroup) -> Iterator[Finding]:
+    """A native comparison that is not the trained one."""
+    if neuron.threshold is None or neuron.compare == group.compare:
+        return
+    at = "threshold"
+    if group.kind == "lif":
+        if not (neuron.leak != 1).any():
+            return
+        at = f"threshold - 1 mantissa unit (of {int(np.min(group.vth)) + 1})"
+    yield Finding(
+        code="compare-approximated",
+        severity="note",
+        where=group.name,
+        message=f"trained with v {neuron.compare} threshold; the chip fires at v > {at}",
+    )
+
+
+def _unproved(
+    group: CompartmentGroup,
+    room: Headroom,
+    adder: float,
+    arithmetic: Arithmetic,
+    *,
+    proved_by_data: bool,
+) -> tuple[Finding, ...]:
+    """Registers that the worst case exceeds."""
+    basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
+    bits = arithmetic.state_bits
+    does = {"wrap": "wraps", "saturate": "saturates"}
+    found = []
     if room.wraps:
-        basis = (
-            "calibration data stayed within it" if proved_by_data else "no data was given to tell"
-        )
         found.append(
             Finding(
                 code="headroom-unproved",
                 severity="warning",
                 where=group.name,
-                message=f"in the worst case u reaches {room.u_peak:,} and wraps ({basis})",
+                message=f"in the worst case u reaches {room.u_peak:,} and "
+                f"{does[arithmetic.u_overflow]} ({basis})",
                 resource="u",
                 used=room.u_peak,
                 limit=room.limit,
                 unit="v units",
-                rule="The synaptic state must not exceed its 24-bit register.",
+                rule=f"The synaptic state must not exceed its {bits}-bit register.",
             )
         )
-    if group.kind == "lif" and neuron.compare == ">=" and (neuron.leak != 1).any():
+    if room.clip_steps is not None and v_may_wrap(arithmetic):
         found.append(
             Finding(
-                code="compare-approximated",
-                severity="note",
+                code="headroom-unproved",
+                severity="warning",
                 where=group.name,
-                message="trained with v >= threshold; the chip fires at v > threshold - 1 mantissa "
-                f"unit (of {int(np.min(group.vth)) + 1})",
+                message=f"in the worst case v wraps after {room.clip_steps} steps ({basis})",
+                resource="v",
+                unit="v units",
+                rule=f"The membrane potential must not exceed its {bits}-bit register.",
+            )
+        )
+    most = 2 ** (arithmetic.sum_bits - 1) - 1
+    if adder > most:
+        found.append(
+            Finding(
+                code="headroom-unproved",
+                severity="warning",
+                where=group.name,
+                message=f"in the worst case its input adds up to {adder:,.0f} and wraps ({basis})",
+                resource="sum",
+                used=adder,
+                limit=most,
+                rule=f"Sums of synaptic input must not exceed the adder's {arithmetic.sum_bits} bits.",
             )
         )
     return tuple(found)

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..chip import Target
+from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
-from ..ir.program import DECAY_ONE, STATE_MAX, STATE_SHIFT
-from .headroom import Interval, geometric, resets_below_threshold
+from .decays import kept, to_decay
+from .headroom import Interval, geometric, resets_below_threshold, v_may_wrap
 from .incoming import Incoming
-from .integers import to_decay
 
-_LARGEST, _SMALLEST = 24, -8
+_SPAN = 32
+"""Powers of two that are tried below the one that fills a state."""
 _FINE_THRESHOLD = 256
 """A threshold mantissa from here on is rounded by at most 0.2 %: enough, the rest is head-room."""
 _COARSEST_THRESHOLD = 32
@@ -48,25 +48,26 @@ def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
     return None
 
 
-def base_scale(shape: Shape, incoming: Sequence[Incoming]) -> Array:
+def base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int) -> Array:
     """The scale at which the reference projection's codes are integers without a common factor 2.
 
     The reference is the largest of those whose codes are exact; without one, the largest. It is one
     number, or one per channel where the codes have a step per channel and all projections can follow.
+    ``unit`` is what a weight of 1 adds to the state.
     """
     if not incoming:
-        return np.asarray(float(1 << STATE_SHIFT))
+        return np.asarray(float(unit))
     reference = max(incoming, key=lambda i: (i.codes.exact, i.codes.codes.size))
     used = int(np.bitwise_or.reduce(np.abs(reference.codes.codes), axis=None)) or 1
     step = reference.step * (used & -used)
     if step.size > 1:
-        per_channel = (1 << STATE_SHIFT) / step.reshape(-1, *(1,) * (len(shape) - 1))
+        per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
         if step.size == shape[0] and all(
             per_weight(per_channel, i, shape) is not None for i in incoming
         ):
             return per_channel
-        return np.asarray((1 << STATE_SHIFT) / float(step.max()))
-    return np.asarray((1 << STATE_SHIFT) / float(step.reshape(())))
+        return np.asarray(unit / float(step.max()))
+    return np.asarray(unit / float(step.reshape(())))
 
 
 def real_interval(incoming: Sequence[Incoming], shape: Shape) -> Interval:
@@ -84,7 +85,7 @@ def choose_scale(
     shape: Shape,
     neuron: Neuron,
     incoming: Sequence[Incoming],
-    target: Target,
+    family: Family,
     *,
     base: Array,
     steps: int,
@@ -98,17 +99,19 @@ def choose_scale(
     else the largest such. Where even that is too coarse, the smallest scale that holds the codes and a
     threshold that is not, unproved; and where there is none, the largest that is proved.
     """
-    n = target.numeric
+    n, arithmetic = family.target.numeric, family.arithmetic
+    largest, unit = arithmetic.state_max, 1 << arithmetic.state_shift
     threshold = np.zeros(()) if neuron.threshold is None else neuron.threshold
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    offset = arithmetic.u_decay_offset
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
-    u_factor = 1.0 - (to_decay(syn_leak, 1, n.decay_max.limit) + 1) / DECAY_ONE
-    u = geometric(real_interval(incoming, shape), u_factor)
+    du = to_decay(syn_leak, offset, n.decay_max.limit, arithmetic) + offset
+    u = geometric(real_interval(incoming, shape), kept(du, arithmetic))
     if observed is not None:
         seen = np.full(shape, _CALIBRATION_MARGIN * observed)
         u = Interval(np.maximum(u.low, -seen), np.minimum(u.high, seen))
-    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
-    lasting = geometric(per_step, neuron.leak)
+    lasting = geometric(per_step, _leak(neuron, family))
     reach = np.maximum(u.peak, np.abs(threshold) + per_step.high)
     lowest = np.minimum(-lasting.low, -per_step.low * steps)
     highest = np.minimum(lasting.high, per_step.high * steps)
@@ -116,24 +119,29 @@ def choose_scale(
         highest = np.minimum(highest, reach)
     if neuron.v_floor is not None:
         lowest = np.minimum(lowest, np.abs(np.minimum(neuron.v_floor, 0.0)) - per_step.low)
+    ever = np.maximum(lowest, highest)
+    never_wraps = np.maximum(reach, ever) if v_may_wrap(arithmetic) else reach
 
     def format_holds(scale: Array) -> bool:
-        exponents = [_exponent(i, scale, shape) for i in incoming]
+        exponents = [_exponent(i, scale, shape, family) for i in incoming]
+        top = (scale * np.abs(threshold)).max()
         return (
-            (scale * np.abs(threshold)).max() / (1 << STATE_SHIFT) <= n.vth_max.limit
+            top / unit <= n.vth_max.limit
+            and top <= largest
             and (scale * np.abs(bias)).max() <= n.bias_mant_max.limit << n.bias_exp_max.limit
-            and all(e <= target.synapse.exponent.high for e in exponents)
+            and all(e <= family.target.synapse.exponent.high for e in exponents)
         )
 
     def proved(scale: Array) -> bool:
-        return bool((scale * reach).max() <= STATE_MAX) and format_holds(scale)
+        return bool((scale * never_wraps).max() <= largest) and format_holds(scale)
 
     def mantissa(scale: Array) -> float:
-        return float((scale * np.abs(threshold)).min()) / (1 << STATE_SHIFT)
+        return float((scale * np.abs(threshold)).min()) / unit
 
-    candidates = [base * 2.0**k for k in range(_LARGEST, _SMALLEST - 1, -1)]
+    top = arithmetic.state_bits
+    candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
     safe = [s for s in candidates if proved(s)]
-    never_clips = [s for s in safe if (s * np.maximum(lowest, highest)).max() <= STATE_MAX]
+    never_clips = [s for s in safe if (s * ever).max() <= largest]
     if never_clips and (neuron.threshold is None or mantissa(never_clips[0]) >= _FINE_THRESHOLD):
         return never_clips[0]
     fine = [s for s in safe if mantissa(s) >= _FINE_THRESHOLD]
@@ -148,9 +156,21 @@ def choose_scale(
     return (safe or grid[-1:] or candidates[-1:])[0]
 
 
-def _exponent(incoming: Incoming, scale: Array, shape: Shape) -> int:
+def _leak(neuron: Neuron, family: Family) -> Array:
+    """The factor that v keeps: the chip's where that can be far from the trained one."""
+    match family.arithmetic.decay:
+        case "multiply":
+            return neuron.leak
+        case "shift":
+            most = family.target.numeric.decay_max.limit
+            return kept(to_decay(neuron.leak, 0, most, family.arithmetic), family.arithmetic)
+
+
+def _exponent(incoming: Incoming, scale: Array, shape: Shape, family: Family) -> int:
     """Weight exponent that ``scale`` would need."""
     factor = per_weight(scale, incoming, shape)
     step = incoming.step * (float(scale.max()) if factor is None else factor)
-    peak = float(np.abs(incoming.codes.codes * step).max(initial=0.0)) / (1 << STATE_SHIFT)
-    return int(np.ceil(np.log2(peak / 254) - 1e-12)) if peak else 0
+    peak = float(np.abs(incoming.codes.codes * step).max(initial=0.0))
+    peak /= 1 << family.arithmetic.state_shift
+    most = family.weights.reach("mixed")[1]
+    return int(np.ceil(np.log2(peak / most) - 1e-12)) if peak else 0

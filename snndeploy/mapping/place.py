@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..chip import Target
+from ..chip.counting import Resources
 from ..errors import UsageError, did_you_mean
 from ..ir.arrays import Array
 from ..ir.placement import Placement, Slice
 from ..ir.program import Program
 from .bound.bounds import group_bounds
 from .bound.verdict import judge
-from .count.axons import NOWHERE, Outgoing, fan_outs, off_chip_slots, recount, total
-from .count.memory import Memory, Resources, combined
+from .count.axons import NOWHERE, Outgoing, fan_outs, recount, total
+from .count.memory import Memory
 from .cut.pack import pack
 from .cut.split import Found, in_layer_order, split_program
 from .route.arrange import Budget, arrange
@@ -103,10 +104,10 @@ def place_program(
     bounds = group_bounds(memory)
     floors = {name: bound.slices for name, bound in bounds.items()}
     # Which axons leave their chip is not known before placing: where any does, allow for all of them.
-    off_chip = off_chip_slots(memory) > 0 and sum(floors.values()) > per_chip
+    off_chip = memory.family.off_chip_slots > 0 and sum(floors.values()) > per_chip
     found = split_program(memory, floors, off_chip=off_chip, width=level.beam)
     slices = _slices(memory, found, off_chip)
-    if len(slices) > per_chip and off_chip_slots(memory) and not off_chip:
+    if len(slices) > per_chip and memory.family.off_chip_slots and not off_chip:
         off_chip = True
         found = split_program(memory, floors, off_chip=True, width=level.beam)
         slices = _slices(memory, found, off_chip)
@@ -128,7 +129,7 @@ def place_program(
         cores=len(placed.cores),
         available=available,
         shared=shared,
-        broken=_broken(slices, target),
+        broken=_broken(slices, memory),
         tried=found.tried,
     )
     return replace(placed, slices=tuple(slices), search=verdict)
@@ -153,7 +154,7 @@ def _packed(
     for split in splits:
         slices = _slices(memory, split, off_chip)
         resources = [dict(s.resources) for s in slices]
-        cores = pack(resources, memory.target, draws=level.draws, seed=seed)
+        cores = pack(resources, memory.family, draws=level.draws, seed=seed)
         if not best or max(cores) < max(s.core for s in best):
             found, best = split, _numbered(slices, cores)
     return replace(found, tried=sum(split.tried for split in splits)), best
@@ -177,11 +178,10 @@ def _numbered(slices: Sequence[Slice], cores: Sequence[int]) -> list[Slice]:
     return [replace(s, core=core) for s, core in zip(slices, cores, strict=True)]
 
 
-def _broken(slices: Sequence[Slice], target: Target) -> bool:
+def _broken(slices: Sequence[Slice], memory: Memory) -> bool:
     """Whether any core exceeds a limit."""
     cores: dict[int, list[Resources]] = {}
     for s in slices:
         cores.setdefault(s.core, []).append(dict(s.resources))
-    limits = {name: limit.limit for name, limit in target.core.items()}
-    loads = (combined(parts) for parts in cores.values())
-    return any(load.get(n, 0) > most for load in loads for n, most in limits.items())
+    loads = (memory.family.combined(parts) for parts in cores.values())
+    return any(load.get(n, 0) > most for load in loads for n, most in memory.family.limits.items())

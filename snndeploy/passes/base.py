@@ -17,6 +17,7 @@ from ..errors import PassRefused, RecipeError, SnnDeployError
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network
+from ..progress import silent
 from .metrics import NetworkMetrics
 
 if TYPE_CHECKING:
@@ -96,10 +97,6 @@ class PassEvent:
 Observer = Callable[[PassEvent], None]
 
 
-def _silent(event: PassEvent) -> None:
-    del event
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassContext:
     """Everything a pass may use besides the network; there are no globals.
@@ -123,7 +120,7 @@ class PassContext:
     calibration: Calibration | None = None
     source: Network | None = None
     training: Training | None = None
-    observer: Observer = field(default=_silent)
+    observer: Observer = field(default=silent)
     watch: Reference | None = None
     scope: str = ""
     index: int = 0
@@ -187,12 +184,23 @@ class Pass(ABC):
     (``bits=True`` is not 1), ranges come from `Annotated` types. Every option needs a TOML form, so
     there is no None, and sequences are tuples (a list is taken for one).
 
+    Below each option stands a string that says what it means. `describe` reads it for people, so an
+    option is explained once, where it is declared; one that only changes a default inherits it.
+
     Raises:
         RecipeError: an option has the wrong type or is out of range.
     """
 
     name: ClassVar[str]
+    """Its key in a recipe, and in `registry.BUILT_IN`."""
     stage: ClassVar[Stage]
+    """Where it stands in the order law, i.e. what it does to the weights that are stored.
+
+    ``"remove-kernels"`` makes arrays smaller, ``"prune"`` adds to masks, ``"quantize"`` turns real
+    weights into codes, and each must leave alone what a later one has done. ``"any"`` is for a pass
+    that does none of these: it trains, corrects biases or thresholds, or renames, keeps shapes, masks
+    and codes as it found them, and may stand anywhere.
+    """
 
     def __post_init__(self) -> None:
         for option, value in self.options().items():

@@ -27,7 +27,9 @@ class LayerPass(Pass):
     """
 
     layers: tuple[str, ...] = ("*",)
+    """Patterns of the layers to work on."""
     ignore: tuple[str, ...] = ()
+    """Patterns of the layers to leave alone, whatever ``layers`` says."""
 
     @abstractmethod
     def spares(self, net: Network) -> Mapping[str, str]:

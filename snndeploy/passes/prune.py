@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 import numpy as np
-from pydantic import Field
 
-from ..calibrate.moments import Kernel
+from ..calibrate.moments import Response
 from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
@@ -24,18 +23,14 @@ from .second_order.budgets import lamp_counts
 from .second_order.choose import settled
 from .second_order.fit import sparsity_that_fits
 from .second_order.layers import blocks_of, refuse_one_to_one, run_layers
-from .second_order.options import CalibratedPass
+from .second_order.options import PruneOptions, Scope
 from .second_order.plan import PrunePlan
-from .second_order.pruning import MaskSearch
 
-Method = Literal["magnitude", "obc", "osbc", "sbc", "sparsegpt"]
-
-Scope = Literal["layer", "global", "lamp", "sensitivity", "measured"]
 SCOPES: tuple[Scope, ...] = ("lamp", "global", "layer")
 """What ``scope = "measured"`` chooses from; the first one where there is nothing to measure on."""
 P = TypeVar("P", bound=Pass)
 
-_KERNEL: dict[Method, Kernel] = {
+_RESPONSE: dict[str, Response] = {
     "obc": "current",
     "osbc": "membrane",
     "sbc": "membrane",
@@ -44,36 +39,8 @@ _KERNEL: dict[Method, Kernel] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(CalibratedPass):
+class Prune(PruneOptions):
     """Prune a fraction of the stored weights, those that matter least.
-
-    ``sparsity`` is the fraction of *all* stored weights that is pruned afterwards, so weights that
-    were pruned before count, and stay pruned; ``round(sparsity * weights)`` of them, exactly.
-
-    ``method`` says what matters. ``"magnitude"`` takes the smallest weights and changes no others. The
-    rest look at calibration samples and give the weights that stay the values that make up best for
-    those that go: ``"obc"`` for the input current (Optimal Brain Compression), ``"osbc"`` and
-    ``"sbc"`` for the membrane potential (arXiv 2506.03996; they differ in how they justify the same
-    Hessian), ``"sparsegpt"`` for the current in one sweep over the columns. ``kernels`` replaces what
-    the error is measured on.
-
-    ``scope`` shares the sparsity out: ``"layer"`` to each layer alike, ``"lamp"`` by LAMP scores
-    (to the power ``lamp_power``), ``"global"`` to all weights by score (for ``"magnitude"``) or
-    membrane error, ``"sensitivity"`` by membrane error relative to the layer's own membranes. Within
-    a layer, rows share by membrane error. With ``count="synops"`` the sparsity is that of synaptic
-    operations on the calibration samples: weights behind busy inputs go first.
-
-    ``search`` finds the mask: ``"greedy"`` one weight of a row at a time, exactly, or in ``rounds``.
-    ``pattern`` makes it regular: ``"2:4"`` prunes 2 of 4 consecutive weights of a row, ``"run:4"``
-    4 consecutive ones at a time. SparseGPT counts per block of columns, so it is off by a rounding.
-
-    ``layer_sparsity`` gives single layers a sparsity of their own, by patterns of their names; the
-    others share ``sparsity`` as ``scope`` says. ``scope="measured"`` takes the one of ``lamp``,
-    ``global`` and ``layer`` whose network answers most like the uncompressed one on held-out
-    calibration samples.
-
-    With ``cores`` or ``words`` the sparsity is what it takes, and at least ``sparsity``, to fit that
-    many cores or 64-bit synapse words of the target, as the network is at this point.
 
     Of equal scores, the earlier weight (layers in network order, then C order) goes first.
 
@@ -83,20 +50,6 @@ class Prune(CalibratedPass):
 
     name: ClassVar[str] = "prune"
     stage: ClassVar[Stage] = "prune"
-
-    sparsity: Annotated[float, Field(ge=0, lt=1)]
-    method: Method = "magnitude"
-    scope: Scope = "layer"
-    lamp_power: Annotated[float, Field(gt=0)] = 2.0
-    count: Literal["weights", "synops"] = "weights"
-    search: MaskSearch = "greedy"
-    rounds: Annotated[int, Field(ge=1)] = 8
-    pattern: str = ""
-    cores: Annotated[int, Field(ge=0)] = 0
-    words: Annotated[int, Field(ge=0)] = 0
-    layer_sparsity: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = field(
-        default_factory=dict, hash=False
-    )
 
     @property
     def looks(self) -> bool:
@@ -174,7 +127,7 @@ class Prune(CalibratedPass):
             step, notes = settled(
                 [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
             )
-            settings = step.settings(_KERNEL[self.method])
+            settings = step.settings(_RESPONSE[self.method])
             plan = PrunePlan.of(step, net, ctx, settings)
             result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
             result = dataclasses.replace(result, findings=(*notes, *result.findings))

@@ -16,78 +16,22 @@ from .base import Pass
 GROUP = "snndeploy.passes"
 
 
-def _prune() -> type[Pass]:
-    from .prune import Prune
-
-    return Prune
-
-
-def _quantize() -> type[Pass]:
-    from .quantization.quantize import Quantize
-
-    return Quantize
-
-
-def _remove_kernels() -> type[Pass]:
-    from .kernels.remove_kernels import RemoveKernels
-
-    return RemoveKernels
-
-
-def _finetune() -> type[Pass]:
-    from .training.finetune import FineTune
-
-    return FineTune
-
-
-def _admm() -> type[Pass]:
-    from .training.admm import Admm
-
-    return Admm
-
-
-def _train_steps() -> type[Pass]:
-    from .training.train_steps import TrainSteps
-
-    return TrainSteps
-
-
-def _rescaw() -> type[Pass]:
-    from .quantization.rescaw import ReScaW
-
-    return ReScaW
-
-
-def _prune_quantize() -> type[Pass]:
-    from .quantization.prune_quantize import PruneQuantize
-
-    return PruneQuantize
-
-
-def _correct_bias() -> type[Pass]:
-    from .correct.correct_bias import CorrectBias
-
-    return CorrectBias
-
-
-def _correct_threshold() -> type[Pass]:
-    from .correct.correct_threshold import CorrectThreshold
-
-    return CorrectThreshold
-
-
-_BUILT_IN: dict[str, Callable[[], type[Pass]]] = {
-    "prune": _prune,
-    "quantize": _quantize,
-    "prune-quantize": _prune_quantize,
-    "correct-bias": _correct_bias,
-    "correct-threshold": _correct_threshold,
-    "remove-kernels": _remove_kernels,
-    "finetune": _finetune,
-    "admm": _admm,
-    "train-steps": _train_steps,
-    "rescaw": _rescaw,
+BUILT_IN = {
+    "prune": "prune:Prune",
+    "quantize": "quantization.quantize:Quantize",
+    "prune-quantize": "quantization.prune_quantize:PruneQuantize",
+    "correct-bias": "correct.correct_bias:CorrectBias",
+    "correct-threshold": "correct.correct_threshold:CorrectThreshold",
+    "remove-kernels": "kernels.remove_kernels:RemoveKernels",
+    "finetune": "training.finetune:FineTune",
+    "admm": "training.admm:Admm",
+    "train-steps": "training.train_steps:TrainSteps",
+    "rescaw": "quantization.rescaw:ReScaW",
 }
+"""The passes of this package: name, and ``module:Class`` below ``snndeploy.passes``.
+
+This is the only list of them. Commands, the reference page and tests read it.
+"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +58,10 @@ def known_passes() -> dict[str, PassInfo]:
     Raises:
         RecipeError: two owners claim one name; both are told.
     """
-    known = {n: PassInfo(n, "snndeploy", factory) for n, factory in _BUILT_IN.items()}
+    known = {
+        name: PassInfo(name, "snndeploy", EntryPoint(name, f"{__package__}.{value}", GROUP).load)
+        for name, value in BUILT_IN.items()
+    }
     for point in _plug_ins():
         owner = _owner(point)
         if point.name in known:

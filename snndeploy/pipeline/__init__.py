@@ -1,13 +1,25 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
-from .bundles import bundle_of, check_bundle, report_of, run_bundle, save_bundle, verify_bundle
-from .compilation import Compiled, compile, compress
+from .bundles import (
+    bundle_of,
+    certificate_of,
+    check_bundle,
+    not_certified,
+    report_of,
+    run_bundle,
+    save_bundle,
+    save_certified,
+    verify_bundle,
+)
+from .compilation import compile, compress
+from .compiled import Compiled, Loaded
 from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
+from .opening import ModelKind, admit, open_bundle
 from .places import refuse_place, write_text
-from .programs import Loaded, holds_program, loaded_bundle, loaded_report, place_file
+from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
 
@@ -16,7 +28,10 @@ __all__ = [
     "CompressedModule",
     "Fixing",
     "Loaded",
+    "ModelKind",
+    "admit",
     "bundle_of",
+    "certificate_of",
     "check_bundle",
     "compile",
     "compress",
@@ -28,11 +43,12 @@ __all__ = [
     "fix_model",
     "fix_record",
     "group_record",
-    "holds_program",
     "inspect_program",
     "inspect_report",
     "loaded_bundle",
     "loaded_report",
+    "not_certified",
+    "open_bundle",
     "place_file",
     "refuse_place",
     "report_of",
@@ -40,6 +56,7 @@ __all__ = [
     "run_compiled",
     "run_engine",
     "save_bundle",
+    "save_certified",
     "verify_bundle",
     "write_text",
 ]

@@ -11,24 +11,27 @@ from typing import Any
 import numpy as np
 
 from .. import toml
-from ..bundle import Bundle, read_bundle, write_bundle
-from ..chip import load_target
+from ..bundle import Bundle, write_bundle
+from ..certify import BundleRefused, certify
+from ..chip import family_of, load_target
 from ..data import Samples
+from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise, validate_placement
 from ..passes.guard.fidelity import Fidelity
 from ..passes.metrics import NetworkMetrics
+from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
-from .compilation import Compiled
+from .compiled import Compiled
+from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
     STAGES,
-    Progress,
     network_missing,
     program_messages,
     report_runs,
@@ -96,8 +99,47 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
 
 
 def save_bundle(path: str | Path, bundle: Bundle, *, force: bool = False) -> Path:
-    """Write a bundle; see `snndeploy.bundle.write_bundle`."""
-    return write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    """Write a bundle and have it certified; see `save_certified`."""
+    save_certified(path, bundle, force=force)
+    return Path(path)
+
+
+def save_certified(path: str | Path, bundle: Bundle, *, force: bool = False) -> dict[str, Any]:
+    """Write a bundle (see `snndeploy.bundle.write_bundle`) and return its certificate.
+
+    Raises:
+        InputError: the place exists (without ``force``), is no bundle, or cannot be written.
+        VerificationFailed: the separate checker found a contradiction; what was written is left to
+            be looked at.
+    """
+    write_bundle(path, bundle, version=version("snndeploy"), force=force)
+    told = certificate_of(path)
+    if failed := not_certified(path, told):
+        raise failed
+    return told
+
+
+def certificate_of(path: str | Path) -> dict[str, Any]:
+    """What the separate checker says of a bundle; ``refused`` says why it did not look (else None)."""
+    try:
+        return {**certify(path), "refused": None}
+    except BundleRefused as refused:
+        empty: dict[str, Any] = {"certified": False, "contradiction": None, "bounds": {}}
+        told: dict[str, Any] = {"proved": [], "not_proved": [], "not_checked": []}
+        return {**empty, **told, "refused": str(refused)}
+
+
+def not_certified(path: str | Path, told: Mapping[str, Any]) -> VerificationFailed | None:
+    """The error that a certificate with a contradiction is."""
+    found = told["contradiction"]
+    if found is None:
+        return None
+    return VerificationFailed(
+        "not-certified",
+        f"{found['where']}: {found['what']}: stated {found['stated']}, found {found['found']}",
+        where=str(Path(path) / found["file"]),
+        hint="do not run it on a chip: compile again, and report it if that does not help",
+    )
 
 
 def _lock(compiled: Compiled) -> str:
@@ -141,25 +183,31 @@ def golden_of(program: Program, samples: Samples | None) -> dict[str, Array]:
 
 
 def run_bundle(
-    path: str | Path,
+    bundle: str | Path | Bundle,
     engines: Sequence[str],
     load: Callable[[Shape], Samples],
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report."""
-    bundle = read_bundle(path)
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
+    where = str(bundle) if not isinstance(bundle, Bundle) else ""
+    bundle = open_bundle("simulate", bundle)
     return run_samples(
         load(_input_shape(bundle.program)),
         engines,
         bundle.program,
         bundle.placement,
         bundle.target,
-        networks=_networks(bundle, engines, path),
+        networks=_networks(bundle, engines, where),
         progress=progress,
+        scores=scores,
+        output=output,
     )
 
 
-def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mapping[str, Network]:
+def _networks(bundle: Bundle, engines: Sequence[str], where: str) -> Mapping[str, Network]:
     """The bundle's networks, which hold all that the float stages among ``engines`` run.
 
     Raises:
@@ -167,7 +215,7 @@ def _networks(bundle: Bundle, engines: Sequence[str], path: str | Path) -> Mappi
     """
     for engine in engines:
         if engine in FLOAT_STAGES and engine not in bundle.networks:
-            raise network_missing(engine, str(path))
+            raise network_missing(engine, where)
     return bundle.networks
 
 
@@ -176,12 +224,14 @@ def _input_shape(program: Program) -> Shape:
 
 
 def verify_bundle(
-    path: str | Path,
+    bundle: str | Path | Bundle,
     engines: Sequence[str] | None,
     load: Callable[[Shape], Samples | None],
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
     *,
     tau: float = 10.0,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Hold a bundle's stages against each other, on the samples given or on its golden inputs.
 
@@ -189,12 +239,15 @@ def verify_bundle(
     so held against what the compiler saw when it wrote the bundle.
 
     Args:
-        path: the bundle.
+        bundle: the bundle, or where it is.
         engines: stages, each held against the one before in the order of `STAGES`. None: on samples
-            every stage that the bundle can run, on the golden inputs ``integer`` and ``lava``.
+            every stage that the bundle can run, on the golden inputs ``integer`` and the outside
+            simulator of its family of chips, if there is one.
         load: gives the samples for an input shape, or None for the golden inputs.
         progress: as in `run_samples`.
+        scores: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
+        output: the output population whose answers count (None: the first).
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
@@ -205,29 +258,33 @@ def verify_bundle(
         UsageError: a stage needs a network that the bundle lacks.
         BackendMissing: Lava is not there.
     """
-    bundle = read_bundle(path)
+    where = str(bundle) if not isinstance(bundle, Bundle) else ""
+    bundle = open_bundle("verify", bundle)
     wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
-    report = _compared(path, bundle, engines, load, progress, tau)
+    report = _compared(where, bundle, engines, load, progress, scores, tau, output)
     return {**report, "placement": [finding_record(f) for f in wrong]}
 
 
 def _compared(
-    path: str | Path,
+    where: str,
     bundle: Bundle,
     engines: Sequence[str] | None,
     load: Callable[[Shape], Samples | None],
-    progress: Progress | None,
+    progress: Progress,
+    scores: Scores,
     tau: float,
+    output: str | None,
 ) -> dict[str, Any]:
     samples = load(_input_shape(bundle.program))
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
-        engines = (*floats, "integer", "lava")
+        judge = family_of(bundle.target).judge
+        engines = (*floats, "integer", *(() if judge is None else (judge,)))
     engines = sorted(engines, key=STAGES.index)
-    networks = _networks(bundle, engines, path)
-    verification = Verification(bundle.program, networks, tau=tau)
+    networks = _networks(bundle, engines, where)
+    verification = Verification(bundle.program, networks, tau=tau, output=output)
     if samples is None:
-        return _verify_golden(bundle, engines, networks, verification, progress)
+        return _verify_golden(bundle, engines, networks, verification, progress, output)
     return run_samples(
         samples,
         engines,
@@ -237,6 +294,8 @@ def _compared(
         networks=networks,
         verification=verification,
         progress=progress,
+        scores=scores,
+        output=output,
     )
 
 
@@ -245,7 +304,8 @@ def _verify_golden(
     engines: Sequence[str],
     networks: Mapping[str, Network],
     verification: Verification,
-    progress: Progress | None,
+    progress: Progress,
+    output: str | None,
 ) -> dict[str, Any]:
     """Every stage on the golden inputs, with the spikes that the bundle records for them."""
     program = bundle.program
@@ -274,12 +334,15 @@ def _verify_golden(
         networks=networks,
         verification=verification,
         partial=partial,
+        output=output,
     )
 
 
-def check_bundle(path: str | Path, target: str | None, board: str | None) -> dict[str, Any]:
+def check_bundle(
+    bundle: str | Path | Bundle, target: str | None, board: str | None
+) -> dict[str, Any]:
     """Check a bundle's program on its own target, or place it anew on another one."""
-    bundle = read_bundle(path)
+    bundle = open_bundle("check", bundle)
     chip = bundle.target if target is None else load_target(target)
     if target is None and board is None:
         return dict(bundle.report)

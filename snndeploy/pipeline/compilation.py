@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..chip import Target, load_target
-from ..data import Samples
+from ..data import Feed, Samples
 from ..errors import InputError
-from ..ingest import read_network
-from ..ir.finding import Finding
 from ..ir.network import Network
-from ..ir.placement import Placement
-from ..ir.program import Program
 from ..lower import InputCoding, infer_coding, lower
-from ..mapping import check_program, fits, place_program
+from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
 from ..passes.guard.fidelity import Reference
 from ..passes.runner import PassLog
+from ..progress import silent
 from ..recipe import Recipe, load_recipe
-
-if TYPE_CHECKING:
-    from ..ir.arrays import Array
-
-Scale = Literal["bounds", "calibrated"]
+from .assumptions import weighed
+from .compiled import Compiled, Scale
+from .opening import Model, open_network, open_reading
 
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
@@ -43,47 +37,8 @@ _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Compiled:
-    """Every stage of one compilation. ``findings`` are those of passes, lowering and check.
-
-    ``training`` records what passes were trained on, if they were.
-    """
-
-    source: Network
-    log: PassLog
-    program: Program
-    placement: Placement
-    target: Target
-    board: str
-    recipe: Recipe
-    scale: Scale
-    findings: tuple[Finding, ...]
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def network(self) -> Network:
-        """The compressed network."""
-        return self.log.network
-
-    @property
-    def networks(self) -> dict[str, Network]:
-        """What float stages run: the network as it was trained, and as it was compressed."""
-        return {"float": self.source, "compressed": self.network}
-
-    @property
-    def fits(self) -> bool:
-        """Whether no check found an error."""
-        return fits(self.findings)
-
-    @property
-    def output(self) -> str:
-        """The population that answers."""
-        return self.network.with_role("output")[0].name
-
-
 def compile(
-    model: str | Path | Network | Any,
+    model: Model,
     *,
     target: str | Path | Target = "loihi2",
     recipe: str | Path | Recipe | None = "default",
@@ -95,16 +50,18 @@ def compile(
     judged: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
-    observer: Observer = lambda event: None,
+    observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
 
     Args:
-        model: path of a NIR file, a ``nir.NIRGraph``, or a `Network`.
+        model: path of a NIR file, a ``nir.NIRGraph``, or a `Network` (which settles ``frontend`` and
+            ``semantics``).
         target: name or path of a target, or a `Target`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
         frontend: framework that trained the network; None to find out from the file.
-        semantics: single options of the frontend's semantics to override (``reset="zero"``, …).
+        semantics: single options of the frontend's semantics to override (``reset="zero"``, …), or
+            ``strict=True`` to refuse whatever would have to be assumed.
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
@@ -123,9 +80,8 @@ def compile(
     chip = target if isinstance(target, Target) else load_target(target)
     recipe = _recipe(recipe)
     chips = chip.chips(board)
-    source = (
-        model if isinstance(model, Network) else read_network(model, frontend, **semantics or {})
-    )
+    opened = open_reading("compile", model, frontend, semantics)
+    source = opened if isinstance(opened, Network) else weighed(opened, calibration)
     log = compress(
         source,
         recipe=recipe,
@@ -155,25 +111,29 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
-        findings=(*checked, *program.findings, *log.findings),
+        findings=(*checked, *source.findings, *program.findings, *log.findings),
     )
 
 
 def compress(
-    network: Network,
+    model: Model,
     *,
     recipe: str | Path | Recipe | None = "auto",
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
     target: str | Path | Target = "loihi2",
     calibration: Samples | None = None,
     judged: Samples | None = None,
     training: Training | None = None,
-    observer: Observer = lambda event: None,
+    observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
 
     Args:
-        network: as ingested.
+        model: as of `compile`.
         recipe: name or path of a recipe, a `Recipe`, or None for no passes.
+        frontend: as of `compile`.
+        semantics: as of `compile`.
         target: whose limits passes may ask about.
         calibration: what data-driven passes look at, and what the answers are compared on.
         judged: samples that the answers are compared on instead.
@@ -186,6 +146,7 @@ def compress(
     Raises:
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
+    network = open_network("compress", model, frontend, semantics)
     recipe = _recipe(recipe)
     passes = recipe.passes
     if recipe.blind and calibration is None:
@@ -195,12 +156,13 @@ def compress(
         seen, watched, held_out = calibration, calibration, False
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
-        few = watched.first(_JUDGED)
-        watch = Reference(network, seen_by(network, few, recipe), held_out=held_out)
+        steps = recipe.calibration.steps or None
+        compared = Feed(network, watched, first=_JUDGED, steps=steps)
+        watch = Reference(network, compared.inputs, held_out=held_out)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=None if seen is None else _Calibration(network, seen, recipe),
+        calibration=_feed(network, seen, recipe),
         training=training,
         observer=observer,
         watch=watch,
@@ -235,34 +197,18 @@ def _shared_out(
     return next(parts), next(parts), True
 
 
-def seen_by(network: Network, samples: Samples, recipe: Recipe) -> dict[str, Array]:
-    """One array per input population, of as many steps as the recipe says."""
-    x = samples.inputs[: recipe.calibration.steps or None]
-    return {p.name: x for p in network.with_role("input")}
-
-
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
     if recipe is None:
         return Recipe(name="none")
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """Samples as passes see them: one array per input population, as many as the recipe says."""
-
-    network: Network
-    samples: Samples
-    recipe: Recipe
-
-    @property
-    def inputs(self) -> Mapping[str, Array]:
-        few = self.samples.first(self.recipe.calibration.samples)
-        return seen_by(self.network, few, self.recipe)
-
-    @property
-    def labels(self) -> Array | None:
-        return self.samples.first(self.recipe.calibration.samples).labels
+def _feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | None:
+    """As much of the samples as the recipe says."""
+    wanted = recipe.calibration
+    if samples is None:
+        return None
+    return Feed(network, samples, first=wanted.samples, steps=wanted.steps or None)
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:

@@ -6,13 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle, read_bundle
+from ..bundle import Bundle
 from ..ir.arrays import Array
 from ..mapping import explain_core, explain_layer, summarise
 from ..mapping.route.mesh import spot
+from .opening import open_bundle
 
 
-def explain_bundle(path: str | Path, core: int | None, layer: str | None) -> dict[str, Any]:
+def explain_bundle(
+    bundle: str | Path | Bundle, core: int | None, layer: str | None
+) -> dict[str, Any]:
     """Describe a core, a layer, or (where neither is named) every core of a bundle in a line.
 
     Messages are per mean step of the bundle's golden run.
@@ -21,7 +24,7 @@ def explain_bundle(path: str | Path, core: int | None, layer: str | None) -> dic
         InputError: the bundle cannot be read.
         UsageError: nothing is on that core, or there is no such layer.
     """
-    b = read_bundle(path)
+    b = open_bundle("explain", bundle)
     if core is not None:
         return dataclasses.asdict(
             explain_core(b.program, b.placement, b.target, core, _golden_spikes(b))

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..chip import Target, load_target
-from ..data import Samples
+from ..data import Feed, Samples
 from ..errors import RecipeError, UsageError
-from ..ir.arrays import Array
-from ..ir.network import Network
 from ..lower import InputCoding, infer_coding
 from ..passes.base import Observer, Training
 from ..passes.training.options import TrainingPass
+from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from .compilation import Compiled, compile
+from .compilation import compile
+from .compiled import Compiled
+from .opening import Model, open_network
 
 _JUDGED = 1000
 """Samples on which a report compares the network before and after."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    """Samples as passes see them: one array per input population."""
-
-    inputs: Mapping[str, Array]
-    labels: Array | None
-
-
 def finetune(
-    network: Network,
+    model: Model,
     train: Samples,
     *,
     recipe: str | Path | Recipe,
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
     validation: Samples | None = None,
     target: str | Path | Target = "loihi2",
     board: str | None = None,
@@ -43,14 +38,16 @@ def finetune(
     device: str = "cpu",
     folder: Path | None = None,
     resume: bool = False,
-    observer: Observer = lambda event: None,
+    observer: Observer = silent,
 ) -> Compiled:
-    """Compile ``network`` with a recipe that trains.
+    """Compile a network with a recipe that trains.
 
     Args:
-        network: as it was ingested.
+        model: as of `compile`.
         train: labelled samples; the first ones also calibrate.
         recipe: name or path of a recipe, or a `Recipe`; at least one of its passes trains.
+        frontend: as of `compile`.
+        semantics: as of `compile`.
         validation: labelled samples that choose the best epoch, and judge the result.
         target: name or path of a target, or a `Target`.
         board: board of the target (its default one if None).
@@ -71,6 +68,7 @@ def finetune(
 
     from ..passes.training.loop.data import digest
 
+    network = open_network("finetune", model, frontend, semantics)
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     if not any(isinstance(p, TrainingPass) for p in recipe.passes):
@@ -87,8 +85,8 @@ def finetune(
         )
     if aware:
         load_target(aware)
-    learnt = _labelled(network, train)
-    judged = None if validation is None else _labelled(network, validation)
+    learnt = Feed(network, train)
+    judged = None if validation is None else Feed(network, validation)
     compiled = compile(
         network,
         target=target,
@@ -129,11 +127,6 @@ def finetune(
     )
 
 
-def _labelled(network: Network, samples: Samples) -> _Labelled:
-    inputs = {p.name: samples.inputs for p in network.with_role("input")}
-    return _Labelled(inputs, samples.labels)
-
-
 def trained_steps(compiled: Compiled, samples: Samples) -> Samples:
     """``samples`` at the length that the network was trained for."""
     steps = int(compiled.network.notes.get("steps", samples.steps))
@@ -145,9 +138,9 @@ def finetune_report(compiled: Compiled, samples: Samples) -> dict[str, Any]:
     from ..passes.training.figures import figures
 
     few = samples.first(_JUDGED)
-    before = figures(compiled.source, _labelled(compiled.source, few))
+    before = figures(compiled.source, Feed(compiled.source, few))
     short = trained_steps(compiled, few)
-    after = figures(compiled.network, _labelled(compiled.network, short))
+    after = figures(compiled.network, Feed(compiled.network, short))
     return {
         "training": dict(compiled.training),
         "figures": {

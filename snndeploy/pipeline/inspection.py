@@ -17,7 +17,7 @@ from ..report import finding_record
 
 
 def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
-    """Describe a model as it was read: profile, populations, projections, changes and warnings.
+    """Describe a model as it was read: profile, populations, projections, changes and findings.
 
     With ``groups``, also which kernels and neurons can only be removed together.
     """
@@ -42,7 +42,6 @@ def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
             "synapses": sum(c.synapses for c in counts.values()),
         },
         "normalised": notes["normalised"].splitlines() if "normalised" in notes else [],
-        "warnings": notes["warnings"].splitlines() if "warnings" in notes else [],
         "findings": [finding_record(f) for f in reading.findings],
         "notes": dict(notes),
         "text": network_text(network).splitlines(),

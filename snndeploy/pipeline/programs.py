@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +9,34 @@ from .. import toml
 from ..bundle import Bundle
 from ..chip import Target, load_target
 from ..data import Samples
-from ..ingest import read_netx
-from ..ir.finding import Finding
-from ..ir.placement import Placement
 from ..ir.program import Program
-from ..mapping import check_program, fits, place_program, summarise
+from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
 from .bundles import golden_of
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Loaded:
-    """A program from a file, placed on a target; ``findings`` are those of reading and of the check."""
-
-    source: str
-    program: Program
-    placement: Placement
-    target: Target
-    board: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Whether no check found an error."""
-        return fits(self.findings)
-
-
-def holds_program(path: str | Path) -> bool:
-    """Whether a file holds integers that need neither semantics nor compression (``.net``)."""
-    return Path(path).suffix == ".net"
+from .compiled import Loaded
+from .opening import open_program
 
 
 def place_file(
-    path: str | Path, target: str | Path | Target = "loihi2", board: str | None = None
+    program: str | Path | Program, target: str | Path | Target = "loihi2", board: str | None = None
 ) -> Loaded:
-    """Read a ``.net`` file, place it and check it.
+    """Read a ``.net`` file (or take a program), place it and check it.
 
     Raises:
         SnnDeployError: the file, target or board is bad. Violated budgets are in ``findings``.
     """
     chip = target if isinstance(target, Target) else load_target(target)
     chips = chip.chips(board)
-    program = read_netx(path, chip.name)
-    placement = place_program(program, chip, chips=chips)
-    checked = check_program(program, placement, chip, chips=chips)
+    held = open_program("compile", program, chip.name)
+    placement = place_program(held, chip, chips=chips)
+    checked = check_program(held, placement, chip, chips=chips)
     return Loaded(
-        source=str(path),
-        program=program,
+        source="" if isinstance(program, Program) else str(program),
+        program=held,
         placement=placement,
         target=chip,
         board=chip.board(board),
-        findings=(*checked, *program.findings),
+        findings=(*checked, *held.findings),
     )
 
 

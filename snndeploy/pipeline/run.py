@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -17,17 +17,17 @@ from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import encode_inputs
+from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
-from .compilation import Compiled
+from ..verify.judged import judged_output
+from .compiled import Compiled, Loaded
 from .tally import Tally
 
 STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
-Progress = Callable[..., None]
-"""Called with (done, total) and, after whole batches, the accuracy so far per engine."""
 
 _BATCH_VALUES = 1 << 27
 """Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
@@ -41,7 +41,7 @@ def run_engine(
     *,
     network: Network | None = None,
     program: Program | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     states: bool = False,
     watch: bool = False,
 ) -> Recording:
@@ -52,7 +52,7 @@ def run_engine(
         samples: what to run; converted to the program's integer messages.
         network: the trained or the compressed network.
         program: its integer form.
-        progress: called with (done, total).
+        progress: see `Progress`.
         states: record u and v of all populations too (float engine only).
         watch: note how full registers get (integer engine only).
 
@@ -78,7 +78,7 @@ def run_program(
     engine: str,
     program: Program,
     messages: Mapping[str, Array],
-    progress: Progress | None = None,
+    progress: Progress = silent,
     *,
     watch: bool = False,
 ) -> Recording:
@@ -119,9 +119,22 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
 
 
 def run_compiled(
-    compiled: Compiled, samples: Samples, engines: Sequence[str], progress: Progress | None = None
+    compiled: Compiled | Loaded,
+    samples: Samples,
+    engines: Sequence[str],
+    progress: Progress = silent,
+    scores: Scores = silent,
+    *,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Run samples on several engines (float: the network as it was trained) and report."""
+    """Run samples on several engines (float: the network as it was trained) and report.
+
+    Raises:
+        UsageError: a float stage of what was a program from the first.
+    """
+    for engine in engines:
+        if engine in FLOAT_STAGES and engine not in compiled.networks:
+            raise network_missing(engine)
     return run_samples(
         samples,
         engines,
@@ -130,6 +143,8 @@ def run_compiled(
         compiled.target,
         networks=compiled.networks,
         progress=progress,
+        scores=scores,
+        output=output,
     )
 
 
@@ -143,7 +158,9 @@ def run_samples(
     networks: Mapping[str, Network] = MappingProxyType({}),
     verification: Verification | None = None,
     batch: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    scores: Scores = silent,
+    output: str | None = None,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -160,10 +177,16 @@ def run_samples(
         networks: what the stages ``float`` and ``compressed`` run.
         verification: told of every batch, and reported.
         batch: samples at a time.
-        progress: called with (samples done, samples, accuracy so far per engine) after each batch, and
-            with (samples done, samples) in between, where samples count once per engine.
+        progress: is told (samples done, samples), where samples count once per engine.
+        scores: see `Scores`.
+        output: the output population whose answers count (None: the first).
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
     """
-    tally = Tally(program, placement, target, networks, verification)
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     batch = batch or _batch(samples, engines, program)
     total = len(samples) * len(engines)
     runs: dict[str, Recording] = {}
@@ -184,8 +207,8 @@ def run_samples(
                 )
             with _finishing():
                 tally.add(runs, part)
-            if progress:
-                progress(tally.samples * len(engines), total, tally.accuracy())
+            scores(tally.accuracy())
+            progress(tally.samples * len(engines), total)
     except KeyboardInterrupt:
         if not tally.samples:
             if not runs:
@@ -203,7 +226,7 @@ def _finishing() -> Iterator[None]:
     if ignored or threading.current_thread() is not threading.main_thread():
         yield  # Ctrl-C never comes here
         return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
     try:
         yield
     finally:
@@ -219,12 +242,8 @@ def _batch(samples: Samples, engines: Sequence[str], program: Program) -> int:
     return max(1, min(_BATCH_VALUES // max(1, values), 1024 if "lava" in engines else 256))
 
 
-def _shifted(
-    progress: Progress | None, before: int, total: int, samples: int
-) -> Callable[[int, int], None] | None:
+def _shifted(progress: Progress, before: int, total: int, samples: int) -> Progress:
     """Progress of one engine on one batch, as part of the whole run."""
-    if progress is None:
-        return None
     return lambda done, of: progress(before + samples * done // max(1, of), total)
 
 
@@ -238,8 +257,15 @@ def report_runs(
     networks: Mapping[str, Network] = MappingProxyType({}),
     verification: Verification | None = None,
     partial: bool = False,
+    output: str | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of each engine, each against the one before it, SynOps and energy."""
-    tally = Tally(program, placement, target, networks, verification)
+    """Accuracy of each engine, each against the one before it, SynOps and energy.
+
+    Raises:
+        InputError: labels that are no classes of the output.
+        UsageError: an unknown output.
+    """
+    judged = judged_output(program, samples, output)
+    tally = Tally(program, placement, target, networks, verification, output=judged)
     tally.add(runs, samples)
     return tally.report(partial=partial)

@@ -31,7 +31,8 @@ class Tally:
     """Accuracy, comparisons and events of the batches so far.
 
     ``networks`` are those that float stages run, by stage: their NeuroBench figures are measured.
-    ``verification`` is told of every batch where there is one.
+    ``verification`` is told of every batch where there is one. ``output`` names the population that
+    answers.
     """
 
     program: Program
@@ -39,6 +40,7 @@ class Tally:
     target: Target
     networks: Mapping[str, Network] = field(default_factory=dict)
     verification: Verification | None = None
+    output: str = ""
     samples: int = 0
     steps: int = 0
     right: dict[str, int] = field(default_factory=dict)
@@ -55,9 +57,8 @@ class Tally:
 
     def add(self, runs: Mapping[str, Recording], samples: Samples) -> None:
         """Count one batch that every engine has run."""
-        output = next(g.name for g in self.program.groups if g.role == "output")
         for engine, run in runs.items():
-            answers = run.predictions(output)
+            answers = run.predictions(self.output)
             self.predictions.setdefault(engine, []).extend(answers.tolist())
             if samples.labels is not None:
                 hits = int(np.count_nonzero(answers == samples.labels))
@@ -118,6 +119,8 @@ class Tally:
         report = run_report(
             samples=self.samples,
             steps=self.steps,
+            output=self.output,
+            outputs=[g.name for g in self.program.groups if g.role == "output"],
             accuracy=self.accuracy(),
             predictions=self.predictions,
             comparisons=list(self.comparisons.values()),

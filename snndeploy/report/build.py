@@ -144,6 +144,8 @@ def run_report(
     *,
     samples: int,
     steps: int,
+    output: str,
+    outputs: Sequence[str],
     accuracy: Mapping[str, float],
     predictions: Mapping[str, Sequence[int]],
     comparisons: Sequence[Comparison],
@@ -153,10 +155,15 @@ def run_report(
     neurobench: Mapping[str, NeuroBench],
     verification: Verification | None,
 ) -> dict[str, Any]:
-    """Describe runs of the same samples on several engines."""
+    """Describe runs of the same samples on several engines.
+
+    ``output`` of the ``outputs`` is the population whose answers are counted.
+    """
     return {
         "samples": samples,
         "steps": steps,
+        "output": output,
+        "outputs": list(outputs),
         "accuracy": dict(accuracy),
         "predictions": {engine: list(p) for engine, p in predictions.items()},
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],

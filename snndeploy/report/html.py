@@ -6,8 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from .certificate import certificate_panel
 from .html_parts import Cell, bar, panel, range_chart, table
-from .tables import EVENT_COLUMNS, answers_text, event_rows, neurobench_rows, number, place, span
+from .tables import (
+    EVENT_COLUMNS,
+    answers_text,
+    event_rows,
+    judged,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 
 _STYLE = """
 :root { --ink:#1d2433; --soft:#5d6880; --line:#dfe4ee; --back:#f5f7fb; --card:#fff; --blue:#2f6fed;
@@ -51,6 +61,8 @@ footer { margin-top:2rem; color:var(--soft); font-size:.85rem }
 def html_page(compiled: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = ()) -> str:
     """A page from the reports of a compilation and of any number of runs, as plain data."""
     parts = [_head(compiled, runs), *_compiled(compiled)]
+    if "certificate" in compiled:
+        parts.append(certificate_panel(compiled["certificate"]))
     for run in runs:
         parts += _run(run)
     return (
@@ -125,7 +137,9 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
 
 def _finding(finding: Mapping[str, Any]) -> str:
     fixes = "".join(
-        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in finding["fixes"]
+        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>"
+        for f in finding["fixes"]
+        if f["effect"]
     )
     return (
         f'<p><b class="{escape(finding["severity"])}">{escape(finding["severity"])}</b> '
@@ -154,6 +168,7 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
     verdict = verification["verdict"]["text"] if verification else ""
     yield panel(
         f"Stages, on {run['samples']:,} samples of {run['steps']:,} steps{part}",
+        f'<p class="soft">{escape(judged(run))}</p>' if judged(run) else "",
         f'<div class="verdict">{escape(verdict)}</div>' if verdict else "",
         table(("stage", "accuracy", "differing spikes"), rows),
     )

@@ -80,3 +80,11 @@ def answers_text(step: Mapping[str, Any]) -> str:
     if answers is None:
         return ""
     return f"{answers['agreement']:.1%} of {answers['samples']}, {answers['divergence']:.2g} nats"
+
+
+def judged(report: Mapping[str, Any]) -> str:
+    """Which output answers, where there are several."""
+    others = [name for name in report.get("outputs", ()) if name != report["output"]]
+    if not others:
+        return ""
+    return f"answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..ir.program import STATE_MAX
 from ..simulate.recording import RegisterUse
 from ..verify import Verification, judge
 
@@ -27,7 +26,6 @@ def verification_record(
 def _registers(use: RegisterUse) -> dict[str, Any]:
     return {
         **dataclasses.asdict(use),
-        "limit": STATE_MAX,
-        "u_share": use.u_peak / STATE_MAX,
-        "v_share": use.v_peak / STATE_MAX,
+        "u_share": use.u_peak / use.limit,
+        "v_share": use.v_peak / use.limit,
     }

@@ -13,10 +13,11 @@ class RegisterUse:
     """How full a group's registers got in a run.
 
     ``u_peak`` and ``v_peak`` are the largest magnitudes (v units) before u wraps and v clips, so they
-    exceed the register where it overflowed; ``wraps`` and ``clips`` count the places (step, sample,
-    neuron) where u wrapped and v saturated. v is taken before the reset.
+    exceed the register, which holds up to ``limit``, where it overflowed; ``wraps`` and ``clips`` count
+    the places (step, sample, neuron) where u and v overflowed. v is taken before the reset.
     """
 
+    limit: int
     u_peak: int
     v_peak: int
     wraps: int
@@ -25,6 +26,7 @@ class RegisterUse:
     def __add__(self, other: RegisterUse) -> RegisterUse:
         """Both runs together."""
         return RegisterUse(
+            limit=self.limit,
             u_peak=max(self.u_peak, other.u_peak),
             v_peak=max(self.v_peak, other.v_peak),
             wraps=self.wraps + other.wraps,

@@ -31,7 +31,9 @@ class Substitution:
         kept: of populations that lost kernels between the two, the indices that are left.
     """
 
-    def __init__(self, before: Network, after: Stage, kept: Mapping[str, Array]) -> None:
+    def __init__(
+        self, before: Network, after: Stage, kept: Mapping[str, Array], output: str | None = None
+    ) -> None:
         self.before = before
         self.after = after
         self.kept = kept
@@ -42,7 +44,7 @@ class Substitution:
             for names in nx.strongly_connected_components(before.graph)
         )
         self.units = tuple(sorted((u for u in loops if u), key=lambda u: rank[u[0]]))
-        self._output = before.with_role("output")[0].name
+        self._output = output or before.with_role("output")[0].name
 
     def answers(self, run: Recording) -> dict[str, Array]:
         """The class of every sample with each unit replaced, by its populations' names.

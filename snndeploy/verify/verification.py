@@ -57,8 +57,16 @@ class Verification:
         tau: time constant of the van Rossum distance, in steps.
     """
 
-    def __init__(self, program: Program, networks: Mapping[str, Network], *, tau: float) -> None:
+    def __init__(
+        self,
+        program: Program,
+        networks: Mapping[str, Network],
+        *,
+        tau: float,
+        output: str | None = None,
+    ) -> None:
         self.program = program
+        self.output = output or next(g.name for g in program.groups if g.role == "output")
         self.networks = dict(networks)
         self.tau = tau
         self.registers: dict[str, RegisterUse] = {}
@@ -87,7 +95,7 @@ class _Pair:
         program, networks = verification.program, verification.networks
         self.stages = (a, b)
         self.tau = verification.tau
-        self.output = next(g.name for g in program.groups if g.role == "output")
+        self.output = verification.output
         self.compared = [g for g in program.on_chip if g.kind != "constant"]
         self.meters: dict[str, AgreementMeter] = {}
         self.not_compared: tuple[str, ...] = ()
@@ -98,7 +106,7 @@ class _Pair:
         if a in networks and (b in networks or b in EXACT):
             after = networks.get(b, program)
             if same_populations(networks[a], after, self.kept):
-                self.substitution = Substitution(networks[a], after, self.kept)
+                self.substitution = Substitution(networks[a], after, self.kept, self.output)
                 self.alone = {", ".join(unit): 0 for unit in self.substitution.units}
 
     def add(self, a: Recording, b: Recording, labels: Array | None) -> None:

@@ -24,6 +24,7 @@ from snndeploy.pipeline import verify_bundle
 from snndeploy.report import html_page
 from snndeploy.simulate.float.engine import run_float
 from tests.support.builders import conv_net, spikes
+from tests.support.commands import code_of
 
 SAMPLES = 24
 
@@ -103,7 +104,7 @@ def test_accuracy_that_falls_too_far_exits_6(bundle: Path, data: Path) -> None:
     spoilt(bundle)
     result = run("verify", bundle, "-d", data, *stages, "--max-drop", 30)
     assert result.exit_code == 6
-    assert "error[accuracy-dropped]" in result.stderr
+    assert code_of(result) == "accuracy-dropped"
     assert "points from compressed to integer, allowed are 30" in result.stderr
     assert "layer s2 in its integer form alone loses" in result.stdout
     as_json = run("verify", bundle, "-d", data, *stages, "--max-drop", 30, "--json")
@@ -270,13 +271,13 @@ def test_names_cannot_break_the_page(bundle: Path) -> None:
 def test_pages_and_runs_that_cannot_be_used(bundle: Path, tmp_path: Path) -> None:
     result = run("report", bundle, "--html", tmp_path / "no" / "page.html")
     assert result.exit_code == 3
-    assert "error[output-unwritable]" in result.stderr
+    assert code_of(result) == "output-unwritable"
     assert "choose another place with --html" in result.stderr
     for name, text in (("text", "no json"), ("list", "[1]"), ("other", "{}")):
         (tmp_path / name).write_text(text)
         result = run("report", bundle, "--run", tmp_path / name)
         assert result.exit_code == 3
-        assert "error[run-unreadable]" in result.stderr
+        assert code_of(result) == "run-unreadable"
         assert "save what simulate or verify prints with --json" in result.stderr
 
 

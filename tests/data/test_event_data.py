@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from snndeploy.cli import main
 from snndeploy.data import load_samples
 from snndeploy.data.events import in_turn
-from snndeploy.errors import BackendMissing, SnnDeployError
+from snndeploy.errors import BackendMissing, InputError, SnnDeployError, UsageError
 
 GRID = (2, 3, 4)
 Columns = dict[str, np.ndarray]
@@ -248,10 +248,12 @@ def test_refused_events(tmp_path: Path) -> None:
     assert changed(t=np.full(40, np.nan)).startswith(
         "data-not-finite: DATA: recording 0: t holds NaN or infinity"
     )
-    assert "events-not-whole: DATA: recording 0: y holds fractions" in changed(y=n % 3 + 0.5)
+    assert changed(y=n % 3 + 0.5).startswith(
+        "events-not-whole: DATA: recording 0: y holds fractions"
+    )
     assert changed(x=np.array(["a"] * 40)) == "data-type: DATA: recording 0: x is <U1"
-    assert "events-lengths: DATA: recording 0: columns differ in shape" in changed(
-        y=n.reshape(2, 20)
+    assert changed(y=n.reshape(2, 20)).startswith(
+        "events-lengths: DATA: recording 0: columns differ in shape"
     )
     assert changed(offset=np.array([0, 50])) == (
         "events-offsets: DATA: offset does not divide 40 events into recordings\n"
@@ -401,7 +403,9 @@ def test_refused_tonic_names(tonic: object) -> None:
     assert refusal("tonic:NMIST") == (
         "tonic-name: tonic:NMIST: tonic has no data set 'NMIST'\n  next: did you mean 'NMNIST'?"
     ).replace("tonic:NMIST", "DATA")
-    assert "tonic-split: tonic:NMNIST: there is no split 'tests'" in refusal("tonic:NMNIST:tests")
+    assert refusal("tonic:NMNIST:tests").startswith(
+        "tonic-split: tonic:NMNIST: there is no split 'tests'"
+    )
     assert "no split 'valid'" in refusal("tonic:NMNIST:valid")
     assert refusal("tonic:Broken").startswith(
         "tonic-unavailable: DATA: tonic cannot load it: RuntimeError: HTTP Error 403\n  next: put its"
@@ -550,3 +554,37 @@ def test_tonic_itself(tmp_path: Path) -> None:
         spiking = np.flatnonzero(out["digits"].any(axis=(0, 2, 3, 4)))
         assert spiking.tolist() == [0, 11, 22, 33]
         np.testing.assert_array_equal(out["digits"][:, 11, :, :3, :4], counted(e, 13, 2500))
+
+
+@pytest.mark.parametrize("name", ["t", "timestamp"])
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+def test_times_in_fractions_need_a_unit(tmp_path: Path, name: str, kind: str) -> None:
+    """1.5 s in 10 ms steps: events at 0, 0.75 and 1.4999 s are steps 0, 75 and 149."""
+    t, x = np.array([0.0, 0.75, 1.4999]), np.array([0, 1, 2])
+    path = tmp_path / f"seconds.{kind}"
+    if kind == "npz":
+        np.savez(path, x=x, **{name: t})
+    else:
+        rows = [f"{a},{b}" for a, b in zip(x, t, strict=True)]
+        path.write_text("\n".join([f"x,{name}", *rows]))
+    for options in ({"bin_ms": 10.0}, {"steps": 150}, {"bin_ms": 10.0, "steps": 150}):
+        with pytest.raises(
+            InputError, match=f"{name} runs from 0 to 1.4999 in fractions"
+        ) as caught:
+            load_samples(path, (3,), **options)  # type: ignore[arg-type]
+        assert caught.value.code == "events-time-unit"
+        assert "--time-unit s" in caught.value.hint
+    found = load_samples(path, (3,), bin_ms=10.0, time_unit="s").inputs
+    assert np.argwhere(found[:, 0]).tolist() == [[0, 0], [75, 1], [149, 2]]
+
+
+def test_a_unit_where_there_is_one_already(tmp_path: Path) -> None:
+    path = tmp_path / "named.npz"
+    np.savez(path, x=np.array([0]), t_ms=np.array([1.5]))
+    with pytest.raises(UsageError, match="--time-unit says nothing about t_ms") as caught:
+        load_samples(path, (3,), steps=2, time_unit="s")
+    assert caught.value.code == "data-option"
+    trains = tmp_path / "trains.npz"
+    np.savez(trains, x=np.zeros((1, 2, 3)))
+    with pytest.raises(UsageError, match="--time-unit says nothing about spike trains"):
+        load_samples(trains, (3,), time_unit="s")

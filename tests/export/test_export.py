@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from snndeploy import compile, read_network, read_netx
 from snndeploy.cli import main
 from snndeploy.errors import InputError
 from snndeploy.export import write_netx, write_nir
+from snndeploy.export.netx import refuse_network
 from snndeploy.ir.network import Network
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
+from tests.support.commands import code_of
 from tests.support.nir_graphs import chain, conv2d, cuba, graph, lif, written
 
 CASES = (
@@ -154,7 +157,7 @@ def test_edited_nodes_win_over_the_record(model: Path, tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["node/nodes/n0/weight"][...] *= 2
     back = read_network(path)
-    assert "is about other nodes and was ignored" in back.notes["warnings"]
+    assert any(f.code == "record-ignored" for f in back.findings)
     assert "restored" not in back.notes
     np.testing.assert_array_equal(
         back.projections[0].weight.data,
@@ -231,7 +234,86 @@ def test_command(model: Path, tmp_path: Path) -> None:
     assert read_network(out).notes["frontend"] == "nir"
     result = CliRunner().invoke(main, [*arguments, str(out)])
     assert result.exit_code == 3
-    assert "error[output-exists]" in result.stderr
+    assert code_of(result) == "output-exists"
     result = CliRunner().invoke(main, [*arguments, str(tmp_path / "gone" / "x.nir")])
     assert result.exit_code == 3
-    assert "error[output-unwritable]" in result.stderr
+    assert code_of(result) == "output-unwritable"
+
+
+def nodes_alone(network: Network, folder: Path, **options: Any) -> Network:
+    """What a reader sees that knows nothing of our metadata."""
+    path = write_nir(folder / "plain.nir", network, force=True)
+    with h5py.File(path, "a") as file:
+        del file["node/metadata"]
+    return read_network(path, "nir", dt=1e-3, **options)
+
+
+def conv_and_pool(kind: type, padding: int = 0, **fields: Any) -> nir.NIRGraph:
+    rng = np.random.default_rng(3)
+    pool = kind(np.array([2, 2]), np.array([2, 2]), np.array([padding, padding]))
+    size = 3 + padding
+    return chain(
+        (1, 8, 8),
+        conv2d(rng.normal(size=(4, 1, 3, 3)), rng.normal(size=4)),
+        pool,
+        lif((4, size, size), **fields),
+        nir.Flatten({"input": np.array([4, size, size])}, 0, -1),
+        nir.Affine(rng.normal(size=(3, 4 * size * size)), rng.normal(size=3)),
+        cuba(3),
+    )
+
+
+@pytest.mark.parametrize("kind", [nir.AvgPool2d, nir.SumPool2d])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_bias_in_front_of_a_pool_is_written(kind: type, padding: int, tmp_path: Path) -> None:
+    """With padding, windows at the border hold fewer values: what differs there goes into v_leak."""
+    network = read_network(conv_and_pool(kind, padding), "nir", dt=1e-3)
+    alone = nodes_alone(network, tmp_path)
+    x = (np.random.default_rng(0).random((20, 4, 1, 8, 8)) < 0.3).astype(np.float32)
+    a, b = (run_float(n, x, dtype="float64").spikes for n in (network, alone))
+    for name in ("n2", "n5"):
+        np.testing.assert_array_equal(a[name], b[name])
+        assert a[name].any()
+    conv = nir.read(tmp_path / "plain.nir", type_check=False).nodes["n0"]
+    assert np.abs(conv.bias).min() > 0 or padding
+
+
+def test_a_bias_that_no_weight_carries(tmp_path: Path) -> None:
+    """A constant drive of a CubaLIF behind a bare edge comes through a branch of zeros."""
+    model = chain(3, nir.Affine(np.eye(3), np.array([0.5, -0.25, 1.0])), cuba(3), names=("a", "n"))
+    network = read_network(model, "nir", dt=1e-3)
+    bare = read_network(chain(3, cuba(3), names=("n",)), "nir", dt=1e-3)
+    neuron = network.population("n").neuron
+    moved = bare.replace([replace(bare.population("n"), neuron=neuron)])
+    x = (np.random.default_rng(0).random((20, 4, 3)) < 0.3).astype(np.float32)
+    alone = nodes_alone(moved, tmp_path)
+    np.testing.assert_array_equal(
+        run_float(moved, x, dtype="float64").spikes["n"],
+        run_float(alone, x, dtype="float64").spikes["n"],
+    )
+    assert alone.population("n").neuron.bias.tolist() == neuron.bias.tolist()  # type: ignore[union-attr]
+
+
+def test_names_of_any_script(tmp_path: Path) -> None:
+    model = chain(2, nir.Linear(np.eye(2)), lif(2), names=("größe", "λ"))
+    network = read_network(model, "nir", dt=1e-3)
+    path = write_nir(tmp_path / "names.nir", network)
+    assert read_network(path).digest == network.digest
+    assert ("größe", "λ") in nir.read(path, type_check=False).edges
+
+
+def test_netx_says_beforehand_what_it_cannot_hold(tmp_path: Path) -> None:
+    """All reasons at once, and before data are asked for or a recipe is run."""
+    network = read_network(conv_and_pool(nir.AvgPool2d), "nir", dt=1e-3, reset="subtract")
+    with pytest.raises(InputError) as caught:
+        refuse_network(network)
+    assert caught.value.code == "export-netx"
+    for reason in ("n2: its reset is subtract", "n5: its reset is subtract", "n0: it is more than"):
+        assert reason in caught.value.message
+    model = written(tmp_path, conv_and_pool(nir.AvgPool2d))
+    how = ["--frontend", "nir", "--dt", "0.001", "--to", "netx", "-o", str(tmp_path / "o.net")]
+    run = CliRunner().invoke(main, ["export", str(model), "--recipe", "no-such", *how])
+    assert run.exit_code == 3
+    assert code_of(run) == "export-netx"
+    plain = chain(2, nir.Linear(np.eye(2)), lif(2))
+    refuse_network(read_network(plain, "nir", dt=1e-3))

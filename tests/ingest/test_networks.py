@@ -601,7 +601,8 @@ def test_batch_axes_are_dropped() -> None:
     )
     network = read(model)
     assert [p.shape for p in network.populations] == [(4,), (3,), (2,)]
-    assert "input: shape (1, 1, 4) read as (4,), without batch axes" in network.notes["warnings"]
+    told = {f.where: f.message for f in network.findings if f.code == "batch-axis"}
+    assert told["graph:input"] == "shape (1, 1, 4) read as (4,), without batch axes"
     kept = read(chain((1, 5, 5), conv2d(np.ones((1, 1, 3, 3)))))
     assert kept.population("input").shape == (1, 5, 5)
 
@@ -791,3 +792,19 @@ def test_too_many_linear_paths() -> None:
         last = s
     error = refused(graph(nodes, [*edges, (last, "output")], 3))
     assert error.code == "linear-paths"
+
+
+def test_a_batch_axis_of_neurons_behind_a_convolution() -> None:
+    """(1, 3, 4, 4) behind a Conv2d, also with a Scale in between, and its Flatten that counts it too."""
+    model = chain(
+        (1, 2, 6, 6),
+        conv2d(normal(3, 2, 3, 3)),
+        nir.Scale(np.ones(1)),
+        lif((1, 3, 4, 4)),
+        nir.Flatten({"input": np.array([1, 3, 4, 4])}, 1, -1),
+        nir.Linear(normal(2, 48)),
+        lif((1, 2)),
+    )
+    network = read(model)
+    assert [p.shape for p in network.populations] == [(2, 6, 6), (3, 4, 4), (2,)]
+    assert len([f for f in network.findings if f.code == "batch-axis"]) == 3

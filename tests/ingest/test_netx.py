@@ -19,6 +19,7 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.linear.apply import apply_chain
 from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
+from tests.support.commands import code_of
 
 RECORDED = {
     "conv-0": "conv-1",
@@ -247,8 +248,8 @@ def test_each_format_names_the_other(tmp_path: Path) -> None:
 
 def test_options_about_trained_networks_are_refused(tmp_path: Path) -> None:
     path = net(tmp_path, dense([[1]]))
-    for command, given in (("check", ["-r", "default"]), ("inspect", ["--v-min", "0"])):
+    for command, given in (("check", ["--recipe", "default"]), ("inspect", ["--v-min", "0"])):
         result = CliRunner().invoke(main, [command, str(path), *given])
         assert result.exit_code == 2
-        assert "error[program-option]" in result.stderr
-        assert "is about trained networks, and this file holds Loihi's integers" in result.stderr
+        assert code_of(result) == "option-not-obeyed"
+        assert f"{command} cannot obey {given[0]} for a .net file" in result.stderr

@@ -111,7 +111,7 @@ BAD_FILES: dict[str, tuple[Callable[[Any], None], str, str, str]] = {
         r"6 value\(s\) of 'weight'",
         ":fc",
     ),
-    "infinite tau": (replaced("lif/tau", [1, 2, np.inf]), "weight-not-finite", "1 value", ":lif"),
+    "infinite tau": (replaced("lif/tau", [1, 2, -np.inf]), "weight-not-finite", "1 value", ":lif"),
     "no values": (replaced("fc/bias", np.zeros(0)), "empty-field", "'bias' holds no values", ":fc"),
     "shapes of parameters": (
         replaced("lif/tau", [1.0, 2.0]),
@@ -226,8 +226,10 @@ def test_unknown_field_is_reported(model: Path) -> None:
         file["node/nodes/fc/colour"] = 3
 
     raw = read_raw(edited(model, add))
-    assert raw.warnings == ("fc: field 'colour' is not part of Affine and was ignored",)
-    assert "colour" in read_network(model, "nir", dt=1e-3).notes["warnings"]
+    assert [f.code for f in raw.findings] == ["unknown-field"]
+    assert raw.findings[0].where.endswith(":fc")
+    assert "'colour' is not part of Affine and was ignored" in raw.findings[0].message
+    assert raw.findings[0] in read_network(model, "nir", dt=1e-3).findings
 
 
 def test_file_and_memory_agree(tmp_path: Path) -> None:
@@ -328,7 +330,8 @@ def test_no_ends(kind: str) -> None:
 def test_dangling_node_is_reported() -> None:
     edges = [("input", "a"), ("a", "output"), ("input", "b")]
     network = read_network(graph({"a": lif(4), "b": lif(4)}, edges), "nir", dt=1e-3)
-    assert network.notes["warnings"] == "b: nothing it computes reaches an output"
+    dead = [f for f in network.findings if f.code == "dead-node"]
+    assert [f.where for f in dead] == ["graph:b"]
 
 
 def test_names_in_natural_order() -> None:
@@ -336,3 +339,12 @@ def test_names_in_natural_order() -> None:
     names = ["input", *nodes, "output"]
     network = read_network(graph(nodes, pairwise(names)), "nir", dt=1e-3)
     assert [p.name for p in network.populations] == ["input", *nodes]
+
+
+def test_bfloat16_tensors_are_widened() -> None:
+    import torch
+
+    weight = torch.tensor([[0.5, -1.25]]).to(torch.bfloat16)
+    raw = read_raw(chain(2, nir.Linear(weight), lif(1), names=("fc", "l")))
+    assert raw.nodes["fc"].array("weight").dtype == np.float32
+    assert raw.nodes["fc"].array("weight").tolist() == [[0.5, -1.25]]

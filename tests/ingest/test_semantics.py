@@ -122,10 +122,7 @@ def test_nonsense_in_metadata_is_named() -> None:
 def test_snntorch_by_its_parameters() -> None:
     raw = read_raw(marked({}, tau=1e-3, r=10.0))
     assert [(c.frontend, c.dt) for c in fingerprint(raw)] == [("snntorch", 1e-4)]
-    assumed = "; reset subtract assumed: NIR does not store it"
-    assert choose_profile(raw)[1].endswith(assumed)
-    assert assumed not in choose_profile(raw, None, {"reset": "zero"})[1]
-    assert assumed not in choose_profile(raw, "snntorch")[1]
+    assert choose_profile(raw)[1] == "r = tau / dt with snnTorch's fixed dt 1e-4"
 
 
 @pytest.mark.parametrize("broken", [{"v_leak": 0.5}, {"v_reset": 0.1}, {"r": 7.0}])
@@ -137,8 +134,9 @@ def test_not_snntorch(broken: dict[str, float]) -> None:
 def test_spikingjelly_by_names_alone() -> None:
     """decay_input hides dt: r = 1, float64 neurons, torch.fx names."""
     model = chain(4, dense(), lif(3, tau=2e-4, r=1.0), names=("_0", "_1"))
-    profile, _ = choose_profile(read_raw(model))
+    profile, why = choose_profile(read_raw(model))
     assert (profile.name, profile.dt) == ("spikingjelly", 1e-4)
+    assert why.endswith("; dt 0.0001 assumed")
     other = chain(4, dense(), lif(3, tau=2e-4, r=1.0), names=("fc", "lif"))
     assert fingerprint(read_raw(other)) == ()
 
@@ -316,3 +314,56 @@ def test_layers_that_take_a_step() -> None:
     )
     network = read_network(model, "lava", dt=1e-3)
     assert [[s.max_delay for s in p.sources] for p in network.projections] == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    ("neuron", "start"),
+    [
+        (lif(1, tau=2e-3, r=1.0, v_leak=0.5), 0.5),
+        (nir.LI(full(1, 2e-3), full(1, 1.0), full(1, 0.5)), 0.5),
+        (cuba(1, v_leak=0.25, v_reset=0.125), 0.125),  # v is shifted by v_reset
+        (nir.IF(full(1, 1.0), full(1, 1.0), full(1, -1.5)), 0.0),
+    ],
+)
+def test_norse_starts_where_a_neuron_rests(neuron: Any, start: float) -> None:
+    found = neuron_of(chain(1, neuron, names=("n",)), "n", frontend="norse", reset="zero")
+    assert found.v_init == start
+
+
+def test_an_integrator_of_snntorch() -> None:
+    """Leaky(beta=1): tau = r = inf, whose quotient is dt."""
+    neuron = single(tau=np.array([np.inf, 1e-3, np.inf]), r=np.array([np.inf, 10.0, np.inf]))
+    network = read_network(chain(4, dense(), neuron, names=("fc", "lif")), "snntorch")
+    found = network.population("lif").neuron
+    assert found is not None
+    assert found.leak.tolist() == [1.0, 0.9, 1.0]
+    assert "normalised" not in network.notes  # the input gain is 1
+    synapse = cuba(3, tau_syn=np.inf, w_in=np.inf, tau_mem=1e-3, r=10.0)
+    found = read_network(chain(3, synapse, names=("c",)), "snntorch").population("c").neuron
+    assert found is not None
+    assert (found.syn_leak, found.leak) == (1.0, 0.9)
+
+
+@pytest.mark.parametrize("fields", [{"tau": np.inf}, {"r": np.inf}])
+def test_half_an_integrator_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="tau and r are not infinite together") as caught:
+        read_network(chain(3, lif(3, **fields), names=("lif",)), "nir", dt=1e-3)
+    assert caught.value.code == "time-constant"
+    assert caught.value.where.endswith(":lif")
+
+
+def test_snntorch_clamps_beta() -> None:
+    """Leaky(beta=1.25) runs with 1; its exporter writes tau = dt / (1 - 1.25) and r = tau / dt."""
+    neuron = single(tau=-4e-4, r=-4.0)
+    model = chain(4, dense(), neuron, names=("fc", "lif"))
+    network = read_network(model, "snntorch")
+    found = network.population("lif").neuron
+    assert found is not None
+    assert found.leak == 1
+    np.testing.assert_array_equal(network.projections[0].weight.data, model.nodes["fc"].weight)
+    with pytest.raises(InputError, match="time constants are positive"):
+        read_network(model, "nir", dt=1e-4)
+    low = single(tau=1e-4 / 1.25, r=0.8)  # beta = -0.25
+    found = read_network(chain(4, dense(), low, names=("fc", "l")), "snntorch").population("l")
+    assert found.neuron is not None
+    assert found.neuron.leak == 0

@@ -11,19 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
 from snndeploy.errors import InputError, LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, Pointwise
-from snndeploy.ir.program import STATE_MAX, Program
+from snndeploy.ir.program import Program
+from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding, infer_coding, lower
-from snndeploy.lower.integers import integer_codes, to_bias, to_decay, to_mantissas
+from snndeploy.lower.decays import to_decay
+from snndeploy.lower.integers import integer_codes, to_bias, to_mantissas
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import conv_net, inputs, lif, project
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
+WEIGHTS = family_of(LOIHI2).weights
 
 
 def two_layers(weight: Any, *, first: Any = None, **neuron: Any) -> Network:
@@ -41,7 +44,7 @@ def two_layers(weight: Any, *, first: Any = None, **neuron: Any) -> Network:
 
 @given(hnp.arrays(np.float64, (3, 4), elements=st.floats(-300, 300)))
 def test_mantissas_are_legal_and_near(wanted: np.ndarray) -> None:
-    m = to_mantissas(wanted, -8)
+    m = to_mantissas(wanted, -8, WEIGHTS)
     low, high = {"mixed": (-256, 254), "excitatory": (0, 255), "inhibitory": (-255, 0)}[m.sign_mode]
     assert m.mantissa.min() >= low
     assert m.mantissa.max() <= high
@@ -57,7 +60,7 @@ def test_mantissas_are_legal_and_near(wanted: np.ndarray) -> None:
 def test_codes_of_up_to_8_bits_are_exact_mantissas(bits: int, k: int) -> None:
     top = 2 ** (bits - 1) - 1
     codes = np.arange(-top, top + 1)
-    m = to_mantissas(codes * 2.0**k, -8)
+    m = to_mantissas(codes * 2.0**k, -8, WEIGHTS)
     np.testing.assert_array_equal(m.mantissa * 2.0**m.exponent, codes * 2.0**k)
     assert m.weight_bits == bits
     assert m.error == 0
@@ -86,8 +89,8 @@ def test_all_zero_weights_lower() -> None:
     ("leak", "dv"), [(1.0, 0), (0.875, 512), (0.5, 2048), (0.0, 4095), (0.9, 410)]
 )
 def test_decays(leak: float, dv: int) -> None:
-    assert to_decay(np.asarray(leak), 0, 4095) == dv
-    assert to_decay(np.asarray(leak), 1, 4095) == max(
+    assert to_decay(np.asarray(leak), 0, 4095, LOIHI) == dv
+    assert to_decay(np.asarray(leak), 1, 4095, LOIHI) == max(
         min(dv, round((1 - leak) * 4096)) - (leak > 0), 0
     )
 
@@ -147,7 +150,7 @@ def test_u_never_wraps_where_head_room_is_proved(seed: int) -> None:
     run = run_integer(program, np.ones((12, 1, 3), np.int64), record_states=("a", "out"))
     for name, room in program.headroom.items():
         assert not room.wraps
-        assert np.abs(run.u[name]).max() <= room.u_peak <= STATE_MAX
+        assert np.abs(run.u[name]).max() <= room.u_peak <= LOIHI.state_max
 
 
 def test_head_room_says_after_how_many_steps_inhibition_clips() -> None:
@@ -156,8 +159,8 @@ def test_head_room_says_after_how_many_steps_inhibition_clips() -> None:
     steps = program.headroom["a"].clip_steps
     assert steps is not None
     run = run_integer(program, np.ones((steps + 1, 1, 3), np.int64), record_states=("a",))
-    assert np.abs(run.v["a"][steps - 1]).max() <= STATE_MAX
-    assert run.v["a"].min() == -STATE_MAX
+    assert np.abs(run.v["a"][steps - 1]).max() <= LOIHI.state_max
+    assert run.v["a"].min() == -LOIHI.state_max
 
 
 @pytest.mark.parametrize("compare", [">", ">="])
@@ -222,6 +225,20 @@ def test_the_bias_of_a_delayed_projection_arrives_at_once(syn_leak: float | None
     )
     assert found[:, 0, 0].any()
     np.testing.assert_array_equal(found, run_float(at_once, silence).spikes["output"])
+
+
+def test_routes_and_comparisons_are_told() -> None:
+    """Nothing is told of what the chip does as trained; each deviation names its population once."""
+    told = {f.code for f in lower(two_layers(np.eye(2)), LOIHI2).findings}
+    assert told & {"neuron-route", "compare-approximated", "headroom-unproved"} == set()
+    program = lower(two_layers(np.eye(2), v_floor=-1.0, reset="subtract"), LOIHI2)
+    routes = [(f.where, f.message) for f in program.findings if f.code == "neuron-route"]
+    assert routes == [("a", program.group("a").route)]
+    leaky = lower(two_layers(np.eye(2), compare=">=", leak=0.5), LOIHI2)
+    near = [f.where for f in leaky.findings if f.code == "compare-approximated"]
+    assert near == ["a"]
+    still = lower(two_layers(np.eye(2), compare=">=", leak=1.0), LOIHI2)
+    assert [f for f in still.findings if f.code == "compare-approximated"] == []
 
 
 def test_a_loop_shorter_than_its_projections_is_refused() -> None:

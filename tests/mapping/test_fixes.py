@@ -18,7 +18,7 @@ from snndeploy.mapping.fix.shrink import neighbourhood
 from snndeploy.mapping.fix.suggest import carry_out
 from snndeploy.mapping.rules.rules import violations
 from snndeploy.recipe import Recipe
-from tests.support.commands import FRONTEND, network, run
+from tests.support.commands import FRONTEND, code_of, network, run
 from tests.support.mapping_programs import cnn, mlp, with_group
 from tests.support.random_programs import broken_program, small_chip
 from tests.support.recount import Recount
@@ -168,7 +168,7 @@ def test_a_neighbourhood_counts_its_layers_as_the_whole_does(target: Target) -> 
     assert [g.name for g in part.groups] == ["c1", "c2", "c3"]
     assert [s.name for s in part.synapses] == ["c1->c2", "c2->c3"]
     near = {s.bounds: s for s in place_program(part, target, 64).of_group("c2")}
-    arriving = "axon_in" if target.memory_model == "loihi2" else "in_axons"
+    arriving = "axon_in" if target.family == "loihi2" else "in_axons"
     for bounds in whole.keys() & near.keys():
         assert whole[bounds].resources[arriving] == near[bounds].resources[arriving]
 
@@ -258,15 +258,15 @@ def test_bad_places_for_a_recipe(tmp_path: Path, shared_data: Path) -> None:
     model = network(tmp_path, 10, 8, 4)
     result = run("check", model, *FRONTEND, "--fix", tmp_path / "recipe")
     assert result.exit_code == 2
-    assert "error[output-suffix]" in result.output
+    assert code_of(result) == "output-suffix"
     assert "next: --fix " in result.output
     result = run("check", model, *FRONTEND, "--fix", tmp_path / "no" / "r.toml")
     assert result.exit_code == 3
-    assert "error[output-unwritable]" in result.output
+    assert code_of(result) == "output-unwritable"
     net = shared_data / "nir_models" / "lava_dl" / "tiny.net"
     result = run("check", net, "--fix", tmp_path / "r.toml")
     assert result.exit_code == 2
-    assert "error[program-option]" in result.output
+    assert code_of(result) == "option-not-obeyed"
 
 
 IMPOSSIBLE = Path(__file__).parents[1] / "snapshots" / "impossible"

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
+from snndeploy.chip.families.loihi.lists import list_words
+from snndeploy.chip.families.loihi1.encodings import run_length_words
+from snndeploy.chip.families.loihi2.encodings import kernel_words
 from snndeploy.ir.arrays import frozen, size
+from snndeploy.ir.fan.fan import Fan
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import slice_resources
-from snndeploy.mapping.count.encodings import kernel_words, list_words, run_length_words
-from snndeploy.mapping.count.memory import Memory, combined
-from snndeploy.mapping.fan.fan import Fan
+from snndeploy.mapping.count.memory import Memory
 from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import (
     POOL,
@@ -199,7 +201,8 @@ def test_loihi_counts_different_parameters_and_long_delays() -> None:
 def test_a_core_reserves_the_longest_delay_for_all_its_compartments() -> None:
     short = {"compartments": 100, "delay_slots": 800, "axon_words": 5}
     long = {"compartments": 10, "delay_slots": 640, "axon_words": 3}
-    assert combined((short, long)) == {"compartments": 110, "delay_slots": 7040, "axon_words": 5}
+    both = family_of(LOIHI1).combined((short, long))
+    assert both == {"compartments": 110, "delay_slots": 7040, "axon_words": 5}
 
 
 CHAINS: list[tuple[tuple[Op, ...], tuple[int, ...]]] = [

@@ -18,14 +18,14 @@ import platformdirs
 import pytest
 
 from snndeploy.chip import load_target
+from snndeploy.chip.families.loihi1.encodings import encodings
 from snndeploy.ir.arrays import frozen
+from snndeploy.ir.fan.fan import Fan
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import slice_resources
-from snndeploy.mapping.count.encodings import encodings
 from snndeploy.mapping.count.memory import Memory
-from snndeploy.mapping.fan.fan import Fan
 from tests.support.mapping_programs import conv, group, mlp, synapses
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snndeploy.chip import Target, load_target
+from snndeploy.chip import Target, family_of, load_target
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense, Op, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Placement
@@ -19,7 +19,7 @@ from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import place_program
 from snndeploy.mapping.count.axons import NOWHERE, recount, slice_resources
-from snndeploy.mapping.count.memory import Memory, combined
+from snndeploy.mapping.count.memory import Memory
 from snndeploy.mapping.cut.grid import tiles
 from snndeploy.mapping.route.mesh import Spot, hops, spot
 from snndeploy.simulate.unroll import unroll
@@ -42,7 +42,7 @@ def overruns(program: Program, placement: Placement, target: Target) -> set[str]
     result = set()
     for core in placement.cores:
         parts = [u for s, u in zip(placement.slices, used, strict=True) if s.core == core]
-        total = combined(parts)
+        total = family_of(target).combined(parts)
         result |= {n for n, limit in target.core.items() if total.get(n, 0) > limit.limit}
     return result
 

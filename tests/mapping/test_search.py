@@ -23,7 +23,7 @@ from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.bound.bounds import group_bounds
 from snndeploy.mapping.count.axons import slice_resources
-from snndeploy.mapping.count.memory import Memory, combined
+from snndeploy.mapping.count.memory import Memory
 from snndeploy.mapping.cut.grid import tiles
 from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import POOL, cnn, conv, group, mlp, synapses
@@ -110,7 +110,7 @@ def brute_force(program: Program, target: Target, *, shared: bool, most: int = 6
         cores = slices
         if shared:
             for cores_of in set_partitions(slices):
-                loads = (combined(used[i] for i in core) for core in cores_of)
+                loads = (memory.family.combined(used[i] for i in core) for core in cores_of)
                 if len(cores_of) < cores and not any(over(load, target) for load in loads):
                     cores = len(cores_of)
         best = cores if best is None else min(best, cores)
@@ -522,7 +522,7 @@ def run_length_words(rows: np.ndarray, weight: int, skip: int, header: int) -> i
 
 def recounted(program: Program, placement: Placement, target: Target) -> list[dict[str, int]]:
     """What dense layers of 8 bits take, from unrolled matrices and the formulas alone."""
-    two = target.memory_model == "loihi2"
+    two = target.family == "loihi2"
     hears: dict[str, list[np.ndarray]] = {g.name: [] for g in program.groups}
     counted = []
     for part in placement.slices:

@@ -12,13 +12,14 @@ import pytest
 import snndeploy
 from snndeploy.chip import load_target
 from snndeploy.demo import FOLDER
-from snndeploy.ir.arrays import Array
+from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program, validate_placement
 from snndeploy.mapping.count.memory import Memory
 from tests.support.builders import ZOO
-from tests.support.mapping_programs import cnn, mlp
+from tests.support.commands import code_of
+from tests.support.mapping_programs import cnn, mlp, with_synapses
 from tests.support.random_programs import random_program, small_chip
 from tests.support.recount import Recount
 
@@ -127,6 +128,24 @@ def test_missing_doubled_and_foreign_slices_are_told() -> None:
     ]
 
 
+def test_delays_beyond_their_field_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field one bit too narrow for 4 (as 3) loses exactly the synapses' delays that need the bit."""
+    program = mlp(4, 3)
+    s = program.synapses[0]
+    source = replace(s.sources[0], latency=frozen(np.array([1, 2, 3, 4]), np.int64))
+    slow = with_synapses(program, s.name, sources=(source,))
+    placement = place_program(slow, TARGETS["loihi2"])
+    assert wrong(slow, placement) == []
+    monkeypatch.setattr("snndeploy.mapping.rules.validate.delay_bits", lambda _: 1)
+    assert wrong(slow, placement) == [
+        (
+            "delays-misplaced",
+            s.name,
+            f"2 delays from {source.group} do not fit their field of 1 bits",
+        )
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["list", "kernel"])
 def test_a_forgotten_axon_is_told(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = mlp(20, 8) if encoding == "list" else cnn(1, 4, extent=8)
@@ -171,5 +190,5 @@ def test_verifying_a_bundle_looks_at_its_placement(tmp_path: Path) -> None:
     write_bundle(bundle, replace(content, placement=short), version="0", force=True)
     result = runner.invoke(main, ["verify", str(bundle), "--engines", "integer"])
     assert result.exit_code == 6
-    assert "error[placement-differs]" in result.output
+    assert code_of(result) == "placement-differs"
     assert "n1: 8 neurons are on no core, 0 on several" in result.output

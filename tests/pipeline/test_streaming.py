@@ -40,15 +40,22 @@ def run(**options: Any) -> dict[str, Any]:
 
 
 def test_batches_add_up() -> None:
-    seen: list[tuple[Any, ...]] = []
-    whole, parts = run(batch=SAMPLES), run(batch=4, progress=lambda *now: seen.append(now))
+    seen: list[tuple[int, int]] = []
+    scored: list[tuple[int, dict[str, float]]] = []
+    whole = run(batch=SAMPLES)
+    parts = run(
+        batch=4,
+        progress=lambda done, of: seen.append((done, of)),
+        scores=lambda accuracy: scored.append((seen[-1][0], accuracy)),
+    )
     match = [c.pop("match") for report in (whole, parts) for c in report["comparisons"]]
     assert match[0] == pytest.approx(match[1])
     assert parts == whole
     assert parts["samples"] == SAMPLES
     assert whole["partial"] is False
-    assert [now[0] for now in seen if len(now) == 3] == [8, 16, 22]
-    assert seen[-1] == (22, 22, whole["accuracy"])
+    assert [done for done, _ in scored] == [8, 16, 22]
+    assert scored[-1][1] == whole["accuracy"]
+    assert seen[-1] == (22, 22)
     assert [now[0] for now in seen] == sorted(now[0] for now in seen)
 
 

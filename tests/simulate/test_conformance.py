@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from snndeploy.ir.arrays import Array
-from snndeploy.ir.program import STATE_MAX, Program
+from snndeploy.ir.program import Program
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.lava.engine import LavaRecording, run_lava
 from snndeploy.simulate.lava.env import LavaEnv
@@ -66,8 +67,8 @@ def test_the_programs_exercise_what_they_are_for() -> None:
             program, random_inputs(program, STEPS, SAMPLES, seed), record_states=neurons(program)
         )
         rates += [(run.spikes[g.name] != 0).mean() for g in program.groups if g.kind == "lif"]
-        u_out += sum(int((np.abs(u) > STATE_MAX).sum()) for u in run.u.values())
-        v_clipped += sum(int((np.abs(v) == STATE_MAX).sum()) for v in run.v.values())
+        u_out += sum(int((np.abs(u) > LOIHI.state_max).sum()) for u in run.u.values())
+        v_clipped += sum(int((np.abs(v) == LOIHI.state_max).sum()) for v in run.v.values())
     assert len(CASES + DELAYED_CASES) >= 100
     assert np.mean([0.01 < rate < 0.99 for rate in rates]) > 0.9
     assert u_out > 1000

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from snndeploy.chip import load_target
+from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.lower import infer_coding, lower
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.recording import Recording
+from tests.support.builders import inputs, project
 from tests.support.conformance_programs import pack
-from tests.support.exact_networks import FAMILIES, STEPS, exact_inputs, exact_network
+from tests.support.conformance_reference import run_reference
+from tests.support.exact_networks import FAMILIES, STEPS, exact_inputs, exact_network, integrator
+from tests.support.rules import RULES, fields_of
 
 SEEDS = 4
 LOIHI2 = load_target("loihi2")
@@ -59,3 +66,72 @@ def test_float_equals_lava(seed: int, lava: object) -> None:
     for i, (_, _, trained) in enumerate(cases):
         for name, spikes in trained.spikes.items():
             np.testing.assert_array_equal(spikes, on_lava.spikes[f"{i}/{name}"], err_msg=name)
+
+
+# --- what "exact" says: equal for all inputs, whatever the rule --------------------------------------
+
+WIDTH = 6
+
+
+def ruled(number: int, floor: float | None) -> tuple[Network, np.ndarray, Program]:
+    """Two layers of one rule, their input, and the program.
+
+    Weights are multiples of the threshold's quarter, so v often meets the threshold itself.
+    """
+    rng = np.random.default_rng([number, floor is None])
+    fields = {**fields_of(RULES[number]), "v_floor": floor}
+    network = Network(
+        (
+            inputs((WIDTH,)),
+            integrator("a", (WIDTH,), **fields),
+            integrator("b", (WIDTH,), "output", **fields),
+        ),
+        (
+            project("in-a", "input", "a", Dense(WIDTH, WIDTH), quarters(rng)),
+            project("a-b", "a", "b", Dense(WIDTH, WIDTH), quarters(rng)),
+        ),
+    ).verify()
+    x = rng.integers(0, 2, (STEPS, 2, WIDTH))
+    return network, x, lower(network, LOIHI2, inputs=infer_coding(x), steps=STEPS)
+
+
+def quarters(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(-3, 7, (WIDTH, WIDTH)) / 4
+
+
+def test_every_rule_is_exact_in_floats_and_integers() -> None:
+    """Where ``rounding.exact`` is true, the float, integer and reference engines agree."""
+    fired = 0
+    for number, floor in itertools.product(range(len(RULES)), (None, -1.0)):
+        case = f"{RULES[number]}, floor {floor}"
+        network, x, program = ruled(number, floor)
+        assert all(r.exact for r in program.rounding.values()), case
+        trained = run_float(network, x, dtype="float64")
+        chip, plain = run_integer(program, x), run_reference(program, {"input": x})
+        for name in ("a", "b"):
+            np.testing.assert_array_equal(trained.spikes[name], chip.spikes[name], case)
+            np.testing.assert_array_equal(trained.spikes[name], plain.spikes[name], case)
+            fired += bool(trained.spikes[name].any())
+    assert fired > 1.9 * len(RULES)
+
+
+PER_RUN = 12
+"""Programs per Lava run, where every group and every projection is a process of the system."""
+
+
+@pytest.mark.lava
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, len(RULES), PER_RUN))
+def test_every_rule_is_exact_on_lava(first: int, lava: object) -> None:
+    """Rules with a floor and without one in turn."""
+    from snndeploy.simulate.lava.engine import run_lava
+
+    cases = [ruled(i, -1.0 if i % 2 else None) for i in range(len(RULES))[first : first + PER_RUN]]
+    on_lava = run_lava(
+        pack([program for *_, program in cases]),
+        {f"{i}/input": x for i, (_, x, _) in enumerate(cases)},
+    )
+    for i, (network, x, _) in enumerate(cases):
+        trained = run_float(network, x, dtype="float64")
+        for name in ("a", "b"):
+            np.testing.assert_array_equal(trained.spikes[name], on_lava.spikes[f"{i}/{name}"])

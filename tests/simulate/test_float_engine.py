@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from snndeploy.simulate.float import neuron as float_neuron
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.float.neuron import NeuronState
 from tests.support.builders import inputs, lif, project
+from tests.support.scalar_step import float_step
 
 
 def synapses(projection: Projection, shape: tuple[int, ...]) -> Array:
@@ -84,42 +84,11 @@ def reference(network: Network, x: Array) -> dict[str, Array]:
 def one_step(
     neuron: Neuron, shape: tuple[int, ...], i: int, s: dict[str, float], x: float
 ) -> float:
-    def par(name: str) -> float:
-        return at(getattr(neuron, name), shape, i)
-
-    before = s["v"]
-    x += par("bias")
-    s["u"] = x if neuron.syn_leak is None else par("syn_leak") * s["u"] + x
-    v = par("leak") * before + s["u"] + par("drive")
-    if neuron.threshold is None:
-        s["v"] = max(v, par("v_floor")) if neuron.v_floor is not None else v
-        return s["v"]
-    threshold = par("threshold")
-
-    def spikes(v: float) -> float:
-        if not (v > threshold if neuron.compare == ">" else v >= threshold):
-            return 0.0
-        many = 1.0 if neuron.spikes_per_step == "one" else float(math.floor(v / threshold))
-        return many if neuron.max_spikes is None else min(many, float(neuron.max_spikes))
-
-    def reset(v: float, n: float) -> float:
-        if neuron.reset == "zero":
-            return 0.0 if n > 0 else v
-        return v - n * threshold if neuron.reset == "subtract" else v
-
-    if neuron.reset_timing == "immediate":
-        n = spikes(v)
-        v = reset(v, n)
-    elif neuron.reset_timing == "next-step":
-        v = reset(v, s["n"])
-        n = s["n"] = spikes(v)
-    else:
-        r = float(before > threshold)
-        v -= r * threshold
-        n = spikes(v)
-        v -= (n - r) * threshold
-    s["v"] = max(v, par("v_floor")) if neuron.v_floor is not None else v
-    return n
+    values = {
+        name: None if getattr(neuron, name) is None else at(getattr(neuron, name), shape, i)
+        for name in ("leak", "syn_leak", "threshold", "v_floor", "bias", "drive")
+    }
+    return float_step(neuron.rule, values, s, x)
 
 
 def dyadic(rng: np.random.Generator, *shape: int) -> Array:

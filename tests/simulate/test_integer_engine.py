@@ -14,7 +14,7 @@ from snndeploy.errors import UsageError
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.ops import Conv, Dense, Op
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
-from snndeploy.ir.step import LOIHI
+from snndeploy.ir.step import LOIHI, Arithmetic
 from snndeploy.simulate.integer.engine import IntegerEngine, run_integer
 from snndeploy.simulate.integer.neurons.packed import fits_int32
 from snndeploy.simulate.integer.plan import make_plan
@@ -108,6 +108,41 @@ def test_batches_of_1_7_and_256(way: str) -> None:
             np.testing.assert_array_equal(run.spikes[name], expected.spikes[name][:, chosen], name)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("sum_bits", [32, 18, 40])
+def test_every_feature_in_another_arithmetic(way: str, sum_bits: int) -> None:
+    """16 bit that saturate or wrap and decay by shifts; sums of 32 bits, or not."""
+    tame, inputs, _ = all_features(False, 3)
+    chip = Arithmetic(
+        state_bits=16,
+        u_overflow="saturate",
+        v_overflow="wrap",
+        decay="shift",
+        decay_bits=4,
+        u_decay_offset=0,
+        state_shift=3,
+        sum_bits=sum_bits,
+    )
+    groups = tuple(
+        dataclasses.replace(g, du=frozen(g.du % 5), dv=frozen(g.dv % 5), vth=frozen(g.vth >> 3))
+        for g in tame.groups
+    )
+    program = dataclasses.replace(tame, arithmetic=chip, groups=groups)
+    expected = run_reference(program, inputs)
+    names = neurons(program)
+    run = run_way(program, inputs, way, record_states=names, watch=way == "plain")
+    assert_equal(run, expected, names)
+    assert max(np.abs(expected.u[n]).max() for n in names) == chip.state_max
+    assert_differs(run, run_integer(tame, inputs, record_states=names), names)
+    if way == "plain":
+        assert {use.limit for use in run.registers.values()} == {2**15 - 1}
+        assert sum(use.wraps for use in run.registers.values()) > 0
+
+
+def assert_differs(a: Recording, b: Recording, names: list[str]) -> None:
+    assert any((a.v[name] != b.v[name]).any() for name in names)
+
+
 @pytest.mark.parametrize("bits", [20, 34, 44])
 @pytest.mark.parametrize("way", WAYS)
 def test_sums_beyond_float32_int32_and_float64(way: str, bits: int) -> None:
@@ -167,7 +202,7 @@ def test_parameters_outside_int32_take_the_plain_way() -> None:
         {"kind": "custom", "reset": "subtract", "v_floor": frozen(-(2**40), INT)},
     ):
         program = one_layer(Dense(6, 6), weight, 3, **fields)
-        assert not fits_int32(program.group("out"))
+        assert not fits_int32(program.group("out"), LOIHI)
         inputs = random_inputs(program, 12, 4, 0)
         run = run_integer(program, inputs, record_states=["out"])
         assert_equal(run, run_reference(program, inputs), ["out"])

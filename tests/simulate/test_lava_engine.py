@@ -96,6 +96,24 @@ def test_without_lava(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (type(error), error.code) == (BackendMissing, "lava-missing")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"state_bits": 16}, "state_bits 24, not 16"),
+        ({"decay": "shift", "sum_bits": 20}, "decay multiply, not shift; sum_bits 32, not 20"),
+    ],
+)
+def test_another_arithmetic_than_lavas(fields: dict[str, Any], message: str) -> None:
+    """Lava would answer, and wrongly."""
+    program = make("dense", 0)
+    other = dataclasses.replace(program.arithmetic, **fields)
+    program = dataclasses.replace(program, arithmetic=other)
+    with pytest.raises(BackendMissing, match=message) as caught:
+        run_lava(program, random_inputs(program, 3, 1, 0))
+    assert caught.value.code == "lava-arithmetic"
+    assert "integer engine" in caught.value.hint
+
+
 def test_a_hanging_worker_is_ended_with_its_children(tmp_path: Path, watch: Watch) -> None:
     lava = fake_python(tmp_path, "sleep 600 & sleep 600")
     started = time.monotonic()

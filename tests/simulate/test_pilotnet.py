@@ -14,6 +14,7 @@ import pytest
 
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.program import CompartmentGroup
+from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import State, step_group
 
 LAYERS = {"conv-1": 2, "conv-2": 3, "conv-3": 4, "conv-4": 5, "fc-0": 7, "fc-1": 8, "fc-2": 9}
@@ -60,7 +61,7 @@ def test_recorded_currents_give_recorded_voltages_and_spikes(
         if (step - FIRST_RESET - list(LAYERS).index(layer)) % INTERVAL == 0:
             state = State.at_rest((1, *shape))
         a = u[np.newaxis, ..., step].astype(np.int64) >> 6
-        spikes = step_group(neurons, state, a)[0]
+        spikes = step_group(neurons, LOIHI, state, a)[0]
         shown = np.where(spikes > 0, AFTER_SPIKE, state.v[0])
         np.testing.assert_array_equal(shown, v[..., step], err_msg=f"v at step {step}")
         np.testing.assert_array_equal(spikes, fired[..., step], err_msg=f"spikes at step {step}")

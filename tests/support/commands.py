@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ def run(*arguments: object) -> Result:
 def check(result: Result, code: int) -> str:
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
+
+
+def code_of(result: Result) -> str:
+    """The code of the error that a command left with; empty without one."""
+    found = re.search(r"^error\[([a-z0-9-]+)\]", result.stderr, re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def network(path: Path, *sizes: int, name: str = "model.nir", **fields: Any) -> Path:

@@ -1,8 +1,8 @@
 """The obvious engine: a `Program` in chip time, one sample and one step after the other.
 
-Written from the text of `snndeploy.ir.program` and `snndeploy.ir.neurons` alone. It shares nothing
-with the engines: every projection is a plain matrix, a spike is looked up at the chip step it was
-sent, and nothing is sent before a group's first step.
+Written from the text of `snndeploy.ir.program` alone. It shares only `snndeploy.ir.step` with the
+engines, which `tests.support.scalar_step` judges by itself: every projection is a plain matrix, a spike
+is looked up at the chip step it was sent, and nothing is sent before a group's first step.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.ops import chain_shapes, index_map
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup
+from snndeploy.ir.step import Arithmetic, IntegerParameters, IntegerState, step_integer
 from snndeploy.simulate.recording import Recording
-
-LIMIT = 2**23 - 1
 
 
 def run_reference(program: Program, inputs: Mapping[str, Array]) -> Recording:
@@ -66,7 +65,7 @@ def _run_sample(
                 emitted = np.ones(size[group.name], np.int64)
             else:
                 a = _arriving(program, group, weights, sent, chip_step)
-                emitted = _update(group, state[group.name], a)
+                emitted = _update(group, program.arithmetic, state[group.name], a)
             sent[group.name][chip_step] = emitted
             u, v, _ = state[group.name]
             log[group.name].append((emitted.copy(), u.copy(), v.copy()))
@@ -87,6 +86,7 @@ def _arriving(
     sent: Mapping[str, Mapping[int, Array]],
     chip_step: int,
 ) -> Array:
+    bits = program.arithmetic.sum_bits
     total = np.zeros(int(np.prod(group.shape)), np.int64)
     for synapses in program.incoming(group.name):
         for source in synapses.sources:
@@ -101,90 +101,33 @@ def _arriving(
                     spikes = (spikes != 0).astype(np.int64)
                 acc = weights[synapses.name] @ spikes
                 if sender.message_bits:
-                    acc = _int32(acc)  # Lava multiplies graded messages in int32
+                    acc = _wrapped(acc, bits)  # Lava multiplies graded messages in int32
                 e = synapses.exponent
-                total += _int32(acc << e if e >= 0 else acc >> -e)
-    return _int32(total)
+                total += _wrapped(acc << e if e >= 0 else acc >> -e, bits)
+    return _wrapped(total, bits)
 
 
-def _update(group: CompartmentGroup, state: Array, a: Array) -> Array:
+def _update(group: CompartmentGroup, chip: Arithmetic, state: Array, a: Array) -> Array:
     """Advance u, v and the last spike count in place; returns what the group sends."""
-    size = state.shape[1]
-    du, dv, vth, bias = (
-        np.broadcast_to(x, group.shape).reshape(-1)
-        for x in (group.du, group.dv, group.vth, group.bias)
+    p = IntegerParameters(
+        du=_flat(group.du, group) + chip.u_decay_offset,
+        dv=_flat(group.dv, group),
+        threshold=_flat(group.vth, group) << chip.state_shift,
+        bias=_flat(group.bias, group),
+        v_floor=None
+        if group.v_floor is None or group.kind != "custom"
+        else _flat(group.v_floor, group),
     )
-    floor = (
-        None if group.v_floor is None else np.broadcast_to(group.v_floor, group.shape).reshape(-1)
-    )
-    for i in range(size):
-        u, v, last = (int(x) for x in state[:, i])
-        threshold = int(vth[i]) << 6
-        u = _wrap(_one32(_decay(u, int(du[i]) + 1) + _one32(int(a[i]) << 6)))
-        x = _decay(v, int(dv[i])) + u + int(bias[i])
-        if group.kind != "custom":
-            v = _clip(_one32(x))
-            n = int(group.kind == "lif" and v > threshold)
-            v = 0 if n else v
-        else:
-            n, v = _custom(group, x, v, last, threshold)
-            if floor is not None:
-                v = max(v, int(floor[i]))
-        state[:, i] = u, v, n
-    return (state[1] if group.kind == "readout" else state[2]).copy()
+    now = IntegerState(*state)
+    sent: Array = step_integer(group.rule, chip, p, now, a)
+    state[:] = now.u, now.v, now.fired
+    return sent.copy()
 
 
-def _custom(group: CompartmentGroup, x: int, v: int, last: int, threshold: int) -> tuple[int, int]:
-    """Spike count and v of one neuron whose decayed and driven potential is ``x``."""
-
-    def above(value: int) -> bool:
-        return value > threshold if group.compare == ">" else value >= threshold
-
-    def count(value: int) -> int:
-        if not above(value) or group.spikes_per_step == "one":
-            return int(above(value))
-        n = value // max(threshold, 1)
-        return n if group.max_spikes is None else min(n, group.max_spikes)
-
-    if group.reset_timing == "snntorch-immediate":
-        r = int(above(v))
-        v = _clip(_one32(x - r * threshold))
-        n = count(v)
-        return n, v - (n - r) * threshold
-    if group.reset_timing == "next-step":
-        if group.reset == "subtract":
-            x -= last * threshold
-        v = _clip(_one32(x))
-        if group.reset == "zero" and last:
-            v = 0
-        return count(v), v
-    v = _clip(_one32(x))
-    n = count(v)
-    if n and group.reset == "zero":
-        v = 0
-    if group.reset == "subtract":
-        v -= n * threshold
-    return n, v
+def _flat(values: Array, group: CompartmentGroup) -> Array:
+    return np.broadcast_to(values, group.shape).reshape(-1).astype(np.int64)
 
 
-def _decay(x: int, d: int) -> int:
-    magnitude = (abs(x) * (4096 - d)) >> 12
-    return magnitude if x >= 0 else -magnitude
-
-
-def _wrap(x: int) -> int:
-    if x > 2**23:
-        return x - 2**24
-    return x + 2**24 if x <= -(2**23) else x
-
-
-def _clip(x: int) -> int:
-    return max(-LIMIT, min(LIMIT, x))
-
-
-def _one32(x: int) -> int:
-    return (x + 2**31) % 2**32 - 2**31
-
-
-def _int32(x: Array) -> Array:
-    return x.astype(np.int32).astype(np.int64)
+def _wrapped(x: Array, bits: int) -> Array:
+    half = 2 ** (bits - 1)
+    return (x + half) % (2 * half) - half

@@ -25,14 +25,14 @@ def _weights(rng: Rng, *shape: int) -> Array:
     return rng.integers(-6, 9, shape) / 8.0
 
 
-def _if(name: str, shape: Shape, role: Role = "hidden", **fields: Any) -> Population:
+def integrator(name: str, shape: Shape, role: Role = "hidden", **fields: Any) -> Population:
     neuron = {"leak": 1.0, "threshold": 1.0, **fields}
     return Population(name, shape, Neuron.create(shape, **neuron), role)
 
 
 def dense(rng: Rng) -> Network:
     return Network(
-        (inputs((9,)), _if("a", (12,)), _if("b", (5,), "output", compare=">=")),
+        (inputs((9,)), integrator("a", (12,)), integrator("b", (5,), "output", compare=">=")),
         (
             project("in-a", "input", "a", Dense(12, 9), _weights(rng, 12, 9)),
             project("a-b", "a", "b", Dense(5, 12), _weights(rng, 5, 12)),
@@ -45,9 +45,9 @@ def leaky(rng: Rng) -> Network:
     return Network(
         (
             inputs((9,)),
-            _if("a", (12,), leak=0.5),
-            _if("b", (8,), leak=0.5, syn_leak=0.5),
-            _if("c", (5,), "output"),
+            integrator("a", (12,), leak=0.5),
+            integrator("b", (8,), leak=0.5, syn_leak=0.5),
+            integrator("c", (5,), "output"),
         ),
         (
             project("in-a", "input", "a", Dense(12, 9), _weights(rng, 12, 9)),
@@ -60,7 +60,12 @@ def leaky(rng: Rng) -> Network:
 def convolutional(rng: Rng) -> Network:
     """Strided, grouped and pooled convolutions, then a flatten."""
     return Network(
-        (inputs((2, 8, 8)), _if("a", (4, 8, 8)), _if("b", (6, 2, 2)), _if("c", (3,), "output")),
+        (
+            inputs((2, 8, 8)),
+            integrator("a", (4, 8, 8)),
+            integrator("b", (6, 2, 2)),
+            integrator("c", (3,), "output"),
+        ),
         (
             project("in-a", "input", "a", conv(2, 4), _weights(rng, 4, 2, 3, 3)),
             project(
@@ -79,7 +84,7 @@ def dilated(rng: Rng) -> Network:
     op = Conv(3, 2, (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2))
     shape = op.out_shape((2, 7, 6))
     return Network(
-        (inputs((2, 7, 6)), _if("a", shape, "output", leak=0.5)),
+        (inputs((2, 7, 6)), integrator("a", shape, "output", leak=0.5)),
         (project("in-a", "input", "a", op, _weights(rng, 3, 2, 3, 2)),),
     )
 
@@ -93,7 +98,7 @@ def deep_biased(rng: Rng) -> Network:
     for i, name in enumerate(names):
         bias = rng.integers(-3, 6, sizes[i + 1]) / 8
         role: Role = "output" if name == "d" else "hidden"
-        populations.append(_if(name, (sizes[i + 1],), role, bias=bias))
+        populations.append(integrator(name, (sizes[i + 1],), role, bias=bias))
         before = "input" if i == 0 else names[i - 1]
         weight = _weights(rng, sizes[i + 1], sizes[i])
         projections.append(project(f"to-{name}", before, name, Dense(*weight.shape), weight))
@@ -106,8 +111,8 @@ def biased_filter(rng: Rng) -> Network:
     return Network(
         (
             inputs((5,)),
-            _if("a", (6,), leak=0.5, syn_leak=0.5, bias=bias, drive=bias[::-1]),
-            _if("b", (4,), "output"),
+            integrator("a", (6,), leak=0.5, syn_leak=0.5, bias=bias, drive=bias[::-1]),
+            integrator("b", (4,), "output"),
         ),
         (
             project("in-a", "input", "a", Dense(6, 5), _weights(rng, 6, 5)),
@@ -121,10 +126,10 @@ def residual(rng: Rng) -> Network:
     return Network(
         (
             inputs((4, 5, 5)),
-            _if("a", (4, 5, 5)),
-            _if("b", (4, 5, 5), bias=0.25),
-            _if("c", (4, 5, 5)),
-            _if("d", (3,), "output"),
+            integrator("a", (4, 5, 5)),
+            integrator("b", (4, 5, 5), bias=0.25),
+            integrator("c", (4, 5, 5)),
+            integrator("d", (3,), "output"),
         ),
         (
             project("in-a", "input", "a", conv(4, 4), _weights(rng, 4, 4, 3, 3)),
@@ -140,7 +145,11 @@ def residual(rng: Rng) -> Network:
 
 def recurrent(rng: Rng) -> Network:
     return Network(
-        (inputs((6,)), _if("a", (10,), bias=rng.integers(0, 3, 10) / 8), _if("b", (4,), "output")),
+        (
+            inputs((6,)),
+            integrator("a", (10,), bias=rng.integers(0, 3, 10) / 8),
+            integrator("b", (4,), "output"),
+        ),
         (
             project("in-a", "input", "a", Dense(10, 6), _weights(rng, 10, 6)),
             project("loop", "a", "a", Dense(10, 10), _weights(rng, 10, 10) / 2, delay=1),
@@ -152,7 +161,7 @@ def recurrent(rng: Rng) -> Network:
 def delayed(rng: Rng) -> Network:
     """Delays per projection and per neuron, beside a path without."""
     return Network(
-        (inputs((6,)), _if("a", (8,)), _if("b", (4,), "output", bias=0.125)),
+        (inputs((6,)), integrator("a", (8,)), integrator("b", (4,), "output", bias=0.125)),
         (
             project("in-a", "input", "a", Dense(8, 6), _weights(rng, 8, 6), delay=2),
             project("a-b", "a", "b", Dense(4, 8), _weights(rng, 4, 8), delay=rng.integers(0, 4, 8)),
@@ -166,9 +175,9 @@ def subtractive(rng: Rng) -> Network:
     return Network(
         (
             inputs((7,)),
-            _if("a", (9,), reset="subtract", compare=">="),
-            _if("b", (9,), reset="subtract", reset_timing="next-step"),
-            _if("c", (4,), "output", leak=0.5, reset="subtract"),
+            integrator("a", (9,), reset="subtract", compare=">="),
+            integrator("b", (9,), reset="subtract", reset_timing="next-step"),
+            integrator("c", (4,), "output", leak=0.5, reset="subtract"),
         ),
         (
             project("in-a", "input", "a", Dense(9, 7), _weights(rng, 9, 7)),
@@ -187,7 +196,11 @@ def many_spikes(rng: Rng) -> Network:
         "v_floor": -1.0,
     }
     return Network(
-        (inputs((2, 6, 6)), _if("a", (3, 6, 6), **fields), _if("b", (4,), "output", **fields)),
+        (
+            inputs((2, 6, 6)),
+            integrator("a", (3, 6, 6), **fields),
+            integrator("b", (4,), "output", **fields),
+        ),
         (
             project("in-a", "input", "a", conv(2, 3), _weights(rng, 3, 2, 3, 3)),
             project("a-b", "a", "b", (Reshape((108,)), Dense(4, 108)), _weights(rng, 4, 108)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,9 @@ class Recount:
     """Counts the slices of one placement."""
 
     def __init__(self, program: Program, placement: Placement, target: Target) -> None:
-        self.program, self.placement, self.target = program, placement, target
-        self.two = target.memory_model == "loihi2"
+        self.program, self.placement = program, placement
+        self.target: Any = target  # of either family: each has keys of its own
+        self.two = target.family == "loihi2"
         self.wired = {
             s.name: _matrix(program, s, np.ones_like(s.mantissa)) for s in program.synapses
         }
@@ -77,13 +79,14 @@ class Recount:
             default=_bits(max(neurons - 1, 1)),
         )
         patterns = len({np.asarray(o.latency).tobytes() for o in s.sources})
-        single = 1 if self.two else target.axons.out_discrete.limit  # type: ignore[union-attr]
+        single = 1 if self.two else target.axons.out_discrete.limit
         options = [
             ("dense", full, [self._list(int(n), entry, index, "dense") for n in full if n]),
             ("sparse", kept, [self._list(int(n), entry, index, "sparse") for n in kept if n]),
         ]
         if (
-            target.synapse.skip
+            not self.two
+            and target.synapse.skip
             and isinstance(s.op, Dense)
             and all(isinstance(o, (Dense, Reshape)) for o in s.ops)
         ):
@@ -183,7 +186,6 @@ class Recount:
                 )
                 rows += op.in_channels // op.groups * offsets
                 words += op.in_channels // op.groups * offsets * each
-        assert self.target.axons.in_kernel is not None
         return words, words // rows, self.target.axons.in_kernel.limit
 
     def _kernels1(
@@ -216,10 +218,7 @@ class Recount:
         ]
         per_case = [max(row) for row in by_channel]
         outputs = math.prod(high - low for low, high in part.bounds[1:])
-        assert self.target.synapse.base_count is not None
         copies = math.ceil(outputs / self.target.synapse.base_count.limit)
-        assert self.target.axons.out_population
-        assert self.target.axons.out_discrete
         neurons = int((self.wired[s.name][self._members(part)] != 0).any(0).sum())
         return [
             (

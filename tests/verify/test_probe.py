@@ -17,6 +17,7 @@ from snndeploy.errors import InputError
 from snndeploy.ingest import read_network
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.verify import probe
+from tests.support.commands import code_of
 from tests.support.nir_graphs import chain, lif, written
 
 EXACT = {
@@ -86,7 +87,7 @@ def test_command(model: Path, tmp_path: Path) -> None:
     arguments = ["frontend", "probe", str(model), "--trace", str(trace), "--dt", "0.001"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 6
-    assert "error[no-exact-profile]" in result.stderr
+    assert code_of(result) == "no-exact-profile"
     assert "  first in n1: step 0, sample 0, neuron" in result.stdout
     as_json = CliRunner().invoke(main, [*arguments, "--json"])
     assert as_json.exit_code == 6

@@ -17,7 +17,7 @@ from snndeploy.chip import load_target
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
-from snndeploy.ir.program import STATE_MAX, CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import infer_coding, lower
@@ -164,16 +164,16 @@ def test_registers_by_hand() -> None:
     """One input of weight 254 * 2**e: u is that << 6, v its sum over steps (no leak, no reset)."""
     program = driven(np.array([[254]]), 0)
     assert watched(program, np.ones((3, 2, 1), int)) == RegisterUse(
-        u_peak=254 << 6, v_peak=3 * (254 << 6), wraps=0, clips=0
+        limit=LOIHI.state_max, u_peak=254 << 6, v_peak=3 * (254 << 6), wraps=0, clips=0
     )
     use = watched(driven(np.array([[-254]]), 7), np.ones((5, 2, 1), int))
     u = 254 << 13
     assert use.u_peak == u
     # v: -u, -2u, -3u, -4u would all fit below 2**23 up to four steps; the fifth saturates
-    assert 4 * u <= STATE_MAX < 5 * u
+    assert 4 * u <= LOIHI.state_max < 5 * u
     assert (use.v_peak, use.clips, use.wraps) == (5 * u, 2, 0)
     use = watched(driven(np.array([[254]]), 10), np.array([[[1]], [[0]]]))
-    assert STATE_MAX < 254 << 16
+    assert LOIHI.state_max < 254 << 16
     assert (use.u_peak, use.wraps) == (254 << 16, 1)
 
 
@@ -206,10 +206,12 @@ def test_registers_against_a_slow_loop() -> None:
                     u = wide - 2**24 if wide > 0 else wide + 2**24
                 wide = decayed(v, int(group.dv[i])) + u
                 peaks[1] = max(peaks[1], abs(wide))
-                events[1] += abs(wide) > STATE_MAX
-                v = max(-STATE_MAX, min(STATE_MAX, wide))
+                events[1] += abs(wide) > LOIHI.state_max
+                v = max(-LOIHI.state_max, min(LOIHI.state_max, wide))
                 v = 0 if v > int(group.vth[i]) << 6 else v
-    expected = RegisterUse(u_peak=peaks[0], v_peak=peaks[1], wraps=events[0], clips=events[1])
+    expected = RegisterUse(
+        limit=LOIHI.state_max, u_peak=peaks[0], v_peak=peaks[1], wraps=events[0], clips=events[1]
+    )
     assert min(events) > 0
     assert watched(program, x) == expected
     assert watched(program, x, device="cpu") == expected

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import click
 
 from ...passes.base import Observer, PassEvent
+from ...progress import Progress, Scores
 
 _SECONDS_BETWEEN_LINES = 10.0
-_NONE: Mapping[str, float] = {}
+
+
+class Bar(NamedTuple):
+    """The two things that a bar can be told: how far the work is, and how well it goes."""
+
+    progress: Progress
+    scores: Scores
 
 
 def pass_progress() -> Observer:
@@ -34,32 +42,30 @@ def pass_progress() -> Observer:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[..., None]]:
-    """Yield ``update(done, total, accuracy)``; a bar on a terminal, and rare lines elsewhere.
-
-    ``accuracy`` (per engine) may be left out; the last one given stays.
-    """
+def progress_bar(label: str) -> Iterator[Bar]:
+    """A bar on a terminal, and rare lines elsewhere; the last scores told stay."""
     start = time.monotonic()
     known = ""
 
-    def status(done: int, accuracy: Mapping[str, float]) -> str:
+    def scores(accuracy: Mapping[str, float]) -> None:
         nonlocal known
-        if accuracy:
-            known = ", ".join(f"{engine} {value:.1%}" for engine, value in accuracy.items())
+        known = ", ".join(f"{engine} {value:.1%}" for engine, value in accuracy.items())
+
+    def status(done: int) -> str:
         rate = done / max(time.monotonic() - start, 1e-9)
         return f"{rate:,.0f} samples/s" + (f", {known}" if known else "")
 
     if not sys.stderr.isatty():
         last = time.monotonic()
 
-        def line(done: int, total: int, accuracy: Mapping[str, float] = _NONE) -> None:
+        def line(done: int, total: int) -> None:
             nonlocal last
-            text = status(done, accuracy)
+            text = status(done)
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
                 click.echo(f"{label}  {done}/{total}  {text}", err=True)
 
-        yield line
+        yield Bar(line, scores)
         return
 
     from rich.console import Console
@@ -75,7 +81,7 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=None, status="")
 
-        def bar(done: int, total: int, accuracy: Mapping[str, float] = _NONE) -> None:
-            bars.update(task, completed=done, total=total, status=status(done, accuracy))
+        def bar(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total, status=status(done))
 
-        yield bar
+        yield Bar(bar, scores)

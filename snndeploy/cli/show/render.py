@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import answers_text, span
+from ...report import answers_text, certificate_line, span
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -43,7 +43,7 @@ def _is_number(value: object) -> bool:
 
 
 def print_inspection(report: Mapping[str, Any]) -> None:
-    """What a file holds: how it is read, populations, projections, changes, warnings."""
+    """What a file holds: how it is read, populations, projections, changes, findings."""
     out = console()
     for key in ("frontend", "why", "semantics"):
         if key in report.get("notes", {}):
@@ -76,10 +76,6 @@ def print_inspection(report: Mapping[str, Any]) -> None:
             out.print(Text(line), soft_wrap=True)
     for line in report.get("normalised", ()):
         out.print(Text(f"normalised: {line}"), soft_wrap=True)
-    told = [f["message"] for f in report["findings"]]
-    for line in report.get("warnings", ()):
-        if line not in told:
-            out.print(Text(f"warning: {line}", style=_COLOURS["warning"]), soft_wrap=True)
     print_findings(report["findings"])
     out.print(f"digest: {report['digest'][:16]}", highlight=False)
 
@@ -142,6 +138,8 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
+    if "certificate" in report:
+        out.print(certificate_line(report["certificate"]), highlight=False, soft_wrap=True)
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:
@@ -204,6 +202,8 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
                 soft_wrap=True,
             )
         for fix in f["fixes"]:
+            if not fix["effect"]:
+                continue  # not tried
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
 
 

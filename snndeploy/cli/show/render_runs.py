@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ...report import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from ...report import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
 from .render import console, print_time, table
 
 
@@ -35,6 +35,8 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             rows,
         )
     )
+    if judged(report):
+        out.print(Text(judged(report)), soft_wrap=True)
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(

@@ -37,6 +37,13 @@ def closing_links(
     return tuple(closing)
 
 
+def looped(links: Iterable[Link]) -> frozenset[str]:
+    """Names that some way along ``links`` leads back to."""
+    graph = nx.DiGraph(list(links))
+    loops = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]
+    return frozenset().union(*loops, (a for a, b in graph.edges if a == b))
+
+
 def _first_loop(graph: nx.DiGraph[str], names: Sequence[str]) -> list[str]:
     """The first loop that a depth-first search meets, in the order in which it went round."""
     done: set[str] = set()

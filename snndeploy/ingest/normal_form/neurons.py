@@ -8,12 +8,12 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape
-from ...ir.neurons import ResetTiming
+from ...ir.step import LOIHI, ResetTiming
 from ..readers.raw import RawNode
 from ..semantics.profiles import SemanticsProfile
 
 _FLOAT32 = 2.0**-23
-_DECAY_GRID = 4096
+_DECAY_GRID = LOIHI.decay_one
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class DiscreteNeuron:
     @property
     def spiking(self) -> bool:
         return "threshold" in self.fields
+
+    def same_as(self, other: DiscreteNeuron) -> bool:
+        """Whether both update alike and take the same input."""
+        if self.fields.keys() != other.fields.keys() or not (self.gain == other.gain).all():
+            return False
+        return all(bool(np.all(v == other.fields[k])) for k, v in self.fields.items())
 
     def in_units_of_gain(self) -> DiscreteNeuron:
         """The same spikes with u and v divided by the gain, so that the input needs no factor."""
@@ -88,21 +94,44 @@ def _membrane(node: RawNode, profile: SemanticsProfile, where: str) -> tuple[Arr
         return np.ones(()), simplest_gain(gain)
     cuba = node.kind.startswith("Cuba")
     leak = _leak(node, "tau_mem" if cuba else "tau", profile, where)
-    return leak, _gain(node, profile, leak, where)
+    return leak, _gain(node, profile, where)
 
 
-def _gain(node: RawNode, profile: SemanticsProfile, leak: Array, where: str) -> Array:
+def _gain(node: RawNode, profile: SemanticsProfile, where: str) -> Array:
     cuba = node.kind.startswith("Cuba")
     if profile.input_gain == "unit":
         return np.ones(())
     if profile.input_gain == "rockpool":
         return _leak(node, "tau_syn", profile, where) if cuba else np.ones(())
     r, w_in = _parameter(node, "r", 1.0), _parameter(node, "w_in", 1.0)
-    gain = r * _decay(node, "tau_mem" if cuba else "tau", profile, where)
+    gain = _factor(node, "r", r, "tau_mem" if cuba else "tau", profile, where)
     lif_cell = profile.input_gain == "norse" and (r == 1).all() and (w_in == 1).all()
     if cuba and not lif_cell:
-        gain = gain * w_in * _decay(node, "tau_syn", profile, where)
+        gain = gain * _factor(node, "w_in", w_in, "tau_syn", profile, where)
     return simplest_gain(gain)
+
+
+def _factor(
+    node: RawNode, name: str, factor: Array, tau: str, profile: SemanticsProfile, where: str
+) -> Array:
+    """``factor`` times 1 - leak; 1 for an integrator, whose factor tau / dt is as infinite as its tau.
+
+    Raises:
+        InputError: only one of the two is infinite.
+    """
+    _time_constant(node, tau, profile, where)
+    stored = node.array(tau).astype(np.float64)  # of a clamped leak, the factor is as it was stored
+    endless = np.isinf(stored)
+    odd = endless != np.isposinf(factor)
+    if odd.any():
+        raise InputError(
+            "time-constant",
+            f"{tau} and {name} are not infinite together ({int(odd.sum())} neuron(s))",
+            where=where,
+            hint="an integrator has both infinite, or is an I or IF node",
+        )
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(endless, 1.0, factor * _steps_decay(stored, profile)))
 
 
 def _dt(profile: SemanticsProfile) -> float:
@@ -113,13 +142,15 @@ def _dt(profile: SemanticsProfile) -> float:
 
 def _decay(node: RawNode, tau: str, profile: SemanticsProfile, where: str) -> Array:
     """1 - leak, without the cancellation."""
-    return _steps_decay(_time_constant(node, tau, where), profile)
+    return _steps_decay(_time_constant(node, tau, profile, where), profile)
 
 
 def _leak(node: RawNode, tau: str, profile: SemanticsProfile, where: str) -> Array:
     decay = _decay(node, tau, profile, where)
     if profile.integrator == "exp":
         return 1.0 - decay
+    if profile.leak_range == "clamped":
+        decay = np.clip(decay, 0.0, 1.0)
     # the framework's leak is a float32 near 1 and the exporter's tau has a float32's error
     return simplest_leak(1.0 - decay, _FLOAT32 * (0.5 + 2.0 * np.abs(decay)))
 
@@ -129,8 +160,10 @@ def _steps_decay(tau: Array, profile: SemanticsProfile) -> Array:
     return -np.expm1(-ratio) if profile.integrator == "exp" else ratio
 
 
-def _time_constant(node: RawNode, name: str, where: str) -> Array:
+def _time_constant(node: RawNode, name: str, profile: SemanticsProfile, where: str) -> Array:
     tau = node.array(name).astype(np.float64)
+    if profile.leak_range == "clamped":
+        tau = np.where(tau < 0, np.inf, tau)  # exported of a leak above 1
     if (tau <= 0).any():
         raise InputError(
             "time-constant",
@@ -212,7 +245,10 @@ def _timing(node: RawNode, profile: SemanticsProfile, *, recurrent: bool) -> Res
 
 
 def _initial(node: RawNode, profile: SemanticsProfile) -> Array:
-    return np.zeros(()) if profile.v_init == "zero" else _parameter(node, profile.v_init, 0.0)
+    start = profile.v_init
+    if start == "rest":
+        start = "v_reset" if node.kind in ("I", "IF") else "v_leak"
+    return np.zeros(()) if start == "zero" else _parameter(node, start, 0.0)
 
 
 def _floor(node: RawNode, profile: SemanticsProfile) -> Array | None:

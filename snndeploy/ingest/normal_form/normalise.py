@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape, frozen, parameter, size
+from ...ir.finding import Finding
 from ...ir.network import Network, Population, Projection, Role, Source
 from ...ir.neurons import PARAMETERS, Neuron
 from ...ir.ops import Reshape
@@ -20,7 +21,7 @@ from ...ir.weights import Weight
 from ..readers.raw import NEURONS, RawGraph, natural_key
 from ..semantics.profiles import SemanticsProfile, per_population
 from .chains import Folded, arriving_bias, fold, pushes_back
-from .loops import closing_links
+from .loops import closing_links, looped
 from .neurons import DiscreteNeuron, discretise
 from .shapes import infer_shapes
 from .terms import Paths, Term, is_population, later
@@ -43,10 +44,10 @@ class _Draft:
 
 @dataclass
 class _Log:
-    """What was changed and what to be wary of, for `Network.notes`."""
+    """What was changed, for `Network.notes`, and what to be wary of."""
 
     changes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    findings: tuple[Finding, ...] = ()
 
 
 def normalise(
@@ -72,10 +73,10 @@ def normalise(
         UsageError: ``local`` names an unknown population or field.
     """
     shapes, repaired = infer_shapes(raw)
-    log = _Log(warnings=[*raw.warnings, *repaired])
+    log = _Log(findings=(*raw.findings, *repaired))
     paths = Paths(raw, shapes, profile.dt)
     drafts = _drafts(raw, shapes, paths, log)
-    looped = _in_loops(raw)
+    loops = looped(raw.edges)
     neurons = [name for name in drafts if raw.nodes[name].kind in NEURONS]
     profiles = per_population(profile, local, neurons)
     log.changes += [
@@ -85,7 +86,7 @@ def normalise(
         node = raw.nodes[draft.name]
         if node.kind in NEURONS:
             own = profiles[draft.name]
-            found = discretise(node, own, raw.where(node.name), recurrent=node.name in looped)
+            found = discretise(node, own, raw.where(node.name), recurrent=node.name in loops)
             draft.neuron = _fitting(found, draft.shape)
         elif node.kind == "Output":
             draft.neuron = DiscreteNeuron({"leak": 0.0}, np.ones(()))
@@ -94,10 +95,15 @@ def normalise(
     taken: Counter[str] = Counter(_names(drafts))
     for draft in drafts.values():
         own = profiles.get(draft.name, profile)
-        population, arriving = _finished(draft, own, raw, taken, log)
+        population, arriving = _finished(draft, raw, taken, log)
         populations.append(population)
         projections += arriving
-    network = Network(tuple(populations), tuple(projections), notes=_notes(raw, profile, why, log))
+    network = Network(
+        tuple(populations),
+        tuple(projections),
+        notes=_notes(profile, why, log),
+        findings=log.findings,
+    )
     return _ordered(network).verify()
 
 
@@ -134,12 +140,6 @@ def _answering(terms: Sequence[Term], drafts: Mapping[str, _Draft]) -> _Draft | 
         return None
     draft = drafts[terms[0].sources[0]]
     return None if draft.role == "input" else draft
-
-
-def _in_loops(raw: RawGraph) -> set[str]:
-    graph = nx.DiGraph(raw.edges)
-    loops = (c for c in nx.strongly_connected_components(graph) if len(c) > 1)
-    return set().union(*loops) | {a for a, b in raw.edges if a == b}
 
 
 def _fitting(found: DiscreteNeuron, shape: Shape) -> DiscreteNeuron:
@@ -198,7 +198,7 @@ def _waiting(term: Term, source: str, *, behind_weights: bool) -> Term:
 
 
 def _finished(
-    draft: _Draft, profile: SemanticsProfile, raw: RawGraph, taken: Counter[str], log: _Log
+    draft: _Draft, raw: RawGraph, taken: Counter[str], log: _Log
 ) -> tuple[Population, list[Projection]]:
     if draft.neuron is None:
         return Population(draft.name, draft.shape, None, "input"), []
@@ -297,7 +297,7 @@ def _ordered(network: Network) -> Network:
     )
 
 
-def _notes(raw: RawGraph, profile: SemanticsProfile, why: str, log: _Log) -> dict[str, str]:
+def _notes(profile: SemanticsProfile, why: str, log: _Log) -> dict[str, str]:
     notes = {
         "frontend": profile.name,
         "why": why,
@@ -308,6 +308,4 @@ def _notes(raw: RawGraph, profile: SemanticsProfile, why: str, log: _Log) -> dic
         notes["dt"] = f"{profile.dt:g}"
     if log.changes:
         notes["normalised"] = "\n".join(log.changes)
-    if log.warnings:
-        notes["warnings"] = "\n".join(log.warnings)
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import InputError
 from ...ir.arrays import Shape, size
+from ...ir.finding import Finding
 from ..readers.raw import NEURONS, RawGraph, RawNode
 from .linear import out_shape, stages
 from .neurons import neuron_shape
@@ -12,7 +13,11 @@ MAX_VALUES = 1 << 25
 """Largest number of values that one node may deliver."""
 
 
-def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
+_AXES = {"Affine": 1, "Linear": 1, "Conv1d": 2, "Conv2d": 3, "SumPool2d": 3, "AvgPool2d": 3}
+"""Axes of what these nodes deliver."""
+
+
+def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[Finding, ...]]:
     """The shape that every node delivers, without batch and time; and what had to be repaired.
 
     The shapes in the file are believed only where nothing else says them (the inputs); leading axes
@@ -22,12 +27,12 @@ def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
         InputError: shapes that do not fit, naming both nodes.
     """
     shapes: dict[str, Shape] = {}
-    warnings: list[str] = []
+    repaired: list[Finding] = []
     for node in raw.nodes.values():
         if node.kind == "Input":
-            shapes[node.name] = _input_shape(raw, node, warnings)
+            shapes[node.name] = _input_shape(raw, node, repaired)
         elif node.kind in NEURONS and neuron_shape(node):
-            shapes[node.name] = _without_batch(raw, node, warnings)
+            shapes[node.name] = _without_batch(raw, node, repaired)
     _check_sizes(raw, shapes)
     waiting = [n for n in raw.nodes.values() if n.name not in shapes]
     while waiting:
@@ -49,7 +54,7 @@ def infer_shapes(raw: RawGraph) -> tuple[dict[str, Shape], tuple[str, ...]]:
         waiting = later
         _check_sizes(raw, shapes)
     _check_edges(raw, shapes)
-    return shapes, tuple(warnings)
+    return shapes, tuple(repaired)
 
 
 def _check_sizes(raw: RawGraph, shapes: dict[str, Shape]) -> None:
@@ -64,7 +69,7 @@ def _check_sizes(raw: RawGraph, shapes: dict[str, Shape]) -> None:
             )
 
 
-def _input_shape(raw: RawGraph, node: RawNode, warnings: list[str]) -> Shape:
+def _input_shape(raw: RawGraph, node: RawNode, repaired: list[Finding]) -> Shape:
     shape = tuple(int(n) for n in node.array("shape").reshape(-1))
     if min(shape) < 1:
         raise InputError("empty-population", f"its shape is {shape}", where=raw.where(node.name))
@@ -75,7 +80,7 @@ def _input_shape(raw: RawGraph, node: RawNode, warnings: list[str]) -> Shape:
     if not all(_takes(r, stripped) for r in readers):
         return shape  # the check of the edges will name what does not fit
     if stripped != shape:
-        warnings.append(f"{node.name}: shape {shape} read as {stripped}, without batch axes")
+        repaired.append(_batch(raw, node, shape, stripped))
     return stripped
 
 
@@ -88,19 +93,44 @@ def _takes(node: RawNode, shape: Shape) -> bool:
         return False
 
 
-def _without_batch(raw: RawGraph, node: RawNode, warnings: list[str]) -> Shape:
-    """A neuron's shape; ``(1, N)`` becomes ``(N,)`` where a 1-d weight leads into or out of it."""
-    shape = neuron_shape(node)
+def _without_batch(raw: RawGraph, node: RawNode, repaired: list[Finding]) -> Shape:
+    """A neuron's shape; leading axes of length 1 go where its neighbours have no place for them."""
+    shape = stripped = neuron_shape(node)
     readers = [raw.nodes[name] for name in raw.after(node.name)]
-    dense = [
-        raw.nodes[n] for n in raw.before(node.name) if raw.nodes[n].kind in ("Affine", "Linear")
-    ]
     others = [r for r in readers if r.kind not in NEURONS]
-    misfit = bool(dense) or not all(_takes(r, shape) for r in others)
-    if len(shape) > 1 and shape[0] == 1 and misfit and all(_takes(r, shape[1:]) for r in others):
-        warnings.append(f"{node.name}: shape {shape} read as {shape[1:]}, without batch axes")
-        return shape[1:]
-    return shape
+    axes = _arriving_axes(raw, node.name, frozenset())
+
+    def misfit(shape: Shape) -> bool:
+        return (axes is not None and len(shape) > axes) or not all(_takes(r, shape) for r in others)
+
+    while len(stripped) > 1 and stripped[0] == 1 and misfit(stripped):
+        stripped = stripped[1:]
+    if stripped == shape or misfit(stripped):
+        return shape  # the check of the edges will name what does not fit
+    repaired.append(_batch(raw, node, shape, stripped))
+    return stripped
+
+
+def _arriving_axes(raw: RawGraph, name: str, seen: frozenset[str]) -> int | None:
+    """How many axes the signals into a node have, where a weight or a pool in front of it says so."""
+    for before in raw.before(name):
+        node = raw.nodes[before]
+        if node.kind in _AXES:
+            return _AXES[node.kind]
+        if node.kind in ("Scale", "Delay") and before not in seen:
+            axes = _arriving_axes(raw, before, seen | {before})
+            if axes is not None:
+                return axes
+    return None
+
+
+def _batch(raw: RawGraph, node: RawNode, shape: Shape, read: Shape) -> Finding:
+    return Finding(
+        code="batch-axis",
+        severity="note",
+        where=raw.where(node.name),
+        message=f"shape {shape} read as {read}, without batch axes",
+    )
 
 
 def _check_edges(raw: RawGraph, shapes: dict[str, Shape]) -> None:

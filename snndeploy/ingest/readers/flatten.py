@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from ...errors import InputError, did_you_mean
+from ...ir.finding import Finding
 from .raw import Edge, RawGraph, RawNode, checked_edges, checked_node, natural_key
 
 
@@ -20,7 +22,7 @@ class _Flat:
     nodes: dict[str, RawNode] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     borders: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
 def flattened(root: Mapping[str, object], source: str) -> RawGraph:
@@ -40,7 +42,7 @@ def flattened(root: Mapping[str, object], source: str) -> RawGraph:
         edges=edges,
         source=source,
         metadata=dict(metadata) if isinstance(metadata, Mapping) else {},
-        warnings=tuple(flat.warnings),
+        findings=tuple(flat.findings),
     )
     return _checked_wiring(graph)
 
@@ -66,8 +68,8 @@ def _collect(graph: Mapping[str, object], prefix: str, flat: _Flat) -> None:
             _collect(content, f"{full}.", flat)
             ends[str(name)] = _subgraph_ends(content, full, flat)
             continue
-        flat.nodes[full], warnings = checked_node(full, content, flat.source)
-        flat.warnings.extend(warnings)
+        flat.nodes[full], findings = checked_node(full, content, flat.source)
+        flat.findings.extend(findings)
         ends[str(name)] = (full, full)
     pairs = graph.get("edges")
     for a, b in checked_edges(_listed(pairs), where):
@@ -144,10 +146,16 @@ def _checked_wiring(graph: RawGraph) -> RawGraph:
     for node in graph.nodes.values():
         _check_connected(graph, node)
     dead = _without_effect(graph)
-    warnings = tuple(f"{name}: nothing it computes reaches an output" for name in dead)
-    return RawGraph(
-        graph.nodes, graph.edges, graph.source, graph.metadata, graph.warnings + warnings
+    findings = tuple(
+        Finding(
+            code="dead-node",
+            severity="warning",
+            where=graph.where(name),
+            message="nothing it computes reaches an output; if it should, add the edge and export again",
+        )
+        for name in dead
     )
+    return dataclasses.replace(graph, findings=graph.findings + findings)
 
 
 def _check_connected(graph: RawGraph, node: RawNode) -> None:

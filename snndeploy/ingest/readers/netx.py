@@ -22,7 +22,7 @@ from ...errors import InputError, did_you_mean
 from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
-from ...ir.program import DECAY_ONE, CompartmentGroup, Program, SynapseGroup, SynapseSource
+from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
@@ -287,9 +287,9 @@ def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
         layer.whole(name, None, "neuron") for name in ("iDecay", "vDecay", "vThMant")
     )
     for name, value in (("iDecay", i_decay), ("vDecay", v_decay)):
-        if not 0 <= value <= DECAY_ONE:
+        if not 0 <= value <= LOIHI.decay_one:
             raise InputError(
-                "netx-range", f"{name} is {value}, outside 0…{DECAY_ONE}", where=layer.where
+                "netx-range", f"{name} is {value}, outside 0…{LOIHI.decay_one}", where=layer.where
             )
     bias = layer.integers("bias") if layer.has("bias") else np.zeros(1, np.int64)
     if bias.size == shape[0] and len(shape) > 1:

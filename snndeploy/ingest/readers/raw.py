@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ...errors import InputError, did_you_mean
 from ...ir.arrays import Array, frozen
+from ...ir.finding import Finding
 
 Value = Array | str
 Fields = Mapping[str, object]
@@ -51,16 +53,19 @@ _OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "CubaLI": ("w_in",),
     "CubaLIF": ("v_reset", "w_in"),
 }
+_MAY_BE_INFINITE = ("tau", "tau_mem", "tau_syn", "r", "w_in")
+"""What an exporter writes of a leak of 1: tau = dt / (1 - leak), and factors of tau / dt."""
 _WORDS = {"padding": ("same", "valid")}
 
 
 @dataclass(frozen=True, eq=False)
 class RawNode:
-    """One NIR node: its type and the fields that it has (arrays are read-only)."""
+    """One NIR node: its type and the fields that it has (arrays are read-only), and its metadata."""
 
     name: str
     kind: str
     fields: Mapping[str, Value]
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
     def array(self, name: str) -> Array:
         """A numeric field that the node's type guarantees."""
@@ -77,24 +82,34 @@ class RawNode:
 class RawGraph:
     """A flat NIR graph (subgraphs resolved), in natural order of names.
 
-    ``source`` names the file for messages; ``warnings`` tell what was repaired while reading.
+    ``source`` names the file for messages; ``findings`` tell what was repaired while reading.
     """
 
     nodes: Mapping[str, RawNode]
     edges: tuple[Edge, ...]
     source: str
     metadata: Mapping[str, object] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def where(self, node: str) -> str:
         """``file:node`` for messages."""
         return f"{self.source}:{node}"
 
+    @cached_property
+    def _ends(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Where edges come from, and where they lead to, by node."""
+        before: dict[str, list[str]] = {}
+        after: dict[str, list[str]] = {}
+        for a, b in self.edges:
+            before.setdefault(b, []).append(a)
+            after.setdefault(a, []).append(b)
+        return before, after
+
     def before(self, name: str) -> tuple[str, ...]:
-        return tuple(a for a, b in self.edges if b == name)
+        return tuple(self._ends[0].get(name, ()))
 
     def after(self, name: str) -> tuple[str, ...]:
-        return tuple(b for a, b in self.edges if a == name)
+        return tuple(self._ends[1].get(name, ()))
 
     def neurons(self) -> tuple[RawNode, ...]:
         return tuple(n for n in self.nodes.values() if n.kind in NEURONS)
@@ -106,8 +121,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts)
 
 
-def checked_node(name: str, fields: Fields, source: str) -> tuple[RawNode, tuple[str, ...]]:
-    """Check one node's type and fields; also return warnings about fields nobody knows.
+def checked_node(name: str, fields: Fields, source: str) -> tuple[RawNode, tuple[Finding, ...]]:
+    """Check one node's type and fields; also return findings about fields nobody knows.
 
     Raises:
         InputError: unknown type, missing field, or a field that does not hold finite numbers.
@@ -138,8 +153,19 @@ def checked_node(name: str, fields: Fields, source: str) -> tuple[RawNode, tuple
         _check_parameters(checked, where)
     known_extras = {"type", "metadata", "input_type", "output_type"}
     unknown = sorted(k for k in fields if k not in allowed and k not in known_extras)
-    warnings = tuple(f"{name}: field {k!r} is not part of {kind} and was ignored" for k in unknown)
-    return RawNode(name, kind, checked), warnings
+    findings = tuple(
+        Finding(
+            code="unknown-field",
+            severity="warning",
+            where=where,
+            message=f"the field {k!r} is not part of {kind} and was ignored; the network is right if it "
+            "may be left out",
+        )
+        for k in unknown
+    )
+    metadata = fields.get("metadata")
+    about = dict(metadata) if isinstance(metadata, Mapping) else {}
+    return RawNode(name, kind, checked, about), findings
 
 
 def _check_parameters(fields: Mapping[str, Value], where: str) -> None:
@@ -174,8 +200,11 @@ def _checked_value(name: str, value: object, where: str) -> Value:
         )
     if array.size == 0:
         raise InputError("empty-field", f"the field {name!r} holds no values", where=where)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
+    fine = np.isfinite(array) if array.dtype.kind == "f" else np.ones((), bool)
+    if name in _MAY_BE_INFINITE:
+        fine = fine | np.isposinf(array)
+    if not fine.all():
+        count = int((~fine).sum())
         raise InputError(
             "weight-not-finite",
             f"{count} value(s) of {name!r} are NaN or infinite",

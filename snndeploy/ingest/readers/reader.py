@@ -61,8 +61,11 @@ def _from_memory(node: Any, depth: int) -> Tree:
 
 
 def _plain(value: Any) -> Any:
-    """Torch tensors (which in-memory graphs hold) as arrays."""
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    """Torch tensors (which in-memory graphs hold) as arrays; bfloat16, which numpy lacks, is widened."""
+    if not hasattr(value, "detach"):
+        return value
+    tensor = value.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def _read_file(path: Path) -> Tree:

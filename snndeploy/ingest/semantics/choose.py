@@ -9,9 +9,16 @@ import numpy as np
 from ...errors import InputError
 from ..readers.raw import RawGraph
 from .profiles import PRESETS, SemanticsProfile, preset
-from .traces import SPIKINGJELLY_DT, Candidate, fingerprint, ratio_dt
+from .traces import SPIKINGJELLY_DT, Candidate, fingerprint, ratio_dt, told_dt
 
-_METADATA_RESETS = {"subtract": "subtract", "zero": "zero", "none": "none", "value": "zero"}
+_METADATA_RESETS = {
+    "subtract": "subtract",
+    "soft": "subtract",
+    "zero": "zero",
+    "value": "zero",
+    "hard": "zero",
+    "none": "none",
+}
 
 
 def choose_profile(
@@ -45,8 +52,6 @@ def choose_profile(
         for k in written
         if k != "frontend" and k not in (overrides or {})
     ]
-    if "reset" not in options and candidates and why == candidates[0].why:
-        told.append(f"reset {profile.reset} assumed: NIR does not store it")
     why = "; ".join([why, *told])
     if profile.dt is None and _needs_dt(raw, profile):
         profile, why = _with_dt(raw, profile, candidates, why, overrides or {})
@@ -73,7 +78,8 @@ def _with_dt(
             hint="give it in the file's unit of time: --dt 1e-3",
         )
     filled = preset(profile.name, **{**_non_defaults(profile), "dt": dt})
-    return filled, f"{why}; dt {dt:g} from its parameters"
+    found = "from its parameters" if told_dt(raw, profile.name) is not None else "assumed"
+    return filled, f"{why}; dt {dt:g} {found}"
 
 
 def _non_defaults(profile: SemanticsProfile) -> dict[str, object]:
@@ -87,15 +93,30 @@ def _needs_dt(raw: RawGraph, profile: SemanticsProfile) -> bool:
     return any(n.kind in timed or n.kind == "Delay" for n in raw.nodes.values())
 
 
+def told_by_nodes(raw: RawGraph) -> dict[str, dict[str, object]]:
+    """Profile fields that single nodes' metadata hold, by name of the node."""
+    told = {n.name: _from_metadata(n.metadata) for n in raw.neurons()}
+    return {
+        name: {k: v for k, v in fields.items() if k != "frontend"}
+        for name, fields in told.items()
+        if fields.keys() - {"frontend"}
+    }
+
+
+def told_by_file(raw: RawGraph) -> frozenset[str]:
+    """Profile fields that the graph's metadata hold."""
+    return frozenset(_from_metadata(raw.metadata)) - {"frontend"}
+
+
 def _from_metadata(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Profile fields that the graph's metadata hold; anything else there is not ours."""
+    """Profile fields that a graph's or a node's metadata hold; anything else there is not ours."""
     found: dict[str, object] = {}
     for key, value in metadata.items():
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if isinstance(value, np.generic):
             value = value.item()
-        if key == "reset_mechanism" and str(value) in _METADATA_RESETS:
+        if key in ("reset", "reset_mechanism") and str(value) in _METADATA_RESETS:
             found["reset"] = _METADATA_RESETS[str(value)]
         elif key in ("frontend", "framework") and str(value).lower() in PRESETS:
             found["frontend"] = str(value).lower()

@@ -9,13 +9,25 @@ Measured with snntorch 1.0.0, norse 1.1.0, sinabs 3.1.3 and rockpool 3.1.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
+from ...errors import UsageError, did_you_mean
 from ...ir.finding import Finding
 from ..readers.raw import RawGraph
 from .profiles import SemanticsProfile
-from .traces import NORSE_BUG_TAU
+from .traces import NORSE_BUG_TAU, NORSE_DT_SQUARED
 
+ABOUT_EXPORTERS = (
+    "lost-edge",
+    "maybe-lost-recurrence",
+    "maybe-lost-bias",
+    "maybe-lost-tau-syn",
+    "maybe-lost-v-reset",
+    "maybe-lost-padding",
+    "norse-tau",
+)
+"""Codes of what is told here: it holds for files, and not where the module itself is at hand."""
+POSSIBLE = tuple(code for code in ABOUT_EXPORTERS if code.startswith("maybe-"))
 _INVENTED = "input_"
 
 
@@ -33,7 +45,26 @@ def known_losses(raw: RawGraph, profile: SemanticsProfile | None) -> tuple[Findi
     return tuple(found)
 
 
+def unaccepted(found: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
+    """Findings but for the possible losses that the user knows not to have happened.
+
+    Raises:
+        UsageError: ``accept`` names something that is no possible loss.
+    """
+    for code in accept:
+        if code not in POSSIBLE:
+            raise UsageError(
+                "accept-unknown",
+                f"there is no possible loss {code!r}",
+                where="accept",
+                hint=did_you_mean(code, POSSIBLE),
+            )
+    return tuple(f for f in found if f.code not in accept)
+
+
 def _warning(code: str, where: str, message: str) -> Finding:
+    if code in POSSIBLE:
+        message = f"{message}; if not, say so: --accept {code}"
     return Finding(code=code, severity="warning", where=where, message=message, certainty="code")
 
 
@@ -67,13 +98,14 @@ def _rockpool(raw: RawGraph) -> Iterator[Finding]:
             "maybe-lost-recurrence",
             raw.source,
             f"Rockpool's exporter drops recurrent weights (w_rec): if {_listed(names)} had any "
-            "(LIFTorch(has_rec=True)), they are lost and the network answers differently",
+            "(LIFTorch(has_rec=True)), they are lost and the network answers differently; add a Linear "
+            "node from each such neuron to itself",
         )
         yield _warning(
             "maybe-lost-bias",
             raw.source,
             f"Rockpool's exporter drops the bias of its neurons: if {_listed(names)} had one, it is "
-            "lost and the network answers differently",
+            "lost and the network answers differently; write it into the Affine in front",
         )
 
 
@@ -84,7 +116,7 @@ def _sinabs(raw: RawGraph) -> Iterator[Finding]:
             "maybe-lost-tau-syn",
             raw.source,
             f"Sinabs' exporter drops tau_syn: if {_listed(names)} had a synaptic time constant, it "
-            "is lost; nor does the file say whether their input was normalised (norm_input)",
+            "is lost; replace the node by a CubaLIF with that tau_syn",
         )
 
 
@@ -96,8 +128,21 @@ def _norse(raw: RawGraph) -> Iterator[Finding]:
                 "norse-tau",
                 raw.where(node.name),
                 f"tau is {tau:.3g}: Norse's exporter multiplies tau by dt (norse issue 411); it is "
-                "read with the squared dt, which undoes it",
+                f"read with the squared dt, which undoes it (--dt {NORSE_DT_SQUARED:g} where dt was "
+                "1e-3)",
             )
+    names = [
+        n.name
+        for n in raw.neurons()
+        if n.has("v_threshold") and not (n.has("v_reset") and n.array("v_reset").any())
+    ]
+    if names:
+        yield _warning(
+            "maybe-lost-v-reset",
+            raw.source,
+            f"Norse's exporter drops v_reset: if that of {_listed(names)} was not 0, it is lost; write "
+            "it into the node",
+        )
 
 
 def _snntorch(raw: RawGraph) -> Iterator[Finding]:
@@ -107,7 +152,7 @@ def _snntorch(raw: RawGraph) -> Iterator[Finding]:
             "maybe-lost-padding",
             raw.source,
             f"snnTorch's exporter writes padding 0 for every average pool: if {_listed(names)} had "
-            "padding, it is lost",
+            "padding, it is lost; write it into the node",
         )
 
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
-from ...ir.neurons import Compare, Reset, SpikesPerStep
+from ...ir.step import Compare, Reset, SpikesPerStep
 
 Integrator = Literal["euler", "exp"]
 InputGain = Literal["ode", "unit", "norse", "rockpool"]
 IfGain = Literal["dt", "unit"]
-Timing = Literal["immediate", "next-step", "snntorch-immediate", "snntorch-delayed"]
-Start = Literal["zero", "v_reset", "v_leak"]
+ResetTime = Literal["immediate", "next-step", "snntorch-immediate", "snntorch-delayed"]
+Start = Literal["zero", "v_reset", "v_leak", "rest"]
+LeakRange = Literal["checked", "clamped"]
 RecurrentDelay = Literal["spikes", "nirtorch"]
 
 
@@ -47,7 +48,10 @@ class SemanticsProfile:
         spikes_per_step: ``one``, or ``many`` (floor(v / threshold)).
         max_spikes: upper limit for ``many``.
         v_floor: lower limit of v for all neurons; ``minus-threshold`` limits IF neurons only.
-        v_init: initial v.
+        v_init: initial v; ``rest`` is where a neuron stays without input: v_leak of those that leak,
+            v_reset of the others (I, IF).
+        leak_range: whether a leak outside 0…1 is an error (``checked``) or the nearest of the two ends
+            (``clamped``).
         recurrent_delay: where a loop waits one step: ``spikes`` (before its weights, so a recurrent
             bias acts from the first step) or ``nirtorch`` (behind them, so it comes a step later).
         layer_delay: steps that spikes take to the next population.
@@ -61,11 +65,12 @@ class SemanticsProfile:
     if_gain: IfGain = "dt"
     compare: Compare = ">"
     reset: Reset = "zero"
-    reset_timing: Timing = "immediate"
+    reset_timing: ResetTime = "immediate"
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: float | Literal["minus-threshold"] | None = None
     v_init: Start = "zero"
+    leak_range: LeakRange = "checked"
     recurrent_delay: RecurrentDelay = "spikes"
     layer_delay: int = 0
     source: str = ""
@@ -101,14 +106,16 @@ _PRESETS = (
         input_gain="ode",
         reset="subtract",
         reset_timing="snntorch-delayed",
+        leak_range="clamped",
         source=_MEASURED + "snntorch 1.0.0 (Leaky, Synaptic, RLeaky, RSynaptic)",
     ),
     SemanticsProfile(
         name="norse",
         input_gain="norse",
         if_gain="unit",
+        v_init="rest",
         recurrent_delay="nirtorch",
-        source=_MEASURED + "norse 1.1.0 (LIFBoxCell, LIFCell, IAFCell)",
+        source=_MEASURED + "norse 1.1.0 (LIFBoxCell, LIFCell, IAFCell, LIBoxCell)",
     ),
     SemanticsProfile(
         name="sinabs",

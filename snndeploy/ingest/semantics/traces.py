@@ -22,15 +22,21 @@ NORSE_BUG_TAU = 1e-4
 _SNNTORCH_DT = 1e-4
 SPIKINGJELLY_DT = 1e-4
 """Default of SpikingJelly's exporter."""
+NORSE_DT_SQUARED = 1e-6
+"""What undoes the factor dt in Norse's time constants, with the default dt of its exporter, 1e-3."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A frontend whose traces the file shows, the time step it implies, and the trace itself."""
+    """A frontend whose traces the file shows, the time step it implies, and the trace itself.
+
+    ``dt_assumed`` tells that the file shows no trace of dt, which is the exporter's default.
+    """
 
     frontend: str
     dt: float | None
     why: str
+    dt_assumed: bool = False
 
 
 def fingerprint(raw: RawGraph) -> tuple[Candidate, ...]:
@@ -86,8 +92,15 @@ def ratio_dt(raw: RawGraph) -> float | None:
     pairs += [(n.array("tau_syn"), n.array("w_in")) for n in _leaky(raw) if n.has("w_in")]
     pairs += [(np.ones(()), n.array("r")) for n in raw.neurons() if n.kind in ("I", "IF")]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [tau / factor for tau, factor in pairs if not (factor == 1).all()]
-    return _common(ratios) if ratios else None
+        ratios = [np.ravel(tau / factor) for tau, factor in pairs if not (factor == 1).all()]
+    # integrators, whose tau and r are both infinite, say nothing about dt
+    return _common(ratio[~np.isnan(ratio)] for ratio in ratios) if ratios else None
+
+
+def told_dt(raw: RawGraph, frontend: str) -> float | None:
+    """The time step that the parameters of a file from ``frontend`` show; None where none do."""
+    same = [c for c in fingerprint(raw) if c.frontend == frontend and not c.dt_assumed]
+    return next((c.dt for c in same if c.dt is not None), ratio_dt(raw))
 
 
 def _double_neurons(raw: RawGraph) -> bool:
@@ -134,7 +147,8 @@ def _spikingjelly(raw: RawGraph) -> Candidate | None:
     traced = all(re.fullmatch(r"_\d+", n.name) for n in raw.neurons())
     steps = [_tau(n) / SPIKINGJELLY_DT for n in raw.neurons() if n.kind == "LIF"]
     if traced and steps and all(((s >= 1) & (s < 1e3)).all() for s in steps):
-        return Candidate("spikingjelly", SPIKINGJELLY_DT, "float64 neurons, r = 1, traced names")
+        why = "float64 neurons, r = 1, traced names"
+        return Candidate("spikingjelly", SPIKINGJELLY_DT, why, dt_assumed=True)
     return None
 
 
@@ -160,7 +174,8 @@ def _norse(raw: RawGraph) -> Candidate | None:
     if not taus:
         return Candidate("norse", None, "IF neurons with r = 1")
     if all((tau <= NORSE_BUG_TAU).all() for tau in taus):
-        return Candidate("norse", 1e-6, "r = 1 and tau multiplied by dt (norse issue 411)")
+        why = "r = 1 and tau multiplied by dt (norse issue 411)"
+        return Candidate("norse", NORSE_DT_SQUARED, why, dt_assumed=True)
     if all((tau < 1).all() for tau in taus):
         return Candidate("norse", None, "r = 1 and time constants in seconds")
     return None

@@ -20,13 +20,14 @@ from functools import cached_property
 
 import numpy as np
 
+from ...chip.counting import Resources
+from ...chip.floor import Boxes, Floor
 from ...ir.arrays import Array, size
+from ...ir.fan.fan import Fan
 from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup
-from ..count.encodings import delay_bits
-from ..count.memory import MIN_DELAY_BITS, Memory, Resources, doubled, with_pool
+from ..count.memory import Memory
 from ..cut.split import in_layer_order
-from .least_of_synapses import Least
 
 _EXACT_WORK = 20_000_000
 """Synapses that the search for the longest of all intervals may look at."""
@@ -59,19 +60,16 @@ def group_bounds(memory: Memory) -> dict[str, GroupBound]:
 def _slots(memory: Memory, group: CompartmentGroup, found: Mapping[str, GroupBound]) -> Array:
     """Output axon slots that each neuron takes at least: its targets do not fit on fewer cores."""
     slots = np.zeros(group.shape, np.int64)
-    axons = memory.target.axons
-    if memory.target.memory_model != "loihi1" or axons.out_discrete is None:
-        return slots
     for s in memory.out_of[group.name]:
         fan = memory.fans[s.name]
+        cost = memory.family.least_slots(fan)
+        if not cost:
+            continue
         whole = tuple((0, n) for n in fan.target_shape)
         into = fan.into(whole)
         reached = (into.stored > 0).astype(np.int64)
         if fan.plain and s.target in found:
             reached = -(-into.stored // max(found[s.target].largest, 1))
-        cost = axons.out_discrete.limit
-        if fan.separable and axons.out_population is not None:
-            cost = min(cost, axons.out_population.limit)
         slots[tuple(slice(*b) for b in into.region)] += reached * cost
     return slots
 
@@ -100,8 +98,9 @@ class _Bounder:
             count, resource, longest = self._intervals()
             slices[resource] = max(slices.get(resource, 1), count)
             largest[resource] = min(largest.get(resource, neurons), longest)
-        elif len(group.shape) > 1 and any(part.fan.separable for part in self.parts):
+        elif len(group.shape) > 1 and any(fan.separable for fan in self.fans):
             largest["kernels"] = self._largest_extents()
+        largest["neurons"] = min(largest.get("neurons", neurons), neurons)
         tightest = min(largest, key=lambda name: largest[name])
         fits = max(1, largest[tightest])
         slices[tightest] = max(slices.get(tightest, 1), round_up(neurons / fits))
@@ -110,67 +109,40 @@ class _Bounder:
         spent = {name: most * value for name, value in once.items()}
         for name, values in each.items():
             spent[name] = spent.get(name, 0.0) + float(values.sum())
-        for part in self.parts:
-            more = max(0.0, part.words_of_all_boxes() - most * part.once()[0])
-            for name in {"synapse_words", "pool_words"} & set(spent):
-                spent[name] += more
+        for name, more in self.floor.of_all_boxes(most).items():
+            spent[name] += more
         return GroupBound(most, resource, fits, spent, impossible)
 
-    @property
+    @cached_property
     def _limits(self) -> dict[str, int]:
-        return {name: limit.limit for name, limit in self.memory.target.core.items()}
+        return self.memory.family.limits
 
     @cached_property
-    def parts(self) -> list[Least]:
-        """What each synapse group into this one adds."""
-        incoming = self.memory.into[self.group.name]
-        return [Least(self.memory.fans[s.name], self.memory.target) for s in incoming]
+    def fans(self) -> list[Fan]:
+        """The synapse groups into this one."""
+        return [self.memory.fans[s.name] for s in self.memory.into[self.group.name]]
 
-    @property
-    def _two(self) -> bool:
-        return self.memory.target.memory_model == "loihi2"
+    @cached_property
+    def floor(self) -> Floor:
+        """What the family says that no box undercuts."""
+        boxes = Boxes(
+            group=self.group,
+            fans=self.fans,
+            slots=self.slots,
+            listed=self._lists,
+            heard=bool(self.memory.out_of[self.group.name]),
+        )
+        return self.memory.family.floor(boxes)
 
     @cached_property
     def each(self) -> dict[str, Array]:
         """What every neuron adds to the box it is in, whichever that is."""
-        g, target, ones = self.group, self.memory.target, np.ones(self.group.shape)
-        words = sum((part.words_per_neuron() for part in self.parts), np.zeros(g.shape))
-        axons = sum((part.axons_per_neuron() for part in self.parts), np.zeros(g.shape))
-        if self._two:
-            model = target.neurons
-            state = model.program_words if g.kind == "custom" else model.words
-            entries = ones * self._lists
-            return {
-                "neurons": ones,
-                "synapse_words": words,
-                "axon_in": axons,
-                "axon_map": entries,
-                "pool_words": ones * state + words + axons + entries,
-            }
-        extra = float(doubled(g, target))
-        compartments = ones * (1 + extra)
-        delays = max((delay_bits(part.fan) for part in self.parts), default=0)
-        return {
-            "compartments": compartments,
-            "synapse_words": words + extra,
-            "in_axons": axons + extra,
-            "out_axons": self.slots + extra,
-            "delay_slots": compartments * 2 ** max(delays, MIN_DELAY_BITS),
-        }
+        return self.floor.each()
 
     @cached_property
     def once(self) -> dict[str, float]:
         """What every box takes on top, however small it is."""
-        found = [part.once() for part in self.parts]
-        words, axons = sum(w for w, _ in found), sum(a for _, a in found)
-        if self._two:
-            return {
-                "groups": 1.0,
-                "synapse_words": words,
-                "axon_in": axons,
-                "pool_words": 1 + words + axons,
-            }
-        return {"synapse_words": words, "in_axons": axons, "synapse_formats": len(self.parts)}
+        return self.floor.once()
 
     @cached_property
     def _lists(self) -> bool:
@@ -194,51 +166,17 @@ class _Bounder:
 
     def _fits(self, channels: Array, extents: Array) -> Array:
         """Whether boxes of so many channels and spatial extents may fit."""
-        target, limits = self.memory.target, self._limits
-        places = extents.prod(axis=0)
-        neurons = channels * places
-        words, axons = np.zeros(len(places)), np.zeros(len(places))
-        for part in self.parts:
-            if part.fan.separable:
-                words = words + part.words(channels, extents)
-                axons = axons + part.axons(extents)
-        plain = {name: values.min() for name, values in self.each.items()}
-        words = words + neurons * plain["synapse_words"]
-        if self._two:
-            leaves = bool(self.memory.out_of[self.group.name]) and not self._lists
-            entries = neurons * plain["axon_map"] + places * leaves
-            axons = axons + neurons * plain["axon_in"]
-            state = target.neurons
-            each = state.program_words if self.group.kind == "custom" else state.words
-            used = {
-                "neurons": neurons,
-                "synapse_words": words,
-                "axon_in": axons,
-                "axon_map": entries,
-                "pool_words": 1 + neurons * each + words + axons + entries,
-            }
-        else:
-            used = {
-                "compartments": neurons * plain["compartments"],
-                "synapse_words": words,
-                "in_axons": axons + neurons * plain["in_axons"],
-                "out_axons": neurons * plain["out_axons"],
-                "delay_slots": neurons * plain["delay_slots"],
-            }
-        fits = np.ones(len(places), bool)
+        plain = {name: float(values.min()) for name, values in self.each.items()}
+        used = self.floor.extents(channels, extents, plain)
+        fits = np.ones(extents.shape[1], bool)
         for name, values in used.items():
-            fits &= values <= limits[name] + _EPSILON
+            fits &= values <= self._limits[name] + _EPSILON
         return fits
 
     def _least(self, bounds: Bounds) -> Resources:
         """What no encoding and no cut behind undercuts, of one box."""
-        used = self.memory.least(self.group, bounds)
         slots = self.slots[tuple(slice(*b) for b in bounds)]
-        if self._two:
-            used["axon_map"] += slots.size * self._lists
-            return with_pool(used)
-        used["out_axons"] += int(slots.sum())
-        return used
+        return self.floor.sending(self.memory.least(self.group, bounds), slots)
 
     def _over(self, used: Mapping[str, float]) -> str | None:
         over = {n: used[n] / max(m, 0.5) for n, m in self._limits.items() if used.get(n, 0) > m}
@@ -258,7 +196,7 @@ class _Bounder:
                 ended[why] = ended.get(why, 0) + 1
             start, count = end, count + 1
         resource = max(ended, key=lambda name: ended[name]) if ended else "neurons"
-        heard = sum(size(part.fan.source_shape) for part in self.parts)
+        heard = sum(size(fan.source_shape) for fan in self.fans)
         longest = length
         if count > 1 and length * first * heard <= _EXACT_WORK:
             longest, end = 1, 1
@@ -284,7 +222,7 @@ class _Bounder:
         """What one of the neurons that take most exceeds even alone, if any does."""
         shape = self.group.shape
         loads = list(self.each.values())
-        loads += [part.fan.synapses_per_target for part in self.parts]
+        loads += [fan.synapses_per_target for fan in self.fans]
         for load in loads:
             place = np.unravel_index(int(load.argmax()), shape)
             box = tuple((int(i), int(i) + 1) for i in place)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...chip import Target
+from ...chip import Target, family_of
 from ...ir.placement import Verdict, VerdictKind
-from ..count.memory import NOT_ADDED
 from .bounds import GroupBound, round_up
 
 
 def fewest_cores(bounds: Mapping[str, GroupBound], target: Target) -> tuple[int, str]:
     """The fewest cores where slices share them, and the resource that says so."""
-    slices = sum(b.slices for b in bounds.values())
+    unsummed = family_of(target).unsummed
     spent = {name: sum(b.spent.get(name, 0.0) for b in bounds.values()) for name in target.core}
-    spent["groups"] = slices
     needs = {
         name: round_up(spent[name] / max(limit.limit, 1))
         for name, limit in target.core.items()
-        if name not in NOT_ADDED
+        if name not in unsummed
     }
     resource = max(needs, key=lambda name: needs[name])
     return max(1, needs[resource]), resource

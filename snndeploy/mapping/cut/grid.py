@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...chip.counting import Resources
 from ...ir.arrays import Array, Shape
 from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup
 from ..count.axons import Outgoing
-from ..count.memory import Memory, Resources, with_pool
+from ..count.memory import Memory
 
 Counts = tuple[int, ...]
 """Number of tiles along each axis of a group's shape."""
@@ -68,7 +69,7 @@ class Grid:
         }
         for name, values in self.out.grid(axes).items():
             used[name] = used.get(name, 0) + values
-        return with_pool(used) if self.memory.target.memory_model == "loihi2" else used
+        return self.memory.family.completed(used)
 
     def axes(self, counts: Counts) -> list[list[Interval]]:
         """The intervals of a grid along each axis."""
@@ -117,7 +118,7 @@ class Grid:
         used = self.memory.incoming(self.group, bounds)
         for name, n in self.out.box(bounds).items():
             used[name] = used.get(name, 0) + n
-        return with_pool(used) if self.memory.target.memory_model == "loihi2" else used
+        return self.memory.family.completed(used)
 
     def sent(self, axes: Sequence[Sequence[Interval]]) -> Array:
         """Axons that source neurons need to reach each tile, in output axon slots where they differ."""

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...chip import Target
-from ..count.memory import NOT_ADDED, Resources, combined
+from ...chip import Family
+from ...chip.counting import Resources
 
 
-def pack(pieces: Sequence[Resources], target: Target, *, draws: int, seed: int) -> list[int]:
+def pack(pieces: Sequence[Resources], family: Family, *, draws: int, seed: int) -> list[int]:
     """Number the core of every piece; first fit in several orders, the fewest cores win.
 
     Args:
         pieces: what the slices take, in layer order.
-        target: the chip.
+        family: that of the chip.
         draws: random orders that are tried besides layer order and the largest first.
         seed: of those.
     """
-    limits = {name: limit.limit for name, limit in target.core.items()}
+    limits = family.limits
     shares = np.array([[p.get(n, 0) / max(m, 1) for n, m in limits.items()] for p in pieces])
     layers = np.arange(len(pieces))
     orders = [
@@ -31,17 +31,16 @@ def pack(pieces: Sequence[Resources], target: Target, *, draws: int, seed: int) 
     for _ in range(draws):  # near the largest first: swap neighbours in the order at random
         noise = shares.max(axis=1) * rng.uniform(0.5, 1.5, len(pieces))
         orders.append(np.argsort(-noise, kind="stable"))
-    packed = min((_first_fit(pieces, order.tolist(), limits) for order in orders), key=max)
+    packed = min((_first_fit(pieces, order.tolist(), family) for order in orders), key=max)
     # Renumber in layer order: the core of the earliest layer first.
     new: dict[int, int] = {}
     return [new.setdefault(core, len(new)) for core in packed]
 
 
-def _first_fit(
-    pieces: Sequence[Resources], order: Sequence[int], limits: dict[str, int]
-) -> list[int]:
-    # Sums decide in bulk; what does not simply add up (`combined`) is looked at core by core.
-    names = [name for name in limits if name not in NOT_ADDED]
+def _first_fit(pieces: Sequence[Resources], order: Sequence[int], family: Family) -> list[int]:
+    # Sums decide in bulk; what does not simply add up is looked at core by core.
+    limits = family.limits
+    names = [name for name in limits if name not in family.unsummed]
     most = np.array([limits[name] for name in names])
     sums = np.zeros((len(pieces), len(names)), np.int64)
     cores: list[Resources] = []
@@ -51,7 +50,7 @@ def _first_fit(
         row = np.array([own.get(name, 0) for name in names])
         where[i] = len(cores)
         for core in np.flatnonzero((sums[: len(cores)] + row <= most).all(axis=1)):
-            both = combined((cores[core], own))
+            both = family.combined((cores[core], own))
             if all(both.get(name, 0) <= limit for name, limit in limits.items()):
                 cores[core], where[i] = both, int(core)
                 break

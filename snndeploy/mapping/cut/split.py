@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...ir.placement import Bounds
 from ...ir.program import CompartmentGroup, Program
-from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs, off_chip_slots
+from ..count.axons import NOWHERE, Outgoing, Tiles, fan_outs
 from ..count.memory import Memory
 from .grid import Grid
 from .ways import Way, in_order, ways_to_cut
@@ -38,19 +38,20 @@ class _Partial:
     """Some groups cut, the ones nearest to the output."""
 
     ways: Mapping[str, Way] = field(default_factory=dict)
+    cores: int = 0
+    sent: int = 0
+    broken: int = 0
+    """Groups with boxes that do not fit."""
 
-    @property
-    def cores(self) -> int:
-        return sum(len(way.boxes) for way in self.ways.values())
-
-    @property
-    def sent(self) -> int:
-        return sum(way.sent for way in self.ways.values())
-
-    @property
-    def broken(self) -> int:
-        """Groups with boxes that do not fit."""
-        return sum(not way.fits for way in self.ways.values())
+    def with_cut(self, group: str, way: Way) -> _Partial:
+        """``group`` cut this way; sums are carried along, since a network may have 1,000 groups."""
+        cores, sent, broken = len(way.boxes), way.sent, int(not way.fits)
+        if group in self.ways:
+            old = self.ways[group]
+            cores, sent, broken = cores - len(old.boxes), sent - old.sent, broken - (not old.fits)
+        return _Partial(
+            {**self.ways, group: way}, self.cores + cores, self.sent + sent, self.broken + broken
+        )
 
 
 def in_layer_order(program: Program) -> list[CompartmentGroup]:
@@ -87,7 +88,7 @@ def split_program(
         for _ in range(_ROUNDS):
             before = {name: way.boxes for name, way in state.ways.items()}
             for group in order:
-                state = _Partial({**state.ways, group.name: search.ways(group, state)[0]})
+                state = state.with_cut(group.name, search.ways(group, state)[0])
             if before == {name: way.boxes for name, way in state.ways.items()}:
                 break
         best = state
@@ -119,7 +120,7 @@ class _Search:
         self.memory, self.floors, self.chip, self.in_order = memory, floors, chip, in_order
         self.slack, self.fill, self.tried = slack, fill, 0
         self.order = in_layer_order(memory.program)[::-1]
-        self.surcharge = off_chip_slots(memory) if chip == NOWHERE else 0
+        self.surcharge = memory.family.off_chip_slots if chip == NOWHERE else 0
         self._known: dict[tuple[str, tuple[tuple[Bounds, ...], ...]], list[Way]] = {}
 
     def beam(self, order: Sequence[CompartmentGroup], width: int) -> _Partial:
@@ -127,11 +128,12 @@ class _Search:
         states = [_Partial()]
         for group in order:
             grown = [
-                _Partial({**state.ways, group.name: way})
+                state.with_cut(group.name, way)
                 for state in states
                 for way in self.ways(group, state)[: None if width > 1 else 1]
             ]
-            grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
+            if len(grown) > 1:
+                grown.sort(key=lambda state: (state.broken, self.estimate(state), state.sent))
             states = grown[:width]
         return min(states, key=lambda state: (state.broken, state.cores, state.sent))
 
@@ -143,7 +145,7 @@ class _Search:
         if key not in self._known:
             placed: Tiles = {name: [(b, 0) for b in boxes] for name, boxes in known.items()}
             out = Outgoing(self.memory, group, self.chip, fan_outs(self.memory, group.name, placed))
-            limits = {name: limit.limit for name, limit in self.memory.target.core.items()}
+            limits = self.memory.family.limits
             grid = Grid(self.memory, group, out, limits, self.surcharge)
             ordered = in_order(grid) if self.in_order else None
             self._known[key] = [ordered] if ordered else ways_to_cut(grid, self.slack, self.fill)
@@ -156,11 +158,11 @@ class _Search:
         Output axons carry the need forward: a group that is cut into more slices needs more axons from
         its sources, as every slice hears at least what one neuron hears.
         """
-        target, program = self.memory.target, self.memory.program
-        if target.memory_model != "loihi1" or target.axons.out_discrete is None:
+        family, program = self.memory.family, self.memory.program
+        if family.sent_resource is None:
             return state.cores
-        slot = target.axons.out_discrete.limit + self.surcharge
-        limit = max(target.core["out_axons"].limit, 1)
+        slot = family.list_slots + self.surcharge
+        limit = max(family.limits[family.sent_resource], 1)
         due: dict[str, float] = {}
         total = 0.0
         for group in self.order:

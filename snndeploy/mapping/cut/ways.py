@@ -57,7 +57,7 @@ def ways_to_cut(grid: Grid, slack: int, fill: float) -> list[Way]:
     found.sort(key=lambda counts: (size(counts), sent[counts]))
     best = found[:1]
     if _limits_axons(grid):
-        axons = max(grid.limits["out_axons"], 1)
+        axons = max(grid.limits[str(grid.memory.family.sent_resource)], 1)
         best += [
             min(found, key=lambda c: (size(c) + price * sent[c] / axons, sent[c]))
             for price in _PRICES
@@ -115,7 +115,7 @@ def _trimmed(grid: Grid, counts: Counts, fits: bool) -> Way:
 
 def _limits_axons(grid: Grid) -> bool:
     """Whether tiles that more neurons send to cost cores in front; elsewhere just messages."""
-    return "out_axons" in grid.limits
+    return grid.memory.family.sent_resource in grid.limits
 
 
 def _grids(shape: Shape, grid: Grid, slack: int) -> list[Counts]:
@@ -145,7 +145,7 @@ def _grids(shape: Shape, grid: Grid, slack: int) -> list[Counts]:
 def _holds(shape: Shape, counts: Counts, grid: Grid) -> bool:
     """Whether all tiles of a grid fit. The number of neurons is a cheap first test."""
     largest = size(-(-n // t) for n, t in zip(shape, counts, strict=True))
-    most = grid.limits.get("neurons", grid.limits.get("compartments", largest))
+    most = grid.limits.get(grid.memory.family.neuron_resource or "", largest)
     return largest <= max(most, 1) and grid.fits(counts)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...chip import Target
+from ...chip import Target, family_class
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
-from .suggest import MEMORY_RULES, Bench, carry_out, joint_fixes, program_fixes, same_place
+from ..rules.rules import shrinking_codes
+from .suggest import Bench, carry_out, joint_fixes, program_fixes, same_place
 
 _ROUNDS = 20
 _AT_ONCE = 6
@@ -52,11 +53,12 @@ def repair(
         chips: chips of the board.
         removable: groups that may lose channels (None: all hidden ones).
     """
+    mendable = {*shrinking_codes(family_class(target.family)), "weight-bits"}
     done: list[Fix] = []
     for _ in range(_ROUNDS):
         bench = Bench(program, target, chips, removable)
         errors = tuple(f for f in bench.breaches() if f.severity == "error")
-        beyond = tuple(f for f in errors if f.code not in (*MEMORY_RULES, "weight-bits"))
+        beyond = tuple(f for f in errors if f.code not in mendable)
         if beyond or not errors:
             return Repair(fixes=tuple(done), program=program, left=beyond)
         taken = _gentlest(errors, bench)

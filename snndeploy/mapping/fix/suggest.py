@@ -14,26 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...chip import Target, load_target, target_names
+from ...chip import Target, family_class, family_of, load_target, target_names
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
 from ..place import Effort, place_program
-from ..rules.rules import violations
+from ..rules.rules import shrinking_codes, violations
 from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
 
-MEMORY_RULES = (
-    "synapse-memory",
-    "axon-words",
-    "core-memory",
-    "input-axons",
-    "board",
-    "core-neurons",
-    "core-compartments",
-    "output-axons",
-    "axon-map",
-    "axon-memory",
-)
-"""Codes of the rules that a smaller network obeys."""
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
 """Fractions of a layer's weights that pruning is tried with."""
 _LARGE = 300_000
@@ -233,13 +220,14 @@ def program_fixes(finding: Finding, bench: Bench) -> Iterator[Fix]:
     """The gentlest change of each kind that removes a finding; `carry_out` makes it."""
     trial, program, code = _Trial(finding, bench), bench.program, finding.code
     names = trial.synapses
-    if code == "weight-bits" or code in MEMORY_RULES:
+    shrinking = shrinking_codes(family_class(bench.target.family))
+    if code == "weight-bits" or code in shrinking:
         widest = max(s.weight_bits for s in program.synapses if s.name in names)
         legal = [b for b in bench.target.synapse.weight.widths if 1 < b < widest]
         yield from trial.gentlest(
             [bench.quantization(names, b) for b in sorted(legal, reverse=True)]
         )
-    if code in MEMORY_RULES:
+    if code in shrinking:
         yield from trial.gentlest([bench.pruning(names, d) for d in DENSITIES])
         groups = trial.shrinkable()
         if code == "board" and groups:  # the layer that takes most cores
@@ -301,6 +289,8 @@ def _other_target(trial: _Trial) -> Iterator[Fix]:
             continue
         if other.inherits is not None:
             continue
+        if family_of(other).arithmetic != trial.bench.program.arithmetic:
+            continue  # the program would have to be lowered again
         quick = trial.finding.code == "board" or trial.seems_to_hold(target=other)
         if quick and trial.holds(target=other, chips=other.chips()):
             yield Fix(

@@ -1,78 +1,23 @@
 """Rules about cores and boards: what a placement takes of each resource.
 
-The docstring of a rule is its message and its documentation. A rule yields a `Breach` for everything
-that breaks it; it never raises.
+What cores must obey is for their family to say (`snndeploy.chip.counting.CoreRule`); the board is the
+same for all. A rule yields a `Breach` for everything that breaks it; it never raises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...chip import Target, weakest
+from ...chip import weakest
+from ...chip.counting import CoreRule
 from ...ir.finding import Certainty
 from .placed import Breach, Subject
 
 
-def neurons_per_core(s: Subject) -> Iterator[Breach]:
-    """A core holds a limited number of neurons."""
-    yield from _per_core(s, "neurons")
-
-
-def compartments(s: Subject) -> Iterator[Breach]:
-    """A core holds a limited number of compartments; a subtracting reset takes two per neuron."""
-    yield from _per_core(s, "compartments")
-
-
-def groups_per_core(s: Subject) -> Iterator[Breach]:
-    """A core holds neurons of a limited number of groups."""
-    yield from _per_core(s, "groups")
-
-
-def synapse_memory(s: Subject) -> Iterator[Breach]:
-    """The synapse lists of a core must fit its synapse memory; dense lists store their zeros."""
-    yield from _per_core(s, "synapse_words")
-
-
-def axon_memory(s: Subject) -> Iterator[Breach]:
-    """The synapse list behind one input axon has a largest length."""
-    yield from _per_core(s, "axon_words")
-
-
-def input_axons(s: Subject) -> Iterator[Breach]:
-    """Every source neuron of a dense layer takes an input axon on each core of the layer."""
-    yield from _per_core(s, "axon_in")
-    yield from _per_core(s, "in_axons")
-
-
-def output_axons(s: Subject) -> Iterator[Breach]:
-    """Every neuron takes output axons for each core that its spikes go to."""
-    yield from _per_core(s, "out_axons")
-
-
-def axon_map(s: Subject) -> Iterator[Breach]:
-    """Every neuron (in front of convolutions: every position) takes an entry of the axon map."""
-    yield from _per_core(s, "axon_map")
-
-
-def axon_routes(s: Subject) -> Iterator[Breach]:
-    """Positions whose spikes go to several cores take axon memory for each."""
-    yield from _per_core(s, "axon_mem")
-
-
-def pool(s: Subject) -> Iterator[Breach]:
-    """Neurons, axons and synapses of a core share one pool of memory."""
-    yield from _per_core(s, "pool_words")
-
-
-def profiles(s: Subject) -> Iterator[Breach]:
-    """A core has few registers for different decays, thresholds and synapse formats."""
-    for resource in ("compartment_profiles", "threshold_profiles", "synapse_formats"):
-        yield from _per_core(s, resource)
-
-
-def delay_memory(s: Subject) -> Iterator[Breach]:
-    """The longer the delays on a core, the fewer compartments it holds."""
-    yield from _per_core(s, "delay_slots")
+def core_rule(s: Subject, rule: CoreRule) -> Iterator[Breach]:
+    """What exceeds the resources that a rule of the family limits."""
+    for resource in rule.resources:
+        yield from _per_core(s, resource, rule.of_memory)
 
 
 def board(s: Subject) -> Iterator[Breach]:
@@ -91,20 +36,18 @@ def board(s: Subject) -> Iterator[Breach]:
             limit=have,
             unit="cores",
             source=cores.source,
-            certainty=weakest((cores.certainty, _memory_certainty(s.target))),
+            certainty=weakest((cores.certainty, _memory_certainty(s))),
             message=f"{need:,} of {have:,} cores on {s.chips} chip{'s'[: s.chips != 1]} ({why})",
         )
 
 
-def _memory_certainty(target: Target) -> Certainty:
+def _memory_certainty(s: Subject) -> Certainty:
     """How sure the counts of words are: they rest on the widths of the fields."""
-    return weakest((target.synapse.index.certainty, target.synapse.header_bits.certainty))
+    return weakest(s.memory.family.memory_certainties)
 
 
-def _per_core(s: Subject, resource: str) -> Iterator[Breach]:
+def _per_core(s: Subject, resource: str, of_memory: bool) -> Iterator[Breach]:
     """One breach for each set of groups that share cores: their fullest core."""
-    if resource not in s.target.core:
-        return
     limit = s.target.core[resource]
     over: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     cores: dict[tuple[str, ...], int] = {}
@@ -112,8 +55,7 @@ def _per_core(s: Subject, resource: str) -> Iterator[Breach]:
         cores[groups] = cores.get(groups, 0) + 1
         if used.get(resource, 0) > limit.limit:
             over.setdefault(groups, []).append((used[resource], -core))
-    words = resource.endswith("words") or resource.startswith("axon")
-    memory = [_memory_certainty(s.target)] if words else []
+    memory = [_memory_certainty(s)] if of_memory else []
     for groups, found in over.items():
         used_most, core = max(found)
         share = f"core {-core}"

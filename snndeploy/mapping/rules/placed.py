@@ -11,7 +11,7 @@ from ...ir.finding import Certainty
 from ...ir.placement import Placement
 from ...ir.program import Program
 from ..count.axons import recount
-from ..count.memory import Memory, combined
+from ..count.memory import Memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,9 @@ class Subject:
         for s, resources in zip(self.placement.slices, used, strict=True):
             slices.setdefault(s.core, []).append((s.group, resources))
         return {
-            core: (tuple(dict.fromkeys(g for g, _ in parts)), combined(r for _, r in parts))
+            core: (
+                tuple(dict.fromkeys(g for g, _ in parts)),
+                self.memory.family.combined(r for _, r in parts),
+            )
             for core, parts in slices.items()
         }

@@ -7,6 +7,7 @@ that breaks it; it never raises.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import numpy as np
 
@@ -14,6 +15,25 @@ from ...chip import Limit, Range, Widths
 from ...ir.arrays import Array
 from ...ir.program import CompartmentGroup
 from .placed import Breach, Subject
+
+
+def arithmetic(s: Subject) -> Iterator[Breach]:
+    """The program must be lowered for the registers of the chip: their widths, overflow and decay."""
+    program, chip = s.program.arithmetic, s.memory.family.arithmetic
+    differing = [f.name for f in fields(chip) if getattr(program, f.name) != getattr(chip, f.name)]
+    if differing:
+        told = ", ".join(
+            f"{name.replace('_', ' ')} {getattr(program, name)} instead of {getattr(chip, name)}"
+            for name in differing
+        )
+        bits = s.target.numeric.state_bits
+        yield Breach(
+            where="network",
+            resource="arithmetic",
+            source=bits.source,
+            certainty=bits.certainty,
+            message=f"it is lowered for another chip than {s.target.name}: {told}",
+        )
 
 
 def subtract_reset(s: Subject) -> Iterator[Breach]:
@@ -41,9 +61,10 @@ def neuron_program(s: Subject) -> Iterator[Breach]:
     """Neurons that differ from the chip's own in order or comparison need a neuron program."""
     if s.target.neurons.programmable:
         return
+    # Subtraction through a second compartment takes effect one step later by nature.
+    two = s.target.neurons.subtract_reset == "two-compartments"
     for group in s.program.on_chip:
-        # Subtraction through a second compartment takes effect one step later by nature.
-        late = group.reset_timing != "immediate" and group.reset != "subtract"
+        late = group.reset_timing != "immediate" and not (two and group.reset == "subtract")
         if group.kind == "custom" and (group.compare != ">" or late):
             what = f"it fires at v {group.compare} threshold and resets {group.reset_timing}"
             yield _unsupported(s, group, what, "neuron_program")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ...chip import Target
+from ...chip import Family, Target, built_in_families
+from ...chip.counting import CoreRule
 from ...ir.finding import Finding, Severity
 from ...ir.placement import Placement
 from ...ir.program import Program
@@ -17,47 +19,61 @@ from .placed import Breach, Subject
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule with its code and the severity of its breaches."""
+    """A rule with its code, what must hold, and the severity of its breaches."""
 
     code: str
     run: Callable[[Subject], Iterator[Breach]]
+    sentence: str
     severity: Severity = "error"
 
-    @property
-    def sentence(self) -> str:
-        """What must hold."""
-        return (inspect.getdoc(self.run) or "").split("\n\n")[0].replace("\n", " ")
+
+def _rule(
+    code: str, run: Callable[[Subject], Iterator[Breach]], severity: Severity = "error"
+) -> Rule:
+    """A rule whose docstring says what must hold."""
+    sentence = (inspect.getdoc(run) or "").split("\n\n")[0].replace("\n", " ")
+    return Rule(code, run, sentence, severity)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("subtract-reset", program_rules.subtract_reset),
-    Rule("many-spikes", program_rules.many_spikes),
-    Rule("v-floor", program_rules.v_floor),
-    Rule("neuron-program", program_rules.neuron_program),
-    Rule("graded-spikes", program_rules.graded_spikes),
-    Rule("weight-bits", program_rules.weight_bits),
-    Rule("mantissa", program_rules.mantissas),
-    Rule("weight-exponent", program_rules.exponents),
-    Rule("delay", program_rules.delays),
-    Rule("decay", program_rules.decays),
-    Rule("threshold", program_rules.thresholds),
-    Rule("bias", program_rules.biases),
-    Rule("bias-exponent", program_rules.bias_exponents),
-    Rule("headroom", program_rules.headroom, "warning"),
-    Rule("core-neurons", core_rules.neurons_per_core),
-    Rule("core-compartments", core_rules.compartments),
-    Rule("core-groups", core_rules.groups_per_core),
-    Rule("synapse-memory", core_rules.synapse_memory),
-    Rule("axon-words", core_rules.axon_memory),
-    Rule("input-axons", core_rules.input_axons),
-    Rule("output-axons", core_rules.output_axons),
-    Rule("axon-map", core_rules.axon_map),
-    Rule("axon-memory", core_rules.axon_routes),
-    Rule("core-memory", core_rules.pool),
-    Rule("profiles", core_rules.profiles),
-    Rule("delay-memory", core_rules.delay_memory),
-    Rule("board", core_rules.board),
+def _of_core(rule: CoreRule) -> Rule:
+    return Rule(rule.code, functools.partial(core_rules.core_rule, rule=rule), rule.sentence)
+
+
+PROGRAM_RULES: tuple[Rule, ...] = (
+    _rule("arithmetic", program_rules.arithmetic),
+    _rule("subtract-reset", program_rules.subtract_reset),
+    _rule("many-spikes", program_rules.many_spikes),
+    _rule("v-floor", program_rules.v_floor),
+    _rule("neuron-program", program_rules.neuron_program),
+    _rule("graded-spikes", program_rules.graded_spikes),
+    _rule("weight-bits", program_rules.weight_bits),
+    _rule("mantissa", program_rules.mantissas),
+    _rule("weight-exponent", program_rules.exponents),
+    _rule("delay", program_rules.delays),
+    _rule("decay", program_rules.decays),
+    _rule("threshold", program_rules.thresholds),
+    _rule("bias", program_rules.biases),
+    _rule("bias-exponent", program_rules.bias_exponents),
+    _rule("headroom", program_rules.headroom, "warning"),
 )
+"""What programs must obey on any chip."""
+BOARD_RULE = _rule("board", core_rules.board)
+
+
+def rules_of(family: type[Family]) -> tuple[Rule, ...]:
+    """Every rule for chips of a family: of programs, of its cores, of boards."""
+    return (*PROGRAM_RULES, *map(_of_core, family.rules), BOARD_RULE)
+
+
+def all_core_rules() -> tuple[Rule, ...]:
+    """The rules about cores of all built-in families, each code once, and that of boards."""
+    rules = {rule.code: rule for family in built_in_families() for rule in family.rules}
+    return (*map(_of_core, rules.values()), BOARD_RULE)
+
+
+def shrinking_codes(family: type[Family]) -> frozenset[str]:
+    """Codes of the rules that a smaller network obeys."""
+    return frozenset({BOARD_RULE.code, *(rule.code for rule in family.rules if rule.shrinks)})
 
 
 def violations(
@@ -65,7 +81,8 @@ def violations(
 ) -> tuple[Finding, ...]:
     """Run every rule: all violations, errors first and the worst overrun first."""
     subject = Subject(program, placement, target, chips, Memory(program, target))
-    found = [_finding(rule, breach) for rule in RULES for breach in rule.run(subject)]
+    rules = rules_of(type(subject.memory.family))
+    found = [_finding(rule, breach) for rule in rules for breach in rule.run(subject)]
 
     def order(finding: Finding) -> tuple[bool, bool, float]:
         # What has no number (the chip cannot do it at all) comes before any overrun.

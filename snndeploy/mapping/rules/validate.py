@@ -18,7 +18,6 @@ from ...ir.linear.apply import apply_chain
 from ...ir.ops import Conv, Op, Reshape, SumPool, chain_shapes, index_map
 from ...ir.placement import Bounds, Placement, Slice
 from ...ir.program import Program, SynapseGroup
-from ..count.encodings import delay_bits
 from ..count.memory import Memory
 
 _BATCH = 1 << 22
@@ -101,14 +100,14 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
             f"{differ:,} of {want[0].size:,} synapses differ from the program, the first from "
             f"neuron {column} to neuron {row} of {s.target}",
         )
-    field = (1 << delay_bits(fan)) - 1
+    field = (1 << fan.delay_bits) - 1
     for source in s.sources:
         lost = int(((source.latency - 1) & field != source.latency - 1).sum())
         if lost:
             yield _finding(
                 "delays-misplaced",
                 s.name,
-                f"{lost} delays from {source.group} do not fit their field of {delay_bits(fan)} bits",
+                f"{lost} delays from {source.group} do not fit their field of {fan.delay_bits} bits",
             )
 
 
@@ -137,7 +136,7 @@ def _unfolded(memory: Memory, s: SynapseGroup, slices: Sequence[Slice]) -> Itera
     shapes = chain_shapes(s.ops, shape)
     for part in slices:
         region, axons, stored = memory.reaching(s.name, part.bounds)
-        if stored.encoding != "conv":
+        if not stored.shared:
             continue
         assert isinstance(op, Conv)
         heard = np.zeros(shape, bool)
@@ -202,7 +201,7 @@ def _delivered(memory: Memory, s: SynapseGroup, slices: Sequence[Slice]) -> Iter
     parts = []
     for part in slices:
         region, axons, stored = memory.reaching(s.name, part.bounds)
-        if stored.encoding != "conv":
+        if not stored.shared:
             heard = np.zeros(shape, bool)
             heard[_box(region)] = axons
             parts.append((part, heard.reshape(-1)))

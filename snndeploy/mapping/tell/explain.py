@@ -11,7 +11,7 @@ from ...ir.arrays import Shape
 from ...ir.finding import Certainty
 from ...ir.placement import Bounds, Placement, Slice
 from ...ir.program import Program
-from ..count.memory import Memory, combined
+from ..count.memory import Memory
 from ..route.flows import HOST
 from ..route.mesh import spot
 from ..route.traffic import Rates, messages
@@ -126,7 +126,7 @@ def explain_core(
         )
     memory = Memory(program, target)
     place = spot(core, target)
-    used = combined(s.resources for s in slices)
+    used = memory.family.combined(s.resources for s in slices)
     uses = _uses(used, target)
     incoming, outgoing = _neighbours(memory, placement, {core}, spikes)
     return CoreContents(
@@ -135,12 +135,12 @@ def explain_core(
         router=(place.x, place.y),
         slices=tuple((s.group, s.bounds, s.neurons) for s in slices),
         fullest=uses[0].resource,
-        words=_words(memory, slices, target),
-        limit=_limit(target),
+        words=_words(memory, slices),
+        limit=_limit(memory),
         uses=uses,
         synapses=tuple(_held(memory, slices)),
-        axons_in=_axons_in(used),
-        axons_out=_axons_out(used),
+        axons_in=memory.family.axons_in(used),
+        axons_out=memory.family.axons_out(used),
         incoming=incoming,
         outgoing=outgoing,
     )
@@ -167,11 +167,11 @@ def explain_layer(
     slices = placement.of_group(name)
     cores = tuple(sorted({s.core for s in slices}))
     loads = {
-        core: _uses(combined(s.resources for s in placement.on_core(core)), target)
+        core: _uses(memory.family.combined(s.resources for s in placement.on_core(core)), target)
         for core in cores
     }
     fullest = max(cores, key=lambda core: (loads[core][0].share, -core))
-    used = combined(s.resources for s in slices)
+    used = memory.family.combined(s.resources for s in slices)
     incoming, outgoing = _neighbours(memory, placement, set(cores), spikes)
     return LayerContents(
         layer=name,
@@ -181,53 +181,35 @@ def explain_layer(
         tile=max(slices, key=lambda s: s.neurons).shape,
         fullest_core=fullest,
         fullest=loads[fullest][0].resource,
-        words=_words(memory, slices, target),
-        limit=_limit(target) * len(cores),
+        words=_words(memory, slices),
+        limit=_limit(memory) * len(cores),
         uses=loads[fullest],
         synapses=tuple(_held(memory, slices)),
-        axons_in=_axons_in(used),
-        axons_out=_axons_out(used),
+        axons_in=memory.family.axons_in(used),
+        axons_out=memory.family.axons_out(used),
         incoming=incoming,
         outgoing=outgoing,
     )
 
 
-def _limit(target: Target) -> int:
+def _limit(memory: Memory) -> int:
     """The words that a core has for what `_words` lists."""
-    name = "pool_words" if target.memory_model == "loihi2" else "synapse_words"
-    return target.core[name].limit
+    return memory.family.limits[memory.family.filled]
 
 
-def _words(memory: Memory, slices: Iterable[Slice], target: Target) -> tuple[Words, ...]:
-    """Words by kind, most first; they add up to the pool (Loihi 2) or the synapse memory (Loihi)."""
-    two = target.memory_model == "loihi2"
+def _words(memory: Memory, slices: Iterable[Slice]) -> tuple[Words, ...]:
+    """Words by kind, most first; they add up to the memory that the family fills."""
     words: dict[str, int] = {}
     cores = set()
-
-    def add(what: str, count: int) -> None:
-        if count:
-            words[what] = words.get(what, 0) + count
-
     for part in slices:
         cores.add(part.core)
-        listed = 0
-        for s in memory.program.incoming(part.group):
-            stored = memory.stored(s.name, part.bounds)
-            listed += stored.words
-            add(f"synapses of {s.name} ({stored.encoding})", stored.words)
-            if two:
-                add(f"input axons of {s.name}", stored.axons)
-        if two:
-            for what, resource in (
-                ("neurons", "neuron_words"),
-                ("group entries", "groups"),
-                ("axon map", "axon_map"),
-                ("axon memory", "axon_mem"),
-            ):
-                add(f"{what} of {part.group}", part.resources.get(resource, 0))
-        else:
-            add(f"synapses that reset {part.group}", part.resources["synapse_words"] - listed)
-    limit = _limit(target) * len(cores)
+        stored = {
+            s.name: memory.stored(s.name, part.bounds) for s in memory.program.incoming(part.group)
+        }
+        for what, count in memory.family.contents(part.group, part.resources, stored):
+            if count:
+                words[what] = words.get(what, 0) + count
+    limit = _limit(memory) * len(cores)
     return tuple(
         Words(what=what, words=count, share=count / limit)
         for what, count in sorted(words.items(), key=lambda item: (-item[1], item[0]))
@@ -263,15 +245,6 @@ def _held(memory: Memory, slices: Iterable[Slice]) -> Iterator[Held]:
                 synapses=sum(p.synapses for p in stored),
                 nonzero=sum(p.nonzero for p in stored),
             )
-
-
-def _axons_in(used: Mapping[str, int]) -> int:
-    return used["axon_in"] if "axon_in" in used else used["in_axons"]
-
-
-def _axons_out(used: Mapping[str, int]) -> int:
-    """Output axon slots, or entries of the axon map and the words of axon memory."""
-    return used["out_axons"] if "out_axons" in used else used["axon_map"] + used["axon_mem"]
 
 
 def _neighbours(

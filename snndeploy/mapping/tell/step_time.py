@@ -19,9 +19,8 @@ import numpy as np
 from ...chip import Duration, Target, TimeModel, weakest
 from ...ir.arrays import Array, Shape, size
 from ...ir.finding import Certainty
-from ...ir.placement import Placement, Slice
+from ...ir.placement import Placement
 from ...ir.program import Program
-from ..count.encodings import LISTS_WITHOUT_ZEROS
 from ..count.memory import Memory
 from ..route.flows import Flows
 from ..route.traffic import Rates, busiest_link, messages
@@ -89,7 +88,7 @@ def step_time(
     neurons: dict[int, float] = {}
     layers: dict[int, dict[str, None]] = {}
     for s in placement.slices:
-        neurons[s.core] = neurons.get(s.core, 0.0) + _updates(s)
+        neurons[s.core] = neurons.get(s.core, 0.0) + memory.family.updates(s.resources, s.neurons)
         layers.setdefault(s.core, {})[s.group] = None
     updates = Duration(
         ns=model.neuron_update_idle.ns,
@@ -138,7 +137,7 @@ def core_synops(memory: Memory, placement: Placement, spikes: Rates) -> dict[int
         rate: Array = np.sum([rates[o.group] for o in s.sources], axis=0)
         for part in placement.of_group(s.target):
             into = memory.fans[s.name].into(part.bounds)
-            sparse = memory.stored(s.name, part.bounds).encoding in LISTS_WITHOUT_ZEROS
+            sparse = memory.stored(s.name, part.bounds).skips_zeros
             counts = into.stored if sparse else into.full
             box = tuple(slice(*b) for b in into.region)
             result[part.core] = result.get(part.core, 0.0) + float((rate[box] * counts).sum())
@@ -149,11 +148,6 @@ def _per_neuron(spikes: Array | float, shape: Shape) -> Array:
     if isinstance(spikes, np.ndarray):
         return np.broadcast_to(spikes, shape)
     return np.full(shape, spikes / max(size(shape), 1))
-
-
-def _updates(s: Slice) -> int:
-    """State updates of a slice in a step: its compartments, or its neurons."""
-    return s.resources.get("compartments", s.neurons)
 
 
 def _term(what: str, where: str, layers: tuple[str, ...], count: float, each: Duration) -> Term:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...chip import STRENGTH, Target, weakest
+from ...chip import STRENGTH, Target, family_of, weakest
 from ...ir.finding import Certainty, Finding
 from ...ir.placement import Placement, Verdict
 from ...ir.program import Program
-from ..count.memory import Memory, combined
+from ..count.memory import Memory
 from .step_time import StepTime, step_time
 
 
@@ -60,9 +60,13 @@ def summarise(
 ) -> Summary:
     """Sum up a placement and what `check_program` found in it."""
     memory = Memory(program, target)
-    limits = {name: limit.limit for name, limit in target.core.items()}
+    limits = memory.family.limits
     share = {
-        core: max(_shares(combined(s.resources for s in placement.on_core(core)), limits).values())
+        core: max(
+            _shares(
+                memory.family.combined(s.resources for s in placement.on_core(core)), limits
+            ).values()
+        )
         for core in placement.cores
     }
     return Summary(
@@ -87,8 +91,7 @@ def verdict_certainty(target: Target, findings: tuple[Finding, ...]) -> Certaint
     if broken:
         return min(broken, key=STRENGTH.index)
     rests_on = [limit.certainty for limit in target.core.values()]
-    synapse = (target.synapse.index, target.synapse.header_bits, target.synapse.skip)
-    rests_on += [s.certainty for s in synapse if s is not None]
+    rests_on += family_of(target).format_certainties
     return weakest((*rests_on, target.chip.cores.certainty))
 
 
@@ -107,7 +110,7 @@ def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str,
         synapses_stored=sum(s.synapses for s in stored),
         synapses_nonzero=sum(s.nonzero for s in stored),
         encodings=tuple(dict.fromkeys(s.encoding for s in stored)),
-        used=combined(part.resources for part in slices),
+        used=memory.family.combined(part.resources for part in slices),
         fullest=worst[binding],
         binding=binding,
     )

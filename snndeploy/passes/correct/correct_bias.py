@@ -11,15 +11,15 @@ import numpy as np
 from pydantic import Field
 
 from ...calibrate.stream import prefix, stream
-from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Stage
+from .correction import Correction
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrectBias(Pass):
+class CorrectBias(Correction):
     """Shift every neuron's bias by the mean change of its input current on the calibration samples.
 
     The current of each neuron, averaged over samples and steps (and over the positions of a channel),
@@ -32,49 +32,23 @@ class CorrectBias(Pass):
     stage: ClassVar[Stage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The fraction of the mean change that is given back."""
 
-    def run(self, net: Network, ctx: PassContext) -> PassResult:
-        """Measure and shift, in the order in which spikes pass."""
-        inputs = ctx.samples(repr(self.name))
-        source = reference_of(net, ctx)
-        metrics: dict[str, dict[str, float]] = {}
-        current = net
-        names = [n for n in net.order if net.population(n).neuron is not None]
-        for done, name in enumerate(names):
-            ctx.progress("populations", done, len(names))
-            population = current.population(name)
-            neuron = population.neuron
-            incoming = current.incoming(name)
-            if neuron is None or not incoming:
-                continue
-            wanted = _mean_current(source, name, inputs)
-            shift = self.strength * (wanted - _mean_current(current, name, inputs))
-            if len(population.shape) > 1:
-                axes = tuple(range(1, len(population.shape)))
-                shift = np.broadcast_to(shift.mean(axis=axes, keepdims=True), population.shape)
-            shifted = neuron.changed(population.shape, bias=neuron.bias + shift)
-            current = current.replace(populations=[dataclasses.replace(population, neuron=shifted)])
-            for p in incoming:
-                metrics[p.name] = {"mean_shift": float(np.abs(shift).mean())}
-        return PassResult(network=current, modified=True, metrics=metrics)
-
-
-def reference_of(net: Network, ctx: PassContext) -> Network:
-    """The network before the first pass, which must have the same neurons as ``net``.
-
-    Raises:
-        PassRefused: there is none.
-    """
-    source = ctx.source
-    if source is None or [p.shape for p in source.populations] != [
-        p.shape for p in net.populations
-    ]:
-        raise PassRefused(
-            "no-reference",
-            "there is no uncompressed network of the same shape to compare with",
-            hint="run it in a recipe, after passes that keep all neurons",
-        )
-    return source
+    def corrected(
+        self, net: Network, source: Network, name: str, inputs: Mapping[str, Array]
+    ) -> tuple[Network, Mapping[str, float]]:
+        """Shift by the mean change of the current, per neuron or channel."""
+        population = net.population(name)
+        neuron = population.neuron
+        assert neuron is not None
+        wanted = _mean_current(source, name, inputs)
+        shift = self.strength * (wanted - _mean_current(net, name, inputs))
+        if len(population.shape) > 1:
+            axes = tuple(range(1, len(population.shape)))
+            shift = np.broadcast_to(shift.mean(axis=axes, keepdims=True), population.shape)
+        shifted = neuron.changed(population.shape, bias=neuron.bias + shift)
+        changed = net.replace(populations=[dataclasses.replace(population, neuron=shifted)])
+        return changed, {"mean_shift": float(np.abs(shift).mean())}
 
 
 def _mean_current(net: Network, name: str, inputs: Mapping[str, Array]) -> Array:

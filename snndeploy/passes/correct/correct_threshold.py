@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from ...ir.arrays import Array
 from ...ir.network import Network
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Stage
 from ..second_order.thresholds import with_threshold
-from .correct_bias import reference_of
+from .correction import Correction
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrectThreshold(Pass):
+class CorrectThreshold(Correction):
     """Scale every neuron's threshold by how much compression shrank its membrane potential.
 
     The potential without reset, where it is positive, is summed over the calibration samples in the
     network before the first pass and in the one now; the ratio, per neuron (per channel of a
     convolution), is the factor. That is the same as a gain on all weights of the neuron, which codes
     on a grid cannot have. Populations are corrected in the order in which spikes pass, so later ones
-    are measured with the earlier ones corrected. ``strength`` is a power of the factor.
+    are measured with the earlier ones corrected.
     """
 
     name: ClassVar[str] = "correct-threshold"
     stage: ClassVar[Stage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The power to which the factor is raised."""
 
-    def run(self, net: Network, ctx: PassContext) -> PassResult:
-        """Measure and scale, in the order in which spikes pass."""
-        inputs = ctx.samples(repr(self.name))
-        source = reference_of(net, ctx)
-        metrics: dict[str, dict[str, float]] = {}
-        current = net
-        names = [n for n in net.order if net.population(n).neuron is not None]
-        for done, name in enumerate(names):
-            ctx.progress("populations", done, len(names))
-            current, factor = with_threshold(current, source, name, inputs, strength=self.strength)
-            for p in net.incoming(name):
-                metrics[p.name] = {
-                    "lowest_factor": float(np.min(factor)),
-                    "highest_factor": float(np.max(factor)),
-                }
-        return PassResult(network=current, modified=current is not net, metrics=metrics)
+    def corrected(
+        self, net: Network, source: Network, name: str, inputs: Mapping[str, Array]
+    ) -> tuple[Network, Mapping[str, float]]:
+        """Scale by what is left of the membrane potential, per neuron or channel."""
+        scaled, factor = with_threshold(net, source, name, inputs, strength=self.strength)
+        return scaled, {
+            "lowest_factor": float(np.min(factor)),
+            "highest_factor": float(np.max(factor)),
+        }
 
     def ensures(self, before: Network, after: Network) -> None:
         """Thresholds that were positive stay so, and weights stay as they are."""

@@ -10,17 +10,18 @@ fitted, so a layer also makes up for what those before it still get wrong.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import networkx as nx
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, gather, rows
+from ...calibrate.moments import Moments, Response, gather, rows
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
 from ...ir.ops import Pointwise
 from ...ir.weights import Weight
+from ...progress import Progress, silent
 from ...simulate.float.engine import run_float
 from ..second_order.layers import held_out
 from .coupling import CouplingGroup
@@ -40,10 +41,10 @@ def fold(
     inputs: Mapping[str, Array],
     *,
     ridge: float = 0.0,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
     bias: bool = False,
     threshold: bool = False,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = silent,
 ) -> Network:
     """The network of the same shape in which removed units have no effect and the rest makes up for it.
 

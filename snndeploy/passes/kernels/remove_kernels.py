@@ -6,11 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
 from ...errors import PassRefused, RecipeError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
@@ -24,7 +25,7 @@ from .scores import SCORES, Criterion, gather_evidence
 from .slicing import shrink
 from .unit_budgets import Ranked, dimensions, within_cores
 
-Kind = Literal["conv", "dense"]
+LayerKind = Literal["conv", "dense"]
 Fold = Literal["none", "weights", "bias", "threshold"]
 
 
@@ -34,48 +35,51 @@ class RemoveKernels(LayerPass):
 
     A layer's kernels are its output channels (of dense layers: its neurons), and the unit of
     removal is whatever is coupled to them (see `coupling`): both sides of a residual sum, the
-    channels of a depthwise convolution, whole groups of a grouped one. ``ratio`` is the fraction of
-    units removed per coupling group. ``keep`` sets the number of units that stay, by pattern of
-    layer names, and wins over everything else; ``variance`` sets it to the number of principal
-    components of the accumulated membrane input that explain this share of its variance (Chowdhury
-    et al., IJCNN 2021; 0: not asked); ``cores`` is a budget: the one ratio for all groups is raised
-    from ``ratio`` until the placed program needs no more cores of the target (0: not asked; weights
-    that are not quantized yet count with 8 bits). The number that stays is rounded up to a multiple
-    of ``round_to`` and is at least 1. Of equal scores, the lower index goes first.
+    channels of a depthwise convolution, whole groups of a grouped one. At least 1 unit stays. Of equal
+    scores, the lower index goes first.
 
-    ``score`` says what matters: ``"l1"`` norms of kernels; of what calibration samples make a channel
-    do, the rank of its spike maps (``"svs"``), their ``"nuclear"`` norm, spike ``"rate"``, membrane
-    magnitude (``"sca"``), or how early it is picked to explain the variance (``"pca"``); the error that
-    its removal makes in the membranes behind it (``"second-order"``); or ``"random"``.
-
-    ``fold`` lets the weights of those that stay take over what the removed ones contributed, fitted on
-    calibration samples in every layer behind them (see `compensate`): ``"weights"``, and with a
-    ``"bias"`` or a ``"threshold"`` per channel. ``ridge`` is how strongly weights hold on to their
-    values (0: held-out samples choose, layer by layer), ``kernel`` the response in which membrane
-    errors count: the neuron's own, or ``"long"``, four times its time constant.
-
-    With ``optional``, a network that has no layer of these kinds to shrink is left as it is, with a
-    note; without, the pass refuses it.
-
-    A group is shrunk where a chosen layer feeds it and no ignored one does. Wildcards choose layers
-    of the given ``kinds``. Inputs and outputs of the network are never shrunk: naming a layer that
-    is coupled to one is refused, a wildcard passes over it.
+    A group is shrunk where a chosen layer feeds it and no ignored one does. Inputs and outputs of the
+    network are never shrunk: naming a layer that is coupled to one is refused, a wildcard passes over
+    it.
     """
 
     name: ClassVar[str] = "remove-kernels"
     stage: ClassVar[Stage] = "remove-kernels"
 
     ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The fraction of units removed per coupling group."""
     keep: Mapping[str, Annotated[int, Field(ge=1)]] = field(default_factory=dict, hash=False)
+    """The number of units that stay, by pattern of layer names; wins over everything else."""
     variance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Keep as many units as principal components of the accumulated membrane input explain this share
+    of its variance (Chowdhury et al., IJCNN 2021); 0 does not ask."""
     cores: Annotated[int, Field(ge=0)] = 0
+    """A budget: the one ratio for all groups is raised from ``ratio`` until the placed program
+    needs no more cores of the target (weights that are not quantized yet count with 8 bits); 0 does
+    not ask."""
     round_to: Annotated[int, Field(ge=1)] = 1
+    """The number of units that stay is rounded up to a multiple of this."""
     score: Criterion = "l1"
+    """What matters: ``l1`` norms of kernels; of what calibration samples make a channel do, the
+    rank of its spike maps (``svs``), their ``nuclear`` norm, spike ``rate``, membrane magnitude
+    (``sca``), or how early it is picked to explain the variance (``pca``); the error that its
+    removal makes in the membranes behind it (``second-order``); or ``random``."""
     fold: Fold = "none"
+    """Let those that stay take over what the removed ones contributed, fitted on calibration
+    samples in every layer behind them: their ``weights``, and with these a ``bias`` or a
+    ``threshold`` per channel."""
     ridge: Annotated[float, Field(ge=0)] = 0.0
-    kernel: Kernel = "membrane"
-    kinds: tuple[Kind, ...] = ("conv",)
+    """How strongly folded weights hold on to their values; 0 lets held-out samples choose, layer by
+    layer."""
+    kernel: Response = "membrane"
+    """The response in time in which membrane errors count when folding: the neuron's own
+    (``membrane``), four times as long (``long``), twice (``double``), none (``current``), or
+    without end (``integrator``)."""
+    kinds: tuple[LayerKind, ...] = ("conv",)
+    """Which kinds of layers a wildcard chooses."""
     optional: bool = False
+    """Leave a network that has no layer of these kinds to shrink as it is, with a note, instead of
+    refusing it."""
 
     @property
     def looks(self) -> bool:
@@ -187,7 +191,7 @@ class RemoveKernels(LayerPass):
                 kernel=self.kernel,
                 bias=self.fold == "bias",
                 threshold=self.fold == "threshold",
-                progress=lambda done, of: ctx.progress("layers", done, of),
+                progress=partial(ctx.progress, "layers"),
             )
         return PassResult(
             network=shrink(source, shrunk) if shrunk else net,
@@ -290,7 +294,7 @@ def _metrics(
     return metrics
 
 
-def _kind(projection: Projection) -> Kind | Literal["one-to-one"]:
+def _kind(projection: Projection) -> LayerKind | Literal["one-to-one"]:
     if isinstance(projection.op, Conv):
         return "conv"
     return "dense" if isinstance(projection.op, Dense) else "one-to-one"

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, gather, rows
-from ...calibrate.statistics import Activity, Figure, observe, pivot_order
+from ...calibrate.moments import Moments, Response, gather, rows
+from ...calibrate.statistics import ChannelFigures, Figure, observe, pivot_order
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
 from ...ir.ops import Conv, Pointwise
@@ -43,7 +43,7 @@ class Evidence:
 
     network: Network
     ctx: PassContext
-    activity: Mapping[str, Activity] = field(default_factory=dict)
+    activity: Mapping[str, ChannelFigures] = field(default_factory=dict)
     moments: Mapping[str, Moments] = field(default_factory=dict)
     folded: bool = False
     ridge: float = 0.0
@@ -62,7 +62,7 @@ def gather_evidence(
     covariance: bool = False,
     folded: bool = False,
     ridge: float = 0.0,
-    kernel: Kernel = "membrane",
+    kernel: Response = "membrane",
 ) -> Evidence:
     """Run the calibration samples once and keep what ``criterion`` needs of ``groups``.
 
@@ -82,7 +82,7 @@ def gather_evidence(
     chosen = list(groups)
     figures = {_FIGURES[criterion]} if criterion in _FIGURES else set()
     figures |= {"covariance"} if covariance else set()
-    activity: Mapping[str, Activity] = {}
+    activity: Mapping[str, ChannelFigures] = {}
     moments: Mapping[str, Moments] = {}
 
     def progress(done: int, of: int) -> None:

@@ -4,55 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ...ir.network import Network
 from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import eased_bits
 from ..patterns import as_if_quantized
-from ..prune import Prune, Scope, best_scope, eased_sparsity, settled_scope
+from ..prune import Prune, best_scope, eased_sparsity, settled_scope
 from ..second_order.choose import settled
+from ..second_order.grids import Clip
 from ..second_order.layers import Problem, Solution, alive_of, run_layers
-from ..second_order.options import CalibratedPass
+from ..second_order.options import CodeOptions, MaskOptions, Scope
 from ..second_order.plan import PrunePlan
-from ..second_order.pruning import MaskSearch
-from ..second_order.solve.grids import Clip
-from .clipping import eased_bits
 from .quantize import Quantize
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneQuantize(CalibratedPass):
+class PruneQuantize(MaskOptions, CodeOptions):
     """The mask of `prune` and the codes of `quantize` (method ``"sbc"``), layer by layer.
 
     A layer's codes are chosen for its mask, from the real weights that are best on it; the next
-    layer is measured on what the pruned codes deliver (with ``sequential``). The options are those
-    of the two passes.
+    layer is measured on what the pruned codes deliver (with ``sequential``).
     """
 
     name: ClassVar[str] = "prune-quantize"
     stage: ClassVar[Stage] = "prune"
 
-    sparsity: Annotated[float, Field(ge=0, lt=1)]
     bits: Annotated[int, Field(ge=1, le=16)] = 4
     scope: Scope = "lamp"
-    lamp_power: Annotated[float, Field(gt=0)] = 2.0
-    search: MaskSearch = "greedy"
-    rounds: Annotated[int, Field(ge=1)] = 8
-    pattern: str = ""
     per: Literal["layer", "channel"] = "channel"
     clip: Clip = "hessian"
-    grid: Literal["symmetric", "loihi"] = "symmetric"
-    order: Literal["inverse", "activity", "natural"] = "inverse"
-    refine: Annotated[int, Field(ge=0)] = 0
-    layer_sparsity: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = field(
-        default_factory=dict, hash=False
-    )
-    layer_bits: Mapping[str, Annotated[int, Field(ge=1, le=16)]] = field(
-        default_factory=dict, hash=False
-    )
 
     def expect(self, net: Network) -> Network:
         """The chosen layers have codes."""
@@ -136,32 +120,11 @@ class PruneQuantize(CalibratedPass):
         )
         self.parts()[1].ensures(masked, after)
 
-    def _common(self) -> dict[str, object]:
-        shared = {f.name for f in dataclasses.fields(CalibratedPass)}
-        return {name: value for name, value in self.options().items() if name in shared}
-
     def parts(self) -> tuple[Prune, Quantize]:
         """The two passes that it is made of."""
-        prune = Prune(
-            method="sbc",
-            sparsity=self.sparsity,
-            scope=self.scope,
-            lamp_power=self.lamp_power,
-            search=self.search,
-            rounds=self.rounds,
-            pattern=self.pattern,
-            layer_sparsity=self.layer_sparsity,
-            **self._common(),  # type: ignore[arg-type]
+        options = self.options()
+        masks, codes = (
+            {f.name: options[f.name] for f in dataclasses.fields(shared)}
+            for shared in (MaskOptions, CodeOptions)
         )
-        quantize = Quantize(
-            method="sbc",
-            bits=self.bits,
-            per=self.per,
-            clip=self.clip,
-            grid=self.grid,
-            order=self.order,
-            refine=self.refine,
-            layer_bits=self.layer_bits,
-            **self._common(),  # type: ignore[arg-type]
-        )
-        return prune, quantize
+        return Prune(method="sbc", **masks), Quantize(method="sbc", **codes)

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
-from ...calibrate.moments import Kernel
+from ...calibrate.moments import Response
+from ...chip.families.loihi import MANTISSA_BITS
 from ...errors import PassRefused
 from ...ir.arrays import Array
-from ...ir.finding import Finding
 from ...ir.network import Network, Projection
-from ...ir.ops import Reshape, weighted_index
 from ...ir.weights import Weight
 from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import code_levels, code_range, eased_bits, encode, scale_for
 from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable
 from ..second_order.choose import settled
+from ..second_order.codes import quantized_solution
+from ..second_order.grids import GridOptions
 from ..second_order.layers import Problem, Solution, blocks_of, refuse_one_to_one, run_layers
-from ..second_order.options import CalibratedPass
-from ..second_order.solve.codes import quantized_solution
-from ..second_order.solve.grids import Clip, GridOptions
-from .clipping import code_levels, code_range, eased_bits, encode, scale_for
+from ..second_order.options import CodeOptions
+from .sharing import groups_of, refuse_unshareable, share_partial, target_channels
 
-Method = Literal["rtn", "obq", "gptq", "osbc", "sbc"]
-
-_KERNEL: dict[Method, Kernel] = {
+_RESPONSE: dict[str, Response] = {
     "obq": "current",
     "gptq": "current",
     "osbc": "membrane",
@@ -36,36 +33,11 @@ _KERNEL: dict[Method, Kernel] = {
 }
 _FINER = 0.75
 """From this share of relief on a layer has all its bits back, and gets a scale per channel."""
-_LOIHI_BITS = 8
-"""Bits of a weight mantissa on Loihi (``snndeploy/lower/integers.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize(CalibratedPass):
-    """Symmetric quantisation to ``bits``: codes -(2^(b-1) - 1) … 2^(b-1) - 1, real = code × scale.
-
-    ``method`` finds the codes: ``"rtn"`` rounds to nearest; the rest look at calibration samples and
-    let the weights of a row make up for each other's rounding: ``"obq"`` greedily, for the input
-    current; ``"gptq"`` column by column, for the current; ``"osbc"`` and ``"sbc"`` column by column,
-    for the membrane potential. ``kernels`` replaces what the error is measured on. ``order`` is that
-    of the columns: ``"inverse"``, ascending diagonal of H^-1, as SBC; ``"activity"``, descending
-    diagonal of H; ``"natural"``. ``refine`` rounds of coordinate descent on the codes follow, each
-    with the scale that is then best, if it is free.
-
-    ``per`` sets the extent of a scale: one for the layer, or one per output channel (axis 0 of the
-    weight). ``clip`` chooses it: ``"max"`` represents the largest weight, so that no weight is off
-    by more than half a step; ``"mse"`` minimises the squared error and may clip large weights;
-    ``"minmax"`` is the grid of the papers, with one more negative code; ``"hessian"`` has that code,
-    too, and takes the step of least membrane error, tried with the codes that each method finds (of
-    the step that rounds to nearest best, and those of ``"minmax"`` and ``"mse"``). With one bit the
-    codes are signs and the scale is the mean magnitude; ``"rtn"`` keeps the code 0 for exact zeros.
-
-    ``grid="loihi"`` makes everything that feeds one population exactly representable there together:
-    at most 8 bits, steps that differ by powers of two (one exponent per connection), and a scale per
-    channel only where the target's thresholds can absorb it, else one per layer.
-
-    With ``share="target"`` the layers that feed one population get one scale (per channel: one for
-    each of its channels), as the neurons of a chip hold one membrane unit per population.
+class Quantize(CodeOptions):
+    """Quantise real weights: integer codes, and a scale for each layer or channel.
 
     Wildcards take every layer that is still real-valued, except one-to-one layers whose weights are
     all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
@@ -78,17 +50,15 @@ class Quantize(CalibratedPass):
     name: ClassVar[str] = "quantize"
     stage: ClassVar[Stage] = "quantize"
 
-    bits: Annotated[int, Field(ge=1, le=16)] = 8
-    per: Literal["layer", "channel"] = "layer"
-    clip: Clip = "mse"
     share: Literal["none", "target"] = "none"
-    method: Method = "rtn"
-    grid: Literal["symmetric", "loihi"] = "symmetric"
-    order: Literal["inverse", "activity", "natural"] = "inverse"
-    refine: Annotated[int, Field(ge=0)] = 0
-    layer_bits: Mapping[str, Annotated[int, Field(ge=1, le=16)]] = field(
-        default_factory=dict, hash=False
-    )
+    """``target`` gives the layers that feed one population one scale (per channel: one for each of
+    its channels), as the neurons of a chip hold one membrane unit per population. With ``rtn``
+    only."""
+    method: Literal["rtn", "obq", "gptq", "osbc", "sbc"] = "rtn"
+    """Finds the codes: ``rtn`` rounds to nearest (exact zeros keep the code 0); the rest look at
+    samples and let the weights of a row make up for each other's rounding: ``obq`` greedily, for
+    the input current; ``gptq`` column by column, for the current; ``osbc`` and ``sbc`` column by
+    column, for the membrane potential."""
 
     @property
     def looks(self) -> bool:
@@ -118,7 +88,7 @@ class Quantize(CalibratedPass):
             if share >= 1:
                 real.append(p.name)
                 continue
-            bits[p.name] = eased_bits(widths[p.name], _LOIHI_BITS, min(1.0, share / _FINER))
+            bits[p.name] = eased_bits(widths[p.name], MANTISSA_BITS, min(1.0, share / _FINER))
             if self.method == "rtn" and self.per == "layer" and share >= _FINER:
                 finer.append(p.name)
         coarse = [p.name for p in chosen if p.name not in {*finer, *real}]
@@ -156,7 +126,7 @@ class Quantize(CalibratedPass):
         chosen = to_quantize(self, net)
         self.widths(net)
         if self.share == "target":
-            _refuse_unshareable(net, chosen, self.per)
+            refuse_unshareable(net, chosen, self.per)
         self._refuse_options(chosen)
 
     def _refuse_options(self, chosen: Iterable[Projection]) -> None:
@@ -182,10 +152,10 @@ class Quantize(CalibratedPass):
                 where=self.key("share"),
                 hint='use grid = "loihi", which ties scales by powers of two',
             )
-        if self.grid == "loihi" and self.bits > _LOIHI_BITS:
+        if self.grid == "loihi" and self.bits > MANTISSA_BITS:
             raise PassRefused(
                 "loihi-bits",
-                f"Loihi's weights have at most {_LOIHI_BITS} bits, not {self.bits}",
+                f"Loihi's weights have at most {MANTISSA_BITS} bits, not {self.bits}",
                 where=self.key("bits"),
                 hint='lower bits, or use grid = "symmetric"',
             )
@@ -198,7 +168,7 @@ class Quantize(CalibratedPass):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings(_KERNEL[self.method])
+        settings = step.settings(_RESPONSE[self.method])
 
         widths = self.widths(net)
 
@@ -229,7 +199,7 @@ class Quantize(CalibratedPass):
         per_row, tied = self.per == "channel", None
         if self.grid == "loihi":
             target = current.population(p.block[0].target)
-            per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
+            per_row = per_row and all(target_channels(q) == target.shape[0] for q in p.block)
             others = [
                 q.weight.scale
                 for q in current.incoming(target.name)
@@ -255,7 +225,7 @@ class Quantize(CalibratedPass):
         )
 
     def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
-        groups = self._groups(self.select(net))
+        groups = groups_of(self.select(net), self.share)
         widths = self.widths(net)
         changed: list[Projection] = []
         for done, group in enumerate(groups):
@@ -266,7 +236,7 @@ class Quantize(CalibratedPass):
             network=net.replace(projections=changed),
             modified=True,
             metrics={p.name: _metrics(old[p.name], p.weight) for p in changed},
-            findings=self._findings(net, {p.name for p in changed}),
+            findings=() if self.share == "none" else share_partial(net, {p.name for p in changed}),
         )
 
     def ensures(self, before: Network, after: Network) -> None:
@@ -292,13 +262,7 @@ class Quantize(CalibratedPass):
     def _promised(self, net: Network) -> list[tuple[Projection, ...]]:
         """Layers that get one width: those that share a scale, or are solved together."""
         chosen = self.select(net)
-        return self._groups(chosen) if self.method == "rtn" else blocks_of(net, chosen)
-
-    def _groups(self, chosen: tuple[Projection, ...]) -> list[tuple[Projection, ...]]:
-        if self.share == "none":
-            return [(p,) for p in chosen]
-        targets = dict.fromkeys(p.target for p in chosen)
-        return [tuple(p for p in chosen if p.target == t) for t in targets]
+        return groups_of(chosen, self.share) if self.method == "rtn" else blocks_of(net, chosen)
 
     def _quantized(self, group: tuple[Projection, ...], bits: int) -> list[Projection]:
         rows = [self._rows(p.weight.data) for p in group]
@@ -327,59 +291,6 @@ class Quantize(CalibratedPass):
         if self.per == "layer" or not data.ndim:
             return scale[0]  # type: ignore[no-any-return]
         return scale.reshape((-1,) + (1,) * (data.ndim - 1))
-
-    def _findings(self, net: Network, done: set[str]) -> tuple[Finding, ...]:
-        if self.share == "none":
-            return ()
-        targets = dict.fromkeys(p.target for p in net.projections if p.name in done)
-        partly = {
-            t: [p.name for p in net.incoming(t) if p.name not in done and not p.weight.quantized]
-            for t in targets
-        }
-        return tuple(
-            Finding(
-                code="share-partial",
-                severity="note",
-                where=target,
-                message=f"real-valued layers stay outside its shared scale: {', '.join(names)}",
-                rule="layers that feed one population share a scale",
-            )
-            for target, names in partly.items()
-            if names
-        )
-
-
-def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) -> None:
-    targets: dict[str, list[Projection]] = {}
-    for p in chosen:
-        targets.setdefault(p.target, []).append(p)
-    for target, group in targets.items():
-        fixed = [p.name for p in net.incoming(target) if p.weight.quantized]
-        if fixed:
-            raise PassRefused(
-                "share-impossible",
-                f"{', '.join(fixed)} already has a scale of its own",
-                where=target,
-                hint="quantize all layers of one target in the same pass",
-            )
-        if per == "layer" or len(group) == 1:
-            continue
-        channels = {_target_channels(p) for p in group}
-        if len(channels) > 1 or None in channels:
-            raise PassRefused(
-                "share-impossible",
-                f"the channels of {', '.join(p.name for p in group)} do not correspond",
-                where=target,
-                hint='use per = "layer", or share = "none"',
-            )
-
-
-def _target_channels(projection: Projection) -> int | None:
-    """Channels of the target that axis 0 of the weight stands for; None where it is reshaped."""
-    after = projection.ops[weighted_index(projection.ops) + 1 :]
-    if any(isinstance(op, Reshape) for op in after) or not projection.weight.shape:
-        return None
-    return projection.weight.shape[0]
 
 
 def _metrics(old: Weight, new: Weight) -> dict[str, float]:

@@ -16,19 +16,18 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from ...chip.families.loihi import EVEN_MANTISSA_BITS
 from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.weights import Weight
 from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import eased_bits
 from ..patterns import LayerPass, as_if_quantized, to_quantize, unquantizable
-from .clipping import eased_bits
 
 Gamma = Literal["mean", "percentile", "max", "mse"]
 
-CHIP_BITS = 7
-"""An 8-bit mantissa of mixed sign is even, -256 … 254: twice an odd code of at most 127 fits it."""
 _CANDIDATES = np.append(np.geomspace(0.002, 1.2, 128), 1.0)
 _REFINEMENTS = 4
 
@@ -124,38 +123,41 @@ def utilisation(bits: int, extent: float) -> float:
 class ReScaW(LayerPass):
     """Quantise to 2^bits levels without a zero, rescaled to each channel's range (QP-SNN's ReScaW).
 
-    ``gamma`` is the largest level of a channel (``per="channel"``) or layer: the ``"mean"`` weight
-    magnitude (the paper's choice while training; one-shot it clips 42 % of Gaussian weights at every
-    width), a ``"percentile"``, the ``"max"``, or the value of least squared error (``"mse"``).
     Masks apply after quantising and γ is that of the weights that survive; a channel that holds
     nothing but zeros is pruned, as no code stands for zero.
 
-    ``grid="loihi"`` makes every step a power of two, up to 7 bits: each code is then exactly an even
-    mantissa with an exponent, and nothing is rounded later. On the chip a b-bit code takes b + 1 bits
-    (a sign, and b bits of an odd magnitude): compare it with the symmetric quantiser of that width.
-
-    ``exempt`` leaves out the layers that read an input (``"first"``) or feed an output (``"last"``),
-    both of which the paper keeps in floating point. Wildcards spare what `quantize` spares.
+    On a chip a b-bit code takes b + 1 bits (a sign, and b bits of an odd magnitude): compare it with the
+    symmetric quantiser of that width. Wildcards spare what `quantize` spares.
     """
 
     name: ClassVar[str] = "rescaw"
     stage: ClassVar[Stage] = "quantize"
 
     bits: Annotated[int, Field(ge=1, le=8)] = 4
+    """Width b of the codes: 2^b levels."""
     gamma: Gamma = "mse"
+    """The largest level of a channel or layer: the ``mean`` weight magnitude (the paper's choice
+    while training; one-shot it clips 42 % of Gaussian weights at every width), a ``percentile``,
+    the ``max``, or the value of least squared error (``mse``)."""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.0
+    """The percentile of that name, from either end."""
     per: Literal["channel", "layer"] = "channel"
+    """Extent of a scale."""
     grid: Literal["free", "loihi"] = "free"
+    """``loihi`` makes every step a power of two, up to 7 bits: each code is then exactly an even
+    mantissa with an exponent, and nothing is rounded later."""
     exempt: tuple[Literal["first", "last"], ...] = ()
+    """Leave out the layers that read an input (``first``) or feed an output (``last``), both of
+    which the paper keeps in floating point."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.grid == "loihi" and self.bits > CHIP_BITS:
+        if self.grid == "loihi" and self.bits > EVEN_MANTISSA_BITS:
             raise RecipeError(
                 "rescaw-bits",
                 f"{self.bits}-bit codes without a zero do not fit an 8-bit mantissa of mixed sign",
                 where=self.key("bits"),
-                hint=f"use bits <= {CHIP_BITS}, or the pass quantize",
+                hint=f"use bits <= {EVEN_MANTISSA_BITS}, or the pass quantize",
             )
 
     def spares(self, net: Network) -> Mapping[str, str]:
@@ -187,7 +189,9 @@ class ReScaW(LayerPass):
         for p in self.select(before):
             share = relief.get(p.name, 0.0)
             if share < 1:
-                wider.setdefault(eased_bits(self.bits, CHIP_BITS, share), []).append(p.name)
+                wider.setdefault(eased_bits(self.bits, EVEN_MANTISSA_BITS, share), []).append(
+                    p.name
+                )
         return tuple(
             dataclasses.replace(self, bits=bits, layers=tuple(names), ignore=())
             for bits, names in sorted(wider.items())

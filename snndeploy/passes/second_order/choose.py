@@ -20,7 +20,7 @@ P = TypeVar("P", bound=Pass)
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _Subset:
     """Some of the calibration samples."""
 
     inputs: Mapping[str, Array]
@@ -36,7 +36,7 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     if len(variants) == 1:
         return variants[0], ()
     train, test = held_out(ctx.samples(f"the method of {variants[0].name!r}"))
-    part = dataclasses.replace(ctx, calibration=_Part(train))
+    part = dataclasses.replace(ctx, calibration=_Subset(train))
     reference = Reference(net, test)
     errors = []
     for done, variant in enumerate(variants):

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
-from ...chip import Target
+from ...chip import Target, family_of
 from ...errors import PassRefused
 from ...ir.network import Network
 from ...lower import lower
 from ...mapping import place_program
 from ..base import PassContext
-
-if TYPE_CHECKING:
-    from ..prune import Prune
+from .options import PruneOptions
 
 _RESOLUTION = 0.005
 _DENSEST = 0.995
-_WORDS = "synapse_words"
 
 
-def sparsity_that_fits(step: Prune, net: Network, ctx: PassContext) -> float:
+def sparsity_that_fits(step: PruneOptions, net: Network, ctx: PassContext) -> float:
     """The least sparsity, from the pass's own on, at which both limits of ``step`` are kept.
 
     Masks by magnitude stand in for those of the method while searching: how many words a layer takes
@@ -75,5 +71,5 @@ def sparsity_that_fits(step: Prune, net: Network, ctx: PassContext) -> float:
 def needs(net: Network, target: Target) -> tuple[int, int]:
     """Cores and synapse words that a network takes, each slice on a core of its own."""
     placement = place_program(lower(net, target), target, chips=1 << 16)
-    words = sum(s.resources.get(_WORDS, 0) for s in placement.slices)
+    words = sum(s.resources.get(family_of(target).synapse_resource, 0) for s in placement.slices)
     return len(placement.cores), words

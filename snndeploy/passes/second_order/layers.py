@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, gather, gather_joint, rows
+from ...calibrate.moments import Block, Moments, Response, gather, gather_joint, rows
 from ...calibrate.stream import prefix
 from ...errors import PassRefused
 from ...ir.arrays import Array
@@ -30,8 +30,6 @@ from .thresholds import with_threshold
 if TYPE_CHECKING:
     from torch import Tensor
 
-Block = tuple[Projection, ...]
-
 _HELD_OUT = 5
 """Every fifth sample is held out where kernels or asymmetries compete."""
 
@@ -40,7 +38,7 @@ _HELD_OUT = 5
 class Settings:
     """How layers are measured; see `CalibratedPass` for the options they come from."""
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Response, ...]
     asymmetry: tuple[float, ...]
     sequential: bool
     damp: float
@@ -108,14 +106,14 @@ def blocks_of(net: Network, chosen: Sequence[Projection]) -> list[Block]:
     blocks: list[Block] = []
     for p in ordered:
         last = blocks[-1] if blocks else None
-        if last is not None and last[0].target == p.target and _side_by_side(net, last[0], p):
+        if last is not None and last[0].target == p.target and _side_by_side(last[0], p):
             blocks[-1] = (*last, p)
         else:
             blocks.append((p,))
     return blocks
 
 
-def _side_by_side(net: Network, a: Projection, b: Projection) -> bool:
+def _side_by_side(a: Projection, b: Projection) -> bool:
     """Whether rows of both weights drive the same neurons, one each."""
     return all(isinstance(p.op, Dense) and isinstance(p.ops[-1], Dense) for p in (a, b))
 
@@ -161,7 +159,7 @@ def moments_of(
     net: Network,
     block: Block,
     inputs: Mapping[str, Array],
-    kernel: Kernel,
+    kernel: Response,
     settings: Settings,
     reference: Network | None,
 ) -> Moments:
@@ -242,7 +240,7 @@ def run_layers(
         # Where nothing before the block has changed, both networks deliver the same.
         asymmetries = settings.asymmetry if settings.sequential and changed else (0.0,)
         compare = net if any(asymmetries) else None
-        best: tuple[float, Kernel, float, Solution] | None = None
+        best: tuple[float, Response, float, Solution] | None = None
         judge = None
         if len(settings.kernels) * len(asymmetries) > 1:
             judge = Judge(net, current, block, test, settings.max_memory)

@@ -7,16 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...calibrate.moments import Block
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ..base import PassContext
 from .budgets import budget, lamp_counts
-from .layers import Block, Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
+from .layers import Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
+from .options import PruneOptions
 from .pruning import (
     Pattern,
     eliminated,
@@ -27,22 +28,21 @@ from .pruning import (
     swept,
 )
 
-if TYPE_CHECKING:
-    from ..prune import Prune
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PrunePlan:
     """What each block of layers is to lose, decided before the first one changes."""
 
-    options: Prune
+    options: PruneOptions
     budgets: tuple[float, ...]
     costs: tuple[Array, ...] | None
     pattern: Pattern
     max_memory: int
 
     @classmethod
-    def of(cls, options: Prune, net: Network, ctx: PassContext, settings: Settings) -> PrunePlan:
+    def of(
+        cls, options: PruneOptions, net: Network, ctx: PassContext, settings: Settings
+    ) -> PrunePlan:
         """Share the sparsity out over the blocks of a network."""
         blocks = blocks_of(net, options.select(net))
         inputs = ctx.samples(f"the method of {options.name!r}")
@@ -54,7 +54,7 @@ class PrunePlan:
 
     @classmethod
     def for_layers(
-        cls, options: Prune, blocks: Sequence[Block], costs: tuple[Array, ...] | None = None
+        cls, options: PruneOptions, blocks: Sequence[Block], costs: tuple[Array, ...] | None = None
     ) -> PrunePlan:
         """Share the sparsity out by the weights alone; without budgets where that takes losses."""
         pattern = parse_pattern(options.pattern, options.sparsity, options.key("pattern"))
@@ -149,7 +149,7 @@ class PrunePlan:
         return pruned_solution(p, least_squares(p, mask, self.max_memory), mask)
 
 
-def _own_budgets(options: Prune, blocks: Sequence[Block]) -> dict[int, float]:
+def _own_budgets(options: PruneOptions, blocks: Sequence[Block]) -> dict[int, float]:
     """Weights to prune of the blocks whose layers have a sparsity of their own."""
     names = [p.name for block in blocks for p in block]
     given = {

@@ -37,26 +37,34 @@ class Admm(TrainingPass):
     retraining follow in which masks stay and codes move on their grid only. With both, pruning goes
     first, and quantisation works on what survives.
 
-    ``sparsity`` is exact, per layer or for all chosen layers together, whose weights then compete by
-    magnitude (``scope="global"``) or which share it by LAMP scores (``"lamp"``), as in ``prune``.
-    The ``levels`` are ``uniform`` (2^bits - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1: 2 bits are ternary,
-    which papers call 1.58 bits, 1 bit the signs), ``odd`` (all 2^bits, ±1, ±3, …, without a zero) or
-    ``power-of-two`` (0, ±1, ±2, ±4, …, 2^bits - 1 of them, 2 to 4 bits), times a scale of least squared
-    error per ``layer`` or ``channel``.
+    A target of 2 bits is ternary, which papers call 1.58 bits.
     """
 
     name: ClassVar[str] = "admm"
     stage: ClassVar[Stage] = "prune"
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The fraction of weights that is pruned, exactly; 0 does not prune."""
     scope: Literal["layer", "global", "lamp"] = "layer"
+    """Whether each ``layer`` has this sparsity, or all chosen layers together, whose weights
+    compete by magnitude (``global``) or which share it by LAMP scores (``lamp``), as in
+    ``prune``."""
     bits: Annotated[int, Field(ge=0, le=8)] = 0
+    """Width b of the codes; 0 does not quantise."""
     levels: Literal["uniform", "odd", "power-of-two"] = "uniform"
+    """``uniform``: 2^b - 1 of them, -(2^(b-1) - 1) … 2^(b-1) - 1 (1 bit: the signs); ``odd``: all
+    2^b, ±1, ±3, …, without a zero; ``power-of-two``: 0, ±1, ±2, ±4, …, 2^b - 1 of them, for 2 to 4
+    bits."""
     per: Literal["layer", "channel"] = "layer"
+    """Extent of a scale, which is that of least squared error."""
     iterations: Annotated[int, Field(ge=1)] = 5
+    """How often weights are pulled and projected."""
     epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
+    """Epochs of training between two projections."""
     rho: Annotated[float, Field(gt=0)] = 1.0
+    """Strength of the pull at the start."""
     growth: Annotated[float, Field(ge=1)] = 4.0
+    """Factor by which the pull grows after each iteration."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,7 +168,7 @@ class Admm(TrainingPass):
         return found
 
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .torch_network.grid import Grid
+        from .torch_network.grid import WeightGrid
 
         kinds: dict[str, Levels] = {"odd": "odd", "power-of-two": "powers"}
         kind = kinds.get(self.levels, "symmetric")
@@ -179,7 +187,9 @@ class Admm(TrainingPass):
         residual = self._pull(session, "quantize", chosen, project)
         session.fix(
             {
-                name: Grid(kind=kind, scale=self._on_levels(v, alive[name], levels)[1], bits=width)
+                name: WeightGrid(
+                    kind=kind, scale=self._on_levels(v, alive[name], levels)[1], bits=width
+                )
                 for name, v in _latents(session, chosen).items()
             }
         )
@@ -199,7 +209,7 @@ class Admm(TrainingPass):
         self, session: Session, stage: str, chosen: tuple[Projection, ...], project: Project
     ) -> float:
         """Train towards the constraint; returns the last relative residual."""
-        from .loop.penalties import Admm as Pull
+        from .loop.penalties import Pull
 
         pull = Pull(
             session.module,

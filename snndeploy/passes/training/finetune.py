@@ -17,7 +17,7 @@ from ..base import Pass, PassContext, PassResult, Stage
 from .options import Fraction, TrainingPass
 
 if TYPE_CHECKING:
-    from .loop.penalties import Activity
+    from .loop.penalties import ActivityPrice
     from .loop.session import Session
 
 
@@ -25,38 +25,41 @@ if TYPE_CHECKING:
 class FineTune(TrainingPass):
     """Train on, within what the network is: masks stay, and codes stay on their grid.
 
-    With ``bits`` real-valued layers are quantised in the forward pass, and gradients pass straight
-    through the rounding: ``grid="symmetric"`` is that of the pass ``quantize`` (``per``, and ``fit``
-    for its ``clip``); ``"loihi"`` the same with one step for all layers into a population (a power
-    of two from that of a layer which is not quantised), which lowers exactly; ``"rescaw"`` that of
-    the pass ``rescaw`` (``fit`` for its ``gamma``). Steps follow the weights from epoch to epoch.
-    ``exempt`` leaves out the layers that read an input (``"first"``) or feed an output (``"last"``).
-    What comes out are codes or, with ``keep="real"``, the real weights behind them, for passes that
-    must come before quantising.
-
-    ``activity`` is the price of spikes: of each hidden layer's rate above ``target_rate`` (spikes per
-    neuron and step) or, with ``synops``, of SynOps per sample above that budget, as a fraction of it;
-    ``synops_ratio`` gives the budget as a share of what the network uses before this pass. SynOps are
-    weights met by spikes; inputs that are values cost none, as there is nothing to save. With a price
-    the last epoch is kept, whatever validation says of the ones before it.
-
-    ``restart`` draws the weights of the chosen layers anew, with the spread that they had.
+    What has masks or codes keeps them: codes move on their grid. Steps of a grid follow the weights from
+    epoch to epoch, and gradients pass straight through the rounding.
     """
 
     name: ClassVar[str] = "finetune"
     stage: ClassVar[Stage] = "any"
 
     bits: Annotated[int, Field(ge=0, le=8)] = 0
+    """Quantise real-valued layers to this width in the forward pass; 0 leaves them real."""
     grid: Literal["symmetric", "loihi", "rescaw"] = "symmetric"
+    """The grid of ``bits``: that of the pass ``quantize`` (``symmetric``), the same with one step
+    for all layers into a population, a power of two from that of a layer which is not quantised
+    (``loihi``: it lowers exactly), or that of the pass ``rescaw``."""
     per: Literal["layer", "channel"] = "layer"
+    """Extent of a scale."""
     fit: Literal["max", "mse", "mean", "percentile"] = "mse"
+    """How a scale is chosen: ``clip`` of ``quantize``, or ``gamma`` of ``rescaw``."""
     exempt: tuple[Literal["first", "last"], ...] = ()
+    """Do not quantise layers that read an input (``first``) or feed an output (``last``)."""
     keep: Literal["codes", "real"] = "codes"
+    """What comes out: codes, or the real weights behind them, for passes that must come before
+    quantising."""
     activity: Annotated[float, Field(ge=0)] = 0.0
+    """The price of spikes: of each hidden layer's rate above ``target_rate`` or, with a budget of
+    SynOps, of what is above that, as a fraction of it. SynOps are weights met by spikes; inputs
+    that are values cost none, as there is nothing to save. With a price the last epoch is kept,
+    whatever validation says of the ones before it."""
     target_rate: Annotated[float, Field(ge=0)] = 0.0
+    """Spikes per neuron and step that cost nothing."""
     synops: Annotated[float, Field(ge=0)] = 0.0
+    """Budget of SynOps per sample; 0 for none."""
     synops_ratio: Fraction = 0.0
+    """The budget as a share of what the network uses before this pass; 0 for none."""
     restart: bool = False
+    """Draw the weights of the chosen layers anew, with the spread that they had."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,14 +146,14 @@ class FineTune(TrainingPass):
             share="target" if self.grid == "loihi" else "none",
         )
 
-    def _price(self, session: Session) -> Activity:
-        from .loop.penalties import Activity
+    def _price(self, session: Session) -> ActivityPrice:
+        from .loop.penalties import ActivityPrice
         from .loop.session import codings
 
         session.refresh(session.module)
         samples = session.data.samples
         values = [name for name, coding in codings(samples).items() if coding.kind == "analog"]
-        price = Activity(
+        price = ActivityPrice(
             session.module,
             weight=self.activity,
             target_rate=self.target_rate,

@@ -23,49 +23,55 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class TrainingPass(LayerPass, ABC):
     """A pass that trains, on labelled samples.
 
-    ``epochs``, ``batch``, ``optimizer`` (``adamw`` or ``sgd``, with ``momentum``), ``lr``,
-    ``weight_decay`` (of weights only), ``schedule`` (``cosine`` to zero, or ``constant``) and
-    ``clip_norm`` (of the gradient; 0 does not clip) are what they are everywhere. With ``patience``
-    training stops after so many epochs in which validation did not get better (0: never); the
-    weights of the best epoch are kept wherever there are validation samples.
-
-    The ``loss`` is the cross-entropy of the output's spike ``count``, of its ``mean`` over time, or of
-    its ``membrane`` potential's mean over time, times ``contrast``. ``surrogate`` and ``width`` shape
-    the gradient of a spike; ``through_reset`` lets gradients pass through the reset as well.
-    ``window`` steps at a time are unrolled (0: all), and ``truncate`` ends gradients there, or
-    ``recompute`` bounds memory by one window and computes it twice.
-
-    With ``distill`` so much of the loss, from 0 to 1, is not about the labels but about what the
-    network before the first pass answers to the same sample, over all of its steps: the
-    cross-entropy of both answers, softened by ``temperature``.
-
-    What learns: ``weights`` of the chosen layers, ``biases`` where there are any and, when asked,
-    ``leaks`` and ``thresholds``. Masks stay. ``aware`` names a target whose rounding is part of the
-    forward pass: of leaks, thresholds, biases, analog inputs, and of weights that have no codes yet,
-    which get 8 bits as in lowering.
+    Masks stay. Where there are validation samples, the weights of the best epoch are kept.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 2
+    """How often each sample is seen."""
     batch: Annotated[int, Field(ge=1)] = 64
+    """Samples per update."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """What turns gradients into updates."""
     lr: Positive = 1e-3
+    """Learning rate at the start."""
     momentum: Fraction = 0.9
+    """Momentum of ``sgd``."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decay per update, of weights only."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate; ``cosine`` ends at zero."""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of a gradient; 0 does not clip."""
     patience: Annotated[int, Field(ge=0)] = 0
+    """End after so many epochs in which validation did not get better; 0 never does."""
     loss: Literal["count", "mean", "membrane"] = "count"
+    """Cross-entropy of the output's spike ``count``, of its ``mean`` over time, or of its
+    ``membrane`` potential's mean over time."""
     contrast: Positive = 1.0
+    """Factor of what the cross-entropy is taken of."""
     distill: Fraction = 0.0
+    """The part of the loss that is not about the labels but about what the network before the first
+    pass answers to the same sample, over all of its steps: the cross-entropy of both answers."""
     temperature: Positive = 2.0
+    """Softens both answers of ``distill``."""
     surrogate: Literal["arctan", "triangular", "fast-sigmoid"] = "arctan"
+    """Shape of the gradient of a spike."""
     width: Positive = 0.5
+    """Its extent, in units of the threshold."""
     through_reset: bool = False
+    """Let gradients pass through the reset as well."""
     window: Annotated[int, Field(ge=0)] = 0
+    """Steps that are unrolled at a time; 0 takes all."""
     truncate: bool = False
+    """End gradients at the start of a window."""
     recompute: bool = False
+    """Bound memory by one window, and compute it twice."""
     learn: tuple[Literal["weights", "biases", "leaks", "thresholds"], ...] = ("weights", "biases")
+    """What learns: weights of the chosen layers, biases where there are any, leaks and thresholds."""
     aware: str = ""
+    """A target whose rounding is part of the forward pass: of leaks, thresholds, biases, analog
+    inputs, and of weights that have no codes yet, which get 8 bits as in lowering. Empty for
+    none."""
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers of unit weights are wiring, and stay."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...ir.arrays import Array
+from ..clipping import scale_for
 from ..prune import budget, prune_lowest
-from ..quantization.clipping import scale_for
 from ..second_order.budgets import lamp_counts
 
 _STARTS = np.geomspace(0.02, 1.2, 40)

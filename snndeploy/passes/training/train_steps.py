@@ -20,10 +20,8 @@ from .options import TrainingPass
 class TrainSteps(TrainingPass):
     """Train for ever shorter samples (temporal pruning of Chowdhury et al. 2021).
 
-    For each number of steps in ``steps``, or as often as ``halvings`` says for half as many as
-    before (rounded up), the network trains for ``epochs`` on the first so many
-    steps of each sample, and starts from the weights of the stage before. A stage that costs more than
-    ``max_drop`` of the accuracy before the first one ends it: the stage before is the result. The
+    For each number of steps the network trains for ``epochs`` on the first so many steps of each
+    sample, and starts from the weights of the stage before. It takes ``steps`` or ``halvings``. The
     number of steps that the network is trained for then stands in its notes as ``steps``, and later
     passes train on as many.
     """
@@ -32,8 +30,12 @@ class TrainSteps(TrainingPass):
     stage: ClassVar[Stage] = "any"
 
     steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """The numbers of steps, falling."""
     halvings: Annotated[int, Field(ge=0)] = 0
+    """How often the number of steps is halved (rounded up)."""
     max_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """A stage that costs more than this of the accuracy before the first one ends it: the stage
+    before is the result."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import toml
-from ...bundle import read_bundle
+from ...bundle import Bundle
 from ...chip import load_target
 from ...errors import PassRefused, RecipeError
 from ...ir.finding import Finding, Fix
@@ -22,7 +22,8 @@ from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...recipe import Recipe
 from ...report import finding_record
-from ..compilation import Compiled
+from ..compiled import Compiled
+from ..opening import open_bundle
 
 _ROUNDS = 5
 """Compilations to look at: trained weights round and prune a little differently from counted ones."""
@@ -120,13 +121,13 @@ def fix_model(first: Compiled, compile_with: Callable[[Recipe], Compiled]) -> Fi
     return Fixing(recipe=None, steps=tuple(steps), left=errors)
 
 
-def fix_bundle(path: str | Path, target: str | None, board: str | None) -> Fixing:
+def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | None) -> Fixing:
     """Look for a recipe with which a bundle's network fits a target.
 
     A bundle holds integers, not the trained network, so the changes are made to these and checked;
     which weights go is for the recipe to find out when the network is compiled with it.
     """
-    bundle = read_bundle(path)
+    bundle = open_bundle("check", bundle)
     chip = bundle.target if target is None else load_target(target)
     chips = chip.chips(board)
     base = Recipe.from_toml(toml.dumps(toml.loads(bundle.lock).get("recipe", {"name": "none"})))

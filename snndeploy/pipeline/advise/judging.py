@@ -6,6 +6,7 @@ from ...data import Samples
 from ...errors import InputError
 from ...ir.arrays import size
 from ...ir.network import Network
+from ...verify.judged import refuse_labels
 
 
 def refuse_unfit(network: Network, samples: Samples, where: str) -> None:
@@ -16,14 +17,5 @@ def refuse_unfit(network: Network, samples: Samples, where: str) -> None:
     """
     if not len(samples) or not samples.steps:
         raise InputError("data-empty", "there are no samples to evaluate on", where=where)
-    if samples.labels is None:
-        return
-    classes = size(network.with_role("output")[0].shape)
-    low, high = int(samples.labels.min()), int(samples.labels.max())
-    if low < 0 or high >= classes:
-        raise InputError(
-            "labels-range",
-            f"the labels go from {low} to {high}, the network has {classes} outputs",
-            where=where,
-            hint="labels count from 0, one output neuron each",
-        )
+    outputs = {p.name: size(p.shape) for p in network.with_role("output")}
+    refuse_labels(samples, next(iter(outputs)), outputs, where)

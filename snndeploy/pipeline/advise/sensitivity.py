@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,12 @@ from ...passes.kernels.remove_kernels import Fold, RemoveKernels
 from ...passes.kernels.scores import Criterion
 from ...passes.metrics import measure
 from ...passes.quantization.quantize import Quantize
+from ...progress import Progress, silent
 from ...recipe import CalibrationOptions, Recipe
 from ...report.chart import Panel, line_chart
 from ..compilation import compress
+from ..opening import Model, open_network
 from .judging import refuse_unfit
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    network: Network,
+    model: Model,
     samples: Samples,
     *,
     ratios: Sequence[float] = (0.125, 0.25, 0.5),
@@ -70,24 +70,29 @@ def sensitivity(
     score: Criterion = "l1",
     fold: Fold = "none",
     seed: int = 0,
-    progress: Progress = lambda done, of: None,
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> Sensitivity:
     """Change one layer at a time and run the samples.
 
     Args:
-        network: as trained (real-valued).
+        model: as of `compile`; as trained (real-valued).
         samples: calibrate the changes and judge them.
         ratios: fractions of a layer's kernels (or neurons) to remove.
         bits: widths to quantise a layer's weights to (symmetric, per channel).
         score: which kernels go.
         fold: whether those that stay make up for them.
         seed: of the score ``"random"``.
+        frontend: as of `compile`.
+        semantics: as of `compile`.
         progress: is told ``(samples done, samples)`` over all changes.
 
     Raises:
         InputError: there are no samples, or labels that are no classes of the network.
         PassRefused: the network is quantised already.
     """
+    network = open_network("sensitivity", model, frontend, semantics)
     refuse_unfit(network, samples, "sensitivity")
     if any(p.weight.quantized for p in network.projections):
         raise PassRefused(

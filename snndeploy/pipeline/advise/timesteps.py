@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,10 @@ from ...calibrate.stream import stream
 from ...data import Samples
 from ...ir.arrays import Array
 from ...ir.network import Network, Population
+from ...progress import Progress, silent
 from ...simulate.unroll import unroll
+from ..opening import Model, open_network
 from .judging import refuse_unfit
-
-Progress = Callable[[int, int], None]
 
 FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Thresholds tried when rescaling: fewer steps leave less time to reach them."""
@@ -63,12 +63,14 @@ class Timesteps:
 
 
 def reduce_timesteps(
-    network: Network,
+    model: Model,
     samples: Samples,
     *,
     tolerance: float = 0.01,
     rescale: bool = False,
-    progress: Progress = lambda done, of: None,
+    frontend: str | None = None,
+    semantics: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> Timesteps:
     """Evaluate a network after T, T - 1, … 1 steps and choose the fewest within ``tolerance``.
 
@@ -77,15 +79,18 @@ def reduce_timesteps(
     the threshold) are also tried at `FACTORS` of their size, one pass each.
 
     Args:
-        network: float or quantised.
+        model: as of `compile`; float or quantised.
         samples: with labels, accuracy decides; without, agreement with the answer of the whole sample.
         tolerance: how much accuracy (or agreement) may fall, as a fraction.
         rescale: try lower thresholds for fewer steps.
+        frontend: as of `compile`.
+        semantics: as of `compile`.
         progress: is told ``(samples done, samples)`` over all passes.
 
     Raises:
         InputError: samples that do not fit the network, labels that are none of its classes, or none.
     """
+    network = open_network("reduce-timesteps", model, frontend, semantics)
     refuse_unfit(network, samples, "timesteps")
     factors = FACTORS if rescale else (1.0,)
     total = len(factors) * len(samples)
@@ -138,9 +143,8 @@ def _scaled(population: Population, factor: float) -> Population:
     return dataclasses.replace(population, neuron=neuron.changed(population.shape, **fields))
 
 
-def _shifted(progress: Progress, before: int, total: int, done: int, of: int) -> None:
+def _shifted(progress: Progress, before: int, total: int, done: int, _of: int) -> None:
     """Progress of one pass as part of all of them."""
-    del of
     progress(before + done, total)
 
 

@@ -9,13 +9,13 @@ a hook on every linear and convolutional layer sees what arrives, and what its o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...calibrate.moments import Kernel, Moments, moments_of_trains
+from ...calibrate.moments import Moments, Response, moments_of_trains
 from ...errors import InputError, PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
@@ -25,6 +25,7 @@ from ...passes.quantization.quantize import Quantize
 from ...passes.second_order.layers import problem
 from ...passes.second_order.options import CalibratedPass
 from ...passes.second_order.plan import PrunePlan
+from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
 from .hooks import Run, Seen, Watch, projection_of, trains_of
 
@@ -57,7 +58,7 @@ def compress_module(
     *,
     layers: Sequence[str] | None = None,
     run: Run | None = None,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = silent,
 ) -> CompressedModule:
     """Prune and quantise the linear and convolutional layers of a module by membrane error.
 
@@ -214,7 +215,7 @@ def _measured(
     step: CalibratedPass,
 ) -> dict[str, Moments]:
     """Moments of some layers over all samples."""
-    kernel: Kernel = step.kernels[0] if step.kernels else "membrane"
+    kernel: Response = step.kernels[0] if step.kernels else "membrane"
     sums: dict[str, list[Moments]] = {name: [] for name in names}
     for x in data:
         found = _layers_in(module, call, x, names)

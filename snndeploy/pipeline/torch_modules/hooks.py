@@ -134,10 +134,10 @@ class Watch:
                 if seen.leak is None:
                     seen.gain = np.where(values == 0, 1.0, values)
 
-    def _enter(self, part: Any, args: tuple[Any, ...]) -> None:
+    def _enter(self, _part: Any, args: tuple[Any, ...]) -> None:
         self._folded = len(args[0])
 
-    def _leave(self, part: Any, args: tuple[Any, ...], out: Any) -> None:
+    def _leave(self, part: Any, _args: tuple[Any, ...], out: Any) -> None:
         self._folded = None
         inside = {id(m) for m in part.modules()}
         for seen in self.layers.values():

@@ -1,21 +1,55 @@
 """The update of `Neuron` as one loop over steps, samples and neurons, in the type of its arrays.
 
-Every operation rounds as the torch one of `NeuronState` does, in the same order, so both give the same
-bits. Types matter: a Python constant in arithmetic would make float32 sums float64, hence the typed
-``zero`` and ``one``.
+Every operation rounds as that of `snndeploy.ir.step.step_float` does, in the same order, so both give
+the same bits. Types matter: a Python constant in arithmetic would make float32 sums float64, hence the
+typed ``zero`` and ``one``.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ...ir.arrays import Array
+from ...ir.neurons import Neuron
+from ...ir.step import NeuronRule
 from ..jit import compiled, inlined
 
 RESETS = {"none": 0, "zero": 1, "subtract": 2}
 TIMINGS = {"immediate": 0, "next-step": 1, "snntorch-immediate": 2}
+
+WRITTEN_FOR: dict[type, frozenset[str]] = {
+    NeuronRule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
+    Neuron: frozenset(
+        {
+            "leak",
+            "syn_leak",
+            "threshold",
+            "compare",
+            "reset",
+            "reset_timing",
+            "spikes_per_step",
+            "max_spikes",
+            "v_floor",
+            "v_init",
+            "bias",
+            "drive",
+        }
+    ),
+}
+"""The fields that this loop and its gradient were written for. A neuron that has another takes the
+plain step, until someone teaches it to them and adds it here."""
+
+
+def holds(neuron: Neuron) -> bool:
+    """Whether the loop was written for all that ``neuron`` has."""
+    parts: tuple[tuple[Any, type], ...] = (
+        (neuron, Neuron),
+        (neuron.rule or NeuronRule(), NeuronRule),
+    )
+    return not any({f.name for f in fields(p)} - WRITTEN_FOR[known] for p, known in parts)
 
 
 @inlined
@@ -71,7 +105,7 @@ def _run(
                     if timing == 1:
                         back = fired[s, i]
                     elif timing == 2:
-                        back = one if before > edge else zero
+                        back = one if (before > edge) | (at_threshold & (before == edge)) else zero
                     if timing != 0:
                         if reset == 2:
                             new = new - back * edge

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...ir.arrays import Array, Shape, size
 from ...ir.neurons import Neuron
+from ...ir.step import FloatParameters, step_float
 from ..jit import has_numba
-from .kernel import RESETS, TIMINGS, run_neurons
+from .kernel import RESETS, TIMINGS, holds, run_neurons
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,9 +50,9 @@ class Surrogate(Protocol):
 class NeuronState:
     """State of a population for a batch of samples.
 
-    `run` is the update of `Neuron`, step after step, and `step` one of them in torch alone, through
-    which gradients flow. Training hands in its own ``parameters`` (tensors, by the names of
-    `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
+    `run` is the update of `Neuron`, step after step, and `step` one of them (`step_float`) in torch
+    alone, through which gradients flow. Training hands in its own ``parameters`` (tensors, by the names
+    of `Neuron.parameters`) and a ``surrogate``; no value of the forward pass depends on either.
 
     Attributes:
         u: synaptic state ``(samples, *shape)``.
@@ -71,7 +72,10 @@ class NeuronState:
         parameters: Mapping[str, Tensor] | None = None,
         surrogate: Surrogate | None = None,
     ) -> None:
-        """``kernel`` picks the loop (True) or torch (False); by default, the loop where it compiles."""
+        """``kernel`` picks the loop (True) or torch (False); by default, the loop where it compiles.
+
+        A neuron that the loop was not written for takes torch in any case.
+        """
         import torch
 
         full = (samples, *shape)
@@ -86,7 +90,15 @@ class NeuronState:
         self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
-        self._kernel = has_numba() if kernel is None else kernel
+        self._parameters = FloatParameters(
+            leak=self._par["leak"],
+            syn_leak=self._par.get("syn_leak"),
+            threshold=self._par.get("threshold"),
+            v_floor=self._par.get("v_floor"),
+            bias=self._par["bias"] if self._has_bias else None,
+            drive=self._par["drive"] if self._has_drive else None,
+        )
+        self._kernel = (has_numba() if kernel is None else kernel) and holds(neuron)
         if self._kernel:
             self.constants = self._flat_constants(shape)
 
@@ -151,56 +163,20 @@ class NeuronState:
 
     def step(self, x: Tensor) -> Tensor:
         """Advance by one step with input ``x`` (samples, *shape); return what is emitted."""
-        neuron, par = self.neuron, self._par
-        before = self.v
-        if self._has_bias:
-            x = x + par["bias"]
-        self.u = x if neuron.syn_leak is None else par["syn_leak"] * self.u + x
-        v = par["leak"] * before + self.u
-        if self._has_drive:
-            v = v + par["drive"]
-        self.charged = v
-        if neuron.threshold is None:
-            self.v = self._floored(v)
-            return self.v
-        if neuron.reset_timing == "immediate":
-            fired = self._spikes(v)
-            v = self._reset(v, fired)
-        elif neuron.reset_timing == "next-step":
-            v = self._reset(v, self.fired)
-            fired = self.fired = self._spikes(v)
-        else:
-            late = (before > par["threshold"]).to(v.dtype)
-            v = v - late * par["threshold"]
-            fired = self._spikes(v)
-            v = v - (self._held(fired) - late) * par["threshold"]
-        self.v = self._floored(v)
-        return fired
-
-    def _spikes(self, v: Tensor) -> Tensor:
         import torch
 
-        threshold = self._par["threshold"]
-        above = (v > threshold if self.neuron.compare == ">" else v >= threshold).to(v.dtype)
-        if self.neuron.spikes_per_step == "one":
-            spikes, most = above, 1.0
-        else:
-            most = float(self.neuron.max_spikes or "inf")
-            spikes = (above * torch.floor(v / threshold)).clamp(max=most)
-        return spikes if self._surrogate is None else self._surrogate(v, threshold, spikes, most)
-
-    def _reset(self, v: Tensor, fired: Tensor) -> Tensor:
-        if self.neuron.reset == "none":
-            return v
-        held = self._held(fired)
-        if self.neuron.reset == "subtract":
-            return v - held * self._par["threshold"]
-        return v * (1 - (held if self.neuron.spikes_per_step == "one" else held.clamp(max=1)))
+        emitted: Tensor = step_float(
+            self.neuron.rule,
+            self._parameters,
+            self,
+            x,
+            torch,
+            emit=self._surrogate,
+            held=self._held,
+        )
+        return emitted
 
     def _held(self, fired: Tensor) -> Tensor:
         """``fired`` as the reset sees it."""
         through = self._surrogate is not None and self._surrogate.through_reset
         return fired if through else fired.detach()
-
-    def _floored(self, v: Tensor) -> Tensor:
-        return v if self.neuron.v_floor is None else v.maximum(self._par["v_floor"])

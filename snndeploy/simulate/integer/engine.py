@@ -18,7 +18,7 @@ from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
 from ..jit import has_numba
 from ..recording import Recording
-from .native import NativeEngine, Route
+from .native import SUM_BITS, NativeEngine, Route
 from .neurons.step import State, emitted_type, step_group
 from .neurons.watch import Watch
 from .plan import make_plan
@@ -39,7 +39,8 @@ class IntegerEngine:
     Args:
         program: what to run.
         device: torch device to run on (``"cuda"``); None for this machine's cores, with compiled
-            kernels where numba is installed (the ``fast`` extra).
+            kernels where numba is installed (the ``fast`` extra), or torch where the chip's sums are
+            not of 32 bits.
         route: how projections are computed: ``"auto"`` by cost, or ``"events"`` and ``"dense"`` wherever
             they can be. No route changes a result.
 
@@ -60,12 +61,12 @@ class IntegerEngine:
         self.program = program
         plan = make_plan(program)
         self._engine: Any
-        if device is None:
+        if device is None and program.arithmetic.sum_bits == SUM_BITS:
             self._engine = NativeEngine(plan, route, kernels=has_numba())
         else:
             from .portable import PortableEngine
 
-            self._engine = PortableEngine(plan, _checked_device(device))
+            self._engine = PortableEngine(plan, _checked_device(device or "cpu"))
 
     def run(
         self,
@@ -92,7 +93,7 @@ class IntegerEngine:
             }
             for _ in range(2)
         )
-        states = States(u, v, Watch() if watch else None)
+        states = States(u, v, Watch(self.program.arithmetic) if watch else None)
         batch = batch or self._default_batch(steps, kept)
         scratch: dict[str, Array] = {}
         for low in range(0, samples, batch):

@@ -19,10 +19,11 @@ import numpy as np
 
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
+from ...ir.step import Arithmetic, IntegerParameters
 from .neurons.packed import PackedNeurons, pack_neurons
-from .neurons.step import Constants, State, step_group
+from .neurons.step import State, registers, step_group
 from .neurons.watch import Watch
-from .plan import Component, Leg, Plan
+from .plan import Component, Leg, RunPlan
 from .routes.adders import Scratch, leg_adder
 from .routes.dense import DenseForm, float_type, largest_message
 from .routes.forms import EventForm, dense_cost, event_form
@@ -30,6 +31,8 @@ from .train import States, Train
 
 Route = Literal["auto", "events", "dense"]
 
+SUM_BITS = 32
+"""Width of the sums that tiles add up; a chip with another takes the portable engine."""
 _TILE_VALUES = 1 << 16
 """int32 sums of a tile: a quarter of a megabyte, within a core's second cache with its states."""
 _BLOCK_VALUES = 1 << 23
@@ -50,6 +53,8 @@ class _Work:
     """A group within one block: its prepared legs, and products that exist already."""
 
     group: CompartmentGroup
+    arithmetic: Arithmetic
+    parameters: IntegerParameters
     packed: PackedNeurons | None
     legs: list[_LegForms]
     products: dict[int, Array]
@@ -58,20 +63,21 @@ class _Work:
 class NativeEngine:
     """A program prepared once, for runs on chunks of samples."""
 
-    def __init__(self, plan: Plan, route: Route = "auto", *, kernels: bool = True) -> None:
+    def __init__(self, plan: RunPlan, route: Route = "auto", *, kernels: bool = True) -> None:
         self.plan = plan
         self.route = route
         self.kernels = kernels
         self._local = threading.local()
         self.threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
         self._pool = ThreadPoolExecutor(self.threads)  # its threads start when first needed
+        self._arithmetic = plan.program.arithmetic
         self._packed = {
-            g.name: pack_neurons(g) if kernels else None
+            g.name: pack_neurons(g, self._arithmetic) if kernels else None
             for g in plan.program.groups
             if g.kind != "input"
         }
-        self._constants = {
-            g.name: Constants.of(g) for g in plan.program.groups if g.kind != "input"
+        self._parameters = {
+            g.name: registers(g, self._arithmetic) for g in plan.program.groups if g.kind != "input"
         }
         self._forms = {
             name: [
@@ -110,6 +116,8 @@ class NativeEngine:
             work = [
                 _Work(
                     g,
+                    self._arithmetic,
+                    self._parameters[g.name],
                     None if plain else self._packed[g.name],
                     self._forms[g.name],
                     {id(f): products[id(f)] for f in self._forms[g.name] if id(f) in products},
@@ -206,7 +214,7 @@ class NativeEngine:
                 for leg in add:
                     leg(first, count)
                 train = trains[w.group.name]
-                r.step(drive[:count], train, first, span[0], self._constants, states.watch)
+                r.step(drive[:count], train, first, span[0], states.watch)
                 if w.group.name in states.u:
                     r.record(states, first, train.base + span[0])
 
@@ -221,7 +229,7 @@ class _Registers:
     """The states of one group for a tile of samples, int32 where kernels run, else int64."""
 
     def __init__(self, work: _Work, samples: int, scratch: Scratch, slot: int) -> None:
-        self.group, self.packed = work.group, work.packed
+        self.work, self.group, self.packed = work, work.group, work.packed
         neurons = size(work.group.shape)
         if self.packed is None:
             self.wide = State.at_rest((samples, *work.group.shape))
@@ -231,15 +239,7 @@ class _Registers:
             self.v = scratch.zeros(f"v {slot}", (samples, neurons))
             self.fired = scratch.zeros(f"fired {slot}", (samples, kept))
 
-    def step(
-        self,
-        drive: Array,
-        train: Train,
-        first: int,
-        low: int,
-        constants: Mapping[str, Constants],
-        watch: Watch | None,
-    ) -> None:
+    def step(self, drive: Array, train: Train, first: int, low: int, watch: Watch | None) -> None:
         """Advance by the steps of ``drive``, leave it at zero, and write what is emitted."""
         if self.packed is not None:
             self.packed.kernel(
@@ -256,7 +256,9 @@ class _Registers:
             return
         a = drive[0].reshape(self.wide.u.shape).astype(np.int64)
         drive.fill(0)
-        out = step_group(self.group, self.wide, a, constants[self.group.name], watch=watch)
+        out = step_group(
+            self.group, self.work.arithmetic, self.wide, a, self.work.parameters, watch=watch
+        )
         samples = out.shape[0]
         train.values[first, train.base + low : train.base + low + samples] = out.reshape(
             samples, -1

@@ -43,7 +43,7 @@ class Component:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RunPlan:
     """Components in the order they run, and the legs into each group."""
 
     program: Program
@@ -51,7 +51,7 @@ class Plan:
     legs: dict[str, tuple[Leg, ...]]
 
 
-def make_plan(program: Program) -> Plan:
+def make_plan(program: Program) -> RunPlan:
     """Order the groups of ``program`` and take its synapses apart into legs."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(g.name for g in program.groups)
@@ -65,7 +65,7 @@ def make_plan(program: Program) -> Plan:
         loop = len(groups) > 1 or graph.has_edge(groups[0].name, groups[0].name)
         components.append(Component(tuple(groups), loop))
     legs = {g.name: tuple(_legs(program, g.name)) for g in program.groups}
-    return Plan(program, tuple(components), legs)
+    return RunPlan(program, tuple(components), legs)
 
 
 def _legs(program: Program, target: str) -> list[Leg]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
-from .neurons.step import Constants, State, shift, step_group, wrap32
-from .plan import Component, Plan
+from ...ir.step import shifted, wrapped
+from .neurons.step import State, registers, step_group
+from .plan import Component, RunPlan
 from .routes.dense import DenseForm
 from .train import States, Train
 
@@ -26,7 +27,7 @@ _BATCH_NEURONS = {"cpu": 1 << 17, "cuda": 1 << 24}
 class PortableEngine:
     """A program prepared once for a torch device."""
 
-    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+    def __init__(self, plan: RunPlan, device: str = "cpu") -> None:
         import torch
 
         self.plan = plan
@@ -34,8 +35,9 @@ class PortableEngine:
         self._legs = {
             name: [DenseForm(leg, device) for leg in legs] for name, legs in plan.legs.items()
         }
-        self._constants = {
-            g.name: Constants.of(g, lambda x: torch.tensor(np.asarray(x, np.int64), device=device))
+        self._arithmetic = plan.program.arithmetic
+        self._parameters = {
+            g.name: registers(g, self._arithmetic, lambda x: torch.tensor(x, device=device))
             for g in plan.program.groups
             if g.kind != "input"
         }
@@ -80,7 +82,7 @@ class PortableEngine:
         steps = sent[component.groups[0].name].shape[0]
         widest = sum(size(g.shape) for g in component.groups)
         block = 1 if component.loop else max(1, _BLOCK_VALUES // max(1, samples * widest))
-        registers = {
+        state_of = {
             g.name: State.at_rest((samples, *g.shape), torch, device=self.device)
             for g in component.groups
         }
@@ -88,10 +90,17 @@ class PortableEngine:
             stop = min(first + block, steps)
             for group in component.groups:
                 drive = self._drive(group, sent, first, stop, samples)
-                state = registers[group.name]
+                state = state_of[group.name]
                 for t in range(first, stop):
-                    constants = self._constants[group.name]
-                    out = step_group(group, state, drive[t - first], constants, torch, states.watch)
+                    out = step_group(
+                        group,
+                        self._arithmetic,
+                        state,
+                        drive[t - first],
+                        self._parameters[group.name],
+                        torch,
+                        states.watch,
+                    )
                     sent[group.name][t] = out.reshape(samples, -1)
                     if group.name in states.u:
                         low = trains[group.name].base
@@ -109,6 +118,7 @@ class PortableEngine:
         """Synaptic input of the steps ``first:stop``: int64 (steps, samples, *shape)."""
         import torch
 
+        bits = self._arithmetic.sum_bits
         shape = (stop - first, samples, *group.shape)
         drive = torch.zeros(shape, dtype=torch.int64, device=self.device)
         for form in self._legs[group.name]:
@@ -120,15 +130,15 @@ class PortableEngine:
             peak = int(x.abs().max()) if leg.graded and x.numel() else 1
             sums = form(x.reshape(-1, *leg.in_shape), peak).to(torch.int64)
             if leg.graded:
-                sums = wrap32(sums)
-            shifted = wrap32(_shifted(sums, leg.synapses.exponent))
-            drive[len(drive) - len(x) :] += shifted.reshape(len(x), *shape[1:])
-        wrapped: Tensor = wrap32(drive)
-        return wrapped
+                sums = wrapped(sums, bits)
+            arriving = wrapped(_shifted(sums, leg.synapses.exponent), bits)
+            drive[len(drive) - len(x) :] += arriving.reshape(len(x), *shape[1:])
+        total: Tensor = wrapped(drive, bits)
+        return total
 
 
 def _shifted(sums: Tensor, exponent: int) -> Any:
-    return shift(sums, max(exponent, -63)) if exponent < 63 else sums * 0
+    return shifted(sums, max(exponent, -63)) if exponent < 63 else sums * 0
 
 
 def _record(into: Array, step: int, low: int, values: Tensor) -> None:

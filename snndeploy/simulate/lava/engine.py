@@ -16,7 +16,7 @@ from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
 from ..recording import Recording
 from .env import LavaEnv, require_lava
-from .plan import Plan, plan_lava
+from .plan import LavaPlan, plan_lava
 from .process import run_worker
 from .synapses import ConvRoute
 
@@ -64,7 +64,8 @@ def run_lava(
         The same recording as `run_integer`: spikes of every group (v of readouts), in sample time.
 
     Raises:
-        BackendMissing: ``lava-missing``, ``lava-timeout`` or ``lava-failed``.
+        BackendMissing: ``lava-arithmetic`` (see `plan_lava`), ``lava-missing``, ``lava-timeout`` or
+            ``lava-failed``.
         InputError: an input is missing, has the wrong shape, or is not integer.
         UsageError: see `plan_lava`.
     """
@@ -72,9 +73,9 @@ def run_lava(
 
     data = program_inputs(program, inputs)
     steps, samples = _extent(data)
-    lava = lava or require_lava()
     peaks = {name: int(np.abs(array).max(initial=0)) for name, array in data.items()}
     plan = plan_lava(program, steps, samples, peaks=peaks, record_states=record_states, conv=conv)
+    lava = lava or require_lava()
     chunk = _samples_per_chunk(program, plan, samples)
     traces = _Traces(program, plan, record_states)
     seconds = 0.0
@@ -104,7 +105,7 @@ def run_lava(
 
 
 def write_job(
-    folder: Path, program: Program, plan: Plan, data: Mapping[str, Array], samples: int
+    folder: Path, program: Program, plan: LavaPlan, data: Mapping[str, Array], samples: int
 ) -> None:
     """Write ``job.json`` and ``arrays.npz`` for one stream of ``samples``."""
     total = plan.timing.total(samples)
@@ -126,7 +127,7 @@ def write_job(
     np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
 
 
-def _stream(group: CompartmentGroup, plan: Plan, data: Array | None, samples: int) -> Array:
+def _stream(group: CompartmentGroup, plan: LavaPlan, data: Array | None, samples: int) -> Array:
     """What a source sends at each chip step, ``(neurons, steps)`` int32; zero between samples."""
     stream = np.zeros((size(group.shape), plan.timing.total(samples)), np.int32)
     rows = plan.timing.rows(group, samples)
@@ -149,7 +150,7 @@ def _extent(data: Mapping[str, Array]) -> tuple[int, int]:
     return int(extent[0]), int(extent[1])
 
 
-def _samples_per_chunk(program: Program, plan: Plan, samples: int) -> int:
+def _samples_per_chunk(program: Program, plan: LavaPlan, samples: int) -> int:
     values = sum(size(g.shape) for g in program.groups)  # one row of spikes or inputs each
     values += sum(2 * int(spec["size"]) for spec in plan.neurons if spec["states"])
     sample_bytes = 4 * plan.timing.interval * max(values, 1)
@@ -159,7 +160,7 @@ def _samples_per_chunk(program: Program, plan: Plan, samples: int) -> int:
 class _Traces:
     """What the chunks of a run recorded, in sample time."""
 
-    def __init__(self, program: Program, plan: Plan, record_states: Collection[str]) -> None:
+    def __init__(self, program: Program, plan: LavaPlan, record_states: Collection[str]) -> None:
         self._program, self._plan, self._states = program, plan, record_states
         self._parts: dict[str, dict[str, list[Array]]] = {"spikes": {}, "u": {}, "v": {}}
 

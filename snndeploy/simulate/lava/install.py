@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...errors import BackendMissing, UsageError
+from ...progress import silent
 from .env import (
     FAILURES,
     LAVA_VERSION,
@@ -44,7 +45,7 @@ _Base = tuple[Path, tuple[int, int]]
 def install_lava(
     directory: Path | None = None,
     python: Path | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = silent,
 ) -> LavaEnv:
     """Create an environment that runs Lava, unless it is already there.
 

@@ -23,23 +23,29 @@ Neuron programs (kind ``custom``) always know their window.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...errors import BackendMissing
 from ...ir.arrays import Array, size
-from ...ir.program import STATE_MAX, STATE_SHIFT, CompartmentGroup, Program
+from ...ir.program import CompartmentGroup, Program
+from ...ir.step import LOIHI, Arithmetic, NeuronRule
+from ..integer.neurons.step import registers
 from .synapses import Arrays, ConvRoute, connections
 
-READOUT_VTH = (STATE_MAX + 1) >> STATE_SHIFT
-"""A threshold that v, clipped at +-STATE_MAX, cannot exceed."""
+ARITHMETIC = LOIHI
+"""What lava's processes compute in; a program in another cannot run on them."""
+READOUT_VTH = (ARITHMETIC.state_max + 1) >> ARITHMETIC.state_shift
+"""A threshold that v, which saturates, cannot exceed."""
 _INT16 = 2**15 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class Windows:
     """Chip steps of a run: ``steps`` per sample, ``interval`` from one sample to the next."""
 
     steps: int
@@ -61,13 +67,13 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LavaPlan:
     """Specifications of processes, in JSON; arrays are named by their key in ``arrays``.
 
     ``processes`` names the Lava process of each group and synapse group.
     """
 
-    timing: Timing
+    timing: Windows
     neurons: list[dict[str, Any]]
     connections: list[dict[str, Any]]
     parts: list[list[str]]
@@ -83,7 +89,7 @@ def plan_lava(
     peaks: Mapping[str, int] | None = None,
     record_states: Collection[str] = (),
     conv: ConvRoute = "auto",
-) -> Plan:
+) -> LavaPlan:
     """Decide how to run ``program`` on Lava.
 
     Args:
@@ -96,11 +102,19 @@ def plan_lava(
             a convolution for which it is not.
 
     Raises:
+        BackendMissing: ``lava-arithmetic``, the program is not in lava's arithmetic.
         UsageError: ``conv="native"``, and a convolution has no exact native form.
         ValueError: the program is not one that Lava can hold; a bug of the lowering.
     """
+    if program.arithmetic != ARITHMETIC:
+        raise BackendMissing(
+            "lava-arithmetic",
+            f"lava's processes compute in {_differing(program.arithmetic)}",
+            where=f"program for {program.target}",
+            hint="run it on the integer engine, which computes in the arithmetic of any program",
+        )
     delays = [program.delay(s, o).max(initial=0) for s in program.synapses for o in s.sources]
-    timing = Timing(steps=steps, interval=steps + int(max(delays, default=0)), depth=program.depth)
+    timing = Windows(steps=steps, interval=steps + int(max(delays, default=0)), depth=program.depth)
     gated = gated_groups(program, samples)
     arrays = Arrays()
     processes: dict[str, str] = {}
@@ -123,7 +137,7 @@ def plan_lava(
         new = connections(program, synapses, peaks or {}, conv, arrays)
         processes[synapses.name] = " + ".join(sorted({spec["process"] for spec in new}))
         wiring += new
-    return Plan(
+    return LavaPlan(
         timing=timing,
         neurons=neurons,
         connections=wiring,
@@ -131,6 +145,13 @@ def plan_lava(
         processes=processes,
         arrays=arrays.values,
     )
+
+
+def _differing(arithmetic: Arithmetic) -> str:
+    """Lava's arithmetic as far as ``arithmetic`` is another."""
+    own, other = dataclasses.asdict(ARITHMETIC), dataclasses.asdict(arithmetic)
+    parts = [f"{k} {own[k]}, not {v}" for k, v in other.items() if k in own and own[k] != v]
+    return "; ".join(parts) or "another arithmetic"
 
 
 def gated_groups(program: Program, samples: int) -> frozenset[str]:
@@ -171,7 +192,7 @@ def _parts(program: Program) -> list[list[str]]:
 def _neurons(
     program: Program,
     group: CompartmentGroup,
-    timing: Timing,
+    timing: Windows,
     gated: Collection[str],
     arrays: Arrays,
 ) -> dict[str, Any]:
@@ -182,16 +203,13 @@ def _neurons(
 
     spec = {"name": group.name, "size": size(group.shape), "window": timing.window(group)}
     if group.kind == "custom":
-        if group.reset_timing == "snntorch-immediate" and group.reset != "subtract":
-            raise ValueError(f"{group.name}: snntorch-immediate goes with subtraction only")
-        parameters = {
-            **{name: value(getattr(group, name)) for name in ("du", "dv", "vth", "bias")},
-            **{name: getattr(group, name) for name in ("compare", "reset", "reset_timing")},
-            "many": group.spikes_per_step == "many",
-            "max_spikes": group.max_spikes,
-            "v_floor": None if group.v_floor is None else value(group.v_floor),
+        held = vars(registers(group, program.arithmetic))
+        options = {
+            "rule": dataclasses.asdict(NeuronRule.of(group)),
+            "arithmetic": dataclasses.asdict(program.arithmetic),
+            "parameters": {n: None if x is None else value(x) for n, x in held.items()},
         }
-        return {**spec, "process": "NeuronProgram", "parameters": parameters}
+        return {**spec, "process": "NeuronProgram", "parameters": options}
     if group.kind == "readout" and program.outgoing(group.name):
         raise ValueError(f"{group.name} is a readout: it sends nothing that a synapse could read")
     if np.abs(group.bias_mant).max(initial=0) > _INT16:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import BackendMissing
+from ...progress import silent
 from .env import LavaEnv, lava_environ
 
 _PACKAGE = Path(__file__).parent / "lava_worker"
@@ -20,11 +21,7 @@ _SHARED = "/dev/shm/psm_"
 
 
 def run_worker(
-    job: Path,
-    lava: LavaEnv,
-    *,
-    timeout_s: float,
-    progress: Callable[[int], None] = lambda steps: None,
+    job: Path, lava: LavaEnv, *, timeout_s: float, progress: Callable[[int], None] = silent
 ) -> dict[str, float | str]:
     """Run the job in folder ``job`` to its end.
 

@@ -18,14 +18,8 @@ import numpy as np
 from ...errors import UsageError
 from ...ir.arrays import Array
 from ...ir.ops import Conv, Dense, Reshape, chain_shapes
-from ...ir.program import (
-    STATE_MAX,
-    STATE_SHIFT,
-    CompartmentGroup,
-    Program,
-    SynapseGroup,
-    SynapseSource,
-)
+from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from ...ir.step import LOIHI
 from ..unroll import unroll
 
 ConvRoute = Literal["auto", "native", "sparse"]
@@ -196,7 +190,7 @@ def _largest_message(group: CompartmentGroup, peaks: Mapping[str, int]) -> int:
         return peaks.get(group.name, 2**group.message_bits)
     if group.spikes_per_step == "one":
         return 1
-    most = STATE_MAX // max(int(group.vth.min()) << STATE_SHIFT, 1)
+    most = LOIHI.state_max // max(int(group.vth.min()) << LOIHI.state_shift, 1)
     return most if group.max_spikes is None else min(most, group.max_spikes)
 
 

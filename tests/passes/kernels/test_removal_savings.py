@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from snndeploy.chip import load_target
+from snndeploy.chip.families.loihi.lists import list_words
 from snndeploy.errors import PassRefused
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.lower import lower
 from snndeploy.mapping import place_program
-from snndeploy.mapping.count.encodings import list_words
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.kernels.slicing import shrink
@@ -57,7 +57,7 @@ def test_dense_layers_save_what_the_lists_say(target: Any) -> None:
         for axons, neurons in ((40, hidden), (hidden, 20)):
             index = target.synapse.index.holding((neurons - 1).bit_length())
             bits = target.synapse.weight.holding(8)
-            two = target.memory_model == "loihi2"
+            two = target.family == "loihi2"
             counts = np.full(axons, neurons)
             words += int(list_words(counts, bits + index * two, target, 0 if two else index).sum())
         return words, 40 + hidden, hidden + 20

@@ -15,10 +15,10 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, Pointwise, Reshape
 from snndeploy.ir.weights import Weight
+from snndeploy.passes import clipping
 from snndeploy.passes.base import PassContext, PassResult
+from snndeploy.passes.clipping import code_limit, encode, scale_for
 from snndeploy.passes.prune import Prune
-from snndeploy.passes.quantization import clipping
-from snndeploy.passes.quantization.clipping import code_limit, encode, scale_for
 from snndeploy.passes.quantization.quantize import Quantize
 from tests.support.builders import (
     ZOO,

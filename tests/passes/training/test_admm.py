@@ -19,7 +19,7 @@ from snndeploy.lower import lower
 from snndeploy.passes.base import PassContext, PassEvent
 from snndeploy.passes.prune import Prune, budget
 from snndeploy.passes.training.admm import Admm
-from snndeploy.passes.training.loop.penalties import Admm as Pull
+from snndeploy.passes.training.loop.penalties import Pull
 from snndeploy.passes.training.projections import alternate, largest, nearest, on_levels
 from tests.support.labelled import accuracy, context, digits_mlp, flat
 

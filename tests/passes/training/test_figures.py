@@ -16,7 +16,7 @@ from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.training.figures import figures, noise_curve
 from snndeploy.passes.training.finetune import FineTune
-from snndeploy.passes.training.loop.penalties import Activity, fan_outs
+from snndeploy.passes.training.loop.penalties import ActivityPrice, fan_outs
 from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.passes.training.train_steps import TrainSteps
 from snndeploy.simulate.float.engine import run_float
@@ -76,7 +76,7 @@ def test_target_rate_is_free() -> None:
     rate = float(run.spikes["h1"].detach().sum()) / (32 * 16 * 20)
 
     def price(target: float) -> float:
-        activity = Activity(module, weight=2.0, target_rate=target, synops=0.0)
+        activity = ActivityPrice(module, weight=2.0, target_rate=target, synops=0.0)
         return float(activity.loss(module, run).detach())
 
     assert price(0.0) == pytest.approx(2 * rate, rel=1e-5)

@@ -23,7 +23,7 @@ from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.registry import pass_class
 from snndeploy.passes.training.loop.data import Batches
-from snndeploy.passes.training.torch_network.grid import Grid
+from snndeploy.passes.training.torch_network.grid import WeightGrid
 from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.passes.training.torch_network.surrogate import SpikeGradient, derivative, step
 from snndeploy.passes.training.torch_network.unroll import Unrolling
@@ -244,7 +244,10 @@ def test_a_quantised_network_trains_on_its_own_grid(step: Any) -> None:
         if old.weight.quantized:
             assert new.weight.bits == old.weight.bits
             assert np.array_equal(new.weight.scale, old.weight.scale)  # type: ignore[arg-type]
-            assert set(np.unique(new.weight.data)) <= {0, *Grid.of(old.weight).levels.tolist()}
+            assert set(np.unique(new.weight.data)) <= {
+                0,
+                *WeightGrid.of(old.weight).levels.tolist(),
+            }
 
 
 def codes(*values: int, bits: int, levels: Any = None, mask: Any = None) -> Weight:
@@ -268,7 +271,7 @@ def test_a_round_trip_is_the_identity_on_every_grid(weight: Weight, grid: str) -
     network = chain_net([np.ones(weight.shape, np.float32)])
     coded = dataclasses.replace(network.projections[0], weight=weight)
     network = network.replace(projections=[coded])
-    assert Grid.of(weight).kind == grid
+    assert WeightGrid.of(weight).kind == grid
     module = TrainableNetwork(network)
     back = module.to_network().projections[0].weight
     assert np.array_equal(back.data, weight.data)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-Target = Callable[["Tensor", "Tensor"], "Tensor"]
+Aim = Callable[["Tensor", "Tensor"], "Tensor"]
 """Value that each weight (rows, n) would be taken to; the second argument holds their columns."""
 
 _BLOCK = 64
@@ -51,7 +51,7 @@ def eliminate(
     *,
     steps: int | None = None,
     first: Tensor | None = None,
-    target: Target | None = None,
+    target: Aim | None = None,
     tolerance: Tensor | None = None,
     per_group: tuple[int, int] | None = None,
     block: int = _BLOCK,

@@ -16,7 +16,7 @@ from .least_squares import Quadratic
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rounding = Callable[["Tensor", "Tensor"], "Tensor"]
+Rounder = Callable[["Tensor", "Tensor"], "Tensor"]
 """(values (rows, n), their columns (n,)) -> nearest values on the grid."""
 
 _BLOCK = 128
@@ -39,7 +39,7 @@ def column_order(q: Quadratic, order: str) -> Tensor:
 
 def sweep(
     q: Quadratic,
-    rounding: Rounding | None,
+    rounding: Rounder | None,
     *,
     order: str = "natural",
     mask: Tensor | None = None,
@@ -118,7 +118,7 @@ def sweep(
 def descend(
     q: Quadratic,
     weights: Tensor,
-    rounding: Rounding,
+    rounding: Rounder,
     *,
     mask: Tensor | None = None,
     passes: int = 4,

@@ -11,7 +11,7 @@ from torch import Tensor
 from ....ir.arrays import Array
 from ....ir.linear.float_chain import float_chain
 from ..torch_network.module import TrainableNetwork
-from ..torch_network.unroll import Run
+from ..torch_network.unroll import UnrolledRun
 from .data import Batches
 
 _BATCH = 256
@@ -20,7 +20,7 @@ Project = Callable[[Values], Values]
 """Values of layers, by name, to the nearest ones that the constraint allows."""
 
 
-class Admm:
+class Pull:
     """The scaled-dual pull ``rho / 2 * |W - Z + U|^2`` towards a constraint (Deng et al. 2021).
 
     The pull is decoupled from the optimiser, as AdamW decouples weight decay: after each of its steps
@@ -57,7 +57,7 @@ class Admm:
             n: torch.tensor(found[n], dtype=v.dtype, device=v.device) for n, v in values.items()
         }
 
-    def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
+    def loss(self, module: TrainableNetwork, run: UnrolledRun) -> Tensor:
         """Nothing: the pull acts between the optimiser's steps."""
         del module
         return run.spikes[next(iter(run.spikes))].new_zeros(())
@@ -97,7 +97,7 @@ class Admm:
         self.rho, self.epochs = state["rho"], state["epochs"]
 
 
-class Activity:
+class ActivityPrice:
     """A price on spikes: of each hidden layer's rate above a target, and of SynOps above a budget.
 
     Args:
@@ -131,7 +131,7 @@ class Activity:
     def _counted(self, module: TrainableNetwork) -> dict[str, Tensor]:
         return {n: fan for n, fan in fan_outs(module).items() if n not in self._ignore}
 
-    def _used(self, run: Run) -> Tensor:
+    def _used(self, run: UnrolledRun) -> Tensor:
         """SynOps of a batch."""
         return torch.stack([(run.spikes[n] * fan).sum() for n, fan in self._fan_out.items()]).sum()
 
@@ -141,8 +141,9 @@ class Activity:
             total = sum(float(self._used(module(x))) for x, _ in samples.in_order(_BATCH))
         return total / len(samples)
 
-    def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
+    def loss(self, module: TrainableNetwork, run: UnrolledRun) -> Tensor:
         """The price of one batch."""
+        del module
         used = self._used(run) / run.samples
         self._last = float(used.detach())
         if self.synops:

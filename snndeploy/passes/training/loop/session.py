@@ -10,15 +10,15 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ....chip import Target, load_target
+from ....chip import Target, family_of, load_target
 from ....errors import PassRefused
 from ....ir.finding import Finding
 from ....ir.network import Network
 from ....lower import InputCoding, infer_coding, lower
-from ....lower.integers import MANTISSA_BITS, integer_codes
+from ....lower.integers import USUAL_BITS, integer_codes
 from ...base import Calibration, Pass, PassContext
 from ..options import TrainingPass, training_data
-from ..torch_network.grid import Grid
+from ..torch_network.grid import WeightGrid
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
@@ -52,6 +52,7 @@ class Session:
         self.steps = int(net.notes.get("steps", 0)) or self.length
         name = self.data.aware or how.aware
         self.target: Target | None = load_target(name) if name else None
+        self._bits = USUAL_BITS if self.target is None else family_of(self.target).weights.bits
         device = _device(self.data.device)
         self.module = TrainableNetwork(
             net,
@@ -65,7 +66,7 @@ class Session:
         _refuse_another_start(net, self.module)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
-        self._chip_grids: dict[str, Grid] = {}
+        self._chip_grids: dict[str, WeightGrid] = {}
         self._teacher = (ctx.source or net) if how.distill else None
         networks = [n.digest for n in (net, self._teacher) if n is not None]
         samples = [s for s in (self.data.samples, self.data.validation) if s is not None]
@@ -154,7 +155,7 @@ class Session:
         self.history += history
         return history
 
-    def fix(self, grids: Mapping[str, Grid]) -> None:
+    def fix(self, grids: Mapping[str, WeightGrid]) -> None:
         """Round these layers to these grids from now on."""
         self._chip_grids = {}
         self.module.set_grids(grids)
@@ -167,14 +168,14 @@ class Session:
             rounded = self.quantizer.run(real, PassContext(seed=self.ctx.seed)).network
             new = {p.name: p.weight for p in rounded.projections if p.weight.quantized}
             known = {p.name for p in module.network.projections if p.weight.quantized}
-            grids |= {n: Grid.of(w) for n, w in new.items() if n not in known}
+            grids |= {n: WeightGrid.of(w) for n, w in new.items() if n not in known}
             if getattr(self.quantizer, "share", "none") == "target":
-                grids = _beside_fixed(rounded, grids)
+                grids = _beside_fixed(rounded, grids, self._bits)
             for p in rounded.projections:
                 if p.weight.mask is not None:
                     module.set_mask(p.name, p.weight.mask)
         if self.target is not None:
-            self._chip_grids = _as_lowered(real, grids)
+            self._chip_grids = _as_lowered(real, grids, self._bits)
         module.set_grids(grids | self._chip_grids)
         if self.target is None:
             return
@@ -241,18 +242,18 @@ def _refuse_another_start(net: Network, module: TrainableNetwork) -> None:
             )
 
 
-def _as_lowered(net: Network, grids: Mapping[str, Grid]) -> dict[str, Grid]:
-    """The 8-bit grids to which lowering rounds the layers that stay real-valued."""
+def _as_lowered(net: Network, grids: Mapping[str, WeightGrid], bits: int) -> dict[str, WeightGrid]:
+    """The grids of so many bits to which lowering rounds the layers that stay real-valued."""
     real = [p for p in net.projections if not p.weight.quantized and p.name not in grids]
-    codes = {p.name: integer_codes(p.weight) for p in real}
+    codes = {p.name: integer_codes(p.weight, bits) for p in real}
     return {
-        name: Grid(kind="symmetric", scale=c.step, bits=MANTISSA_BITS)
+        name: WeightGrid(kind="symmetric", scale=c.step, bits=bits)
         for name, c in codes.items()
         if not c.exact
     }
 
 
-def _beside_fixed(net: Network, grids: dict[str, Grid]) -> dict[str, Grid]:
+def _beside_fixed(net: Network, grids: dict[str, WeightGrid], bits: int) -> dict[str, WeightGrid]:
     """Grids whose steps are powers of two from that of a real-valued layer into the same population.
 
     A shortcut of unit weights is such a layer: its grid is fixed, and the chip adds both exactly only
@@ -260,7 +261,7 @@ def _beside_fixed(net: Network, grids: dict[str, Grid]) -> dict[str, Grid]:
     """
     found = dict(grids)
     for p in net.projections:
-        fixed = None if p.weight.quantized else integer_codes(p.weight)
+        fixed = None if p.weight.quantized else integer_codes(p.weight, bits)
         if fixed is None or not fixed.exact:
             continue
         for q in net.incoming(p.target):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ....ir.network import Network
 from ..options import TrainingPass
 from ..torch_network.module import TrainableNetwork
-from ..torch_network.unroll import Run
+from ..torch_network.unroll import UnrolledRun
 from .checkpoint import Checkpoint
 from .data import Batches
 
@@ -52,7 +52,7 @@ class Epoch:
 class Penalty(Protocol):
     """What is added to the loss, and what happens to it between epochs."""
 
-    def loss(self, module: TrainableNetwork, run: Run) -> Tensor:
+    def loss(self, module: TrainableNetwork, run: UnrolledRun) -> Tensor:
         """The penalty on one batch."""
 
     def after_step(self, module: TrainableNetwork, lr: float) -> None:
@@ -77,9 +77,9 @@ def train(
     epochs: int,
     stream: Stream,
     penalties: Sequence[Penalty] = (),
-    refresh: Callable[[TrainableNetwork], None] = lambda module: None,
+    refresh: Callable[[TrainableNetwork], None],
     checkpoint: Checkpoint | None = None,
-    report: Callable[[Epoch, int], None] = lambda epoch, of: None,
+    report: Callable[[Epoch, int], None],
     best: bool = True,
 ) -> list[Epoch]:
     """Train ``module`` in place.
@@ -216,7 +216,7 @@ def answers_of(module: TrainableNetwork, samples: Batches, loss: str, batch: int
     return torch.cat(found)
 
 
-def scores(run: Run, output: str, loss: str) -> Tensor:
+def scores(run: UnrolledRun, output: str, loss: str) -> Tensor:
     """What the loss sees of each class: ``(samples, classes)``."""
     if loss == "membrane":
         return run.membranes[output].mean(0).flatten(1)
@@ -224,7 +224,7 @@ def scores(run: Run, output: str, loss: str) -> Tensor:
     return (emitted.mean(0) if loss == "mean" else emitted.sum(0)).flatten(1)
 
 
-def answers(run: Run, network: Network) -> Tensor:
+def answers(run: UnrolledRun, network: Network) -> Tensor:
     """Class per sample: what emitted most, the lowest on a tie, as engines answer."""
     output = network.with_role("output")[0].name
     return run.outputs[output].detach().sum(0).flatten(1).argmax(1)
@@ -239,7 +239,7 @@ def accuracy(module: TrainableNetwork, samples: Batches, batch: int = 256) -> fl
     return right / len(samples)
 
 
-def rate(run: Run, network: Network) -> float:
+def rate(run: UnrolledRun, network: Network) -> float:
     """Spikes per neuron and step, inputs and readouts left out."""
     spiking = [p.name for p in network.populations if p.neuron is not None and p.neuron.spiking]
     fired = sum(float(run.spikes[name].detach().sum()) for name in spiking)

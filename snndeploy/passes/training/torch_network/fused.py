@@ -16,12 +16,13 @@ from torch import Tensor
 
 from ....ir.arrays import Array, Shape
 from ....ir.neurons import Neuron
+from ....simulate.float.kernel import holds
 from ....simulate.float.neuron import NeuronState, in_tiles
 from ....simulate.jit import compiled, has_numba, inlined
-from .surrogate import Kind, SpikeGradient
-from .trains import State
+from .surrogate import SpikeGradient, SurrogateKind
+from .trains import UnrolledState
 
-_KINDS = get_args(Kind)
+_KINDS = get_args(SurrogateKind)
 
 
 def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGradient) -> bool:
@@ -31,6 +32,7 @@ def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGra
     floored = neuron.v_floor is not None and neuron.reset_timing == "snntorch-immediate"
     return (
         has_numba()
+        and holds(neuron)
         and not (floored or gradient.smooth or gradient.through_reset)
         and all(v.device.type == "cpu" and not v.requires_grad for v in values)
     )
@@ -42,10 +44,10 @@ def run_fused(
     gradient: SpikeGradient,
     shape: Shape,
     drive: Tensor,
-    state: State | None,
+    state: UnrolledState | None,
     *,
     record: bool,
-) -> tuple[Tensor, Tensor, State]:
+) -> tuple[Tensor, Tensor, UnrolledState]:
     """Run one population over a window.
 
     Args:
@@ -101,51 +103,49 @@ class _Run(torch.autograd.Function):
         samples, neurons = out.shape[1], out[0, 0].numel()
         for_drive = torch.empty_like(out)
         incoming = for_out.contiguous(), for_charged.contiguous(), decided, out
-        flows: Any = [t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)]
+        flows: Any = tuple(
+            t.numpy().reshape(len(t), samples, neurons) for t in (*incoming, for_drive)
+        )
         carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
-        states = [t.numpy().reshape(samples, neurons) for t in (fired, *carried)]
+        states: Any = tuple(t.numpy().reshape(samples, neurons) for t in (fired, *carried))
         gradient: SpikeGradient = ctx.gradient
         number = states[0].dtype.type
-        slope = _KINDS.index(gradient.kind), number(gradient.width), number(np.pi / 2)
+        kind, extent = _KINDS.index(gradient.kind), (number(gradient.width), number(np.pi / 2))
 
         def tile(low: int, high: int) -> None:
-            run_back(low, high, *flows, *states, *slope, *ctx.constants)  # type: ignore[call-arg]
+            run_back(low, high, flows, states, kind, extent, ctx.constants)
 
         in_tiles(tile, samples, out.numel())
         return for_drive, *carried, None, None, None, None
+
+
+# Plain tuples: the cache of compiled code stores the classes of arguments by their names, and cannot
+# be read once one is renamed.
+_Flows = tuple[Array, Array, Array, Array, Array]
+"""``for_out, for_charged, decided, out, for_drive``, each ``(steps, samples, neurons)``."""
+_Ends = tuple[Array, Array, Array]
+"""Spikes before the window, ``for_u`` and ``for_v``, each ``(samples, neurons)``."""
+_Rules = tuple[Any, ...]
+"""`NeuronState.constants`: six arrays of parameters, which of them count, and the rules."""
 
 
 @inlined
 def _back(
     low: int,
     high: int,
-    for_out: Array,
-    for_charged: Array,
-    decided: Array,
-    out: Array,
-    for_drive: Array,
-    fired: Array,
-    for_u: Array,
-    for_v: Array,
+    flows: _Flows,
+    carried: _Ends,
+    extent: tuple[Any, Any],
+    rules: _Rules,
     kind: int,
-    width: Any,
-    quarter: Any,
-    leak: Array,
-    syn_leak: Array,
-    threshold: Array,
-    v_floor: Array,
-    bias: Array,
-    drive: Array,
-    has: tuple[bool, bool, bool, bool],
     spiking: bool,
-    at_threshold: bool,
     many: bool,
-    most: Any,
-    reset: int,
     timing: int,
-    zero: Any,
-    one: Any,
 ) -> None:
+    for_out, for_charged, decided, out, for_drive = flows
+    fired, for_u, for_v = carried
+    width, quarter = extent
+    leak, syn_leak, threshold, v_floor, _, _, has, _, _, _, most, reset, _, zero, one = rules
     _, has_syn_leak, _, has_floor = has
     has_charged = for_charged.size > 0
     half = one / (one + one)
@@ -196,98 +196,29 @@ def _back(
 def run_back(
     low: int,
     high: int,
-    for_out: Array,
-    for_charged: Array,
-    decided: Array,
-    out: Array,
-    for_drive: Array,
-    fired: Array,
-    for_u: Array,
-    for_v: Array,
+    flows: _Flows,
+    states: _Ends,
     kind: int,
-    width: Any,
-    quarter: Any,
-    leak: Array,
-    syn_leak: Array,
-    threshold: Array,
-    v_floor: Array,
-    bias: Array,
-    drive: Array,
-    has: tuple[bool, bool, bool, bool],
-    spiking: bool,
-    at_threshold: bool,
-    many: bool,
-    most: Any,
-    reset: int,
-    timing: int,
-    zero: Any,
-    one: Any,
+    extent: tuple[Any, Any],
+    rules: _Rules,
 ) -> None:
-    """The gradient of `run_neurons`, from the last step to the first.
+    """The gradient of `run_neurons` for samples ``low … high``, from the last step to the first.
 
     ``for_u`` and ``for_v`` come as the gradients of the state at the end, and leave as those of the
-    state at the start. ``quarter`` is a quarter of a turn, in the type of all the others.
+    state at the start.
+
+    Args:
+        low: first sample.
+        high: the one behind the last.
+        flows: over the window; ``for_drive`` is written.
+        states: ``for_u`` and ``for_v`` are written.
+        kind: of the surrogate, by its place in `SurrogateKind`.
+        extent: width of the surrogate, and a quarter of a turn, in the type of all the others.
+        rules: of the neurons.
     """
     # Spelled out with constants, the common rules compile to vectors.
+    _, _, _, _, _, _, _, spiking, _, many, _, _, timing, _, _ = rules
     if spiking and timing == 0 and not many and kind == 0:
-        _back(
-            low,
-            high,
-            for_out,
-            for_charged,
-            decided,
-            out,
-            for_drive,
-            fired,
-            for_u,
-            for_v,
-            0,
-            width,
-            quarter,
-            leak,
-            syn_leak,
-            threshold,
-            v_floor,
-            bias,
-            drive,
-            has,
-            True,
-            at_threshold,
-            False,
-            most,
-            reset,
-            0,
-            zero,
-            one,
-        )
+        _back(low, high, flows, states, extent, rules, 0, True, False, 0)
     else:
-        _back(
-            low,
-            high,
-            for_out,
-            for_charged,
-            decided,
-            out,
-            for_drive,
-            fired,
-            for_u,
-            for_v,
-            kind,
-            width,
-            quarter,
-            leak,
-            syn_leak,
-            threshold,
-            v_floor,
-            bias,
-            drive,
-            has,
-            spiking,
-            at_threshold,
-            many,
-            most,
-            reset,
-            timing,
-            zero,
-            one,
-        )
+        _back(low, high, flows, states, extent, rules, kind, spiking, many, timing)

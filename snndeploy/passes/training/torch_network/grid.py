@@ -13,7 +13,7 @@ from ....ir.weights import Levels, Weight, levels_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
+class WeightGrid:
     """A weight is ``levels[i] * scale``, for the increasing integers that ``kind`` and ``bits`` name.
 
     ``scale`` broadcasts against the weight; ``bits`` is the width that `Weight` records. Where
@@ -31,7 +31,7 @@ class Grid:
         return frozen(levels_of(self.kind, self.bits))
 
     @classmethod
-    def of(cls, weight: Weight) -> Grid:
+    def of(cls, weight: Weight) -> WeightGrid:
         """The grid that a quantised weight lies on.
 
         Raises:
@@ -53,10 +53,10 @@ class Grid:
         return cls(kind=kind, scale=weight.scale, bits=weight.bits, absent=absent)
 
 
-class Rounding:
+class WeightRounding:
     """Rounds tensors to a grid."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: WeightGrid) -> None:
         self.grid = grid
         self._levels = torch.tensor(grid.levels, dtype=torch.float64)
         self._scale = torch.tensor(grid.scale, dtype=torch.float64)

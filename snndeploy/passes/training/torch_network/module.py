@@ -23,9 +23,9 @@ from ....ir.neurons import Neuron
 from ....ir.program import Program
 from ....ir.weights import Weight
 from ....lower.held import held_neuron
-from .grid import Grid, Rounding
+from .grid import WeightGrid, WeightRounding
 from .surrogate import SpikeGradient
-from .unroll import Acting, Run, Unroll, Unrolling
+from .unroll import Acting, Unroll, UnrolledRun, Unrolling
 
 Learn = Literal["weights", "biases", "leaks", "thresholds"]
 
@@ -70,7 +70,7 @@ class TrainableNetwork(nn.Module):
         self.weights = nn.ParameterDict()
         self.neurons = nn.ParameterDict()
         self._learnt: dict[str, dict[str, str]] = {}
-        self._roundings: dict[str, Rounding] = {}
+        self._roundings: dict[str, WeightRounding] = {}
         self._chip: tuple[Program, Target] | None = None
         self._held: dict[str, tuple[Neuron, Mapping[str, Tensor]]] = {}
         for p in network.projections:
@@ -109,12 +109,12 @@ class TrainableNetwork(nn.Module):
 
     # --- what is rounded, and to what ------------------------------------------------------------
 
-    def set_grids(self, grids: Mapping[str, Grid]) -> None:
+    def set_grids(self, grids: Mapping[str, WeightGrid]) -> None:
         """Round the weights of these layers (replaces what was set before)."""
-        self._roundings = {name: Rounding(grid) for name, grid in grids.items()}
+        self._roundings = {name: WeightRounding(grid) for name, grid in grids.items()}
 
     @property
-    def grids(self) -> dict[str, Grid]:
+    def grids(self) -> dict[str, WeightGrid]:
         """The grids that layers are rounded to."""
         return {name: rounding.grid for name, rounding in self._roundings.items()}
 
@@ -163,7 +163,7 @@ class TrainableNetwork(nn.Module):
         self.load_state_dict(dict(snapshot["parameters"]))
         self.set_grids(
             {
-                name: Grid(
+                name: WeightGrid(
                     kind=g["kind"],
                     scale=g["scale"].cpu().numpy(),
                     bits=g["bits"],
@@ -229,7 +229,7 @@ class TrainableNetwork(nn.Module):
 
     # --- forward ---------------------------------------------------------------------------------
 
-    def forward(self, inputs: Mapping[str, Tensor], *, record: bool = False) -> Run:
+    def forward(self, inputs: Mapping[str, Tensor], *, record: bool = False) -> UnrolledRun:
         """Run a batch from the initial state.
 
         Args:
@@ -273,9 +273,9 @@ class TrainableNetwork(nn.Module):
         return neuron, values
 
 
-def _grid(projection: Projection) -> Grid:
+def _grid(projection: Projection) -> WeightGrid:
     try:
-        return Grid.of(projection.weight)
+        return WeightGrid.of(projection.weight)
     except PassRefused as error:
         raise PassRefused(
             error.code, error.message, where=projection.name, hint=error.hint

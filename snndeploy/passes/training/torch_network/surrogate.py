@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["arctan", "triangular", "fast-sigmoid"]
+SurrogateKind = Literal["arctan", "triangular", "fast-sigmoid"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class SpikeGradient:
         smooth: spikes become the smooth step itself, so that gradients are exact: for tests.
     """
 
-    kind: Kind = "arctan"
+    kind: SurrogateKind = "arctan"
     width: float = 0.5
     through_reset: bool = False
     smooth: bool = False
@@ -48,7 +48,7 @@ class SpikeGradient:
         return spiking
 
 
-def step(x: Tensor, kind: Kind, width: float) -> Tensor:
+def step(x: Tensor, kind: SurrogateKind, width: float) -> Tensor:
     """The smooth step from 0 to 1 whose derivative is the surrogate's."""
     x = x / width
     if kind == "arctan":
@@ -59,7 +59,7 @@ def step(x: Tensor, kind: Kind, width: float) -> Tensor:
     return 0.5 + rising - 0.5 * rising * rising.abs()
 
 
-def derivative(x: Tensor, kind: Kind, width: float) -> Tensor:
+def derivative(x: Tensor, kind: SurrogateKind, width: float) -> Tensor:
     """The surrogate derivative at distance ``x``."""
     x = x / width
     if kind == "arctan":
@@ -83,7 +83,7 @@ class _Spike(torch.autograd.Function):
         threshold: Tensor,
         spikes: Tensor,
         most: float,
-        kind: Kind,
+        kind: SurrogateKind,
         width: float,
     ) -> Tensor:
         ctx.save_for_backward(v, threshold)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....ir.network import Source
 
-State = tuple[Tensor, Tensor, Tensor]
+UnrolledState = tuple[Tensor, Tensor, Tensor]
 """u, v and spikes of a population, ``(samples, *shape)`` each."""
 
 
@@ -19,7 +19,7 @@ State = tuple[Tensor, Tensor, Tensor]
 class Carried:
     """What one window leaves to the next: states, and the past that delays reach."""
 
-    states: Mapping[str, State]
+    states: Mapping[str, UnrolledState]
     past: Mapping[str, Tensor]
 
     def detached(self) -> Carried:

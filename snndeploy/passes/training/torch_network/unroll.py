@@ -16,11 +16,11 @@ from ....simulate.float.engine import run_groups
 from ....simulate.float.neuron import NeuronState
 from .fused import fusible, run_fused
 from .surrogate import SpikeGradient
-from .trains import Carried, State, Trains
+from .trains import Carried, Trains, UnrolledState
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class UnrolledRun:
     """What a forward pass gives.
 
     Attributes:
@@ -79,7 +79,9 @@ class Unroll:
         self._groups = run_groups(network)
         self._reach = {p.name: _longest_delay(network, p.name) for p in network.populations}
 
-    def __call__(self, acting: Acting, inputs: Mapping[str, Tensor], *, record: bool) -> Run:
+    def __call__(
+        self, acting: Acting, inputs: Mapping[str, Tensor], *, record: bool
+    ) -> UnrolledRun:
         """Run ``inputs`` ``(steps, samples, *shape)`` from the initial state."""
         like = next(iter(inputs.values()))
         steps, samples = like.shape[:2]
@@ -92,7 +94,7 @@ class Unroll:
             if self._reach[p.name]
         }
         carried = Carried({}, nothing)
-        parts: list[_Part] = []
+        parts: list[_Window] = []
         for first in range(0, steps, window):
             x = {name: value[first : first + window] for name, value in inputs.items()}
             if self.unrolling.truncate:
@@ -103,7 +105,7 @@ class Unroll:
             else:
                 part, carried = self._window(*arguments)
             parts.append(part)
-        return Run(
+        return UnrolledRun(
             outputs=_joined([p.outputs for p in parts]),
             membranes=_joined([p.membranes for p in parts]),
             trains=_joined([p.trains for p in parts]),
@@ -120,10 +122,10 @@ class Unroll:
         first: int,
         samples: int,
         record: bool,
-    ) -> tuple[_Part, Carried]:
+    ) -> tuple[_Window, Carried]:
         """Run ``inputs`` (steps of one window) on from what was carried over."""
         trains = Trains(inputs, carried.past, samples)
-        states: dict[str, State] = {}
+        states: dict[str, UnrolledState] = {}
         membranes: dict[str, Tensor] = {}
         for group in self._groups:
             if self.network.population(group[0]).neuron is None:
@@ -140,7 +142,7 @@ class Unroll:
                 if self.network.population(name).role == "output":
                     membranes[name] = torch.stack(v)
         outputs = {p.name: trains.whole(p.name) for p in self.network.with_role("output")}
-        part = _Part(
+        part = _Window(
             outputs=outputs,
             membranes=membranes,
             trains={p.name: trains.whole(p.name) for p in self.network.populations}
@@ -158,7 +160,7 @@ class Unroll:
 
     def _run_fused(
         self, acting: Acting, name: str, trains: Trains, carried: Carried, first: int
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, UnrolledState]:
         """Run a population that is in no loop; its membranes (of an output) and state at the end."""
         drive = self._arriving(
             acting, self.network.incoming(name), trains, (0, trains.steps), first
@@ -246,8 +248,8 @@ class Unroll:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """A `Run` of one window."""
+class _Window:
+    """A `UnrolledRun` of one window."""
 
     outputs: Mapping[str, Tensor]
     membranes: Mapping[str, Tensor]

@@ -1,4 +1,4 @@
-"""The update of `snndeploy.simulate.integer.neurons.step` as compiled int32 loops, one per neuron model.
+"""The update of `snndeploy.ir.step.step_integer` as compiled int32 loops, one per neuron model.
 
 A kernel runs a tile of steps for a tile of samples. It holds for the parameters that `fits_int32` of
 `snndeploy.simulate.integer.neurons.packed` admits; int32 then shows the same bits as int64, because

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,55 @@ from typing import Any
 import numpy as np
 
 from ....ir.arrays import Array, Shape, size
-from ....ir.program import DECAY_ONE, STATE_SHIFT, CompartmentGroup
+from ....ir.program import CompartmentGroup
+from ....ir.step import LOIHI, Arithmetic, NeuronRule, wrapped
 from .kernel import IMMEDIATE, NEXT_STEP, NONE, SNNTORCH, SUBTRACT, ZERO, neuron_kernel
+from .step import registers
 
 _RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": NONE}
 _TIMINGS = {"immediate": IMMEDIATE, "next-step": NEXT_STEP, "snntorch-immediate": SNNTORCH}
 _INT32 = np.iinfo(np.int32)
+
+WRITTEN_FOR: dict[type, frozenset[str]] = {
+    Arithmetic: frozenset(
+        {
+            "state_bits",
+            "u_overflow",
+            "v_overflow",
+            "decay",
+            "decay_bits",
+            "u_decay_offset",
+            "state_shift",
+            "sum_bits",
+        }
+    ),
+    NeuronRule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),
+    CompartmentGroup: frozenset(
+        {
+            "name",
+            "shape",
+            "role",
+            "kind",
+            "depth",
+            "scale",
+            "message_bits",
+            "du",
+            "dv",
+            "vth",
+            "bias_mant",
+            "bias_exp",
+            "compare",
+            "reset",
+            "reset_timing",
+            "spikes_per_step",
+            "max_spikes",
+            "v_floor",
+            "route",
+        }
+    ),
+}
+"""The fields that the kernels were written for. Anything that has another takes the plain step, until
+someone teaches it to the kernels and adds it here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,45 +74,52 @@ class PackedNeurons:
     remembers: bool
 
 
-def pack_neurons(group: CompartmentGroup) -> PackedNeurons | None:
-    """The group for int32 kernels, or None where its parameters may leave their range."""
-    if not fits_int32(group):
+def pack_neurons(group: CompartmentGroup, arithmetic: Arithmetic) -> PackedNeurons | None:
+    """The group for int32 kernels, or None where they were not written for it."""
+    if not fits_int32(group, arithmetic):
         return None
-    custom = group.kind == "custom"
-    threshold = group.vth.astype(np.int64) << STATE_SHIFT
-    silent = threshold - 1 if custom and group.compare == ">=" else threshold
-    bias = np.asarray(group.bias, np.int64)
+    rule = group.rule or NeuronRule()
+    p = registers(group, arithmetic)
     columns = [
-        DECAY_ONE - (group.du.astype(np.int64) + 1),
-        DECAY_ONE - group.dv.astype(np.int64),
-        np.clip(silent, _INT32.min, _INT32.max),
-        np.clip(threshold, _INT32.min, _INT32.max),
-        ((bias + 2**31) & (2**32 - 1)) - 2**31,  # what is added wraps, so its high bits never count
-        np.asarray(0 if group.v_floor is None else group.v_floor, np.int64),
+        arithmetic.decay_one - p.du,
+        arithmetic.decay_one - p.dv,
+        np.clip(p.threshold - (rule.compare == ">="), _INT32.min, _INT32.max),
+        np.clip(p.threshold, _INT32.min, _INT32.max),
+        wrapped(p.bias, 32),  # what is added wraps, so its high bits never count
+        np.asarray(0) if p.v_floor is None else p.v_floor,
     ]
-    timing = _TIMINGS[group.reset_timing] if custom else IMMEDIATE
+    timing = _TIMINGS[rule.reset_timing]
     kernel = neuron_kernel(
-        group.kind == "readout",
-        _RESETS[group.reset] if custom else ZERO,
+        group.rule is None,
+        SUBTRACT if rule.subtracts else _RESETS[rule.reset],
         timing,
-        custom and group.spikes_per_step == "many",
-        custom and group.v_floor is not None,
+        rule.spikes_per_step == "many",
+        p.v_floor is not None,
     )
-    most = _INT32.max if group.max_spikes is None else group.max_spikes
+    most = _INT32.max if rule.max_spikes is None else rule.max_spikes
     return PackedNeurons(kernel, _runs(columns, group.shape), most, timing == NEXT_STEP)
 
 
-def fits_int32(group: CompartmentGroup) -> bool:
-    """Whether int32 registers show the same bits as unbounded ones, from the parameters alone."""
-    if not (_within(group.du, -1, 4095) and _within(group.dv, 0, 4096)):
+def fits_int32(group: CompartmentGroup, arithmetic: Arithmetic) -> bool:
+    """Whether the int32 kernels show the bits of the plain step, from fields and values alone."""
+    parts: tuple[tuple[Any, type], ...] = (
+        (arithmetic, Arithmetic),
+        (group.rule or NeuronRule(), NeuronRule),
+        (group, CompartmentGroup),
+    )
+    if any({f.name for f in dataclasses.fields(p)} - WRITTEN_FOR[known] for p, known in parts):
+        return False
+    if arithmetic != LOIHI:
+        return False
+    p = registers(group, arithmetic)
+    if not (_within(p.du, 0, arithmetic.decay_one) and _within(p.dv, 0, arithmetic.decay_one)):
         return False
     if group.kind != "custom":
         return True
     # what a reset subtracts from a v of 24 bits has to leave room for the next step
-    threshold = group.vth.astype(np.int64) << STATE_SHIFT
     lowest = 0 if group.spikes_per_step == "many" else -(2**24)
-    floor = np.asarray(0 if group.v_floor is None else group.v_floor)
-    return _within(threshold, lowest, 2**24) and _within(floor, -(2**30), 2**30)
+    floor = np.asarray(0) if p.v_floor is None else p.v_floor
+    return _within(p.threshold, lowest, 2**24) and _within(floor, -(2**30), 2**30)
 
 
 def _within(values: Array, low: int, high: int) -> bool:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from ....ir.program import STATE_MAX
+from ....ir.step import Arithmetic, overflows
 from ...recording import RegisterUse
 
 
 class Watch:
     """Adds up, per group, what u and v would hold if they were wide enough; threads may tell it."""
 
-    def __init__(self) -> None:
+    def __init__(self, arithmetic: Arithmetic) -> None:
+        self.arithmetic = arithmetic
         self.use: dict[str, RegisterUse] = {}
         self._lock = threading.Lock()
 
-    def see(self, group: str, u: Any, v: Any) -> None:
-        """Take in one step of a tile: u before it wraps, v before it clips."""
-        here = RegisterUse(
-            u_peak=int(abs(u).max()),
-            v_peak=int(abs(v).max()),
-            wraps=int(((u > STATE_MAX + 1) | (u <= -STATE_MAX - 1)).sum()),
-            clips=int((abs(v) > STATE_MAX).sum()),
-        )
-        with self._lock:
-            self.use[group] = self.use[group] + here if group in self.use else here
+    def of(self, group: str) -> Callable[[Any, Any], None]:
+        """Takes in one step of a tile of ``group``: u and v before they enter their registers."""
+
+        def see(u: Any, v: Any) -> None:
+            chip = self.arithmetic
+            here = RegisterUse(
+                limit=chip.state_max,
+                u_peak=int(abs(u).max()),
+                v_peak=int(abs(v).max()),
+                wraps=int(overflows(u, chip.u_overflow, chip).sum()),
+                clips=int(overflows(v, chip.v_overflow, chip).sum()),
+            )
+            with self._lock:
+                self.use[group] = self.use[group] + here if group in self.use else here
+
+        return see

@@ -9,14 +9,20 @@ import numpy as np
 
 from ....ir.arrays import Array
 from ....ir.linear.apply import apply_chain
+from ....ir.step import shifted, wrapped
 from ...jit import has_numba
-from ..neurons.step import shift, wrap32
 from ..plan import Leg
 from ..train import Train
 from . import events
 from .forms import EventForm
 
 Adder = Callable[[int, int], None]
+
+
+def _wrap32(sums: Array) -> Array:
+    """What is left of sums in the int32 that all of these routes add in."""
+    left: Array = wrapped(sums, 32)
+    return left
 
 
 class Scratch:
@@ -84,8 +90,8 @@ def _product_adder(leg: Leg, products: Array, low: int, drive: Array) -> Adder:
         part = products[begin : max(0, first - leg.delay + count), low : low + drive.shape[1]]
         if part.size:
             sums = part.astype(np.int64)
-            arriving = shift(wrap32(sums) if leg.graded else sums, exponent)
-            drive[count - len(part) : count] += wrap32(arriving).astype(np.int32)
+            arriving = shifted(_wrap32(sums) if leg.graded else sums, exponent)
+            drive[count - len(part) : count] += _wrap32(arriving).astype(np.int32)
 
     return add
 
@@ -151,5 +157,5 @@ def _add_wide(leg: Leg, train: Train, first: int, span: tuple[int, int], drive: 
         x = spikes.astype(np.int64) if leg.graded else (spikes != 0).astype(np.int64)
         sums = apply_chain(ops, mantissa, x.reshape(-1, *leg.in_shape)).reshape(len(x), -1)
         if leg.graded:
-            sums = wrap32(sums)
-        drive[t] += wrap32(shift(sums, leg.synapses.exponent)).astype(np.int32)
+            sums = _wrap32(sums)
+        drive[t] += _wrap32(shifted(sums, leg.synapses.exponent)).astype(np.int32)

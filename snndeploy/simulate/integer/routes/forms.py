@@ -90,7 +90,7 @@ def event_form(leg: Leg) -> EventForm | None:
             targets,
             3 * _EVENT + _WINDOW_VALUE * taps,
         )
-    entries = _entries(leg, k, op)
+    entries = _entries(leg, op)
     if entries is None:
         return None
     starts, outputs, values = entries
@@ -136,7 +136,7 @@ def _by_input(matrix: Any) -> tuple[Array, Array, Array]:
     return (starts.astype(np.int64), matrix.rows[order].astype(np.int32), matrix.values[order])
 
 
-def _entries(leg: Leg, k: int, op: Op) -> tuple[Array, Array, Array] | None:
+def _entries(leg: Leg, op: Op) -> tuple[Array, Array, Array] | None:
     """Every synapse of a chain, input by input; None where there are too many."""
     ops, weight = leg.synapses.ops, leg.synapses.mantissa
     if len(ops) == 1 and isinstance(op, Dense):

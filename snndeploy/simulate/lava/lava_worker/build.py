@@ -56,12 +56,16 @@ class Network:
         return path
 
     def _values(self, value: Any) -> Any:
-        """A parameter as it is, or the array that it refers to."""
-        return self._arrays[value["array"]] if isinstance(value, dict) else value
+        """Parameters as they are, and the arrays that they refer to."""
+        if not isinstance(value, dict):
+            return value
+        if value.keys() == {"array"}:
+            return self._arrays[value["array"]]
+        return {name: self._values(part) for name, part in value.items()}
 
     def _add_neurons(self, spec: dict[str, Any]) -> None:
         size = spec["size"]
-        parameters = {name: self._values(value) for name, value in spec["parameters"].items()}
+        parameters = self._values(spec["parameters"])
         states = self._log(spec["states"], 2, self._steps, size)
         if spec["process"] == "NeuronProgram":
             process = NeuronProgram(

@@ -123,7 +123,7 @@ def _remember_models() -> None:
     ProcGroupDiGraphs._find_proc_models = staticmethod(find_once)
 
 
-def _model_failed(number: int, frame: FrameType | None) -> None:
+def _model_failed(_number: int, _frame: FrameType | None) -> None:
     raise ModelFailed
 
 

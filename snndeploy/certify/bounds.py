@@ -1,0 +1,152 @@
+"""How large the accumulators can become, whatever arrives: intervals per neuron, from the integers.
+
+A register that decays rounds toward zero, so from zero it climbs to the smallest value that stays in
+place under the largest input, and reaches it: bounds of u fed by inputs are attained, not only safe.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .engine import constants, decayed, run, shift
+from .linear import apply, pull
+
+FAR = 1 << 61
+"""Stands for infinity."""
+MANY = 15
+"""Spikes of a step that head-room is stated for, where a neuron has no largest number of them."""
+
+
+def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
+    """Where ``x = decayed(x) + drive`` climbs to from zero, for a drive that is not negative."""
+    drive, d = np.broadcast_arrays(np.minimum(drive, FAR >> 32), d)
+    if arithmetic.decay == "shift":
+        return drive << np.minimum(d, 28)
+    lost = ((np.maximum(drive, 1) - 1) << arithmetic.decay_bits) // np.maximum(d, 1) + 1
+    return np.where(drive <= 0, 0, np.where(d > 0, lost, FAR))
+
+
+def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
+    """Largest |u| and |v| of every group, per neuron, and the largest drive of v per step.
+
+    With ``stated``, senders of messages send only what the program's own head-room is for; without,
+    everything that they can.
+    """
+    a = program.arithmetic
+    limit = (1 << (a.state_bits - 1)) - 1
+    sends: dict[str, tuple[Any, Any]] = {}
+    for g in program.groups:
+        low, high = _sends(g, limit, stated)
+        sends[g.name] = np.full(g.shape, low), np.full(g.shape, high)
+    found: dict[str, SimpleNamespace] = {}
+    for _ in range(1 if stated else 3):  # a sender's own bound may say that it sends less
+        for g in program.groups:
+            if g.kind in ("input", "constant"):
+                continue
+            found[g.name] = b = _group(program, g, sends, limit)
+            if g.kind == "readout" and g.message_bits:
+                sends[g.name] = -np.minimum(b.v_low, limit), np.minimum(b.v_high, limit)
+            elif g.spikes_per_step == "many" and g.message_bits and not stated:
+                theta = np.maximum(g.vth.astype(np.int64) << a.state_shift, 1)
+                most = np.minimum(b.v_high, limit) // theta
+                sends[g.name] = sends[g.name][0], np.minimum(sends[g.name][1], most)
+    return found
+
+
+def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
+    """The least and the most that a neuron sends in a step."""
+    if group.kind == "input" and group.message_bits:
+        most = (1 << (group.message_bits - 1)) - 1
+        return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
+    if group.kind == "constant":
+        return 1, 1
+    if group.spikes_per_step == "many" and group.message_bits:
+        return 0, min(group.max_spikes or limit, MANY if stated else limit)
+    return 0, 1
+
+
+def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNamespace:
+    a, c = program.arithmetic, constants(g, program.arithmetic)
+    low, high = np.zeros(g.shape, np.int64), np.zeros(g.shape, np.int64)
+    sums = 0
+    for leg in program.legs[g.name]:
+        ops, w = leg.synapses.ops, leg.synapses.mantissa.astype(np.int64)
+        least, most = (x if leg.only is None else x * leg.only for x in sends[leg.source.name])
+        pair = np.stack([least, most])
+        up, down = (apply(ops, side, pair) for side in (np.maximum(w, 0), np.minimum(w, 0)))
+        parts = [up[0] + down[1], up[1] + down[0]]
+        sums = max(sums, *(int(np.abs(x).max()) for x in parts))
+        low, high = (
+            x + shift(p, leg.synapses.exponent) for x, p in zip((low, high), parts, strict=True)
+        )
+    low, high = np.minimum(low, 0), np.maximum(high, 0)
+    sums = max(sums, int(high.max()), -int(low.min())) << a.state_shift
+    u_high, u_low = (settle(x << a.state_shift, c.du, a) for x in (high, -low))
+    u = np.maximum(u_high, u_low)
+    safe = sums < 1 << (a.sum_bits - 1) and (int(u.max()) <= limit)
+    if not safe:  # a register that wrapped can hold anything
+        u_high, u_low = np.full_like(u, limit + 1), np.full_like(u, limit + 1)
+    rise, fall = np.maximum(u_high + c.bias, 0), np.maximum(u_low - c.bias, 0)
+    v_high, v_low = settle(rise, c.dv, a), settle(fall, c.dv, a)
+    if g.kind != "readout":
+        v_high, v_low = _reset(g, c, a, rise, fall, v_high, v_low)
+    drive = np.maximum(rise, fall)
+    v = np.maximum(v_high, v_low)
+    ends = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low}
+    return SimpleNamespace(u=u, v=v, safe=safe, drive=drive, **ends)
+
+
+def _reset(g: Any, c: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
+    """Bounds of v before its reset, from those without: what a reset leaves is at most the threshold."""
+    theta = np.maximum(c.threshold, 0)
+    custom = g.kind == "custom"
+    if custom and (g.reset_timing != "immediate" or g.reset == "none"):
+        # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
+        low = np.maximum(low, fall + high - decayed(np.minimum(high, FAR >> 32), c.dv, a))
+    else:
+        once = rise + decayed(np.minimum(theta, high), c.dv, a)
+        if custom and g.reset == "subtract" and (g.spikes_per_step == "one" or g.max_spikes):
+            taken = theta * (g.max_spikes or 1)
+            once = np.maximum(once, settle(np.maximum(rise - taken, 0), c.dv, a) + taken)
+        high = np.minimum(high, once)
+    if custom and c.floor is not None:
+        kept = decayed(np.minimum(low, np.maximum(-c.floor, 0)), c.dv, a)
+        low = np.minimum(low, fall + kept)
+    return high, low
+
+
+def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[int, str]]:
+    """The largest |u| of every group that a simple search reaches, and by which input, on the engine.
+
+    Inputs send their most all the time, or with the signs that push one neuron of some group: that
+    with the largest bound, followed backwards through the synapses.
+    """
+    tried: list[str] = ["every input at its most"]
+    batch: dict[str, list[Any]] = {}
+    shapes = {g.name: g.shape for g in program.groups}
+    ends = {g.name: _sends(g, 0, False) for g in program.groups}
+    for g in program.groups:
+        if g.kind == "input":
+            batch[g.name] = [np.full(g.shape, ends[g.name][1])]
+    for name, b in found.items() if len(found) < 99 else ():
+        place = np.zeros((1, *shapes[name]))
+        place.reshape(-1)[int(np.argmax(b.u))] = 1
+        push, waiting = {name: place}, [name]
+        for target in waiting:
+            for leg in program.legs[target]:
+                if leg.source.name not in push:
+                    w = leg.synapses.mantissa.astype(np.float64)
+                    back = pull(leg.synapses.ops, w, push[target], leg.source.shape)
+                    push[leg.source.name] = back / max(np.abs(back).max(), 1e-30)
+                    waiting.append(leg.source.name)
+        for sign, what in ((1, "excited"), (-1, "inhibited")):
+            tried.append(f"the neuron of {name} with the largest bound {what}")
+            for source, inputs in batch.items():
+                toward = sign * push.get(source, np.zeros((1, *shapes[source])))[0]
+                inputs.append(np.where(toward > 0, ends[source][1], ends[source][0]))
+    trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
+    peaks = run(program, trains)[1]
+    return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

@@ -1,0 +1,186 @@
+"""All checks of a bundle in a row, each with the sentence that says what it proved."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .bounds import bounds, worst_inputs
+from .engine import legs, run
+from .files import At, Contradiction
+from .form import BundleRefused, chain
+from .linear import weight_shape, weighted
+from .placed import check_cores, check_partition, check_registers
+from .rounding import check_numbers
+
+WORK = 2e11
+"""Multiplications that the golden run may take; with more, fewer of its samples are run."""
+_LOIHI = "24 wrap saturate multiply 12 1 6 32"
+ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
+"""The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
+
+
+def check(bundle: Any, told: dict[str, Any]) -> None:
+    """Fill in what is proved, or raise the first contradiction."""
+    program, target, proved = bundle.program, bundle.target, told["proved"].append
+    proved(f"files: all {len(bundle.manifest['files'])} are those of the manifest (SHA-256)")
+    _structure(program)
+    family = str(target.get("family", target.get("memory_model")))
+    _agreement(bundle, family)
+    if "compressed" in bundle.networks:
+        error = check_numbers(program, bundle.networks["compressed"], told)
+        weights = sum(s.mantissa.size for s in program.synapses)
+        proved(
+            f"numbers: all {weights:,} weights, and all leaks, thresholds and biases, are those of the "
+            f"compressed network, within the stated rounding (weights: {error:.2%} of the largest)"
+        )
+        proved("time: depths are the longest paths, delays those of the network")
+    else:
+        told["not_checked"].append("the integers against a network: the bundle holds none")
+    cores = check_partition(program, bundle.placement, target, str(bundle.report["board"]))
+    At("report.json", "cores").same("used", bundle.report["cores"]["used"], cores)
+    proved(f"placement: every neuron, with its synapses, is on exactly one of {cores} cores")
+    if family in ARITHMETIC:
+        check_registers(program, target)
+        most = check_cores(program, bundle.placement, target, family)
+        name = max(most, key=lambda name: most[name])
+        proved("registers: every number fits the register that holds it")
+        proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
+    else:
+        told["not_checked"].append(f"cores and registers: how chips of family {family} count")
+    _headroom(program, told)
+    _golden(program, bundle.golden, told)
+
+
+def _structure(program: Any) -> None:
+    """Names, shapes and times that everything else relies on."""
+    program.group = {g.name: g for g in program.groups}
+    names = len(program.group), len({s.name for s in program.synapses})
+    At("program.npz", "program").same("names", names, (len(program.groups), len(program.synapses)))
+    for g in program.groups:
+        g.size, at = prod(g.shape), At("program.npz", g.name)
+        for field in ("scale", "du", "dv", "vth", "bias_mant", "v_floor"):
+            value = getattr(g, field)
+            shape = () if value is None else value.shape
+            at.same(f"shape of {field}", g.shape, np.broadcast_shapes(shape, g.shape))
+        at.same("input", g.role == "input", g.kind == "input")
+        at.need(g.kind == "custom" or g.v_floor is None, "floor of v", "none", "some")
+    for s in program.synapses:
+        target, at = program.group[s.target], At("program.npz", s.name)
+        at.need(s.sources and target.kind not in ("input", "constant"), "ends", "neurons", "others")
+        at.same("shape of weights", weight_shape(s.ops[weighted(s.ops)]), s.mantissa.shape)
+        for o in s.sources:
+            source = program.group[o.group]
+            shapes = chain(s.ops, source.shape)
+            source.size = max(source.size, *(prod(shape) for shape in shapes))
+            at.same("delivers", target.shape, shapes[-1])
+            least, most = max(1, target.depth - source.depth), 4096
+            ok = least <= o.latency.min() and o.latency.max() < most
+            at.need(ok, "latency", f"{least}..{most}", f"{o.latency.min()}..{o.latency.max()}")
+            found = np.broadcast_shapes(o.latency.shape, source.shape)
+            at.same("shape of latency", source.shape, found)
+    program.legs = {g.name: list(legs(program, g.name)) for g in program.groups}
+
+
+def _agreement(bundle: Any, family: str) -> None:
+    """What several files say must be one thing."""
+    program, report, lock = bundle.program, bundle.report, bundle.lock["compile"]
+    name, said, at = bundle.target["name"], report["program"], At("report.json", "program")
+    At("program.npz", "target").same("name", name, program.target)
+    At("placement.json", "target").same("name", name, bundle.placement.target)
+    At("report.json", "target").same("name", name, report["target"])
+    At("lock.toml", "target").same("name", name, lock["target"])
+    at.same("digest", bundle.manifest["program"], said["digest"])
+    at.same("depth", said["depth"], max(g.depth for g in program.groups))
+    at.same("fits", True, report["fits"])
+    layers = [(g.name, list(g.shape), g.depth) for g in program.groups if g.kind != "input"]
+    stated = [(x["name"], x["shape"], x["depth"]) for x in report["layers"]]
+    at.same("layers, shapes and depths", stated, layers)
+    for g in program.groups:
+        if g.kind == "input":
+            found = {"message_bits": g.message_bits, "scale": float(g.scale.reshape(()))}
+            At("lock.toml", g.name).same("input", lock["inputs"][g.name], found)
+    registers = " ".join(str(x) for k, x in vars(program.arithmetic).items() if k != "type")
+    at = At("program.npz", "arithmetic")
+    at.same(f"registers of {family}", ARITHMETIC.get(family, registers), registers)
+    bits = bundle.target["numeric"]["state_bits"]["limit"]
+    at.same("bits of u and v", bits, program.arithmetic.state_bits)
+
+
+def _headroom(program: Any, told: dict[str, Any]) -> None:
+    """Every stated bound is one, and what is called proved holds whatever arrives."""
+    limit = (1 << (program.arithmetic.state_bits - 1)) - 1
+    least, real = bounds(program, stated=True), bounds(program, stated=False)
+    worst = {} if all(b.safe for b in real.values()) else worst_inputs(program, real)
+    for name, b in real.items():
+        stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
+        u, v, most = int(own.u.max()), int(own.v.max()), int(b.v.max())
+        if stated is not None:
+            at.same("limit of u and v", limit, stated.limit)
+            at.need(stated.u_peak >= u, "bound of |u|", stated.u_peak, u)
+            at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
+            steps = limit // max(int(own.drive.max()), 1)
+            clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
+            at.need(clips, "steps until v may clip", stated.clip_steps, steps)
+        told["bounds"][name] = {"u": int(b.u.max()), "v": most, "limit": limit, "proved": b.safe}
+        if b.safe:
+            clip = "never clips" if most <= limit else "may clip (which only forgets inhibition)"
+            told["proved"].append(
+                f"head-room of {name}: |u| <= {int(b.u.max()):,} of {limit:,} whatever arrives; v {clip}"
+            )
+            continue
+        found, what = worst[name]
+        told["bounds"][name].update(worst_found=found, worst_input=what)
+        why = (
+            f" (|u| <= {u:,} while no neuron sends more than it is stated for)" if own.safe else ""
+        )
+        told["not_proved"].append(
+            f"head-room of {name}: u {'wraps' if found > limit else 'may wrap'}{why}; the worst input "
+            f"that was found takes it to {found:,} of {limit:,}: {what}"
+        )
+
+
+def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
+    """The recorded spikes are those of the checker's own engine."""
+    inputs = {g.name: golden[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
+    steps, samples = next(iter(inputs.values())).shape[:2]
+    for g in program.groups:
+        what = f"{'input' if g.kind == 'input' else 'spikes'}.{g.name}"
+        x, at = golden[what], At("golden.npz", what)
+        at.same("shape", (steps, samples, *g.shape), x.shape)
+        if g.kind == "input":
+            most = (1 << (g.message_bits - 1)) - 1 if g.message_bits else 1
+            low, high = x.min(), x.max()
+            inside = (-most if g.message_bits else 0) <= low and high <= most
+            at.need(inside, "messages", f"of {g.message_bits} bits", f"{low}..{high}")
+    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
+    if work > WORK * 50:
+        raise BundleRefused(f"takes {work:.0e} multiplications per sample: more than is checked")
+    ran = max(1, min(samples, int(WORK / max(work, 1))))
+    for sample in range(ran):
+        some = slice(sample, sample + 1)
+        sent, _ = run(program, {name: x[:, some] for name, x in inputs.items()})
+        for name, x in sent.items():
+            stated = golden[f"spikes.{name}"][:, some]
+            for at in np.argwhere(stated != x)[:1]:
+                where = f"step, sample, neuron {[int(at[0]), sample, *map(int, at[2:])]}"
+                raise Contradiction("golden.npz", name, where, stated[tuple(at)], x[tuple(at)])
+    told["proved"].append(
+        f"golden run: {steps} steps of {ran} samples (of {samples}) give every recorded spike on the "
+        "checker's own engine"
+    )
+    spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
+    silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
+    if silent:
+        told["not_checked"].append(f"spikes of {', '.join(silent)}: silent in the golden run")
+
+
+def _work(leg: Any) -> float:
+    """Multiplications of a step."""
+    total, shapes = 0.0, chain(leg.synapses.ops, leg.source.shape)
+    for op, shape in zip(leg.synapses.ops, shapes[1:], strict=True):
+        each = prod((weight_shape(op) or ())[1:]) if op.type in ("Dense", "Conv") else 1
+        total += prod(shape) * (prod(op.kernel) if op.type == "SumPool" else each)
+    return total

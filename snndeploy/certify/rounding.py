@@ -1,0 +1,189 @@
+"""Whether the integers are the network's numbers, within the rounding that the program states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .files import At
+from .form import chain
+from .linear import pull, weight_shape, weighted
+
+_NOISE = 1e-9
+"""Relative difference that comes from computing in floating point."""
+_HALF_CODE = 0.5 / 127
+"""Rounding of weights that were not quantised, relative to the largest: half a step of 8 bits."""
+_NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_per_step": "one"}
+
+
+def _near(at: At, what: str, found: Any, wanted: Any, within: Any) -> None:
+    """``found`` must be ``wanted``, no further off than ``within``; names the worst if it is not."""
+    found, wanted, within = np.broadcast_arrays(*np.atleast_1d(found, wanted, within))
+    i = np.unravel_index(np.argmax(np.abs(found - wanted) - within), found.shape)
+    close = abs(found[i] - wanted[i]) <= within[i] + _NOISE * abs(wanted[i])
+    where = f"{what} at {[int(x) for x in i]}"
+    at.need(close, where, f"{wanted[i]:g} (+- {within[i]:g})", f"{found[i]:g}")
+
+
+def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
+    """Compare a program with its network; returns the largest stated error of a weight."""
+    names = [p.name for p in network.populations]
+    constants = [g.name for g in program.groups if g.kind == "constant"]
+    ours = [g.name for g in program.groups if g.name not in constants]
+    At("program.npz", "groups").same("names", sorted(names), sorted(ours))
+    At("program.npz", "groups").need(
+        set(constants) <= {f"{name}.always" for name in names}, "constants", names, constants
+    )
+    _depths(program, network)
+    for p in network.populations:
+        group, at = program.group[p.name], At("program.npz", p.name)
+        at.same("shape and role", (p.shape, p.role), (group.shape, group.role))
+        at.same("input", p.neuron is None, group.kind == "input")
+        if p.neuron is None:
+            continue
+        arriving = {q.name: q for q in network.projections if q.target == p.name}
+        bias = p.neuron.bias + sum(0 if q.bias is None else q.bias for q in arriving.values())
+        _neuron(program, p, group, bias, told)
+        found = {s.name: s for s in program.synapses if s.target == p.name}
+        filtered = int(p.neuron.syn_leak is not None and np.any(bias))
+        at.same("projections", sorted([*arriving, *[f"{p.name}.bias"] * filtered]), sorted(found))
+        for name, s in found.items():
+            if name in arriving:
+                _projection(program, arriving[name], s)
+            else:
+                _bias(program, p, group, s, np.broadcast_to(bias, p.shape).reshape(-1, 1))
+    return max((r.weight for r in program.rounding.values()), default=0.0)
+
+
+def _depths(program: Any, network: Any) -> None:
+    """Depths are the longest paths: each projection takes a step, less its delay in the network."""
+    depth = {p.name: int(p.neuron is not None) for p in network.populations}
+    for _ in range(len(depth) + 1):
+        for q in network.projections:
+            steps = [depth[o.population] + 1 - int(o.delay.min()) for o in q.sources]
+            depth[q.target] = max(depth[q.target], *steps)
+    for name, longest in depth.items():
+        At("program.npz", name).same("depth (longest path)", longest, program.group[name].depth)
+
+
+def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -> None:
+    neuron, arithmetic, scale = p.neuron, program.arithmetic, group.scale
+    at, stated = At("program.npz", p.name), program.rounding.get(p.name)
+    at.need(stated is not None and (scale > 0).all(), "rounding and scale", "stated", "missing")
+    wanted = {option: getattr(neuron, option) for option in _NATIVE}
+    native = neuron.v_floor is None and {**wanted, "compare": ">"} == _NATIVE
+    kinds = ("lif", "custom") if native else ("custom",)
+    kinds = kinds if neuron.threshold is not None else ("readout",)
+    at.need(group.kind in kinds, "kind of neuron", kinds, group.kind)
+    for option, value in (wanted if group.kind == "custom" else _NATIVE).items():
+        at.same(option, value, getattr(group, option))
+    many = group.spikes_per_step == "many"
+    at.same("most spikes", neuron.max_spikes if many else None, group.max_spikes)
+    at.need((neuron.v_init == 0).all(), "initial v", 0, neuron.v_init.max())
+    syn_leak = 0.0 if neuron.syn_leak is None else neuron.syn_leak
+    one, unit = 1 << arithmetic.decay_bits, 2.0**arithmetic.state_shift
+    for what, d, leak, error in (
+        ("leak of v", group.dv, neuron.leak, stated.leak),
+        ("leak of u", group.du + arithmetic.u_decay_offset, syn_leak, stated.syn_leak),
+    ):
+        if arithmetic.decay == "shift":
+            _near(at, what, 1 - 0.5**d, leak, error + _NOISE)
+        else:  # the nearest, or the last that the register holds
+            nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one
+            _near(at, what, 1 - d / one, leak, np.minimum(error, nearest) + _NOISE)
+    theta = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    if neuron.threshold is not None:
+        strict = group.kind == "lif" and neuron.compare == ">="
+        got, theta_here = (group.vth + strict) * unit, neuron.threshold * scale
+        within = np.minimum(stated.threshold * theta * scale, (1.5 if strict else 1) * unit)
+        # Where v holds whole units only, no v lies between a threshold and the next unit below.
+        exact = (neuron.leak == 1) & (group.kind == "lif")
+        off = np.where(exact & ~_whole(group, arithmetic), np.abs(got - theta_here), 0)
+        if (off > within + _NOISE * np.abs(theta_here)).any():
+            told["not_proved"].append(
+                f"threshold of {p.name}: it is up to {off.max():.0f} of {got.max():.0f} units from the "
+                "network's, which is more than the stated rounding"
+            )
+        _near(at, "threshold", got, theta_here, np.where(exact, unit, within))
+    at_once = neuron.drive + (bias if neuron.syn_leak is None else 0.0)
+    held, half = group.bias_mant * 2.0**group.bias_exp, 2.0 ** max(group.bias_exp, 0) / 2
+    _near(at, "bias", held, at_once * scale, np.minimum(stated.bias * theta * scale, half))
+    at.same("floor of v", neuron.v_floor is None, group.v_floor is None)
+    if neuron.v_floor is not None:
+        _near(at, "floor of v", group.v_floor, neuron.v_floor * scale, 0.5)
+
+
+def _whole(group: Any, arithmetic: Any) -> Any:
+    """Whether v is always a multiple of the unit of weights: nothing leaks, nothing else is added."""
+    bias = group.bias_mant * 2.0**group.bias_exp % (1 << arithmetic.state_shift)
+    forgets = group.du + arithmetic.u_decay_offset == 1 << arithmetic.decay_bits
+    return (group.dv == 0) & (arithmetic.decay == "multiply") & forgets & (bias == 0)
+
+
+def _projection(program: Any, q: Any, s: Any) -> None:
+    at, w = At("program.npz", s.name), q.weight
+    at.same("sources", [o.population for o in q.sources], [o.group for o in s.sources])
+    for o, source in zip(q.sources, s.sources, strict=True):
+        before = program.group[source.group]
+        delay = source.latency - (program.group[s.target].depth - before.depth)
+        found, wanted = (np.broadcast_to(x, before.shape) for x in (delay, o.delay))
+        _near(at, "delay", found, wanted, 0)
+    ops = [[{**vars(op), "weight_shape": 0} for op in x.ops] for x in (q, s)]
+    at.same("operators", *ops)
+    mask, alive = (np.ones((), bool) if x is None else x for x in (w.mask, s.alive))
+    pruned = np.broadcast_to(mask, s.mantissa.shape) == np.broadcast_to(alive, s.mantissa.shape)
+    at.need(pruned.all(), "pruned synapses", "those of the network", "others")
+    values = w.data * (1.0 if w.scale is None else w.scale)
+    At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
+    shape = weight_shape(q.ops[weighted(q.ops)])
+    At("network.npz", s.name).same("shape of weights", shape, values.shape)
+    stated = program.rounding[s.target].weight
+    _weights(program, s, values, 0.0 if w.scale is not None else _HALF_CODE, stated)
+
+
+def _bias(program: Any, p: Any, group: Any, s: Any, values: Any) -> None:
+    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
+    source, behind = s.sources[0], program.group[s.sources[0].group]
+    late = int(source.latency.max()) + behind.depth - group.depth
+    found = (behind.name, len(s.sources), [op.type for op in s.ops], late)
+    wanted = (f"{p.name}.always", 1, ["Dense", "Reshape"], 0)
+    At("program.npz", s.name).same("source, sources, operators and delay", wanted, found)
+    _weights(program, s, values, _HALF_CODE, 1.0)
+
+
+def _weights(program: Any, s: Any, values: Any, codes: float, stated: float) -> None:
+    """Weights in units of the state against the network's, times the scale of what they reach."""
+    first, at = program.group[s.sources[0].group], At("program.npz", s.name)
+    scales = {
+        float(program.group[o.group].scale.max())
+        for o in s.sources
+        if program.group[o.group].kind == "input"
+    }
+    at.need(len(scales) < 2, "scale of its sources", "one", scales)
+    factor = _factors(s, first.shape, program.group[s.target], at) / (scales.pop() if scales else 1)
+    unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
+    peak = np.abs(values).max() * factor.max()
+    half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
+    wanted = np.broadcast_to(values, s.mantissa.shape) * factor
+    _near(at, "weight", s.mantissa * unit, wanted, min(half + codes * peak, stated * peak))
+
+
+def _factors(s: Any, shape: Any, target: Any, at: At) -> Any:
+    """The scale of the neurons that each weight feeds, in the form of the weights."""
+    if target.scale.size == 1:
+        return np.full((1,) * s.mantissa.ndim, float(target.scale.reshape(())))
+    place, w = weighted(s.ops), s.mantissa
+    after, behind = s.ops[place + 1 :], chain(s.ops[: place + 1], shape)[-1]
+    scale = np.broadcast_to(target.scale, target.shape)[None].astype(np.float64)
+    powers = [pull(after, np.ones(1), scale**n, behind).reshape(-1) for n in range(3)]
+    rows = np.arange(w.size if s.ops[place].type == "Pointwise" else len(w))
+    rows = rows.reshape(
+        w.shape if s.ops[place].type == "Pointwise" else (-1,) + (1,) * (len(behind) - 1)
+    )
+    rows = np.broadcast_to(rows, behind).reshape(-1)  # the row of weights behind each value
+    sums = [np.bincount(rows, x) for x in powers]
+    mean, square = (x / np.maximum(sums[0], 1) for x in sums[1:])
+    alike = square - mean**2 <= _NOISE * square
+    at.need(alike.all(), "scale of what one weight feeds", "one", "several")
+    return mean.reshape(w.shape if mean.size == w.size else (-1,) + (1,) * (w.ndim - 1))

@@ -1,0 +1,39 @@
+"""Keys of a Loihi 2 target."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ...schema import Axons, Limit, Neurons
+from ..loihi.tables import ListTarget
+
+
+class Loihi2Axons(Axons):
+    """Input axons per kernel."""
+
+    in_kernel: Limit
+
+
+class Loihi2Neurons(Neurons):
+    """``words`` and ``program_words`` are 64-bit words of state per native and programmed neuron."""
+
+    subtract_reset: Literal["native", "program", "none"]
+    words: int = 1
+    program_words: int = 1
+
+
+class Loihi2Target(ListTarget):
+    """A chip with the memory of Loihi 2."""
+
+    resources: ClassVar[tuple[str, ...]] = (
+        "pool_words",
+        "neurons",
+        "groups",
+        "axon_in",
+        "synapse_words",
+        "axon_map",
+        "axon_mem",
+    )
+
+    axons: Loihi2Axons
+    neurons: Loihi2Neurons

@@ -1,0 +1,83 @@
+"""The form of a neuron on a chip whose target file says how it realises each feature."""
+
+from __future__ import annotations
+
+from ..ir.neurons import Neuron
+from ..ir.program import CompartmentGroup
+from ..ir.step import Reset, ResetTiming, SpikesPerStep
+from .family import Form, NoForm, Realisation
+from .schema import Target
+
+_HINT = "compile for loihi2, or retrain with a reset to zero and one spike per step"
+_LATE = {"next-step": "reset in the next step", "snntorch-immediate": "snnTorch reset"}
+
+
+def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
+    """How the target realises a spiking neuron, or why it cannot."""
+    ways = _ways(
+        target,
+        neuron.reset,
+        neuron.reset_timing,
+        neuron.spikes_per_step,
+        neuron.v_floor is not None,
+    )
+    if not ways:
+        return Form(kind="lif", way="native", route="native compartment")
+    missing = [feature for feature, way in ways.items() if way == "none"]
+    if missing:
+        names = ", ".join(feature.replace("_", " ") for feature in missing)
+        return NoForm(reason=f"{target.name} has no form for: {names}", hint=_HINT)
+    if neuron.reset == "none" or neuron.reset_timing != "immediate":
+        word = _LATE.get(neuron.reset_timing, "no reset")
+    else:
+        word = f"reset {neuron.reset}"
+    way = _whole(ways)
+    many = ", many spikes per step" if neuron.spikes_per_step == "many" else ""
+    match way:
+        case "two-compartments":
+            route = f"two compartments per neuron ({word})"
+        case "native":
+            route = f"native compartment ({word}{many})"
+        case "program":
+            route = f"neuron program ({word}{many})"
+    return Form(kind="custom", way=way, route=route)
+
+
+def way_of(group: CompartmentGroup, target: Target) -> Realisation:
+    """How the target realises the neurons of a group, by what they do."""
+    if group.kind != "custom":
+        return "native"
+    ways = _ways(
+        target, group.reset, group.reset_timing, group.spikes_per_step, group.v_floor is not None
+    )
+    if group.compare != ">" or not ways:
+        return "program"
+    return _whole(ways)
+
+
+def _ways(
+    target: Target, reset: Reset, timing: ResetTiming, spikes: SpikesPerStep, floor: bool
+) -> dict[str, str]:
+    """Every feature beyond the plain neuron, and how the target realises it."""
+    neurons = target.neurons
+    ways: dict[str, str] = {}
+    if reset == "subtract":
+        ways["subtract_reset"] = neurons.subtract_reset
+    if spikes == "many":
+        ways["many_spikes"] = neurons.many_spikes
+    if floor:
+        ways["v_floor"] = neurons.v_floor
+    if reset == "none" or timing != "immediate":
+        # A second compartment resets late by nature; a native reset acts at once.
+        if neurons.subtract_reset == "native":
+            ways["late_reset"] = "program" if neurons.programmable else "none"
+        else:
+            ways["subtract_reset"] = neurons.subtract_reset
+    return ways
+
+
+def _whole(ways: dict[str, str]) -> Realisation:
+    """How a neuron is realised whose features are realised in these ways."""
+    if "two-compartments" in ways.values():
+        return "two-compartments"
+    return "native" if set(ways.values()) == {"native"} else "program"

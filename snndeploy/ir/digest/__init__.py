@@ -1,0 +1,1 @@
+"""Content digests: whatever a field says counts, names and order do not."""

@@ -1,0 +1,45 @@
+"""Decay constants: which one stands for a factor per step, and what it keeps.
+
+Rounding never lifts a state above what its factor bounds. A product is rounded toward zero. A shift
+keeps ``y - (y >> d)``, which does not fall as y grows and is ``y * (1 - 2**-d)`` at every multiple of
+``2**d``; so from ``y <= 2**d * a`` an input of at most ``a`` (a whole number) leads no further.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir.arrays import Array, frozen
+from ..ir.step import Arithmetic
+
+
+def to_decay(leak: Array, offset: int, largest: int, arithmetic: Arithmetic) -> Array:
+    """The constant whose factor is nearest to ``leak``.
+
+    Args:
+        leak: factors per step, 0 to 1.
+        offset: what the chip adds to the constant before it decays (its ``u_decay_offset`` for u).
+        largest: constant of the register.
+        arithmetic: of the chip.
+    """
+    return frozen(np.clip(_nearest(leak, largest + offset, arithmetic) - offset, 0, largest))
+
+
+def _nearest(leak: Array, most: int, arithmetic: Arithmetic) -> Array:
+    match arithmetic.decay:
+        case "multiply":
+            return np.rint((1.0 - leak) * arithmetic.decay_one).astype(np.int64)
+        case "shift":
+            known = kept(np.arange(most + 1), arithmetic)
+            return np.asarray(np.abs(known - np.asarray(leak)[..., None]).argmin(axis=-1))
+
+
+def kept(decay: Array, arithmetic: Arithmetic) -> Array:
+    """What a step leaves of a state, as a factor, but for rounding; ``decay`` has its offset in it."""
+    match arithmetic.decay:
+        case "multiply":
+            return np.asarray(1.0 - decay / arithmetic.decay_one)
+        case "shift":
+            # No state has bits left to subtract once it is shifted by its whole width.
+            whole = decay >= arithmetic.state_bits - 1
+            return np.asarray(np.where(whole, 1.0, 1.0 - 0.5**decay))

@@ -1,0 +1,80 @@
+"""What a compilation came to: of a trained network, or of a program that a file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..chip import Target
+from ..ir.finding import Finding
+from ..ir.network import Network
+from ..ir.placement import Placement
+from ..ir.program import Program
+from ..mapping import fits
+from ..passes.runner import PassLog
+from ..recipe import Recipe
+
+Scale = Literal["bounds", "calibrated"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compiled:
+    """Every stage of one compilation. ``findings`` are those of reading, passes, lowering
+    and check.
+
+    ``training`` records what passes were trained on, if they were.
+    """
+
+    source: Network
+    log: PassLog
+    program: Program
+    placement: Placement
+    target: Target
+    board: str
+    recipe: Recipe
+    scale: Scale
+    findings: tuple[Finding, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Network:
+        """The compressed network."""
+        return self.log.network
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """What float stages run: the network as it was trained, and as it was compressed."""
+        return {"float": self.source, "compressed": self.network}
+
+    @property
+    def fits(self) -> bool:
+        """Whether no check found an error."""
+        return fits(self.findings)
+
+    @property
+    def output(self) -> str:
+        """The population that answers."""
+        return self.network.with_role("output")[0].name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """A program from a file, placed on a target; ``findings`` are those of reading and of the check."""
+
+    source: str
+    program: Program
+    placement: Placement
+    target: Target
+    board: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """None: there never was a trained network."""
+        return {}
+
+    @property
+    def fits(self) -> bool:
+        """Whether no check found an error."""
+        return fits(self.findings)

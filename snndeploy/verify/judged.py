@@ -1,0 +1,61 @@
+"""Which output's answers are held against the labels, and whether it can have given them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..data import Samples
+from ..errors import InputError, UsageError, did_you_mean
+from ..ir.arrays import size
+from ..ir.program import Program
+
+
+def judged_output(program: Program, samples: Samples, wanted: str | None = None) -> str:
+    """The name of the output that answers: the one asked for, else the first.
+
+    Raises:
+        UsageError: there is no such output.
+        InputError: a label is no class of it.
+    """
+    outputs = {g.name: size(g.shape) for g in program.groups if g.role == "output"}
+    name = next(iter(outputs)) if wanted is None else wanted
+    if name not in outputs:
+        raise UsageError(
+            "output-unknown",
+            f"there is no output {name!r}",
+            where="--output",
+            hint=did_you_mean(name, outputs),
+        )
+    refuse_labels(samples, name, outputs)
+    return name
+
+
+def refuse_labels(samples: Samples, name: str, outputs: Mapping[str, int], where: str = "") -> None:
+    """Refuse labels that are no classes of the output ``name``.
+
+    Args:
+        samples: with or without labels.
+        name: the output that is judged.
+        outputs: neurons of every output.
+        where: for the message.
+
+    Raises:
+        InputError: a label is below 0, or not below the number of the output's neurons.
+    """
+    if samples.labels is None or not len(samples.labels):
+        return
+    low, high = int(samples.labels.min()), int(samples.labels.max())
+    if low >= 0 and high < outputs[name]:
+        return
+    others = [n for n, classes in outputs.items() if low >= 0 and high < classes]
+    one_based = low == 1 and high == outputs[name]
+    raise InputError(
+        "labels-range",
+        f"the labels go from {low} to {high}, the output {name!r} has the classes 0 to "
+        f"{outputs[name] - 1}",
+        where=where,
+        hint=f"they may belong to another output: --output {others[0]}"
+        if others
+        else "labels count from 0, one output neuron each"
+        + (": subtract 1 from all of them" if one_based else ""),
+    )

@@ -1,0 +1,44 @@
+"""The generated pages of the reference say what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from snndeploy.mapping.rules.rules import PROGRAM_RULES, all_core_rules
+from snndeploy.passes.registry import BUILT_IN
+from snndeploy.recipe import recipe_names
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "tools" / "pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_written_from_the_code(tool: ModuleType) -> None:
+    """If this fails: make pages."""
+    for page, text in tool.pages().items():
+        assert page.read_text(encoding="utf-8") == text, page.name
+
+
+def test_the_pages_leave_nothing_out(tool: ModuleType) -> None:
+    assert all(
+        f"| `{rule.code}` |" in tool.rules_page() for rule in (*PROGRAM_RULES, *all_core_rules())
+    )
+    assert all(f"\n## `{name}`\n" in tool.passes_page() for name in BUILT_IN)
+    assert all(f"| `{name}` |" in tool.recipes_page() for name in recipe_names())
+
+
+def test_the_pages_are_in_the_menu(tool: ModuleType) -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert all(f"reference/{page.name}\n" in menu for page in tool.pages())

@@ -1,0 +1,113 @@
+"""Write the generated reference pages: python tools/pages.py (or make pages).
+
+Each page says what stands in the code already; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from snndeploy.mapping.rules.rules import PROGRAM_RULES, Rule, all_core_rules
+from snndeploy.passes.base import ORDER
+from snndeploy.passes.describe import PassDescription, describe
+from snndeploy.passes.registry import BUILT_IN, pass_class
+from snndeploy.recipe import load_recipe, recipe_names
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+_NOTE = "<!-- Written by tools/pages.py. Change what it reads, then run: make pages -->\n\n"
+
+_RULES = """\
+# Rules of `check`
+
+Written from the rules themselves: the sentence of a rule is what `check` prints, and what must hold.
+Limits, with their sources and certainties, are in the target's file (`snndeploy targets loihi2`). An
+error means that the program does not fit; a warning does not.
+
+"""
+
+_PASSES = """\
+# Passes
+
+Written from the passes themselves; `snndeploy passes NAME` prints the same, and `--json` gives it as
+data. A pass whose stage is `any` may stand anywhere in a recipe; the others come in the order
+{order}. An option without a default must be given.
+
+"""
+
+_RECIPES = """\
+# Shipped recipes
+
+Written from the files in `snndeploy/recipes`: `--recipe NAME` uses one, and a copy of its file is the
+start of [one of your own](recipes.md). The guard is what happens where the answers
+[are no longer the trained network's](recipes.md#answers-are-kept).
+
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page: its path and its text."""
+    texts = {"rules.md": rules_page(), "passes.md": passes_page(), "shipped.md": recipes_page()}
+    return {FOLDER / name: _NOTE + text for name, text in texts.items()}
+
+
+def rules_page() -> str:
+    """The rules of the mapping, in two tables."""
+    return (
+        f"{_RULES}## Neurons, weights and numbers\n\n{_rules(PROGRAM_RULES)}\n"
+        f"## Cores and boards\n\n{_rules(all_core_rules())}"
+    )
+
+
+def passes_page() -> str:
+    """Every built-in pass with its options."""
+    described = [describe(pass_class(name)) for name in BUILT_IN]
+    order = ", ".join(f"`{stage}`" for stage in ORDER)
+    summaries = [(f"[`{d.name}`](#{d.name})", d.stage, d.summary) for d in described]
+    head = _PASSES.format(order=order) + _table(("pass", "stage", "what it does"), summaries)
+    return head + "".join(_pass(d) for d in described)
+
+
+def recipes_page() -> str:
+    """Every shipped recipe, with its passes in order."""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{p.name}`" for p in recipe.passes),
+            f"`{recipe.guard}`",
+            recipe.description,
+        )
+        for name, recipe in ((n, load_recipe(n)) for n in recipe_names())
+    ]
+    return _RECIPES + _table(("recipe", "passes", "guard", "what it is for"), rows)
+
+
+def _pass(described: PassDescription) -> str:
+    rows = [
+        (
+            f"`{o.name}`",
+            f"{o.type}: {o.allowed}" if o.allowed else o.type,
+            "" if o.required else f"`{o.default_text}`",
+            o.meaning,
+        )
+        for o in described.options
+    ]
+    text = "\n\n".join(filter(None, [described.summary, described.details]))
+    columns = ("option", "values", "default", "meaning")
+    return f"\n## `{described.name}`\n\n{text}\n\n{_table(columns, rows)}"
+
+
+def _rules(rules: Sequence[Rule]) -> str:
+    rows = [(f"`{r.code}`", r.severity, r.sentence) for r in rules]
+    return _table(("rule", "severity", "what must hold"), rows)
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    cells = [columns, ("---",) * len(columns), *rows]
+    return "".join(f"| {' | '.join(c.replace('|', '&#124;') for c in row)} |\n" for row in cells)
+
+
+if __name__ == "__main__":
+    for page, content in pages().items():
+        page.write_text(content, encoding="utf-8")
