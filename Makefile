@@ -3,12 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
+TRIES ?= 500
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +34,10 @@ test: check ## check, then all tests but the slow ones (PYTEST_ARGS="-k name")
 
 test-slow: bootstrap ## the slow tests alone
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+attack: bootstrap ## read broken files of every format, and count (TRIES=500)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
 
 pages: bootstrap ## write the generated pages of the reference
 	$(BIN)/python tools/pages.py

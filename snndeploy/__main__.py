@@ -1,5 +1,24 @@
-"""``python -m snndeploy``."""
+"""``python -m snndeploy``, and the console script."""
 
-from .cli import main
+import signal
 
-main(prog_name="snndeploy")
+
+def run() -> None:
+    """Run the command line; signals are obeyed without a traceback from the first import on."""
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeded:  # there is nothing to clean up yet
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .cli import main
+    from .cli.bounds import terminate
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, terminate)
+    if heeded:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    main(prog_name="snndeploy")
+
+
+if __name__ == "__main__":
+    run()

@@ -92,7 +92,8 @@ class BackendMissing(SnnDeployError):
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"`` for the nearest candidate, else the list of candidates."""
     known = sorted(candidates)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    # comparing takes as long as the product of both lengths
+    near = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(known)}" if known else "there are none"

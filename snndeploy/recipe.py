@@ -19,6 +19,7 @@ from pydantic import (
 
 from . import toml
 from .errors import RecipeError, did_you_mean
+from .files import Unreadable, read_text
 from .passes.base import Pass
 from .passes.guard.back_off import MAX_DIVERGENCE, Guard
 from .passes.registry import pass_class
@@ -117,12 +118,11 @@ class Recipe(_Strict):
             return _parsed(source, "recipe")
         path = Path(source)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            text = read_text(path)
+        except Unreadable as error:
             raise RecipeError(
                 "recipe-unreadable",
-                f"the recipe cannot be read: {reason}",
+                f"the recipe cannot be read: {error}",
                 where=str(source),
                 hint="give the path of a .toml file, or one of the shipped recipes by name",
             ) from error
@@ -243,7 +243,7 @@ def _in_our_words(error: ValidationError) -> RecipeError:
             where=where,
             hint=did_you_mean(key, model.model_fields),
         )
-    message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+    message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r:.80}"
     return RecipeError("recipe-value", message, where=where)
 
 

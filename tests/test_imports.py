@@ -25,7 +25,8 @@ FLOORS = (
     {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data"},
     {"chip"},
     {"ir"},
-    {"certify", "errors", "progress", "toml"},
+    {"files", "npz", "toml"},
+    {"certify", "errors", "limits", "progress"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 

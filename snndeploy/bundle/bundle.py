@@ -18,25 +18,42 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
+from ..files import Unreadable, read_bytes, refuse_taken_folder, write_folder
 from ..ir.arrays import Array
-from ..ir.codec import decode, encode
+from ..ir.codec import encode
+from ..ir.decoding import decode
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
+from ..limits import current
+from ..npz import read_arrays
+from .content import check_golden, check_placement, check_program
+
+T = TypeVar("T")
 
 SCHEMA = 1
+_MANIFEST = "manifest.json"
+_REQUIRED = (
+    "program.npz",
+    "placement.json",
+    "target.toml",
+    "lock.toml",
+    "report.json",
+    "golden.npz",
+)
+_NETWORKS = "network.npz"
+FILES = frozenset({_MANIFEST, *_REQUIRED, _NETWORKS})
+"""Names of all files that a bundle may hold."""
 
 
 class Manifest(BaseModel):
@@ -75,7 +92,6 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         InputError: the place exists (without ``force``), is no bundle, or cannot be written.
     """
     path = Path(path)
-    refuse_existing(path, force)
     files = _files(bundle)
     manifest = Manifest(
         schema_version=SCHEMA,
@@ -83,66 +99,18 @@ def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool 
         program=bundle.program.digest,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    files["manifest.json"] = (manifest.model_dump_json(indent=2) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        for name, content in files.items():
-            (beside / name).write_bytes(content)
-        os.chmod(beside, 0o755)
-        _swap(beside, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return path
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        "output-unwritable",
-        f"cannot write here ({error.strerror})",
-        where=str(path),
-        hint="choose another place with -o",
-    )
+    files[_MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    return write_folder(path, files, force=force, owned=FILES, sign=_MANIFEST)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Refuse a place that is taken, as `write_bundle` would, before long work begins.
+    """Refuse a place that `write_bundle` would refuse, before long work begins.
 
     Raises:
-        InputError: the place exists (without ``force``), or is no bundle.
+        InputError: the place exists (without ``force``), is no bundle, holds files of others, or
+            nothing can be written there.
     """
-    if not path.exists():
-        return
-    if not force:
-        raise InputError(
-            "output-exists",
-            "there is something at this place already",
-            where=str(path),
-            hint="add --force to replace it, or choose another place with -o",
-        )
-    if not (path / "manifest.json").is_file():
-        raise InputError(
-            "output-not-bundle",
-            "it exists and is not a bundle; it is not replaced",
-            where=str(path),
-            hint="choose another place with -o",
-        )
-
-
-def _swap(beside: Path, path: Path) -> None:
-    """Put the finished directory in place; an old bundle is moved away first and then deleted."""
-    if not path.exists():
-        beside.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.rename(old / "bundle")
-    beside.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    refuse_taken_folder(path, force, FILES, _MANIFEST)
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -155,7 +123,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         "golden.npz": _npz(bundle.golden),
     }
     if bundle.networks:
-        files["network.npz"] = _encoded(bundle.networks)
+        files[_NETWORKS] = _encoded(bundle.networks)
     return files
 
 
@@ -167,14 +135,10 @@ def _encoded(value: object) -> bytes:
     return _npz(arrays)
 
 
-def _decoded(content: bytes) -> Any:
-    arrays = _arrays(content)
-    return decode(json.loads(arrays["structure"].tobytes()), arrays)
-
-
-def _arrays(content: bytes) -> dict[str, Array]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as npz:
-        return dict(npz)
+def _decoded(content: bytes, kind: type[T]) -> T:
+    arrays = read_arrays(content, current().memory)
+    structure = arrays.pop("structure")
+    return decode(json.loads(structure.tobytes()), arrays, kind)
 
 
 def _json(data: Any) -> bytes:
@@ -188,7 +152,7 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read a bundle and check every file against the manifest.
+    """Read a bundle; check every file against the manifest, and all content for what it has to be.
 
     Raises:
         InputError: not a bundle, written by a newer version, or a file was changed.
@@ -196,30 +160,65 @@ def read_bundle(path: str | Path) -> Bundle:
     path = Path(path)
     manifest = _manifest(path)
     files = {name: _checked(path / name, digest) for name, digest in manifest.files.items()}
+    target = parse_target(
+        files["target.toml"].decode("utf-8", "replace"), str(path / "target.toml")
+    )
     try:
-        return Bundle(
-            program=_decoded(files["program.npz"]),
-            placement=decode(json.loads(files["placement.json"]), {}),
-            target=parse_target(files["target.toml"].decode(), str(path / "target.toml")),
+        bundle = Bundle(
+            program=_decoded(files["program.npz"], Program),
+            placement=decode(json.loads(files["placement.json"]), {}, Placement),
+            target=target,
             lock=files["lock.toml"].decode(),
-            report=json.loads(files["report.json"]),
-            golden=_arrays(files["golden.npz"]),
-            networks=_decoded(files["network.npz"]) if "network.npz" in files else {},
+            report=_report(files["report.json"]),
+            golden=read_arrays(files["golden.npz"], current().memory),
+            networks=_networks(files),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        check_program(bundle.program)
+        check_placement(bundle.placement, bundle.program)
+        check_golden(bundle.golden, bundle.program)
+        digest = bundle.program.digest
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _content(path, str(error)) from error
+    except (ArithmeticError, RecursionError, InputError) as error:
+        raise _content(path, str(error).splitlines()[0]) from error
+    if digest != manifest.program:
         raise InputError(
-            "bundle-content",
-            f"cannot read its content ({error})",
+            "bundle-damaged",
+            "its program is not the one that its manifest names",
             where=str(path),
-            hint="compile again with this version",
-        ) from error
+            hint="compile again; do not edit bundles",
+        )
+    return bundle
+
+
+def _content(path: Path, what: str) -> InputError:
+    return InputError(
+        "bundle-content",
+        f"cannot read its content ({what})",
+        where=str(path),
+        hint="compile again with this version",
+    )
+
+
+def _report(content: bytes) -> dict[str, Any]:
+    report = json.loads(content)
+    if not isinstance(report, dict):
+        raise ValueError(f"its report is a {type(report).__name__}")
+    return report
+
+
+def _networks(files: Mapping[str, bytes]) -> dict[str, Network]:
+    if _NETWORKS not in files:
+        return {}
+    networks = _decoded(files[_NETWORKS], dict[str, Network])
+    return {stage: network.verify() for stage, network in networks.items()}
 
 
 def _manifest(path: Path) -> Manifest:
-    file = path / "manifest.json"
-    if not path.exists():
+    file = path / _MANIFEST
+    if not os.path.lexists(path):
         raise InputError("file-not-found", "there is no such bundle", where=str(path))
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise InputError(
             "not-a-bundle",
             "there is no manifest.json here",
@@ -227,27 +226,34 @@ def _manifest(path: Path) -> Manifest:
             hint="make a bundle with: snndeploy compile MODEL.nir -o NAME.snnb",
         )
     try:
-        raw = json.loads(file.read_bytes())
+        raw = json.loads(read_bytes(file, follow=False))
         newer = isinstance(raw, dict) and int(raw.get("schema_version", 0)) > SCHEMA
         if not newer:
-            return Manifest.model_validate(raw)
-    except (ValueError, TypeError, ValidationError) as error:
+            manifest = Manifest.model_validate(raw)
+            if not manifest.files.keys() < FILES or not manifest.files.keys() >= set(_REQUIRED):
+                raise ValueError("it names other files than a bundle has")
+            return manifest
+    except (ValueError, TypeError, RecursionError, OverflowError, Unreadable) as error:
         raise InputError(
             "bundle-damaged", "its manifest cannot be read", where=str(file)
         ) from error
     raise InputError(
         "bundle-newer",
-        f"written with schema {raw['schema_version']}, this version reads {SCHEMA}",
+        f"written with schema {int(raw['schema_version'])}, this version reads {SCHEMA}",
         where=str(path),
         hint="upgrade snndeploy",
     )
 
 
 def _checked(file: Path, digest: str) -> bytes:
+    if not os.path.lexists(file):
+        raise InputError("bundle-damaged", "the file is missing", where=str(file))
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError("bundle-damaged", "the file is missing", where=str(file)) from error
+        content = read_bytes(file, current().memory, follow=False)
+    except Unreadable as error:
+        raise InputError(
+            "bundle-damaged", f"the file cannot be read: {error}", where=str(file)
+        ) from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(
             "bundle-damaged",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import typing
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,10 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from .. import toml
 from ..errors import TargetError, did_you_mean
+from ..files import Unreadable, is_regular, read_text
 from .families import family_class, family_names
 from .schema import ArithmeticModel, Target
 
 M = TypeVar("M", bound=BaseModel)
+
+_NAME = re.compile(r"[\w.+-]+")
+_LONGEST_CHAIN = 32
 
 
 def target_folder() -> Path:
@@ -100,26 +106,40 @@ def _merged(name: str, folder: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
 
     A path in ``inherits`` is relative to the file that says so.
     """
-    path = folder / name if name.endswith(".toml") else target_folder() / f"{name}.toml"
-    if path.resolve() in chain:
+    named = not name.endswith(".toml")
+    if named and not _NAME.fullmatch(name):  # a name is not a path
+        raise _unknown(name)
+    path = target_folder() / f"{name}.toml" if named else folder / name
+    if not is_regular(path) and not os.path.lexists(path):
+        raise _unknown(name)
+    real = Path(os.path.realpath(path))  # links in a circle end where they are
+    if real in chain:
         circle = " -> ".join(p.stem for p in (*chain, path))
         raise TargetError(
             "target-cycle", f"targets inherit in a circle: {circle}", where=f"{path.name}:inherits"
         )
-    if not path.is_file():
+    if len(chain) > _LONGEST_CHAIN:
         raise TargetError(
-            "target-unknown",
-            f"there is no target {name!r}",
-            hint=f"{did_you_mean(name, target_names())} (or give the path of a .toml file)",
+            "target-cycle",
+            f"it inherits from more than {_LONGEST_CHAIN} others",
+            where=f"{path.name}:inherits",
         )
     try:
-        raw = _parsed(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        raw = _parsed(read_text(path), str(path))
+    except Unreadable as error:
         raise TargetError("target-unreadable", str(error), where=str(path)) from error
     parent = raw.get("inherits")
     if not parent:
         return raw
-    return _overlay(_merged(str(parent), path.parent, (*chain, path.resolve())), raw)
+    return _overlay(_merged(str(parent), path.parent, (*chain, real)), raw)
+
+
+def _unknown(name: str) -> TargetError:
+    return TargetError(
+        "target-unknown",
+        f"there is no target {name[:200]!r}",
+        hint=f"{did_you_mean(name, target_names())} (or give the path of a .toml file)",
+    )
 
 
 def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import SnnDeployError
+from ..errors import InputError, SnnDeployError
+from .bounds import Terminated, TimeUp, bounded
 from .certify import certify
 from .compress import compress
 from .explain import explain
@@ -19,6 +20,7 @@ from .info import doctor, lava, passes, targets
 from .model import check, compile_, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
+from .show.plain import plain
 
 
 class _Group(click.Group):
@@ -38,10 +40,19 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)
+        except Terminated:
+            click.echo("terminated", err=True)
+            sys.exit(143)
+        except TimeUp:
+            _fail(_over("time", "--timeout SECONDS"), as_json="--json" in ctx.meta["arguments"])
+        except MemoryError:
+            _fail(_over("memory", "--max-memory MIB"), as_json="--json" in ctx.meta["arguments"])
         except BrokenPipeError:
             sys.stderr.close()  # the reader has gone; there is nobody to tell
             sys.exit(0)
-        except Exception:
+        except Exception as error:
+            if "can't allocate memory" in str(error):  # torch's own words
+                _fail(_over("memory", "--max-memory MIB"), as_json=False)
             _crash(ctx.meta["arguments"])
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -52,7 +63,33 @@ class _Group(click.Group):
 @click.version_option(package_name="snndeploy", message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", count=True, help="Say more (twice: debug).")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what was asked for.")
-def main(verbose: int, quiet: bool) -> None:
+@click.option(
+    "--max-memory",
+    type=click.IntRange(min=256),
+    metavar="MIB",
+    help="Memory that reading a file (default: 1024) and the whole command may take.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time that the whole command may take.",
+)
+@click.option(
+    "--lava-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time that Lava may take for its next steps (default: 300).",
+)
+@click.pass_context
+def main(
+    ctx: click.Context,
+    verbose: int,
+    quiet: bool,
+    max_memory: int | None,
+    timeout: float | None,
+    lava_timeout: float | None,
+) -> None:
     """Take a trained spiking neural network to neuromorphic hardware: smaller, and proven.
 
     Results go to standard output, everything else to standard error.
@@ -67,6 +104,7 @@ def main(verbose: int, quiet: bool) -> None:
         logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     )
     logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
+    ctx.with_resource(bounded(max_memory, timeout, lava_timeout))
 
 
 for _command in (
@@ -97,8 +135,16 @@ def _fail(error: SnnDeployError, *, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"error": error.record()}, indent=2))
     else:
-        click.echo(f"error[{error.code}]: {error}", err=True)
+        click.echo(plain(f"error[{error.code}]: {error}"), err=True)
     sys.exit(error.exit_code)
+
+
+def _over(what: str, option: str) -> InputError:
+    return InputError(
+        f"{what}-limit",
+        f"it takes more {what} than it may",
+        hint=f"give it more: snndeploy {option} COMMAND …",
+    )
 
 
 def _crash(arguments: list[str]) -> NoReturn:
@@ -117,14 +163,19 @@ def _crash(arguments: list[str]) -> NoReturn:
             traceback.format_exc(),
         ]
     )
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="snndeploy-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="snndeploy-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        saved = file.name
+    except OSError:  # of all places, a full disk
+        click.echo(text, err=True)
+        saved = "the text above"
     last = traceback.format_exc().strip().splitlines()[-1]
     click.echo(
-        f"error[bug]: snndeploy failed where it should not have ({last})\n"
-        f"  next: please report it with {file.name} and, if you can, the input",
+        f"error[bug]: snndeploy failed where it should not have ({plain(last)})\n"
+        f"  next: please report it with {saved} and, if you can, the input",
         err=True,
     )
     sys.exit(1)

@@ -49,14 +49,16 @@ def compress(
     from ..export import write_nir
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
-    from ..pipeline import group_record
+    from ..pipeline import group_record, refuse_place
     from ..pipeline.bundles import answers_record
     from ..recipe import load_recipe
     from ..report import finding_record
     from .options import admitted, read_weighed, tell
+    from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
 
+    refuse_place(output, force)
     chosen = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
@@ -117,17 +119,15 @@ def compress(
             f"{s.metrics[name]['loss']:.4g}" for s in log.steps if "loss" in s.metrics.get(name, {})
         ]
         loss = f"  membrane error {', then '.join(losses)}" if losses else ""
-        click.echo(
-            f"{name:<20} {layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
-            f"{kept.get(name, '')}{loss}"
-        )
+        pruned = f"{layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
+        click.echo(plain(f"{name:<20} {pruned}{kept.get(name, '')}{loss}"))
     for group in groups if explain else ():
-        click.echo(str(group))
+        click.echo(plain(str(group)))
     if log.answers is not None:
         click.echo(f"answers: {log.answers}")
     tell(network.findings)
     for finding in log.findings:
-        click.echo(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
+        click.echo(plain(f"{finding.severity}: {finding.where}: {finding.message}"), err=True)
         for fix in finding.fixes:
-            click.echo(f"  try: {fix.text}: {fix.effect}", err=True)
+            click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
     click.echo(f"wrote {output}", err=True)

@@ -26,6 +26,7 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
     Messages are those of a mean step of the bundle's own golden run.
     """
     from ..pipeline import explain_bundle
+    from .show.plain import plain_data
     from .show.render import print_json
 
     if core is not None and layer is not None:
@@ -36,7 +37,9 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
     told = explain_bundle(bundle, core, layer)
     if as_json:
         print_json(told)
-    elif core is None and layer is None:
+        return
+    told = plain_data(told)
+    if core is None and layer is None:
         _print_cores(told)
     else:
         _print_contents(told)

@@ -26,11 +26,13 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..export import write_netx, write_nir
     from ..export.netx import refuse_network
     from ..ingest import read_network, read_netx
+    from ..pipeline import refuse_place
     from ..pipeline.run import network_missing
     from .options import compile_model, semantics_of, tell
 
     network: Network | None = None
     kind = admitted(model)
+    refuse_place(output, force)
     if kind == "netx":
         program = read_netx(model, options["target"])
     elif kind == "bundle":

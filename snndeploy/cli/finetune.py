@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DoesNotFit, InputError, UsageError
+from ..errors import DoesNotFit, UsageError
 from .options import data_options, json_option, semantics_options, target_options
 
 if TYPE_CHECKING:
@@ -59,7 +59,14 @@ def finetune(
     from ..bundle import refuse_existing
     from ..export import write_nir
     from ..ingest import read_model
-    from ..pipeline import bundle_of, finetune, finetune_report, report_of, save_bundle
+    from ..pipeline import (
+        bundle_of,
+        finetune,
+        finetune_report,
+        refuse_place,
+        report_of,
+        save_bundle,
+    )
     from ..pipeline.assumptions import weighed
     from ..pipeline.finetuning import trained_steps
     from .options import admitted, required, samples_of, semantics_of
@@ -76,10 +83,9 @@ def finetune(
     as_network = output.suffix == ".nir"
     if not as_network:
         refuse_existing(output, force)
-    elif output.exists() and not force:
-        raise InputError(
-            "output-exists", "the file exists already", where=str(output), hint="give --force"
-        )
+    # where a network goes that does not fit: never the place of the model itself
+    network_file = output if as_network else output.with_name(f"{output.stem}-trained.nir")
+    refuse_place(network_file, force)
     admitted(model)
     reading = read_model(model, options["frontend"], **semantics_of(options))
     shape = reading.network.with_role("input")[0].shape
@@ -103,7 +109,7 @@ def finetune(
     report = report_of(compiled) | finetune_report(compiled, validation or samples)
     written = output
     if as_network or not compiled.fits:
-        written = output.with_suffix(".nir")
+        written = network_file
         write_nir(written, compiled.network, force=force)
     else:
         golden = trained_steps(compiled, validation or samples)

@@ -47,6 +47,7 @@ def list_(as_json: bool) -> None:
 def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     """Find the profile under which a model reproduces its framework's own run exactly."""
     from ..verify import probe
+    from .show.plain import plain
     from .show.render import print_json
 
     admitted(model)
@@ -71,15 +72,15 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     else:
         click.echo(f"nearest: {flags(best)}")
         for name, count in (best.differing or {}).items():
-            click.echo(f"  {name}: {count:,} values differ")
+            click.echo(plain(f"  {name}: {count:,} values differ"))
         if best.first is not None:
             at = best.first
             click.echo(
-                f"  first in {best.layer}: step {at.step}, sample {at.sample}, neuron {at.neuron}: "
-                f"the framework has {at.values[0]:g}, ours {at.values[1]:g}"
+                f"  first in {plain(best.layer)}: step {at.step}, sample {at.sample}, "
+                f"neuron {at.neuron}: the framework has {at.values[0]:g}, ours {at.values[1]:g}"
             )
     for key in found.ignored if not as_json else ():
-        click.echo(f"  {key} names no population and was not compared", err=True)
+        click.echo(plain(f"  {key} names no population and was not compared"), err=True)
     if not found.exact and as_json:
         raise click.exceptions.Exit(VerificationFailed.exit_code)
     if not found.exact:

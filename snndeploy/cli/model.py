@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,23 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option(
+    "--locked",
+    type=click.Path(path_type=Path),
+    metavar="LOCK.toml",
+    help="Make the very program of this lock again, or say what is different.",
+)
 @compile_options
 @data_options
 @json_option
-def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
+def compile_(
+    model: Path,
+    output: Path | None,
+    force: bool,
+    locked: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
     from ..pipeline import (
@@ -68,7 +82,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         report_of,
         save_certified,
     )
-    from .options import compile_model, samples_of
+    from .options import compile_locked, compile_model, samples_of
     from .show.render import print_compile_report, print_json
 
     output = output or Path(f"{model.stem}.snnb")
@@ -80,7 +94,10 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
-        compiled, samples = compile_model(model, options)
+        if locked is None:
+            compiled, samples = compile_model(model, options)
+        else:
+            compiled, samples = compile_locked(model, locked, options)
         fits, report = compiled.fits, report_of(compiled)
         bundle = bundle_of(compiled, samples) if fits else None
     if bundle is not None:
@@ -121,6 +138,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         write_text,
     )
     from .options import compile_model
+    from .show.plain import stored_report
     from .show.render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
@@ -130,7 +148,9 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if kind == "bundle":
         given = given_options(click.get_current_context())
         target = options["target"] if "target" in given else None
-        report = check_bundle(model, target, options["board"])
+        with stored_report(str(model)):
+            report = check_bundle(model, target, options["board"])
+            _ = [report[key] for key in ("fits", "findings", "target", "board")]
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
@@ -145,8 +165,12 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if fixing is not None:
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
-            write_text(fix_path, fixing.recipe.to_toml(), option="--fix")
-    print_json(report) if as_json else print_compile_report(report)
+            write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
+    if as_json:
+        print_json(report)
+    else:
+        with stored_report(str(model)) if kind == "bundle" else nullcontext():
+            print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,24 +48,44 @@ output_option = click.option(
     "--output", metavar="NAME", help="The output that answers, of several (default: the first)."
 )
 
-html_option = click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to look at, too."
-)
+
+def html_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that can write its result as a page."""
+    command = click.option("--force", is_flag=True, help="Replace an existing page.")(command)
+    return click.option(
+        "--html", type=click.Path(path_type=Path), help="Write a page to look at, too."
+    )(command)
 
 
-def _write_html(path: Path | None, run: Path | Compiled | Loaded, pages: list[Any]) -> None:
-    """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled."""
+def _refuse_html(path: Path | None, force: bool) -> None:
+    from ..pipeline import refuse_place
+
+    if path is not None:
+        refuse_place(path, force, option="--html")
+
+
+def _write_html(
+    path: Path | None, run: Path | Compiled | Loaded, pages: list[Any], *, force: bool
+) -> None:
+    """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled.
+
+    This comes before anything is printed: who reads along may go away at the first line.
+    """
     from ..bundle import read_bundle
     from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
     from ..report import html_page
+    from .show.plain import stored_report
 
     if path is None:
         return
     if isinstance(run, Path):
-        described = {**read_bundle(run).report, "certificate": certificate_of(run)}
+        with stored_report(str(run)):
+            described = {**read_bundle(run).report, "certificate": certificate_of(run)}
+            page = html_page(described, pages)
     else:
         described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
-    write_text(path, html_page(described, pages), option="--html")
+        page = html_page(described, pages)
+    write_text(path, page, force=force, option="--html")
     click.echo(f"wrote {path}", err=True)
 
 
@@ -89,6 +110,7 @@ def simulate(
     engines: tuple[str, ...],
     output: str | None,
     html: Path | None,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -99,6 +121,7 @@ def simulate(
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
+    _refuse_html(html, force)
     described: Path | Compiled | Loaded = model
     kind = admitted(model)
     with progress_bar(", ".join(engines)) as bar:
@@ -118,8 +141,8 @@ def simulate(
             described, found = compile_model(model, options)
             tell(described.source.findings)
             report = run_compiled(described, required(found), engines, *bar, output=output)
+    _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
-    _write_html(html, described, [report])
     _leave_if_partial(report)
 
 
@@ -155,6 +178,7 @@ def verify(
     tau: float,
     output: str | None,
     html: Path | None,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -180,15 +204,16 @@ def verify(
             )
         return samples
 
+    _refuse_html(html, force)
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
+    _write_html(html, bundle, [report], force=force)
     failed = _failure(report, max_drop, str(bundle))
     if as_json:
         print_json(report if failed is None else {**report, "error": failed.record()})
     else:
         print_run_report(report)
-    _write_html(html, bundle, [report])
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:
@@ -251,23 +276,29 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
 )
 @html_option
 @json_option
-def report(bundle: Path, runs: tuple[Path, ...], html: Path | None, as_json: bool) -> None:
+def report(
+    bundle: Path, runs: tuple[Path, ...], html: Path | None, force: bool, as_json: bool
+) -> None:
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
     from ..pipeline import certificate_of
+    from .show.plain import stored_report
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 
+    _refuse_html(html, force)
     admitted(bundle)
     data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
     read = [_read_run(path) for path in runs]
+    _write_html(html, bundle, read, force=force)
     if as_json:
         print_json({**data, "runs": read} if read else data)
-    else:
+        return
+    with stored_report(str(bundle)):
         print_compile_report(data)
-        for run in read:
+    for path, run in zip(runs, read, strict=True):
+        with stored_report(str(path)):
             print_run_report(run)
-    _write_html(html, bundle, read)
 
 
 _RUN_KEYS = {
@@ -293,13 +324,15 @@ def _read_run(path: Path) -> dict[str, Any]:
     import json
 
     from ..errors import InputError
+    from ..files import Unreadable, read_text
+    from ..limits import current
 
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(read_text(path, current().memory))
         if run.keys() >= _RUN_KEYS:
             return dict(run)
         problem = "it lacks what a run report holds"
-    except (OSError, ValueError, AttributeError) as error:
+    except (Unreadable, ValueError, AttributeError, RecursionError) as error:
         problem = str(error)
     raise InputError(
         "run-unreadable",
@@ -316,10 +349,13 @@ def _read_run(path: Path) -> dict[str, Any]:
 @json_option
 def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
     """Handwritten digits from a trained network to a verified Lava run, in one go."""
+    from ..bundle import refuse_existing
     from ..demo import run_demo
     from .show.progress import pass_progress, progress_bar
     from .show.render import print_demo, print_json
 
+    if output is not None:
+        refuse_existing(output, force)
     with progress_bar("running") as bar:
         result = run_demo(
             samples=samples,

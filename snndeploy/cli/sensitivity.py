@@ -159,9 +159,11 @@ def sensitivity(
             progress=bar.progress,
         )
     if plot is not None:
-        write_text(plot, sensitivity_chart(found), option="--plot")
+        write_text(plot, sensitivity_chart(found), force=force, option="--plot")
     if recipe_file is not None:
-        write_text(recipe_file, suggested(found, tolerance).to_toml(), option="--recipe")
+        write_text(
+            recipe_file, suggested(found, tolerance).to_toml(), force=force, option="--recipe"
+        )
     if as_json:
         print_json(found.record())
     else:

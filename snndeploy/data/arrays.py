@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import is_regular
 from ..ir.arrays import Array, Shape, size
+from ..limits import current
+from ..npz import Damaged, damage, members, read_header, read_member
 
-_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
 _SKIPPED = 1 << 20
 """Bytes read at once on the way to a later row."""
 
@@ -40,18 +42,44 @@ def open_arrays(path: Path) -> dict[str, Rows]:
     Raises:
         InputError: there is no such file, or it is none of the two, damaged, or holds objects.
     """
+    if not os.path.lexists(path):
+        raise InputError("data-missing", "there is no such file", where=str(path))
+    if not is_regular(path):  # asking a pipe what it holds would wait for ever
+        raise _unreadable(path, "it is not a regular file")
     try:
-        if not zipfile.is_zipfile(path):
-            return {"x": _map_npy(path)}
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            return {
-                m.filename.removesuffix(".npy"): _open_member(path, archive, m) for m in members
-            }
-    except FileNotFoundError as error:
-        raise InputError("data-missing", "there is no such file", where=str(path)) from error
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        with damage():
+            if not zipfile.is_zipfile(path):
+                return {"x": _map_npy(path)}
+            with zipfile.ZipFile(path) as archive:
+                found = members(archive)
+                return {name: _open_member(path, archive, m) for name, m in found.items()}
+    except (Damaged, OSError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def whole(rows: Rows, name: str, where: str, limit: int | None = None) -> Array:
+    """All values of an array with one axis, which labels and columns of events are.
+
+    Args:
+        rows: the array.
+        name: what it is called in the file.
+        where: the file, for errors.
+        limit: values that it may have (None: as many as fit the memory for one file).
+
+    Raises:
+        InputError: it has another number of axes, or more values.
+    """
+    most = current().memory // rows.dtype.itemsize if limit is None else limit
+    if len(rows.shape) != 1:
+        raise InputError("data-shape", f"{name} has shape {rows.shape}, not one axis", where=where)
+    if rows.shape[0] > most:
+        raise InputError(
+            "data-too-large",
+            f"{name} has {rows.shape[0]:,} values, past the limit of {most:,}",
+            where=where,
+            hint="give it more: snndeploy --max-memory MIB",
+        )
+    return rows[:]
 
 
 def forget(array: object) -> None:
@@ -64,10 +92,10 @@ def forget(array: object) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Path, why: str) -> InputError:
     return InputError(
         "data-unreadable",
-        f"not a readable .npy or .npz file ({error})",
+        f"not a readable .npy or .npz file ({why})",
         where=str(path),
         hint="save plain arrays with numpy.savez (no objects)",
     )
@@ -75,22 +103,26 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 def _map_npy(path: Path) -> Array:
     with path.open("rb") as stream:
-        shape, _, _ = _header(stream)
+        shape, fortran, dtype = header = read_header(stream)
+        begin = stream.tell()
+        if begin + header.nbytes > path.stat().st_size:
+            raise Damaged(f"it ends before its {header.nbytes:,} bytes of values")
         if not shape or 0 in shape:
-            stream.seek(0)
-            return _whole(stream)
-    mapped: Array = np.lib.format.open_memmap(path, mode="r")
-    return mapped
+            return np.frombuffer(stream.read(header.nbytes), dtype).reshape(shape)
+    order: Any = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", begin, shape, order)
 
 
 def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Rows:
     with archive.open(member) as stream:
-        shape, fortran, dtype = _header(stream)
+        shape, fortran, dtype = header = read_header(stream)
         begin = stream.tell()
-        if not shape or 0 in shape or (fortran and member.compress_type != zipfile.ZIP_STORED):
-            stream.seek(0)
-            return _whole(stream)
-    if member.compress_type != zipfile.ZIP_STORED:
+    if begin + header.nbytes != member.file_size:
+        raise Damaged(f"{member.filename} is not as long as its shape {shape} says")
+    packed = member.compress_type != zipfile.ZIP_STORED
+    if not shape or 0 in shape or (fortran and packed and len(shape) > 1):
+        return read_member(archive, member, current().memory)
+    if packed:
         return _Packed(path, member.filename, shape, dtype, begin)
     with path.open("rb") as file:  # names in front of the data may differ from the directory's
         file.seek(member.header_offset + 26)
@@ -98,25 +130,6 @@ def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
     offset = member.header_offset + 30 + names + begin
     order: Any = "F" if fortran else "C"
     return np.memmap(path, dtype, "r", offset, shape, order)
-
-
-def _whole(stream: IO[bytes]) -> Array:
-    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
-
-
-def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"version {version[0]}.{version[1]} of the .npy format is not known")
-    shape, fortran, dtype = readers[version](stream)
-    if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
-    return shape, fortran, dtype
 
 
 class _Packed:
@@ -136,14 +149,15 @@ class _Packed:
     def __getitem__(self, rows: slice, /) -> Array:
         low, high, _ = rows.indices(self.shape[0])
         try:
-            stream = self._stream_at(low)
-            part = stream.read((high - low) * self._row_bytes)
-            if len(part) != (high - low) * self._row_bytes:
-                raise EOFError(f"{self.member} ends early")
-            self._at = high
-            return np.frombuffer(part, self.dtype).reshape(-1, *self.shape[1:])
-        except _UNREADABLE as error:
-            raise _unreadable(self.path, error) from error
+            with damage():
+                stream = self._stream_at(low)
+                part = stream.read((high - low) * self._row_bytes)
+                if len(part) != (high - low) * self._row_bytes:
+                    raise Damaged(f"{self.member} ends early")
+                self._at = high
+                return np.frombuffer(part, self.dtype).reshape(-1, *self.shape[1:])
+        except (Damaged, OSError) as error:
+            raise _unreadable(self.path, str(error)) from error
 
     def _stream_at(self, row: int) -> IO[bytes]:
         if self._stream is None or row < self._at:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..files import Unreadable, read_bytes
 from ..ir.arrays import Array, Shape
-from .arrays import Rows, forget, open_arrays
-from .events import TIMES, Events, TimeUnit, in_turn
+from ..limits import current
+from .arrays import Rows, forget, open_arrays, whole
+from .events import TIMES, Events, TimeUnit, check_columns, in_turn
 
 SUFFIXES = (".bin", ".csv", ".npy", ".npz")
 """Files that may hold one recording."""
 _LABELS_FILE = "labels.csv"
+_DIGITS = 16
+"""Digits that the number of a class may not have."""
 _OFFSETS = ("offset", "offsets")
 _LABELS = ("label", "labels", "target", "targets")
 _COLUMNS = ("x", "y", "p", "polarity", *TIMES)
@@ -69,19 +74,34 @@ def read_events(file: Path, unit: TimeUnit | None = None) -> Events:
         return _read_bin(file)
     if file.suffix == ".csv":
         return Events.of(_read_csv(file), str(file), unit)
-    arrays = open_arrays(file)
+    arrays, where = open_arrays(file), str(file)
     fields = arrays["x"].dtype.names if "x" in arrays else None
     if fields:
-        table = arrays["x"][:]
-        return Events.of({n: table[n] for n in fields if n in _COLUMNS}, str(file), unit)
-    return Events.of({n: a[:] for n, a in arrays.items() if n in _COLUMNS}, str(file), unit)
+        table = whole(arrays["x"], "x", where)
+        return Events.of({n: table[n] for n in fields if n in _COLUMNS}, where, unit)
+    columns = {n: a for n, a in arrays.items() if n in _COLUMNS}
+    check_columns({n: a.shape for n, a in columns.items()}, where)
+    return Events.of({n: whole(a, n, where) for n, a in columns.items()}, where, unit)
+
+
+def _content(file: Path) -> bytes:
+    """A file that is read at once.
+
+    Raises:
+        InputError: it is not there, no regular file, or larger than one file may be.
+    """
+    if not os.path.lexists(file):
+        raise InputError("data-missing", "there is no such file", where=str(file))
+    try:
+        return read_bytes(file, current().memory)
+    except Unreadable as error:
+        raise InputError(
+            "data-unreadable", f"the file cannot be read: {error}", where=str(file)
+        ) from error
 
 
 def _read_bin(file: Path) -> Events:
-    try:
-        records = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise InputError("data-missing", "there is no such file", where=str(file)) from error
+    records = np.frombuffer(_content(file), np.uint8)
     if records.size % 5:
         raise InputError(
             "data-unreadable",
@@ -98,14 +118,13 @@ def _read_bin(file: Path) -> Events:
 
 
 def _read_csv(file: Path) -> dict[str, Array]:
+    content = _content(file)
     try:
-        with file.open(newline="") as lines:
-            names = [name.strip() for name in next(csv.reader(lines), [])]
-            rows = [line for line in lines if line.strip()]
+        lines = content.decode("utf-8-sig").splitlines()
+        names = [name.strip() for name in next(csv.reader(lines[:1]), [])]
+        rows = [line for line in lines[1:] if line.strip()]
         numbers = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, len(names)))
-    except FileNotFoundError as error:
-        raise InputError("data-missing", "there is no such file", where=str(file)) from error
-    except (OSError, ValueError) as error:
+    except (ValueError, OverflowError, csv.Error) as error:
         raise InputError(
             "data-unreadable",
             f"not numbers separated by commas ({error})",
@@ -135,16 +154,20 @@ class EventTable:
         """
         columns = {n: a for n, a in arrays.items() if n in _COLUMNS}
         events = min(a.shape[0] if a.shape else 0 for a in columns.values())
-        given = next((arrays[n][:] for n in _OFFSETS if n in arrays), np.array([0, events]))
-        whole = given.ndim == 1 and given.size > 1 and given.dtype.kind in "iu"
-        if not whole or (np.diff(given) < 0).any() or given[0] < 0 or given[-1] > events:
+        given = _first_of(arrays, _OFFSETS, path)
+        if given is None:
+            given = np.array([0, events])
+        numbered = given.size > 1 and given.dtype.kind in "iu"
+        # compared, and not subtracted: unsigned differences are never below zero
+        ordered = numbered and not (given[1:] < given[:-1]).any()
+        if not ordered or given[0] < 0 or given[-1] > events:
             raise InputError(
                 "events-offsets",
                 f"offset does not divide {events} events into recordings",
                 where=str(path),
                 hint="recording i is offset[i]:offset[i + 1], so n recordings have n + 1 offsets",
             )
-        labels = next((arrays[n][:] for n in _LABELS if n in arrays), None)
+        labels = _first_of(arrays, _LABELS, path)
         return cls(path, columns, given.astype(np.int64), labels, unit=unit)
 
     def __len__(self) -> int:
@@ -155,12 +178,29 @@ class EventTable:
 
     def __getitem__(self, index: int, /) -> Events:
         part = slice(int(self.offset[index]), int(self.offset[index + 1]))
+        rows = (part.stop - part.start,)
+        shapes = {n: rows if len(a.shape) == 1 else a.shape for n, a in self.columns.items()}
+        check_columns(shapes, self.name(index))
+        most = current().memory // 8
+        if part.stop - part.start > most:
+            raise InputError(
+                "data-too-large",
+                f"it has {part.stop - part.start:,} events, past the limit of {most:,}",
+                where=self.name(index),
+                hint="give it more: snndeploy --max-memory MIB",
+            )
         events = Events.of(
             {n: a[part] for n, a in self.columns.items()}, self.name(index), self.unit
         )
         for column in self.columns.values():
             forget(column)
         return events
+
+
+def _first_of(arrays: Mapping[str, Rows], names: Sequence[str], path: Path) -> Array | None:
+    """The first array that has one of these names, if there is one."""
+    name = next((n for n in names if n in arrays), None)
+    return None if name is None else whole(arrays[name], name, str(path))
 
 
 def open_folder(folder: Path, unit: TimeUnit | None = None) -> EventFiles:
@@ -192,6 +232,7 @@ def open_folder(folder: Path, unit: TimeUnit | None = None) -> EventFiles:
     by_class = [
         _event_files(f, sorted(p for p in f.iterdir() if p.name[0] != ".")) for f in folders
     ]
+    numbered = numbered and all(len(f.name) < _DIGITS for f in folders)
     classes = [int(f.name) if numbered else i for i, f in enumerate(folders)]
     labels = np.repeat(np.array(classes, np.int64), [len(group) for group in by_class])
     files = [file for group in by_class for file in group]
@@ -218,12 +259,21 @@ def _labels_of(folder: Path, files: Sequence[Path]) -> Array | None:
     listing = folder / _LABELS_FILE
     if not listing.exists():
         return None
-    with listing.open(newline="") as lines:
+    try:
+        lines = _content(listing).decode("utf-8-sig").splitlines()
         rows = [row for row in csv.reader(lines) if row]
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            "data-unreadable",
+            f"not names and labels separated by commas ({error})",
+            where=str(listing),
+            hint="one line per recording: file,label",
+        ) from error
     known = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
     for wanted in (f.name for f in files):
-        if not known.get(wanted, "").isdecimal():
-            found = repr(known[wanted]) if wanted in known else "no label"
+        label = known.get(wanted, "")
+        if not label.isdecimal() or len(label) >= _DIGITS:
+            found = repr(label[:80]) if wanted in known else "no label"
             raise InputError(
                 "data-labels",
                 f"{wanted} has {found} where a whole number is expected",

@@ -18,6 +18,8 @@ _MICROSECONDS = {"t": 1, "t_us": 1, "timestamp": 1, "t_ms": 1_000, "t_s": 1_000_
 _UNITS: Mapping[TimeUnit, int] = {"us": 1, "ms": 1_000, "s": 1_000_000}
 _WITHOUT_UNIT = ("t", "timestamp")
 _POLARITIES = ("p", "polarity")
+_LARGEST = 1 << 53
+"""Magnitude of coordinates, and of times in microseconds: 285 years."""
 TIMES = tuple(_MICROSECONDS)
 """Names under which times are found; without a unit they are microseconds."""
 
@@ -45,22 +47,8 @@ class Events:
             InputError: a column is missing, has another length, or holds no whole numbers.
             UsageError: a unit was given, and the column's name says one.
         """
-        time = next((name for name in TIMES if name in columns), None)
-        if "x" not in columns or time is None:
-            raise InputError(
-                "events-columns",
-                f"events need x and t, found {', '.join(sorted(columns)) or 'none'}",
-                where=where,
-                hint="name the columns x, y, p and t (or t_us, t_ms, t_s)",
-            )
-        lengths = {name: array.shape for name, array in columns.items()}
-        if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
-            raise InputError(
-                "events-lengths",
-                f"columns differ in shape: {lengths}",
-                where=where,
-                hint="every event has one x, y, p and t",
-            )
+        check_columns({name: array.shape for name, array in columns.items()}, where)
+        time = next(name for name in TIMES if name in columns)
         p = next(
             (_whole(columns[name], name, where) for name in _POLARITIES if name in columns), None
         )
@@ -91,6 +79,28 @@ class Events:
         return elapsed
 
 
+def check_columns(shapes: Mapping[str, Shape], where: str) -> None:
+    """Check the names and shapes of columns, before they are read.
+
+    Raises:
+        InputError: a column is missing, or they are not equally long rows of numbers.
+    """
+    if "x" not in shapes or shapes.keys().isdisjoint(TIMES):
+        raise InputError(
+            "events-columns",
+            f"events need x and t, found {', '.join(sorted(shapes)) or 'none'}",
+            where=where,
+            hint="name the columns x, y, p and t (or t_us, t_ms, t_s)",
+        )
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise InputError(
+            "events-lengths",
+            f"columns differ in shape: {dict(shapes)}",
+            where=where,
+            hint="every event has one x, y, p and t",
+        )
+
+
 def _finite(column: Array, name: str, where: str) -> Array:
     if column.dtype.kind not in "biuf":
         raise InputError("data-type", f"{name} is {column.dtype}", where=where)
@@ -99,8 +109,20 @@ def _finite(column: Array, name: str, where: str) -> Array:
     return column
 
 
+def _bounded(column: Array, name: str, where: str, unit: int = 1) -> Array:
+    """Refuse numbers that, times ``unit``, no 64-bit sum can be computed with."""
+    if column.size and max(abs(int(column.min())), abs(int(column.max()))) * unit > _LARGEST:
+        raise InputError(
+            "events-too-large",
+            f"{name} runs from {column.min():g} to {column.max():g}, past 2**53",
+            where=where,
+            hint="times are microseconds, or in the unit that the column's name says",
+        )
+    return column
+
+
 def _whole(column: Array, name: str, where: str) -> Array:
-    column = _finite(column, name, where)
+    column = _bounded(_finite(column, name, where), name, where)
     if column.dtype.kind == "f" and (column != np.rint(column)).any():
         raise InputError(
             "events-not-whole",
@@ -120,7 +142,7 @@ def _microseconds(column: Array, name: str, where: str, given: TimeUnit | None) 
             hint="leave --time-unit out",
         )
     unit = _MICROSECONDS[name] if given is None else _UNITS[given]
-    column = _finite(column, name, where)
+    column = _bounded(_finite(column, name, where), name, where, unit)
     if column.dtype.kind != "f":
         microseconds: Array = column.astype(np.int64) * unit
         return microseconds
@@ -210,6 +232,13 @@ class EventFrames:
         t = events.elapsed(self.origin, where)
         if not t.size:
             return t, t
+        if not self.bin_us and (int(t.max()) + 1) * self.steps >= 1 << 63:
+            raise InputError(
+                "events-too-large",
+                f"{int(t.max()):,} microseconds cannot be divided into {self.steps:,} steps",
+                where=where,
+                hint="give --bin-ms, or count from the first event: --time-from first-event",
+            )
         step: Array = t // self.bin_us if self.bin_us else t * self.steps // (t.max() + 1)
         polarities, rows, columns = self.grid
         zero = np.zeros_like(events.x)

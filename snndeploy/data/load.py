@@ -11,15 +11,16 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
-from .arrays import Rows, open_arrays
+from .arrays import Rows, open_arrays, whole
 from .event_files import EventFiles, EventTable, is_events, open_folder
 from .events import EventFrames, Origin, Recordings, TimeUnit, grid_of
 from .samples import Samples
 from .tonic import PREFIX, open_tonic
-from .trains import Encoding, encoded, spike_trains
+from .trains import Encoding, check_sample, encoded, spike_trains
 
 FrameKind = Literal["count", "binary"]
 
+_LARGEST_LABEL = 1 << 53
 _INPUT_KEYS = ("x", "inputs", "input", "spikes", "images")
 _LABEL_KEYS = ("y", "labels", "label")
 
@@ -158,7 +159,11 @@ def _from_arrays(
         _refuse({"steps": steps}, f"these data, which have {inputs.steps} steps", where)
     y = _pick(arrays, _LABEL_KEYS, where)
     hint = "spike trains are (samples, steps, ...); images need --encode and --steps"
-    labels = None if y is None else _labels(y[:], len(inputs), where, hint)
+    labels = None
+    if y is not None:
+        if y.shape != (len(inputs),):  # before they are read: they may be larger than the memory
+            raise _wrong_labels(y.shape, len(inputs), where, hint)
+        labels = _labels(whole(y, "y", where), len(inputs), where, hint)
     return Samples(inputs.source, labels)
 
 
@@ -218,6 +223,7 @@ def _framed(
     own = recordings.sensor
     if sensor is None and own is not None and len(shape) == 1 and size(own) == size(shape):
         sensor = own  # the data set's own sensor numbers the places of a flat input
+    check_sample(bins[0], shape, 4, where)
     source = EventFrames(
         recordings=recordings,
         input_shape=shape,
@@ -240,12 +246,17 @@ def _pick(arrays: Mapping[str, Rows], keys: Iterable[str], where: str) -> Rows |
     return None
 
 
+def _wrong_labels(shape: Shape, samples: int, where: str, hint: str) -> InputError:
+    return InputError(
+        "data-labels", f"{shape} labels for {samples} samples", where=where, hint=hint
+    )
+
+
 def _labels(y: Array, samples: int, where: str, hint: str = "") -> Array:
     if y.ndim != 1 or len(y) != samples:
-        raise InputError(
-            "data-labels", f"{y.shape} labels for {samples} samples", where=where, hint=hint
-        )
-    if y.dtype.kind not in "biuf" or (y.dtype.kind == "f" and not (y == np.rint(y)).all()):
+        raise _wrong_labels(y.shape, samples, where, hint)
+    large = y.dtype.kind in "iuf" and not (abs(y.astype(np.float64)) <= _LARGEST_LABEL).all()
+    if y.dtype.kind not in "biuf" or large or (y.dtype.kind == "f" and (y != np.rint(y)).any()):
         raise InputError(
             "data-labels",
             "labels are not whole numbers",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
+from ..limits import current
 from .arrays import Rows, forget
 from .encode import constant, delta, latency, rate
 from .samples import Samples
@@ -38,6 +39,23 @@ def _blocks(rows: Rows, shape: Shape, change: Callable[[Array], Array]) -> Sampl
     return Samples(_Blocks(rows, shape, change))
 
 
+def check_sample(steps: int, shape: Shape, itemsize: int, where: str) -> None:
+    """Refuse samples of which not even one fits the memory.
+
+    Raises:
+        InputError: one has more bytes than one file may take.
+    """
+    most = current().memory
+    if steps * size(shape) * itemsize > most:
+        raise InputError(
+            "data-too-large",
+            f"a sample of {steps:,} steps has {steps * size(shape) * itemsize:,} bytes, past the "
+            f"limit of {most:,}",
+            where=where,
+            hint="give fewer steps, or more memory: snndeploy --max-memory MIB",
+        )
+
+
 def spike_trains(x: Rows, shape: Shape, where: str) -> Samples:
     """``(samples, steps, *shape)``, or ``(steps, *shape)`` for one sample, as they are.
 
@@ -46,8 +64,10 @@ def spike_trains(x: Rows, shape: Shape, where: str) -> Samples:
     """
     if len(x.shape) == len(shape) + 1 or (len(x.shape) == len(shape) and shape[0] == 1):
         (steps,) = _fit(x.shape, ("steps",), shape, where)
+        check_sample(steps, shape, x.dtype.itemsize, where)
         return Samples(x[:].reshape(steps, 1, *shape))
     samples, steps = _fit(x.shape, ("samples", "steps"), shape, where)
+    check_sample(steps, shape, x.dtype.itemsize, where)
     if isinstance(x, np.ndarray):  # a view of what is in memory or mapped
         return Samples(np.swapaxes(x.reshape(samples, steps, *shape), 0, 1))
     return _blocks(
@@ -76,6 +96,7 @@ def encoded(
             "data-steps", "images need a number of steps", where=where, hint="give --steps"
         )
     (samples,) = _fit(x.shape, ("samples",), shape, where)
+    check_sample(steps, shape, 8, where)
     out = (steps, samples, *shape)
     if encoding == "direct":
         return _blocks(x, out, lambda images: constant(images.reshape(-1, *shape), steps))
@@ -101,6 +122,7 @@ def _changes(x: Rows, shape: Shape, threshold: float, where: str) -> Samples:
     pairs = shape[0] % 2 == 0 and len(x.shape) > 2 and size(x.shape[2:]) * 2 == size(shape)
     values = (shape[0] // 2, *shape[1:]) if pairs else shape
     samples, steps = _fit(x.shape, ("samples", "steps"), values, where)
+    check_sample(steps, shape, max(4, x.dtype.itemsize), where)
     _range(x, where)
 
     def change(block: Array) -> Array:

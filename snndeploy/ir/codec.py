@@ -1,4 +1,4 @@
-"""Frozen dataclasses of the IR to JSON plus named arrays, and back. No pickles, nothing executed."""
+"""Frozen dataclasses of the IR to JSON plus named arrays. No pickles; `decoding` is the way back."""
 
 from __future__ import annotations
 
@@ -8,37 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import finding, network, neurons, ops, placement, program, step, weights
-from .arrays import Array, frozen
-
-_TYPES: dict[str, type[Any]] = {
-    c.__name__: c
-    for c in (
-        program.Program,
-        step.Arithmetic,
-        program.CompartmentGroup,
-        program.SynapseGroup,
-        program.SynapseSource,
-        program.Headroom,
-        program.Rounding,
-        finding.Finding,
-        finding.Fix,
-        placement.Placement,
-        placement.Slice,
-        placement.Verdict,
-        network.Network,
-        network.Population,
-        network.Projection,
-        network.Source,
-        neurons.Neuron,
-        weights.Weight,
-        ops.Dense,
-        ops.Conv,
-        ops.Pointwise,
-        ops.SumPool,
-        ops.Reshape,
-    )
-}
+from .arrays import Array
 
 
 def encode(value: object, arrays: dict[str, Array]) -> Any:
@@ -60,21 +30,3 @@ def encode(value: object, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
-
-
-def decode(data: Any, arrays: Mapping[str, object]) -> Any:
-    """Rebuild what `encode` wrote; lists come back as tuples, arrays read-only.
-
-    Raises:
-        KeyError, TypeError, ValueError: content that this version does not know.
-    """
-    if isinstance(data, list):
-        return tuple(decode(v, arrays) for v in data)
-    if not isinstance(data, dict):
-        return data
-    if "map" in data:
-        return {k: decode(v, arrays) for k, v in data["map"].items()}
-    if "array" in data:
-        return frozen(np.asarray(arrays[data["array"]]))
-    cls = _TYPES[data["type"]]
-    return cls(**{name: decode(v, arrays) for name, v in data["fields"].items()})

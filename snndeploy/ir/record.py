@@ -15,8 +15,10 @@ import numpy as np
 
 from ..errors import InputError
 from .arrays import Array
-from .codec import decode, encode
-from .network import Network
+from .codec import encode
+from .decoding import decode
+from .finding import Finding
+from .network import Network, Population, Projection
 
 KEY = "snndeploy"
 """Key of the record in a graph's metadata."""
@@ -62,13 +64,20 @@ def from_record(record: Mapping[str, object], content: str) -> Network | None:
         if structure["content"] != content:
             return None
         network = Network(
-            decode(structure["populations"], record),
-            decode(structure["projections"], record),
+            decode(structure["populations"], record, tuple[Population, ...]),
+            decode(structure["projections"], record, tuple[Projection, ...]),
             notes={str(k): str(v) for k, v in structure["notes"].items()},
-            findings=decode(structure["findings"], record) if "findings" in structure else (),
+            findings=decode(structure.get("findings", []), record, tuple[Finding, ...]),
         )
         return network.verify()
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise InputError(
             "record-damaged",
             f"its snndeploy metadata cannot be read ({error})",

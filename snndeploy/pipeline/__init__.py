@@ -1,5 +1,6 @@
 """The arrows in a row: compile a network, run it, and keep it as a bundle."""
 
+from ..files.places import refuse_place, write_text
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
 from .bundles import (
     bundle_of,
@@ -18,7 +19,6 @@ from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
 from .opening import ModelKind, admit, open_bundle
-from .places import refuse_place, write_text
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module

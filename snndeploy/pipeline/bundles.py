@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import toml
 from ..bundle import Bundle, write_bundle
 from ..certify import BundleRefused, certify
 from ..chip import family_of, load_target
@@ -28,6 +27,7 @@ from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
 from .compiled import Compiled
+from .locking import lock_text
 from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
@@ -91,7 +91,7 @@ def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
         program=compiled.program,
         placement=compiled.placement,
         target=compiled.target,
-        lock=_lock(compiled),
+        lock=lock_text(compiled),
         report=report_of(compiled),
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
@@ -139,27 +139,6 @@ def not_certified(path: str | Path, told: Mapping[str, Any]) -> VerificationFail
         f"{found['where']}: {found['what']}: stated {found['stated']}, found {found['found']}",
         where=str(Path(path) / found["file"]),
         hint="do not run it on a chip: compile again, and report it if that does not help",
-    )
-
-
-def _lock(compiled: Compiled) -> str:
-    """What was asked for, every default spelled out, as TOML."""
-    return toml.dumps(
-        {
-            "network": {"digest": compiled.source.digest, **compiled.source.notes},
-            "compile": {
-                "target": compiled.target.name,
-                "board": compiled.board,
-                "scale": compiled.scale,
-                "inputs": {
-                    g.name: {"message_bits": g.message_bits, "scale": float(g.scale)}
-                    for g in compiled.program.groups
-                    if g.kind == "input"
-                },
-            },
-            "recipe": toml.loads(compiled.recipe.to_toml()),
-            **({"training": compiled.training} if compiled.training else {}),
-        }
     )
 
 

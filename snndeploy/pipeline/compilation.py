@@ -22,6 +22,7 @@ from ..progress import silent
 from ..recipe import Recipe, load_recipe
 from .assumptions import weighed
 from .compiled import Compiled, Scale
+from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 
 _JUDGED = 200
@@ -112,6 +113,11 @@ def compile(
         recipe=recipe,
         scale=scale,
         findings=(*checked, *source.findings, *program.findings, *log.findings),
+        inputs=inputs,
+        read=read_as(frontend, semantics or {}),
+        data=data_record(
+            calibration, None if scale == "calibrated" else recipe.calibration.samples
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
+from ..lower import InputCoding
 from ..mapping import fits
 from ..passes.runner import PassLog
 from ..recipe import Recipe
@@ -23,7 +24,9 @@ class Compiled:
     """Every stage of one compilation. ``findings`` are those of reading, passes, lowering
     and check.
 
-    ``training`` records what passes were trained on, if they were.
+    ``training`` records what passes were trained on, if they were; ``inputs`` how data enter the chip
+    (None: as assumed without data), ``read`` the options that the model was read with, and ``data``
+    what it was compiled with.
     """
 
     source: Network
@@ -36,6 +39,9 @@ class Compiled:
     scale: Scale
     findings: tuple[Finding, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
+    inputs: InputCoding | None = None
+    read: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:

@@ -56,6 +56,8 @@ SEMANTICS = frozenset(
 """Options about what a file means by its numbers."""
 _LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale"))
 _PLACE = frozenset(("target", "board"))
+LOCKED = SEMANTICS | _LOWERING | _PLACE
+"""Options whose values a lock holds."""
 _DATA = frozenset(
     (
         "data",
@@ -71,7 +73,7 @@ _DATA = frozenset(
         "skip",
     )
 )
-_ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | {"groups", "fix_path"}
+_ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | {"groups", "fix_path", "locked"}
 _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
@@ -157,8 +159,8 @@ _CLASSES: Mapping[type, ModelKind] = {
 
 
 def _kind_of_path(path: Path) -> ModelKind:
-    if not path.exists():
-        raise InputError("file-not-found", "there is no such file or folder", where=str(path))
+    if not os.path.exists(path):  # which is no error for names that no file can have
+        raise InputError("file-not-found", "there is no such file or folder", where=str(path)[:200])
     if (path / "manifest.json").is_file():
         return "bundle"
     if (other := foreign_file(path)) is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
+from pickle import PickleError
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +27,7 @@ def compiled(function: F) -> F:
         return function
     import numba
 
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    return cast(F, _kept(numba.njit(nogil=True, error_model="numpy")(function)))
 
 
 def inlined(function: F) -> F:
@@ -34,4 +36,30 @@ def inlined(function: F) -> F:
         return function
     import numba
 
-    return cast(F, numba.njit(inline="always", cache=True)(function))
+    return cast(F, _kept(numba.njit(inline="always")(function)))
+
+
+def _kept(dispatcher: Any) -> Any:
+    """``dispatcher`` with what it compiles cached, as far as there is a place for it.
+
+    Without one (no folder that can be written, a full disk) it is compiled anew in each process.
+    """
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # numba found no folder for it
+        return dispatcher
+    cache = dispatcher._cache
+    save, load = cache.save_overload, cache.load_overload
+
+    def save_if_possible(*args: Any) -> None:
+        with suppress(OSError):
+            save(*args)
+
+    def load_if_possible(*args: Any) -> Any:
+        try:
+            return load(*args)
+        except (OSError, EOFError, PickleError):
+            return None
+
+    cache.save_overload, cache.load_overload = save_if_possible, load_if_possible
+    return dispatcher

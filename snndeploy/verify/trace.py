@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import Unreadable, is_regular, read_bytes
 from ..ir.arrays import Array, Shape, size
 from ..ir.network import Network
+from ..limits import current
+from ..npz import Damaged, read_arrays
 
 _LAYER = "layer_"
 
@@ -39,15 +42,15 @@ def read_trace(path: str | Path) -> dict[str, Array]:
         InputError: not a readable .npz of plain arrays.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_regular(path):
         raise InputError("trace-missing", "there is no such file", where=str(path))
+    limit = current().memory
     try:
-        with np.load(path, allow_pickle=False) as loaded:
-            return dict(loaded)
-    except (ValueError, OSError, EOFError, TypeError, AttributeError) as error:
+        return read_arrays(read_bytes(path, limit), limit)
+    except (Damaged, Unreadable) as error:
         raise InputError(
             "trace-unreadable",
-            "not a readable .npz of plain arrays",
+            f"not a readable .npz of plain arrays ({error})",
             where=str(path),
             hint="save it with numpy.savez(path, input=..., output=...)",
         ) from error

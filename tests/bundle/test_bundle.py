@@ -15,6 +15,7 @@ from snndeploy.chip import load_target
 from snndeploy.errors import InputError
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.lower import lower
+from snndeploy.pipeline.bundles import golden_of
 from tests.support.builders import conv_net
 
 LOIHI2 = load_target("loihi2")
@@ -42,7 +43,7 @@ def bundle() -> Bundle:
         target=LOIHI2,
         lock='target = "loihi2"\n',
         report={"fits": True, "layers": []},
-        golden={"input.input": np.arange(6).reshape(2, 3), "spikes.a": np.zeros((1, 2), np.int64)},
+        golden=golden_of(program, None),
         networks={"float": conv_net(seed=1), "compressed": conv_net()},
     )
 
@@ -177,7 +178,7 @@ def test_an_interrupted_write_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snndeploy.bundle.bundle._swap", interrupt)
+    monkeypatch.setattr("snndeploy.files.write.place", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(tmp_path / "net.snnb", bundle, version="0.1.0")
     assert list(tmp_path.iterdir()) == []
@@ -193,5 +194,6 @@ def test_content_of_another_version(written: Path) -> None:
     error = failure(written)
     assert error.code == "bundle-content"
     assert str(error) == (
-        f"{written}: cannot read its content ('Hologram')\n  next: compile again with this version"
+        f"{written}: cannot read its content (it is 'Hologram', not a Placement)\n"
+        "  next: compile again with this version"
     )

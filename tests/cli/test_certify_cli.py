@@ -9,7 +9,7 @@ import pytest
 
 from snndeploy.errors import VerificationFailed
 from snndeploy.pipeline import save_certified
-from tests.support.commands import FRONTEND, check, network, run
+from tests.support.commands import FRONTEND, check, code_of, network, run
 from tests.support.miscompiled import Files
 
 LINE = (
@@ -62,8 +62,9 @@ def test_a_contradiction_is_told_with_its_place(wrong: Path) -> None:
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    text = check(run("certify", tmp_path), 3)
-    assert f"error[bundle-refused]: {tmp_path}: it cannot be read" in text
+    result = run("certify", tmp_path)
+    assert f"{tmp_path}: it cannot be read" in check(result, 3)
+    assert code_of(result) == "bundle-refused"
 
 
 def test_report_and_page_show_the_certificate(bundle: Path, wrong: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from snndeploy.errors import InputError
 from snndeploy.ingest import read_network
 from snndeploy.ingest.readers import hdf5
+from snndeploy.limits import Limits, using
 from tests.support.nir_graphs import chain, conv2d, cuba, graph, lif, written
 
 TWO_GIB = 2 << 30
@@ -174,9 +175,9 @@ def fuzz(folder: Path, count: int, first: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.slow)])
-def test_mutated_files(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5, "DEADLINE_S", 5.0)
-    outcomes = fuzz(tmp_path, count, 0)
+def test_mutated_files(count: int, tmp_path: Path) -> None:
+    with using(Limits(model_s=5.0)):
+        outcomes = fuzz(tmp_path, count, 0)
     assert not [code for code in outcomes if " " in code]
     assert outcomes["network"] > 0
     assert outcomes["damaged-file"] > count // 20
@@ -195,23 +196,65 @@ def test_a_reader_that_hangs_or_crashes_is_a_damaged_file(
 ) -> None:
     digest = read_network(model, "nir", dt=1e-3).digest
     script = tmp_path / "worker.py"
-    monkeypatch.setattr(hdf5, "_START_S", 5.0)
-    monkeypatch.setattr(hdf5, "DEADLINE_S", 0.2)
+    ready = "import os, sys, time; os.write(1, bytes(8)); input(); "
     for body, text in (
-        ("import time; time.sleep(60)", "HDF5 did not finish within 0.2 s"),
-        ("import os; input(); os.abort()", "HDF5 crashed on it (SIGABRT)"),
-        ("input(); raise SystemExit(3)", "HDF5 crashed on it (exit 3)"),
+        ("import time; time.sleep(60)", "HDF5 did not start within 0.2 s"),
+        (f"{ready}time.sleep(60)", "HDF5 did not finish within 0.2 s"),
+        (f"{ready}os.abort()", "HDF5 crashed on it (SIGABRT)"),
+        (f"{ready}raise SystemExit(3)", "HDF5 crashed on it (exit 3)"),
     ):
         hdf5._end_worker()
         script.write_text(body)
-        with monkeypatch.context() as patch:
+        began = time.monotonic()
+        with monkeypatch.context() as patch, using(Limits(model_s=0.2)):
             patch.setattr(hdf5, "_SCRIPT", script)
-            patch.setattr(hdf5, "_START_S", 0.0 if "sleep" in body else 5.0)
+            if "input" not in body:
+                patch.setattr(hdf5, "_START_S", 0.2)
             with pytest.raises(InputError) as caught:
                 read_network(model, "nir", dt=1e-3)
         assert (caught.value.code, caught.value.message) == ("damaged-file", text)
-    monkeypatch.setattr(hdf5, "DEADLINE_S", 20.0)
+        assert time.monotonic() - began < 15  # the start is not added to the time for reading
     assert read_network(model, "nir", dt=1e-3).digest == digest
+
+
+def foreign(model: Path, kind: str, secret: Path) -> None:
+    """A weight whose values are those of another file."""
+    with h5py.File(model, "a") as file:
+        nodes = file["node/nodes"]
+        name = next(n for n in nodes if "weight" in nodes[n])
+        shape = nodes[name]["weight"].shape
+        del nodes[name]["weight"]
+        if kind == "external":
+            nodes[name].create_dataset("weight", shape, "u1", external=[(str(secret), 0, 10**6)])
+            return
+        other = secret.with_suffix(".h5")
+        with h5py.File(other, "w") as source:
+            source["data"] = np.ones(shape)
+        layout = h5py.VirtualLayout(shape, "f8")
+        layout[:] = h5py.VirtualSource(str(other), "data", shape)
+        nodes[name].create_virtual_dataset("weight", layout)
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual"])
+def test_values_in_other_files_are_not_read(model: Path, kind: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 10**6)
+    foreign(model, kind, secret)
+    with pytest.raises(InputError, match="its values are kept in other files") as caught:
+        read_network(model, "nir", dt=1e-3)
+    assert caught.value.code == "foreign-data"
+    assert caught.value.where.endswith(".weight")
+
+
+def test_the_size_of_a_model_is_bounded_and_the_bound_an_option(model: Path) -> None:
+    with h5py.File(model, "a") as file:
+        file["node/nodes/d/ballast"] = np.zeros(1 << 17)
+    with using(Limits(memory=2 << 20)), pytest.raises(InputError) as caught:
+        read_network(model, "nir", dt=1e-3)
+    assert caught.value.code == "too-large"
+    assert caught.value.hint == "give it more: snndeploy --max-memory MIB"
+    with using(Limits(memory=8 << 20)):
+        assert read_network(model, "nir", dt=1e-3).populations
 
 
 def test_claimed_neurons_are_counted_before_they_are_made(model: Path) -> None:

@@ -14,6 +14,7 @@ import nir
 import numpy as np
 import pytest
 
+from snndeploy import limits
 from snndeploy.errors import InputError, SnnDeployError
 from snndeploy.ingest import read_network, read_raw
 from snndeploy.ingest.readers import hdf5
@@ -214,9 +215,9 @@ def test_damaged_head_never_gives_a_traceback(model: Path) -> None:
     assert 0 < read < 48  # some bytes matter, some do not
 
 
-def test_too_many_items(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5, "_MAX_ITEMS", 8)
-    with pytest.raises(InputError, match="more than 8 items") as caught:
+def test_too_many_items(model: Path) -> None:
+    few = limits.using(limits.Limits(model_items=8))
+    with few, pytest.raises(InputError, match="more than 8 items") as caught:
         read_raw(model)
     assert caught.value.code == "too-large"
 

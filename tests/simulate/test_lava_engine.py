@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_a_hanging_worker_is_ended_with_its_children(tmp_path: Path, watch: Watc
     assert (type(error), error.code) == (BackendMissing, "lava-timeout")
     assert str(error) == (
         "Lava finished no further step within 0.5 s (0 steps were done)\n"
-        "  next: give it more time (timeout_s), or fewer samples at a lower load"
+        "  next: give it more time (snndeploy --lava-timeout SECONDS), or fewer samples"
     )
     watch.assert_nothing_left()
 
@@ -223,6 +224,65 @@ def test_an_interrupt_leaves_nothing(lava: LavaEnv, watch: Watch) -> None:
     watch.assert_nothing_left()
 
 
+@pytest.mark.lava
+@pytest.mark.parametrize(
+    ("number", "told"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "was stopped")]
+)
+def test_a_lost_model_is_noticed_at_once(
+    tmp_path: Path, lava: LavaEnv, watch: Watch, number: int, told: str
+) -> None:
+    """Lava's other processes would wait for it for ever."""
+    job(tmp_path)
+    spec = json.loads((tmp_path / "job.json").read_text())
+    spec["steps"] = 10_000_000
+    for neurons in spec["neurons"]:
+        neurons.update(states=None, spikes=None)
+    (tmp_path / "job.json").write_text(json.dumps(spec))
+    lost: list[float] = []
+
+    def lose(done: int) -> None:
+        if not lost:
+            session = watch.sessions[-1]
+            victim = max(set(session_members(session)) - {session})
+            os.kill(victim, number)
+            lost.append(time.monotonic())
+
+    with pytest.raises(BackendMissing) as caught:
+        run_worker(tmp_path, lava, timeout_s=120, progress=lose)
+    assert time.monotonic() - lost[0] < 5
+    assert caught.value.code == "lava-lost"
+    assert f"one of Lava's processes {told}" in caught.value.message
+    watch.assert_nothing_left()
+
+
+@pytest.mark.lava
+def test_what_multiprocessing_keeps_in_files_goes_with_the_job(
+    tmp_path: Path, lava: LavaEnv, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed managers leave ``pymp-`` folders; sockets take short names, so not below ``tmp_path``."""
+    seen: list[str] = []
+
+    def interrupt(done: int, samples: int) -> None:
+        seen.extend(p.name for p in Path(short).rglob("pymp-*"))
+        raise KeyboardInterrupt
+
+    program = make("biased", 0)
+    with tempfile.TemporaryDirectory(prefix="t-") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        with pytest.raises(KeyboardInterrupt):
+            run_lava(program, random_inputs(program, 40, 20, 0), lava=lava, progress=interrupt)
+        assert seen  # they were in the job's folder
+        assert list(Path(short).iterdir()) == []
+
+
+def test_an_environment_that_was_removed(tmp_path: Path) -> None:
+    lava = fake_python(tmp_path, "true")
+    lava.python.unlink()
+    error = failure(make("dense", 0), lava=lava)
+    assert (error.code, error.exit_code) == ("lava-failed", 7)
+    assert "its worker cannot be started: No such file or directory" in error.message
+
+
 CALLER = """
 import sys
 from pathlib import Path
@@ -241,22 +301,25 @@ lava_process.run_worker(Path(sys.argv[1]), lava, timeout_s=600)
 
 @pytest.mark.lava
 def test_nothing_is_left_when_the_caller_is_killed(tmp_path: Path, lava: LavaEnv) -> None:
-    job(tmp_path)
-    spec = json.loads((tmp_path / "job.json").read_text())
+    folder = tmp_path / f"{lava_process.SCRATCH}job"
+    folder.mkdir()
+    job(folder)
+    spec = json.loads((folder / "job.json").read_text())
     spec["steps"] = 10_000_000
     for neurons in spec["neurons"]:  # no logs of that length
         neurons.update(states=None, spikes=None)
-    (tmp_path / "job.json").write_text(json.dumps(spec))
+    (folder / "job.json").write_text(json.dumps(spec))
     with subprocess.Popen(
-        [sys.executable, "-c", CALLER, tmp_path, lava.python], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CALLER, folder, lava.python], stdout=subprocess.PIPE, text=True
     ) as caller:
         assert caller.stdout is not None
         session = int(caller.stdout.readline())
         try:
-            assert wait_until((tmp_path / "progress").exists, 60)
+            assert wait_until((folder / "progress").exists, 60)
             assert len(session_members(session)) > 5
             caller.send_signal(signal.SIGKILL)
             assert wait_until(lambda: not session_members(session))
+            assert wait_until(lambda: not folder.exists())
         finally:
             for pid in session_members(session):
                 os.kill(pid, signal.SIGKILL)

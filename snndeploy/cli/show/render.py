@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...report import answers_text, certificate_line, span
+from .plain import plain, plain_data
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -23,8 +24,11 @@ def print_json(data: Any) -> None:
 
 def console() -> Console:
     """Standard output: coloured on a terminal, plain and unwrapped in a pipe."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=160, no_color=True)
+    # names of files may look like markup, and are none
+    on_terminal = Console(markup=False, emoji=False)
+    if on_terminal.is_terminal:
+        return on_terminal
+    return Console(width=160, no_color=True, markup=False, emoji=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -34,7 +38,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         numeric = i > 0 and all(_is_number(row[i]) for row in rows)
         result.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        result.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+        result.add_row(*(f"{v:,}" if isinstance(v, int) else plain(str(v)) for v in row))
     return result
 
 
@@ -44,6 +48,7 @@ def _is_number(value: object) -> bool:
 
 def print_inspection(report: Mapping[str, Any]) -> None:
     """What a file holds: how it is read, populations, projections, changes, findings."""
+    report = plain_data(report)
     out = console()
     for key in ("frontend", "why", "semantics"):
         if key in report.get("notes", {}):
@@ -103,6 +108,7 @@ def _parameters(population: Mapping[str, Any]) -> str:
 
 def print_compile_report(report: Mapping[str, Any]) -> None:
     """The report of one compilation."""
+    report = plain_data(report)
     out = console()
     notes = report["network"]["notes"]
     for key in ("frontend", "why"):
@@ -188,6 +194,7 @@ def _headroom(layer: Mapping[str, Any]) -> str:
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     """Findings, worst first, each with its fixes."""
+    findings = plain_data(findings)
     out = console()
     for f in findings:
         text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
@@ -209,6 +216,7 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
 
 def print_fix(report: Mapping[str, Any], path: str) -> None:
     """What came of looking for a recipe that makes it fit."""
+    report = plain_data(report)
     out, fix = console(), report["fix"]
     if not fix["found"]:
         tried = f" (tried: {'; '.join(fix['steps'])})" if fix["steps"] else ""

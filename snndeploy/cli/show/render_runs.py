@@ -8,11 +8,13 @@ from typing import Any
 from rich.text import Text
 
 from ...report import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
+from .plain import plain_data
 from .render import console, print_time, table
 
 
 def print_run_report(report: Mapping[str, Any]) -> None:
     """Accuracy, agreement, SynOps and energy of runs."""
+    report = plain_data(report)
     out = console()
     comparisons = {tuple(c["engines"]): c for c in report["comparisons"]}
     rows: list[tuple[object, ...]] = []

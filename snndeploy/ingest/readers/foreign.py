@@ -7,6 +7,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...npz import Damaged, damage
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD = 1 << 16
 """Bytes that are looked at: names of HDF5's top attributes and zip's first members stand in them."""
@@ -93,9 +95,9 @@ def _foreign_content(path: Path) -> Foreign | None:
 
 def _foreign_zip(path: Path) -> Foreign | None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with damage(), zipfile.ZipFile(path) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, Damaged):
         return None
     members = {"data.pkl": _TORCH, "model.weights.h5": _KERAS, "manifest.json": _ZIPPED_BUNDLE}
     found = next((foreign for name, foreign in members.items() if name in names), None)

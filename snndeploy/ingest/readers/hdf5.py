@@ -21,17 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...limits import current
 from .hdf5_worker import unpacked
 
-MAX_BYTES = 256 << 20
-"""Largest total size of arrays that is read from one file."""
-MAX_DEPTH = 32
-"""Deepest nesting of subgraphs."""
-_MAX_ITEMS = 100_000
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DEADLINE_S = 20.0
-"""Longest time that reading one file may take; the largest ones take a second."""
 _START_S = 60.0
+"""Longest time that the reading process may take to start."""
 _SCRIPT = Path(__file__).with_name("hdf5_worker.py")
 
 Tree = dict[str, object]
@@ -48,27 +43,33 @@ class _Worker:
         self.owner = os.getpid()
         self.process = subprocess.Popen(
             [sys.executable, str(_SCRIPT)],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve memory
+            env={
+                **os.environ,
+                "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve memory
+                "HDF5_PLUGIN_PRELOAD": "::",  # no file makes it load a library
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self.fresh = True
+        self.ready = False
 
-    def ask(self, request: dict[str, Any]) -> bytes:
+    def ask(self, request: dict[str, Any], seconds: float) -> bytes:
         """The worker's answer.
 
         Raises:
-            _Stopped: it crashed, or did not answer in time.
+            _Stopped: it crashed, or did not answer within ``seconds``, its start not counted.
         """
-        wait = DEADLINE_S + (_START_S if self.fresh else 0.0)
-        self.fresh = False
         try:
+            if not self.ready:
+                self._read(8, time.monotonic() + _START_S, f"start within {_START_S:g} s")
+                self.ready = True
             assert self.process.stdin is not None
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
-            until = time.monotonic() + wait
-            return self._read(int.from_bytes(self._read(8, until), "little"), until)
+            until, late = time.monotonic() + seconds, f"finish within {seconds:g} s"
+            count = int.from_bytes(self._read(8, until, late), "little")
+            return self._read(count, until, late)
         except (OSError, _Stopped) as error:
             ended = self.process.poll()
             self.close()
@@ -76,14 +77,14 @@ class _Worker:
                 raise
             raise _Stopped(f"HDF5 crashed on it ({_ending(self.process.returncode)})") from error
 
-    def _read(self, count: int, until: float) -> bytes:
+    def _read(self, count: int, until: float, late: str) -> bytes:
         assert self.process.stdout is not None
         parts, handle = [], self.process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(handle, selectors.EVENT_READ)
             while count:
                 if not selector.select(max(0.0, until - time.monotonic())):
-                    raise _Stopped(f"HDF5 did not finish within {DEADLINE_S:g} s")
+                    raise _Stopped(f"HDF5 did not {late}")
                 part = os.read(handle, min(count, 1 << 20))
                 if not part:
                     self.process.wait()
@@ -123,7 +124,7 @@ def _asked(request: dict[str, Any]) -> bytes:
         if not _workers or _workers[0].owner != os.getpid():
             _workers[:] = [_Worker()]
         try:
-            return _workers[0].ask(request)
+            return _workers[0].ask(request, current().model_s)
         except BaseException:
             for worker in _workers:  # an interrupted answer would be read by the next request
                 worker.close()
@@ -145,12 +146,14 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
         InputError: the file is missing, not HDF5, damaged, larger than the limits, or links to others.
     """
     _check_signature(path)
+    limits = current()
     request = {
         "path": str(path.resolve()),
         "groups": list(groups),
-        "max_bytes": MAX_BYTES,
-        "max_items": _MAX_ITEMS,
-        "max_depth": 3 * MAX_DEPTH,
+        "max_bytes": limits.model_bytes,
+        "max_items": limits.model_items,
+        "max_depth": 3 * limits.model_depth,
+        "process_bytes": limits.model_process_bytes,
     }
     try:
         header, arrays = unpacked(_asked(request))
@@ -162,7 +165,8 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
         refused = header["refused"]
         place = refused["place"].removeprefix("node.")
         named = re.sub(r"(^|\.)nodes\.", r"\1", place)  # the file's groups are not the user's words
-        raise InputError(refused["code"], refused["message"], where=f"{path}:{named}")
+        hint = "give it more: snndeploy --max-memory MIB" if refused["code"] == "too-large" else ""
+        raise InputError(refused["code"], refused["message"], where=f"{path}:{named}", hint=hint)
     return _tree(header["tree"], arrays)
 
 
@@ -170,7 +174,8 @@ def _check_signature(path: Path) -> None:
     if not path.exists():
         raise InputError("file-not-found", "there is no such file", where=str(path))
     if not path.is_file():
-        raise InputError("not-a-file", "it is a directory, not a model file", where=str(path))
+        what = "directory" if path.is_dir() else "device or a pipe"
+        raise InputError("not-a-file", f"it is a {what}, not a model file", where=str(path))
     if not os.access(path, os.R_OK):
         raise InputError("file-unreadable", "reading it is not permitted", where=str(path))
     with path.open("rb") as file:

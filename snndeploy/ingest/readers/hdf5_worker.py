@@ -19,8 +19,8 @@ if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpat
 
 import numpy as np
 
-MEMORY = 3 << 29
-"""Address space that reading one file may take, bytes (libraries included)."""
+READY = b"\0" * 8
+"""Said once the process can take requests: an answer of no length."""
 
 
 class Refused(Exception):
@@ -65,6 +65,12 @@ class Reader:
         """Numbers as a reference to an array, text as (nested lists of) text."""
         import h5py
 
+        # before anything else is asked of it: the shape of a virtual one may be that of other files
+        stored = dataset.id.get_create_plist()
+        if stored.get_layout() == h5py.h5d.VIRTUAL or (
+            stored.get_layout() == h5py.h5d.CONTIGUOUS and stored.get_external_count()
+        ):
+            raise Refused("foreign-data", "its values are kept in other files", place)
         shape = dataset.shape
         if shape is None:
             return {"none": True}
@@ -133,14 +139,14 @@ def unpacked(content: bytes) -> tuple[dict[str, Any], list[Any]]:
     return header, arrays
 
 
-def limit_memory() -> None:
-    """Bound the address space, where the system can."""
+def limit_memory(bytes_allowed: int) -> None:
+    """Bound the address space, where the system can; the bound may be raised again."""
     try:
         import resource
     except ImportError:
         return
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    limit = bytes_allowed if hard == resource.RLIM_INFINITY else min(bytes_allowed, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
@@ -148,9 +154,12 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until there are no more."""
     import h5py  # noqa: F401  (before the first request is timed)
 
-    limit_memory()
+    answers.write(READY)
+    answers.flush()
     for line in requests:
-        answers.write(packed(*answer(json.loads(line))))
+        request = json.loads(line)
+        limit_memory(int(request["process_bytes"]))
+        answers.write(packed(*answer(request)))
         answers.flush()
 
 

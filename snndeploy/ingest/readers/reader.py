@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...limits import current
 from .flatten import flattened
-from .hdf5 import MAX_DEPTH, Tree, read_tree
+from .hdf5 import Tree, read_tree
 from .raw import RawGraph, checked_edges
 
 
@@ -38,8 +39,9 @@ def read_raw(model: str | os.PathLike[str] | Any) -> RawGraph:
 def _from_memory(node: Any, depth: int) -> Tree:
     """Fields of an in-memory node under the names that they have in files."""
     kind = type(node).__name__
-    if depth > MAX_DEPTH:
-        raise InputError("too-nested", f"subgraphs are nested deeper than {MAX_DEPTH}")
+    deepest = current().model_depth
+    if depth > deepest:
+        raise InputError("too-nested", f"subgraphs are nested deeper than {deepest}")
     fields: Tree = {k: _plain(v) for k, v in vars(node).items()}
     if kind == "NIRGraph":
         nodes = {str(name): _from_memory(n, depth + 1) for name, n in node.nodes.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...files import scratch
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
+from ...limits import current
 from ..recording import Recording
 from .env import LavaEnv, require_lava
 from .plan import LavaPlan, plan_lava
-from .process import run_worker
+from .process import SCRATCH, run_worker
 from .synapses import ConvRoute
 
 Inputs = Array | Mapping[str, Array]
 
-TIMEOUT_S = 300.0
 _CHUNK_BYTES = 256 * 2**20
 """Most that the files of one run may hold; longer runs are cut into chunks of samples."""
 _STEPS_PER_REPORT = 64
@@ -44,7 +44,7 @@ def run_lava(
     inputs: Inputs,
     *,
     record_states: Collection[str] = (),
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
     lava: LavaEnv | None = None,
     conv: ConvRoute = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -55,7 +55,8 @@ def run_lava(
         program: what to run.
         inputs: ``(steps, samples, *input shape)`` integers, or one such array per input group.
         record_states: groups whose u and v are recorded at every step (int64, after the reset).
-        timeout_s: longest wait for Lava to finish the next steps, its start included.
+        timeout_s: longest wait for Lava to finish the next steps, its start included (None: that of
+            the limits in force).
         lava: the interpreter to run; found by `require_lava` if None.
         conv: how convolutions run; see `plan_lava`.
         progress: called with (samples done, samples).
@@ -77,6 +78,7 @@ def run_lava(
     plan = plan_lava(program, steps, samples, peaks=peaks, record_states=record_states, conv=conv)
     lava = lava or require_lava()
     chunk = _samples_per_chunk(program, plan, samples)
+    timeout_s = current().lava_s if timeout_s is None else timeout_s
     traces = _Traces(program, plan, record_states)
     seconds = 0.0
     for first in range(0, samples, chunk):
@@ -87,10 +89,10 @@ def run_lava(
             if progress:
                 progress(first + min(chip_steps // plan.timing.interval, count), samples)
 
-        with tempfile.TemporaryDirectory(prefix="snndeploy-lava-") as folder:
-            write_job(Path(folder), program, plan, part, count)
-            facts = run_worker(Path(folder), lava, timeout_s=timeout_s, progress=report)
-            traces.collect(Path(folder), part, count)
+        with scratch(SCRATCH) as folder:
+            write_job(folder, program, plan, part, count)
+            facts = run_worker(folder, lava, timeout_s=timeout_s, progress=report)
+            traces.collect(folder, part, count)
         seconds += float(facts["run_s"])
         if progress:
             progress(first + count, samples)

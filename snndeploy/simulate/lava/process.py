@@ -16,7 +16,14 @@ from .env import LavaEnv, lava_environ
 
 _PACKAGE = Path(__file__).parent / "lava_worker"
 _POLL_S = 0.02
-_GRACE_S = 3.0
+_GRACE_S = 2.0
+_LOST_S = 1.5
+"""How long a process may be dead or stopped before the run is given up; nothing is for that long."""
+_LOOK_S = 0.25
+_LONGEST_TMPDIR = 72
+"""Longest name of a folder for sockets, whose paths have at most 107 bytes."""
+SCRATCH = "snndeploy-lava-"
+"""How the names of job folders begin; the worker removes its own if nobody else can."""
 _SHARED = "/dev/shm/psm_"
 
 
@@ -35,18 +42,30 @@ def run_worker(
         What the worker says about the run: its Python, seconds to start and to run.
 
     Raises:
-        BackendMissing: ``lava-timeout``, or ``lava-failed`` with the worker's traceback.
+        BackendMissing: ``lava-timeout``, ``lava-lost`` where one of its processes was killed or
+            stopped, or ``lava-failed`` with the worker's traceback.
     """
-    with (job / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [str(lava.python), "-m", f"{_PACKAGE.name}.worker", str(job)],
-            cwd=job,
-            env={**lava_environ(), "PYTHONPATH": str(_PACKAGE.parent), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,  # never written to: it closes when we are gone
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    environ = {**lava_environ(), "PYTHONPATH": str(_PACKAGE.parent), "OMP_NUM_THREADS": "1"}
+    if len(str(job)) <= _LONGEST_TMPDIR:
+        environ["TMPDIR"] = str(job)  # what multiprocessing leaves there goes with the job
+    try:
+        with (job / "worker.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [str(lava.python), "-m", f"{_PACKAGE.name}.worker", str(job)],
+                cwd=job,
+                env=environ,
+                stdin=subprocess.PIPE,  # never written to: it closes when we are gone
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:  # its environment was removed since it was found
+        raise BackendMissing(
+            "lava-failed",
+            f"its worker cannot be started: {error.strerror}",
+            where=str(lava.python),
+            hint="check the installation with `snndeploy doctor`",
+        ) from error
     try:
         _wait(worker, job, timeout_s, progress)
     finally:
@@ -61,6 +80,7 @@ def _wait(
 ) -> None:
     """Return when the worker has ended or has reported an error."""
     done, deadline = 0, time.monotonic() + timeout_s
+    watch = _Watch(worker)
     while True:
         try:
             worker.wait(_POLL_S)
@@ -73,12 +93,48 @@ def _wait(
             progress(done)
         if ended:
             return
+        if lost := watch.lost():
+            raise BackendMissing(
+                "lava-lost",
+                f"one of Lava's processes {lost} ({done} steps were done)",
+                hint="run it again; if memory is short, with fewer samples",
+            )
         if time.monotonic() > deadline:
             raise BackendMissing(
                 "lava-timeout",
                 f"Lava finished no further step within {timeout_s:g} s ({done} steps were done)",
-                hint="give it more time (timeout_s), or fewer samples at a lower load",
+                hint="give it more time (snndeploy --lava-timeout SECONDS), or fewer samples",
             )
+
+
+class _Watch:
+    """Notices when one of the worker's processes was killed or stopped: the others wait for ever."""
+
+    def __init__(self, worker: subprocess.Popen[bytes]) -> None:
+        self._worker = worker
+        self._since: dict[tuple[int, str], float] = {}
+        self._looked = 0.0
+
+    def lost(self) -> str:
+        """What happened to a process, or nothing."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return ""
+        self._looked = now
+        states = _session(self._worker)
+        bad = {
+            (pid, told)
+            for pid, state in states.items()
+            if (told := _LOST.get(state)) and (pid != self._worker.pid or state != "Z")
+        }
+        self._since = {key: self._since.get(key, now) for key in bad}
+        for (pid, told), since in self._since.items():
+            if now - since > _LOST_S:
+                return f"{told} (process {pid})"
+        return ""
+
+
+_LOST = {"Z": "was killed", "X": "was killed", "T": "was stopped", "t": "was stopped"}
 
 
 def _failure(worker: subprocess.Popen[bytes], job: Path) -> BackendMissing:
@@ -109,6 +165,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
             segments |= _segments(pid)
         try:
             os.killpg(worker.pid, signal_now)
+            os.killpg(
+                worker.pid, signal.SIGCONT
+            )  # a stopped process gets its signals when it goes on
         except ProcessLookupError:
             break
         if time.monotonic() > deadline:
@@ -130,7 +189,14 @@ def _members(worker: subprocess.Popen[bytes]) -> list[int]:
         except OSError:
             return []
         return [worker.pid]
-    found = []
+    return [pid for pid, state in _session(worker).items() if state not in "ZX"]
+
+
+def _session(worker: subprocess.Popen[bytes]) -> dict[int, str]:
+    """All processes of the worker's session with the state that each is in (none without /proc)."""
+    found: dict[int, str] = {}
+    if not Path("/proc/self/stat").exists():
+        return found
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -138,8 +204,8 @@ def _members(worker: subprocess.Popen[bytes]) -> list[int]:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it ended
-            if int(fields[3]) == worker.pid and fields[0] not in "ZX":
-                found.append(int(entry.name))
+            if int(fields[3]) == worker.pid:
+                found[int(entry.name)] = fields[0]
     return found
 
 

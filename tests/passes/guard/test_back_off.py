@@ -129,6 +129,8 @@ def test_searching_comes_down_from_several_amounts() -> None:
     step = PruneQuantize(sparsity=0.99, bits=2, search="rounds")
     log = run_guarded(network(), (step,), context(), guard="search")
     assert log.answers is not None
+    (found,) = log.notes
+    assert (found.code, found.severity) == ("amounts-found", "note")
     assert log.answers.bound <= 0.05
     assert measure(log.network).total("storage_bits") < 3 * measure(network()).total("weights")
 

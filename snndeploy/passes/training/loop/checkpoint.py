@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ....errors import InputError
+from ....files import is_regular, refuse_taken, unwritable, write_file
 
 _SCHEMA = 1
 
@@ -20,12 +21,22 @@ class Checkpoint:
         path: the file.
         key: identifies the run; only a file of the same run is gone on from.
         resume: whether to look for one at all.
+
+    Raises:
+        InputError: the folder cannot be written to.
     """
 
     def __init__(self, path: Path, key: str, *, resume: bool) -> None:
         self._path = path
         self._key = key
         self._resume = resume
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_taken(path, force=True)
+        except OSError as error:
+            raise self._unwritable(unwritable(path, error)) from error
+        except InputError as error:
+            raise self._unwritable(error) from error
 
     def save(self, **state: Any) -> None:
         """Write ``state``: complete, or not at all.
@@ -33,18 +44,12 @@ class Checkpoint:
         Raises:
             InputError: the folder cannot be written to.
         """
-        beside = self._path.with_suffix(".partial")
+        content = io.BytesIO()  # torch itself would report a full disk as a bug
+        torch.save({"schema": _SCHEMA, "key": self._key, **state}, content)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"schema": _SCHEMA, "key": self._key, **state}, beside)
-            os.replace(beside, self._path)
-        except OSError as error:
-            raise InputError(
-                "checkpoint-unwritable",
-                f"the checkpoint cannot be written: {error.strerror}",
-                where=str(self._path),
-                hint="choose another folder with --checkpoints",
-            ) from error
+            write_file(self._path, content.getvalue(), force=True)
+        except InputError as error:
+            raise self._unwritable(error) from error
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The saved state, or None where there is none or none was asked for.
@@ -54,22 +59,35 @@ class Checkpoint:
         """
         if not self._resume or not self._path.exists():
             return None
-        where = str(self._path)
         try:
+            if not is_regular(self._path):
+                raise ValueError("not a regular file")
             state = torch.load(self._path, map_location=device, weights_only=True)
             schema, key = state.pop("schema"), state.pop("key")
         except Exception as error:  # whatever a damaged archive makes torch raise
-            raise InputError(
-                "checkpoint-damaged",
-                "the checkpoint cannot be read",
-                where=where,
-                hint="delete it, or train without --resume",
-            ) from error
+            raise self.damaged() from error
         if (schema, key) != (_SCHEMA, self._key):
             raise InputError(
                 "checkpoint-other-run",
                 "the checkpoint is of another run (network, data, recipe or version differ)",
-                where=where,
+                where=str(self._path),
                 hint="use the same inputs, another folder, or no --resume",
             )
         return dict(state)
+
+    def damaged(self) -> InputError:
+        """The error of a file that does not hold what `save` wrote."""
+        return InputError(
+            "checkpoint-damaged",
+            "the checkpoint cannot be read",
+            where=str(self._path),
+            hint="delete it, or train without --resume",
+        )
+
+    def _unwritable(self, error: InputError) -> InputError:
+        return InputError(
+            "checkpoint-unwritable",
+            f"the checkpoint cannot be written: {error.message}",
+            where=str(self._path),
+            hint="choose another folder with --checkpoints",
+        )

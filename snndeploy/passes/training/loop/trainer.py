@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....ir.decoding import decode
 from ....ir.network import Network
 from ..options import TrainingPass
 from ..torch_network.module import TrainableNetwork
@@ -20,6 +21,10 @@ from .checkpoint import Checkpoint
 from .data import Batches
 
 Stream = Callable[[str], np.random.Generator]
+
+
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError)
+"""What fields of other types and sizes make Python and torch raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +113,19 @@ def train(
     history: list[Epoch] = []
     kept, unimproved = module.snapshot(), 0
     saved = None if checkpoint is None else checkpoint.load(module.device)
-    if saved is not None:
-        history = [Epoch(**row) for row in saved["history"]]
-        module.restore(saved["last"])
-        kept, unimproved = saved["best"], saved["unimproved"]
-        optimizer.load_state_dict(saved["optimizer"])
-        for penalty, state in zip(penalties, saved["penalties"], strict=True):
-            penalty.restore(state)
+    if checkpoint is not None and saved is not None:
+        # its fields may be missing, or hold anything that tensors and numbers can be made into
+        try:
+            rows = [{"type": "Epoch", "fields": row} for row in saved["history"]]
+            history = [decode(row, {}, Epoch) for row in rows]
+            module.restore(saved["best"])
+            module.restore(saved["last"])
+            kept, unimproved = saved["best"], int(saved["unimproved"])
+            optimizer.load_state_dict(saved["optimizer"])
+            for penalty, state in zip(penalties, saved["penalties"], strict=True):
+                penalty.restore(state)
+        except _DAMAGE as error:
+            raise checkpoint.damaged() from error
     chooses = best and validation is not None
     with _deterministic(module.device):
         while len(history) < epochs and not (how.patience and unimproved >= how.patience):

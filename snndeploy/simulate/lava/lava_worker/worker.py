@@ -8,9 +8,11 @@ notices that whoever started it is gone.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -25,6 +27,10 @@ import numpy as np
 
 from .compat import import_lava
 
+_SCRATCH = "snndeploy-lava-"
+_SET_DEATH_SIGNAL = 1
+"""``PR_SET_PDEATHSIG`` of Linux."""
+
 
 class ModelFailed(Exception):
     """A process model raised; its traceback is in ``error.json``."""
@@ -34,7 +40,7 @@ def main(folder: Path) -> int:
     """Run the job in ``folder``; returns the exit code."""
     started = time.monotonic()
     signal.signal(signal.SIGUSR1, _model_failed)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     try:
         import_lava()
         _report_failures(folder)
@@ -91,6 +97,7 @@ def _report_failures(folder: Path) -> None:
     from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
 
     def run(self: Any) -> None:
+        _end_with_worker()
         try:
             multiprocessing.Process.run(self)
             self._cconn.send(None)
@@ -100,6 +107,12 @@ def _report_failures(folder: Path) -> None:
             raise
 
     SystemProcess.run = run
+
+
+def _end_with_worker() -> None:
+    """Let the system kill this process when the worker ends, where the system can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGKILL))
 
 
 def _remember_models() -> None:
@@ -147,11 +160,19 @@ def _abandon() -> int:
     os._exit(1)
 
 
-def _end_with_parent() -> None:
-    """Wait for standard input to close. Not through ``sys.stdin``, whose lock a fork would copy."""
+def _end_with_parent(folder: Path) -> None:
+    """Wait for standard input to close. Not through ``sys.stdin``, whose lock a fork would copy.
+
+    Then whoever would have removed the job's folder is gone, so this is done here, after the models
+    have ended.
+    """
     while os.read(0, 1):
         pass
     if os.getpgrp() == os.getpid():
+        for child in multiprocessing.active_children():
+            child.kill()
+        if folder.name.startswith(_SCRATCH):
+            shutil.rmtree(folder, ignore_errors=True)
         os.killpg(0, signal.SIGTERM)
     _abandon()
 

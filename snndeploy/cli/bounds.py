@@ -1,0 +1,107 @@
+"""Bounds on a whole command: ``--timeout`` and ``--max-memory``, and what a termination signal does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ..limits import Limits, using
+
+_GRACE_S = 10.0
+"""Time to clean up in after --timeout, before the process is ended from outside the computation."""
+
+
+class TimeUp(BaseException):
+    """The time of --timeout is over; no handler of ordinary errors takes it for one."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end."""
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """A signal handler: unwind, so that everything temporary is removed; a second signal kills."""
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated
+
+
+@contextmanager
+def bounded(
+    max_memory: int | None, timeout: float | None, lava_timeout: float | None
+) -> Iterator[None]:
+    """Put a command's bounds in force for the body.
+
+    Args:
+        max_memory: MiB that reading a file, and the process as a whole, may take.
+        timeout: seconds that all of it may take.
+        lava_timeout: seconds that Lava may take for its next steps.
+
+    Raises:
+        TimeUp: the time is over.
+    """
+    given: dict[str, float | int] = {}
+    if max_memory is not None:
+        given["memory"] = max_memory << 20
+    if lava_timeout is not None:
+        given["lava_s"] = lava_timeout
+    if timeout is not None:
+        given["model_s"] = min(timeout, Limits().model_s)
+    with _data_limit(max_memory), _alarm(timeout), using(Limits(**given)):  # type: ignore[arg-type]
+        yield
+
+
+@contextmanager
+def _data_limit(mebibytes: int | None) -> Iterator[None]:
+    """Bound the memory that the process can write to, where the system can."""
+    if mebibytes is None:
+        yield
+        return
+    try:
+        import resource
+    except ImportError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = mebibytes << 20
+    resource.setrlimit(
+        resource.RLIMIT_DATA,
+        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
+    )
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """Raise `TimeUp` in the main thread; end the process if that does not come to it."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise TimeUp
+
+    def give_up() -> None:
+        sys.stderr.write(f"error[time-limit]: it took longer than {seconds:g} s\n")
+        sys.stderr.flush()
+        os._exit(3)
+
+    watchdog = threading.Timer(seconds + _GRACE_S, give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        watchdog.cancel()
