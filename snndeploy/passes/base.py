@@ -21,8 +21,8 @@ from ..progress import silent
 from .metrics import NetworkMetrics
 
 if TYPE_CHECKING:
+    from ..calibrate.fidelity import Reference
     from ..chip import Target
-    from .guard.fidelity import Reference
 
 Stage = Literal["any", "remove-kernels", "prune", "quantize"]
 

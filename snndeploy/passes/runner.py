@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
 from ..ir.network import Network
 from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order, refuse_wrong_side
-from .guard.fidelity import Fidelity
 from .metrics import NetworkMetrics, measure
 
 

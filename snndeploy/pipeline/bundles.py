@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle import Bundle, write_bundle
+from ..calibrate.fidelity import Fidelity
 from ..certify import BundleRefused, certify
 from ..chip import family_of, load_target
 from ..data import Samples
@@ -19,7 +20,6 @@ from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
 from ..mapping import Summary, check_program, place_program, summarise, validate_placement
-from ..passes.guard.fidelity import Fidelity
 from ..passes.metrics import NetworkMetrics
 from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..calibrate.fidelity import Reference
 from ..chip import Target, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
@@ -16,7 +17,6 @@ from ..lower import InputCoding, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
-from ..passes.guard.fidelity import Reference
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ...calibrate.fidelity import Reference
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
@@ -22,7 +23,6 @@ from ..metrics import measure
 from ..runner import PassLog, run_passes
 from ..training.options import TrainingPass
 from .costs import amounts_found, answers_differ, backed_off, layer_costs, not_measured
-from .fidelity import Reference
 
 Guard = Literal["off", "warn", "back-off", "search"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...calibrate.fidelity import Fidelity, Reference
 from ...ir.finding import Finding, Fix
 from ...ir.network import Network, Projection
 from ..metrics import NetworkMetrics, measure
 from ..runner import PassLog
-from .fidelity import Fidelity, Reference
 
 RULE = "a compressed network answers like the one that was trained"
 

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from ...calibrate.fidelity import Reference
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Pass, PassContext
-from ..guard.fidelity import Reference
 from .layers import held_out
 
 P = TypeVar("P", bound=Pass)

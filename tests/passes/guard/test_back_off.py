@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snndeploy.calibrate.fidelity import Reference
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
@@ -17,7 +18,6 @@ from snndeploy.ir.network import Network
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.guard.back_off import run_guarded
 from snndeploy.passes.guard.costs import layer_costs
-from snndeploy.passes.guard.fidelity import Reference
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.prune import Prune

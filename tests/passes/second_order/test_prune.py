@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from snndeploy.calibrate.fidelity import Reference
 from snndeploy.calibrate.moments import filtered, gather, gather_joint, rows
 from snndeploy.chip import load_target
 from snndeploy.errors import PassRefused
@@ -21,7 +22,6 @@ from snndeploy.ir.weights import Weight
 from snndeploy.passes.base import Pass, PassContext, PassEvent
 from snndeploy.passes.correct.correct_bias import CorrectBias
 from snndeploy.passes.correct.correct_threshold import CorrectThreshold
-from snndeploy.passes.guard.fidelity import Reference
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import lamp_counts, prefixes, round_counts

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...calibrate.stream import stream
-from ...ir.arrays import Array
-from ...ir.network import Network
+from ..ir.arrays import Array
+from ..ir.network import Network
+from .stream import stream
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from snndeploy.calibrate.fidelity import Reference
 from snndeploy.ir.network import Network
 from snndeploy.ir.weights import Weight
 from snndeploy.passes.guard.costs import layer_costs
-from snndeploy.passes.guard.fidelity import Reference
 from tests.support.builders import chain_net, lif
 
 
