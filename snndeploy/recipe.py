@@ -21,6 +21,7 @@ from . import toml
 from .errors import RecipeError, did_you_mean
 from .files import Unreadable, read_text
 from .passes.base import Pass
+from .passes.guard.back_off import MAX_DIVERGENCE, Guard
 from .passes.registry import pass_class
 from .passes.runner import check_order
 
@@ -44,10 +45,20 @@ class CalibrationOptions(_Strict):
 class Recipe(_Strict):
     """An ordered list of passes with all their options, and the seed of everything random.
 
+    A recipe measures what it does to the answers, on calibration samples that no pass sees (labels
+    are not needed); see `run_guarded`.
+
     Args:
         name: short name, for reports.
         description: what it is for.
         seed: root of every random stream.
+        guard: what happens where the compressed network no longer answers like the trained one:
+            ``"warn"``, ``"back-off"`` (give back sparsity, bits or kernels, layer by layer, until it
+            does), ``"search"`` (for the most compression at which it does), or ``"off"``.
+        max_divergence: how far answers may be from those of the trained network: mean
+            Kullback-Leibler divergence of softened answers with its standard error, nats per sample.
+        blind: without samples, run passes that look at some in their nearest form that does not
+            (False: they refuse).
         calibration: what data-driven passes look at.
         passes: run in this order, which obeys the order law.
 
@@ -58,6 +69,9 @@ class Recipe(_Strict):
     name: str = "unnamed"
     description: str = ""
     seed: int = Field(default=0, ge=0)
+    guard: Guard = "warn"
+    max_divergence: float = Field(default=MAX_DIVERGENCE, ge=0)
+    blind: bool = False
     calibration: CalibrationOptions = Field(default_factory=CalibrationOptions)
     passes: tuple[InstanceOf[Pass], ...] = ()
 
@@ -78,6 +92,16 @@ class Recipe(_Strict):
             for p in self.passes
         ]
         return Recipe(**{**dict(self), "passes": tuple(passes)})
+
+    def guarded(self, guard: Guard | None, max_divergence: float | None) -> Recipe:
+        """The same with another guard or limit (None: as it is).
+
+        Raises:
+            RecipeError: the guard or the limit is not one.
+        """
+        new = {"guard": guard, "max_divergence": max_divergence}
+        given = {key: value for key, value in new.items() if value is not None}
+        return Recipe(**{**dict(self), **given}) if given else self
 
     @classmethod
     def from_toml(cls, source: str | Path) -> Recipe:

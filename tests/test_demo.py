@@ -11,14 +11,18 @@ from click.testing import CliRunner
 
 import snndeploy
 from snndeploy.cli import main
-from snndeploy.demo import FOLDER, digits
+from snndeploy.demo import FOLDER, calibration, digits
 from snndeploy.pipeline import run_compiled
 
 
 @pytest.fixture(scope="module")
 def compiled() -> snndeploy.Compiled:
     return snndeploy.compile(
-        FOLDER / "digits.nir", frontend="snntorch", semantics={"reset": "zero"}, recipe="digits"
+        FOLDER / "digits.nir",
+        frontend="snntorch",
+        semantics={"reset": "zero"},
+        recipe="digits",
+        calibration=calibration(),
     )
 
 
@@ -45,6 +49,14 @@ def test_the_recipe_removes_prunes_and_quantises(compiled: snndeploy.Compiled) -
         assert projection.weight.alive == round(projection.weight.data.size / 2)
     assert compiled.fits
     assert {g.kind for g in compiled.program.groups} == {"input", "lif"}  # all native
+
+
+def test_without_samples_the_recipe_runs_blind_and_says_so() -> None:
+    how: dict[str, Any] = {"frontend": "snntorch", "semantics": {"reset": "zero"}}
+    blind = snndeploy.compile(FOLDER / "digits.nir", recipe="digits", **how)
+    assert "answers-not-measured" in {f.code for f in blind.findings}
+    assert [p.looks for p in blind.recipe.passes] == [False, False, False]
+    assert {p.weight.bits for p in blind.network.projections} == {4}
 
 
 @pytest.mark.lava

@@ -34,7 +34,11 @@ removals = st.builds(
     ignore=patterns,
 )
 prunings = st.builds(
-    Prune, sparsity=ratios, scope=st.sampled_from(["layer", "global"]), layers=patterns
+    Prune,
+    sparsity=ratios,
+    scope=st.sampled_from(["layer", "global"]),
+    layers=patterns,
+    layer_sparsity=st.dictionaries(names, ratios, max_size=2),
 )
 quantisations = st.builds(
     Quantize,
@@ -43,6 +47,7 @@ quantisations = st.builds(
     clip=st.sampled_from(["max", "mse"]),
     share=st.sampled_from(["none", "target"]),
     ignore=patterns,
+    layer_bits=st.dictionaries(names, st.integers(1, 16), max_size=2),
 )
 
 
@@ -57,6 +62,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
         name=draw(names),
         description=draw(names),
         seed=draw(st.integers(0, 2**40)),
+        guard=draw(st.sampled_from(["off", "warn", "back-off", "search"])),
+        max_divergence=draw(st.floats(0, 9)),
         calibration=calibration,
         passes=tuple(steps),
     )
@@ -76,6 +83,9 @@ def test_every_default_is_spelled_out() -> None:
         'name = "x"\n'
         'description = ""\n'
         "seed = 0\n"
+        'guard = "warn"\n'
+        "max_divergence = 0.05\n"
+        "blind = false\n"
         "\n[calibration]\n"
         "samples = 256\n"
         "steps = 0\n"
@@ -101,6 +111,7 @@ def test_every_default_is_spelled_out() -> None:
         'count = "weights"\n'
         "cores = 0\n"
         "words = 0\n"
+        "\n[pass.layer_sparsity]\n"
     )
 
 
@@ -116,6 +127,7 @@ def test_a_recipe_from_text_and_from_a_file(tmp_path: Path) -> None:
 def test_shipped_recipes_load_and_run() -> None:
     assert recipe_names() == [
         "admm",
+        "auto",
         "default",
         "digits",
         "osbc",
@@ -134,9 +146,9 @@ def test_shipped_recipes_load_and_run() -> None:
         run_passes(conv_net(), recipe.passes, PassContext(seed=recipe.seed, calibration=labelled))
     assert load_recipe("default").passes == (Quantize(bits=8, per="layer", clip="mse"),)
     assert load_recipe("digits").passes == (
-        RemoveKernels(ratio=0.25),
+        RemoveKernels(ratio=0.25, fold="weights", optional=True),
         Prune(sparsity=0.5),
-        Quantize(bits=4, clip="mse"),
+        Quantize(bits=4, method="sbc", per="channel", clip="hessian", grid="loihi"),
     )
 
 

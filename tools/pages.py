@@ -40,7 +40,8 @@ _RECIPES = """\
 # Shipped recipes
 
 Written from the files in `snndeploy/recipes`: `--recipe NAME` uses one, and a copy of its file is the
-start of [one of your own](recipes.md).
+start of [one of your own](recipes.md). The guard is what happens where the answers
+[are no longer the trained network's](recipes.md#answers-are-kept).
 
 """
 
@@ -71,10 +72,15 @@ def passes_page() -> str:
 def recipes_page() -> str:
     """Every shipped recipe, with its passes in order."""
     rows = [
-        (f"`{name}`", ", ".join(f"`{p.name}`" for p in recipe.passes), recipe.description)
+        (
+            f"`{name}`",
+            ", ".join(f"`{p.name}`" for p in recipe.passes),
+            f"`{recipe.guard}`",
+            recipe.description,
+        )
         for name, recipe in ((n, load_recipe(n)) for n in recipe_names())
     ]
-    return _RECIPES + _table(("recipe", "passes", "what it is for"), rows)
+    return _RECIPES + _table(("recipe", "passes", "guard", "what it is for"), rows)
 
 
 def _pass(described: PassDescription) -> str:

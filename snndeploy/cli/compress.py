@@ -7,13 +7,19 @@ from typing import Any
 
 import click
 
-from .options import calibration_options, json_option, semantics_options, target_options
+from .options import (
+    calibration_options,
+    guard_options,
+    json_option,
+    semantics_options,
+    target_options,
+)
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "-r", "--recipe", default="sbc-plus", show_default=True, help="Name or .toml file of a recipe."
+    "-r", "--recipe", default="auto", show_default=True, help="Name or .toml file of a recipe."
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NIR file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -24,6 +30,7 @@ from .options import calibration_options, json_option, semantics_options, target
     help="Bound on recordings and blocks of rows, instead of the recipe's.",
 )
 @click.option("--explain", is_flag=True, help="Also show what shrank together, and what stayed.")
+@guard_options
 @semantics_options
 @target_options
 @calibration_options
@@ -43,14 +50,16 @@ def compress(
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record, refuse_place
+    from ..pipeline.bundles import answers_record
     from ..recipe import load_recipe
+    from ..report import finding_record
     from .options import admitted, read_weighed, tell
     from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
 
     refuse_place(output, force)
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
     if max_memory is not None:
         chosen = chosen.with_max_memory(max_memory)
     admitted(model)
@@ -77,11 +86,27 @@ def compress(
         else {}
     )
     steps = [
-        {"pass": s.name, "seconds": round(s.seconds, 2), "layers": s.metrics} for s in log.steps
+        {
+            "pass": s.name,
+            "seconds": round(s.seconds, 2),
+            "layers": s.metrics,
+            "answers": answers_record(s.answers),
+        }
+        for s in log.steps
     ]
     if as_json:
         shrunk = {"groups": [group_record(g) for g in groups]} if explain else {}
-        print_json({"layers": layers, "passes": steps, "output": str(output), **shrunk})
+        told = [finding_record(f) for f in log.findings]
+        print_json(
+            {
+                "layers": layers,
+                "passes": steps,
+                "answers": answers_record(log.answers),
+                "findings": told,
+                "output": str(output),
+                **shrunk,
+            }
+        )
         return
     kept = {
         name: f"  {len(g.kept)} of {g.count} kernels"
@@ -98,8 +123,11 @@ def compress(
         click.echo(plain(f"{name:<20} {pruned}{kept.get(name, '')}{loss}"))
     for group in groups if explain else ():
         click.echo(plain(str(group)))
+    if log.answers is not None:
+        click.echo(f"answers: {log.answers}")
     tell(network.findings)
     for finding in log.findings:
-        told = f"{finding.severity}: {finding.where}: {finding.message}"
-        click.echo(plain(told), err=True)
+        click.echo(plain(f"{finding.severity}: {finding.where}: {finding.message}"), err=True)
+        for fix in finding.fixes:
+            click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
     click.echo(f"wrote {output}", err=True)

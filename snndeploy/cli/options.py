@@ -78,9 +78,24 @@ target_options = _all(
     ),
 )
 
+guard_options = _all(
+    click.option(
+        "--guard",
+        type=click.Choice(["off", "warn", "back-off", "search"]),
+        help="What happens where answers are no longer the trained network's (default: the recipe's).",
+    ),
+    click.option(
+        "--max-divergence",
+        type=click.FloatRange(min=0),
+        metavar="NATS",
+        help="How far answers may be from the trained network's (default: the recipe's).",
+    ),
+)
+
 compile_options = _all(
     semantics_options,
     target_options,
+    guard_options,
     click.option(
         "-r",
         "--recipe",
@@ -296,11 +311,16 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ..lower import InputCoding
     from ..pipeline import compile
     from ..pipeline.locking import read_as
+    from ..recipe import Recipe, load_recipe
     from .show.progress import pass_progress
 
     admitted(model)
     network, samples = read_weighed(model, options)
-    recipe = None if options["recipe"] == "none" else options["recipe"]
+    recipe = None
+    if options["recipe"] != "none":
+        named = options["recipe"]
+        chosen = named if isinstance(named, Recipe) else load_recipe(named)
+        recipe = chosen.guarded(options["guard"], options["max_divergence"])
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(
         network,
@@ -351,7 +371,7 @@ def compile_locked(
     compiled = compile(
         network,
         target=lock.target,
-        recipe=lock.recipe,
+        recipe=lock.settled,
         board=lock.board,
         inputs=lock.inputs,
         calibration=samples,
@@ -359,4 +379,4 @@ def compile_locked(
         observer=pass_progress(),
     )
     check_locked(lock, compiled)
-    return replace(compiled, read=read_as(frontend, semantics)), samples
+    return replace(compiled, recipe=lock.recipe, read=read_as(frontend, semantics)), samples

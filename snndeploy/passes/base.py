@@ -21,6 +21,7 @@ from ..progress import silent
 from .metrics import NetworkMetrics
 
 if TYPE_CHECKING:
+    from ..calibrate.fidelity import Reference
     from ..chip import Target
 
 Stage = Literal["any", "remove-kernels", "prune", "quantize"]
@@ -107,6 +108,8 @@ class PassContext:
         source: the network before the first pass; None where a pass runs on its own.
         training: samples for training passes (None: they train on labelled calibration samples).
         observer: is told about starts, progress and ends.
+        watch: what the network as it was trained answers to samples that no pass sees; the runner
+            compares every pass's network with it (None: nothing is measured).
         scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
         index: position of the running pass, from 1.
         total: number of passes.
@@ -118,6 +121,7 @@ class PassContext:
     source: Network | None = None
     training: Training | None = None
     observer: Observer = field(default=silent)
+    watch: Reference | None = None
     scope: str = ""
     index: int = 0
     total: int = 0
@@ -218,6 +222,40 @@ class Pass(ABC):
     @abstractmethod
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Return the compressed network. Pure: no state, no printing, arrays are read-only."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether its result depends on calibration samples."""
+        return True
+
+    def expect(self, net: Network) -> Network:
+        """A stand-in for what the pass will leave of ``net``: its shapes, and which layers have codes.
+
+        It costs next to nothing and looks at no samples; passes that come later are asked with it
+        whether they can run.
+        """
+        return net
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """Passes in place of this one that give back some of what it takes.
+
+        Args:
+            before: what the pass was given.
+            after: what it made of it.
+            relief: per projection, from 0 (as it was) to 1 (nothing is taken from it).
+        """
+        del before, after, relief
+        return (self,)
+
+    def blind(self) -> Pass:
+        """The nearest pass that looks at no samples, where there is one; else itself."""
+        return self
+
+    def quick(self) -> Pass:
+        """A pass that takes as much in less time, to try amounts with."""
+        return self
 
     def ensures(self, before: Network, after: Network) -> None:
         """Raise through `promise` what the pass guarantees about its result and does not hold."""

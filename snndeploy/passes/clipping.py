@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.arrays import Array
+from ..ir.weights import Levels
 
 _EXACT_EVENTS = 1 << 16
 """Up to this many code changes (weights × codes) per row the optimum is found exactly, else by
@@ -32,6 +33,16 @@ def code_range(bits: int, clip: str) -> tuple[int, int]:
     if clip in ("minmax", "hessian") and bits > 1:
         return -(1 << (bits - 1)), limit
     return -limit, limit
+
+
+def eased_bits(bits: int, most: int, share: float) -> int:
+    """``bits`` on their way to ``most``, of which ``share`` (0 … 1) is gone."""
+    return bits + round(share * max(0, most - bits))
+
+
+def code_levels(bits: int, clip: str) -> Levels:
+    """What the codes of `code_range` are called."""
+    return "complement" if code_range(bits, clip)[0] < -code_limit(bits) else "symmetric"
 
 
 def encode(rows: Array, scale: Array, bits: int, clip: str = "max") -> Array:

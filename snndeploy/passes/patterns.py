@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import PassRefused, RecipeError, did_you_mean
 from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise
+from ..ir.weights import Weight
 from .base import Pass
 
 
@@ -116,6 +119,37 @@ def refuse_quantized(chosen: Iterable[Projection], hint: str) -> None:
                 where=projection.name,
                 hint=hint,
             )
+
+
+Amount = TypeVar("Amount", int, float)
+
+
+def per_layer(
+    net: Network,
+    chosen: Iterable[Projection],
+    own: Mapping[str, Amount],
+    common: Amount,
+    where: str,
+) -> dict[str, Amount]:
+    """An amount per chosen layer: that of the last pattern in ``own`` that matches, or ``common``.
+
+    Raises:
+        RecipeError: a pattern matches no layer of the network.
+    """
+    names = [p.name for p in net.projections]
+    given = {n: v for pattern, v in own.items() for n in matching(pattern, names, where)}
+    return {p.name: given.get(p.name, common) for p in chosen}
+
+
+def as_if_quantized(net: Network, chosen: Iterable[Projection], bits: int) -> Network:
+    """``net`` with codes in the chosen layers, whatever they are: for `Pass.expect`."""
+    coded = [
+        dataclasses.replace(
+            p, weight=Weight(np.ones(p.weight.shape, np.int8), np.ones(()), bits, p.weight.mask)
+        )
+        for p in chosen
+    ]
+    return net.replace(projections=coded)
 
 
 def matching(pattern: str, names: Iterable[str], where: str) -> list[str]:

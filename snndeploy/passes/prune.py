@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -16,14 +16,19 @@ from ..ir.finding import Finding
 from ..ir.network import Network, Projection
 from ..ir.ops import Pointwise
 from ..ir.weights import Weight
-from .base import PassContext, PassResult, Stage
+from .base import Pass, PassContext, PassResult, Stage
+from .patterns import per_layer
 from .second_order.budgets import budget as budget
 from .second_order.budgets import lamp_counts
 from .second_order.choose import settled
 from .second_order.fit import sparsity_that_fits
 from .second_order.layers import blocks_of, refuse_one_to_one, run_layers
-from .second_order.options import PruneOptions
+from .second_order.options import PruneOptions, Scope
 from .second_order.plan import PrunePlan
+
+SCOPES: tuple[Scope, ...] = ("lamp", "global", "layer")
+"""What ``scope = "measured"`` chooses from; the first one where there is nothing to measure on."""
+P = TypeVar("P", bound=Pass)
 
 _RESPONSE: dict[str, Response] = {
     "obc": "current",
@@ -46,6 +51,33 @@ class Prune(PruneOptions):
     name: ClassVar[str] = "prune"
     stage: ClassVar[Stage] = "prune"
 
+    @property
+    def looks(self) -> bool:
+        """Magnitudes look at nothing, unless several scopes are to be measured."""
+        return self.method != "magnitude" or self.scope == "measured"
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """Every layer as dense as it came out, and denser by its relief (geometrically)."""
+        chosen = self.select(before)
+        if self.pattern or self.count == "synops":  # amounts that layers do not have one by one
+            kept = tuple(p.name for p in chosen if relief.get(p.name, 0.0) < 0.5)
+            return (dataclasses.replace(self, layers=kept, ignore=()),) if kept else ()
+        own = eased_sparsity(chosen, after, relief)
+        if not any(own.values()):
+            return ()
+        eased = dataclasses.replace(
+            self,
+            scope=settled_scope(self.scope),
+            layer_sparsity=own,
+            layers=tuple(own),
+            ignore=(),
+            cores=0,
+            words=0,
+        )
+        return (eased,)
+
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers are not pruned by a wildcard."""
         return {p.name: "it is one-to-one" for p in net.projections if isinstance(p.op, Pointwise)}
@@ -53,6 +85,7 @@ class Prune(PruneOptions):
     def requires(self, net: Network) -> None:
         """The patterns must match."""
         chosen = self.select(net)
+        own_sparsity(self, net, chosen)
         if not chosen:
             raise PassRefused(
                 "nothing-to-prune",
@@ -68,7 +101,7 @@ class Prune(PruneOptions):
             "a pattern": bool(self.pattern),
         }
         unmet = [what for what, asked in needs.items() if asked and self.method == "magnitude"]
-        if self.scope == "lamp" and self.count == "synops":
+        if self.scope in ("lamp", "measured") and self.count == "synops":
             unmet = ['count = "synops" by another scope']
         if unmet:
             raise PassRefused(
@@ -83,6 +116,10 @@ class Prune(PruneOptions):
         if self.cores or self.words:
             enough = sparsity_that_fits(self, net, ctx)
             return dataclasses.replace(self, sparsity=enough, cores=0, words=0).run(net, ctx)
+        if self.scope == "measured":
+            step, notes = best_scope(self, net, ctx)
+            result = step.run(net, ctx)
+            return dataclasses.replace(result, findings=(*notes, *result.findings))
         chosen = self.select(net)
         if self.method == "magnitude":
             result = self._smallest(net, chosen, ctx)
@@ -125,16 +162,24 @@ class Prune(PruneOptions):
             or self.words
         ):
             return
-        groups: list[tuple[Projection, ...]] = [old]
-        if self.scope == "layer":
-            groups = [(p,) for p in old]
-            if self.method != "magnitude":
-                groups = list(blocks_of(before, old))
+        if self.scope == "measured":
+            return
+        own = own_sparsity(self, before, old)
+        single: list[tuple[Projection, ...]] = [(p,) for p in old]
+        if self.method != "magnitude":
+            single = list(blocks_of(before, old))
+        apart = [g for g in single if self.scope == "layer" or any(p.name in own for p in g)]
+        shared = tuple(p for g in single if g not in apart for p in g)
+        groups = [*apart, shared] if shared else apart
         for group in groups:
             total = sum(p.weight.data.size for p in group)
             pruned_before = total - sum(p.weight.alive for p in group)
             pruned = total - sum(new[p.name].alive for p in group)
-            wanted = max(pruned_before, budget(self.sparsity, total))
+            asked = budget(self.sparsity, total)
+            if any(p.name in own for p in group):
+                sizes = {p.name: p.weight.data.size for p in group}
+                asked = sum(budget(own.get(n, self.sparsity), size) for n, size in sizes.items())
+            wanted = max(pruned_before, asked)
             more = self.scope == "lamp" and pruned_before > 0 and pruned > wanted
             self.promise(
                 pruned == wanted or more, f"exactly {wanted} of {total} weights are pruned"
@@ -145,7 +190,17 @@ class Prune(PruneOptions):
         for done, p in enumerate(chosen):
             ctx.progress("layers", done, len(chosen))
             scores.append(np.abs(p.weight.data))
-        masks = self._masks(scores, [_alive(p.weight) for p in chosen])
+        alive = [_alive(p.weight) for p in chosen]
+        own = own_sparsity(self, net, chosen)
+        together = [i for i, p in enumerate(chosen) if p.name not in own]
+        masks = [
+            prune_lowest([s], [a], budget(own.get(p.name, 0.0), a.size))[0]
+            for p, s, a in zip(chosen, scores, alive, strict=True)
+        ]
+        if together:
+            shared = self._masks([scores[i] for i in together], [alive[i] for i in together])
+            for i, mask in zip(together, shared, strict=True):
+                masks[i] = mask
         changed = [
             dataclasses.replace(p, weight=Weight(p.weight.data, mask=mask))
             for p, mask in zip(chosen, masks, strict=True)
@@ -163,6 +218,44 @@ class Prune(PruneOptions):
         if self.scope == "lamp":
             counts = lamp_counts(scores, budget(self.sparsity, total), self.lamp_power)
         return [prune_lowest([s], [a], n)[0] for s, a, n in zip(scores, alive, counts, strict=True)]
+
+
+def own_sparsity(step: Prune, net: Network, chosen: Iterable[Projection]) -> dict[str, float]:
+    """Sparsity of the chosen layers that have one of their own.
+
+    Raises:
+        RecipeError: a pattern matches nothing.
+    """
+    where = step.key("layer_sparsity")
+    found = per_layer(net, chosen, step.layer_sparsity, -1.0, where)
+    return {name: value for name, value in found.items() if value >= 0}
+
+
+def eased_sparsity(
+    chosen: Iterable[Projection], after: Network, relief: Mapping[str, float]
+) -> dict[str, float]:
+    """Sparsity per layer: what came out, its density raised by the layer's share of relief."""
+    new = {p.name: p.weight for p in after.projections}
+    return {
+        p.name: 1.0
+        - (max(new[p.name].alive, 1) / p.weight.data.size) ** (1.0 - relief.get(p.name, 0.0))
+        for p in chosen
+    }
+
+
+def settled_scope(scope: Scope) -> Scope:
+    """A scope to stand for one that was measured, where every layer has a sparsity of its own."""
+    return SCOPES[0] if scope == "measured" else scope
+
+
+def best_scope(step: P, net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:
+    """The scope whose network answers most like ``net``; without samples, LAMP."""
+    scopes = [dataclasses.replace(step, **{"scope": scope}) for scope in SCOPES]
+    if ctx.calibration is None:
+        return scopes[0], ()
+    quick = [s.quick() for s in scopes]
+    best, notes = settled(quick, net, ctx)
+    return scopes[quick.index(best)], notes
 
 
 def prune_lowest(scores: Sequence[Array], alive: Sequence[Array], pruned: int) -> list[Array]:

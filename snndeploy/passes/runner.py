@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
 from ..ir.network import Network
-from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order
+from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order, refuse_wrong_side
 from .metrics import NetworkMetrics, measure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassStep:
-    """What one pass did: its options, the counts before and after, and what it reported."""
+    """What one pass did: its options, the counts before and after, and what it reported.
+
+    ``answers`` compares the network after it with the one before the first pass, on samples.
+    """
 
     index: int
     name: str
@@ -30,19 +34,30 @@ class PassStep:
     metrics: Mapping[str, Mapping[str, float]]
     findings: tuple[Finding, ...]
     digest: str
+    answers: Fidelity | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassLog:
-    """The compressed network and how it came about."""
+    """The compressed network and how it came about.
+
+    ``passes`` are those that made it, and ``notes`` say what became of its answers.
+    """
 
     network: Network
     steps: tuple[PassStep, ...]
+    passes: tuple[Pass, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything the passes reported, in running order."""
-        return tuple(finding for step in self.steps for finding in step.findings)
+        """What became of the answers, and everything the passes reported, in running order."""
+        return (*self.notes, *(finding for step in self.steps for finding in step.findings))
+
+    @property
+    def answers(self) -> Fidelity | None:
+        """How the network's answers compare with those before the first pass, where measured."""
+        return self.steps[-1].answers if self.steps else None
 
 
 def check_order(passes: Sequence[Pass]) -> None:
@@ -67,6 +82,9 @@ def check_order(passes: Sequence[Pass]) -> None:
 def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLog:
     """Run ``passes`` in order; the network is verified after each of them.
 
+    Every pass is asked first whether it can run on what the ones before it will leave. With
+    ``ctx.watch`` the answers are compared after each.
+
     ``ctx.observer`` gets a start and an end event per pass with the network at that point, from
     which numbered intermediate dumps can be written (`PassEvent.label`).
 
@@ -77,10 +95,12 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
     """
     check_order(passes)
     net.verify()
+    check_requirements(net, passes)
     steps: list[PassStep] = []
     used: Counter[str] = Counter()
     source = net
     counts = measure(net)
+    answers: Fidelity | None = None
     for index, step in enumerate(passes, start=1):
         used[step.name] += 1
         nth = used[step.name]
@@ -99,6 +119,8 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
         result = _with_history(step, net, own, [s.name for s in steps])
         seconds = time.perf_counter() - began
         before, net, counts = counts, result.network, measure(result.network)
+        if ctx.watch is not None and (result.modified or answers is None):
+            answers = ctx.watch.fidelity(net)
         steps.append(
             PassStep(
                 index=index,
@@ -111,10 +133,29 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
                 metrics=result.metrics,
                 findings=result.findings,
                 digest=net.digest,
+                answers=answers,
             )
         )
         ctx.observer(dataclasses.replace(event, kind="end", network=net, metrics=counts))
-    return PassLog(network=net, steps=tuple(steps))
+    return PassLog(network=net, steps=tuple(steps), passes=tuple(passes))
+
+
+def check_requirements(net: Network, passes: Sequence[Pass]) -> None:
+    """Ask every pass whether it can run on what those before it will leave, before any runs.
+
+    Raises:
+        SnnDeployError: the first refusal, with the pass's number.
+    """
+    for index, step in enumerate(passes, start=1):
+        try:
+            refuse_wrong_side(step, net)
+            step.requires(net)
+            if index < len(passes):
+                net = step.expect(net)
+        except SnnDeployError as error:
+            place = f"pass {index} of {len(passes)} ({step.name})"
+            where = f"{place} {error.where}" if error.where else place
+            raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
 
 
 def _with_history(step: Pass, net: Network, ctx: PassContext, done: list[str]) -> PassResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle import Bundle, write_bundle
+from ..calibrate.fidelity import Fidelity
 from ..certify import BundleRefused, certify
 from ..chip import family_of, load_target
 from ..data import Samples
@@ -47,7 +49,10 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, as plain data."""
     steps = compiled.log.steps
     rows = [_pass_row("as trained", steps[0].before)] if steps else []
-    rows += [_pass_row(step.name, step.after) for step in steps]
+    rows += [
+        {**_pass_row(step.name, step.after), "answers": answers_record(step.answers)}
+        for step in steps
+    ]
     return compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
         program=compiled.program,
@@ -58,6 +63,11 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         passes=rows,
         recipe=compiled.recipe.name,
     )
+
+
+def answers_record(answers: Fidelity | None) -> dict[str, Any] | None:
+    """How answers compare with those of the network as it was trained, as plain data."""
+    return None if answers is None else dataclasses.asdict(answers)
 
 
 def _summary_of(c: Compiled) -> Summary:

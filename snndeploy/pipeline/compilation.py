@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..calibrate.fidelity import Reference
 from ..chip import Target, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
@@ -14,7 +17,8 @@ from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
-from ..passes.runner import PassLog, run_passes
+from ..passes.guard.back_off import run_guarded
+from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
 from .compiled import Compiled, Scale
@@ -23,6 +27,15 @@ from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
 from .stakes.rounding import spikes_that_differ, told
 
+_JUDGED = 200
+"""Samples, at most, that answers are compared on."""
+_HELD_OUT = 5
+"""One of so many calibration samples is held out where there are no others."""
+_MANY = 100
+_HELD_OUT_OF_FEW = 3
+"""…and one of so many where there are fewer than ``_MANY`` in all."""
+_LEAST_JUDGED = 5
+"""Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
 
@@ -37,6 +50,7 @@ def compile(
     board: str | None = None,
     inputs: InputCoding | None = None,
     calibration: Samples | None = None,
+    judged: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
     layout: LayoutName = "chip",
@@ -55,6 +69,8 @@ def compile(
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``calibration`` if None.
         calibration: a small sample of the data.
+        judged: samples that tell what compression does to the answers; calibration samples that no
+            pass sees, if None.
         training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
         layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
@@ -76,9 +92,12 @@ def compile(
         recipe=recipe,
         target=chip,
         calibration=calibration,
+        judged=judged,
         training=training,
         observer=observer,
     )
+    if log.passes != recipe.passes:
+        recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:
         inputs = infer_coding(part.inputs for part in calibration.batches())
     observed = None
@@ -113,15 +132,16 @@ def compile(
 def compress(
     model: Model,
     *,
-    recipe: str | Path | Recipe | None = "sbc-plus",
+    recipe: str | Path | Recipe | None = "auto",
     frontend: str | None = None,
     semantics: Mapping[str, Any] | None = None,
     target: str | Path | Target = "loihi2",
     calibration: Samples | None = None,
+    judged: Samples | None = None,
     training: Training | None = None,
     observer: Observer = silent,
 ) -> PassLog:
-    """Run the passes of a recipe, and nothing else.
+    """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
 
     Args:
         model: as of `compile`.
@@ -129,7 +149,8 @@ def compress(
         frontend: as of `compile`.
         semantics: as of `compile`.
         target: whose limits passes may ask about.
-        calibration: what data-driven passes look at.
+        calibration: what data-driven passes look at, and what the answers are compared on.
+        judged: samples that the answers are compared on instead.
         training: what passes that train learn from.
         observer: told about the progress of passes.
 
@@ -141,14 +162,53 @@ def compress(
     """
     network = open_network("compress", model, frontend, semantics)
     recipe = _recipe(recipe)
+    passes = recipe.passes
+    if recipe.blind and calibration is None:
+        passes = tuple(p.blind() for p in passes)
+    seen, watched, held_out = _shared_out(recipe, calibration, judged)
+    if training is not None and judged is None:  # what is learnt from may contain all of them
+        seen, watched, held_out = calibration, calibration, False
+    watch = None
+    if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
+        steps = recipe.calibration.steps or None
+        compared = Feed(network, watched, first=_JUDGED, steps=steps)
+        watch = Reference(network, compared.inputs, held_out=held_out)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=_feed(network, calibration, recipe),
+        calibration=_feed(network, seen, recipe),
         training=training,
         observer=observer,
+        watch=watch,
     )
-    return run_passes(network, recipe.passes, context)
+    return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
+
+
+def _shared_out(
+    recipe: Recipe, samples: Samples | None, judged: Samples | None
+) -> tuple[Samples | None, Samples | None, bool]:
+    """Samples that passes see, those that the answers are compared on, and whether none is both.
+
+    What the recipe does not calibrate on is left for comparing; where that is too little, every fifth
+    sample of those that it does, and where even that is, all of them.
+    """
+    wanted = recipe.calibration.samples
+    if samples is None or judged is not None or recipe.guard == "off":
+        return samples, None if judged is None else judged.first(_JUDGED), True
+    if not any(p.looks for p in recipe.passes):
+        return samples, samples.first(_JUDGED), True
+    if len(samples) >= wanted + min(_JUDGED, wanted // _HELD_OUT):
+        return samples.first(wanted), samples.part(wanted, _JUDGED), True
+    samples = samples.first(wanted)
+    every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
+    if len(samples) < every * _LEAST_JUDGED:
+        return samples, samples, False
+    held = np.arange(len(samples)) % every == every - 1
+    parts = (
+        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
+        for of in (~held, held)
+    )
+    return next(parts), next(parts), True
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:

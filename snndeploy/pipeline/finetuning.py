@@ -95,6 +95,7 @@ def finetune(
         observer=observer,
         inputs=inputs or infer_coding(train.inputs),
         calibration=train.first(recipe.calibration.samples),
+        judged=validation,
         training=Training(
             samples=learnt,
             validation=judged,

@@ -3,10 +3,20 @@
 from .build import compile_report, finding_record, run_report
 from .certificate import certificate_line, certificate_panel
 from .html import html_page
-from .tables import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
+from .tables import (
+    EVENT_COLUMNS,
+    answers_text,
+    event_rows,
+    judged,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 
 __all__ = [
     "EVENT_COLUMNS",
+    "answers_text",
     "certificate_line",
     "certificate_panel",
     "compile_report",

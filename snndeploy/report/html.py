@@ -8,7 +8,16 @@ from typing import Any
 
 from .certificate import certificate_panel
 from .html_parts import Cell, bar, panel, range_chart, table
-from .tables import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
+from .tables import (
+    EVENT_COLUMNS,
+    answers_text,
+    event_rows,
+    judged,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 
 _STYLE = """
 :root { --ink:#1d2433; --soft:#5d6880; --line:#dfe4ee; --back:#f5f7fb; --card:#fff; --blue:#2f6fed;
@@ -95,8 +104,10 @@ def _head(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
 def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
     if report["passes"]:
         counts = ("neurons", "weights", "synapses", "bits")
-        rows = [(p["name"], *(p[count] for count in counts)) for p in report["passes"]]
-        yield panel("What the recipe left", table(("after", *counts), rows))
+        rows = [
+            (p["name"], *(p[count] for count in counts), answers_text(p)) for p in report["passes"]
+        ]
+        yield panel("What the recipe left", table(("after", *counts, "answers alike"), rows))
     layers = [
         (
             layer["name"],

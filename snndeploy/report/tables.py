@@ -74,6 +74,14 @@ def place(at: Mapping[str, Any] | None) -> str:
     return f"step {at['step']}, sample {at['sample']}, neuron {at['neuron']}: {a:g} and {b:g}"
 
 
+def answers_text(step: Mapping[str, Any]) -> str:
+    """How many answers are still the trained network's after a pass; empty where not measured."""
+    answers = step.get("answers")
+    if answers is None:
+        return ""
+    return f"{answers['agreement']:.1%} of {answers['samples']}, {answers['divergence']:.2g} nats"
+
+
 def judged(report: Mapping[str, Any]) -> str:
     """Which output answers, where there are several."""
     others = [name for name in report.get("outputs", ()) if name != report["output"]]

@@ -40,7 +40,8 @@ def test_compress_writes_a_network_that_reads_back(
     recipe: str, model: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.nir"
-    text = check(run("compress", model, "-r", recipe, "--calib", data, "-o", out, *FRONTEND), 0)
+    asked = ("-r", recipe, "--guard", "warn")
+    text = check(run("compress", model, *asked, "--calib", data, "-o", out, *FRONTEND), 0)
     assert "membrane error" in text
     assert f"wrote {out}" in text
     weights = [p.weight for p in read_network(out).projections]
@@ -68,8 +69,37 @@ def test_json_has_the_loss_of_every_layer(model: Path, data: Path, tmp_path: Pat
     assert set(report["layers"]) == set(report["passes"][0]["layers"])
 
 
+def test_the_default_keeps_the_answers_and_says_so(model: Path, data: Path, tmp_path: Path) -> None:
+    arguments = ("compress", model, "--calib", data, "-o", tmp_path / "o.nir", *FRONTEND)
+    text = check(run(*arguments, "--json"), 0)
+    report = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    answers = report["answers"]
+    assert answers["divergence"] + answers["spread"] <= 0.05
+    assert (answers["samples"], answers["held_out"]) == (12, False)
+    text = check(run(*arguments, "--force"), 0)
+    assert "answers: " in text
+    assert " of 12 samples (the ones it was fitted to) answered alike" in text
+
+
+def test_the_limit_and_the_guard_are_the_callers(model: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.nir"
+    arguments = ("compress", model, "-r", "sbc", "--calib", data, "-o", out, "--force", *FRONTEND)
+    warned = check(run(*arguments, "--guard", "warn"), 0)
+    assert "costs most" in warned
+    assert "try: leave " in warned
+    given_back = check(run(*arguments), 0)
+    assert "given back in" in given_back
+    everything = check(run(*arguments, "--max-divergence", "0"), 0)
+    assert "nothing of the recipe is left" in everything
+    silent = check(run(*arguments, "--guard", "off"), 0)
+    assert "answers" not in silent
+    told = check(run("compress", model, "-r", "default", "-o", out, "--force", *FRONTEND), 0)
+    assert "there are no samples, so nobody knows" in told
+
+
 def test_memory_bounds_the_work_and_not_the_result(model: Path, data: Path, tmp_path: Path) -> None:
-    arguments = ("compress", model, "-r", "osbc", "--calib", data, *FRONTEND, "-o")
+    asked = ("-r", "osbc", "--guard", "warn")
+    arguments = ("compress", model, *asked, "--calib", data, *FRONTEND, "-o")
     check(run(*arguments, tmp_path / "a.nir"), 0)
     check(run(*arguments, tmp_path / "b.nir", "--max-memory", 16), 0)
     a, b = (read_network(tmp_path / f"{name}.nir") for name in "ab")

@@ -42,7 +42,7 @@ SAMPLES: dict[type, Any] = {
     Neuron: Neuron.create((4,), leak=0.5, syn_leak=0.5, threshold=1.0, v_floor=-1.0, max_spikes=3),
     Population: Population("a", (4,), Neuron.create((4,), leak=0.5, threshold=1.0)),
     Source: Source("a"),
-    Weight: Weight(np.ones((2, 2), np.int8), frozen(0.5), 4, np.eye(2, dtype=bool)),
+    Weight: Weight(np.ones((2, 2), np.int8), frozen(0.5), 4, np.eye(2, dtype=bool), "symmetric"),
     Projection: project("w", "a", "b", Dense(4, 4), np.eye(4)),
     Arithmetic: LOIHI,
     SynapseSource: SynapseSource("a", frozen(1)),

@@ -308,11 +308,11 @@ def test_an_invalid_result_is_noticed() -> None:
     )
 
 
-def test_failures_carry_their_history() -> None:
+def test_refusals_come_before_the_first_pass_runs() -> None:
     with pytest.raises(RecipeError) as caught:
         run_passes(conv_net(), [ALL[0], ALL[1], Quantize(layers=("fc3",))], PassContext())
     assert str(caught.value) == (
-        "pass 3 of 3 (quantize, after remove-kernels, prune) quantize.layers: "
+        "pass 3 of 3 (quantize) quantize.layers: "
         "'fc3' matches no layer\n  next: did you mean 'fc2'?"
     )
 

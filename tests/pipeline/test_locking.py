@@ -12,6 +12,10 @@ import pytest
 
 from snndeploy import toml
 from snndeploy.bundle import read_bundle
+from snndeploy.passes.prune import Prune
+from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.pipeline.locking import read_lock
+from snndeploy.recipe import Recipe
 from tests.support.commands import FRONTEND, check, network, run
 
 
@@ -71,6 +75,31 @@ def test_a_lock_with_data(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert code_of(text) == "lock-differs"
     assert "different are the data: locked 5 samples of 20 steps" in text
     assert not (tmp_path / "c.snnb").exists()
+
+
+@pytest.mark.parametrize("guard", ["back-off", "search"])
+def test_what_a_guard_came_to_is_locked(
+    guard: str, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The amounts that were found are run again, and not searched for."""
+    model, _ = files
+    rng = np.random.default_rng(2)
+    data, recipe = tmp_path / "more.npz", tmp_path / "recipe.toml"
+    np.savez(data, x=(rng.random((40, 20, 6)) < 0.4).astype(np.uint8))
+    asked = Recipe(passes=(Prune(sparsity=0.9), Quantize(bits=2)), guard="back-off")
+    recipe.write_text(asked.to_toml())
+    first, again = tmp_path / "a.snnb", tmp_path / "b.snnb"
+    check(
+        run("compile", model, *FRONTEND, "-r", recipe, "--guard", guard, "-d", data, "-o", first), 0
+    )
+    lock = first / "lock.toml"
+    locked = read_lock(lock)
+    assert locked.recipe.guard == guard
+    assert locked.recipe.passes != asked.passes
+    assert locked.settled == locked.recipe.guarded("warn", None)
+    check(run("compile", model, "--locked", lock, "-d", data, "-o", again), 0)
+    assert digest(again) == digest(first)
+    assert read_lock(again / "lock.toml").recipe == locked.recipe
 
 
 def test_what_is_different_is_said(files: tuple[Path, Path], tmp_path: Path) -> None:

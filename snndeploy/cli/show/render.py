@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import certificate_line, span
+from ...report import answers_text, certificate_line, span
 from .plain import plain, plain_data
 
 _GAP = 2
@@ -134,9 +134,9 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
             out.print(Text.assemble((key, "bold"), " ", notes[key]))
     columns: tuple[str, ...]
     if report["passes"]:
-        columns = ("after", "neurons", "weights", "synapses", "bits")
+        columns = ("after", "neurons", "weights", "synapses", "bits", "answers alike")
         counts = [
-            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"])
+            (p["name"], p["neurons"], p["weights"], p["synapses"], p["bits"], answers_text(p))
             for p in report["passes"]
         ]
         out.print(table(f"recipe {report['recipe']}", columns, counts))

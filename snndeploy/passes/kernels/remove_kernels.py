@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +17,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.ops import Conv, Dense
-from ..base import PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, Stage
 from ..patterns import LayerPass, matching
 from .compensate import fold
 from .coupling import CouplingGroup, coupling
@@ -75,6 +77,48 @@ class RemoveKernels(LayerPass):
     without end (``integrator``)."""
     kinds: tuple[LayerKind, ...] = ("conv",)
     """Which kinds of layers a wildcard chooses."""
+    optional: bool = False
+    """Leave a network that has no layer of these kinds to shrink as it is, with a note, instead of
+    refusing it."""
+
+    @property
+    def looks(self) -> bool:
+        """Folding, principal components and most scores look at samples."""
+        return self.fold != "none" or self.variance > 0 or self.score not in ("l1", "random")
+
+    def expect(self, net: Network) -> Network:
+        """As many kernels gone as asked, by their norms (none for a budget that is not known yet)."""
+        if self._idle(net):
+            return net
+        blind = dataclasses.replace(self, score="l1", fold="none", variance=0.0, cores=0)
+        return blind.run(net, PassContext()).network
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """More kernels stay in the groups whose layers are relieved."""
+        if self._idle(before):
+            return (self,)
+        keep: dict[str, int] = {}
+        for group in self._chosen(before, coupling(before)):
+            share = max((relief.get(name, 0.0) for name in group.rows), default=0.0)
+            kept = after.population(group.populations[0]).shape[0]
+            row = next(iter(group.rows))
+            keep[row] = min(group.count, kept + math.ceil(share * (group.count - kept)))
+            if share >= 1:
+                keep[row] = group.count
+        eased = dataclasses.replace(
+            self, keep=keep, layers=tuple(keep), ignore=(), ratio=0.0, variance=0.0, cores=0
+        )
+        return (eased,)
+
+    def blind(self) -> Pass:
+        """Nothing is folded, and norms are what matters."""
+        return dataclasses.replace(self, fold="none", score="l1", variance=0.0)
+
+    def _idle(self, net: Network) -> bool:
+        """Whether there is nothing to do, and that is allowed."""
+        return self.optional and len(self.spares(net)) == len(net.projections)
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Wildcards choose by kind, and pass over layers that cannot shrink."""
@@ -85,6 +129,8 @@ class RemoveKernels(LayerPass):
 
     def requires(self, net: Network) -> None:
         """Real-valued layers that are free to shrink, and counts that exist."""
+        if self._idle(net):
+            return
         groups = coupling(net)
         if not self._chosen(net, groups):
             raise PassRefused(
@@ -105,6 +151,8 @@ class RemoveKernels(LayerPass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Score the units of each group, keep the best, fold the rest into them, cut it out."""
+        if self._idle(net):
+            return PassResult(network=net, modified=False, findings=(self._nothing(net),))
         groups = coupling(net)
         wanted = self._counts(net, groups)
         chosen = self._chosen(net, groups)
@@ -165,6 +213,15 @@ class RemoveKernels(LayerPass):
                 0 < new.shape[0] <= old.shape[0] and new.shape[1:] == old.shape[1:],
                 f"{old.name} only loses indices of its first axis",
             )
+
+    def _nothing(self, net: Network) -> Finding:
+        return Finding(
+            code="kernels-absent",
+            severity="note",
+            where=", ".join(p.name for p in net.projections),
+            message=f"no layer of the kinds {', '.join(self.kinds)} can shrink, so none was shrunk",
+            rule="an optional pass leaves alone what it is not meant for",
+        )
 
     def _all(self, groups: Sequence[CouplingGroup]) -> tuple[Finding, ...]:
         """A note where no unit goes, as that is seldom what was meant."""

@@ -10,12 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ...ir.network import Network
-from ..base import PassContext, PassResult, Stage
-from ..prune import Prune
+from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import eased_bits
+from ..patterns import as_if_quantized
+from ..prune import Prune, best_scope, eased_sparsity, settled_scope
 from ..second_order.choose import settled
 from ..second_order.grids import Clip
 from ..second_order.layers import Problem, Solution, alive_of, run_layers
-from ..second_order.options import CodeOptions, MaskOptions
+from ..second_order.options import CodeOptions, MaskOptions, Scope
 from ..second_order.plan import PrunePlan
 from .quantize import Quantize
 
@@ -32,9 +34,32 @@ class PruneQuantize(MaskOptions, CodeOptions):
     stage: ClassVar[Stage] = "prune"
 
     bits: Annotated[int, Field(ge=1, le=16)] = 4
-    scope: Literal["layer", "global", "lamp", "sensitivity"] = "lamp"
+    scope: Scope = "lamp"
     per: Literal["layer", "channel"] = "channel"
     clip: Clip = "hessian"
+
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes."""
+        return as_if_quantized(net, self.select(net), self.bits)
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """Denser and wider per layer; a layer that gets everything back stays as it was."""
+        chosen = [p for p in self.select(before) if relief.get(p.name, 0.0) < 1]
+        if not chosen:
+            return ()
+        widths = self.parts()[1].widths(before)
+        bits = {p.name: eased_bits(widths[p.name], 8, relief.get(p.name, 0.0)) for p in chosen}
+        eased = dataclasses.replace(
+            self,
+            layers=tuple(p.name for p in chosen),
+            ignore=(),
+            scope=settled_scope(self.scope),
+            layer_sparsity=eased_sparsity(chosen, after, relief),
+            layer_bits={name: b for name, b in bits.items() if b != self.bits},
+        )
+        return (eased,)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -52,12 +77,17 @@ class PruneQuantize(MaskOptions, CodeOptions):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Mask, weights, codes; then the next layer."""
+        if self.scope == "measured":
+            chosen, notes = best_scope(self, net, ctx)
+            result = chosen.run(net, ctx)
+            return dataclasses.replace(result, findings=(*notes, *result.findings))
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
         settings = step.settings("membrane")
         prune, quantize = self.parts()
         plan = PrunePlan.of(prune, net, ctx, settings)
+        widths = quantize.widths(net)
 
         def solve(index: int, p: Problem, current: Network) -> Solution:
             pruned = plan.solve(index, p, current)
@@ -65,7 +95,8 @@ class PruneQuantize(MaskOptions, CodeOptions):
                 dataclasses.replace(q, weight=w)
                 for q, w in zip(p.block, pruned.weights, strict=True)
             )
-            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked))
+            bits = max(widths[q.name] for q in p.block)
+            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked), bits=bits)
 
         result = run_layers(net, self.select(net), ctx, settings, solve, self.name)
         after = {p.name: p.weight for p in result.network.projections}

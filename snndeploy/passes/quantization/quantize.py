@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -13,18 +13,17 @@ from ...calibrate.moments import Response
 from ...chip.families.loihi import MANTISSA_BITS
 from ...errors import PassRefused
 from ...ir.arrays import Array
-from ...ir.finding import Finding
 from ...ir.network import Network, Projection
-from ...ir.ops import Reshape, weighted_index
 from ...ir.weights import Weight
-from ..base import PassContext, PassResult, Stage
-from ..clipping import code_range, encode, scale_for
-from ..patterns import to_quantize, unquantizable
+from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import code_levels, code_range, eased_bits, encode, scale_for
+from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable
 from ..second_order.choose import settled
 from ..second_order.codes import quantized_solution
 from ..second_order.grids import GridOptions
-from ..second_order.layers import Problem, Solution, refuse_one_to_one, run_layers
+from ..second_order.layers import Problem, Solution, blocks_of, refuse_one_to_one, run_layers
 from ..second_order.options import CodeOptions
+from .sharing import groups_of, refuse_unshareable, share_partial, target_channels
 
 _RESPONSE: dict[str, Response] = {
     "obq": "current",
@@ -32,6 +31,8 @@ _RESPONSE: dict[str, Response] = {
     "osbc": "membrane",
     "sbc": "membrane",
 }
+_FINER = 0.75
+"""From this share of relief on a layer has all its bits back, and gets a scale per channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Quantize(CodeOptions):
     all 0, 1 or -1: they are wiring, exact as they are, and would cost a shared scale its precision.
     Named literally, they are quantised like any other. Codes are the truth, so a layer is quantised
     once: naming a quantised one is refused. Pruned weights stay pruned, with no say in the scale.
+
+    ``layer_bits`` gives single layers another width, by patterns of their names.
     """
 
     name: ClassVar[str] = "quantize"
@@ -57,6 +60,63 @@ class Quantize(CodeOptions):
     the input current; ``gptq`` column by column, for the current; ``osbc`` and ``sbc`` column by
     column, for the membrane potential."""
 
+    @property
+    def looks(self) -> bool:
+        """Rounding to nearest looks at the weights alone."""
+        return self.method != "rtn"
+
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes."""
+        return as_if_quantized(net, self.select(net), self.bits)
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """More bits per layer, then a scale per channel; with everything back it stays real-valued."""
+        del after
+        chosen = self.select(before)
+        if self.share == "target":  # one scale for several layers is one amount, too
+            most = {
+                t: max(relief.get(p.name, 0.0) for p in chosen if p.target == t)
+                for t in {p.target for p in chosen}
+            }
+            relief = {p.name: most[p.target] for p in chosen}
+        widths = self.widths(before)
+        bits, finer, real = dict(widths), [], []
+        for p in chosen:
+            share = relief.get(p.name, 0.0)
+            if share >= 1:
+                real.append(p.name)
+                continue
+            bits[p.name] = eased_bits(widths[p.name], MANTISSA_BITS, min(1.0, share / _FINER))
+            if self.method == "rtn" and self.per == "layer" and share >= _FINER:
+                finer.append(p.name)
+        coarse = [p.name for p in chosen if p.name not in {*finer, *real}]
+        parts: list[Pass] = []
+        for names, per in ((coarse, self.per), (finer, "channel")):
+            own = {n: bits[n] for n in names if bits[n] != self.bits}
+            if names:
+                options: dict[str, Any] = {"per": per, "layer_bits": own, "ignore": ()}
+                parts.append(dataclasses.replace(self, layers=tuple(names), **options))
+        return tuple(parts)
+
+    def blind(self) -> Pass:
+        """Rounding to nearest at the step of least squared error; on a chip's grid, one per target."""
+        if not self.looks:
+            return self
+        near = dataclasses.replace(self, method="rtn", clip="mse", grid="symmetric", refine=0)
+        if self.grid == "loihi":
+            near = dataclasses.replace(near, per="layer", share="target")
+        return near
+
+    def widths(self, net: Network) -> dict[str, int]:
+        """Bits of each chosen layer.
+
+        Raises:
+            RecipeError: a pattern of ``layer_bits`` matches nothing.
+        """
+        return per_layer(net, self.select(net), self.layer_bits, self.bits, self.key("layer_bits"))
+
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
         return unquantizable(net)
@@ -64,8 +124,9 @@ class Quantize(CodeOptions):
     def requires(self, net: Network) -> None:
         """Something real-valued must be chosen, and sharing must be possible."""
         chosen = to_quantize(self, net)
+        self.widths(net)
         if self.share == "target":
-            _refuse_unshareable(net, chosen, self.per)
+            refuse_unshareable(net, chosen, self.per)
         self._refuse_options(chosen)
 
     def _refuse_options(self, chosen: Iterable[Projection]) -> None:
@@ -109,9 +170,12 @@ class Quantize(CodeOptions):
         )
         settings = step.settings(_RESPONSE[self.method])
 
+        widths = self.widths(net)
+
         def solve(index: int, p: Problem, current: Network) -> Solution:
             del index
-            return self.codes(p, current, settings.max_memory)
+            bits = max(widths[q.name] for q in p.block)
+            return self.codes(p, current, settings.max_memory, bits=bits)
 
         result = run_layers(net, chosen, ctx, settings, solve, self.name)
         new = {p.name: p.weight for p in result.network.projections}
@@ -121,13 +185,21 @@ class Quantize(CodeOptions):
         return dataclasses.replace(result, metrics=metrics, findings=(*notes, *result.findings))
 
     def codes(
-        self, p: Problem, current: Network, max_memory: int, mask: Array | None = None
+        self,
+        p: Problem,
+        current: Network,
+        max_memory: int,
+        mask: Array | None = None,
+        bits: int = 0,
     ) -> Solution:
-        """Codes of one block; ``mask`` (rows, d) adds weights that are to be pruned on the way."""
+        """Codes of one block, ``bits`` wide (0: as the pass says).
+
+        ``mask`` (rows, d) adds weights that are to be pruned on the way.
+        """
         per_row, tied = self.per == "channel", None
         if self.grid == "loihi":
             target = current.population(p.block[0].target)
-            per_row = per_row and all(_target_channels(q) == target.shape[0] for q in p.block)
+            per_row = per_row and all(target_channels(q) == target.shape[0] for q in p.block)
             others = [
                 q.weight.scale
                 for q in current.incoming(target.name)
@@ -139,7 +211,7 @@ class Quantize(CodeOptions):
                 if tied.size > 1 and not per_row:
                     tied = np.full((1, 1), float(np.median(tied)))
         options = GridOptions(
-            bits=self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
+            bits=bits or self.bits, per_row=per_row, clip=self.clip, dyadic=self.grid == "loihi"
         )
         return quantized_solution(
             p,
@@ -153,30 +225,33 @@ class Quantize(CodeOptions):
         )
 
     def _nearest(self, net: Network, ctx: PassContext) -> PassResult:
-        groups = self._groups(self.select(net))
+        groups = groups_of(self.select(net), self.share)
+        widths = self.widths(net)
         changed: list[Projection] = []
         for done, group in enumerate(groups):
             ctx.progress("layers", done, len(groups))
-            changed += self._quantized(group)
+            changed += self._quantized(group, max(widths[p.name] for p in group))
         old = {p.name: p.weight for p in net.projections}
         return PassResult(
             network=net.replace(projections=changed),
             modified=True,
             metrics={p.name: _metrics(old[p.name], p.weight) for p in changed},
-            findings=self._findings(net, {p.name for p in changed}),
+            findings=() if self.share == "none" else share_partial(net, {p.name for p in changed}),
         )
 
     def ensures(self, before: Network, after: Network) -> None:
         """Codes in range, masks kept, shared scales equal."""
         new = {p.name: p for p in after.projections}
-        for group in self._groups(self.select(before)):
+        widths = self.widths(before)
+        for group in self._promised(before):
+            bits = max(widths[p.name] for p in group)
             for p in group:
                 weight = new[p.name].weight
-                low, high = code_range(self.bits, self.clip)
+                low, high = code_range(bits, self.clip)
                 inside = (weight.data >= low) & (weight.data <= high)
                 self.promise(
-                    weight.bits == self.bits and bool(inside.all()),
-                    f"{p.name} holds codes of {self.bits} bits",
+                    weight.bits == bits and bool(inside.all()),
+                    f"{p.name} holds codes of {bits} bits",
                 )
                 kept = (p.weight.mask is None) == (weight.mask is None)
                 self.promise(
@@ -184,23 +259,23 @@ class Quantize(CodeOptions):
                     f"{p.name} keeps its mask",
                 )
 
-    def _groups(self, chosen: tuple[Projection, ...]) -> list[tuple[Projection, ...]]:
-        if self.share == "none":
-            return [(p,) for p in chosen]
-        targets = dict.fromkeys(p.target for p in chosen)
-        return [tuple(p for p in chosen if p.target == t) for t in targets]
+    def _promised(self, net: Network) -> list[tuple[Projection, ...]]:
+        """Layers that get one width: those that share a scale, or are solved together."""
+        chosen = self.select(net)
+        return groups_of(chosen, self.share) if self.method == "rtn" else blocks_of(net, chosen)
 
-    def _quantized(self, group: tuple[Projection, ...]) -> list[Projection]:
+    def _quantized(self, group: tuple[Projection, ...], bits: int) -> list[Projection]:
         rows = [self._rows(p.weight.data) for p in group]
-        scale = scale_for(np.concatenate(rows, axis=1), self.bits, self.clip)
+        scale = scale_for(np.concatenate(rows, axis=1), bits, self.clip)
         return [
             dataclasses.replace(
                 p,
                 weight=Weight(
-                    encode(r, scale, self.bits, self.clip).reshape(p.weight.shape),
+                    encode(r, scale, bits, self.clip).reshape(p.weight.shape),
                     scale=self._stored(scale, p.weight.data),
-                    bits=self.bits,
+                    bits=bits,
                     mask=p.weight.mask,
+                    levels=code_levels(bits, self.clip),
                 ),
             )
             for p, r in zip(group, rows, strict=True)
@@ -216,59 +291,6 @@ class Quantize(CodeOptions):
         if self.per == "layer" or not data.ndim:
             return scale[0]  # type: ignore[no-any-return]
         return scale.reshape((-1,) + (1,) * (data.ndim - 1))
-
-    def _findings(self, net: Network, done: set[str]) -> tuple[Finding, ...]:
-        if self.share == "none":
-            return ()
-        targets = dict.fromkeys(p.target for p in net.projections if p.name in done)
-        partly = {
-            t: [p.name for p in net.incoming(t) if p.name not in done and not p.weight.quantized]
-            for t in targets
-        }
-        return tuple(
-            Finding(
-                code="share-partial",
-                severity="note",
-                where=target,
-                message=f"real-valued layers stay outside its shared scale: {', '.join(names)}",
-                rule="layers that feed one population share a scale",
-            )
-            for target, names in partly.items()
-            if names
-        )
-
-
-def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) -> None:
-    targets: dict[str, list[Projection]] = {}
-    for p in chosen:
-        targets.setdefault(p.target, []).append(p)
-    for target, group in targets.items():
-        fixed = [p.name for p in net.incoming(target) if p.weight.quantized]
-        if fixed:
-            raise PassRefused(
-                "share-impossible",
-                f"{', '.join(fixed)} already has a scale of its own",
-                where=target,
-                hint="quantize all layers of one target in the same pass",
-            )
-        if per == "layer" or len(group) == 1:
-            continue
-        channels = {_target_channels(p) for p in group}
-        if len(channels) > 1 or None in channels:
-            raise PassRefused(
-                "share-impossible",
-                f"the channels of {', '.join(p.name for p in group)} do not correspond",
-                where=target,
-                hint='use per = "layer", or share = "none"',
-            )
-
-
-def _target_channels(projection: Projection) -> int | None:
-    """Channels of the target that axis 0 of the weight stands for; None where it is reshaped."""
-    after = projection.ops[weighted_index(projection.ops) + 1 :]
-    if any(isinstance(op, Reshape) for op in after) or not projection.weight.shape:
-        return None
-    return projection.weight.shape[0]
 
 
 def _metrics(old: Weight, new: Weight) -> dict[str, float]:

@@ -22,8 +22,9 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.weights import Weight
-from ..base import PassContext, PassResult, Stage
-from ..patterns import LayerPass, to_quantize, unquantizable
+from ..base import Pass, PassContext, PassResult, Stage
+from ..clipping import eased_bits
+from ..patterns import LayerPass, as_if_quantized, to_quantize, unquantizable
 
 Gamma = Literal["mean", "percentile", "max", "mse"]
 
@@ -170,6 +171,32 @@ class ReScaW(LayerPass):
                 exempt[p.name] = "it is exempt, as it feeds an output"
         return {**exempt, **unquantizable(net)}
 
+    @property
+    def looks(self) -> bool:
+        """It looks at the weights alone."""
+        return False
+
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes."""
+        return as_if_quantized(net, self.select(net), self.bits)
+
+    def eased(
+        self, before: Network, after: Network, relief: Mapping[str, float]
+    ) -> tuple[Pass, ...]:
+        """More bits per layer; a layer that gets everything back stays real-valued."""
+        del after
+        wider: dict[int, list[str]] = {}
+        for p in self.select(before):
+            share = relief.get(p.name, 0.0)
+            if share < 1:
+                wider.setdefault(eased_bits(self.bits, EVEN_MANTISSA_BITS, share), []).append(
+                    p.name
+                )
+        return tuple(
+            dataclasses.replace(self, bits=bits, layers=tuple(names), ignore=())
+            for bits, names in sorted(wider.items())
+        )
+
     def requires(self, net: Network) -> None:
         """Something real-valued must be chosen."""
         to_quantize(self, net)
@@ -229,7 +256,7 @@ class ReScaW(LayerPass):
             live = np.broadcast_to(used[:, None], rows.shape).reshape(data.shape)
             mask = live if mask is None else mask & live
         scale = step[0] if channels == 1 else step.reshape(-1, *(1,) * (data.ndim - 1))
-        return Weight(codes, scale=np.asarray(scale), bits=self.bits, mask=mask)
+        return Weight(codes, scale=np.asarray(scale), bits=self.bits, mask=mask, levels="odd")
 
 
 def _zeros_alive(weight: Weight) -> int:

@@ -11,8 +11,11 @@ from ...ir.arrays import Array
 
 
 def budget(sparsity: float, weights: int) -> int:
-    """How many of ``weights`` are pruned at ``sparsity``: the nearest whole number, half up."""
-    return math.floor(sparsity * weights + 0.5)
+    """How many of ``weights`` are pruned at ``sparsity``: the nearest whole number, half up.
+
+    One of them always stays: no sparsity below 1 means that nothing is left.
+    """
+    return max(0, min(math.floor(sparsity * weights + 0.5), weights - 1))
 
 
 def lamp_counts(magnitudes: Sequence[Array], pruned: int, power: float = 2.0) -> list[int]:

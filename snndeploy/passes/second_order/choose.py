@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...calibrate.stream import stream
+from ...calibrate.fidelity import Reference
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
@@ -37,10 +37,11 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
         return variants[0], ()
     train, test = held_out(ctx.samples(f"the method of {variants[0].name!r}"))
     part = dataclasses.replace(ctx, calibration=_Subset(train))
+    reference = Reference(net, test)
     errors = []
     for done, variant in enumerate(variants):
         ctx.progress("settings", done, len(variants))
-        errors.append(output_error(net, _quickly(variant).run(net, part).network, test))
+        errors.append(reference.divergence(_quickly(variant).run(net, part).network))
     best = int(np.argmin(errors))
     options = variants[best].options()
     told = {k: v for k, v in options.items() if any(v != w.options()[k] for w in variants)}
@@ -61,37 +62,3 @@ def _quickly(variant: Pass) -> Pass:
         return variant
     fast: Pass = dataclasses.replace(variant, **{"search": "rounds"})
     return fast
-
-
-def output_error(reference: Network, net: Network, inputs: Mapping[str, Array]) -> float:
-    """How differently two networks answer: mean divergence (Kullback-Leibler) per sample, in nats.
-
-    Output counts become probabilities by a softmax whose temperature is half of the reference's
-    standard deviation, so close calls of the reference count little and clear ones much. An output of
-    a single neuron is compared over the samples.
-    """
-    mine, wanted = _counts(net, inputs), _counts(reference, inputs)
-    errors = []
-    for name, a in mine.items():
-        b = wanted[name]
-        if a.shape[1] == 1:
-            a, b = a.T, b.T
-        temperature = b.std() / 2 or 1.0
-        p, q = (_log_softmax(counts / temperature) for counts in (b, a))
-        errors.append(float((np.exp(p) * (p - q)).sum(axis=1).mean()))
-    return float(np.mean(errors))
-
-
-def _log_softmax(values: Array) -> Array:
-    moved = values - values.max(axis=1, keepdims=True)
-    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
-
-
-def _counts(net: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Sum over time of what each output emitted, (samples, neurons) float64."""
-    names = [p.name for p in net.with_role("output")]
-    parts = [
-        {n: chunk.recording.spikes[n].sum(axis=0, dtype=np.float64) for n in names}
-        for chunk in stream(net, inputs)
-    ]
-    return {n: np.concatenate([p[n].reshape(len(p[n]), -1) for p in parts]) for n in names}

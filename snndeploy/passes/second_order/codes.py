@@ -9,6 +9,7 @@ import numpy as np
 
 from ...ir.arrays import Array
 from ...ir.weights import Weight
+from ..clipping import code_levels
 from .grids import CodeGrid, CodeRounding, GridOptions, choose_grid, tensor
 from .layers import Problem, Solution, per_row, unstacked
 from .pruning import least_squares, row_blocks
@@ -160,6 +161,12 @@ def _coded(
         stored = first.reshape(shape) if options.per_row else first[0]
         had_mask = q.weight.mask is not None or not kept.all()
         weights.append(
-            Weight(code, scale=stored, bits=options.bits, mask=kept if had_mask else None)
+            Weight(
+                code,
+                scale=stored,
+                bits=options.bits,
+                mask=kept if had_mask else None,
+                levels=code_levels(options.bits, options.clip),
+            )
         )
     return tuple(weights)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -10,10 +12,13 @@ from pydantic import Field
 
 from ...calibrate.moments import Response
 from ...errors import PassRefused
+from ..base import Pass
 from ..patterns import LayerPass
 from .grids import Clip
 from .layers import Settings
 from .pruning import MaskSearch
+
+Scope = Literal["layer", "global", "lamp", "sensitivity", "measured"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,19 @@ class CalibratedPass(LayerPass):
             thresholds=self.thresholds,
         )
 
+    def quick(self) -> Pass:
+        """The first of several settings, and masks searched in rounds."""
+        few: dict[str, Any] = {
+            "kernels": self.kernels[:1],
+            "asymmetry": (self.asymmetry or (0.0,))[:1],
+            "choose": "layer",
+            "thresholds": self.thresholds and self.choose == "layer",
+        }
+        cheap = {"search": "rounds", "refine": 0}
+        few |= {name: value for name, value in cheap.items() if name in self.options()}
+        found: Pass = dataclasses.replace(self, **few)
+        return found
+
     def refuse_unused(self) -> None:
         """Asymmetry is about predecessors that were compressed.
 
@@ -93,11 +111,12 @@ class MaskOptions(CalibratedPass):
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     """The fraction of all stored weights that is pruned afterwards, so those that were pruned
     before count, and stay pruned: ``round(sparsity * weights)`` of them, exactly."""
-    scope: Literal["layer", "global", "lamp", "sensitivity"] = "layer"
+    scope: Scope = "layer"
     """What the sparsity is shared out over: each ``layer`` has it, ``lamp`` shares by LAMP scores,
     ``global`` by score (magnitude) or membrane error of all weights together, ``sensitivity`` by
-    membrane error relative to the layer's own membranes. Within a layer, rows share by membrane
-    error."""
+    membrane error relative to the layer's own membranes; ``measured`` takes the one of ``lamp``,
+    ``global`` and ``layer`` whose network answers most like the uncompressed one on held-out
+    calibration samples. Within a layer, rows share by membrane error."""
     lamp_power: Annotated[float, Field(gt=0)] = 2.0
     """Exponent of the weights in LAMP scores."""
     search: MaskSearch = "greedy"
@@ -108,6 +127,11 @@ class MaskOptions(CalibratedPass):
     pattern: str = ""
     """Makes a mask regular: ``"2:4"`` prunes 2 of 4 consecutive weights of a row, ``"run:4"`` 4
     consecutive ones at a time; empty for any mask."""
+    layer_sparsity: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = field(
+        default_factory=dict, hash=False
+    )
+    """A sparsity of their own for single layers, by patterns of their names (of several that match,
+    the last one counts); the others share ``sparsity`` as ``scope`` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,3 +180,8 @@ class CodeOptions(CalibratedPass):
     refine: Annotated[int, Field(ge=0)] = 0
     """Rounds of coordinate descent on the codes that follow, each with the scale that is then best,
     if it is free."""
+    layer_bits: Mapping[str, Annotated[int, Field(ge=1, le=16)]] = field(
+        default_factory=dict, hash=False
+    )
+    """A width of their own for single layers, by patterns of their names (of several that match, the
+    last one counts). Layers that share a scale, or are solved together, get the widest of theirs."""

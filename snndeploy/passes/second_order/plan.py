@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 
@@ -68,14 +69,23 @@ class PrunePlan:
                 )
         sizes = [stacked(block).size for block in blocks]
         budgets: tuple[float, ...] = ()
-        if options.scope == "layer" and costs is not None:
+        own = _own_budgets(options, blocks)
+        if len(own) == len(blocks):
+            budgets = tuple(own[i] for i in range(len(blocks)))
+        elif options.scope == "layer" and costs is not None:
             budgets = tuple(options.sparsity * float(c.sum()) for c in costs)
         elif options.scope == "layer":
             budgets = tuple(float(budget(options.sparsity, n)) for n in sizes)
         elif options.scope == "lamp":
-            magnitudes = [np.abs(stacked(block)) for block in blocks]
-            total = budget(options.sparsity, sum(sizes))
-            budgets = tuple(map(float, lamp_counts(magnitudes, total, options.lamp_power)))
+            rest = [i for i in range(len(blocks)) if i not in own]
+            magnitudes = [np.abs(stacked(blocks[i])) for i in rest]
+            total = budget(options.sparsity, sum(sizes[i] for i in rest))
+            shared = dict(
+                zip(rest, lamp_counts(magnitudes, total, options.lamp_power), strict=True)
+            )
+            budgets = tuple(float({**shared, **own}[i]) for i in range(len(blocks)))
+        if budgets and own and costs is None:
+            budgets = tuple(own.get(i, b) for i, b in enumerate(budgets))
         return cls(
             options=options,
             budgets=budgets,
@@ -89,6 +99,7 @@ class PrunePlan:
     ) -> PrunePlan:
         """Let the recorded losses of all layers compete, each layer measured on its own inputs."""
         inputs = ctx.samples(f"the method of {self.options.name!r}")
+        own = _own_budgets(self.options, blocks)
         found, widths = [], []
         for done, block in enumerate(blocks):
             ctx.progress("layers measured", done, len(blocks))
@@ -101,11 +112,16 @@ class PrunePlan:
         total = self.options.sparsity * sum(float(c.sum()) for c in self.costs or ())
         if self.costs is None:
             total = budget(self.options.sparsity, sum(stacked(b).size for b in blocks))
-        masks = masks_of(found, widths, total, self.pattern, self.costs)
-        lost = [
-            float((~m).sum() if self.costs is None else self.costs[i][~m].sum())
-            for i, m in enumerate(masks)
-        ]
+        rest = [i for i in range(len(blocks)) if i not in own]
+        if own:
+            total = budget(self.options.sparsity, sum(stacked(blocks[i]).size for i in rest))
+        costs = None if self.costs is None else [self.costs[i] for i in rest]
+        masks = masks_of(
+            [found[i] for i in rest], [widths[i] for i in rest], total, self.pattern, costs
+        )
+        lost = [own.get(i, 0.0) for i in range(len(blocks))]
+        for i, m in zip(rest, masks, strict=True):
+            lost[i] = float((~m).sum() if self.costs is None else self.costs[i][~m].sum())
         return dataclasses.replace(self, budgets=tuple(lost))
 
     def _eliminated(self, p: Problem, sparsity: float | None = None) -> tuple[Array, Array]:
@@ -131,6 +147,24 @@ class PrunePlan:
         found = [self._eliminated(p, min(sparsity, 1 - 1 / p.columns))]
         mask = masks_of(found, [p.columns], self.budgets[index], self.pattern, cost)[0] & p.alive
         return pruned_solution(p, least_squares(p, mask, self.max_memory), mask)
+
+
+def _own_budgets(options: PruneOptions, blocks: Sequence[Block]) -> dict[int, float]:
+    """Weights to prune of the blocks whose layers have a sparsity of their own."""
+    names = [p.name for block in blocks for p in block]
+    given = {
+        name: value
+        for pattern, value in options.layer_sparsity.items()
+        for name in names
+        if name == pattern or fnmatchcase(name, pattern)
+    }
+    return {
+        i: float(
+            sum(budget(given.get(p.name, options.sparsity), p.weight.data.size) for p in block)
+        )
+        for i, block in enumerate(blocks)
+        if any(p.name in given for p in block)
+    }
 
 
 def _synops(net: Network, block: Block, inputs: Mapping[str, Array], settings: Settings) -> Array:

@@ -12,8 +12,9 @@ from pydantic import Field
 from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
+from ...ir.weights import Levels, levels_of
 from ..base import PassContext, PassResult, Stage
-from ..patterns import refuse_quantized, unquantizable
+from ..patterns import as_if_quantized, refuse_quantized, unquantizable
 from ..prune import budget
 from .finetune import keep_constraints, trained
 from .options import TrainingPass
@@ -97,6 +98,10 @@ class Admm(TrainingPass):
         hint = "start again from the real-valued network, or use finetune"
         refuse_quantized(self.select(net), hint)
 
+    def expect(self, net: Network) -> Network:
+        """The chosen layers have codes, where it quantises."""
+        return as_if_quantized(net, self.select(net), self.bits) if self.bits else net
+
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Pull, project, retrain; first to prune and then to quantise."""
         from .loop.session import Session
@@ -163,11 +168,13 @@ class Admm(TrainingPass):
         return found
 
     def _quantize(self, session: Session, chosen: tuple[Projection, ...]) -> float:
-        from .torch_network.grid import WeightGrid, odd_levels, power_levels, symmetric_levels
+        from .torch_network.grid import WeightGrid
 
-        sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
-        levels = sets[self.levels](self.bits)
-        width = int(levels[-1]).bit_length() + 1 if self.levels == "power-of-two" else self.bits
+        kinds: dict[str, Levels] = {"odd": "odd", "power-of-two": "powers"}
+        kind = kinds.get(self.levels, "symmetric")
+        # b bits name 2^b - 1 powers and zero; stored as integers they are 2^(b-1) bits wide.
+        width = 1 << (self.bits - 1) if kind == "powers" else self.bits
+        levels = levels_of(kind, width)
         alive = {}
         for p in chosen:
             mask = session.module.mask(p.name)
@@ -181,7 +188,7 @@ class Admm(TrainingPass):
         session.fix(
             {
                 name: WeightGrid(
-                    levels=levels, scale=self._on_levels(v, alive[name], levels)[1], bits=width
+                    kind=kind, scale=self._on_levels(v, alive[name], levels)[1], bits=width
                 )
                 for name, v in _latents(session, chosen).items()
             }

@@ -97,6 +97,13 @@ class FineTune(TrainingPass):
         if quantizer is not None:
             quantizer.requires(net)
 
+    def expect(self, net: Network) -> Network:
+        """Codes, where it leaves some."""
+        quantizer = self.quantizer(net)
+        if quantizer is None or self.keep == "real":
+            return net
+        return quantizer.expect(net)
+
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train, and write back what learnt."""
         from .loop.session import Session
@@ -127,6 +134,8 @@ class FineTune(TrainingPass):
             or ("last" in self.exempt and roles[p.target] == "output")
         }
         names = tuple(p.name for p in self.select(net) if p.name not in spared)
+        if not names:  # every layer is exempt
+            return None
         if self.grid == "rescaw":
             return ReScaW(bits=self.bits, gamma=self.fit, per=self.per, layers=names)
         return Quantize(

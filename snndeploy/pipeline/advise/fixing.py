@@ -186,7 +186,11 @@ def _with(
         wanted = {**bits, **{n: min(b, bits.get(n, b)) for n, b in changes.bits.items()}}
         quantizers = [
             dataclasses.replace(
-                like, bits=b, layers=tuple(sorted(n for n in wanted if wanted[n] == b)), ignore=()
+                like,
+                bits=b,
+                layers=tuple(sorted(n for n in wanted if wanted[n] == b)),
+                ignore=(),
+                layer_bits={},
             )
             for b in sorted(set(wanted.values()))
         ]

@@ -107,7 +107,7 @@ def sensitivity(
     points = []
     for done, (layer, kind, value, step) in enumerate(changes):
         progress(done * len(samples), len(changes) * len(samples))
-        recipe = Recipe(seed=seed, calibration=calibration, passes=(step,))
+        recipe = Recipe(seed=seed, guard="off", calibration=calibration, passes=(step,))
         changed = compress(network, recipe=recipe, calibration=samples).network
         emitted = trained if changed is network else _emitted(changed, samples)
         points.append(

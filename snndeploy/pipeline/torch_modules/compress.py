@@ -169,6 +169,8 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
             raise _refused("thresholds = true")
     if prune is not None and prune.scope not in ("layer", "lamp"):
         raise _refused(f'scope = "{prune.scope}"')
+    if (prune is not None and prune.layer_sparsity) or (quantize and quantize.layer_bits):
+        raise _refused("an amount of single layers")
     if prune is None and quantize is None:
         raise _refused("a recipe without prune or quantize")
     if quantize is not None and quantize.grid == "loihi":

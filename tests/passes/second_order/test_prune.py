@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from snndeploy.calibrate.fidelity import Reference
 from snndeploy.calibrate.moments import filtered, gather, gather_joint, rows
 from snndeploy.chip import load_target
 from snndeploy.errors import PassRefused
@@ -24,7 +25,6 @@ from snndeploy.passes.correct.correct_threshold import CorrectThreshold
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import lamp_counts, prefixes, round_counts
-from snndeploy.passes.second_order.choose import output_error
 from snndeploy.passes.second_order.fit import needs
 from snndeploy.passes.second_order.layers import held_out
 from snndeploy.simulate.float.engine import run_float
@@ -248,12 +248,8 @@ def test_the_output_can_choose() -> None:
     train, test = held_out(inputs)
     part = dataclasses.replace(ctx, calibration=Samples(dict(train)))
     errors = [
-        output_error(
-            net,
-            Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options)
-            .apply(net, part)
-            .network,
-            test,
+        Reference(net, test).divergence(
+            Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options).apply(net, part).network
         )
         for k in ("current", "long")
         for a in (0.0, 1.0)
@@ -261,10 +257,10 @@ def test_the_output_can_choose() -> None:
     assert result.network.digest == alone[int(np.argmin(errors))].digest
 
 
-def test_output_error_is_the_divergence_of_softened_answers() -> None:
+def test_divergence_is_that_of_softened_answers() -> None:
     net = dense_net()
     inputs = context(net).calibration.inputs  # type: ignore[union-attr]
-    assert output_error(net, net, inputs) == 0
+    assert Reference(net, inputs).divergence(net) == 0
     other = Prune(sparsity=0.8).apply(net, PassContext()).network
     wanted, mine = (
         run_float(n, inputs["input"]).spikes["output"].sum(0, dtype=float) for n in (net, other)
@@ -274,11 +270,13 @@ def test_output_error_is_the_divergence_of_softened_answers() -> None:
         p, q = (np.exp(c / (wanted.std() / 2)) for c in (a, b))
         p, q = p / p.sum(), q / q.sum()
         by_hand.append(sum(x * np.log(x / y) for x, y in zip(p, q, strict=True)))
-    assert output_error(net, other, inputs) == pytest.approx(np.mean(by_hand), rel=1e-9)
+    assert Reference(net, inputs).divergence(other) == pytest.approx(np.mean(by_hand), rel=1e-9)
     silent = net.map_projections(
         lambda p: dataclasses.replace(p, weight=Weight(np.zeros_like(p.weight.data)))
     )
-    assert output_error(silent, silent, inputs) == 0  # nothing varies, and nothing divides by it
+    assert (
+        Reference(silent, inputs).divergence(silent) == 0
+    )  # nothing varies, and nothing divides by it
 
 
 @pytest.mark.parametrize("method", ["magnitude", "sbc"])

@@ -14,15 +14,16 @@ from hypothesis.extra.numpy import arrays
 
 from snndeploy.chip import load_target
 from snndeploy.ir.arrays import Array
+from snndeploy.ir.weights import Levels, levels_of
 from snndeploy.lower import lower
 from snndeploy.passes.base import PassContext, PassEvent
 from snndeploy.passes.prune import Prune, budget
 from snndeploy.passes.training.admm import Admm
 from snndeploy.passes.training.loop.penalties import Pull
 from snndeploy.passes.training.projections import alternate, largest, nearest, on_levels
-from snndeploy.passes.training.torch_network.grid import odd_levels, power_levels, symmetric_levels
 from tests.support.labelled import accuracy, context, digits_mlp, flat
 
+GRIDS: list[tuple[Levels, int]] = [("symmetric", 2), ("symmetric", 4), ("powers", 4), ("odd", 2)]
 VALUES = arrays(np.float64, st.integers(1, 40), elements=st.floats(-4, 4, width=16))
 
 
@@ -44,7 +45,14 @@ def test_largest_keeps_exactly_k_and_is_the_nearest(
 
 @given(
     VALUES,
-    st.sampled_from([symmetric_levels(2), symmetric_levels(4), power_levels(3), odd_levels(2)]),
+    st.sampled_from(
+        [
+            levels_of("symmetric", 2),
+            levels_of("symmetric", 4),
+            levels_of("powers", 4),
+            levels_of("odd", 2),
+        ]
+    ),
     st.floats(0.05, 3),
 )
 def test_alternation_never_raises_the_error(values: Array, levels: Array, start: float) -> None:
@@ -62,7 +70,9 @@ def test_alternation_never_raises_the_error(values: Array, levels: Array, start:
 def test_one_bit_has_the_mean_magnitude_as_scale(values: Array) -> None:
     if not values.any():
         return
-    codes, scale = on_levels(values[None], np.ones((1, values.size), bool), symmetric_levels(1))
+    codes, scale = on_levels(
+        values[None], np.ones((1, values.size), bool), levels_of("symmetric", 1)
+    )
     assert scale[0] == pytest.approx(np.abs(values).mean())
     assert np.array_equal(codes[0] > 0, values > 0)
 
@@ -70,7 +80,14 @@ def test_one_bit_has_the_mean_magnitude_as_scale(values: Array) -> None:
 @settings(max_examples=30)
 @given(
     arrays(np.float64, st.integers(2, 60), elements=st.floats(-4, 4, width=16)),
-    st.sampled_from([symmetric_levels(2), symmetric_levels(4), power_levels(3), odd_levels(2)]),
+    st.sampled_from(
+        [
+            levels_of("symmetric", 2),
+            levels_of("symmetric", 4),
+            levels_of("powers", 4),
+            levels_of("odd", 2),
+        ]
+    ),
 )
 def test_on_levels_is_hardly_worse_than_the_best_of_many_scales(
     values: Array, levels: Array
@@ -87,10 +104,10 @@ def test_on_levels_is_hardly_worse_than_the_best_of_many_scales(
 @pytest.mark.parametrize(
     ("levels", "expected"),
     [
-        (symmetric_levels(1), 1 - 2 / np.pi),
-        (symmetric_levels(2), 0.190),
-        (power_levels(3), 0.048),
-        (symmetric_levels(4), 0.013),
+        (levels_of("symmetric", 1), 1 - 2 / np.pi),
+        (levels_of("symmetric", 2), 0.190),
+        (levels_of("powers", 4), 0.048),
+        (levels_of("symmetric", 4), 0.013),
     ],
 )
 def test_error_on_gaussian_weights(levels: Array, expected: float) -> None:
@@ -103,7 +120,7 @@ def test_error_on_gaussian_weights(levels: Array, expected: float) -> None:
 def test_projections_leave_pruned_weights_dead() -> None:
     rows = np.array([[3.0, -2.0, 1.0, 0.5]])
     alive = np.array([[True, False, True, True]])
-    codes, _ = on_levels(rows, alive, symmetric_levels(1))
+    codes, _ = on_levels(rows, alive, levels_of("symmetric", 1))
     assert codes.tolist() == [[1, 0, 1, 1]]
     assert largest([rows], 0.5, [alive])[0].tolist() == [[True, False, True, False]]
 
@@ -234,8 +251,9 @@ def test_admm_quantises_what_survives_of_pruning(levels: Any, bits: int) -> None
     network = digits_mlp()
     how = Admm(sparsity=0.5, bits=bits, levels=levels, per="channel", iterations=2, epochs=1)
     after = how.apply(network, context(flat=True)).network
-    sets = {"uniform": symmetric_levels, "odd": odd_levels, "power-of-two": power_levels}
-    allowed = sets[levels](bits)
+    kinds: dict[Any, Levels] = {"odd": "odd", "power-of-two": "powers"}
+    width = 4 if levels == "power-of-two" else bits
+    allowed = levels_of(kinds.get(levels, "symmetric"), width)
     for p in after.projections:
         assert p.weight.mask is not None
         assert p.weight.alive == p.weight.data.size - budget(0.5, p.weight.data.size)

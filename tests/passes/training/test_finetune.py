@@ -118,6 +118,18 @@ def test_a_grid_that_a_population_cannot_share_is_told() -> None:
     assert {f.where for f in result.findings} == inexact
 
 
+def test_training_that_would_start_elsewhere_is_refused() -> None:
+    """A step that float32 does not hold: every code would be read as zero."""
+    network = Quantize(bits=4).apply(digits_mlp(), PassContext()).network
+    first = network.projections[0]
+    tiny = dataclasses.replace(first.weight, scale=np.float64(1e-60))
+    network = network.replace(projections=[dataclasses.replace(first, weight=tiny)])
+    with pytest.raises(PassRefused) as error:
+        FineTune(epochs=1).apply(network, context(flat=True))
+    assert (error.value.code, error.value.where) == ("training-start-differs", first.name)
+    assert "would change before the first step of training" in error.value.message
+
+
 def test_restart_draws_weights_of_the_same_spread() -> None:
     network = digits_mlp()
     how = FineTune(epochs=1, restart=True, lr=1e-12)

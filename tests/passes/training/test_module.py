@@ -12,22 +12,18 @@ import pytest
 import torch
 
 from snndeploy.chip import load_target
+from snndeploy.errors import PassRefused
 from snndeploy.ingest import read_network
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
-from snndeploy.ir.weights import Weight
+from snndeploy.ir.weights import Weight, levels_of
 from snndeploy.lower import InputCoding, lower
 from snndeploy.lower.held import held_neuron
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.registry import pass_class
 from snndeploy.passes.training.loop.data import Batches
-from snndeploy.passes.training.torch_network.grid import (
-    WeightGrid,
-    odd_levels,
-    power_levels,
-    symmetric_levels,
-)
+from snndeploy.passes.training.torch_network.grid import WeightGrid
 from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.passes.training.torch_network.surrogate import SpikeGradient, derivative, step
 from snndeploy.passes.training.torch_network.unroll import Unrolling
@@ -205,12 +201,13 @@ def test_leaks_and_thresholds_stay_in_their_range() -> None:
 
 
 def test_levels() -> None:
-    assert symmetric_levels(1).tolist() == [-1, 1]
-    assert symmetric_levels(2).tolist() == [-1, 0, 1]
-    assert symmetric_levels(3).tolist() == [-3, -2, -1, 0, 1, 2, 3]
-    assert odd_levels(2).tolist() == [-3, -1, 1, 3]
-    assert power_levels(2).tolist() == [-1, 0, 1]
-    assert power_levels(3).tolist() == [-4, -2, -1, 0, 1, 2, 4]
+    assert levels_of("symmetric", 1).tolist() == [-1, 1]
+    assert levels_of("symmetric", 2).tolist() == [-1, 0, 1]
+    assert levels_of("symmetric", 3).tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert levels_of("complement", 3).tolist() == [-4, -3, -2, -1, 0, 1, 2, 3]
+    assert levels_of("odd", 2).tolist() == [-3, -1, 1, 3]
+    assert levels_of("powers", 2).tolist() == [-1, 0, 1]
+    assert levels_of("powers", 4).tolist() == [-4, -2, -1, 0, 1, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +248,47 @@ def test_a_quantised_network_trains_on_its_own_grid(step: Any) -> None:
                 0,
                 *WeightGrid.of(old.weight).levels.tolist(),
             }
+
+
+def codes(*values: int, bits: int, levels: Any = None, mask: Any = None) -> Weight:
+    return Weight(np.array([values], np.int32), np.float64(0.25), bits, mask, levels)
+
+
+@pytest.mark.parametrize(
+    ("weight", "grid"),
+    [
+        (codes(-7, 0, 7, bits=4), "symmetric"),
+        (codes(-1, 0, 1, bits=1), "symmetric"),
+        (codes(-8, 0, 7, bits=4), "complement"),
+        (codes(-8, -2, 2, 6, bits=4), "complement"),
+        (codes(-15, -1, 9, bits=4), "odd"),
+        (codes(-3, -1, 1, bits=4, levels="odd"), "odd"),
+        (codes(-4, -2, 0, 1, 4, bits=4, levels="powers"), "powers"),
+        (codes(-8, 0, 0, 7, bits=4, mask=np.array([[True, False, True, True]])), "complement"),
+    ],
+)
+def test_a_round_trip_is_the_identity_on_every_grid(weight: Weight, grid: str) -> None:
+    network = chain_net([np.ones(weight.shape, np.float32)])
+    coded = dataclasses.replace(network.projections[0], weight=weight)
+    network = network.replace(projections=[coded])
+    assert WeightGrid.of(weight).kind == grid
+    module = TrainableNetwork(network)
+    back = module.to_network().projections[0].weight
+    assert np.array_equal(back.data, weight.data)
+    assert back.levels in (weight.levels, grid)
+    acting = module.weight(coded.name).detach().numpy()
+    assert np.array_equal(acting, weight.values().astype(np.float32))
+    module.restore(module.snapshot())
+    assert np.array_equal(module.to_network().projections[0].weight.data, weight.data)
+
+
+def test_codes_on_no_grid_are_refused() -> None:
+    for weight in (codes(-9, 4, bits=4), codes(0, 1, 3, bits=2, levels="odd")):
+        network = chain_net([np.ones(weight.shape, np.float32)])
+        coded = dataclasses.replace(network.projections[0], weight=weight)
+        with pytest.raises(PassRefused, match="training would move them") as error:
+            TrainableNetwork(network.replace(projections=[coded]))
+        assert (error.value.code, error.value.where) == ("codes-off-grid", coded.name)
 
 
 def test_straight_through_gradient_is_that_of_the_rounded_weight() -> None:

@@ -18,7 +18,7 @@ from ....lower import InputCoding, infer_coding, lower
 from ....lower.integers import USUAL_BITS, integer_codes
 from ...base import Calibration, Pass, PassContext
 from ..options import TrainingPass, training_data
-from ..torch_network.grid import WeightGrid, symmetric_levels
+from ..torch_network.grid import WeightGrid
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
@@ -63,6 +63,7 @@ class Session:
             ),
             unrolling=Unrolling(window=how.window, truncate=how.truncate, recompute=how.recompute),
         ).to(device)
+        _refuse_another_start(net, self.module)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
         self._chip_grids: dict[str, WeightGrid] = {}
@@ -165,10 +166,9 @@ class Session:
         real = module.to_network(rounded=False)
         if self.quantizer is not None:
             rounded = self.quantizer.run(real, PassContext(seed=self.ctx.seed)).network
-            odd = self.quantizer.name == "rescaw"
             new = {p.name: p.weight for p in rounded.projections if p.weight.quantized}
             known = {p.name for p in module.network.projections if p.weight.quantized}
-            grids |= {n: WeightGrid.of(w, odd=odd) for n, w in new.items() if n not in known}
+            grids |= {n: WeightGrid.of(w) for n, w in new.items() if n not in known}
             if getattr(self.quantizer, "share", "none") == "target":
                 grids = _beside_fixed(rounded, grids, self._bits)
             for p in rounded.projections:
@@ -223,12 +223,31 @@ class Session:
         )
 
 
+def _refuse_another_start(net: Network, module: TrainableNetwork) -> None:
+    """Training begins with the network that was given, to the bit.
+
+    Raises:
+        PassRefused: the torch module holds other weights.
+    """
+    start = {p.name: p.weight for p in module.to_network().projections}
+    for p in net.projections:
+        moved = np.count_nonzero(start[p.name].data != p.weight.data)
+        if moved:
+            raise PassRefused(
+                "training-start-differs",
+                f"{moved} of its {p.weight.data.size} weights would change before the first step "
+                "of training: in float32 they are not what they were",
+                where=p.name,
+                hint="scale the layer and its thresholds up, or quantize it again",
+            )
+
+
 def _as_lowered(net: Network, grids: Mapping[str, WeightGrid], bits: int) -> dict[str, WeightGrid]:
     """The grids of so many bits to which lowering rounds the layers that stay real-valued."""
     real = [p for p in net.projections if not p.weight.quantized and p.name not in grids]
     codes = {p.name: integer_codes(p.weight, bits) for p in real}
     return {
-        name: WeightGrid(levels=symmetric_levels(bits), scale=c.step, bits=bits)
+        name: WeightGrid(kind="symmetric", scale=c.step, bits=bits)
         for name, c in codes.items()
         if not c.exact
     }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ....chip import Target
+from ....errors import PassRefused
 from ....ir.arrays import Array, parameter
 from ....ir.network import Network, Projection
 from ....ir.neurons import Neuron
@@ -81,9 +82,7 @@ class TrainableNetwork(nn.Module):
             self.register_buffer(f"mask_{key}", mask, persistent=False)
         for i, population in enumerate(network.populations):
             self._add_neuron(f"n{i}", population.name, population.neuron, learn)
-        self.set_grids(
-            {p.name: WeightGrid.of(p.weight) for p in network.projections if p.weight.quantized}
-        )
+        self.set_grids({p.name: _grid(p) for p in network.projections if p.weight.quantized})
 
     def _add_neuron(
         self, key: str, name: str, neuron: Neuron | None, learn: Sequence[Learn]
@@ -149,9 +148,10 @@ class TrainableNetwork(nn.Module):
         """Everything that learns, and the grids it is rounded to: plain tensors and numbers."""
         grids = {
             name: {
-                "levels": torch.tensor(r.grid.levels),
+                "kind": r.grid.kind,
                 "scale": torch.tensor(r.grid.scale),
                 "bits": r.grid.bits,
+                "absent": None if r.grid.absent is None else torch.tensor(r.grid.absent),
             }
             for name, r in self._roundings.items()
         }
@@ -164,7 +164,10 @@ class TrainableNetwork(nn.Module):
         self.set_grids(
             {
                 name: WeightGrid(
-                    levels=g["levels"].cpu().numpy(), scale=g["scale"].cpu().numpy(), bits=g["bits"]
+                    kind=g["kind"],
+                    scale=g["scale"].cpu().numpy(),
+                    bits=g["bits"],
+                    absent=None if g["absent"] is None else g["absent"].cpu().numpy(),
                 )
                 for name, g in snapshot["grids"].items()
             }
@@ -204,7 +207,8 @@ class TrainableNetwork(nn.Module):
         real = latent.detach().cpu().numpy()
         if rounded and rounding is not None:
             codes = rounding.codes(latent.detach()).cpu().numpy().astype(np.int32)
-            weight = Weight(codes, rounding.grid.scale, rounding.grid.bits, alive)
+            grid = rounding.grid
+            weight = Weight(codes, grid.scale, grid.bits, alive, grid.kind)
         elif np.array_equal(real, p.weight.values().astype(real.dtype)):
             weight = p.weight if p.weight.quantized else Weight(p.weight.data, mask=alive)
         else:
@@ -270,6 +274,15 @@ class TrainableNetwork(nn.Module):
             values[field] = values[field] + (self.neurons[key] - self.neurons[key].detach())
         self._held[name] = neuron, values
         return neuron, values
+
+
+def _grid(projection: Projection) -> WeightGrid:
+    try:
+        return WeightGrid.of(projection.weight)
+    except PassRefused as error:
+        raise PassRefused(
+            error.code, error.message, where=projection.name, hint=error.hint
+        ) from error
 
 
 def _same(a: Weight, b: Weight) -> bool:

@@ -1,0 +1,247 @@
+"""Every shipped recipe on many networks: what is left of their answers, and what the guard did.
+
+    python benchmarks/recipes.py [--networks digits c200 ...] [--recipes default ...] [--json out.json]
+
+Networks are the demo's digits, those of ``networks.py`` (trained when first asked for, minutes), both
+published Braille networks, a 49-6-10 trained here, and trained ``.nir`` files of ``--trained``. Of
+each, some hundred samples without labels calibrate, others are tested on; recipes that train get the
+labels of the calibration samples. A row per recipe: accuracy as trained, compressed and in integers;
+bits stored per weight; agreement and divergence of answers on samples that no pass saw; and what came
+of it: ``holds``, ``backed off``, ``warns`` or ``refused``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import networks as trained_here
+import numpy as np
+import numpy.typing as npt
+
+from snndeploy.data import Samples
+from snndeploy.demo import FOLDER, digits
+from snndeploy.errors import SnnDeployError
+from snndeploy.ingest import read_network
+from snndeploy.ir.arrays import frozen
+from snndeploy.ir.network import Network, Population, Projection, Source
+from snndeploy.ir.neurons import Neuron
+from snndeploy.ir.ops import Dense
+from snndeploy.ir.weights import Weight
+from snndeploy.passes.base import PassContext, Training
+from snndeploy.passes.metrics import measure
+from snndeploy.passes.runner import run_passes
+from snndeploy.passes.training.finetune import FineTune
+from snndeploy.passes.training.options import TrainingPass
+from snndeploy.pipeline import compile, run_compiled
+from snndeploy.recipe import Recipe, load_recipe, recipe_names
+
+Array = npt.NDArray[np.generic]
+CALIBRATION, TEST = 300, 500
+FAST = ("digits", "c200", "one", "tiny")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A trained network, samples to calibrate on, and others to test on."""
+
+    network: Network
+    calibration: Samples
+    test: Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One recipe on one network; accuracies in %."""
+
+    network: str
+    recipe: str
+    trained: float = float("nan")
+    compressed: float = float("nan")
+    integer: float = float("nan")
+    bits: float = float("nan")
+    agreement: float = float("nan")
+    divergence: float = float("nan")
+    outcome: str
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        return self.trained - self.compressed
+
+
+def split(network: Network, samples: Samples, calibration: int = CALIBRATION) -> Case:
+    """The first samples calibrate, the next are tested on."""
+    few = min(calibration, len(samples) // 2)
+    return Case(network, samples.first(few), samples.part(few, TEST))
+
+
+def images(name: str, data: Path, shape: tuple[int, ...], steps: int, count: int) -> Samples:
+    """Test images of MNIST or Fashion-MNIST as constant input."""
+    x, y = trained_here.raw(trained_here.TASKS[name], "test", data, steps)
+    x = x[:count].reshape(-1, *shape)
+    return Samples(np.repeat(x[np.newaxis], steps, axis=0), y[:count])
+
+
+def tiny(data: Path) -> Case:
+    """A 49-6-10 on MNIST of 7 x 7 pixels, trained here."""
+
+    def shrunk(split: str, low: int, n: int) -> Samples:
+        x, y = trained_here.raw(trained_here.TASKS["mnist-mlp"], split, data, 8)
+        small = x[low : low + n].reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
+        return Samples(np.repeat(small[np.newaxis], 8, axis=0), y[low : low + n])
+
+    rng = np.random.default_rng(0)
+    sizes = (49, 6, 10)
+    populations = [Population("input", (49,), None, "input")]
+    projections = []
+    for i, (n, m) in enumerate(itertools.pairwise(sizes), start=1):
+        last = i == len(sizes) - 1
+        neuron = Neuron.create((m,), leak=0.5, threshold=1.0)
+        weight = Weight(rng.normal(0, 2 / np.sqrt(n), (m, n)).astype(np.float32))
+        source = Source(populations[-1].name, frozen(0, np.int64))
+        populations.append(Population(f"s{i}", (m,), neuron, "output" if last else "hidden"))
+        projections.append(Projection(f"w{i}", (source,), f"s{i}", (Dense(m, n),), weight))
+    network = Network(tuple(populations), tuple(projections)).verify()
+    train = shrunk("train", 0, 6000)
+    labelled = trained_here.Labelled({"input": train.inputs}, train.labels)  # type: ignore[arg-type]
+    how = FineTune(epochs=6, batch=32, lr=5e-3, width=2.0, contrast=0.75)
+    context = PassContext(training=Training(samples=labelled))
+    return split(run_passes(network, [how], context).network, shrunk("test", 0, 1000))
+
+
+def cases(data: Path, cache: Path, trained: Path) -> dict[str, Callable[[], Case]]:
+    """Every network by name, made when it is asked for."""
+
+    def demo() -> Case:
+        network = read_network(FOLDER / "digits.nir", "snntorch", reset="zero")
+        held_out = digits()
+        return Case(network, held_out.part(300, None), held_out.first(300))
+
+    def given(name: str, task: str = "", steps: int = 8) -> Case:
+        network = read_network(trained / f"{name}.nir")
+        shape = network.with_role("input")[0].shape
+        if task:
+            return split(network, images(task, data, shape, steps, CALIBRATION + TEST))
+        file = next(trained.glob(f"{name}*.npz"))
+        with np.load(file, allow_pickle=False) as arrays:
+            x, y = arrays["x"], arrays["y"].astype(np.int64)
+        if x.ndim == len(shape) + 1:
+            x = np.repeat(x[:, np.newaxis], 12, axis=1)
+        return split(network, Samples(np.ascontiguousarray(x.swapaxes(0, 1)), y))
+
+    def task(name: str) -> Case:
+        network = trained_here.load(name, 0, data, cache)
+        x, y = trained_here.samples(name, "test", data, count=CALIBRATION + TEST)
+        return split(network, Samples(x, y))
+
+    def braille(model: str) -> Case:
+        folder = data / "nir_models"
+        network = read_network(folder / "paper" / f"braille_noDelay_{model}.nir")
+        with np.load(folder / "braille" / "braille_unique.npz", allow_pickle=False) as arrays:
+            x, y = arrays["x"], arrays["y"].astype(np.int64)
+        order = np.random.default_rng(0).permutation(len(y))
+        return split(network, Samples(x[order].swapaxes(0, 1).astype(np.float32), y[order]))
+
+    return {
+        "digits": demo,
+        "tiny": lambda: tiny(data),
+        "c200": lambda: given("c200"),
+        "outlier": lambda: given("outlier"),
+        "one": lambda: given("one", "mnist-mlp"),
+        "res": lambda: given("res", "fashion-conv"),
+        "deep": lambda: given("deep", "mnist-conv"),
+        "braille-zero": lambda: braille("bias_zero"),
+        "braille-subtract": lambda: braille("noBias_subtract"),
+        **{name: (lambda n=name: task(n)) for name in trained_here.TASKS},  # type: ignore[misc]
+    }
+
+
+def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
+    """One recipe on one network."""
+    began = time.perf_counter()
+    calibration = case.calibration
+    if not any(isinstance(p, TrainingPass) for p in recipe.passes):
+        calibration = Samples(calibration.source)
+    try:
+        found = compile(case.network, recipe=recipe, calibration=calibration)
+    except SnnDeployError as error:
+        seconds = time.perf_counter() - began
+        return Row(
+            network=name, recipe=recipe.name, outcome=f"refused: {error.code}", seconds=seconds
+        )
+    seconds = time.perf_counter() - began
+    test = case.test
+    steps = int(found.network.notes.get("steps", test.steps))
+    short = Samples(test.inputs[:steps], test.labels)
+    engines = ("compressed", "integer") if integers else ("compressed",)
+    accuracy = run_compiled(found, short, engines)["accuracy"]
+    trained = run_compiled(found, test, ("float",))["accuracy"]["float"]
+    codes = {f.code for f in found.log.notes}
+    answers = found.log.answers
+    outcome = "holds"
+    if "backed-off" in codes:
+        outcome = "backed off" if answers is not None else "gave all back"
+    elif codes:
+        outcome = "warns"
+    counts = measure(found.network)
+    return Row(
+        network=name,
+        recipe=recipe.name,
+        trained=100 * trained,
+        compressed=100 * accuracy["compressed"],
+        integer=100 * accuracy.get("integer", float("nan")),
+        bits=counts.total("storage_bits") / measure(case.network).total("weights"),
+        agreement=float("nan") if answers is None else 100 * answers.agreement,
+        divergence=float("nan") if answers is None else answers.divergence,
+        outcome=outcome,
+        seconds=seconds,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    here = Path(__file__).parents[2] / "shared"
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", nargs="+", default=list(FAST))
+    parser.add_argument("--recipes", nargs="+", default=recipe_names(), choices=recipe_names())
+    parser.add_argument("--data", type=Path, default=trained_here.data_folder())
+    parser.add_argument("--cache", type=Path, default=trained_here.cache_folder())
+    parser.add_argument(
+        "--trained",
+        type=Path,
+        default=Path(os.environ.get("SNNDEPLOY_NETWORKS", here / "cases" / "networks")),
+    )
+    parser.add_argument("--no-integers", action="store_true", help="leave the integer engine out")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    options = parser.parse_args()
+    makers = cases(options.data, options.cache, options.trained)
+    heads = "network recipe trained compressed integers bits/weight alike divergence outcome s"
+    print(f"| {' | '.join(heads.split())} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
+    for name in options.networks:
+        case = makers[name]()
+        for recipe in options.recipes:
+            r = row(name, case, load_recipe(recipe), integers=not options.no_integers)
+            rows.append(r)
+            figures = (
+                *(f"{v:.1f}" for v in (r.trained, r.compressed, r.integer)),
+                f"{r.bits:.2f}",
+                f"{r.agreement:.1f}",
+                f"{r.divergence:.3f}",
+            )
+            cells = (name, recipe, *figures, r.outcome, f"{r.seconds:.0f}")
+            print(f"| {' | '.join(cells)} |", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""How alike two networks answer: measured on samples, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.arrays import Array
+from ..ir.network import Network
+from .stream import stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How a compressed network's answers compare with those of the network as it was trained.
+
+    Attributes:
+        agreement: share of samples that both answer alike (the output that emits most; of a single
+            output neuron, an equal count).
+        divergence: mean Kullback-Leibler divergence of softened answers per sample, nats, see
+            `Reference`.
+        spread: standard error of that mean.
+        samples: how many were compared.
+        held_out: whether no pass has seen them.
+    """
+
+    agreement: float
+    divergence: float
+    spread: float
+    samples: int
+    held_out: bool
+
+    @property
+    def bound(self) -> float:
+        """The divergence and one standard error, which is what limits are about.
+
+        The fewer samples there are, the less is dared.
+        """
+        return self.divergence + self.spread
+
+    def __str__(self) -> str:
+        kind = "held-out samples" if self.held_out else "samples (the ones it was fitted to)"
+        return (
+            f"{self.agreement:.1%} of {self.samples} {kind} answered alike, divergence "
+            f"{self.divergence:.3g} ± {self.spread:.2g} nats"
+        )
+
+
+class Reference:
+    """What the network as it was trained answers to some samples, computed once.
+
+    Output counts become probabilities by a softmax whose temperature is half of the reference's
+    standard deviation, so close calls of the reference count little and clear ones much. An output of
+    a single neuron is compared over the samples. Where a network is made for fewer steps (its note
+    ``steps``), it gets so many, and its counts are scaled to the reference's.
+
+    Args:
+        network: as it was trained.
+        inputs: per input population ``(steps, samples, *shape)``.
+        held_out: whether no pass sees these samples.
+    """
+
+    def __init__(
+        self, network: Network, inputs: Mapping[str, Array], *, held_out: bool = True
+    ) -> None:
+        self.inputs = inputs
+        self.held_out = held_out
+        self.counts, self.steps = _counts(network, inputs)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.counts.values())))
+
+    def fidelity(self, network: Network) -> Fidelity:
+        """Run ``network`` on the samples and compare."""
+        mine, steps = _counts(network, self.inputs)
+        per_sample, alike = [], []
+        for name, wanted in self.counts.items():
+            found = mine[name] * (self.steps / steps)
+            per_sample.append(_divergences(wanted, found))
+            if wanted.shape[1] == 1:
+                alike.append(np.isclose(wanted, found)[:, 0].mean())
+            else:
+                alike.append((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())
+        spreads = [d.std() / max(1, len(d)) ** 0.5 for d in per_sample]
+        return Fidelity(
+            agreement=float(np.mean(alike)),
+            divergence=float(np.mean([d.mean() for d in per_sample])),
+            spread=float(np.mean(spreads)),
+            samples=len(self),
+            held_out=self.held_out,
+        )
+
+    def divergence(self, network: Network) -> float:
+        """Mean divergence of the answers of ``network``, nats per sample."""
+        return self.fidelity(network).divergence
+
+    def bound(self, network: Network) -> float:
+        """The same and its standard error."""
+        return self.fidelity(network).bound
+
+
+def _divergences(wanted: Array, found: Array) -> Array:
+    if wanted.shape[1] == 1:
+        wanted, found = wanted.T, found.T
+    temperature = wanted.std() / 2 or 1.0
+    p, q = (_log_softmax(counts / temperature) for counts in (wanted, found))
+    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
+
+
+def _log_softmax(values: Array) -> Array:
+    moved = values - values.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
+
+
+def _counts(net: Network, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+    """Sum over time of what each output emitted, (samples, neurons) float64, and the steps."""
+    steps = int(net.notes.get("steps", 0)) or len(next(iter(inputs.values())))
+    names = [p.name for p in net.with_role("output")]
+    parts = [
+        {n: chunk.recording.spikes[n].sum(axis=0, dtype=np.float64) for n in names}
+        for chunk in stream(net, {name: x[:steps] for name, x in inputs.items()})
+    ]
+    counts = {n: np.concatenate([p[n].reshape(len(p[n]), -1) for p in parts]) for n in names}
+    return counts, min(steps, len(next(iter(inputs.values()))))

@@ -1,0 +1,252 @@
+"""Run a recipe and, where its network no longer answers like the trained one, give some of it back.
+
+How much each layer gets back follows from what it costs alone: a layer of divergence c keeps
+``sqrt(t / c)`` of its compression at the level t, so that layers above the level come down to it and
+cheap ones are spared. The level is searched by bisection; a trial runs quick versions of the passes
+on some calibration samples, and the last run is the passes themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...calibrate.fidelity import Reference
+from ...errors import PassRefused
+from ...ir.arrays import Array
+from ...ir.network import Network
+from ..base import Calibration, Pass, PassContext, PassEvent
+from ..metrics import measure
+from ..runner import PassLog, run_passes
+from ..training.options import TrainingPass
+from .costs import amounts_found, answers_differ, backed_off, layer_costs, not_measured
+
+Guard = Literal["off", "warn", "back-off", "search"]
+
+MAX_DIVERGENCE = 0.05
+"""Nats per sample. Up to it, networks of eight kinds kept 94 % of their answers and more."""
+LEVELS = 16
+"""Levels fall by sqrt(2) each; at the last one everything is given back."""
+_FEW = 128
+"""Samples, at most about, that a trial calibrates on."""
+_ROOM = 4.0
+"""Where a result is below the limit by this factor, trials were too careful: a level less is tried…"""
+_STEPS_UP = 3
+"""…up to so many times."""
+_LEAST = 1e-3
+"""No layer counts for less than this part of the costliest one: small costs add up."""
+STARTS: tuple[tuple[float, int], ...] = ((0.95, 4), (0.8, 4), (0.95, 8))
+"""Sparsities and bits from which a search comes down."""
+
+
+def run_guarded(
+    net: Network,
+    passes: Sequence[Pass],
+    ctx: PassContext,
+    *,
+    guard: Guard = "warn",
+    limit: float = MAX_DIVERGENCE,
+) -> PassLog:
+    """Run ``passes``, compare the answers (``ctx.watch``), and act as ``guard`` says.
+
+    Args:
+        net: as it was trained.
+        passes: what is asked for.
+        ctx: as for `run_passes`.
+        guard: ``"off"`` compares nothing; ``"warn"`` adds a finding where the divergence is above
+            the limit; ``"back-off"`` gives back sparsity, bits or kernels, layer by layer, until it is
+            not; ``"search"`` does so from several amounts and takes what stores least. Passes that
+            train are not run again and again: with them, ``"warn"`` is what happens.
+        limit: largest mean divergence of the answers, its standard error included, nats per sample.
+
+    Raises:
+        SnnDeployError: as `run_passes`.
+    """
+    watch = ctx.watch
+    if guard == "off" or watch is None:
+        log = run_passes(net, passes, dataclasses.replace(ctx, watch=None))
+        return log if guard == "off" else dataclasses.replace(log, notes=not_measured(log))
+    trains = any(isinstance(p, TrainingPass) for p in passes)
+    if guard == "search" and not trains:
+        passes = _least_stored(net, passes, ctx, watch, limit)
+    history = _History()
+    log = run_passes(net, passes, history.beside(ctx))
+    if log.answers is None or log.answers.bound <= limit:
+        found = (amounts_found(log),) if guard == "search" and not trains else ()
+        return dataclasses.replace(log, notes=found)
+    if guard == "warn" or trains:
+        return dataclasses.replace(log, notes=(answers_differ(net, log, watch, limit),))
+    search = _Search(net, log, tuple(history.networks), ctx, watch, limit)
+    return search.kept()
+
+
+class _History:
+    """The network before and after every pass, as the observer is told of them."""
+
+    def __init__(self) -> None:
+        self.networks: list[tuple[Network, Network]] = []
+        self._before: Network | None = None
+
+    def beside(self, ctx: PassContext) -> PassContext:
+        """``ctx`` whose observer lets this one listen."""
+
+        def observe(event: PassEvent) -> None:
+            if event.kind == "start":
+                self._before = event.network
+            elif event.kind == "end" and self._before is not None and event.network is not None:
+                self.networks.append((self._before, event.network))
+            ctx.observer(event)
+
+        return dataclasses.replace(ctx, observer=observe)
+
+
+@dataclass(frozen=True, eq=False)
+class _Some:
+    """Every k-th of the calibration samples."""
+
+    inputs: Mapping[str, Array]
+    labels: Array | None = None
+
+
+class _Search:
+    """Levels of one recipe, from what was asked (0) to nothing (LEVELS)."""
+
+    def __init__(
+        self,
+        net: Network,
+        asked: PassLog,
+        networks: tuple[tuple[Network, Network], ...],
+        ctx: PassContext,
+        watch: Reference,
+        limit: float,
+    ) -> None:
+        self.net, self.asked, self.networks = net, asked, networks
+        self.ctx, self.watch, self.limit = ctx, watch, limit
+        self.trials = 0
+        self.costs = self._costs()
+
+    def _costs(self) -> dict[str, float]:
+        same = all(
+            a.shape == b.shape
+            for a, b in zip(self.net.populations, self.asked.network.populations, strict=True)
+        )
+        names = [p.name for p in self.net.projections]
+        if same:
+            found = layer_costs(self.net, self.asked.network, self.watch)
+        else:  # compressed layers fit no other network: run the recipe on one layer at a time
+            found = {
+                name: self._tried(self.passes({n: float(n != name) for n in names}))[1]
+                for name in names
+            }
+        most = max(found.values(), default=0.0)
+        return {name: max(cost, most * _LEAST) for name, cost in found.items()}
+
+    def relief(self, level: int) -> dict[str, float]:
+        """How much of its compression each layer gets back."""
+        if level >= LEVELS:
+            return dict.fromkeys((p.name for p in self.net.projections), 1.0)
+        allowed = max(self.costs.values(), default=0.0) * 2.0 ** (-level / 2)
+        return {
+            name: max(0.0, 1 - (allowed / cost) ** 0.5) if cost else 0.0
+            for name, cost in self.costs.items()
+        }
+
+    def passes(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
+        """The recipe's passes with so much given back."""
+        eased = (
+            step.eased(before, after, relief)
+            for step, (before, after) in zip(self.asked.passes, self.networks, strict=True)
+        )
+        return tuple(itertools.chain.from_iterable(eased))
+
+    def _tried(self, passes: Sequence[Pass]) -> tuple[Network, float]:
+        """Quick versions of ``passes`` on some of the samples: the network, and its divergence."""
+        self.trials += 1
+        quiet = _quick_context(self.ctx)
+        try:
+            net = run_passes(self.net, [p.quick() for p in passes], quiet).network
+        except PassRefused:
+            return self.net, float("inf")
+        return net, self.watch.bound(net)
+
+    def level(self) -> int:
+        """The lowest level that keeps the answers, as far as quick passes tell."""
+        low, high = 0, LEVELS
+        while high - low > 1:
+            self.ctx.progress("amounts given back", LEVELS - (high - low), LEVELS)
+            middle = (low + high) // 2
+            _, divergence = self._tried(self.passes(self.relief(middle)))
+            low, high = (low, middle) if divergence <= self.limit else (middle, high)
+        return high
+
+    def quick(self) -> tuple[tuple[Pass, ...], int]:
+        """The passes at the lowest level, and the bits that their network stores."""
+        passes = self.passes(self.relief(self.level()))
+        return passes, measure(self._tried(passes)[0]).total("storage_bits")
+
+    def kept(self) -> PassLog:
+        """Run the passes themselves at the lowest level at which their answers stay."""
+        level, step = self.level(), 1
+        while True:
+            passes = self.passes(self.relief(level)) if level < LEVELS else ()
+            log = self._run(passes)
+            if log.answers is None or log.answers.bound <= self.limit:
+                break
+            level, step = min(level + step, LEVELS), 2 * step
+        for _ in range(_STEPS_UP if step == 1 else 0):
+            if level <= 1 or (log.answers is not None and log.answers.bound * _ROOM > self.limit):
+                break
+            level -= 1
+            more = self._run(self.passes(self.relief(level)))
+            if more.answers is None or more.answers.bound > self.limit:
+                break
+            log = more
+        found = backed_off(self.asked, log, self.limit, self.costs, self.trials)
+        return dataclasses.replace(log, notes=(found,))
+
+    def _run(self, passes: tuple[Pass, ...]) -> PassLog:
+        self.trials += 1
+        return run_passes(self.net, passes, self.ctx)
+
+
+def _quick_context(ctx: PassContext) -> PassContext:
+    some: Calibration | None = None
+    if ctx.calibration is not None:
+        inputs = ctx.calibration.inputs
+        every = max(1, next(iter(inputs.values())).shape[1] // _FEW)
+        labels = ctx.calibration.labels
+        some = _Some(
+            {n: x[:, ::every] for n, x in inputs.items()},
+            None if labels is None else labels[::every],
+        )
+    return dataclasses.replace(ctx, calibration=some, watch=None, observer=lambda event: None)
+
+
+def _least_stored(
+    net: Network, passes: Sequence[Pass], ctx: PassContext, watch: Reference, limit: float
+) -> tuple[Pass, ...]:
+    """Of several amounts to come down from, the passes of the one that stores least in the end."""
+    best: tuple[int, tuple[Pass, ...]] | None = None
+    for done, (sparsity, bits) in enumerate(STARTS):
+        ctx.progress("amounts to come down from", done, len(STARTS))
+        amounts = {"sparsity": sparsity, "bits": bits}
+        start = [
+            dataclasses.replace(p, **{k: v for k, v in amounts.items() if k in p.options()})
+            for p in passes
+        ]
+        history = _History()
+        quick = [p.quick() for p in start]
+        quiet = _quick_context(ctx)
+        log = run_passes(net, quick, dataclasses.replace(history.beside(quiet), watch=watch))
+        full = dataclasses.replace(log, passes=tuple(start))
+        found: tuple[tuple[Pass, ...], int]
+        if log.answers is None or log.answers.bound <= limit:
+            found = tuple(start), measure(log.network).total("storage_bits")
+        else:
+            found = _Search(net, full, tuple(history.networks), ctx, watch, limit).quick()
+        if best is None or found[1] < best[0]:
+            best = (found[1], found[0])
+    return tuple(passes) if best is None else best[1]

@@ -1,0 +1,243 @@
+"""A guarded recipe holds its limit, gives back where it costs most, and says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snndeploy.calibrate.fidelity import Reference
+from snndeploy.data import Samples
+from snndeploy.demo import FOLDER, digits
+from snndeploy.ingest import read_network
+from snndeploy.ir.network import Network
+from snndeploy.passes.base import Pass, PassContext
+from snndeploy.passes.guard.back_off import run_guarded
+from snndeploy.passes.guard.costs import layer_costs
+from snndeploy.passes.kernels.remove_kernels import RemoveKernels
+from snndeploy.passes.metrics import measure
+from snndeploy.passes.prune import Prune
+from snndeploy.passes.quantization.prune_quantize import PruneQuantize
+from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.passes.quantization.rescaw import ReScaW
+from snndeploy.passes.runner import run_passes
+from snndeploy.pipeline import compress
+from snndeploy.recipe import CalibrationOptions, Recipe
+
+
+@lru_cache
+def network() -> Network:
+    return read_network(FOLDER / "digits.nir", "snntorch", reset="zero")
+
+
+@lru_cache
+def watch() -> Reference:
+    x = digits().part(40, 60).inputs
+    return Reference(network(), {p.name: x for p in network().with_role("input")})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """What passes calibrate on."""
+
+    inputs: Any
+    labels: Any = None
+
+
+def context(**options: Any) -> PassContext:
+    x = digits().first(40).inputs
+    seen = Seen({p.name: x for p in network().with_role("input")})
+    return PassContext(calibration=seen, watch=watch(), **options)
+
+
+RUINOUS = (Prune(sparsity=0.8), Quantize(bits=3))
+
+
+def test_what_holds_is_left_alone() -> None:
+    gentle = (Prune(sparsity=0.3), Quantize(bits=8))
+    log = run_guarded(network(), gentle, context(), guard="back-off")
+    assert (log.passes, log.notes) == (gentle, ())
+    assert log.answers is not None
+    assert log.answers.bound <= 0.05
+    assert [s.answers is not None for s in log.steps] == [True, True]
+    plain = run_passes(network(), gentle, PassContext())
+    assert plain.network.digest == log.network.digest
+    assert plain.answers is None
+
+
+def test_a_ruin_is_told_with_the_layer_that_costs_most() -> None:
+    log = run_guarded(network(), RUINOUS, context(), guard="warn")
+    (found,) = log.notes
+    assert (found.code, found.severity, found.limit) == ("answers-differ", "warning", 0.05)
+    assert log.passes == RUINOUS
+    costs = layer_costs(network(), log.network, watch())
+    assert found.where == max(costs, key=costs.__getitem__)
+    assert found.used is not None
+    assert found.used > 1
+    (fix,) = found.fixes
+    restored = [p for p in network().projections if p.name == found.where]
+    better = watch().divergence(log.network.replace(projections=restored))
+    assert f"divergence {better:.3g}" in fix.effect
+
+
+def test_backing_off_holds_the_limit_and_keeps_what_is_cheap() -> None:
+    asked = run_passes(network(), RUINOUS, context())
+    log = run_guarded(network(), RUINOUS, context(), guard="back-off")
+    assert log.answers is not None
+    assert log.answers.bound <= 0.05
+    (found,) = log.notes
+    assert found.code == "backed-off"
+    costs = layer_costs(network(), asked.network, watch())
+    worst, cheapest = max(costs, key=costs.__getitem__), min(costs, key=costs.__getitem__)
+    assert found.where == worst
+    assert re.search(rf"[:,] {worst} (79|80)\.\d% → ", found.message)
+    layers = log.steps[-1].after.layers
+    assert layers[cheapest].sparsity > layers[worst].sparsity
+    total = measure(log.network).total("storage_bits")
+    assert total < 0.7 * 32 * measure(network()).total("weights")
+    assert total > measure(asked.network).total("storage_bits")
+
+
+def test_what_was_kept_is_a_recipe_that_gives_it_again() -> None:
+    log = run_guarded(network(), RUINOUS, context(), guard="back-off")
+    recipe = Recipe.from_toml(Recipe(passes=log.passes).to_toml())
+    assert run_passes(network(), recipe.passes, context()).network.digest == log.network.digest
+
+
+def test_a_limit_of_nothing_gives_everything_back() -> None:
+    log = run_guarded(network(), RUINOUS, context(), guard="back-off", limit=0.0)
+    assert log.passes == ()
+    assert log.network is network()
+    assert "nothing of the recipe is left" in log.notes[0].message
+
+
+def test_a_higher_limit_keeps_more() -> None:
+    stored = [
+        measure(
+            run_guarded(network(), RUINOUS, context(), guard="back-off", limit=limit).network
+        ).total("storage_bits")
+        for limit in (0.02, 0.5)
+    ]
+    assert stored[1] < stored[0]
+
+
+def test_searching_comes_down_from_several_amounts() -> None:
+    step = PruneQuantize(sparsity=0.99, bits=2, search="rounds")
+    log = run_guarded(network(), (step,), context(), guard="search")
+    assert log.answers is not None
+    (found,) = log.notes
+    assert (found.code, found.severity) == ("amounts-found", "note")
+    assert log.answers.bound <= 0.05
+    assert measure(log.network).total("storage_bits") < 3 * measure(network()).total("weights")
+
+
+def test_kernels_come_back_too() -> None:
+    steps = (RemoveKernels(ratio=0.8), Prune(sparsity=0.5))
+    log = run_guarded(network(), steps, context(), guard="back-off")
+    assert log.answers is not None
+    assert log.answers.bound <= 0.05
+    assert "kernels" in log.notes[0].message
+    shapes = {p.name: p.shape[0] for p in log.network.populations}
+    asked = {
+        p.name: p.shape[0] for p in run_passes(network(), steps, PassContext()).network.populations
+    }
+    assert all(shapes[n] >= asked[n] for n in shapes)
+    assert shapes != asked
+
+
+@pytest.mark.parametrize(
+    ("severity", "steps"),
+    [
+        ("warning", (Prune(sparsity=0.5),)),
+        ("warning", (Quantize(bits=4),)),
+        ("note", (Quantize(),)),
+    ],
+)
+def test_without_samples_nobody_knows_and_that_is_said(severity: str, steps: Any) -> None:
+    log = compress(network(), recipe=Recipe(passes=steps))
+    assert [(f.code, f.severity) for f in log.notes] == [("answers-not-measured", severity)]
+    silent = compress(network(), recipe=Recipe(passes=steps, guard="off"))
+    assert silent.notes == ()
+    assert compress(network(), recipe=None).findings == ()
+
+
+EVERY: list[Pass] = [
+    Prune(sparsity=0.6, scope="global"),
+    Prune(sparsity=0.6, method="sbc", scope="lamp", search="rounds"),
+    Quantize(bits=3),
+    Quantize(bits=3, share="target"),
+    Quantize(bits=3, method="sbc"),
+    ReScaW(bits=2),
+    PruneQuantize(sparsity=0.6, bits=3, search="rounds"),
+    RemoveKernels(ratio=0.5),
+]
+
+
+@pytest.mark.parametrize("step", EVERY, ids=lambda p: p.name)
+def test_relief_goes_from_what_was_asked_to_nothing(step: Pass) -> None:
+    net, ctx = network(), context()
+    after = step.run(net, ctx).network
+    names = [p.name for p in net.projections]
+
+    def stored(share: float) -> int:
+        eased = step.eased(net, after, dict.fromkeys(names, share))
+        return measure(run_passes(net, eased, ctx).network).total("storage_bits")
+
+    same = run_passes(net, step.eased(net, after, {}), ctx).network
+    assert measure(same).layers == measure(after).layers
+    amounts = [stored(share) for share in (0.0, 0.4, 0.8, 1.0)]
+    assert amounts[0] == measure(after).total("storage_bits")
+    assert amounts == sorted(amounts)
+    assert amounts[0] < amounts[2]
+    assert amounts[3] == measure(net).total("storage_bits")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spy(Pass):
+    """Sees samples, and changes nothing."""
+
+    name = "spy"
+    stage = "any"
+
+    def run(self, net: Network, ctx: PassContext) -> Any:
+        from snndeploy.passes.base import PassResult
+
+        SEEN.append(np.asarray(ctx.samples("spy")["input"]))
+        return PassResult(network=net, modified=False)
+
+
+SEEN: list[np.ndarray] = []
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "seen", "compared", "held_out"),
+    [
+        (130, 100, 100, 30, True),
+        (100, 100, 80, 20, True),
+        (30, 256, 20, 10, True),
+        (9, 256, 9, 9, False),
+    ],
+)
+def test_answers_are_compared_on_samples_that_no_pass_sees(
+    there: int, wanted: int, seen: int, compared: int, held_out: bool
+) -> None:
+    samples = Samples(digits().first(there).inputs)
+    SEEN.clear()
+    recipe = Recipe(passes=(Spy(),), calibration=CalibrationOptions(samples=wanted))
+    log = compress(network(), recipe=recipe, calibration=samples)
+    (mine,) = SEEN
+    assert mine.shape[1] == seen
+    assert log.answers is not None
+    assert (log.answers.samples, log.answers.held_out) == (compared, held_out)
+    assert log.answers.divergence == 0
+
+
+def test_passes_that_look_at_no_samples_leave_all_for_comparing() -> None:
+    samples = Samples(digits().first(70).inputs)
+    log = compress(network(), recipe=Recipe(passes=(Quantize(),)), calibration=samples)
+    assert log.answers is not None
+    assert (log.answers.samples, log.answers.held_out) == (70, True)
