@@ -33,7 +33,7 @@ else:
 LARGEST_FILE, LARGEST_TEXT, LARGEST_TOTAL = 1 << 29, 1 << 26, 1 << 30
 """Bytes of one file, of one JSON text, and of all arrays together once unpacked."""
 DEEPEST, MOST_MEMBERS = 64, 100_000
-NOT_CONTENT = ("headroom", "rounding", "findings", "route")
+NOT_CONTENT = ("headroom", "rounding", "findings", "differing", "route")
 """Fields that say what is thought of a program, and are not part of its digest."""
 REQUIRED = (
     "program.npz",

@@ -25,7 +25,7 @@ _SPAN = 32
 """Powers of two that are tried below the one that fills a state."""
 _FINE_THRESHOLD = 256
 """A threshold mantissa from here on is rounded by at most 0.2 %: enough, the rest is head-room."""
-_SLOWEST_THRESHOLD = 16384
+_SLOWEST_THRESHOLD = 15_000
 """However slow a leak is, head-room needs bits too."""
 _COARSEST_THRESHOLD = 32
 """Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
