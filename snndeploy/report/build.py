@@ -78,6 +78,7 @@ def time_record(time: StepTime | None) -> dict[str, Any] | None:
             "where": t.where,
             "layers": list(t.layers),
             "count": round(t.count, 3),
+            "count_high": round(t.count_high, 3),
             "low_ns": round(t.low, 3),
             "high_ns": round(t.high, 3),
         }
@@ -179,6 +180,7 @@ def _activity(activity: Activity) -> dict[str, Any]:
         "steps": activity.steps,
         "spikes": activity.spikes,
         "synops": dict(activity.synops),
+        "most_synops": activity.most_synops,
         "dense_synops": dict(activity.dense_synops),
         "updates": activity.updates,
         "messages": activity.messages,

@@ -86,7 +86,7 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
     program, fan = memory.program, memory.fans[s.name]
     slices = placement.of_group(s.target)
     shape = program.source_shape(s)
-    want = _listed(s, shape)
+    want = listed(s, shape)
     got = _merged([*_unfolded(memory, s, slices), *_delivered(memory, s, slices)])
     if not (np.array_equal(want[0], got[0]) and np.array_equal(want[1], got[1])):
         places = np.setxor1d(want[0], got[0])
@@ -111,7 +111,7 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
             )
 
 
-def _listed(s: SynapseGroup, shape: Shape) -> Entries:
+def listed(s: SynapseGroup, shape: Shape) -> Entries:
     """The program's own matrix (targets, sources): the operators' synapses, joined one by one."""
     n_in = size(shape)
     rows, columns = np.arange(n_in), np.arange(n_in)
