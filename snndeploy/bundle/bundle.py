@@ -197,7 +197,7 @@ def read_bundle(path: str | Path) -> Bundle:
     manifest = _manifest(path)
     files = {name: _checked(path / name, digest) for name, digest in manifest.files.items()}
     try:
-        return Bundle(
+        bundle = Bundle(
             program=_decoded(files["program.npz"]),
             placement=decode(json.loads(files["placement.json"]), {}),
             target=parse_target(files["target.toml"].decode(), str(path / "target.toml")),
@@ -213,6 +213,14 @@ def read_bundle(path: str | Path) -> Bundle:
             where=str(path),
             hint="compile again with this version",
         ) from error
+    if bundle.program.digest != manifest.program:
+        raise InputError(
+            "bundle-damaged",
+            f"its program is {bundle.program.digest[:16]}, the manifest says {manifest.program[:16]}",
+            where=str(path),
+            hint="compile again; do not edit bundles",
+        )
+    return bundle
 
 
 def _manifest(path: Path) -> Manifest:

@@ -195,6 +195,14 @@ def _failure(
             where=where,
             hint="compile it again",
         )
+    if report["bundle"]:
+        first = report["bundle"][0]
+        return VerificationFailed(
+            "bundle-differs",
+            f"{first['code']}: {first['where']}: {first['message']}",
+            where=where,
+            hint="compile it again",
+        )
     differing = [c for c in report["comparisons"] if _must_agree(c) and not c["equal"]]
     if differing:
         names = ", ".join(" and ".join(c["engines"]) for c in differing)

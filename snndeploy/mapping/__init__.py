@@ -7,7 +7,7 @@ from .fix.repair import Repair, repair
 from .place import place_program
 from .route.fan_out import fan_out
 from .route.traffic import Traffic, traffic
-from .rules.validate import validate_placement
+from .rules.validate import recounted, validate_placement
 from .tell.effects import Effects, effects
 from .tell.explain import explain_core, explain_layer
 from .tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, step_time
@@ -29,6 +29,7 @@ __all__ = [
     "fan_out",
     "fits",
     "place_program",
+    "recounted",
     "repair",
     "step_time",
     "summarise",

@@ -11,18 +11,19 @@ import numpy as np
 
 from .. import toml
 from ..bundle import Bundle, write_bundle
-from ..chip import family_of, load_target
+from ..chip import family_of
 from ..data import Samples
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
-from ..mapping import Summary, check_program, place_program, summarise, validate_placement
+from ..mapping import Summary, check_program, place_program, summarise
 from ..passes.metrics import NetworkMetrics
 from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
+from .audit import audit, audited_report, other_target, stale_target
 from .compiled import Compiled
 from .opening import open_bundle
 from .run import (
@@ -195,7 +196,7 @@ def verify_bundle(
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
-        slices do not hold.
+        slices do not hold, ``bundle`` where its records are not so and which budgets it exceeds.
 
     Raises:
         InputError: the bundle or the data cannot be used.
@@ -204,9 +205,15 @@ def verify_bundle(
     """
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("verify", bundle)
-    wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
+    found = audit(bundle, fixes=False)
     report = _compared(where, bundle, engines, load, progress, scores, tau)
-    return {**report, "placement": [finding_record(f) for f in wrong]}
+    return {
+        **report,
+        "placement": [finding_record(f) for f in found.misplaced],
+        "bundle": [
+            finding_record(f) for f in (*found.untrue, *found.budgets) if f.severity == "error"
+        ],
+    }
 
 
 def _compared(
@@ -281,11 +288,22 @@ def _verify_golden(
 def check_bundle(
     bundle: str | Path | Bundle, target: str | None, board: str | None
 ) -> dict[str, Any]:
-    """Check a bundle's program on its own target, or place it anew on another one."""
+    """Check a bundle on its own target as it is placed, or place it anew on another board or target.
+
+    On its own, nothing recorded is taken for granted: see `audit`. Another target is of the same family.
+
+    Raises:
+        InputError: the bundle cannot be read, or its content is not that of its manifest.
+        UsageError: the program's neurons are not those of the target's family.
+    """
     bundle = open_bundle("check", bundle)
-    chip = bundle.target if target is None else load_target(target)
+    chip = bundle.target if target is None else other_target(bundle, target)
     if target is None and board is None:
-        return dict(bundle.report)
+        report = audited_report(bundle, audit(bundle))
+        note = stale_target(bundle)
+        if note is not None:
+            report["findings"].append(finding_record(note))
+        return report
     chips = chip.chips(board)
     placement = place_program(bundle.program, chip, chips=chips)
     findings = check_program(bundle.program, placement, chip, chips=chips)

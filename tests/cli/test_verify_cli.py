@@ -60,7 +60,9 @@ def spoilt(bundle: Path) -> None:
         for g in content.program.groups
     )
     changed = dataclasses.replace(content.program, groups=groups)
-    write_bundle(bundle, dataclasses.replace(content, program=changed), version="0", force=True)
+    report = {**content.report, "program": {**content.report["program"], "digest": changed.digest}}
+    other = dataclasses.replace(content, program=changed, report=report)
+    write_bundle(bundle, other, version="0", force=True)
 
 
 def test_every_stage_of_a_bundle_on_samples(bundle: Path, data: Path) -> None:

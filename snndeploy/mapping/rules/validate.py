@@ -8,6 +8,7 @@ taken from the mapping is what it decided: the boxes, the encoding of each, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ...ir.linear.apply import apply_chain
 from ...ir.ops import Conv, Op, Reshape, SumPool, chain_shapes, index_map
 from ...ir.placement import Bounds, Placement, Slice
 from ...ir.program import Program, SynapseGroup
+from ..count.axons import recount
 from ..count.memory import Memory
 
 _BATCH = 1 << 22
@@ -53,6 +55,13 @@ def validate_placement(
     for s in program.synapses:
         wrong += _differing(memory, placement, s)
     return tuple(wrong)
+
+
+def recounted(program: Program, placement: Placement, target: Target | None = None) -> Placement:
+    """A placement whose slices take what they are counted to take, whatever they said before."""
+    memory = Memory(program, load_target(placement.target) if target is None else target)
+    slices = zip(placement.slices, recount(memory, placement), strict=True)
+    return replace(placement, slices=tuple(replace(s, resources=used) for s, used in slices))
 
 
 def _misplaced(program: Program, placement: Placement) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from ... import toml
 from ...bundle import Bundle
-from ...chip import load_target
 from ...errors import PassRefused, RecipeError
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
@@ -22,6 +21,7 @@ from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...recipe import Recipe
 from ...report import finding_record
+from ..audit import other_target
 from ..compiled import Compiled
 from ..opening import open_bundle
 
@@ -128,7 +128,7 @@ def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | Non
     which weights go is for the recipe to find out when the network is compiled with it.
     """
     bundle = open_bundle("check", bundle)
-    chip = bundle.target if target is None else load_target(target)
+    chip = bundle.target if target is None else other_target(bundle, target)
     chips = chip.chips(board)
     base = Recipe.from_toml(toml.dumps(toml.loads(bundle.lock).get("recipe", {"name": "none"})))
     found = repair(bundle.program, chip, chips)
