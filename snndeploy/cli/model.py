@@ -20,6 +20,13 @@ from .options import (
 )
 
 _model = click.argument("model", type=click.Path(path_type=Path))
+_objective = click.option(
+    "--objective",
+    type=click.Choice(["speed", "cores"]),
+    default="speed",
+    show_default=True,
+    help="Spread slices over cores of their own while there are enough, or take the fewest cores.",
+)
 
 
 @click.command()
@@ -52,6 +59,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @compile_options
+@_objective
 @data_options
 @json_option
 def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
@@ -72,14 +80,16 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
     kind = admitted(model)
     refuse_existing(output, force)
     if kind == "netx":
-        loaded = place_file(model, options["target"], options["board"])
+        loaded = place_file(
+            model, options["target"], options["board"], objective=options["objective"]
+        )
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
         compiled, samples = compile_model(model, options)
         fits, report = compiled.fits, report_of(compiled)
-        bundle = bundle_of(compiled, samples) if fits else None
+        bundle = bundle_of(compiled, samples, report) if fits else None
     if bundle is not None:
         save_bundle(output, bundle, force=force)
     print_json(report) if as_json else print_compile_report(report)
@@ -91,6 +101,7 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
 @click.command()
 @_model
 @compile_options
+@_objective
 @data_options
 @click.option(
     "--fix",
@@ -127,11 +138,14 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if kind == "bundle":
         given = given_options(click.get_current_context())
         target = options["target"] if "target" in given else None
-        report = check_bundle(model, target, options["board"])
+        objective = options["objective"] if "objective" in given else None
+        report = check_bundle(model, target, options["board"], objective)
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
-        report = loaded_report(place_file(model, options["target"], options["board"]))
+        report = loaded_report(
+            place_file(model, options["target"], options["board"], objective=options["objective"])
+        )
     else:
         compiled = compile_model(model, options)[0]
         report = report_of(compiled)

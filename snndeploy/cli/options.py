@@ -276,6 +276,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         inputs=coding,
         calibration=samples,
         scale=options["scale"],
+        objective=options.get("objective", "speed"),
         observer=pass_progress(),
     )
     return compiled, samples

@@ -103,6 +103,7 @@ def simulate(
         else:
             described, found = compile_model(model, options)
             report = run_compiled(described, required(found), engines, *bar)
+    report = {**report, "data": options["data"]}
     print_json(report) if as_json else print_run_report(report)
     _write_html(html, described, [report])
     _leave_if_partial(report)
@@ -166,9 +167,12 @@ def verify(
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau)
+    report = {**report, "data": options["data"] or "the golden inputs of the bundle"}
     failed = _failure(report, max_drop, str(bundle))
+    if failed is not None:
+        report = {**report, "error": failed.record()}
     if as_json:
-        print_json(report if failed is None else {**report, "error": failed.record()})
+        print_json(report)
     else:
         print_run_report(report)
     _write_html(html, bundle, [report])

@@ -125,13 +125,16 @@ def _records(
             break
     fresh = _report(bundle, placement, target, board, budgets)
     for key in ("fits", "cores", "layers", "synapses"):
-        said, found = bundle.report[key], fresh[key]
-        if key == "cores":
-            said, found = ({k: c[k] for k in ("used", "limit", "chips")} for c in (said, found))
-        elif key == "layers":
-            said, found = ([_measured(layer) for layer in layers] for layers in (said, found))
-        if said != found:
+        pair = [_comparable(key, report[key]) for report in (bundle.report, fresh)]
+        if pair[0] != pair[1]:
             yield _untrue("report-differs", "report.json", f"what it says of {key} is not so")
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """What of a report's entry follows from the placement alone."""
+    if key == "cores":
+        return {name: value[name] for name in ("used", "limit", "chips")}
+    return [_measured(layer) for layer in value] if key == "layers" else value
 
 
 def _measured(layer: dict[str, Any]) -> dict[str, Any]:

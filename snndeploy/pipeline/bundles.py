@@ -24,7 +24,7 @@ from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
 from .audit import audit, audited_report, other_target, stale_target
-from .compiled import Compiled
+from .compiled import SHARE, Compiled, Objective
 from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
@@ -36,6 +36,7 @@ from .run import (
     run_program,
     run_samples,
 )
+from .savings import savings_record
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -47,7 +48,7 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
     steps = compiled.log.steps
     rows = [_pass_row("as trained", steps[0].before)] if steps else []
     rows += [_pass_row(step.name, step.after) for step in steps]
-    return compile_report(
+    report = compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
         program=compiled.program,
         summary=_summary_of(compiled),
@@ -57,6 +58,7 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         passes=rows,
         recipe=compiled.recipe.name,
     )
+    return {**report, "savings": savings_record(compiled)}
 
 
 def _summary_of(c: Compiled) -> Summary:
@@ -74,14 +76,19 @@ def _pass_row(name: str, m: NetworkMetrics) -> dict[str, Any]:
     }
 
 
-def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
-    """Everything that one flashes, with a golden run on ``samples`` (or on random spikes)."""
+def bundle_of(
+    compiled: Compiled, samples: Samples | None = None, report: Mapping[str, Any] | None = None
+) -> Bundle:
+    """Everything that one flashes, with a golden run on ``samples`` (or on random spikes).
+
+    ``report`` is that of `report_of` where it is at hand.
+    """
     return Bundle(
         program=compiled.program,
         placement=compiled.placement,
         target=compiled.target,
         lock=_lock(compiled),
-        report=report_of(compiled),
+        report=report_of(compiled) if report is None else report,
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
     )
@@ -286,7 +293,10 @@ def _verify_golden(
 
 
 def check_bundle(
-    bundle: str | Path | Bundle, target: str | None, board: str | None
+    bundle: str | Path | Bundle,
+    target: str | None,
+    board: str | None,
+    objective: Objective | None = None,
 ) -> dict[str, Any]:
     """Check a bundle on its own target as it is placed, or place it anew on another board or target.
 
@@ -298,14 +308,15 @@ def check_bundle(
     """
     bundle = open_bundle("check", bundle)
     chip = bundle.target if target is None else other_target(bundle, target)
-    if target is None and board is None:
+    if target is None and board is None and objective is None:
         report = audited_report(bundle, audit(bundle))
         note = stale_target(bundle)
         if note is not None:
             report["findings"].append(finding_record(note))
         return report
     chips = chip.chips(board)
-    placement = place_program(bundle.program, chip, chips=chips)
+    share = SHARE[objective or "speed"]
+    placement = place_program(bundle.program, chip, chips=chips, share=share)
     findings = check_program(bundle.program, placement, chip, chips=chips)
     return compile_report(
         network=bundle.report["network"],

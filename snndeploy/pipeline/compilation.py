@@ -16,7 +16,7 @@ from ..passes.base import Observer, PassContext, Training
 from ..passes.runner import PassLog, run_passes
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from .compiled import Compiled, Scale
+from .compiled import SHARE, Compiled, Objective, Scale
 from .opening import Model, open_network
 
 _PEAK_SAMPLES = 64
@@ -35,6 +35,7 @@ def compile(
     calibration: Samples | None = None,
     training: Training | None = None,
     scale: Scale = "bounds",
+    objective: Objective = "speed",
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -51,6 +52,8 @@ def compile(
         calibration: a small sample of the data.
         training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
+        objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
+            takes as few as it finds.
         observer: told about the progress of passes.
 
     Returns:
@@ -78,7 +81,7 @@ def compile(
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
     program = lower(log.network, chip, inputs=inputs, observed=observed, **steps)
-    placement = place_program(program, chip, chips=chips)
+    placement = place_program(program, chip, chips=chips, share=SHARE[objective])
     checked = check_program(program, placement, chip, chips=chips)
     return Compiled(
         source=source,

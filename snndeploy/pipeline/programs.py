@@ -13,14 +13,18 @@ from ..ir.program import Program
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
 from .bundles import golden_of
-from .compiled import Loaded
+from .compiled import SHARE, Loaded, Objective
 from .opening import open_program
 
 
 def place_file(
-    program: str | Path | Program, target: str | Path | Target = "loihi2", board: str | None = None
+    program: str | Path | Program,
+    target: str | Path | Target = "loihi2",
+    board: str | None = None,
+    *,
+    objective: Objective = "speed",
 ) -> Loaded:
-    """Read a ``.net`` file (or take a program), place it and check it.
+    """Read a ``.net`` file (or take a program), place it (see `Objective`) and check it.
 
     Raises:
         SnnDeployError: the file, target or board is bad. Violated budgets are in ``findings``.
@@ -28,7 +32,7 @@ def place_file(
     chip = target if isinstance(target, Target) else load_target(target)
     chips = chip.chips(board)
     held = open_program("compile", program, chip.name)
-    placement = place_program(held, chip, chips=chips)
+    placement = place_program(held, chip, chips=chips, share=SHARE[objective])
     checked = check_program(held, placement, chip, chips=chips)
     return Loaded(
         source="" if isinstance(program, Program) else str(program),

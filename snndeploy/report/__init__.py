@@ -2,14 +2,27 @@
 
 from .build import compile_report, finding_record, run_report
 from .html import html_page
-from .tables import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from .tables import (
+    COUNTED,
+    EVENT_COLUMNS,
+    cores_text,
+    event_rows,
+    judged_on,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 
 __all__ = [
+    "COUNTED",
     "EVENT_COLUMNS",
     "compile_report",
+    "cores_text",
     "event_rows",
     "finding_record",
     "html_page",
+    "judged_on",
     "neurobench_rows",
     "number",
     "place",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import span
+from ...report import cores_text, span
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -129,7 +129,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
         for s in report["synapses"]
     ]
-    columns = ("projection", "operators", "weights", "bits", "2^", "steps")
+    columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
     out.print()
     cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
@@ -138,8 +138,8 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
-    if cores.get("search"):
-        out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
+    for line in cores_text(report):
+        out.print(line, highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
 

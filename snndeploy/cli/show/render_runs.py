@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ...report import EVENT_COLUMNS, event_rows, neurobench_rows, number, place, span
+from ...report import EVENT_COLUMNS, event_rows, judged_on, neurobench_rows, number, place, span
 from .render import console, print_time, table
 
 
@@ -28,13 +28,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             )
         )
         rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
-    out.print(
-        table(
-            f"{report['samples']} samples, {report['steps']} steps",
-            ("engine", "accuracy", "differing spikes"),
-            rows,
-        )
-    )
+    out.print(table(judged_on(report), ("engine", "accuracy", "differing spikes"), rows))
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
