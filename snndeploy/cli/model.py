@@ -110,12 +110,27 @@ def compile_(model: Path, output: Path | None, force: bool, as_json: bool, **opt
     metavar="OUT.toml",
     help="Write the recipe that makes it fit.",
 )
+@click.option(
+    "--fix-seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long --fix looks for something better than the first recipe that fits.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @json_option
-def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **options: Any) -> None:
+def check(
+    model: Path,
+    fix_path: Path | None,
+    fix_seconds: float,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Check a NIR file, a .net file or a bundle against a target's budgets: every violation at once.
 
-    With --fix, the changes that the violations suggest become a recipe, and that recipe is tried.
+    With --fix, changes that may fit become recipes, and these are tried: with --data the one that keeps
+    most answers is written, without the one with the least membrane error.
     """
     from ..pipeline import (
         check_bundle,
@@ -147,11 +162,15 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
             place_file(model, options["target"], options["board"], objective=options["objective"])
         )
     else:
-        compiled = compile_model(model, options)[0]
+        compiled, samples = compile_model(model, options)
         report = report_of(compiled)
         if fix_path is not None:
             fixing = fix_model(
-                compiled, lambda recipe: compile_model(model, {**options, "recipe": recipe})[0]
+                compiled,
+                lambda recipe: compile_model(model, {**options, "recipe": recipe})[0],
+                samples,
+                seconds=fix_seconds,
+                tell=lambda text: click.echo(f"fix: {text}", err=True),
             )
     if fixing is not None:
         report["fix"] = fix_record(fixing)

@@ -396,8 +396,8 @@ WORDS = [
         mlp(60, 30, 20, 4, bits=4),
         2,
         "fastest spread, a core each: proved optimal: no cut takes fewer slices than 8: at least l1 "
-        "takes 5 (synapse words), l2 takes 2 (synapse words), l3 takes 1 (neurons); sharing cores, at least 7 "
-        "(pool words): ask with --objective cores",
+        "takes 5 (synapse words), l2 takes 2 (synapse words), l3 takes 1 (neurons); sharing cores, at "
+        "least 7 (pool words): ask with --objective cores",
     ),
 ]
 

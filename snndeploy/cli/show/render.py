@@ -226,6 +226,10 @@ def print_fix(report: Mapping[str, Any], path: str) -> None:
         Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
         soft_wrap=True,
     )
+    if fix["tried"]:
+        out.print(Text(f"  chosen by {fix['ordered']}; what fits:"), soft_wrap=True)
+        for line in fix["tried"]:
+            out.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def print_demo(result: Mapping[str, Any]) -> None:
