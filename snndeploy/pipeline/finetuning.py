@@ -150,7 +150,7 @@ def finetune_report(
         "training": dict(compiled.training),
         "figures": {
             "samples": len(few),
-            "on": "held-out" if held_out else "training",
+            "on": "validation" if held_out else "training",
             "before": asdict(before),
             "after": {**asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before)},
         },

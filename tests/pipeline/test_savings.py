@@ -52,7 +52,9 @@ def test_the_verdict_says_which_question_it_answers() -> None:
     )
     assert (len(speed.placement.cores), len(cores.placement.cores)) == (3, 2)
     text = [report_of(c)["cores"]["search"]["text"] for c in (speed, cores)]
-    assert text[0].startswith("fastest spread, a core each: proved optimal: no cut takes fewer slices")
+    assert text[0].startswith(
+        "fastest spread, a core each: proved optimal: no cut takes fewer slices"
+    )
     assert text[0].endswith("sharing cores, at least 2 (compartments): ask with --objective cores")
     assert text[1] == (
         "fewest cores, slices sharing them: proved optimal: all layers together fill 2 cores "
