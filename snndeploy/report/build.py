@@ -189,6 +189,7 @@ def _activity(activity: Activity) -> dict[str, Any]:
         "layers": {name: dataclasses.asdict(layer) for name, layer in activity.layers.items()},
         "per_sample": {name: counts.tolist() for name, counts in activity.per_sample.items()},
         "synops_per_sample": activity.total_synops / n,
+        "most_synops_per_sample": activity.most_synops / n,
         "dense_synops_per_sample": dense / n,
         "messages_per_sample": activity.messages / n,
         "spikes_per_sample": sum(activity.spikes.values()) / n,

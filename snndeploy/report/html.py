@@ -12,6 +12,7 @@ from .tables import (
     EVENT_COLUMNS,
     cores_text,
     event_rows,
+    events_text,
     judged_on,
     neurobench_rows,
     number,
@@ -179,7 +180,11 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
         if verification["registers"]:
             yield _registers(verification["registers"])
     if run["activity"]:
-        yield panel("Events per sample", table(EVENT_COLUMNS, event_rows(run["activity"])))
+        yield panel(
+            "Events per sample",
+            table(EVENT_COLUMNS, event_rows(run["activity"])),
+            f'<p class="soft">{escape(events_text(run["activity"]))}.</p>',
+        )
     if run["energy"]:
         yield _energy(run["energy"])
     if run["neurobench"]:

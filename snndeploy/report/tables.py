@@ -33,6 +33,21 @@ _NEUROBENCH = (
 )
 
 
+def events_text(activity: Mapping[str, Any]) -> str:
+    """Means per sample in a sentence, and what sets the two ends of operations apart, if anything."""
+    low = activity["synops_per_sample"]
+    high = activity.get("most_synops_per_sample", low)  # runs of older versions have one count
+    text = (
+        f"per sample: {span(low, high)} SynOps (of {activity['dense_synops_per_sample']:,.0f} if all "
+        f"spiked at every step), {activity['spikes_per_sample']:,.0f} spikes, "
+        f"{activity['messages_per_sample']:,.0f} messages"
+    )
+    if high > low:
+        why = "counts the zeros that dense lists hold (inferred)"
+        text += f"; the high end, of energy and time too, {why}"
+    return text
+
+
 def judged_on(run: Mapping[str, Any]) -> str:
     """What a run's figures are of: how many samples, of what, how many steps each."""
     data = f" of {run['data']}" if run.get("data") else ""

@@ -1,4 +1,4 @@
-"""What compression bought, which question a verdict answers, and what a compiler that stores zeros takes."""
+"""What compression bought, which question a verdict answers, what a compiler storing zeros takes."""
 
 from __future__ import annotations
 

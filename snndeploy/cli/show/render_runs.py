@@ -7,7 +7,16 @@ from typing import Any
 
 from rich.text import Text
 
-from ...report import EVENT_COLUMNS, event_rows, judged_on, neurobench_rows, number, place, span
+from ...report import (
+    EVENT_COLUMNS,
+    event_rows,
+    events_text,
+    judged_on,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 from .render import console, print_time, table
 
 
@@ -51,11 +60,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
         a = report["activity"]
         out.print()
         out.print(table("per sample", EVENT_COLUMNS, event_rows(a)))
-        out.print(
-            f"per sample: {a['synops_per_sample']:,.0f} SynOps of {a['dense_synops_per_sample']:,.0f}, "
-            f"{a['spikes_per_sample']:,.0f} spikes, {a['messages_per_sample']:,.0f} messages",
-            highlight=False,
-        )
+        out.print(events_text(a), highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     for model, e in report["energy"].items():
         out.print(
