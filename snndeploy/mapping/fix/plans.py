@@ -7,7 +7,7 @@ Those that stay are ordered by an estimate of their membrane error, for the call
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,8 @@ from ..count.memory import Memory
 from .shrink import fewer_bits, fewer_channels, pruned
 from .suggest import DENSITIES, Bench, may_fit
 
+_NONE = 0
+"""No number of bits is enough."""
 _SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
 """Shares of a group's channels that are kept."""
 
@@ -54,7 +56,12 @@ class Plan:
 
 
 def plans(
-    program: Program, target: Target, chips: int, *, removable: frozenset[str] | None = None
+    program: Program,
+    target: Target,
+    chips: int,
+    *,
+    removable: frozenset[str] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Plan]:
     """Plans after which no bound rules out that the program fits, the least membrane error first.
 
@@ -63,6 +70,7 @@ def plans(
         target: the chip.
         chips: chips of the board.
         removable: groups that may lose channels (None: all hidden ones).
+        stop: whether to leave it at what was found so far.
     """
     found: list[Plan] = []
     bench = Bench(program, target, chips, removable)
@@ -79,19 +87,34 @@ def plans(
             assert changed is not None
             smaller = changed
         for density in (1.0, *DENSITIES):
+            if stop():
+                break
             sparser = smaller if density == 1 else pruned(smaller, names, density)
-            for bits in widths:
-                if not keep and density == 1 and bits is None:
-                    continue
-                plan = _plan(bench, keep, density, bits, names)
-                if any(other.gentler(plan) for other in found):
-                    continue
-                narrow = sparser if bits is None else fewer_bits(sparser, names, bits)
-                if may_fit(narrow, target, chips):
-                    found.append(plan)
-                    break  # fewer bits are harsher
+            unchanged = not keep and density == 1
+            bits = _widest(sparser, target, chips, names, widths[unchanged:])
+            if bits == _NONE:
+                continue
+            found.append(_plan(bench, keep, density, bits, names))
+            if bits is None:
+                break  # fewer weights are harsher
     kept = [p for p in found if not any(other.gentler(p) for other in found)]
     return sorted(kept, key=lambda plan: plan.error)
+
+
+def _widest(
+    program: Program, target: Target, chips: int, names: frozenset[str], widths: list[int | None]
+) -> int | None:
+    """The most bits (None: as they are) that may fit, or `_NONE`; fewer never take more."""
+    low, high = 0, len(widths)
+    while low < high:
+        middle = (low + high) // 2
+        bits = widths[middle]
+        narrow = program if bits is None else fewer_bits(program, names, bits)
+        if may_fit(narrow, target, chips):
+            high = middle
+        else:
+            low = middle + 1
+    return widths[low] if low < len(widths) else _NONE
 
 
 def _keeps(

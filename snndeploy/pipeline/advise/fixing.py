@@ -203,7 +203,14 @@ class _Search:
         if any(f.severity == "error" and f.code not in mendable for f in first.findings):
             return
         self._tell("estimating which changes may fit")
-        candidates = plans(first.program, first.target, self._chips, removable=self._removable)
+        half = (self._until + time.monotonic()) / 2
+        candidates = plans(
+            first.program,
+            first.target,
+            self._chips,
+            removable=self._removable,
+            stop=lambda: time.monotonic() > half,
+        )
         done: list[Plan] = []
         for plan in candidates:
             if self.late:
