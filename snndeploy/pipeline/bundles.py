@@ -23,7 +23,8 @@ from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording
 from ..verify import Verification
-from .audit import audit, audited_report, other_target, stale_target
+from .accounts.audit import audit, audited_report, other_target, stale_target
+from .accounts.savings import savings_record
 from .compiled import SHARE, Compiled, Objective
 from .opening import open_bundle
 from .run import (
@@ -36,7 +37,6 @@ from .run import (
     run_program,
     run_samples,
 )
-from .savings import savings_record
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)

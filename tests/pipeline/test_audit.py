@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import snndeploy
 from snndeploy.bundle import Bundle, read_bundle, write_bundle
 from snndeploy.cli import main
-from snndeploy.pipeline.audit import audit
+from snndeploy.pipeline.accounts.audit import audit, stale_target
 from tests.support.builders import conv_net
 from tests.support.commands import code_of
 
@@ -91,6 +91,19 @@ def test_what_is_not_so_is_found(
     verified = run("verify", place, "--engines", "integer", "--json")
     assert verified.exit_code == 6, verified.output
     assert json.loads(verified.stdout)["error"]["code"] == failure
+
+
+def test_targets_that_are_not_the_same(whole: Bundle) -> None:
+    (told,) = (f for f in audit(other_program(whole)).untrue if f.where == "program.npz")
+    assert (told.code, told.severity) == ("target-differs", "error")
+    assert stale_target(whole) is None
+    few = whole.target.chip.cores.model_copy(update={"limit": 127})
+    other = whole.target.model_copy(
+        update={"chip": whole.target.chip.model_copy(update={"cores": few})}
+    )
+    note = stale_target(replace(whole, target=other))
+    assert note is not None
+    assert (note.code, note.severity) == ("target-changed", "note")
 
 
 def test_a_program_that_is_not_the_manifests(whole: Bundle, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from ...passes.quantization.quantize import Quantize
 from ...progress import silent
 from ...recipe import Recipe
 from ...report import finding_record
-from ..audit import other_target
+from ..accounts.audit import other_target
 from ..compiled import Compiled
 from ..opening import open_bundle
 

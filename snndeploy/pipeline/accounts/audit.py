@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import toml
-from ..bundle import Bundle
-from ..chip import Target, load_target
-from ..errors import TargetError, UsageError
-from ..ir.finding import Finding
-from ..ir.placement import Placement
-from ..mapping import check_program, recounted, summarise, validate_placement
-from ..report import compile_report, finding_record
+from ... import toml
+from ...bundle import Bundle
+from ...chip import Target, load_target
+from ...errors import TargetError, UsageError
+from ...ir.finding import Finding
+from ...ir.placement import Placement
+from ...mapping import check_program, recounted, summarise, validate_placement
+from ...report import compile_report, finding_record
 
 _RULE = "a bundle is what it says of itself"
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..chip import Target, family_of
-from ..errors import SnnDeployError
-from ..ir.arrays import size
-from ..ir.placement import Placement
-from ..ir.program import Program
-from ..lower import InputCoding, lower
-from ..lower.coding import Coding
-from ..mapping import ASSUMED_ACTIVITY, effects, place_program, step_time
-from ..measure.energy import Meter, estimate_energy
-from ..report import span
-from ..simulate.recording import Recording
-from .compiled import Compiled
+from ...chip import Target, family_of
+from ...errors import SnnDeployError
+from ...ir.arrays import size
+from ...ir.placement import Placement
+from ...ir.program import Program
+from ...lower import InputCoding, lower
+from ...lower.coding import Coding
+from ...mapping import ASSUMED_ACTIVITY, effects, place_program, step_time
+from ...measure.energy import Meter, estimate_energy
+from ...report import span
+from ...simulate.recording import Recording
+from ..compiled import Compiled
 
 _LARGE = 2_000_000
 """Weights up to which a second placement takes seconds."""
