@@ -37,7 +37,10 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             )
         )
         rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
-    out.print(table(judged_on(report), ("engine", "accuracy", "differing spikes"), rows))
+    if report.get("data"):
+        out.print(f"on {judged_on(report)}", highlight=False, soft_wrap=True)
+    title = f"{report['samples']} samples, {report['steps']} steps"
+    out.print(table(title, ("engine", "accuracy", "differing spikes"), rows))
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
