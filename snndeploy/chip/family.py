@@ -230,6 +230,15 @@ class Family(ABC):
         """How sure the widths are that stored synapses are counted with."""
 
     @property
+    def published(self) -> Target | None:
+        """The chip as its published compiler uses it (None: this is how).
+
+        What a family counts may be what the chip could do, by a format that no published tool was seen
+        to write.
+        """
+        return None
+
+    @property
     def format_certainties(self) -> tuple[Certainty, ...]:
         """How sure all is that the counts of memory rest on: widths, and formats that may be chosen."""
         return self.memory_certainties

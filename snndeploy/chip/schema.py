@@ -73,12 +73,19 @@ class Chip(Strict):
 
 
 class Synapse(Strict):
-    """The number formats of weights and delays; a family adds how it stores them."""
+    """The number formats of weights and delays; a family adds how it stores them.
+
+    ``zero_ops`` is how many synaptic operations a zero in a dense list costs, at least and at most, in
+    energy and in time alike. Zeros that are not stored, and those of shared kernels, cost none.
+    """
 
     weight: Widths
     mantissa: Range
     exponent: Range
     delay_max: Limit
+    zero_ops: Range = Range(
+        low=0, high=1, unit="operations", source="nothing is known", certainty="inferred"
+    )
 
 
 class Axons(Strict):

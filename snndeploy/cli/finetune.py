@@ -91,7 +91,8 @@ def finetune(
     shape = reading.network.with_role("input")[0].shape
     samples = required(samples_of({**options, "data": train}, shape))
     network = weighed(reading, samples)
-    validation = samples_of({**options, "data": val}, shape)
+    whole = {**options, "data": val, "samples": None, "skip": 0}  # -n and --skip are of --train
+    validation = samples_of(whole, shape)
     with training_progress() as observer:
         compiled = finetune(
             network,
@@ -106,19 +107,28 @@ def finetune(
             resume=resume,
             observer=observer,
         )
-    report = report_of(compiled) | finetune_report(compiled, validation or samples)
+    judging = samples if validation is None else validation
+    report = report_of(compiled) | finetune_report(
+        compiled, judging, held_out=validation is not None
+    )
     written = output
     if as_network or not compiled.fits:
         written = network_file
         write_nir(written, compiled.network, force=force)
     else:
-        golden = trained_steps(compiled, validation or samples)
+        golden = trained_steps(compiled, judging)
         save_bundle(output, bundle_of(compiled, golden), force=force)
     if as_json:
         print_json(report)
     else:
         print_compile_report(report)
         _print_figures(report["figures"])
+    if validation is None:
+        click.echo(
+            "warning[training-accuracy]: there is no --val, so the accuracy is that on samples which "
+            "the network was trained on; on new ones it is usually lower",
+            err=True,
+        )
     click.echo(f"wrote {written}", err=True)
     if not compiled.fits and not as_network:
         click.echo(
@@ -134,7 +144,7 @@ def _print_figures(found: Mapping[str, Any]) -> None:
 
     before, after = found["before"], found["after"]
     rows = (
-        ("accuracy", "{:.2%}", "accuracy"),
+        (f"accuracy on {found['on']} samples", "{:.2%}", "accuracy"),
         ("connections", "{:.2%}", "density"),
         ("bits per weight", "{:.2f}", "bits"),
         ("weights, bits", "{:,.0f}", "size_bits"),
@@ -147,7 +157,7 @@ def _print_figures(found: Mapping[str, Any]) -> None:
     )
     lines = [(name, form.format(before[key]), form.format(after[key])) for name, form, key in rows]
     lines += [("R_mem", "", f"{after['r_mem']:.2%}"), ("R_ops", "", f"{after['r_ops']:.2%}")]
-    title = f"figures on {found['samples']} samples"
+    title = f"figures on {found['samples']} {found['on']} samples"
     console().print(table(title, ("", "before", "after"), lines))
 
 

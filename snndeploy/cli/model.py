@@ -22,6 +22,13 @@ from .options import (
 )
 
 _model = click.argument("model", type=click.Path(path_type=Path))
+_objective = click.option(
+    "--objective",
+    type=click.Choice(["speed", "cores"]),
+    default="speed",
+    show_default=True,
+    help="Spread slices over cores of their own while there are enough, or take the fewest cores.",
+)
 
 
 @click.command()
@@ -70,6 +77,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     help="Make the very program of this lock again, or say what is different.",
 )
 @compile_options
+@_objective
 @data_options
 @json_option
 def compile_(
@@ -99,7 +107,13 @@ def compile_(
     kind = admitted(model)
     refuse_existing(output, force)
     if kind == "netx":
-        loaded = place_file(model, options["target"], options["board"], options["compare"])
+        loaded = place_file(
+            model,
+            options["target"],
+            options["board"],
+            options["compare"],
+            objective=options["objective"],
+        )
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
@@ -124,6 +138,7 @@ def compile_(
 @click.command()
 @_model
 @compile_options
+@_objective
 @data_options
 @click.option(
     "--fix",
@@ -132,12 +147,27 @@ def compile_(
     metavar="OUT.toml",
     help="Write the recipe that makes it fit.",
 )
+@click.option(
+    "--fix-seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long --fix looks for something better than the first recipe that fits.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @json_option
-def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **options: Any) -> None:
+def check(
+    model: Path,
+    fix_path: Path | None,
+    fix_seconds: float,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Check a NIR file, a .net file or a bundle against a target's budgets: every violation at once.
 
-    With --fix, the changes that the violations suggest become a recipe, and that recipe is tried.
+    With --fix, changes that may fit become recipes, and these are tried: with --data the one that keeps
+    most answers is written, without the one with the least membrane error.
     """
     from ..pipeline import (
         check_bundle,
@@ -161,21 +191,32 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     if kind == "bundle":
         given = given_options(click.get_current_context())
         target = options["target"] if "target" in given else None
+        objective = options["objective"] if "objective" in given else None
         with stored_report(str(model)):
-            report = check_bundle(model, target, options["board"])
+            report = check_bundle(model, target, options["board"], objective)
             _ = [report[key] for key in ("fits", "findings", "target", "board")]
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
         report = loaded_report(
-            place_file(model, options["target"], options["board"], options["compare"])
+            place_file(
+                model,
+                options["target"],
+                options["board"],
+                options["compare"],
+                objective=options["objective"],
+            )
         )
     else:
-        compiled = compile_model(model, options)[0]
+        compiled, samples = compile_model(model, options)
         report = report_of(compiled)
         if fix_path is not None:
             fixing = fix_model(
-                compiled, lambda recipe: compile_model(model, {**options, "recipe": recipe})[0]
+                compiled,
+                lambda recipe: compile_model(model, {**options, "recipe": recipe})[0],
+                samples,
+                seconds=fix_seconds,
+                tell=lambda text: click.echo(f"fix: {text}", err=True),
             )
     if fixing is not None:
         report["fix"] = fix_record(fixing)

@@ -331,6 +331,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         calibration=samples,
         scale=options["scale"],
         layout=options.get("layout", "chip"),
+        objective=options.get("objective", "speed"),
         observer=pass_progress(),
     )
     return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
@@ -376,6 +377,7 @@ def compile_locked(
         inputs=lock.inputs,
         calibration=samples,
         scale=lock.scale,
+        objective=options.get("objective", "speed"),
         observer=pass_progress(),
     )
     check_locked(lock, compiled)

@@ -141,6 +141,7 @@ def simulate(
             described, found = compile_model(model, options)
             tell(described.source.findings)
             report = run_compiled(described, required(found), engines, *bar, output=output)
+    report = {**report, "data": options["data"]}
     _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
@@ -208,10 +209,13 @@ def verify(
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
-    _write_html(html, bundle, [report], force=force)
+    report = {**report, "data": options["data"] or "the golden inputs of the bundle"}
     failed = _failure(report, max_drop, str(bundle))
+    if failed is not None:
+        report = {**report, "error": failed.record()}
+    _write_html(html, bundle, [report], force=force)
     if as_json:
-        print_json(report if failed is None else {**report, "error": failed.record()})
+        print_json(report)
     else:
         print_run_report(report)
     if failed is not None and as_json:
@@ -234,6 +238,14 @@ def _failure(
         return VerificationFailed(
             "placement-differs",
             f"its placement is not its program: {first['where']}: {first['message']}",
+            where=where,
+            hint="compile it again",
+        )
+    if report["bundle"]:
+        first = report["bundle"][0]
+        return VerificationFailed(
+            "bundle-differs",
+            f"{first['code']}: {first['where']}: {first['message']}",
             where=where,
             hint="compile it again",
         )

@@ -74,7 +74,12 @@ class Verdict:
             "impossible": "proved impossible",
             "not-found": "not found with this effort",
         }[self.kind]
-        return f"{told}: {self.reason}"
+        if self.kind in ("impossible", "not-found"):
+            return f"{told}: {self.reason}"
+        question = "fewest cores, slices sharing them"
+        if not self.shared:
+            question = "fastest spread, a core each"
+        return f"{question}: {told}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)

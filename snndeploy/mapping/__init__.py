@@ -7,23 +7,29 @@ from .fix.repair import Repair, repair
 from .place import place_program
 from .route.fan_out import fan_out
 from .route.traffic import Traffic, traffic
-from .rules.validate import validate_placement
+from .rules.validate import recounted, validate_placement
+from .tell.effects import Effects, effects
 from .tell.explain import explain_core, explain_layer
-from .tell.step_time import StepTime, step_time
+from .tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, step_time
 from .tell.summary import LayerUse, Summary, summarise
 
 __all__ = [
+    "ASSUMED_ACTIVITY",
+    "Effects",
     "LayerUse",
     "Repair",
+    "StepMeter",
     "StepTime",
     "Summary",
     "Traffic",
     "check_program",
+    "effects",
     "explain_core",
     "explain_layer",
     "fan_out",
     "fits",
     "place_program",
+    "recounted",
     "repair",
     "step_time",
     "summarise",

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..chip import ArithmeticModel, EnergyModel, weakest
+from ..chip import ArithmeticModel, EnergyModel, Target, weakest
 from ..ir.arrays import Array, size
 from ..ir.finding import Certainty
 from ..ir.program import CompartmentGroup, Program
+from ..mapping.tell.effects import Effects
 from ..simulate.recording import Recording
 from ..simulate.unroll import unroll
 
@@ -25,14 +26,17 @@ class LayerActivity:
 
     ``spikes_in`` are the events that arrive over its projections, ``spikes_out`` those it sends (a
     graded spike is one event). ``synops`` counts one operation per arriving event and synapse whose
-    weight is not zero, ``dense_synops`` what that would be if every source spiked at every step.
-    ``messages`` counts one per event sent and destination core, ``hops`` the routers they cross in x
-    and y. The ranges are the least and the most of a sample.
+    weight is not zero, ``most_synops`` those on zeros in dense lists too where the chip may do them,
+    ``dense_synops`` what ``synops`` would be if every source spiked at every step. ``updates`` are those
+    of states: of both compartments where a neuron takes two. ``messages`` counts one per event sent and
+    destination core, ``hops`` the routers they cross in x and y. The ranges are the least and the most
+    of a sample.
     """
 
     spikes_in: int
     spikes_out: int
     synops: int
+    most_synops: int
     dense_synops: int
     updates: int
     messages: int
@@ -46,6 +50,7 @@ class LayerActivity:
             spikes_in=self.spikes_in + other.spikes_in,
             spikes_out=self.spikes_out + other.spikes_out,
             synops=self.synops + other.synops,
+            most_synops=self.most_synops + other.most_synops,
             dense_synops=self.dense_synops + other.dense_synops,
             updates=self.updates + other.updates,
             messages=self.messages + other.messages,
@@ -64,7 +69,8 @@ class Activity:
     """Events of a run: of every group, and per sample.
 
     ``synops`` and ``dense_synops`` are those of each synapse group; ``per_sample`` holds the totals of
-    ``spikes``, ``synops`` and ``messages`` of every sample, in the order of the data.
+    ``spikes``, ``synops`` and ``messages`` of every sample, in the order of the data. ``hosts`` are the
+    groups whose events the host sends.
     """
 
     samples: int
@@ -73,6 +79,7 @@ class Activity:
     synops: Mapping[str, int]
     dense_synops: Mapping[str, int]
     per_sample: Mapping[str, Array]
+    hosts: frozenset[str] = frozenset()
 
     @property
     def spikes(self) -> dict[str, int]:
@@ -82,6 +89,15 @@ class Activity:
     @property
     def total_synops(self) -> int:
         return sum(self.synops.values())
+
+    @property
+    def most_synops(self) -> int:
+        return sum(layer.most_synops for layer in self.layers.values())
+
+    @property
+    def chip(self) -> list[LayerActivity]:
+        """The groups whose neurons are on the chip."""
+        return [layer for name, layer in self.layers.items() if name not in self.hosts]
 
     @property
     def updates(self) -> int:
@@ -110,6 +126,7 @@ class Activity:
                 name: np.concatenate([counts, other.per_sample[name]])
                 for name, counts in self.per_sample.items()
             },
+            hosts=self.hosts,
         )
 
 
@@ -133,19 +150,13 @@ class Meter:
 
     Args:
         program: what runs.
-        fans: messages, hops in x and hops in y that one spike of each neuron sends, ``(3, neurons)``
-            per group (see `snndeploy.mapping.route.fan_out`); None where nothing is placed.
+        effects: what its spikes cause where it is placed (None: it is not placed; every synapse that is
+            not zero counts, no message, and one update per neuron and step).
     """
 
-    def __init__(self, program: Program, fans: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, program: Program, effects: Effects | None = None) -> None:
         self.program = program
-        self._fans = fans or {
-            g.name: np.zeros((3, size(g.shape)), np.int64) for g in program.groups
-        }
-        self._synapses = {}
-        for synapses in program.synapses:
-            matrix = unroll(synapses.ops, synapses.mantissa, program.source_shape(synapses))
-            self._synapses[synapses.name] = np.bincount(matrix.cols, minlength=matrix.shape[1])
+        self._effects = effects or _unplaced(program)
 
     def measure(self, recording: Recording) -> Activity:
         """Count the events of a recorded run."""
@@ -157,26 +168,30 @@ class Meter:
         }
         none = np.zeros(samples, np.int64)
         synops = {
-            s.name: sum((events[o.group] @ self._synapses[s.name] for o in s.sources), none)
+            s.name: sum(
+                (self._effects.synops[s.name] @ events[o.group].T for o in s.sources),
+                np.zeros((2, samples), np.int64),
+            )
             for s in self.program.synapses
         }
         dense = {
-            s.name: int(self._synapses[s.name].sum()) * len(s.sources) * steps * samples
+            s.name: int(self._effects.synops[s.name][0].sum()) * len(s.sources) * steps * samples
             for s in self.program.synapses
         }
         layers = {g.name: self._layer(g, events, synops, dense, steps) for g in self.program.groups}
-        sent = [events[name] @ self._fans[name][0] for name in events]
+        sent = [events[name] @ self._effects.fans[name][0] for name in events]
         return Activity(
             samples=samples,
             steps=steps,
             layers=layers,
-            synops={name: int(n.sum()) for name, n in synops.items()},
+            synops={name: int(n[0].sum()) for name, n in synops.items()},
             dense_synops=dense,
             per_sample={
                 "spikes": sum((e.sum(axis=1) for e in events.values()), none),
-                "synops": sum(synops.values(), none),
+                "synops": sum((n[0] for n in synops.values()), none),
                 "messages": sum(sent, none),
             },
+            hosts=frozenset(g.name for g in self.program.groups if g.kind == "input"),
         )
 
     def _layer(
@@ -189,17 +204,18 @@ class Meter:
     ) -> LayerActivity:
         samples = len(next(iter(events.values())))
         incoming = self.program.incoming(group.name)
-        driven = sum((synops[s.name] for s in incoming), np.zeros(samples, int))
+        driven, most = sum((synops[s.name] for s in incoming), np.zeros((2, samples), int))
         out = events.get(group.name, np.zeros((samples, size(group.shape)), int))
         total = out.sum(axis=0)
-        messages, *hops = (int(total @ row) for row in self._fans[group.name])
+        messages, *hops = (int(total @ row) for row in self._effects.fans[group.name])
         each = out.sum(axis=1)
         return LayerActivity(
             spikes_in=sum(int(events[o.group].sum()) for s in incoming for o in s.sources),
             spikes_out=int(each.sum()),
             synops=int(driven.sum()),
+            most_synops=int(most.sum()),
             dense_synops=sum(dense[s.name] for s in incoming),
-            updates=0 if group.kind == "input" else size(group.shape) * steps * samples,
+            updates=self._effects.updates[group.name] * steps * samples,
             messages=messages,
             hops=(hops[0], hops[1]),
             spikes_out_range=(int(each.min()), int(each.max())),
@@ -207,30 +223,56 @@ class Meter:
         )
 
 
-def estimate_energy(activity: Activity, model: EnergyModel) -> EnergyEstimate:
-    """Energy per sample under ``model``; idle updates bound it from below, active ones from above."""
+def _unplaced(program: Program) -> Effects:
+    synops = {}
+    for s in program.synapses:
+        matrix = unroll(s.ops, s.mantissa, program.source_shape(s))
+        counts = np.bincount(matrix.cols, minlength=matrix.shape[1])
+        synops[s.name] = np.stack([counts, counts])
+    return Effects(
+        fans={g.name: np.zeros((3, size(g.shape)), np.int64) for g in program.groups},
+        synops=synops,
+        updates={g.name: 0 if g.kind == "input" else size(g.shape) for g in program.groups},
+    )
+
+
+def estimate_energy(activity: Activity, target: Target, model: EnergyModel) -> EnergyEstimate:
+    """Energy per sample under ``model``, a model of ``target``.
+
+    Idle updates and operations on weights that are not zero bound it from below; active updates, and the
+    zeros of dense lists where the chip may work on them, from above. What the host sends is not charged
+    as a spike of a neuron.
+    """
     per_sample = 1e-3 / max(activity.samples, 1)  # picojoules of the run to nanojoules per sample
     idle, active = model.neuron_update_idle, model.neuron_update_active
-    spikes = sum(activity.spikes.values())
+    spikes, messages = (
+        sum(getattr(layer, count) for layer in activity.chip)
+        for count in ("spikes_out", "messages")
+    )
     terms = [
-        ("synaptic operations", activity.total_synops, model.synaptic_op),
-        ("neuron updates", activity.updates, idle),
-        ("messages", activity.messages, model.spike_message),
-        ("hops in x", activity.hops[0], model.hop_x),
-        ("hops in y", activity.hops[1], model.hop_y),
+        ("synaptic operations", activity.total_synops, activity.most_synops, model.synaptic_op),
+        ("neuron updates", activity.updates, activity.updates, idle),
+        ("messages", messages, messages, model.spike_message),
+        ("hops in x", activity.hops[0], activity.hops[0], model.hop_x),
+        ("hops in y", activity.hops[1], activity.hops[1], model.hop_y),
     ]
     if model.spike_out is not None:
-        terms.append(("spikes", spikes, model.spike_out))
-    used = [active, *(energy for _, _, energy in terms)]
-    parts = {name: count * energy.pj * per_sample for name, count, energy in terms}
-    high = sum(count * (energy.high or energy.pj) for _, count, energy in terms) * per_sample
+        terms.append(("spikes", spikes, spikes, model.spike_out))
+    used = [active, *(energy for *_, energy in terms)]
+    parts = {name: count * energy.pj * per_sample for name, count, _, energy in terms}
+    high = sum(most * (energy.high or energy.pj) for _, _, most, energy in terms) * per_sample
     busy = max(active.high or active.pj, idle.high or idle.pj) - (idle.high or idle.pj)
+    zeros = target.synapse.zero_ops
     return EnergyEstimate(
         low=sum(parts.values()),
         high=high + activity.updates * busy * per_sample,
         parts=parts,
-        certainty=weakest(energy.certainty for energy in used),
-        sources=tuple(dict.fromkeys(energy.source for energy in used)),
+        certainty=weakest((zeros.certainty, *(energy.certainty for energy in used))),
+        sources=tuple(
+            dict.fromkeys(
+                (*(energy.source for energy in used), f"zeros in dense lists: {zeros.source}")
+            )
+        ),
         not_counted=tuple(model.not_counted),
     )
 

@@ -13,20 +13,22 @@ import numpy as np
 from ..bundle import Bundle, write_bundle
 from ..calibrate.fidelity import Fidelity
 from ..certify import BundleRefused, certify
-from ..chip import family_of, load_target
+from ..chip import family_of
 from ..data import Samples
 from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
 from ..ir.program import Program
-from ..mapping import Summary, check_program, place_program, summarise, validate_placement
+from ..mapping import Summary, check_program, place_program, summarise
 from ..passes.metrics import NetworkMetrics
 from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
 from ..verify import Verification
-from .compiled import Compiled
+from .accounts.audit import audit, audited_report, other_target, stale_target
+from .accounts.savings import savings_record
+from .compiled import SHARE, Compiled, Objective
 from .locking import lock_text
 from .opening import open_bundle
 from .run import (
@@ -53,7 +55,7 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         {**_pass_row(step.name, step.after), "answers": answers_record(step.answers)}
         for step in steps
     ]
-    return compile_report(
+    report = compile_report(
         network={"digest": compiled.network.digest, "notes": dict(compiled.source.notes)},
         program=compiled.program,
         summary=_summary_of(compiled),
@@ -63,6 +65,7 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         passes=rows,
         recipe=compiled.recipe.name,
     )
+    return {**report, "savings": savings_record(compiled)}
 
 
 def answers_record(answers: Fidelity | None) -> dict[str, Any] | None:
@@ -85,14 +88,19 @@ def _pass_row(name: str, m: NetworkMetrics) -> dict[str, Any]:
     }
 
 
-def bundle_of(compiled: Compiled, samples: Samples | None = None) -> Bundle:
-    """Everything that one flashes, with a golden run on ``samples`` (or on random spikes)."""
+def bundle_of(
+    compiled: Compiled, samples: Samples | None = None, report: Mapping[str, Any] | None = None
+) -> Bundle:
+    """Everything that one flashes, with a golden run on ``samples`` (or on random spikes).
+
+    ``report`` is that of `report_of` where it is at hand.
+    """
     return Bundle(
         program=compiled.program,
         placement=compiled.placement,
         target=compiled.target,
         lock=lock_text(compiled),
-        report=report_of(compiled),
+        report=report_of(compiled) if report is None else report,
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
     )
@@ -230,7 +238,7 @@ def verify_bundle(
 
     Returns:
         A run report with what the verification found; ``placement`` lists what of the program its
-        slices do not hold.
+        slices do not hold, ``bundle`` where its records are not so and which budgets it exceeds.
 
     Raises:
         InputError: the bundle or the data cannot be used.
@@ -239,9 +247,15 @@ def verify_bundle(
     """
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("verify", bundle)
-    wrong = validate_placement(bundle.program, bundle.placement, bundle.target)
+    found = audit(bundle, fixes=False)
     report = _compared(where, bundle, engines, load, progress, scores, tau, output)
-    return {**report, "placement": [finding_record(f) for f in wrong]}
+    return {
+        **report,
+        "placement": [finding_record(f) for f in found.misplaced],
+        "bundle": [
+            finding_record(f) for f in (*found.untrue, *found.budgets) if f.severity == "error"
+        ],
+    }
 
 
 def _compared(
@@ -318,15 +332,30 @@ def _verify_golden(
 
 
 def check_bundle(
-    bundle: str | Path | Bundle, target: str | None, board: str | None
+    bundle: str | Path | Bundle,
+    target: str | None,
+    board: str | None,
+    objective: Objective | None = None,
 ) -> dict[str, Any]:
-    """Check a bundle's program on its own target, or place it anew on another one."""
+    """Check a bundle on its own target as it is placed, or place it anew on another board or target.
+
+    On its own, nothing recorded is taken for granted: see `audit`. Another target is of the same family.
+
+    Raises:
+        InputError: the bundle cannot be read, or its content is not that of its manifest.
+        UsageError: the program's neurons are not those of the target's family.
+    """
     bundle = open_bundle("check", bundle)
-    chip = bundle.target if target is None else load_target(target)
-    if target is None and board is None:
-        return dict(bundle.report)
+    chip = bundle.target if target is None else other_target(bundle, target)
+    if target is None and board is None and objective is None:
+        report = audited_report(bundle, audit(bundle))
+        note = stale_target(bundle)
+        if note is not None:
+            report["findings"].append(finding_record(note))
+        return report
     chips = chip.chips(board)
-    placement = place_program(bundle.program, chip, chips=chips)
+    share = SHARE[objective or "speed"]
+    placement = place_program(bundle.program, chip, chips=chips, share=share)
     findings = check_program(bundle.program, placement, chip, chips=chips)
     return compile_report(
         network=bundle.report["network"],

@@ -21,7 +21,7 @@ from ..passes.guard.back_off import run_guarded
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from .compiled import Compiled, Scale
+from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
@@ -54,6 +54,7 @@ def compile(
     training: Training | None = None,
     scale: Scale = "bounds",
     layout: LayoutName = "chip",
+    objective: Objective = "speed",
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -74,6 +75,8 @@ def compile(
         training: what training passes train on.
         scale: ``"bounds"`` proves head-room for every input, ``"calibrated"`` trusts the samples.
         layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
+        objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
+            takes as few as it finds.
         observer: told about the progress of passes.
 
     Returns:
@@ -109,7 +112,7 @@ def compile(
         differing = spikes_that_differ(log.network, program, calibration)
         findings = (*program.findings, *told(differing))
         program = dataclasses.replace(program, differing=differing, findings=findings)
-    placement = place_program(program, chip, chips=chips)
+    placement = place_program(program, chip, chips=chips, share=SHARE[objective])
     checked = check_program(program, placement, chip, chips=chips)
     return Compiled(
         source=source,

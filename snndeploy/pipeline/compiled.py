@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ..chip import Target
@@ -13,10 +14,15 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 from ..lower import InputCoding
 from ..mapping import fits
+from ..mapping.place import Share
 from ..passes.runner import PassLog
 from ..recipe import Recipe
 
 Scale = Literal["bounds", "calibrated"]
+Objective = Literal["speed", "cores"]
+"""What a placement is to be: the fastest spread, a core per slice while there are enough, or the fewest
+cores."""
+SHARE: Mapping[Objective, Share] = MappingProxyType({"speed": "if-needed", "cores": "always"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -133,8 +133,14 @@ def trained_steps(compiled: Compiled, samples: Samples) -> Samples:
     return Samples(samples.inputs[:steps], samples.labels)
 
 
-def finetune_report(compiled: Compiled, samples: Samples) -> dict[str, Any]:
-    """What training came to, and the figures of papers before and after, on labelled ``samples``."""
+def finetune_report(
+    compiled: Compiled, samples: Samples, *, held_out: bool = True
+) -> dict[str, Any]:
+    """What training came to, and the figures of papers before and after, on labelled ``samples``.
+
+    ``held_out`` tells whether training saw none of them: what a network has learnt by heart says nothing
+    about new data, so figures on training samples are called that.
+    """
     from ..passes.training.figures import figures
 
     few = samples.first(_JUDGED)
@@ -145,6 +151,7 @@ def finetune_report(compiled: Compiled, samples: Samples) -> dict[str, Any]:
         "training": dict(compiled.training),
         "figures": {
             "samples": len(few),
+            "on": "validation" if held_out else "training",
             "before": asdict(before),
             "after": {**asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before)},
         },

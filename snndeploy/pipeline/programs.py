@@ -14,7 +14,7 @@ from ..ir.step import Compare
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
 from .bundles import golden_of
-from .compiled import Loaded
+from .compiled import SHARE, Loaded, Objective
 from .opening import open_program
 
 
@@ -23,8 +23,12 @@ def place_file(
     target: str | Path | Target = "loihi2",
     board: str | None = None,
     compare: Compare | None = None,
+    *,
+    objective: Objective = "speed",
 ) -> Loaded:
-    """Read a ``.net`` file (or take a program), place it and check it; ``compare`` as of `read_netx`.
+    """Read a ``.net`` file (or take a program), place it (see `Objective`) and check it.
+
+    ``compare`` is as of `read_netx`.
 
     Raises:
         SnnDeployError: the file, target or board is bad. Violated budgets are in ``findings``.
@@ -32,7 +36,7 @@ def place_file(
     chip = target if isinstance(target, Target) else load_target(target)
     chips = chip.chips(board)
     held = open_program("compile", program, chip.name, compare)
-    placement = place_program(held, chip, chips=chips)
+    placement = place_program(held, chip, chips=chips, share=SHARE[objective])
     checked = check_program(held, placement, chip, chips=chips)
     return Loaded(
         source="" if isinstance(program, Program) else str(program),

@@ -12,11 +12,10 @@ import numpy as np
 
 from ..chip import Target, arithmetic_models
 from ..data import Samples
-from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.placement import Placement
-from ..ir.program import Program
-from ..mapping import fan_out, step_time
+from ..ir.program import CompartmentGroup, Program
+from ..mapping import StepMeter, effects
 from ..measure.energy import Activity, Meter, estimate_arithmetic, estimate_energy
 from ..measure.neurobench import NeuroBenchMeter
 from ..report import run_report
@@ -47,13 +46,17 @@ class Tally:
     predictions: dict[str, list[int]] = field(default_factory=dict)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
-    spikes: dict[str, Array] = field(default_factory=dict)
     neurobench: dict[str, NeuroBenchMeter] = field(default_factory=dict)
 
     @cached_property
     def meter(self) -> Meter:
         """Counts the events of the program as it is placed."""
-        return Meter(self.program, fan_out(self.program, self.placement, self.target))
+        return Meter(self.program, effects(self.program, self.placement, self.target))
+
+    @cached_property
+    def clock(self) -> StepMeter:
+        """Adds up how long steps take, each by its own busiest core."""
+        return StepMeter(self.program, self.placement, self.target)
 
     def add(self, runs: Mapping[str, Recording], samples: Samples) -> None:
         """Count one batch that every engine has run."""
@@ -74,8 +77,9 @@ class Tally:
             self.verification.add(runs, samples.labels)
         exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
         if exact is not None:
-            for name, count in _spike_counts(self.program, exact).items():
-                self.spikes[name] = self.spikes.get(name, 0) + count
+            self.clock.add(
+                {g.name: exact.spikes[g.name] != 0 for g in self.program.groups if _sends(g)}
+            )
             events = self.meter.measure(exact)
             self.activity = events if self.activity is None else self.activity + events
         self.samples += len(samples)
@@ -109,11 +113,12 @@ class Tally:
         activity = self.activity
         energy, time = {}, None
         if activity is not None:
-            steps = max(1, self.samples * self.steps)
-            mean = {name: count / steps for name, count in self.spikes.items()}
-            time = step_time(self.program, self.placement, self.target, mean)
+            time = self.clock.result()
             models = {self.target.name: self.target.energy, **self.target.energy_alternatives}
-            energy = {name: estimate_energy(activity, model) for name, model in models.items()}
+            energy = {
+                name: estimate_energy(activity, self.target, model)
+                for name, model in models.items()
+            }
             for model in arithmetic_models():
                 energy |= estimate_arithmetic(self.program, activity, model)
         report = run_report(
@@ -133,10 +138,6 @@ class Tally:
         return {**report, "partial": partial}
 
 
-def _spike_counts(program: Program, recording: Recording) -> dict[str, Array]:
-    """Spikes of every neuron over a recorded run."""
-    return {
-        g.name: np.count_nonzero(recording.spikes[g.name], axis=(0, 1))
-        for g in program.groups
-        if g.kind != "readout"
-    }
+def _sends(group: CompartmentGroup) -> bool:
+    """Whether it sends events: a readout is read, not sent."""
+    return group.kind != "readout"

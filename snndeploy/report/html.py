@@ -9,10 +9,14 @@ from typing import Any
 from .certificate import certificate_panel
 from .html_parts import Cell, bar, panel, range_chart, table
 from .tables import (
+    COUNTED,
     EVENT_COLUMNS,
     answers_text,
+    cores_text,
     event_rows,
+    events_text,
     judged,
+    judged_on,
     neurobench_rows,
     number,
     place,
@@ -38,6 +42,7 @@ section { background:var(--card); border:1px solid var(--line); border-radius:12
 .fact { background:var(--card); border:1px solid var(--line); border-radius:12px; padding:.8rem 1.1rem;
   min-width:9rem; flex:1 }
 .fact b { display:block; font-size:1.35rem; font-variant-numeric:tabular-nums }
+.verdict.error { border-color:var(--red); font-weight:600 }
 .verdict { border-left:4px solid var(--blue); padding:.6rem 1rem; background:var(--back);
   border-radius:0 8px 8px 0; margin:.2rem 0 1rem; font-size:1.03rem }
 table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
@@ -78,14 +83,16 @@ def html_page(compiled: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = (
 def _head(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     notes, cores = report["network"]["notes"], report["cores"]
     fits = "fits" if report["fits"] else "does not fit"
+    failed = [run["error"] for run in runs if run.get("error")]
+    verdict = f"{fits}, verification failed" if failed else fits
     facts = [
-        ("verdict", fits, "ok" if report["fits"] else "error"),
+        ("verdict", verdict, "ok" if report["fits"] and not failed else "error"),
         ("cores", f"{cores['used']:,} of {cores['limit']:,}", ""),
         ("neurons", number(sum(layer["neurons"] for layer in report["layers"])), ""),
         ("synapses", number(sum(layer["synapses"] for layer in report["layers"])), ""),
     ]
     facts += [
-        (f"accuracy, {stage}", f"{value:.1%}", "")
+        (f"accuracy, {stage}: {judged_on(run)}", f"{value:.1%}", "")
         for run in runs
         for stage, value in list(run["accuracy"].items())[-1:]
     ]
@@ -93,9 +100,14 @@ def _head(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         f'<div class="fact"><small>{escape(name)}</small><b class="{kind}">{escape(value)}</b></div>'
         for name, value, kind in facts
     )
+    alarm = "".join(
+        f'<div class="verdict error"><b>Verification failed.</b> {escape(error["code"])}: '
+        f"{escape(error['message'])}</div>"
+        for error in failed
+    )
     read = f"read as {notes['frontend']}: {notes.get('why', '')}" if "frontend" in notes else ""
     return (
-        f"<h1>On {escape(report['target'])} ({escape(report['board'])})</h1>"
+        f"{alarm}<h1>On {escape(report['target'])} ({escape(report['board'])})</h1>"
         f'<p class="soft">recipe {escape(report["recipe"])}. {escape(read)}</p>'
         f'<div class="facts">{boxes}</div>'
     )
@@ -124,12 +136,13 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
     synapses = [
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"]) for s in report["synapses"]
     ]
+    sure = f"Certainty of the verdict: {report['certainty']}."
     yield panel(
         "On the chip",
         table(columns, layers),
         "<h3>Synapses</h3>",
-        table(("projection", "operators", "weights", "bits", "2^"), synapses),
-        f'<p class="soft">Certainty of the verdict: {escape(report["certainty"])}.</p>',
+        table(("projection", "operators", "weights not 0", "bits", "2^"), synapses),
+        *(f'<p class="soft">{escape(line)}</p>' for line in (*cores_text(report), COUNTED, sure)),
     )
     if report["findings"]:
         yield panel("Findings", *map(_finding, report["findings"]))
@@ -167,7 +180,7 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
         rows.append((stage, "" if accuracy is None else bar(accuracy), differing))
     verdict = verification["verdict"]["text"] if verification else ""
     yield panel(
-        f"Stages, on {run['samples']:,} samples of {run['steps']:,} steps{part}",
+        f"Stages, on {judged_on(run)}{part}",
         f'<p class="soft">{escape(judged(run))}</p>' if judged(run) else "",
         f'<div class="verdict">{escape(verdict)}</div>' if verdict else "",
         table(("stage", "accuracy", "differing spikes"), rows),
@@ -177,7 +190,11 @@ def _run(run: Mapping[str, Any]) -> Iterable[str]:
         if verification["registers"]:
             yield _registers(verification["registers"])
     if run["activity"]:
-        yield panel("Events per sample", table(EVENT_COLUMNS, event_rows(run["activity"])))
+        yield panel(
+            "Events per sample",
+            table(EVENT_COLUMNS, event_rows(run["activity"])),
+            f'<p class="soft">{escape(events_text(run["activity"]))}.</p>',
+        )
     if run["energy"]:
         yield _energy(run["energy"])
     if run["neurobench"]:

@@ -17,6 +17,11 @@ EVENT_COLUMNS = (
     "messages",
     "hops",
 )
+COUNTED = (
+    "Neurons are those on the chip. Weights are stored numbers that were not pruned; synapses are pairs "
+    "of neurons that they join, of which a kernel's weight makes many."
+)
+"""What reports count under each word."""
 _NEUROBENCH = (
     ("footprint, bytes", "footprint", ",.0f"),
     ("connection sparsity", "connection_sparsity", ".3f"),
@@ -26,6 +31,44 @@ _NEUROBENCH = (
     ("effective ACs per sample", "effective_acs", ",.0f"),
     ("membrane updates per sample", "membrane_updates", ",.0f"),
 )
+
+
+def events_text(activity: Mapping[str, Any]) -> str:
+    """Means per sample in a sentence, and what sets the two ends of operations apart, if anything."""
+    low = activity["synops_per_sample"]
+    high = activity.get("most_synops_per_sample", low)  # runs of older versions have one count
+    text = (
+        f"per sample: {span(low, high)} SynOps (of {activity['dense_synops_per_sample']:,.0f} if all "
+        f"spiked at every step), {activity['spikes_per_sample']:,.0f} spikes, "
+        f"{activity['messages_per_sample']:,.0f} messages"
+    )
+    if high > low:
+        why = "counts the zeros that dense lists hold (inferred)"
+        text += f"; the high end, of energy and time too, {why}"
+    return text
+
+
+def judged_on(run: Mapping[str, Any]) -> str:
+    """What a run's figures are of: how many samples, of what, how many steps each."""
+    data = f" of {run['data']}" if run.get("data") else ""
+    many = f"{run['samples']:,} sample{'s'[: run['samples'] != 1]}"
+    return f"{many}{data}, {run['steps']:,} steps"
+
+
+def cores_text(report: Mapping[str, Any]) -> list[str]:
+    """What is proved about the number of cores, what it rests on, and what compression bought."""
+    cores, lines = report["cores"], []
+    if cores.get("search"):
+        lines.append(f"cores: {cores['search']['text']}")
+    if cores.get("published") not in (None, cores["used"]):
+        lines.append(
+            f"cores: the published compiler, which stores zeros in lists, would take "
+            f"{cores['published']:,}; {cores['used']:,} rest on lists without zeros, whose format is "
+            "inferred"
+        )
+    if report.get("savings"):
+        lines.append(report["savings"]["text"])
+    return lines
 
 
 def number(value: float | None, form: str = ",.0f") -> str:

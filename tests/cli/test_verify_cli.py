@@ -60,7 +60,9 @@ def spoilt(bundle: Path) -> None:
         for g in content.program.groups
     )
     changed = dataclasses.replace(content.program, groups=groups)
-    write_bundle(bundle, dataclasses.replace(content, program=changed), version="0", force=True)
+    report = {**content.report, "program": {**content.report["program"], "digest": changed.digest}}
+    other = dataclasses.replace(content, program=changed, report=report)
+    write_bundle(bundle, other, version="0", force=True)
 
 
 def test_every_stage_of_a_bundle_on_samples(bundle: Path, data: Path) -> None:
@@ -113,6 +115,27 @@ def test_accuracy_that_falls_too_far_exits_6(bundle: Path, data: Path) -> None:
     assert report["error"]["code"] == "accuracy-dropped"
     assert report["verification"]["verdict"]["layer"] == "s2"
     assert run("verify", bundle, "-d", data, *stages, "--max-drop", 100).exit_code == 0
+
+
+def test_the_page_of_a_failed_verification_says_so_at_its_top(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    stages = ("-d", data, "--engines", "compressed,integer", "--max-drop", 30)
+    page = tmp_path / "page.html"
+    assert run("verify", bundle, *stages, "--html", page).exit_code == 0
+    good = page.read_text(encoding="utf-8")
+    assert '<b class="ok">fits</b>' in good
+    assert "Verification failed" not in good
+    assert f"accuracy, integer: {SAMPLES} samples of {data}, 16 steps" in good
+    spoilt(bundle)
+    assert run("verify", bundle, *stages, "--html", page).exit_code == 6
+    failed = page.read_text(encoding="utf-8")
+    assert '<b class="ok">' not in failed
+    assert '<b class="error">fits, verification failed</b>' in failed
+    top = failed.index("<main>") + len("<main>")
+    assert failed[top:].startswith(
+        '<div class="verdict error"><b>Verification failed.</b> accuracy-dropped: accuracy falls by '
+    )
 
 
 def test_spikes_that_differ_come_before_accuracy(bundle: Path) -> None:

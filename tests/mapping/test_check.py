@@ -250,7 +250,7 @@ def test_summary() -> None:
     first = summary.layers[0]
     nonzero = int(np.count_nonzero(program.synapses[0].mantissa))
     assert (first.name, first.neurons, first.encodings) == ("l1", 128, ("sparse",))
-    assert (first.synapses_stored, first.synapses_nonzero) == (nonzero, nonzero)
+    assert (first.entries_stored, first.entries_nonzero) == (nonzero, nonzero)
     assert first.used["neurons"] == 128
     assert first.fullest == max(summary.core_share[c] for c in range(first.cores))
     assert (summary.cores, summary.cores_available) == (len(placement.cores), 128)

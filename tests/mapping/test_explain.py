@@ -123,7 +123,7 @@ def test_reports_tell_the_time_and_what_the_search_proved(tmp_path: Path) -> Non
     model, bundle = network(tmp_path, 20, 12, 4), tmp_path / "net.snnb"
     text = run("compile", model, *FRONTEND, "-o", bundle).stdout
     assert "time per step (estimate, inferred): " in text
-    assert "cores: proved optimal" in text
+    assert "cores: fastest spread, a core each: proved optimal" in text
     report = json.loads(run("report", bundle, "--json").stdout)
     time = report["time"]
     assert time["low_ns"] == max(t["low_ns"] for t in time["terms"]) == time["terms"][0]["low_ns"]

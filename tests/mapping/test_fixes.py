@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import snndeploy
 from snndeploy.chip import Target, load_target
 from snndeploy.cli.show.render import print_fix
-from snndeploy.ir.arrays import Array
+from snndeploy.demo import FOLDER, digits
+from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.finding import Finding, Fix
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program
 from snndeploy.mapping import check_program, place_program, repair
+from snndeploy.mapping.fix.plans import membrane_error, plans
 from snndeploy.mapping.fix.shrink import neighbourhood
-from snndeploy.mapping.fix.suggest import carry_out
+from snndeploy.mapping.fix.suggest import carry_out, may_fit
 from snndeploy.mapping.rules.rules import violations
+from snndeploy.pipeline.advise.fixing import fix_model
 from snndeploy.recipe import Recipe
 from tests.support.commands import FRONTEND, code_of, network, run
 from tests.support.mapping_programs import cnn, mlp, with_group
@@ -194,6 +200,44 @@ def test_repair_gives_up_where_nothing_helps() -> None:
     assert [f.code for f in hopeless.left] == ["board"]
 
 
+def test_plans_are_possible_and_none_is_gentler_than_another() -> None:
+    program = mlp(60, 30, 20, 4, bits=4)
+    assert not may_fit(program, TINY, 1)
+    found = plans(program, TINY, 1)
+    assert found
+    assert [p.error for p in found] == sorted(p.error for p in found)
+    for plan in found:
+        changed = program
+        for fix in plan.fixes:
+            changed = carry_out(changed, fix)
+        assert may_fit(changed, TINY, 1)
+        assert plan.error == membrane_error(program, plan.fixes)
+        assert not any(other.gentler(plan) for other in found)
+
+
+def test_membrane_error_counted_by_hand() -> None:
+    """Weights 2, 4, 4, 8 (squares: 100): losing the smallest, a channel, and rounding to 3 bits."""
+    program = mlp(2, 2, 2)
+    first, last = program.synapses
+    weight = frozen(np.array([[2, 4], [4, 8]]), np.int64)
+    program = replace(
+        program, synapses=(replace(first, mantissa=weight), replace(last, mantissa=weight))
+    )
+
+    def change(action: str, **options: str | float) -> list[Fix]:
+        return [Fix(action=action, text="", options=tuple(options.items()))]
+
+    one = change("prune", layers=first.name, density=0.75)
+    assert membrane_error(program, one) == pytest.approx(4 / 100)
+    both = change("prune", layers=f"{first.name},{last.name}", density=0.5)
+    assert membrane_error(program, both) == pytest.approx(2 * (4 + 16) / 100)
+    channel = change("remove-kernels", layers="l1", count=1)  # its weights behind: 2 and 4
+    assert membrane_error(program, channel) == pytest.approx((4 + 16) / 100)
+    bits = change("quantize", layers=first.name, bits=3)  # steps of 8 / 3 on four weights
+    assert membrane_error(program, bits) == pytest.approx(4 * (8 / 3) ** 2 / 12 / 100)
+    assert membrane_error(program, []) == 0
+
+
 def test_what_is_no_change_is_refused() -> None:
     program = mlp(4, 4)
     for fix in (
@@ -286,3 +330,41 @@ def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
     for name, content in (("txt", text.stdout[start:]), ("json", findings)):
         recorded = IMPOSSIBLE.with_suffix(f".{name}").read_text(encoding="utf-8")
         assert content == recorded
+
+
+def narrow(cores: int, **limits: int) -> Target:
+    """Loihi 2 with so many cores, and less of some resources."""
+    chip = load_target("loihi2")
+    core = {
+        name: limit.model_copy(update={"limit": limits.get(name, limit.limit)})
+        for name, limit in chip.core.items()
+    }
+    few = chip.chip.cores.model_copy(update={"limit": cores})
+    return chip.model_copy(
+        update={"core": core, "chip": chip.chip.model_copy(update={"cores": few})}
+    )
+
+
+@pytest.mark.slow
+def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
+    """Digits on 3 small cores: fewer kernels at 8 bits keep 84 % of 300 answers, with fewer bits and
+    pruning too 10 % are left. Without samples the smaller membrane error picks the same."""
+    chip = narrow(3, neurons=150, synapse_words=700, pool_words=1000)
+    samples = digits().first(300)
+    how = {"frontend": "snntorch", "semantics": {"reset": "zero"}, "target": chip}
+
+    def compiled(recipe: Recipe | None) -> snndeploy.Compiled:
+        return snndeploy.compile(FOLDER / "digits.nir", recipe=recipe, calibration=samples, **how)
+
+    first, told = compiled(None), list[str]()
+    assert not first.fits
+    for data, ordered in ((samples, "answers on 300 samples: right"), (None, "membrane error")):
+        fixing = fix_model(first, compiled, data, tell=told.append)
+        assert ordered in fixing.ordered
+        assert fixing.steps == ("remove 12 of 16 kernels of 1", "remove 24 of 32 kernels of 4")
+        assert fixing.recipe is not None
+        assert compiled(fixing.recipe).fits
+        assert len(fixing.tried) == 2
+    shares = [line.split(": ")[-1] for line in told if "answers are right" in line]
+    assert shares[0].startswith("fits, 8")
+    assert shares[1].startswith("fits, 1")

@@ -291,7 +291,9 @@ def test_the_real_mnist_network(shared_data: Path) -> None:
         assert [len(placement.of_group(n)) for n in names] == per_layer
         assert placement.search is not None
         assert placement.search.kind == "optimal"
-        assert str(placement.search).startswith("proved optimal: no cut takes fewer slices than")
+        assert str(placement.search).startswith(
+            "fastest spread, a core each: proved optimal: no cut takes fewer slices than"
+        )
     memory = Memory(filled(program), LOIHI2)
     cut = {
         names[0]: [(((i, min(i + 50, 128)),), 0) for i in (0, 50, 100)],
@@ -377,7 +379,9 @@ def test_slices_that_share_are_cut_to_fill_cores() -> None:
     target = limited(LOIHI2, 128, neurons=30)
     placement = place_program(mlp(4, 20, 20, 20), target, share="always")
     assert len(placement.cores) == 2
-    assert str(placement.search) == "proved optimal: all layers together fill 2 cores (neurons)"
+    assert str(placement.search) == (
+        "fewest cores, slices sharing them: proved optimal: all layers together fill 2 cores (neurons)"
+    )
     assert len(place_program(mlp(4, 20, 20, 20), target).cores) == 3
 
 
@@ -391,8 +395,9 @@ WORDS = [
     (
         mlp(60, 30, 20, 4, bits=4),
         2,
-        "proved optimal: no cut takes fewer slices than 8: at least l1 takes 5 (synapse words), "
-        "l2 takes 2 (synapse words), l3 takes 1 (neurons)",
+        "fastest spread, a core each: proved optimal: no cut takes fewer slices than 8: at least l1 "
+        "takes 5 (synapse words), l2 takes 2 (synapse words), l3 takes 1 (neurons); sharing cores, at "
+        "least 7 (pool words): ask with --objective cores",
     ),
 ]
 
@@ -404,7 +409,10 @@ def test_verdicts_in_words(program: Program, chips: int, words: str) -> None:
 
 def test_a_gap_in_words() -> None:
     found = place_program(cnn(2, 8, 8, extent=16), limited(LOIHI2, 128, neurons=300)).search
-    assert str(found) == "best found, gap ≤ 10 %: c1 took 8 slices, at least 7 (neurons)"
+    assert str(found) == (
+        "fastest spread, a core each: best found, gap ≤ 10 %: c1 took 8 slices, at least 7 (neurons); "
+        "sharing cores, at least 9 (neurons): ask with --objective cores"
+    )
 
 
 CHAINS: list[tuple[tuple[Op, ...], Shape]] = [

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import answers_text, certificate_line, span
+from ...report import answers_text, certificate_line, cores_text, span
 from .plain import plain, plain_data
 
 _GAP = 2
@@ -149,7 +149,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
         for s in report["synapses"]
     ]
-    columns = ("projection", "operators", "weights", "bits", "2^", "steps")
+    columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
     out.print()
     cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
@@ -158,8 +158,8 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
-    if cores.get("search"):
-        out.print(f"cores: {cores['search']['text']}", highlight=False, soft_wrap=True)
+    for line in cores_text(report):
+        out.print(line, highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
     if "certificate" in report:
@@ -252,6 +252,10 @@ def print_fix(report: Mapping[str, Any], path: str) -> None:
         Text(f"  {fix['cores']:,} of {report['cores']['limit']:,} cores; {fix['proof']}"),
         soft_wrap=True,
     )
+    if fix["tried"]:
+        out.print(Text(f"  chosen by {fix['ordered']}; what fits:"), soft_wrap=True)
+        for line in fix["tried"]:
+            out.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def print_demo(result: Mapping[str, Any]) -> None:

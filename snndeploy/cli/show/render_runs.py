@@ -7,7 +7,17 @@ from typing import Any
 
 from rich.text import Text
 
-from ...report import EVENT_COLUMNS, event_rows, judged, neurobench_rows, number, place, span
+from ...report import (
+    EVENT_COLUMNS,
+    event_rows,
+    events_text,
+    judged,
+    judged_on,
+    neurobench_rows,
+    number,
+    place,
+    span,
+)
 from .plain import plain_data
 from .render import console, print_time, table
 
@@ -30,13 +40,10 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             )
         )
         rows.append((engine, "" if accuracy is None else f"{accuracy:.1%}", differing))
-    out.print(
-        table(
-            f"{report['samples']} samples, {report['steps']} steps",
-            ("engine", "accuracy", "differing spikes"),
-            rows,
-        )
-    )
+    if report.get("data"):
+        out.print(f"on {judged_on(report)}", highlight=False, soft_wrap=True)
+    title = f"{report['samples']} samples, {report['steps']} steps"
+    out.print(table(title, ("engine", "accuracy", "differing spikes"), rows))
     if judged(report):
         out.print(Text(judged(report)), soft_wrap=True)
     for (first, second), c in comparisons.items():
@@ -61,11 +68,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
         a = report["activity"]
         out.print()
         out.print(table("per sample", EVENT_COLUMNS, event_rows(a)))
-        out.print(
-            f"per sample: {a['synops_per_sample']:,.0f} SynOps of {a['dense_synops_per_sample']:,.0f}, "
-            f"{a['spikes_per_sample']:,.0f} spikes, {a['messages_per_sample']:,.0f} messages",
-            highlight=False,
-        )
+        out.print(events_text(a), highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     for model, e in report["energy"].items():
         out.print(

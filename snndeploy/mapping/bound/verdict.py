@@ -73,6 +73,9 @@ def judge(
                 f"({_words(bounds[n].resource)})"
                 for n in loose[:3]
             ) + (f"; {len(loose) - 3} more layers" if len(loose) > 3 else "")
+    if not shared and kind in ("optimal", "gap"):
+        fewer = f"sharing cores, at least {least} ({_words(resource)})"
+        reason += f"; {fewer}: ask with --objective cores" if least < cores else ""
     return Verdict(
         kind=kind,
         cores=cores,

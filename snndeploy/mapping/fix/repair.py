@@ -11,7 +11,7 @@ from ...chip import Target, family_class
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
 from ..rules.rules import shrinking_codes
-from .suggest import Bench, carry_out, joint_fixes, program_fixes, same_place
+from .suggest import Bench, carry_out, joint_fixes, may_fit, program_fixes, same_place
 
 _ROUNDS = 20
 _AT_ONCE = 6
@@ -81,7 +81,11 @@ def _gentlest(errors: Sequence[Finding], bench: Bench) -> list[Fix]:
             changed = bench.program
             for fix in row:
                 changed = carry_out(changed, fix)
-            left = Bench(changed, bench.target, bench.chips).breaches()
+            if f.code == "board" and not may_fit(changed, bench.target, bench.chips):
+                continue
+            left = Bench(changed, bench.target, bench.chips).breaches(
+                effort="low" if bench.large else "normal"
+            )
             if not any(same_place(f, other) for other in left):
                 return row
     return []

@@ -4,19 +4,25 @@ Every suggestion that changes memory only is carried out on the program, placed 
 its effect is what that run found. What would need the network again, such as another reset, is not
 proposed: nothing is told that was not tried.
 
-Placing a large program takes long, and finding the gentlest change takes many tries. Rules about single
-cores are therefore tried on the neighbourhood of the layers concerned first; only what holds there is
-placed in full, once, and nothing is tried twice for two findings.
+Placing a large program takes long, and finding the gentlest change takes many tries. Whether a change
+fits the board is therefore estimated by bounds first, which place nothing, and rules about single cores
+are tried on the neighbourhood of the layers concerned; only what seems to hold is placed in full, once,
+and nothing is tried twice for two findings. For large programs the search ends after a while.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...chip import Target, family_class, family_of, load_target, target_names
+from ...ir.arrays import size
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
+from ..bound.bounds import group_bounds
+from ..bound.verdict import fewest_cores
+from ..count.memory import Memory
 from ..place import Effort, place_program
 from ..rules.rules import shrinking_codes, violations
 from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
@@ -24,7 +30,9 @@ from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
 """Fractions of a layer's weights that pruning is tried with."""
 _LARGE = 300_000
-"""Weights from which on the size of a change is searched with less effort, and only then proved."""
+"""Weights and neurons from which on a change is placed with less effort, and the search ends in time."""
+SECONDS = 20.0
+"""How long fixes of a large program are looked for."""
 _FITS = "this rule then holds"
 
 
@@ -40,6 +48,32 @@ class Bench:
     chips: int
     removable: frozenset[str] | None = None
     tried: dict[Hashable, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
+    began: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def large(self) -> bool:
+        """Whether placing takes seconds."""
+        weights = sum(s.mantissa.size for s in self.program.synapses)
+        return weights + sum(size(g.shape) for g in self.program.groups) > _LARGE
+
+    @property
+    def late(self) -> bool:
+        """Whether a large program has had its time."""
+        return self.large and time.monotonic() - self.began > SECONDS
+
+    def may_fit(
+        self, fix: Fix | None = None, target: Target | None = None, chips: int | None = None
+    ) -> bool:
+        """Whether no bound rules out that the board has enough cores; nothing is placed.
+
+        Where limits of cores are broken all the same, bounds say nothing about the number of cores.
+        """
+        program = self.program if fix is None else carry_out(self.program, fix)
+        chip, many = target or self.target, self.chips if chips is None else chips
+        bounds = group_bounds(Memory(program, chip))
+        if any(bound.impossible for bound in bounds.values()):
+            return True
+        return fewest_cores(bounds, chip)[0] <= many * chip.chip.cores.limit
 
     def breaches(
         self,
@@ -107,14 +141,17 @@ class _Trial:
 
     def holds(self, fix: Fix | None = None, **where: object) -> bool:
         """Whether the rule holds in the same place, all of the program placed anew."""
+        if self.bench.large:
+            where.setdefault("effort", "low")
         found = self.bench.breaches(fix, **where)  # type: ignore[arg-type]
         return not any(same_place(self.finding, f) for f in found)
 
     def seems_to_hold(self, fix: Fix | None = None, target: Target | None = None) -> bool:
         """The same, as far as it can be told quickly."""
         if self.finding.code == "board":
-            large = sum(s.mantissa.size for s in self.bench.program.synapses) > _LARGE
-            return self.holds(fix, target=target, effort="low" if large else "normal")
+            if not self.bench.may_fit(fix, target):
+                return False
+            return self.bench.large or self.holds(fix, target=target)
         return self.holds(fix, target=target, near=self.groups, effort="low")
 
     @property
@@ -157,14 +194,24 @@ class _Trial:
                     low = middle + 1
             return low
 
-        if not fixes:
+        if not fixes or self.bench.late:
             return
         last = len(fixes) - 1
+        if self.finding.code == "board" and not self.bench.may_fit(fixes[last]):
+            return
         likely = min(first(0, self.seems_to_hold), last)
         if self.holds(fixes[likely]):
             yield fixes[likely]
         elif self.holds(fixes[last]):
             yield fixes[first(likely, self.holds)]
+
+
+def may_fit(program: Program, target: Target, chips: int) -> bool:
+    """Whether no bound rules out that a program fits so many chips; nothing is placed."""
+    bounds = group_bounds(Memory(program, target))
+    if any(bound.impossible for bound in bounds.values()):
+        return False
+    return fewest_cores(bounds, target)[0] <= chips * target.chip.cores.limit
 
 
 def same_place(a: Finding, b: Finding) -> bool:
@@ -269,8 +316,12 @@ def _fixes(trial: _Trial) -> Iterator[Fix]:
 def _bigger_board(trial: _Trial) -> Iterator[Fix]:
     target = trial.bench.target
     for name, chips in sorted(target.boards.items(), key=lambda item: item[1].limit):
-        if chips.limit > trial.bench.chips and trial.holds(chips=chips.limit):
-            need = len(place_program(trial.bench.program, target, chips.limit).cores)
+        if chips.limit <= trial.bench.chips or not trial.bench.may_fit(chips=chips.limit):
+            continue
+        if trial.holds(chips=chips.limit):
+            effort: Effort = "low" if trial.bench.large else "normal"
+            placed = place_program(trial.bench.program, target, chips.limit, effort=effort)
+            need = len(placed.cores)
             have = chips.limit * target.chip.cores.limit
             yield Fix(
                 action="board",
@@ -291,6 +342,8 @@ def _other_target(trial: _Trial) -> Iterator[Fix]:
             continue
         if family_of(other).arithmetic != trial.bench.program.arithmetic:
             continue  # the program would have to be lowered again
+        if trial.bench.late:
+            return
         quick = trial.finding.code == "board" or trial.seems_to_hold(target=other)
         if quick and trial.holds(target=other, chips=other.chips()):
             yield Fix(

@@ -8,6 +8,7 @@ taken from the mapping is what it decided: the boxes, the encoding of each, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ...ir.linear.apply import apply_chain
 from ...ir.ops import Conv, Op, Reshape, SumPool, chain_shapes, index_map
 from ...ir.placement import Bounds, Placement, Slice
 from ...ir.program import Program, SynapseGroup
+from ..count.axons import recount
 from ..count.memory import Memory
 
 _BATCH = 1 << 22
@@ -55,6 +57,13 @@ def validate_placement(
     return tuple(wrong)
 
 
+def recounted(program: Program, placement: Placement, target: Target | None = None) -> Placement:
+    """A placement whose slices take what they are counted to take, whatever they said before."""
+    memory = Memory(program, load_target(placement.target) if target is None else target)
+    slices = zip(placement.slices, recount(memory, placement), strict=True)
+    return replace(placement, slices=tuple(replace(s, resources=used) for s, used in slices))
+
+
 def _misplaced(program: Program, placement: Placement) -> Iterator[Finding]:
     groups = {g.name: g for g in program.on_chip}
     for s in placement.slices:
@@ -86,7 +95,7 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
     program, fan = memory.program, memory.fans[s.name]
     slices = placement.of_group(s.target)
     shape = program.source_shape(s)
-    want = _listed(s, shape)
+    want = listed(s, shape)
     got = _merged([*_unfolded(memory, s, slices), *_delivered(memory, s, slices)])
     if not (np.array_equal(want[0], got[0]) and np.array_equal(want[1], got[1])):
         places = np.setxor1d(want[0], got[0])
@@ -111,7 +120,7 @@ def _differing(memory: Memory, placement: Placement, s: SynapseGroup) -> Iterato
             )
 
 
-def _listed(s: SynapseGroup, shape: Shape) -> Entries:
+def listed(s: SynapseGroup, shape: Shape) -> Entries:
     """The program's own matrix (targets, sources): the operators' synapses, joined one by one."""
     n_in = size(shape)
     rows, columns = np.arange(n_in), np.arange(n_in)

@@ -10,14 +10,20 @@ from ...ir.finding import Certainty, Finding
 from ...ir.placement import Placement, Verdict
 from ...ir.program import Program
 from ..count.memory import Memory
+from ..place import place_program
 from .step_time import StepTime, step_time
+
+_LARGE = 2_000_000
+"""Weights up to which a second placement takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerUse:
     """One group: its cores, neurons and synapses, and what its slices take.
 
-    ``encodings`` names how its synapses are stored, ``used`` sums each resource over its slices and
+    ``synapses`` are pairs of neurons joined by a weight that is not zero, ``entries_stored`` what memory
+    holds for them (zeros too, and a shared kernel once per slice), ``entries_nonzero`` those of it that
+    are not zero. ``encodings`` names how they are stored, ``used`` sums each resource over slices and
     ``fullest`` is the largest share (0 to 1, and beyond where it does not fit) of a core's limit that
     one slice takes, for the resource ``binding``.
     """
@@ -25,8 +31,9 @@ class LayerUse:
     name: str
     cores: int
     neurons: int
-    synapses_stored: int
-    synapses_nonzero: int
+    synapses: int
+    entries_stored: int
+    entries_nonzero: int
     encodings: tuple[str, ...]
     used: Mapping[str, int]
     fullest: float
@@ -37,8 +44,10 @@ class LayerUse:
 class Summary:
     """A placement as a whole; ``certainty`` is the weakest one that the verdict rests on.
 
-    ``time`` is that of a step in which some neurons spike (None: the target says nothing about it),
-    ``search`` what is proved about the number of cores.
+    ``published`` is how many cores the chip's published compiler would take, where that may be more
+    (None: it would take as many, or that was not tried). ``time`` is that of a step in which some
+    neurons spike (None: the target says nothing about it), ``search`` what is proved about the number
+    of cores.
     """
 
     layers: tuple[LayerUse, ...]
@@ -47,6 +56,7 @@ class Summary:
     chips: int
     core_share: Mapping[int, float]
     certainty: Certainty
+    published: int | None
     time: StepTime | None
     search: Verdict | None
 
@@ -78,7 +88,25 @@ def summarise(
         certainty=verdict_certainty(target, findings),
         time=step_time(program, placement, target),
         search=placement.search,
+        published=_published(memory, placement, chips),
     )
+
+
+def _published(memory: Memory, placement: Placement, chips: int | None) -> int | None:
+    """Cores where lists are stored as the published compiler was seen to store them."""
+    program, other = memory.program, memory.family.published
+    if other is None or sum(s.mantissa.size for s in program.synapses) > _LARGE:
+        return None
+    ways = {
+        memory.stored(s.name, part.bounds).encoding
+        for s in program.synapses
+        for part in placement.of_group(s.target)
+    }
+    if "sparse" not in ways:
+        return None
+    shared = placement.search is not None and placement.search.shared
+    placed = place_program(program, other, chips, share="always" if shared else "if-needed")
+    return len(placed.cores)
 
 
 def verdict_certainty(target: Target, findings: tuple[Finding, ...]) -> Certainty:
@@ -107,8 +135,13 @@ def _layer(memory: Memory, placement: Placement, name: str, limits: Mapping[str,
         name=name,
         cores=len({part.core for part in slices}),
         neurons=sum(part.neurons for part in slices),
-        synapses_stored=sum(s.synapses for s in stored),
-        synapses_nonzero=sum(s.nonzero for s in stored),
+        synapses=sum(
+            int(memory.fans[s.name].into(part.bounds).stored.sum())
+            for s in memory.program.incoming(name)
+            for part in slices
+        ),
+        entries_stored=sum(s.synapses for s in stored),
+        entries_nonzero=sum(s.nonzero for s in stored),
         encodings=tuple(dict.fromkeys(s.encoding for s in stored)),
         used=memory.family.combined(part.resources for part in slices),
         fullest=worst[binding],

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import toml
 from ...bundle import Bundle
-from ...chip import load_target
+from ...chip import family_class
+from ...data import Samples
 from ...errors import PassRefused, RecipeError
+from ...ir.arrays import Array
 from ...ir.finding import Finding, Fix
+from ...ir.network import Network
 from ...ir.program import Program
 from ...mapping import check_program, place_program, repair
+from ...mapping.fix.plans import Plan, membrane_error, plans
+from ...mapping.fix.suggest import carry_out
+from ...mapping.rules.rules import shrinking_codes
 from ...passes.base import Pass
 from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import RemoveKernels
 from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
+from ...progress import silent
 from ...recipe import Recipe
 from ...report import finding_record
+from ..accounts.audit import other_target
 from ..compiled import Compiled
 from ..opening import open_bundle
 
+SECONDS = 60.0
+"""After so long no more is tried, once something was found that fits."""
+_JUDGED = 300
+"""Samples that what fits is compared on."""
+_BATCH = 64
 _ROUNDS = 5
 """Compilations to look at: trained weights round and prune a little differently from counted ones."""
 
@@ -34,7 +50,8 @@ class Fixing:
     """What came of looking for a recipe.
 
     ``recipe`` makes the network fit (None: none was found), ``steps`` tell what it adds, ``left`` are
-    the violations that stay without one. ``proof`` says how it was checked, ``cores`` what it takes.
+    the violations that stay without one. ``proof`` says how it was checked, ``cores`` what it takes,
+    ``ordered`` by what it was chosen among ``tried`` ones that fit, each with its figure.
     """
 
     recipe: Recipe | None
@@ -42,6 +59,8 @@ class Fixing:
     left: tuple[Finding, ...] = ()
     proof: str = ""
     cores: int = 0
+    ordered: str = ""
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,45 +99,200 @@ def layers_of(program: Program) -> frozenset[str]:
     )
 
 
-def fix_model(first: Compiled, compile_with: Callable[[Recipe], Compiled]) -> Fixing:
+def fix_model(
+    first: Compiled,
+    compile_with: Callable[[Recipe], Compiled],
+    samples: Samples | None = None,
+    *,
+    seconds: float = SECONDS,
+    tell: Callable[[str], None] = silent,
+) -> Fixing:
     """Look for a recipe with which a compilation that does not fit does.
+
+    Changes of the whole network are estimated first, by bounds that place nothing, and the promising
+    ones compiled, the one with the least membrane error first; then changes violation by violation.
+    Those that fit are ordered by what they cost in answers where there are samples, else by membrane
+    error.
 
     Args:
         first: the compilation.
         compile_with: compiles the same network the same way, with another recipe.
+        samples: what costs are measured on; with them, what stays takes over what removed kernels did.
+        seconds: after which no more is tried once one was found that fits, and nothing large at all.
+        tell: is told what is being tried, and what came of it.
     """
-    compiled, recipe, changes = first, first.recipe, _Changes()
-    target, chips = first.target, first.target.chips(first.board)
-    removable = frozenset(
-        name
-        for group in coupling(first.network)
-        if not group.fixed and len(group.populations) == 1
-        for name in group.populations
+    if first.fits:
+        cores = len(first.placement.cores)
+        return Fixing(recipe=first.recipe, cores=cores, proof="compiled with it and checked")
+    until = time.monotonic() + seconds
+    search = _Search(first, compile_with, samples, tell, until)
+    search.whole_plans()
+    left: tuple[Finding, ...] = ()
+    if not search.found or not search.late:
+        left = search.step_by_step()
+    if not search.found:
+        return Fixing(recipe=None, steps=search.steps, left=left, ordered=search.ordered)
+    best = max(search.found, key=lambda fit: fit.score)
+    return Fixing(
+        recipe=best.recipe,
+        steps=best.steps,
+        cores=best.cores,
+        proof="compiled with it and checked",
+        ordered=search.ordered,
+        tried=tuple(f"{'; '.join(fit.steps)}: {fit.figure}" for fit in search.found),
     )
-    steps: list[str] = []
-    for round_left in reversed(range(_ROUNDS)):
-        errors = tuple(f for f in compiled.findings if f.severity == "error")
-        if not errors:
-            return Fixing(
-                recipe=recipe,
-                steps=tuple(steps),
-                cores=len(compiled.placement.cores),
-                proof="compiled with it and checked",
-            )
-        if not round_left:
-            break
-        found = repair(compiled.program, target, chips, removable=removable)
-        if found.left or not found.fixes:
-            return Fixing(recipe=None, steps=tuple(steps), left=found.left or errors)
-        changes = changes.after(found.fixes, compiled.program)
-        steps += [fix.text for fix in found.fixes]
-        bits = {p.name: p.weight.bits for p in first.network.projections if p.weight.bits}
-        recipe = _with(first.recipe, changes, bits, target.name, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """A recipe that makes it fit; more ``score`` is better."""
+
+    recipe: Recipe
+    steps: tuple[str, ...]
+    cores: int
+    score: float
+    figure: str
+
+
+class _Search:
+    """What was tried to make a compilation fit."""
+
+    def __init__(
+        self,
+        first: Compiled,
+        compile_with: Callable[[Recipe], Compiled],
+        samples: Samples | None,
+        tell: Callable[[str], None],
+        until: float,
+    ) -> None:
+        self._first, self._compile_with = first, compile_with
+        self._samples = None if samples is None else samples.first(_JUDGED)
+        self._tell, self._until = tell, until
+        self._chips = first.target.chips(first.board)
+        self._removable = frozenset(
+            name
+            for group in coupling(first.network)
+            if not group.fixed and len(group.populations) == 1
+            for name in group.populations
+        )
+        self._bits = {p.name: p.weight.bits for p in first.network.projections if p.weight.bits}
+        self._answers = None if self._samples is None else _answers(first.source, self._samples)
+        self.found: list[_Fit] = []
+        self.steps: tuple[str, ...] = ()
+
+    @property
+    def ordered(self) -> str:
+        """By what those that fit are ordered."""
+        if self._samples is None:
+            return "estimated membrane error; there are no samples (--data) to count answers on"
+        return f"answers on {len(self._samples)} samples: {self._what}"
+
+    @property
+    def _what(self) -> str:
+        labelled = self._samples is not None and self._samples.labels is not None
+        return "right" if labelled else "those of the trained network"
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() > self._until
+
+    def whole_plans(self) -> None:
+        """Changes of the whole network, the least membrane error first."""
+        first = self._first
+        mendable = {*shrinking_codes(family_class(first.target.family)), "weight-bits"}
+        if any(f.severity == "error" and f.code not in mendable for f in first.findings):
+            return
+        self._tell("estimating which changes may fit")
+        half = (self._until + time.monotonic()) / 2
+        candidates = plans(
+            first.program,
+            first.target,
+            self._chips,
+            removable=self._removable,
+            stop=lambda: time.monotonic() > half,
+        )
+        done: list[Plan] = []
+        for plan in candidates:
+            if self.late:
+                self._tell("time is up")
+                return
+            if any(other.gentler(plan) for other in done):
+                continue
+            changes = _Changes().after(plan.fixes, first.program)
+            steps = tuple(fix.text for fix in plan.fixes)
+            compiled = self._try(changes, steps, plan.error)
+            if compiled is not None and compiled.fits:
+                done.append(plan)
+                if self._samples is None:
+                    return  # the others have more membrane error
+
+    def step_by_step(self) -> tuple[Finding, ...]:
+        """Changes violation by violation; what stays violated."""
+        compiled, changes, steps = self._first, _Changes(), list[str]()
+        errors: tuple[Finding, ...] = ()
+        for round_left in reversed(range(_ROUNDS)):
+            errors = tuple(f for f in compiled.findings if f.severity == "error")
+            if not errors or not round_left:
+                break
+            self._tell("changing what is violated, one by one")
+            target = self._first.target
+            found = repair(compiled.program, target, self._chips, removable=self._removable)
+            if found.left or not found.fixes:
+                return found.left or errors
+            changes = changes.after(found.fixes, compiled.program)
+            steps += [fix.text for fix in found.fixes]
+            self.steps = tuple(steps)
+            error = membrane_error(self._first.program, found.fixes)
+            fitting = self._try(changes, self.steps, error)
+            if fitting is None:
+                break
+            compiled = fitting
+        return errors
+
+    def _try(self, changes: _Changes, steps: tuple[str, ...], error: float) -> Compiled | None:
+        """Compile with some changes and keep them if they fit; None where a pass refuses."""
+        first = self._first
+        folding = self._samples is not None
+        recipe = _with(first.recipe, changes, self._bits, first.target.name, steps, fold=folding)
         try:
-            compiled = compile_with(recipe)
+            compiled = self._compile_with(recipe)
         except (PassRefused, RecipeError):
-            break
-    return Fixing(recipe=None, steps=tuple(steps), left=errors)
+            return None
+        told = "; ".join(steps)
+        if not compiled.fits:
+            self._tell(f"{told}: does not fit yet")
+            return compiled
+        score, figure = self._judged(compiled, error)
+        self._tell(f"{told}: fits, {figure}")
+        self.found.append(
+            _Fit(
+                recipe=recipe,
+                steps=steps,
+                cores=len(compiled.placement.cores),
+                score=score,
+                figure=figure,
+            )
+        )
+        return compiled
+
+    def _judged(self, compiled: Compiled, error: float) -> tuple[float, str]:
+        if self._samples is None or self._answers is None:
+            return -error, f"estimated membrane error {error:.3g}"
+        labels = self._samples.labels
+        right = _answers(compiled.network, self._samples) == (
+            self._answers if labels is None else labels
+        )
+        share = float(np.mean(right))
+        return share, f"{share:.1%} of {len(self._samples)} answers are {self._what}"
+
+
+def _answers(network: Network, samples: Samples) -> Array:
+    """What the float engine answers."""
+    from ...simulate.float.engine import run_float
+
+    output = network.with_role("output")[0].name
+    parts = samples.batches(_BATCH)
+    return np.concatenate([run_float(network, p.inputs).predictions(output) for p in parts])
 
 
 def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | None) -> Fixing:
@@ -128,18 +302,29 @@ def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | Non
     which weights go is for the recipe to find out when the network is compiled with it.
     """
     bundle = open_bundle("check", bundle)
-    chip = bundle.target if target is None else load_target(target)
+    chip = bundle.target if target is None else other_target(bundle, target)
     chips = chip.chips(board)
     base = Recipe.from_toml(toml.dumps(toml.loads(bundle.lock).get("recipe", {"name": "none"})))
     found = repair(bundle.program, chip, chips)
-    if found.left:
-        return Fixing(recipe=None, steps=tuple(f.text for f in found.fixes), left=found.left)
-    placement = place_program(found.program, chip, chips)
-    left = check_program(found.program, placement, chip, chips, fixes_for=0)
-    if errors := tuple(f for f in left if f.severity == "error"):
-        return Fixing(recipe=None, left=errors)
-    steps = [fix.text for fix in found.fixes]
-    changes = _Changes().after(found.fixes, bundle.program)
+    ways = [] if found.left else [found.fixes]
+    if found.fixes or found.left:
+        ways += [plan.fixes for plan in plans(bundle.program, chip, chips)]
+    ways.sort(key=lambda fixes: membrane_error(bundle.program, fixes))
+    left = found.left
+    for fixes in ways:
+        program = bundle.program
+        for fix in fixes:
+            program = carry_out(program, fix)
+        placement = place_program(program, chip, chips)
+        checked = check_program(program, placement, chip, chips, fixes_for=0)
+        errors = tuple(f for f in checked if f.severity == "error")
+        if not errors:
+            break
+        left = left or errors
+    else:
+        return Fixing(recipe=None, steps=tuple(f.text for f in found.fixes), left=left)
+    steps = [fix.text for fix in fixes]
+    changes = _Changes().after(fixes, bundle.program)
     bits = {s.name: s.weight_bits for s in bundle.program.synapses}
     quantized = any("quantize" in p.stages for p in base.passes)
     recipe = base
@@ -155,15 +340,25 @@ def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | Non
         recipe=recipe,
         steps=tuple(steps),
         cores=len(placement.cores),
+        ordered="estimated membrane error; a bundle is checked without samples",
         proof="its changes were made to the bundle's integers and checked; the bundle does not hold "
         "the trained network to compile",
     )
 
 
 def _with(
-    base: Recipe, changes: _Changes, bits: Mapping[str, int], target: str, steps: Sequence[str]
+    base: Recipe,
+    changes: _Changes,
+    bits: Mapping[str, int],
+    target: str,
+    steps: Sequence[str],
+    *,
+    fold: bool = False,
 ) -> Recipe:
-    """A recipe with changes added to it; ``bits`` are those that it quantises layers to."""
+    """A recipe with changes added to it; ``bits`` are those that it quantises layers to.
+
+    With ``fold`` kernels that stay take over what removed ones contributed, on calibration samples.
+    """
     passes: list[Pass] = [p for p in base.passes if "quantize" not in p.stages]
     quantizers = [p for p in base.passes if "quantize" in p.stages]
     late = [i for i, p in enumerate(passes) if "prune" in p.stages]
@@ -175,6 +370,7 @@ def _with(
                 layers=tuple(sorted(changes.keep)),
                 keep=dict(sorted(changes.keep.items())),
                 kinds=("conv", "dense"),
+                fold="weights" if fold else "none",
             ),
         )
     for density in sorted(set(changes.density.values())):
@@ -215,6 +411,8 @@ def fix_record(fixing: Fixing) -> dict[str, Any]:
         "found": fixing.recipe is not None,
         "steps": list(fixing.steps),
         "cores": fixing.cores,
+        "ordered": fixing.ordered,
+        "tried": list(fixing.tried),
         "proof": fixing.proof,
         "recipe": None if fixing.recipe is None else fixing.recipe.to_toml(),
         "left": [finding_record(f) for f in fixing.left],

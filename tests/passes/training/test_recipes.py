@@ -158,6 +158,25 @@ def test_finetune_writes_a_bundle_that_records_its_training(
     assert toml.loads(read_bundle(place).lock)["training"] == training
 
 
+def test_figures_say_whether_training_saw_the_samples(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    """``-n`` and ``--skip`` are of the training samples; the 64 that judge stay 64."""
+    few = ["-n", "40", "--skip", "8", "-o", str(tmp_path / "x.nir"), "--force"]
+    held_out = invoke(*options(files), *few, "--json")
+    assert held_out.exit_code == 0, held_out.output
+    report = json.loads(held_out.stdout)
+    assert (report["figures"]["samples"], report["figures"]["on"]) == (64, "validation")
+    assert report["training"]["data"]["train"]["samples"] == 40
+    assert report["training"]["data"]["validation"]["samples"] == 64
+    assert "training-accuracy" not in held_out.stderr
+    seen = invoke("-r", files["recipe"], "--train", files["train"], *few)
+    assert seen.exit_code == 0, seen.output
+    assert "figures on 40 training samples" in seen.stdout
+    assert "accuracy on training samples" in seen.stdout
+    assert "warning[training-accuracy]: there is no --val" in seen.stderr
+
+
 def test_finetune_writes_nir_and_json(files: dict[str, str], tmp_path: Path) -> None:
     place = tmp_path / "digits-4bit.nir"
     run = CliRunner().invoke(

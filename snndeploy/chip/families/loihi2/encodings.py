@@ -24,7 +24,7 @@ def encodings(fan: Fan, into: FanIn, neurons: int, target: Loihi2Target) -> list
             return kernels
     words = list_words(into.full, entry, target, 0)
     dense = lists("dense", fan, into, into.full, words, slots=1, skips=False)
-    if into.stored is into.full:
+    if into.stored is into.full or not target.synapse.sparse.limit:
         return [dense, *kernels]
     words = list_words(into.stored, entry, target, 0)
     sparse = lists("sparse", fan, into, into.stored, words, slots=1, skips=True)

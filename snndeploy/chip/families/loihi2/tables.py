@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ...schema import Axons, Limit, Neurons
-from ..loihi.tables import ListTarget
+from ..loihi.tables import ListSynapse, ListTarget
+
+
+class Loihi2Synapse(ListSynapse):
+    """``sparse`` says whether lists may leave zeros out (1) or not (0)."""
+
+    sparse: Limit = Limit(limit=1, unit="", source="nothing is known", certainty="inferred")
 
 
 class Loihi2Axons(Axons):
@@ -35,5 +41,6 @@ class Loihi2Target(ListTarget):
         "axon_mem",
     )
 
+    synapse: Loihi2Synapse
     axons: Loihi2Axons
     neurons: Loihi2Neurons

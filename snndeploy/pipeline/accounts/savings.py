@@ -1,0 +1,125 @@
+"""What compression bought: the same network placed without it, and the difference in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...chip import Target, family_of
+from ...errors import SnnDeployError
+from ...ir.arrays import size
+from ...ir.placement import Placement
+from ...ir.program import Program
+from ...lower import InputCoding, lower
+from ...lower.coding import Coding
+from ...mapping import ASSUMED_ACTIVITY, effects, place_program, step_time
+from ...measure.energy import Meter, estimate_energy
+from ...report import span
+from ...simulate.recording import Recording
+from ..compiled import Compiled
+
+_LARGE = 2_000_000
+"""Weights up to which a second placement takes seconds."""
+_STEPS = round(1 / ASSUMED_ACTIVITY)
+"""Steps in which every neuron spikes once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a placed program takes.
+
+    Attributes:
+        words: of synapse memory (in the family's units), over all cores.
+        cores: taken.
+        step_ns: time of a step, from low to high; None where the target says nothing about it.
+        step_nj: energy of a step, from low to high.
+    """
+
+    words: int
+    cores: int
+    step_ns: tuple[float, float] | None
+    step_nj: tuple[float, float]
+
+
+def savings_record(compiled: Compiled) -> dict[str, Any] | None:
+    """What the passes bought, as plain data with its sentence.
+
+    Time and energy are those of a step in which the assumed share of all neurons spikes, the same on
+    both sides: what compression changes in how often neurons spike is for runs to tell.
+
+    Returns:
+        None where no pass changed the network, or where it cannot be placed as it was trained.
+    """
+    steps = compiled.log.steps
+    if not steps or compiled.network.digest == compiled.source.digest:
+        return None
+    if sum(layer.weights for layer in steps[0].before.layers.values()) > _LARGE:
+        return None
+    before = _uncompressed(compiled)
+    if before is None:
+        return None
+    after = _cost(compiled.program, compiled.placement, compiled.target)
+    return {"before": asdict(before), "after": asdict(after), "text": _sentence(before, after)}
+
+
+def _uncompressed(compiled: Compiled) -> Cost | None:
+    target, program = compiled.target, compiled.program
+    inputs = {
+        g.name: _coding(g.message_bits, float(g.scale)) for g in program.groups if g.kind == "input"
+    }
+    try:
+        whole = lower(compiled.source, target, inputs=inputs)
+    except SnnDeployError:
+        return None
+    shared = compiled.placement.search is not None and compiled.placement.search.shared
+    chips = target.chips(compiled.board)
+    placed = place_program(whole, target, chips, share="always" if shared else "if-needed")
+    return _cost(whole, placed, target)
+
+
+def _coding(message_bits: int, scale: float) -> InputCoding:
+    """A coding with the same messages."""
+    if not message_bits:
+        return InputCoding.named("binary")
+    kind: Coding = "graded" if scale == 1 else "analog"
+    return InputCoding(kind=kind, peak=(2 ** (message_bits - 1) - 1) / scale)
+
+
+def _cost(program: Program, placement: Placement, target: Target) -> Cost:
+    time = step_time(program, placement, target)
+    once = {g.name: np.zeros((_STEPS, 1, size(g.shape)), bool) for g in program.groups}
+    for spikes in once.values():
+        spikes[0] = True
+    meter = Meter(program, effects(program, placement, target))
+    energy = estimate_energy(
+        meter.measure(Recording(engine="assumed", spikes=once)), target, target.energy
+    )
+    synapses = family_of(target).synapse_resource
+    return Cost(
+        words=sum(s.resources.get(synapses, 0) for s in placement.slices),
+        cores=len(placement.cores),
+        step_ns=None if time is None else (time.low, time.high),
+        step_nj=(energy.low / _STEPS, energy.high / _STEPS),
+    )
+
+
+def _sentence(before: Cost, after: Cost) -> str:
+    parts = [
+        f"synapse memory from {before.words:,} to {after.words:,} words",
+        f"cores from {before.cores:,} to {after.cores:,}",
+    ]
+    if before.step_ns is not None and after.step_ns is not None:
+        parts.append(f"time per step from {_range(before.step_ns)} to {_range(after.step_ns)} ns")
+    parts.append(f"energy per step from {_range(before.step_nj)} to {_range(after.step_nj)} nJ")
+    return (
+        f"compression brought {', '.join(parts)} (estimates where {ASSUMED_ACTIVITY:.0%} of all "
+        "neurons spike in a step)"
+    )
+
+
+def _range(ends: tuple[float, float]) -> str:
+    low, high = ends
+    form = ",.0f" if high >= 100 else ".3g"
+    return span(low, high, form)
