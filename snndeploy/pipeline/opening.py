@@ -87,6 +87,7 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "verify": {"bundle": _DATA},
         "report": {"bundle": frozenset()},
         "explain": {"bundle": frozenset()},
+        "certify": {"bundle": frozenset()},
         "compress": _NETWORKS,
         "finetune": _NETWORKS,
         "sensitivity": _NETWORKS,

@@ -128,7 +128,7 @@ def test_the_page_of_a_failed_verification_says_so_at_its_top(
     assert "Verification failed" not in good
     assert f"accuracy, integer: {SAMPLES} samples of {data}, 16 steps" in good
     spoilt(bundle)
-    assert run("verify", bundle, *stages, "--html", page).exit_code == 6
+    assert run("verify", bundle, *stages, "--html", page, "--force").exit_code == 6
     failed = page.read_text(encoding="utf-8")
     assert '<b class="ok">' not in failed
     assert '<b class="error">fits, verification failed</b>' in failed

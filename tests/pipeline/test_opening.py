@@ -218,7 +218,7 @@ def test_options_that_could_only_be_ignored_are_refused(
 def test_defaults_are_not_taken_for_what_was_given(things: dict[str, Any]) -> None:
     bundle, data = things["net.snnb"], things["data"]
     check(run("simulate", bundle, "-d", data), 0)
-    assert "fits loihi1" in check(run("check", bundle, "--target", "loihi1"), 0)
+    assert "fits loihi2-spec" in check(run("check", bundle, "--target", "loihi2-spec"), 0)
 
 
 def test_integers_and_bundles_go_where_they_can(things: dict[str, Any], tmp_path: Path) -> None:
