@@ -329,7 +329,7 @@ def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
     findings = json.dumps(json.loads(as_json.stdout)["findings"], indent=1) + "\n"
     for name, content in (("txt", text.stdout[start:]), ("json", findings)):
         recorded = IMPOSSIBLE.with_suffix(f".{name}").read_text(encoding="utf-8")
-        assert content == recorded
+        assert content.replace(str(model), model.name) == recorded
 
 
 def narrow(cores: int, **limits: int) -> Target:
