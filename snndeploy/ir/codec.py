@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -32,11 +32,7 @@ _TYPES: dict[str, type[Any]] = {
         network.Source,
         neurons.Neuron,
         weights.Weight,
-        ops.Dense,
-        ops.Conv,
-        ops.Pointwise,
-        ops.SumPool,
-        ops.Reshape,
+        *get_args(ops.Op),
     )
 }
 

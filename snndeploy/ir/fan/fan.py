@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..arrays import Array, Shape, size
-from ..ops import Conv, Dense, IndexMap, Op, Pointwise, Reshape, SumPool, chain_shapes, index_map
+from ..ops import Conv, Dense, IndexMap, Op, SumPool, chain_shapes, index_map
 from ..ops import weighted_index as position_of_weights
 from ..placement import Bounds
 from ..program import Program, SynapseGroup
@@ -80,7 +80,7 @@ class Fan:
         """Index maps of the operators (None: counts pass unchanged, or are handled apart)."""
 
         def of(op: Op, shape: Shape) -> IndexMap | None:
-            return None if isinstance(op, (Reshape, Dense)) else index_map(op, shape)
+            return None if op.is_view or isinstance(op, Dense) else index_map(op, shape)
 
         return tuple(of(op, s) for op, s in zip(self.synapses.ops, self._shapes[:-1], strict=True))
 
@@ -93,19 +93,23 @@ class Fan:
     @cached_property
     def one_to_one(self) -> bool:
         """Whether each neuron of a box hears the neuron in its own place and no other."""
-        return len(self.synapses.ops) == 1 and isinstance(self.synapses.op, Pointwise)
+        return len(self.synapses.ops) == 1 and self.synapses.op.one_to_one
 
     @cached_property
     def _listed(self) -> bool:
         """Whether the weights themselves are a list for every source neuron."""
         *before, last = self.synapses.ops
-        return isinstance(last, Dense) and all(isinstance(op, Reshape) for op in before)
+        return isinstance(last, Dense) and all(op.is_view for op in before)
 
     @cached_property
     def plain(self) -> bool:
-        """Whether no pair of neurons counts twice: no windows of a pooling overlap."""
-        pools = [op for op in self.synapses.ops if isinstance(op, SumPool)]
-        return all(s >= k for p in pools for s, k in zip(p.stride, p.kernel, strict=True))
+        """Whether no pair of neurons counts twice: no ways that part meet again."""
+        parted = False
+        for op in self.synapses.ops:
+            if parted and op.fan_in > 1:
+                return False
+            parted = parted or op.splits
+        return True
 
     @cached_property
     def _taps(self) -> tuple[Array, ...]:
@@ -200,7 +204,7 @@ class Fan:
         op = self.synapses.op
         if self.nonzero is not None:
             return outputs
-        if isinstance(op, Conv) and op.groups > 1:
+        if isinstance(op, Conv) and not op.mixes_channels:
             # Where a range starts within its convolution group is all that matters.
             return low % (op.out_channels // op.groups), high - low
         return high - low

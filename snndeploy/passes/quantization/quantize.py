@@ -15,7 +15,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
-from ...ir.ops import Reshape, weighted_index
+from ...ir.ops import weighted_index
 from ...ir.weights import Weight
 from ..base import PassContext, PassResult, Stage
 from ..clipping import code_range, encode, scale_for
@@ -266,7 +266,7 @@ def _refuse_unshareable(net: Network, chosen: Iterable[Projection], per: str) ->
 def _target_channels(projection: Projection) -> int | None:
     """Channels of the target that axis 0 of the weight stands for; None where it is reshaped."""
     after = projection.ops[weighted_index(projection.ops) + 1 :]
-    if any(isinstance(op, Reshape) for op in after) or not projection.weight.shape:
+    if not all(op.keeps_channels for op in after) or not projection.weight.shape:
         return None
     return projection.weight.shape[0]
 
