@@ -18,7 +18,6 @@ import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection, Source
-from ..ir.ops import Conv
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
 from .stream import MAX_MEMORY, Chunk, prefix, stream
@@ -212,12 +211,11 @@ class _BlockSum:
         self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
         first = block[0]
         op = first.op
-        conv_groups = op.groups if isinstance(op, Conv) else 1
         weight_rows = op.weight_rows
         self.by_element = op.one_to_one
         self.profiles, profile = profiles_of(network.population(first.target), first, weight_rows)
-        own = np.arange(weight_rows) * (weight_rows if self.by_element else conv_groups)
-        pairs = np.stack([own // weight_rows, profile], axis=1)
+        own = np.arange(weight_rows) // (weight_rows // op.blocks)
+        pairs = np.stack([own, profile], axis=1)
         self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
         self.group: Array = group.reshape(-1)
         d = sum(rows(p, p.weight.data).shape[1] for p in block)

@@ -80,6 +80,10 @@ class Rows(Linear, Protocol):
         """Whether each neuron hears the one in its own place and no other: a row is one weight."""
 
     @property
+    def blocks(self) -> int:
+        """Blocks of rows, of equal size and one after the other, that each hear inputs of their own."""
+
+    @property
     def mixes_channels(self) -> bool:
         """Whether each output channel hears all input channels; otherwise they are coupled."""
 
@@ -97,6 +101,7 @@ class Dense:
     splits = True
     one_to_one = False
     mixes_channels = True
+    blocks = 1
 
     @property
     def fan_in(self) -> int:
@@ -140,6 +145,10 @@ class Conv:
     keeps_channels = False
     splits = True
     one_to_one = False
+
+    @property
+    def blocks(self) -> int:
+        return self.groups
 
     @property
     def mixes_channels(self) -> bool:
@@ -204,6 +213,10 @@ class Pointwise:
     @property
     def weight_rows(self) -> int:
         return size(self.weight_shape)
+
+    @property
+    def blocks(self) -> int:
+        return self.weight_rows
 
     def out_shape(self, shape: Shape) -> Shape:
         if shape != self.shape:
