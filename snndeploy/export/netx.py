@@ -72,6 +72,8 @@ def _obstacles(network: Network) -> Iterator[tuple[str, str]]:
 
 def _foreign(neuron: Neuron) -> Iterator[str]:
     """What of a neuron is not Lava's LIF."""
+    if unknown := neuron.beyond():
+        yield f"Lava's LIF has no {', '.join(unknown)}"
     if not neuron.spiking:
         return
     if neuron.reset != "zero" or neuron.reset_timing != "immediate":

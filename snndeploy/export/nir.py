@@ -246,12 +246,14 @@ def neuron_fields(
     """NIR's node type and parameters whose Euler step at ``dt`` is the neuron's update.
 
     Raises:
-        InputError: a synapse that never decays, which NIR cannot say.
+        InputError: a synapse that never decays, or another part that NIR cannot say.
     """
 
     def full(values: Array | float) -> Array:
         return np.array(np.broadcast_to(values, shape), np.float64)
 
+    if unknown := neuron.beyond():
+        raise _no_node(where, f"its {', '.join(unknown)}")
     fields: dict[str, Array] = {}
     leaky = bool((neuron.leak < 1).all())
     if not leaky and not (neuron.leak == 1).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -90,14 +91,12 @@ class NeuronState:
         self.charged = self.v
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
-        self._parameters = FloatParameters(
-            leak=self._par["leak"],
-            syn_leak=self._par.get("syn_leak"),
-            threshold=self._par.get("threshold"),
-            v_floor=self._par.get("v_floor"),
-            bias=self._par["bias"] if self._has_bias else None,
-            drive=self._par["drive"] if self._has_drive else None,
-        )
+        given: dict[str, Any] = {f.name: self._par.get(f.name) for f in fields(FloatParameters)}
+        if not self._has_bias:
+            given["bias"] = None
+        if not self._has_drive:
+            given["drive"] = None
+        self._parameters = FloatParameters(**given)
         self._kernel = (has_numba() if kernel is None else kernel) and holds(neuron)
         if self._kernel:
             self.constants = self._flat_constants(shape)
