@@ -20,6 +20,7 @@ from snndeploy.ir.ops import Dense
 from snndeploy.ir.step import CHOICES, FloatParameters, NeuronRule
 from snndeploy.ir.text import full_text, read_network
 from snndeploy.lower import InputCoding, lower
+from snndeploy.simulate.float.neuron import CARRIED, NeuronState
 from tests.support.builders import inputs, lif, project
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Neuron))
@@ -87,3 +88,23 @@ def test_what_is_not_known_is_refused(name: str, monkeypatch: pytest.MonkeyPatch
         refuse_network(net)
     codes = [e.value.code for e in (lowered, as_nir, as_netx)]
     assert codes == ["neuron-unsupported", "export-nir", "export-netx"]
+
+
+def test_a_state_goes_on_where_another_ended() -> None:
+    import torch
+
+    neuron = Neuron.create(
+        (3,), leak=0.75, syn_leak=0.5, threshold=1.0, reset="subtract", reset_timing="next-step"
+    )
+    x = torch.as_tensor(np.random.default_rng(0).integers(0, 5, (8, 2, 3)) / 4)
+
+    def state() -> NeuronState:
+        return NeuronState(neuron, (3,), 2, torch.float64, kernel=False)
+
+    whole, first, second = state(), state(), state()
+    wanted = [whole.step(step) for step in x]
+    found = [first.step(step) for step in x[:4]]
+    second.resume(first.carried)
+    found += [second.step(step) for step in x[4:]]
+    assert torch.equal(torch.stack(found), torch.stack(wanted))
+    assert {name for name in CARRIED if getattr(second, name).any()} == {"u", "v", "fired"}
