@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.linear.apply import apply_chain, windows
 from ..ir.network import Population, Projection
-from ..ir.ops import Conv, Pointwise, SumPool, weighted_index
+from ..ir.ops import Conv, Dense, Op, Pointwise, elements, weighted_index
 
 _PROFILES = 8
 """Different leaks within one layer that are told apart; more are binned."""
@@ -27,7 +29,7 @@ def profiles_of(
     def per_row(values: Array) -> Array:
         full = np.broadcast_to(values, shape).astype(np.float64)
         if isinstance(projection.op, Pointwise):
-            element = _elements(projection.op)
+            element = elements(projection.op)
             return np.bincount(element, full.reshape(-1)) / np.bincount(element)
         return np.asarray(full.reshape(weight_rows, -1).mean(axis=1))
 
@@ -44,12 +46,6 @@ def profiles_of(
     return [(float(a), float(b) if has_synapse else None) for a, b in found], index
 
 
-def _elements(op: Pointwise) -> Array:
-    """Which element of a one-to-one weight each neuron uses, flat."""
-    numbers = np.arange(size(op.weight_shape)).reshape(op.weight_shape)
-    return np.broadcast_to(numbers, op.shape).reshape(-1)
-
-
 def arrivals(projection: Projection, x: Array) -> Array:
     """What the weighted operator receives where its sources deliver ``x`` (steps, samples, *shape)."""
     before = projection.ops[: weighted_index(projection.ops)]
@@ -63,18 +59,27 @@ def patches(projection: Projection, x: Array, places: Array | None) -> Array:
     ``x`` is as `arrivals` gives it; data rows run over steps, samples and positions.
     """
     k = weighted_index(projection.ops)
-    op = projection.ops[k]
+    op = projection.op
     flat = x.reshape(-1, *x.shape[2:])
-    if isinstance(op, Pointwise):
-        order = np.argsort(_elements(op), kind="stable")
-        elements = size(op.weight_shape)
-        by_element = flat.reshape(len(flat), -1)[:, order].reshape(len(flat), elements, -1)
-        return by_element.transpose(1, 0, 2).reshape(elements, -1, 1)
-    if not isinstance(op, Conv):
-        return flat[None]
+    match op:
+        case Pointwise():
+            order = np.argsort(elements(op), kind="stable")
+            by_element = flat.reshape(len(flat), -1)[:, order].reshape(
+                len(flat), op.weight_rows, -1
+            )
+            return by_element.transpose(1, 0, 2).reshape(op.weight_rows, -1, 1)
+        case Dense():
+            return flat[None]
+        case Conv():
+            tiled = None if places is None else np.tile(places, (len(x), 1))
+            return _windows(op, projection.ops[k + 1 :], flat, tiled)
+
+
+def _windows(op: Conv, after: Sequence[Op], flat: Array, places: Array | None) -> Array:
+    """`patches` of a convolution, summed by what pools lie behind it."""
     n_axes = len(op.kernel)
     view = windows(flat, op.kernel, op.stride, op.padding, op.dilation)
-    pools = [o for o in projection.ops[k + 1 :] if isinstance(o, SumPool)]
+    pools = [o for o in after if not o.is_view]
     if pools:
         taps = view.shape[2 + n_axes :]
         channels = np.moveaxis(view, (2, 3), (-2, -1)).reshape(len(flat), -1, *view.shape[2:4])
@@ -84,7 +89,7 @@ def patches(projection: Projection, x: Array, places: Array | None) -> Array:
     spatial = view.shape[2 : 2 + n_axes]
     view = np.moveaxis(view, 1, 1 + n_axes)  # (m, *positions, channels, *taps)
     if places is not None:
-        index = np.unravel_index(np.tile(places, (len(x), 1)), spatial)
+        index = np.unravel_index(places, spatial)
         view = view[(np.arange(len(flat))[:, None], *index)]
     d = size(op.weight_shape[1:])
     grouped = view.reshape(-1, op.groups, d)

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection, Source
-from ..ir.ops import Conv, Pointwise
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
 from .stream import MAX_MEMORY, Chunk, prefix, stream
@@ -56,9 +55,7 @@ class Moments:
 
 def rows(projection: Projection, values: Array) -> Array:
     """``values``, shaped like the projection's weight, as ``(rows, d)``: the order of `Moments`."""
-    if isinstance(projection.op, Pointwise):
-        return values.reshape(-1, 1)
-    return values.reshape(values.shape[0], -1)
+    return values.reshape(projection.op.weight_rows, -1)
 
 
 def filtered(x: Array, leak: float, syn_leak: float | None, kernel: Response = "membrane") -> Array:
@@ -214,12 +211,11 @@ class _BlockSum:
         self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
         first = block[0]
         op = first.op
-        conv_groups = op.groups if isinstance(op, Conv) else 1
-        weight_rows = size(op.weight_shape) if isinstance(op, Pointwise) else op.weight_shape[0]
-        self.by_element = isinstance(op, Pointwise)
+        weight_rows = op.weight_rows
+        self.by_element = op.one_to_one
         self.profiles, profile = profiles_of(network.population(first.target), first, weight_rows)
-        own = np.arange(weight_rows) * (weight_rows if self.by_element else conv_groups)
-        pairs = np.stack([own // weight_rows, profile], axis=1)
+        own = np.arange(weight_rows) // (weight_rows // op.blocks)
+        pairs = np.stack([own, profile], axis=1)
         self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
         self.group: Array = group.reshape(-1)
         d = sum(rows(p, p.weight.data).shape[1] for p in block)

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.neurons import Neuron
-from ..ir.ops import Conv, Dense, Pointwise, Reshape
+from ..ir.ops import Conv, Dense
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from ..ir.step import LOIHI
 from .hdf5 import write_tree
@@ -62,8 +62,8 @@ def _obstacles(network: Network) -> Iterator[tuple[str, str]]:
         if population.neuron is not None:
             yield from ((population.name, what) for what in _foreign(population.neuron))
     for projection in network.projections:
-        ops = [op for op in projection.ops if not isinstance(op, Reshape)]
-        if len(ops) != 1 or not isinstance(ops[0], (Dense, Conv, Pointwise)):
+        ops = [op for op in projection.ops if not op.is_view]
+        if len(ops) != 1:
             yield projection.name, "it is more than one dense or convolutional block (a pool, say)"
         looped = any(s.population == projection.target for s in projection.sources)
         if looped and not (len(ops) == 1 and isinstance(ops[0], Dense)):
@@ -72,6 +72,8 @@ def _obstacles(network: Network) -> Iterator[tuple[str, str]]:
 
 def _foreign(neuron: Neuron) -> Iterator[str]:
     """What of a neuron is not Lava's LIF."""
+    if unknown := neuron.beyond():
+        yield f"Lava's LIF has no {', '.join(unknown)}"
     if not neuron.spiking:
         return
     if neuron.reset != "zero" or neuron.reset_timing != "immediate":
@@ -100,7 +102,7 @@ def netx_layers(program: Program) -> list[dict[str, Any]]:
         forward, recurrent = _incoming(program, before, group)
         weights = _weights(forward)
         first = not layers
-        if first and isinstance(forward.op, Pointwise) and (weights == 1).all():
+        if first and forward.op.one_to_one and (weights == 1).all():
             scale = int(before.scale)
             layers.append(
                 {
@@ -138,7 +140,7 @@ def _incoming(
 def _block(
     forward: SynapseGroup, recurrent: SynapseGroup | None, weights: Array, group: CompartmentGroup
 ) -> list[dict[str, Any]]:
-    ops = [op for op in forward.ops if not isinstance(op, Reshape)]
+    ops = [op for op in forward.ops if not op.is_view]
     flatten: list[dict[str, Any]] = []
     if len(forward.ops) > len(ops):
         flatten = [{"type": _text("flatten"), "shape": np.array([1, 1, weights.shape[-1]])}]

@@ -132,7 +132,8 @@ class _Writer:
         bias = self._bias(projection)
         row = []
         for op, shape in zip(projection.ops, shapes[:-1], strict=True):
-            if isinstance(op, Pointwise) and (weight == 1).all() and len(projection.ops) == 1:
+            alone = len(projection.ops) == 1 and projection.op.one_to_one
+            if alone and (weight == 1).all():
                 continue  # an edge says the same
             kind, fields = op_fields(
                 op, shape, weight, bias if op is projection.op else None, where
@@ -179,18 +180,17 @@ class _Writer:
         at = weighted_index(projection.ops)
         values = np.broadcast_to(bias, shapes[-1])
         for op, shape in zip(projection.ops[:at:-1], shapes[-2:at:-1], strict=True):
-            if isinstance(op, SumPool):
-                rows = _channels(values)
-                if rows is None or any(op.padding):
-                    return None
-                values = np.broadcast_to(
-                    (rows / (op.kernel[0] * op.kernel[1]))[:, None, None], shape
-                )
-            else:
-                values = values.reshape(shape)
-        if isinstance(projection.op, Conv):
-            return None if _channels(values) is None else values
-        return values if isinstance(projection.op, Dense) else None
+            found = _bias_before(op, values, shape)
+            if found is None:
+                return None
+            values = found
+        match projection.op:
+            case Conv():
+                return None if _channels(values) is None else values
+            case Dense():
+                return values
+            case Pointwise():
+                return None
 
     def finish(self) -> None:
         """Say the biases that no weighted node could: by v_leak, or by a branch without weights.
@@ -246,12 +246,14 @@ def neuron_fields(
     """NIR's node type and parameters whose Euler step at ``dt`` is the neuron's update.
 
     Raises:
-        InputError: a synapse that never decays, which NIR cannot say.
+        InputError: a synapse that never decays, or another part that NIR cannot say.
     """
 
     def full(values: Array | float) -> Array:
         return np.array(np.broadcast_to(values, shape), np.float64)
 
+    if unknown := neuron.beyond():
+        raise _no_node(where, f"its {', '.join(unknown)}")
     fields: dict[str, Array] = {}
     leaky = bool((neuron.leak < 1).all())
     if not leaky and not (neuron.leak == 1).all():
@@ -286,45 +288,64 @@ def op_fields(
     Raises:
         InputError: NIR has no node for it.
     """
-    if isinstance(op, Dense):
-        if bias is None:
-            return "Linear", {"weight": weight}
-        return "Affine", {"weight": weight, "bias": np.array(bias.reshape(-1))}
-    if isinstance(op, Pointwise):
-        return "Scale", {"scale": np.array(np.broadcast_to(weight, shape))}
-    if isinstance(op, Conv):
-        padding: Any = np.array([before for before, _ in op.padding])
-        if any(before != after for before, after in op.padding):
-            same = [d * (k - 1) for k, d in zip(op.kernel, op.dilation, strict=True)]
-            if [(t // 2, t - t // 2) for t in same] != list(op.padding):
-                raise _no_node(where, f"its padding {op.padding} is not symmetric")
-            padding = "same"
-        values = (
-            np.zeros(op.out_channels) if bias is None else bias.reshape(op.out_channels, -1)[:, 0]
-        )
-        extents = np.array(shape[1:]) if len(op.kernel) == 2 else np.array(shape[1])
-        return f"Conv{len(op.kernel)}d", {
-            "weight": weight,
-            "bias": np.array(values),
-            "input_shape": extents,
-            "stride": np.array(op.stride),
-            "padding": padding,
-            "dilation": np.array(op.dilation),
-            "groups": np.array(op.groups),
-        }
-    if isinstance(op, SumPool):
-        return "SumPool2d", {
-            "kernel_size": np.array(op.kernel),
-            "stride": np.array(op.stride),
-            "padding": np.array(op.padding),
-        }
-    if op.shape != (size(shape),):
-        raise _no_node(where, f"it views {shape} as {op.shape}")
-    return "Flatten", {
-        "input_type": np.array(shape),
-        "start_dim": np.array(0),
-        "end_dim": np.array(-1),
+    match op:
+        case Dense():
+            if bias is None:
+                return "Linear", {"weight": weight}
+            return "Affine", {"weight": weight, "bias": np.array(bias.reshape(-1))}
+        case Pointwise():
+            return "Scale", {"scale": np.array(np.broadcast_to(weight, shape))}
+        case Conv():
+            return f"Conv{len(op.kernel)}d", _conv_fields(op, shape, weight, bias, where)
+        case SumPool():
+            return "SumPool2d", {
+                "kernel_size": np.array(op.kernel),
+                "stride": np.array(op.stride),
+                "padding": np.array(op.padding),
+            }
+        case Reshape():
+            if op.shape != (size(shape),):
+                raise _no_node(where, f"it views {shape} as {op.shape}")
+            return "Flatten", {
+                "input_type": np.array(shape),
+                "start_dim": np.array(0),
+                "end_dim": np.array(-1),
+            }
+
+
+def _conv_fields(
+    op: Conv, shape: Shape, weight: Array, bias: Array | None, where: str
+) -> dict[str, Any]:
+    padding: Any = np.array([before for before, _ in op.padding])
+    if any(before != after for before, after in op.padding):
+        same = [d * (k - 1) for k, d in zip(op.kernel, op.dilation, strict=True)]
+        if [(t // 2, t - t // 2) for t in same] != list(op.padding):
+            raise _no_node(where, f"its padding {op.padding} is not symmetric")
+        padding = "same"
+    values = np.zeros(op.out_channels) if bias is None else bias.reshape(op.out_channels, -1)[:, 0]
+    return {
+        "weight": weight,
+        "bias": np.array(values),
+        "input_shape": np.array(shape[1:]) if len(op.kernel) == 2 else np.array(shape[1]),
+        "stride": np.array(op.stride),
+        "padding": padding,
+        "dilation": np.array(op.dilation),
+        "groups": np.array(op.groups),
     }
+
+
+def _bias_before(op: Op, values: Array, shape: Shape) -> Array | None:
+    """What, added in front of ``op`` (on ``shape``), adds ``values`` behind it; None: nothing."""
+    match op:
+        case SumPool():
+            rows = _channels(values)
+            if rows is None or any(op.padding):
+                return None
+            return np.broadcast_to((rows / op.fan_in)[:, None, None], shape)
+        case Reshape():
+            return values.reshape(shape)
+        case Dense() | Conv() | Pointwise():
+            return None
 
 
 def _channels(values: Array) -> Array | None:

@@ -18,7 +18,7 @@ from .digest.content import NOT_CONTENT, content_digest
 from .digest.graph import LabelledEdge, graph_digest
 from .finding import Finding
 from .neurons import Neuron
-from .ops import Op, Weighted, chain_shapes, weighted_index
+from .ops import Op, Weighted, chain_shapes, weighted_op
 from .weights import Weight
 
 Role = Literal["input", "hidden", "output"]
@@ -80,7 +80,7 @@ class Projection:
     @property
     def op(self) -> Weighted:
         """The chain's one weighted operator."""
-        return self.ops[weighted_index(self.ops)]  # type: ignore[return-value]
+        return weighted_op(self.ops)
 
 
 @dataclass(frozen=True, eq=False)

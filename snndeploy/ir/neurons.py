@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,20 @@ class Neuron:
         values = {name: getattr(self, name) for name in PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
 
+    def beyond(self, *taught: str) -> tuple[str, ...]:
+        """Fields that have another than their default value and that the caller does not know.
+
+        Code that turns a neuron into another form, and would lose what it does not know, asks this
+        first and refuses. It knows `FOUNDING`, and what it was ``taught`` since.
+        """
+        return tuple(
+            f.name
+            for f in dataclasses.fields(self)
+            if f.name not in FOUNDING
+            and f.name not in taught
+            and not np.array_equal(getattr(self, f.name), _default(f))
+        )
+
     def verify(self, where: str, shape: Shape) -> None:
         """Check values and broadcasting.
 
@@ -127,6 +142,30 @@ def _broadcasts(part: Shape, shape: Shape) -> bool:
     except ValueError:
         return False
 
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+FOUNDING = frozenset(
+    {
+        "leak",
+        "syn_leak",
+        "threshold",
+        "compare",
+        "reset",
+        "reset_timing",
+        "spikes_per_step",
+        "max_spikes",
+        "v_floor",
+        "v_init",
+        "bias",
+        "drive",
+    }
+)
+"""What all code about neurons knows. It does not grow: see `Neuron.beyond`."""
 
 PARAMETERS = tuple(f.name for f in dataclasses.fields(Neuron) if "Array" in str(f.type))
 """Array-valued fields of `Neuron`, in the order of its text form."""

@@ -3,12 +3,18 @@
 Shapes are without batch and time: ``(C, H, W)``, ``(C, L)`` or ``(N,)``. A projection is a chain of
 these with exactly one *weighted* operator (`Dense`, `Conv`, `Pointwise`); the others (`SumPool`,
 `Reshape`) are structure. Conventions follow PyTorch: cross-correlation, C-order flattening.
+
+Every operator answers the questions of `Linear`; those with weights answer those of `Rows`, too. What
+else depends on the operator is a ``match`` over `Op` or `Weighted` without a default, so that a type
+checker names each place that a new operator must be told to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +34,60 @@ def _window_extent(length: int, kernel: int, stride: int, padding: Pair, dilatio
     return (length + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
 
 
+class Linear(Protocol):
+    """What every operator says about itself."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it has weights; all synapses of the others have weight 1."""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its outputs are its inputs in the same order (C), whatever their shape."""
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether index i of axis 0 of the output hears index i of the input's axis 0, and no other."""
+
+    @property
+    def fan_in(self) -> int:
+        """Synapses into one output, at most."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether one input may reach several outputs."""
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The shape that it delivers for an input of ``shape``.
+
+        Raises:
+            InputError: it cannot take such an input.
+        """
+
+
+class Rows(Linear, Protocol):
+    """What an operator with weights says about them. A row holds the weights into one output."""
+
+    @property
+    def weight_shape(self) -> Shape: ...
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of the weight, whose elements lie one row after the other."""
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether each neuron hears the one in its own place and no other: a row is one weight."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of rows, of equal size and one after the other, that each hear inputs of their own."""
+
+    @property
+    def mixes_channels(self) -> bool:
+        """Whether each output channel hears all input channels; otherwise they are coupled."""
+
+
 @dataclass(frozen=True)
 class Dense:
     """Fully connected: weight ``(out, in)`` on a 1-d input ``(in,)``."""
@@ -36,6 +96,20 @@ class Dense:
     in_features: int
 
     weighted = True
+    is_view = False
+    keeps_channels = False
+    splits = True
+    one_to_one = False
+    mixes_channels = True
+    blocks = 1
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_features
+
+    @property
+    def weight_rows(self) -> int:
+        return self.out_features
 
     @property
     def weight_shape(self) -> Shape:
@@ -67,6 +141,26 @@ class Conv:
     groups: int = 1
 
     weighted = True
+    is_view = False
+    keeps_channels = False
+    splits = True
+    one_to_one = False
+
+    @property
+    def blocks(self) -> int:
+        return self.groups
+
+    @property
+    def mixes_channels(self) -> bool:
+        return self.groups == 1
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_channels // self.groups * prod(self.kernel)
+
+    @property
+    def weight_rows(self) -> int:
+        return self.out_channels
 
     @property
     def weight_shape(self) -> Shape:
@@ -109,6 +203,20 @@ class Pointwise:
     weight_shape: Shape = ()
 
     weighted = True
+    is_view = False
+    keeps_channels = True
+    splits = False
+    fan_in = 1
+    one_to_one = True
+    mixes_channels = False
+
+    @property
+    def weight_rows(self) -> int:
+        return size(self.weight_shape)
+
+    @property
+    def blocks(self) -> int:
+        return self.weight_rows
 
     def out_shape(self, shape: Shape) -> Shape:
         if shape != self.shape:
@@ -128,6 +236,16 @@ class SumPool:
     padding: Pair = (0, 0)
 
     weighted = False
+    is_view = False
+    keeps_channels = True
+
+    @property
+    def fan_in(self) -> int:
+        return prod(self.kernel)
+
+    @property
+    def splits(self) -> bool:
+        return any(s < k for s, k in zip(self.stride, self.kernel, strict=True))
 
     def out_shape(self, shape: Shape) -> Shape:
         if len(shape) != 3:
@@ -152,6 +270,10 @@ class Reshape:
     shape: Shape
 
     weighted = False
+    is_view = True
+    keeps_channels = False
+    splits = False
+    fan_in = 1
 
     def out_shape(self, shape: Shape) -> Shape:
         if size(shape) != size(self.shape):
@@ -166,7 +288,7 @@ Op = Dense | Conv | Pointwise | SumPool | Reshape
 Weighted = Dense | Conv | Pointwise
 
 
-def chain_shapes(ops: Sequence[Op], shape: Shape) -> list[Shape]:
+def chain_shapes(ops: Sequence[Linear], shape: Shape) -> list[Shape]:
     """Shapes before the first operator, between operators, and after the last one."""
     shapes = [shape]
     for op in ops:
@@ -174,12 +296,21 @@ def chain_shapes(ops: Sequence[Op], shape: Shape) -> list[Shape]:
     return shapes
 
 
-def weighted_index(ops: Sequence[Op]) -> int:
+def weighted_index(ops: Sequence[Linear]) -> int:
     """Position of the chain's one weighted operator."""
     found = [i for i, op in enumerate(ops) if op.weighted]
     if len(found) != 1:
         raise ValueError(f"a projection holds exactly one weighted operator, found {len(found)}")
     return found[0]
+
+
+def weighted_op(ops: Sequence[Op]) -> Weighted:
+    """The chain's one weighted operator."""
+    match ops[weighted_index(ops)]:
+        case Dense() | Conv() | Pointwise() as op:
+            return op
+        case SumPool() | Reshape() as op:
+            raise ValueError(f"{op} has no weights")
 
 
 @dataclass(frozen=True)
@@ -204,29 +335,35 @@ def index_map(op: Op, in_shape: Shape) -> IndexMap:
     """
     out_shape = op.out_shape(in_shape)
     n_in, n_out = size(in_shape), size(out_shape)
-    if isinstance(op, Dense):
-        out, inp = np.divmod(np.arange(n_out * n_in), n_in)
-        return IndexMap(out, inp, np.arange(n_out * n_in), n_out, n_in)
-    if isinstance(op, (Reshape, Pointwise)):
-        line = np.arange(n_in)
-        weights = None
-        if isinstance(op, Pointwise):
-            elements = np.arange(size(op.weight_shape)).reshape(op.weight_shape)
-            weights = np.broadcast_to(elements, in_shape).reshape(-1).copy()
-        return IndexMap(line, line, weights, n_out, n_in)
-    if isinstance(op, SumPool):
-        channels = in_shape[0]
-        as_conv = Conv(
-            channels,
-            channels,
-            op.kernel,
-            op.stride,
-            tuple((p, p) for p in op.padding),
-            (1, 1),
-            groups=channels,
-        )
-        return _with_unit_weights(_conv_map(as_conv, in_shape, out_shape))
-    return _conv_map(op, in_shape, out_shape)
+    line = np.arange(n_in)
+    match op:
+        case Dense():
+            out, inp = np.divmod(np.arange(n_out * n_in), n_in)
+            return IndexMap(out, inp, np.arange(n_out * n_in), n_out, n_in)
+        case Reshape():
+            return IndexMap(line, line, None, n_out, n_in)
+        case Pointwise():
+            return IndexMap(line, line, elements(op), n_out, n_in)
+        case SumPool():
+            channels = in_shape[0]
+            as_conv = Conv(
+                channels,
+                channels,
+                op.kernel,
+                op.stride,
+                tuple((p, p) for p in op.padding),
+                (1, 1),
+                groups=channels,
+            )
+            return _with_unit_weights(_conv_map(as_conv, in_shape, out_shape))
+        case Conv():
+            return _conv_map(op, in_shape, out_shape)
+
+
+def elements(op: Pointwise) -> Array:
+    """Which element of a one-to-one weight each neuron uses, flat."""
+    numbers = np.arange(size(op.weight_shape)).reshape(op.weight_shape)
+    return np.broadcast_to(numbers, op.shape).reshape(-1).copy()
 
 
 def _with_unit_weights(m: IndexMap) -> IndexMap:

@@ -31,7 +31,7 @@ from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
 from .network import Role
-from .ops import Op, Weighted, weighted_index
+from .ops import Op, Weighted, weighted_op
 from .step import LOIHI, Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 Kind = Literal["input", "constant", "lif", "custom", "readout"]
@@ -122,7 +122,7 @@ class SynapseGroup:
 
     @property
     def op(self) -> Weighted:
-        return self.ops[weighted_index(self.ops)]  # type: ignore[return-value]
+        return weighted_op(self.ops)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,10 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
             "its membrane does not start at the reset value; a chip's reset state is 0",
             where=name,
         )
+    if unknown := neuron.beyond():
+        raise LoweringRefused(
+            "neuron-unsupported", f"no register holds its {', '.join(unknown)}", where=name
+        )
     if not neuron.spiking:
         route = "native compartment that never spikes; v is read"
         return Form(kind="readout", way="native", route=route)

@@ -14,7 +14,7 @@ import numpy as np
 from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
-from ..ir.ops import Conv, Dense, chain_shapes, weighted_index
+from ..ir.ops import chain_shapes, weighted_index, weighted_op
 from ..ir.step import Arithmetic
 from .decays import kept, representable, to_decay
 from .incoming import Incoming
@@ -40,8 +40,11 @@ def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
     if values.ndim == 0:
         return values
     i = weighted_index(incoming.ops)
-    op, after = incoming.ops[i], chain_shapes(incoming.ops, incoming.source_shape)[i + 1 :]
-    if not isinstance(op, (Dense, Conv)):
+    op, after = (
+        weighted_op(incoming.ops),
+        chain_shapes(incoming.ops, incoming.source_shape)[i + 1 :],
+    )
+    if op.one_to_one:
         return values if all(s == shape for s in after) else None
     outputs, trailing = op.weight_shape[0], (1,) * (len(op.weight_shape) - 1)
     if outputs == size(shape):

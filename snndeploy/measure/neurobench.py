@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection
-from ..ir.ops import Op, Reshape, SumPool, chain_shapes, index_map, weighted_index
+from ..ir.ops import Op, chain_shapes, index_map, weighted_index
 from ..simulate.recording import Recording
 
 _ROW_VALUES = 1 << 22
@@ -152,13 +152,11 @@ def _through(ops: tuple[Op, ...], x: Array) -> Array:
     shape = x.shape[1:]
     flat = x.reshape(len(x), -1)
     for op in ops:
-        if isinstance(op, SumPool):
+        if not op.is_view:
             m = index_map(op, shape)
             pooled = np.zeros((len(flat), m.out_size))
             np.add.at(pooled.T, m.out_index, flat.T[m.in_index])
             flat = pooled
-        elif not isinstance(op, Reshape):
-            raise ValueError(f"{op} in front of the weighted operator")
         shape = op.out_shape(shape)
     return flat.reshape(len(x), size(shape))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.arrays import Array, Shape, size
 from ..ir.network import Network, Projection
-from ..ir.ops import Conv, Pointwise, Weighted, chain_shapes, weighted_index
+from ..ir.ops import Conv, Dense, Pointwise, Weighted, chain_shapes, weighted_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +74,23 @@ def _layer(net: Network, projection: Projection) -> LayerMetrics:
 
 def weight_uses(op: Weighted, in_shape: Shape) -> Array:
     """How many synapses share each stored weight, broadcastable to the weight's shape."""
-    if isinstance(op, Conv):
-        uses = np.ones((), dtype=np.int64)
-        for axis, (length, out) in enumerate(
-            zip(in_shape[1:], op.out_shape(in_shape)[1:], strict=True)
-        ):
-            first = np.arange(op.kernel[axis]) * op.dilation[axis] - op.padding[axis][0]
-            position = first[:, None] + np.arange(out)[None, :] * op.stride[axis]
-            inside = ((position >= 0) & (position < length)).sum(axis=1)
-            uses = uses[..., None] * inside
-        return uses
-    if isinstance(op, Pointwise):
-        return np.asarray(size(op.shape) // size(op.weight_shape))
-    return np.ones((), dtype=np.int64)
+    match op:
+        case Conv():
+            return _tap_uses(op, in_shape)
+        case Pointwise():
+            return np.asarray(size(op.shape) // size(op.weight_shape))
+        case Dense():
+            return np.ones((), dtype=np.int64)
+
+
+def _tap_uses(op: Conv, in_shape: Shape) -> Array:
+    """How many output positions use each tap of the kernel; those on padding do not count."""
+    uses = np.ones((), dtype=np.int64)
+    for axis, (length, out) in enumerate(
+        zip(in_shape[1:], op.out_shape(in_shape)[1:], strict=True)
+    ):
+        first = np.arange(op.kernel[axis]) * op.dilation[axis] - op.padding[axis][0]
+        position = first[:, None] + np.arange(out)[None, :] * op.stride[axis]
+        inside = ((position >= 0) & (position < length)).sum(axis=1)
+        uses = uses[..., None] * inside
+    return uses

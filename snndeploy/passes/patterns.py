@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import PassRefused, RecipeError, did_you_mean
 from ..ir.network import Network, Projection
-from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from .base import Pass
 
@@ -78,7 +77,7 @@ def wiring(net: Network) -> dict[str, str]:
     return {
         p.name: "it is one-to-one with unit weights"
         for p in net.projections
-        if isinstance(p.op, Pointwise) and np.isin(p.weight.values(), (-1, 0, 1)).all()
+        if p.op.one_to_one and np.isin(p.weight.values(), (-1, 0, 1)).all()
     }
 
 

@@ -14,7 +14,6 @@ from ..errors import PassRefused
 from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
-from ..ir.ops import Pointwise
 from ..ir.weights import Weight
 from .base import Pass, PassContext, PassResult, Stage
 from .patterns import per_layer
@@ -80,7 +79,7 @@ class Prune(PruneOptions):
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers are not pruned by a wildcard."""
-        return {p.name: "it is one-to-one" for p in net.projections if isinstance(p.op, Pointwise)}
+        return {p.name: "it is one-to-one" for p in net.projections if p.op.one_to_one}
 
     def requires(self, net: Network) -> None:
         """The patterns must match."""

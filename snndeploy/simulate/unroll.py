@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.arrays import Array, Shape
-from ..ir.ops import Op, Reshape, chain_shapes, index_map
+from ..ir.ops import Op, chain_shapes, index_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ def unroll(ops: Sequence[Op], weight: Array, in_shape: Shape) -> Matrix:
     n_in, n_out = (int(np.prod(shape)) for shape in (in_shape, shapes[-1]))
     chain: Matrix | None = None
     for op, shape in zip(ops, shapes[:-1], strict=True):
-        if isinstance(op, Reshape):
+        if op.is_view:
             continue  # the same values in the same order
         m = index_map(op, shape)
         values = np.ones(m.out_index.size, np.int64)

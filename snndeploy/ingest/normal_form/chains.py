@@ -133,7 +133,7 @@ def _merged(stages: list[Stage], first: int, second: int) -> list[Stage] | None:
             None if scaled is None else [*stages[:first], scaled, *between, *stages[second + 1 :]]
         )
     dense = isinstance(left.op, Dense) and isinstance(right.op, Dense)
-    if dense and all(isinstance(s.op, Reshape) for s in between):
+    if dense and all(s.op.is_view for s in between):
         return [*stages[:first], _product(left, right), *stages[second + 1 :]]
     return None
 
@@ -145,7 +145,7 @@ def _full(stage: Stage) -> Array:
 
 
 def _carried(stage: Stage, between: Sequence[Stage]) -> Array | None:
-    """Factors in front of ``between`` as factors behind it."""
+    """Factors in front of ``between`` as factors behind it; None (unmerged) where unsure."""
     factor = _full(stage)
     for passed in between:
         if factor.size == 1 or isinstance(passed.op, Reshape):
@@ -158,7 +158,7 @@ def _carried(stage: Stage, between: Sequence[Stage]) -> Array | None:
 
 
 def _carried_back(stage: Stage, between: Sequence[Stage]) -> Array | None:
-    """Factors behind ``between`` as factors in front of it."""
+    """Factors behind ``between`` as factors in front of it; None (unmerged) where unsure."""
     factor = _full(stage)
     for passed in reversed(between):
         if factor.size == 1 or isinstance(passed.op, Reshape):
@@ -178,26 +178,36 @@ def _per_channel(factor: Array) -> Array | None:
 
 
 def _scale_input(stage: Stage, factor: Array) -> Stage | None:
-    if factor.size > 1 and isinstance(stage.op, Conv):
-        channels = _per_channel(factor)
-        if channels is None:
+    op = stage.op
+    match op:
+        case Conv() if factor.size > 1:
+            channels = _per_channel(factor)
+            if channels is None:
+                return None
+            per_group = channels.reshape(op.groups, -1)
+            group_of = np.arange(op.out_channels) // (op.out_channels // op.groups)
+            factor = per_group[group_of].reshape(*op.weight_shape[:2], *(1,) * len(op.kernel))
+            return _times(stage, factor)
+        case Dense() | Conv() | Pointwise():
+            return _times(stage, factor)
+        case SumPool() | Reshape():
             return None
-        op = stage.op
-        per_group = channels.reshape(op.groups, -1)
-        group_of = np.arange(op.out_channels) // (op.out_channels // op.groups)
-        factor = per_group[group_of].reshape(*op.weight_shape[:2], *(1,) * len(op.kernel))
-    return _times(stage, factor)
 
 
 def _scale_output(stage: Stage, factor: Array) -> Stage | None:
-    if factor.size > 1 and isinstance(stage.op, Conv):
-        channels = _per_channel(factor)
-        if channels is None:
+    op = stage.op
+    match op:
+        case Conv() if factor.size > 1:
+            channels = _per_channel(factor)
+            if channels is None:
+                return None
+            return _times(stage, channels.reshape(-1, 1, *(1,) * len(op.kernel)))
+        case Dense() if factor.size > 1:
+            return _times(stage, factor.reshape(-1, 1))
+        case Dense() | Conv() | Pointwise():
+            return _times(stage, factor)
+        case SumPool() | Reshape():
             return None
-        factor = channels.reshape(-1, 1, *(1,) * len(stage.op.kernel))
-    elif factor.size > 1 and isinstance(stage.op, Dense):
-        factor = factor.reshape(-1, 1)
-    return _times(stage, factor)
 
 
 def _times(stage: Stage, factor: Array) -> Stage:

@@ -16,7 +16,6 @@ from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.network import Network, Population, Projection, Role, Source
 from ...ir.neurons import PARAMETERS, Neuron
-from ...ir.ops import Reshape
 from ...ir.weights import Weight
 from ..readers.raw import NEURONS, RawGraph, natural_key
 from ..semantics.profiles import SemanticsProfile, per_population
@@ -136,7 +135,7 @@ def _answering(terms: Sequence[Term], drafts: Mapping[str, _Draft]) -> _Draft | 
     """The neuron population that an Output reads as it is, if that is all the Output does."""
     if len(terms) != 1 or len(terms[0].sources) != 1 or terms[0].delays[0].any():
         return None
-    if any(not isinstance(s.op, Reshape) for s in terms[0].chain):
+    if any(not s.op.is_view for s in terms[0].chain):
         return None
     draft = drafts[terms[0].sources[0]]
     return None if draft.role == "input" else draft

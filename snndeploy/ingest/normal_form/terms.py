@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir.arrays import Array, Shape
-from ...ir.ops import Pointwise, Reshape
+from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
 from ..readers.raw import NEURONS, RawGraph, RawNode
 from .linear import Stage, delayed, stages
 
@@ -122,7 +122,7 @@ class Paths:
         if (steps == steps.flat[0]).all():
             return later(term, int(steps.flat[0]))
         # one delay per neuron: only where each element still is one source neuron
-        if not all(isinstance(s.op, (Reshape, Pointwise)) and s.bias is None for s in term.chain):
+        if not all(_in_place(s.op) and s.bias is None for s in term.chain):
             raise InputError(
                 "delay-behind-weights",
                 "delays that differ between neurons follow a weighted node",
@@ -132,6 +132,15 @@ class Paths:
         source_shape = self.shapes[term.sources[0]]
         per_source = np.broadcast_to(steps, shape).reshape(source_shape)
         return dataclasses.replace(term, delays=tuple(d + per_source for d in term.delays))
+
+
+def _in_place(op: Op) -> bool:
+    """Whether each value behind ``op`` stands for one value in front of it, in the same order."""
+    match op:
+        case Reshape() | Pointwise():
+            return True
+        case Dense() | Conv() | SumPool():
+            return False
 
 
 def later(term: Term, steps: int) -> Term:

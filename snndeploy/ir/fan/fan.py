@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..arrays import Array, Shape, size
-from ..ops import Conv, Dense, IndexMap, Op, Pointwise, Reshape, SumPool, chain_shapes, index_map
+from ..ops import Conv, Dense, IndexMap, Op, SumPool, chain_shapes, index_map
 from ..ops import weighted_index as position_of_weights
 from ..placement import Bounds
 from ..program import Program, SynapseGroup
@@ -80,7 +80,7 @@ class Fan:
         """Index maps of the operators (None: counts pass unchanged, or are handled apart)."""
 
         def of(op: Op, shape: Shape) -> IndexMap | None:
-            return None if isinstance(op, (Reshape, Dense)) else index_map(op, shape)
+            return None if op.is_view or isinstance(op, Dense) else index_map(op, shape)
 
         return tuple(of(op, s) for op, s in zip(self.synapses.ops, self._shapes[:-1], strict=True))
 
@@ -90,29 +90,43 @@ class Fan:
         *before, last = self.synapses.ops
         return isinstance(last, Conv) and all(isinstance(op, SumPool) for op in before)
 
+    @property
+    def convolution(self) -> Conv:
+        """The operator of a `separable` chain."""
+        op = self.synapses.op
+        assert isinstance(op, Conv)
+        return op
+
+    @property
+    def pools(self) -> tuple[SumPool, ...]:
+        """The operators in front of the convolution of a `separable` chain."""
+        return tuple(op for op in self.synapses.ops[:-1] if isinstance(op, SumPool))
+
     @cached_property
     def one_to_one(self) -> bool:
         """Whether each neuron of a box hears the neuron in its own place and no other."""
-        return len(self.synapses.ops) == 1 and isinstance(self.synapses.op, Pointwise)
+        return len(self.synapses.ops) == 1 and self.synapses.op.one_to_one
 
     @cached_property
     def _listed(self) -> bool:
         """Whether the weights themselves are a list for every source neuron."""
         *before, last = self.synapses.ops
-        return isinstance(last, Dense) and all(isinstance(op, Reshape) for op in before)
+        return isinstance(last, Dense) and all(op.is_view for op in before)
 
     @cached_property
     def plain(self) -> bool:
-        """Whether no pair of neurons counts twice: no windows of a pooling overlap."""
-        pools = [op for op in self.synapses.ops if isinstance(op, SumPool)]
-        return all(s >= k for p in pools for s, k in zip(p.stride, p.kernel, strict=True))
+        """Whether no pair of neurons counts twice: no ways that part meet again."""
+        parted = False
+        for op in self.synapses.ops:
+            if parted and op.fan_in > 1:
+                return False
+            parted = parted or op.splits
+        return True
 
     @cached_property
     def _taps(self) -> tuple[Array, ...]:
         """Per spatial axis, (source, tap, output): whether the tap connects the two."""
-        op = self.synapses.op
-        assert isinstance(op, Conv)
-        pools = [p for p in self.synapses.ops[:-1] if isinstance(p, SumPool)]
+        op = self.convolution
         result = []
         for axis, kernel in enumerate(op.kernel):
             out, tap = np.ix_(np.arange(self._shapes[-1][1 + axis]), np.arange(kernel))
@@ -120,7 +134,7 @@ class Fan:
             length = self._shapes[-2][1 + axis]
             hit = (np.arange(length)[:, None, None] == place.T).astype(np.int64)
             for pool, shape in zip(
-                reversed(pools), reversed(self._shapes[: len(pools)]), strict=True
+                reversed(self.pools), reversed(self._shapes[: len(self.pools)]), strict=True
             ):
                 start = np.arange(hit.shape[0]) * pool.stride[axis] - pool.padding[axis]
                 offset = np.arange(shape[1 + axis])[:, None] - start
@@ -132,13 +146,11 @@ class Fan:
     @cached_property
     def taps(self) -> int:
         """Taps of the kernel after folding the pooling in front of it into it."""
-        op = self.synapses.op
-        assert isinstance(op, Conv)
+        op = self.convolution
         total = 1
         for axis, kernel in enumerate(op.kernel):
             offsets = {tap * op.dilation[axis] for tap in range(kernel)}
-            for pool in reversed(self.synapses.ops[:-1]):
-                assert isinstance(pool, SumPool)
+            for pool in reversed(self.pools):
                 offsets = {
                     o * pool.stride[axis] + i for o in offsets for i in range(pool.kernel[axis])
                 }
@@ -178,8 +190,7 @@ class Fan:
 
     def _groups(self, outputs: tuple[int, int]) -> tuple[int, int]:
         """Input channels of the convolution groups that a range of output channels belongs to."""
-        op = self.synapses.op
-        assert isinstance(op, Conv)
+        op = self.convolution
         per_in, per_out = op.in_channels // op.groups, op.out_channels // op.groups
         low, high = outputs
         return low // per_out * per_in, ((high - 1) // per_out + 1) * per_in
@@ -197,10 +208,10 @@ class Fan:
             return outputs
         if axis > 0:
             return self._axis(axis - 1, outputs).kind
-        op = self.synapses.op
+        op = self.convolution
         if self.nonzero is not None:
             return outputs
-        if isinstance(op, Conv) and op.groups > 1:
+        if op.groups > 1:
             # Where a range starts within its convolution group is all that matters.
             return low % (op.out_channels // op.groups), high - low
         return high - low
@@ -310,8 +321,7 @@ class Fan:
         return FanIn(bounds, full, mask[tuple(slice(*b) for b in bounds)].astype(np.int64))
 
     def _into_convolution(self, bounds: Bounds) -> FanIn:
-        op = self.synapses.op
-        assert isinstance(op, Conv)
+        op = self.convolution
         per_in, per_out = op.in_channels // op.groups, op.out_channels // op.groups
         low, high = bounds[0]
         channels = np.zeros(op.in_channels, np.int64)

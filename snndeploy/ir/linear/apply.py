@@ -30,21 +30,26 @@ def apply_chain(ops: Sequence[Op], weight: Array, x: Array) -> Array:
 
 
 def _apply(op: Op, weight: Array, x: Array) -> Array:
-    if isinstance(op, Dense):
-        return exact_matmul(x, weight.T)
-    if isinstance(op, Pointwise):
-        return x * weight
-    if isinstance(op, Reshape):
-        return x.reshape(x.shape[0], *op.shape)
-    if isinstance(op, SumPool):
-        padding = tuple((p, p) for p in op.padding)
-        view = windows(x, op.kernel, op.stride, padding, (1, 1))
-        # Tap by tap: a sum over the last two axes would start anew at every output.
-        pooled: Array = np.array(view[..., 0, 0])
-        for tap in list(np.ndindex(*op.kernel))[1:]:
-            pooled += view[(..., *tap)]
-        return pooled
-    return _convolve(op, weight, x)
+    match op:
+        case Dense():
+            return exact_matmul(x, weight.T)
+        case Pointwise():
+            return x * weight
+        case Reshape():
+            return x.reshape(x.shape[0], *op.shape)
+        case SumPool():
+            return _pool(op, x)
+        case Conv():
+            return _convolve(op, weight, x)
+
+
+def _pool(op: SumPool, x: Array) -> Array:
+    view = windows(x, op.kernel, op.stride, tuple((p, p) for p in op.padding), (1, 1))
+    # Tap by tap: a sum over the last two axes would start anew at every output.
+    pooled: Array = np.array(view[..., 0, 0])
+    for tap in list(np.ndindex(*op.kernel))[1:]:
+        pooled += view[(..., *tap)]
+    return pooled
 
 
 def _convolve(op: Conv, weight: Array, x: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
+from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, Weighted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,23 +24,35 @@ def float_chain(ops: Sequence[Op], weight: Tensor | None, x: Tensor) -> Tensor:
 def _apply(op: Op, weight: Tensor | None, x: Tensor) -> Tensor:
     from torch.nn import functional
 
-    if isinstance(op, Reshape):
-        return x.reshape(x.shape[0], *op.shape)
-    if isinstance(op, SumPool):
-        padding = [p for axis in reversed(op.padding) for p in (axis, axis)]
-        padded = functional.pad(x, padding) if any(padding) else x
-        if op.stride == op.kernel:
-            from .float_pool import sum_blocks
+    match op:
+        case Reshape():
+            return x.reshape(x.shape[0], *op.shape)
+        case SumPool():
+            return _pool(op, x)
+        case Dense():
+            return functional.linear(x, _needed(op, weight))
+        case Pointwise():
+            return x * _needed(op, weight)
+        case Conv():
+            return _convolve(op, _needed(op, weight), x)
 
-            return sum_blocks(padded, op.kernel)
-        return functional.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
+
+def _needed(op: Weighted, weight: Tensor | None) -> Tensor:
     if weight is None:
         raise ValueError(f"{op} needs a weight")
-    if isinstance(op, Dense):
-        return functional.linear(x, weight)
-    if isinstance(op, Pointwise):
-        return x * weight
-    return _convolve(op, weight, x)
+    return weight
+
+
+def _pool(op: SumPool, x: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    padding = [p for axis in reversed(op.padding) for p in (axis, axis)]
+    padded = functional.pad(x, padding) if any(padding) else x
+    if op.stride == op.kernel:
+        from .float_pool import sum_blocks
+
+        return sum_blocks(padded, op.kernel)
+    return functional.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
 
 
 def _convolve(op: Conv, weight: Tensor, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ..arrays import Array
 from ..network import Network, Population, Projection
-from ..ops import Op, Pointwise, Reshape
+from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
 
 _Spell = Callable[[Array], str]
 
@@ -93,13 +93,18 @@ def _projection_line(projection: Projection, spell: _Spell | None = None) -> str
 
 
 def _full_chain(ops: tuple[Op, ...]) -> str:
-    words = []
-    for op in ops:
-        if isinstance(op, Pointwise):
-            words.append(f"{op} {op.weight_shape}")
-        else:
-            words.append(f"reshape {op.shape}" if isinstance(op, Reshape) else str(op))
-    return ", ".join(words)
+    return ", ".join(_full_word(op) for op in ops)
+
+
+def _full_word(op: Op) -> str:
+    """An operator as `read_network` reads it."""
+    match op:
+        case Pointwise():
+            return f"{op} {op.weight_shape}"
+        case Reshape():
+            return f"reshape {op.shape}"
+        case Dense() | Conv() | SumPool():
+            return str(op)
 
 
 def _weight_lines(projection: Projection, number: Callable[[object], str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...ir.arrays import Array, Shape, frozen, size
-from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
+from ...ir.ops import Conv, Dense, Op, Reshape, SumPool, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 
 
@@ -112,7 +112,7 @@ def _cut(values: Array, keep: int, axes: int) -> Array:
 
 
 def _fewer_outputs(s: SynapseGroup, g: CompartmentGroup, keep: int) -> SynapseGroup | None:
-    last = s.ops[-1]
+    last = s.ops[-1]  # any other operator: no suggestion is made
     if isinstance(last, Dense) and len(g.shape) == 1:
         op: Op = replace(last, out_features=keep)
     elif isinstance(last, Conv) and last.groups == 1:
@@ -142,9 +142,9 @@ def _fewer_inputs(s: SynapseGroup, g: CompartmentGroup, keep: int) -> SynapseGro
             mantissa = mantissa[:, :keep]
             ops.append(replace(op, in_channels=keep))
         else:
-            return None
+            return None  # not shown how it shrinks: no suggestion is made
         shape = ops[-1].out_shape(shape)
-    return None if isinstance(s.op, Pointwise) else _with(s, tuple(ops), mantissa, sources)
+    return None if s.op.one_to_one else _with(s, tuple(ops), mantissa, sources)
 
 
 def _with(

@@ -16,7 +16,7 @@ from ...chip import Target, load_target
 from ...ir.arrays import Array, Shape, size
 from ...ir.finding import Finding
 from ...ir.linear.apply import apply_chain
-from ...ir.ops import Conv, Op, Reshape, SumPool, chain_shapes, index_map
+from ...ir.ops import Conv, Op, SumPool, chain_shapes, index_map
 from ...ir.placement import Bounds, Placement, Slice
 from ...ir.program import Program, SynapseGroup
 from ..count.axons import recount
@@ -126,7 +126,7 @@ def listed(s: SynapseGroup, shape: Shape) -> Entries:
     rows, columns = np.arange(n_in), np.arange(n_in)
     values = np.ones(n_in, np.int64)
     for op, before in zip(s.ops, chain_shapes(s.ops, shape)[:-1], strict=True):
-        if isinstance(op, Reshape):
+        if op.is_view:
             continue
         m = index_map(op, before)
         order = np.argsort(m.in_index, kind="stable")

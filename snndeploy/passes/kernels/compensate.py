@@ -19,7 +19,6 @@ from ...calibrate.moments import Moments, Response, gather, rows
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
-from ...ir.ops import Pointwise
 from ...ir.weights import Weight
 from ...progress import Progress, silent
 from ...simulate.float.engine import run_float
@@ -75,7 +74,7 @@ def fold(
         p
         for name in targets
         for p in net.incoming(name)
-        if not isinstance(p.op, Pointwise)
+        if not p.op.one_to_one
         and (p.name in gone or any(s.population in targets for s in p.sources))
     ]
     lost = {n: ~np.isin(units, g.kept) for g in groups for n, units in g.units.items()}

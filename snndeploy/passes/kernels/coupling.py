@@ -173,7 +173,7 @@ class _Nodes:
             labels = self._step(op, labels)
             if op.weighted:
                 self.rows[projection.name] = labels.reshape(labels.shape[0], -1)[:, 0]
-                through = isinstance(op, Pointwise) or (isinstance(op, Conv) and op.groups > 1)
+                through = not projection.op.mixes_channels
         target = net.population(projection.target)
         self._tie(labels, _spread(self.units[target.name], target.shape))
         pairs = [(names[0], other) for other in names[1:]]
@@ -181,24 +181,29 @@ class _Nodes:
 
     def _step(self, op: Op, labels: Array) -> Array:
         """Labels behind ``op`` for the labels before it."""
-        if isinstance(op, Dense):
-            return self._new(op.out_features)
-        if isinstance(op, Reshape):
-            labels = labels.reshape(op.shape)
-            return self._whole_channels(labels) if labels.ndim > 1 else labels
-        if isinstance(op, SumPool):
-            channel = self._whole_channels(labels).reshape(labels.shape[0], -1)[:, 0]
-            return _spread(channel, op.out_shape(labels.shape))
-        if isinstance(op, Conv):
-            before = self._whole_channels(labels).reshape(labels.shape[0], -1)[:, 0]
-            rows = self._new(op.out_channels)
-            if op.groups > 1:
-                # Each group keeps as many inputs and outputs as the others only if it goes whole.
-                first = before.reshape(op.groups, -1)[:, :1]
-                self._tie(before.reshape(op.groups, -1), first)
-                self._tie(rows.reshape(op.groups, -1), first)
-            return _spread(rows, op.out_shape(labels.shape))
-        return labels
+        match op:
+            case Dense():
+                return self._new(op.out_features)
+            case Pointwise():
+                return labels
+            case Reshape():
+                labels = labels.reshape(op.shape)
+                return self._whole_channels(labels) if labels.ndim > 1 else labels
+            case SumPool():
+                channel = self._whole_channels(labels).reshape(labels.shape[0], -1)[:, 0]
+                return _spread(channel, op.out_shape(labels.shape))
+            case Conv():
+                return self._convolved(op, labels)
+
+    def _convolved(self, op: Conv, labels: Array) -> Array:
+        before = self._whole_channels(labels).reshape(labels.shape[0], -1)[:, 0]
+        rows = self._new(op.out_channels)
+        if op.groups > 1:
+            # Each group keeps as many inputs and outputs as the others only if it goes whole.
+            first = before.reshape(op.groups, -1)[:, :1]
+            self._tie(before.reshape(op.groups, -1), first)
+            self._tie(rows.reshape(op.groups, -1), first)
+        return _spread(rows, op.out_shape(labels.shape))
 
     def _whole_channels(self, labels: Array) -> Array:
         flat = labels.reshape(labels.shape[0], -1)

@@ -16,7 +16,7 @@ from ...errors import PassRefused, RecipeError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
-from ...ir.ops import Conv, Dense
+from ...ir.ops import Conv, Dense, Pointwise
 from ..base import Pass, PassContext, PassResult, Stage
 from ..patterns import LayerPass, matching
 from .compensate import fold
@@ -295,9 +295,13 @@ def _metrics(
 
 
 def _kind(projection: Projection) -> LayerKind | Literal["one-to-one"]:
-    if isinstance(projection.op, Conv):
-        return "conv"
-    return "dense" if isinstance(projection.op, Dense) else "one-to-one"
+    match projection.op:
+        case Conv():
+            return "conv"
+        case Dense():
+            return "dense"
+        case Pointwise():
+            return "one-to-one"
 
 
 def _coupled(group: CouplingGroup) -> Finding:

@@ -12,7 +12,7 @@ from ...calibrate.moments import Moments, Response, gather, rows
 from ...calibrate.statistics import ChannelFigures, Figure, observe, pivot_order
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
-from ...ir.ops import Conv, Pointwise
+from ...ir.ops import Pointwise
 from ..base import PassContext
 from .coupling import CouplingGroup
 
@@ -106,21 +106,13 @@ def gather_evidence(
 
 def consuming(net: Network, group: CouplingGroup) -> list[Projection]:
     """The projections through which the units of a group act on others: those that mix channels."""
-    return [
-        p
-        for p in net.projections
-        if p.name in group.columns and not isinstance(p.op, Pointwise) and not _grouped(p)
-    ]
+    return [p for p in net.projections if p.name in group.columns and p.op.mixes_channels]
 
 
 def column_units(projection: Projection, group: CouplingGroup) -> Array:
     """The unit of each column of a weight seen as ``(rows, columns)``."""
     per_input = projection.weight.data[0].size // len(group.columns[projection.name])
     return np.repeat(group.columns[projection.name], per_input)
-
-
-def _grouped(projection: Projection) -> bool:
-    return isinstance(projection.op, Conv) and projection.op.groups > 1
 
 
 def _l1(group: CouplingGroup, evidence: Evidence) -> Array:

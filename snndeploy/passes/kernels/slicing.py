@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import PassRefused
 from ...ir.arrays import Array, Shape, frozen, parameter
 from ...ir.network import Network, Population, Projection, Source
-from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
+from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, Weighted
 from ...ir.weights import Weight
 from .coupling import CouplingGroup
 
@@ -73,15 +73,9 @@ def _projection(
     ops: list[Op] = []
     weight = projection.weight
     for op in projection.ops:
-        out = np.ones(_out_shape(op, alive), dtype=bool)
-        if isinstance(op, (Dense, Conv)) and rows is not None:
-            out = out & rows.reshape(-1, *(1,) * (out.ndim - 1))
-        elif isinstance(op, SumPool):
-            out = out & _channels(alive).reshape(-1, 1, 1)
-        elif isinstance(op, (Reshape, Pointwise)):
-            out = alive.reshape(out.shape)
-        if op.weighted:
-            weight = _weight(op, weight, alive, out)
+        out = _behind(op, alive, rows)
+        if op is projection.op:
+            weight = _weight(projection.op, weight, alive, out)
         ops.append(_operator(op, alive, out, weight))
         alive = out
     bias = projection.bias
@@ -112,8 +106,16 @@ def _source(source: Source, shape: Shape, kept: Array) -> Source:
     return Source(source.population, parameter(delay, new_shape, dtype=np.int64))
 
 
-def _out_shape(op: Op, alive: Array) -> Shape:
-    return op.out_shape(alive.shape)
+def _behind(op: Op, alive: Array, rows: Array | None) -> Array:
+    """What lives behind ``op``: ``rows`` of a weight (None: all), and what hears only what lives."""
+    out = np.ones(op.out_shape(alive.shape), dtype=bool)
+    match op:
+        case Dense() | Conv():
+            return out if rows is None else out & rows.reshape(-1, *(1,) * (out.ndim - 1))
+        case SumPool():
+            return out & _channels(alive).reshape(-1, 1, 1)
+        case Reshape() | Pointwise():
+            return alive.reshape(out.shape)
 
 
 def _channels(alive: Array) -> Array:
@@ -121,14 +123,15 @@ def _channels(alive: Array) -> Array:
     return alive.reshape(alive.shape[0], -1)[:, 0]
 
 
-def _weight(op: Op, weight: Weight, alive: Array, out: Array) -> Weight:
+def _weight(op: Weighted, weight: Weight, alive: Array, out: Array) -> Weight:
     def cut(values: Array) -> Array:
-        if isinstance(op, Pointwise):
-            return _axis_0(values, op.shape, _channels(alive))
-        values = values[_channels(out)]
-        # The groups of a grouped convolution go whole, so those that stay keep all their inputs.
-        grouped = isinstance(op, Conv) and op.groups > 1
-        return values if grouped else values[:, _channels(alive)]
+        match op:
+            case Pointwise():
+                return _axis_0(values, op.shape, _channels(alive))
+            case Dense() | Conv():
+                values = values[_channels(out)]
+                # Groups of a grouped convolution go whole: those that stay keep all their inputs.
+                return values[:, _channels(alive)] if op.mixes_channels else values
 
     mask = None if weight.mask is None else cut(weight.mask)
     return Weight(cut(weight.data), mask=mask)
@@ -136,15 +139,17 @@ def _weight(op: Op, weight: Weight, alive: Array, out: Array) -> Weight:
 
 def _operator(op: Op, alive: Array, out: Array, weight: Weight) -> Op:
     channels_in, channels_out = int(_channels(alive).sum()), int(_channels(out).sum())
-    if isinstance(op, Dense):
-        return Dense(channels_out, channels_in)
-    if isinstance(op, Conv):
-        groups = op.groups if op.groups == 1 else channels_in // weight.shape[1]
-        return dataclasses.replace(
-            op, out_channels=channels_out, in_channels=channels_in, groups=groups
-        )
-    if isinstance(op, Pointwise):
-        return Pointwise((channels_in, *op.shape[1:]), weight.shape)
-    if isinstance(op, Reshape):
-        return Reshape((channels_out, *op.shape[1:]))
-    return op
+    match op:
+        case Dense():
+            return Dense(channels_out, channels_in)
+        case Conv():
+            groups = op.groups if op.groups == 1 else channels_in // weight.shape[1]
+            return dataclasses.replace(
+                op, out_channels=channels_out, in_channels=channels_in, groups=groups
+            )
+        case Pointwise():
+            return Pointwise((channels_in, *op.shape[1:]), weight.shape)
+        case Reshape():
+            return Reshape((channels_out, *op.shape[1:]))
+        case SumPool():
+            return op

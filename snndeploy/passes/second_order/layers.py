@@ -20,7 +20,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
-from ...ir.ops import Dense, Pointwise
+from ...ir.ops import Dense
 from ...ir.weights import Weight
 from ..base import PassContext, PassResult
 from .judge import Judge
@@ -125,7 +125,7 @@ def refuse_one_to_one(chosen: Iterable[Projection], method: str) -> None:
         PassRefused: one of the layers is one-to-one.
     """
     for p in chosen:
-        if isinstance(p.op, Pointwise):
+        if p.op.one_to_one:
             raise PassRefused(
                 "one-to-one-layer",
                 f"{method!r} makes up for a weight with others of its row, "

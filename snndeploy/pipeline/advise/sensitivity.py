@@ -14,7 +14,6 @@ from ...data import Samples
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
-from ...ir.ops import Pointwise
 from ...passes.base import Pass
 from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import Fold, RemoveKernels
@@ -135,14 +134,14 @@ def _changes(
 ) -> Iterator[tuple[str, str, float, Pass]]:
     ops = {p.name: p.op for p in network.projections}
     for group in coupling(network):
-        layer = next((n for n in group.incoming if not isinstance(ops[n], Pointwise)), None)
+        layer = next((n for n in group.incoming if not ops[n].one_to_one), None)
         if layer is None or group.fixed:
             continue
         for ratio in ratios:
             step = RemoveKernels(layers=(layer,), ratio=ratio, score=score, fold=fold)
             yield layer, "ratio", ratio, step
     for projection in network.projections:
-        if not isinstance(projection.op, Pointwise):
+        if not projection.op.one_to_one:
             for width in bits:
                 step_q = Quantize(layers=(projection.name,), bits=width, per="channel")
                 yield projection.name, "bits", width, step_q

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ...ir.arrays import Array, Shape, size
 from ...ir.neurons import Neuron
-from ...ir.step import FloatParameters, step_float
+from ...ir.step import FloatParameters, FloatState, step_float
 from ..jit import has_numba
 from .kernel import RESETS, TIMINGS, holds, run_neurons
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CARRIED = tuple(f.name for f in fields(FloatState) if f.name != "charged")
+"""What a step leaves to the next: u, v, what was fired, and whatever `FloatState` holds besides."""
 _WORTH_THREADS = 1 << 18
 """Neuron updates from which starting threads pays."""
 
@@ -88,19 +91,30 @@ class NeuronState:
         self.u = torch.zeros_like(self.v)
         self.fired = torch.zeros_like(self.v)
         self.charged = self.v
+        for name in CARRIED:
+            if not hasattr(self, name):
+                setattr(self, name, torch.zeros_like(self.v))
         self._has_bias = bool(neuron.bias.any())
         self._has_drive = bool(neuron.drive.any())
-        self._parameters = FloatParameters(
-            leak=self._par["leak"],
-            syn_leak=self._par.get("syn_leak"),
-            threshold=self._par.get("threshold"),
-            v_floor=self._par.get("v_floor"),
-            bias=self._par["bias"] if self._has_bias else None,
-            drive=self._par["drive"] if self._has_drive else None,
-        )
+        given: dict[str, Any] = {f.name: self._par.get(f.name) for f in fields(FloatParameters)}
+        if not self._has_bias:
+            given["bias"] = None
+        if not self._has_drive:
+            given["drive"] = None
+        self._parameters = FloatParameters(**given)
         self._kernel = (has_numba() if kernel is None else kernel) and holds(neuron)
         if self._kernel:
             self.constants = self._flat_constants(shape)
+
+    @property
+    def carried(self) -> tuple[Tensor, ...]:
+        """The state between two steps, in the order of `CARRIED`."""
+        return tuple(getattr(self, name) for name in CARRIED)
+
+    def resume(self, carried: Sequence[Tensor]) -> None:
+        """Go on from what another state `carried`."""
+        for name, value in zip(CARRIED, carried, strict=True):
+            setattr(self, name, value)
 
     def run(
         self,

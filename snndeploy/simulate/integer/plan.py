@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 
 from ...ir.arrays import Array, Shape, size
-from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
+from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, Weighted
 from ...ir.program import CompartmentGroup, Program, SynapseGroup
 
 
@@ -89,21 +89,24 @@ def chain_peaks(ops: Sequence[Op], weight: Array, peak: int) -> list[int]:
     """Bounds of every partial sum after each operator, for inputs of magnitude up to ``peak``."""
     peaks = []
     for op in ops:
-        if isinstance(op, SumPool):
-            peak *= op.kernel[0] * op.kernel[1]
-        elif not isinstance(op, Reshape):
-            peak *= largest_row(op, weight)
+        peak *= _gain(op, weight)
         peaks.append(peak)
     return peaks
 
 
-def largest_row(op: Dense | Conv | Pointwise, weight: Array) -> int:
+def _gain(op: Op, weight: Array) -> int:
+    """How many times an input's magnitude an output can be, at most."""
+    match op:
+        case Dense() | Conv() | Pointwise():
+            return largest_row(op, weight)
+        case SumPool() | Reshape():
+            return op.fan_in
+
+
+def largest_row(op: Weighted, weight: Array) -> int:
     """Largest sum of magnitudes of the weights into one output."""
     magnitude = np.abs(weight.astype(np.int64))
-    if isinstance(op, Pointwise):
-        return int(magnitude.max(initial=0))
-    rows = magnitude.reshape(weight.shape[0], -1).sum(axis=1)
-    return int(rows.max(initial=0))
+    return int(magnitude.reshape(op.weight_rows, -1).sum(axis=1).max(initial=0))
 
 
 def dense_macs(leg: Leg) -> int:
@@ -111,10 +114,6 @@ def dense_macs(leg: Leg) -> int:
     total, shape = 0, leg.in_shape
     for op in leg.synapses.ops:
         shape = op.out_shape(shape)
-        if isinstance(op, Dense):
-            total += op.in_features * op.out_features
-        elif isinstance(op, Conv):
-            total += size(shape) * size(op.weight_shape[1:])
-        elif not isinstance(op, Reshape):
-            total += size(shape)
+        if not op.is_view:
+            total += size(shape) * (op.fan_in if op.weighted else 1)
     return total

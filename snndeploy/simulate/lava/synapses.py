@@ -17,7 +17,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...ir.arrays import Array
-from ...ir.ops import Conv, Dense, Reshape, chain_shapes
+from ...ir.ops import Conv, Dense, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI
 from ..unroll import unroll
@@ -93,7 +93,7 @@ def _matrix_form(
 ) -> dict[str, Any]:
     """The synapses as a dense or a sparse matrix, with delays where some are longer than a step."""
     delayed = extra.max() > 0
-    plain = [op for op in synapses.ops if not isinstance(op, Reshape)]
+    plain = [op for op in synapses.ops if not op.is_view]
     weights = synapses.mantissa
     if len(plain) == 1 and isinstance(plain[0], Dense):
         full = np.count_nonzero(weights) >= _SPARSE_BELOW * weights.size
@@ -168,7 +168,7 @@ def _not_native(
     op = synapses.op
     if not isinstance(op, Conv) or len(op.kernel) != 2:
         return "it is not a two-dimensional convolution"
-    if any(not isinstance(o, (Conv, Reshape)) for o in synapses.ops):
+    if any(not (o is op or o.is_view) for o in synapses.ops):
         return "its chain holds more than the convolution"
     if any(before != after for before, after in op.padding):
         return "its padding is not symmetric"

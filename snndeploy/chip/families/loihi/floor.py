@@ -80,9 +80,10 @@ class Least(ABC):
 
     def words_of_all_boxes(self) -> float:
         """Words of a convolution over all boxes: each channel is in some box, in its encoding."""
-        fan, op = self.fan, self.fan.synapses.op
-        if not fan.separable or not isinstance(op, Conv):
+        fan = self.fan
+        if not fan.separable:
             return 0.0
+        op = fan.convolution
         lists = fan.synapses_per_target.reshape(op.out_channels, -1).sum(axis=1)
         lists = lists * self.bits * fan.delay_patterns
         return float(np.minimum(lists, self.kernel_bits(op)).sum()) / WORD

@@ -28,8 +28,7 @@ class _Least2(Least):
         return self.stored + min(self.target.synapse.index.widths)
 
     def kernel_words(self, channels: Array, places: Array) -> Array:
-        op = self.fan.synapses.op
-        assert isinstance(op, Conv)
+        op = self.fan.convolution
         header = self.target.synapse.header_bits.limit
         groups = -(-channels // (op.out_channels // op.groups))
         row = -(-(channels * (self.stored + 1) + header * groups) // WORD)

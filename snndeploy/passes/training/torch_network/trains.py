@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ....ir.network import Source
 
-UnrolledState = tuple[Tensor, Tensor, Tensor]
-"""u, v and spikes of a population, ``(samples, *shape)`` each."""
+UnrolledState = tuple[Tensor, ...]
+"""What `NeuronState.carried` of a population holds: u, v, spikes …, ``(samples, *shape)`` each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Carried:
 
     def detached(self) -> Carried:
         return Carried(
-            {name: (u.detach(), v.detach(), s.detach()) for name, (u, v, s) in self.states.items()},
+            {name: tuple(t.detach() for t in state) for name, state in self.states.items()},
             {name: t.detach() for name, t in self.past.items()},
         )
 

@@ -138,7 +138,7 @@ class Unroll:
                 continue
             traced = self._run_group(acting, group, trains, carried, first)
             for name, (state, v) in traced.items():
-                states[name] = (state.u, state.v, state.fired)
+                states[name] = state.carried
                 if self.network.population(name).role == "output":
                     membranes[name] = torch.stack(v)
         outputs = {p.name: trains.whole(p.name) for p in self.network.with_role("output")}
@@ -198,7 +198,7 @@ class Unroll:
                 surrogate=self.gradient,
             )
             if name in carried.states:
-                state.u, state.v, state.fired = carried.states[name]
+                state.resume(carried.states[name])
             running[name] = (state, [])
             arriving = self.network.incoming(name)
             inside[name] = [p for p in arriving if any(s.population in group for s in p.sources)]

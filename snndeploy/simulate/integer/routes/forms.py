@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ....ir.arrays import Array, Shape, size
-from ....ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes, weighted_index
+from ....ir.ops import Conv, Dense, Op, chain_shapes, weighted_index
 from ...unroll import unroll
 from ..plan import Leg, chain_peaks, dense_macs
 from . import events
@@ -64,7 +65,7 @@ def event_form(leg: Leg) -> EventForm | None:
             None  # a right shift sees bits that int32 would have lost; graded sums wrap before it
         )
     k = weighted_index(ops)
-    plain = all(isinstance(op, Reshape) for op in ops[k + 1 :])
+    plain = all(op.is_view for op in ops[k + 1 :])
     op = ops[k]
     shapes = chain_shapes(ops, leg.in_shape)
     if plain and isinstance(op, Dense) and np.count_nonzero(weight) * 10 > weight.size:
@@ -121,7 +122,7 @@ def _folded(weight: Array, exponent: int) -> tuple[Array, int]:
 
 def _through(ops: tuple[Op, ...], shape: Shape) -> tuple[Array, Array]:
     """Where each neuron arrives behind pools and reshapes, as (starts, targets)."""
-    if not any(isinstance(op, SumPool) for op in ops):
+    if all(op.is_view for op in ops):
         return _NO_INDEX, _NO_INDEX
     starts, targets, times = _by_input(unroll(ops, np.empty(0), shape))
     # pools that overlap may lead to the same place more than once
@@ -144,9 +145,7 @@ def _entries(leg: Leg, op: Op) -> tuple[Array, Array, Array] | None:
         starts = np.searchsorted(inputs, np.arange(op.in_features + 1))
         return starts, outputs.astype(np.int32), _narrow(weight.T[inputs, outputs])
     shapes = chain_shapes(ops, leg.in_shape)
-    windows = [op.kernel[0] * op.kernel[1] for op in ops if isinstance(op, SumPool)]
-    fan = int(np.prod(windows, dtype=np.int64))
-    fan *= 1 if isinstance(op, Pointwise) else size(op.weight_shape[1:])  # type: ignore[union-attr]
+    fan = prod(op.fan_in for op in ops)
     if fan * max(size(shape) for shape in shapes) > _MOST_ENTRIES:
         return None
     starts, outputs, values = _by_input(unroll(ops, weight, leg.in_shape))
