@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nir
@@ -92,7 +93,7 @@ def test_the_limit_and_the_guard_are_the_callers(model: Path, data: Path, tmp_pa
     everything = check(run(*arguments, "--max-divergence", "0"), 0)
     assert "nothing of the recipe is left" in everything
     silent = check(run(*arguments, "--guard", "off"), 0)
-    assert "answers" not in silent
+    assert not re.search(r"answers: |answered alike|answers-", silent)
     told = check(run("compress", model, "-r", "default", "-o", out, "--force", *FRONTEND), 0)
     assert "there are no samples, so nobody knows" in told
 
