@@ -4,7 +4,7 @@ Shapes are without batch and time: ``(C, H, W)``, ``(C, L)`` or ``(N,)``. A proj
 these with exactly one *weighted* operator (`Dense`, `Conv`, `Pointwise`); the others (`SumPool`,
 `Reshape`) are structure. Conventions follow PyTorch: cross-correlation, C-order flattening.
 
-Every operator answers the questions of `Linear`; those with weights answer those of `Rows`, too. What
+Every operator answers the questions of `Linear`; those with weights answer those of `LinearWithWeights`, too. What
 else depends on the operator is a ``match`` over `Op` or `Weighted` without a default, so that a type
 checker names each place that a new operator must be told to.
 """
@@ -65,7 +65,7 @@ class Linear(Protocol):
         """
 
 
-class Rows(Linear, Protocol):
+class LinearWithWeights(Linear, Protocol):
     """What an operator with weights says about them. A row holds the weights into one output."""
 
     @property

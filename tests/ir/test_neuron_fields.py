@@ -17,10 +17,11 @@ from snndeploy.ir.codec import decode, encode
 from snndeploy.ir.network import Network
 from snndeploy.ir.neurons import PARAMETERS, Neuron
 from snndeploy.ir.ops import Dense
-from snndeploy.ir.step import CHOICES, FloatParameters, NeuronRule
+from snndeploy.ir.step import CHOICES, FloatParameters, IntegerState, NeuronRule
 from snndeploy.ir.text import full_text, read_network
 from snndeploy.lower import InputCoding, lower
 from snndeploy.simulate.float.neuron import CARRIED, NeuronState
+from snndeploy.simulate.integer.neurons.step import registers
 from tests.support.builders import inputs, lif, project
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Neuron))
@@ -108,3 +109,16 @@ def test_a_state_goes_on_where_another_ended() -> None:
     found += [second.step(step) for step in x[4:]]
     assert torch.equal(torch.stack(found), torch.stack(wanted))
     assert {name for name in CARRIED if getattr(second, name).any()} == {"u", "v", "fired"}
+
+
+def test_every_register_reaches_the_integer_step() -> None:
+    """Its parameters are read off a group, and its state goes to Lava and back by these names."""
+    program = lower(
+        network(reset="subtract", v_floor=np.array(-1.0)),
+        load_target("loihi2"),
+        inputs=InputCoding.named("binary"),
+        steps=4,
+    )
+    held = vars(registers(program.group("output"), program.arithmetic))
+    assert [name for name, value in held.items() if value is None] == []
+    assert [f.name for f in dataclasses.fields(IntegerState)] == ["u", "v", "fired"]
