@@ -22,7 +22,8 @@ from snndeploy.errors import InputError
 from snndeploy.export import write_nir
 from snndeploy.export.netx import refuse_network
 from snndeploy.ir.arrays import Array, Shape, size
-from snndeploy.ir.codec import decode, encode
+from snndeploy.ir.codec import encode
+from snndeploy.ir.decoding import decode
 from snndeploy.ir.fan.fan import Fan
 from snndeploy.ir.linear.apply import apply_chain
 from snndeploy.ir.linear.float_chain import float_chain

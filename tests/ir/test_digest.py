@@ -27,6 +27,7 @@ from tests.support.chains import chain
 PROVENANCE = {
     (Population, "kept"),  # where kernels were removed in the trained network
     (Network, "notes"),  # for people
+    (Program, "differing"),  # measured on it
     (Network, "findings"),  # what reading had to assume, not what it came to
     (CompartmentGroup, "route"),  # how the chip realises what the other fields say, in words
     (Program, "headroom"),  # what is known of the program, not what it is
