@@ -9,7 +9,7 @@ import pytest
 
 import snndeploy
 from snndeploy.certify import certify
-from snndeploy.certify.placed import check_cores, check_partition, check_registers
+from snndeploy.certify.cores import check_cores, check_partition, check_registers
 from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.mapping import place_program
