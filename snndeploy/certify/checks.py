@@ -148,6 +148,8 @@ def _headroom(program: Any, told: dict[str, Any]) -> None:
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
     least, real = bounds(program, stated=True), bounds(program, stated=False)
     worst = {} if all(b.safe for b in real.values()) else worst_inputs(program, real)
+    if program.headroom or program.rounding:  # as whatever comes from a network has
+        At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
         stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
         u, v, most = int(own.u.max()), int(own.v.max()), int(b.v.max())

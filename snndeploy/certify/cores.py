@@ -74,12 +74,11 @@ def check_registers(program: Any, target: Any) -> None:
         at.within("bits of a message", 0, g.message_bits, neurons.get("graded_bits", 0))
         if g.kind == "input":
             continue
-        for d in (g.du, g.dv):
-            at.within("decay", 0, d, limits["decay_max"])
-        at.within("bias_mant_max", 0, np.abs(g.bias_mant), limits["bias_mant_max"])
-        at.within("bias_exp_max", 0, abs(g.bias_exp), limits["bias_exp_max"])
-        if g.kind in ("lif", "custom"):
-            at.within("vth_max", 0, np.abs(g.vth), limits["vth_max"])
+        registers = {"decay_max": np.stack(np.broadcast_arrays(g.du, g.dv)), "vth_max": abs(g.vth)}
+        registers |= {"bias_mant_max": abs(g.bias_mant), "bias_exp_max": abs(g.bias_exp)}
+        for name, values in registers.items():
+            if name != "vth_max" or g.kind in ("lif", "custom"):
+                at.within(name, 0, values, limits[name])
         uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
         uses["many_spikes"] = g.spikes_per_step == "many"
         lacks = [name for name, used in uses.items() if used and neurons[name] == "none"]
