@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow certify pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,9 @@ test: check ## check, then all tests but the slow ones (PYTEST_ARGS="-k name")
 
 test-slow: bootstrap ## the slow tests alone
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000
 
 pages: bootstrap ## write the generated pages of the reference
 	$(BIN)/python tools/pages.py

@@ -64,10 +64,9 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     if "compressed" in bundle.networks:
         error = check_numbers(program, bundle.networks["compressed"], told)
         weights = sum(s.mantissa.size for s in program.synapses)
-        proved(
-            f"numbers: all {weights:,} weights, and all leaks, thresholds and biases, are those of the "
-            f"compressed network, within the stated rounding (weights: {error:.2%} of the largest)"
-        )
+        numbers = f"all {weights:,} weights, and all leaks, thresholds and biases, are those of the"
+        within = f"within the stated rounding (weights: {error:.2%} of the largest)"
+        proved(f"numbers: {numbers} compressed network, {within}")
         proved("time: depths are the longest paths, delays those of the network")
     else:
         told["not_checked"].append("the integers against a network: the bundle holds none")
@@ -121,17 +120,14 @@ def _agreement(bundle: Any, family: str) -> None:
     layers = [(g.name, list(g.shape), g.depth) for g in program.groups if g.kind != "input"]
     registers = " ".join(str(x) for k, x in vars(program.arithmetic).items() if k != "type")
     name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]["limit"]
-    said, stated = (
-        report["program"],
-        [(x["name"], x["shape"], x["depth"]) for x in report["layers"]],
-    )
+    stated = [(x["name"], x["shape"], x["depth"]) for x in report["layers"]]
     for file, what, one, other in (
         ("program.npz", "target", name, program.target),
         ("placement.json", "target", name, bundle.placement.target),
         ("report.json", "target", name, report["target"]),
         ("lock.toml", "target", name, lock["target"]),
-        ("report.json", "digest", bundle.manifest["program"], said["digest"]),
-        ("report.json", "depth", said["depth"], max(g.depth for g in program.groups)),
+        ("report.json", "digest", bundle.manifest["program"], report["program"]["digest"]),
+        ("report.json", "depth", report["program"]["depth"], max(g.depth for g in program.groups)),
         ("report.json", "fits", True, report["fits"]),
         ("report.json", "layers, shapes and depths", stated, layers),
         ("program.npz", f"registers of {family}", ARITHMETIC.get(family, registers), registers),
@@ -163,18 +159,15 @@ def _headroom(program: Any, told: dict[str, Any]) -> None:
         told["bounds"][name] = {"u": int(b.u.max()), "v": most, "limit": limit, "proved": b.safe}
         if b.safe:
             clip = "never clips" if most <= limit else "may clip (which only forgets inhibition)"
-            told["proved"].append(
-                f"head-room of {name}: |u| <= {int(b.u.max()):,} of {limit:,} whatever arrives; v {clip}"
-            )
+            why = f"|u| <= {int(b.u.max()):,} of {limit:,} whatever arrives; v {clip}"
+            told["proved"].append(f"head-room of {name}: {why}")
             continue
         found, what = worst[name]
         told["bounds"][name].update(worst_found=found, worst_input=what)
         stays = f" (|u| <= {u:,} while no neuron sends more than it is stated for)"
-        told["not_proved"].append(
-            f"head-room of {name}: u {'wraps' if found > limit else 'may wrap'}"
-            f"{stays if own.safe else ''}; the worst input that was found takes it to {found:,} of "
-            f"{limit:,}: {what}"
-        )
+        wraps = ("wraps" if found > limit else "may wrap") + stays * own.safe
+        why = f"the worst input that was found takes it to {found:,} of {limit:,}: {what}"
+        told["not_proved"].append(f"head-room of {name}: u {wraps}; {why}")
 
 
 def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
@@ -197,9 +190,9 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
             for i in np.argwhere(stated != x[:, 0])[:1]:
                 where = f"step, sample, neuron {[int(i[0]), sample, *map(int, i[1:])]}"
                 At("golden.npz", name).same(where, stated[tuple(i)], x[:, 0][tuple(i)])
+    some = f"{steps} steps of {ran} samples (of {samples})"
     told["proved"].append(
-        f"golden run: {steps} steps of {ran} samples (of {samples}) give every recorded spike on the "
-        "checker's own engine"
+        f"golden run: {some} give every recorded spike on the checker's own engine"
     )
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
     silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
@@ -207,10 +200,10 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
         told["not_checked"].append(f"spikes of {', '.join(silent)}: silent in the golden run")
 
 
-def _work(leg: Any) -> float:
+def _work(leg: Any) -> int:
     """Multiplications of a step."""
-    total, shapes = 0.0, chain(leg.synapses.ops, leg.source.shape)
-    for op, shape in zip(leg.synapses.ops, shapes[1:], strict=True):
-        each = prod((weight_shape(op) or ())[1:]) if op.type in ("Dense", "Conv") else 1
-        total += prod(shape) * (prod(op.kernel) if op.type == "SumPool" else each)
+    total, ops = 0, leg.synapses.ops
+    for op, shape in zip(ops, chain(ops, leg.source.shape)[1:], strict=True):
+        row = (weight_shape(op) or ())[1:] if op.type in ("Dense", "Conv") else ()
+        total += prod(shape) * prod(op.kernel if op.type == "SumPool" else row)
     return total

@@ -56,7 +56,7 @@ def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The shapes before the first operator, between operators and behind the last."""
     shapes = [shape]
     for op in ops:
-        fits, out = False, tuple(getattr(op, "shape", shape))
+        out = tuple(getattr(op, "shape", shape))
         if op.type in ("Reshape", "Pointwise"):
             fits = prod(shape) == prod(out) if op.type == "Reshape" else shape == out
         else:
@@ -178,14 +178,12 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     for g in (g for g in program.groups if g.kind != "input"):
         sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
     states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in groups}
-    for now in range(steps + max(g.depth for g in program.groups)):
-        for g in (g for g in groups if 0 <= now - g.depth < steps):
-            t, drive = now - g.depth, np.zeros((samples, *g.shape), np.int64)
-            for leg in program.legs[g.name]:
-                if t >= leg.delay:
-                    drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
-            drive = signed(drive, a.sum_bits)
-            sent[g.name][t] = step(g, a, states[g.name], drive)
+    events = sorted((t + g.depth, t, i) for i, g in enumerate(groups) for t in range(steps))
+    for t, g in ((t, groups[i]) for _, t, i in events):
+        drive = np.zeros((samples, *g.shape), np.int64)
+        for leg in (leg for leg in program.legs[g.name] if t >= leg.delay):
+            drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
+        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits))
     peaks = {name: state.peak for name, state in states.items()}
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 

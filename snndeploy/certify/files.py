@@ -73,7 +73,8 @@ class At(NamedTuple):
     def within(self, what: str, low: Any, found: Any, high: Any) -> None:
         """Raise the contradiction unless all numbers found are from ``low`` to ``high``."""
         least, most = np.min(found), np.max(found)
-        self.need(low <= least and most <= high, what, f"{low}..{high}", f"{least}..{most}")
+        all_found = f"{least}..{most}" if least < most else least
+        self.need(low <= least and most <= high, what, f"{low}..{high}", all_found)
 
 
 def read(folder: Path) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,12 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         arriving = {q.name: q for q in network.projections if q.target == p.name}
         bias = p.neuron.bias + sum(0 if q.bias is None else q.bias for q in arriving.values())
         _neuron(program, p, group, bias, told)
+        if p.neuron.syn_leak is not None and np.any(bias):
+            arriving[f"{p.name}.bias"] = _always(p, bias)
         found = {s.name: s for s in program.synapses if s.target == p.name}
-        filtered = int(p.neuron.syn_leak is not None and np.any(bias))
-        at.same("projections", sorted([*arriving, *[f"{p.name}.bias"] * filtered]), sorted(found))
-        for name, s in found.items():
-            if name in arriving:
-                _projection(program, arriving[name], s)
-            else:
-                _bias(program, p, group, s, np.broadcast_to(bias, p.shape).reshape(-1, 1))
+        at.same("projections", sorted(arriving), sorted(found))
+        for name, q in arriving.items():
+            _projection(program, q, found[name])
     return max((r.weight for r in program.rounding.values()), default=0.0)
 
 
@@ -94,10 +93,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         exact = (neuron.leak == 1) & (group.kind == "lif")
         off = np.where(exact & ~_whole(group, a), np.abs(got - theta_here), 0)
         if (off > within + _NOISE * np.abs(theta_here)).any():
-            told["not_proved"].append(
-                f"threshold of {p.name}: it is up to {off.max():.0f} of {got.max():.0f} units from the "
-                "network's, which is more than the stated rounding"
-            )
+            far = f"it is up to {off.max():.0f} of {got.max():.0f} units from the network's"
+            why = f"threshold of {p.name}: {far}, which is more than the stated rounding"
+            told["not_proved"].append(why)
         _near(at, "threshold", got, theta_here, np.where(exact, unit, within))
     at_once = neuron.drive + (bias if neuron.syn_leak is None else 0.0)
     held, half = group.bias_mant * 2.0**group.bias_exp, 2.0 ** max(group.bias_exp, 0) / 2
@@ -114,47 +112,46 @@ def _whole(group: Any, arithmetic: Any) -> Any:
     return (group.dv == 0) & (arithmetic.decay == "multiply") & forgets & (bias == 0)
 
 
+def _always(p: Any, bias: Any) -> SimpleNamespace:
+    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
+    data = np.broadcast_to(bias, p.shape).reshape(-1, 1)
+    dense = SimpleNamespace(type="Dense", out_features=len(data), in_features=1)
+    ops = [dense, SimpleNamespace(type="Reshape", shape=p.shape)]
+    source = SimpleNamespace(population=f"{p.name}.always", delay=np.zeros((), np.int64))
+    weight = SimpleNamespace(data=data, scale=None, mask=None)
+    return SimpleNamespace(type="bias", sources=[source], ops=ops, weight=weight)
+
+
 def _projection(program: Any, q: Any, s: Any) -> None:
-    at, w = At("program.npz", s.name), q.weight
-    at.same("sources", [o.population for o in q.sources], [o.group for o in s.sources])
-    for o, source in zip(q.sources, s.sources, strict=True):
-        before = program.group[source.group]
-        delay = source.latency - (program.group[s.target].depth - before.depth)
-        alike = np.broadcast_to(delay, before.shape) == np.broadcast_to(o.delay, before.shape)
+    """Ends, delays and operators; weights, in units of the state, times the scale of what they reach."""
+    at, w, target, mantissa = (
+        At("program.npz", s.name),
+        q.weight,
+        program.group[s.target],
+        s.mantissa,
+    )
+    sources = [program.group[o.group] for o in s.sources]
+    at.same("sources", [o.population for o in q.sources], [g.name for g in sources])
+    for o, source, g in zip(q.sources, s.sources, sources, strict=True):
+        delay = source.latency - (target.depth - g.depth)
+        alike = np.broadcast_to(delay, g.shape) == np.broadcast_to(o.delay, g.shape)
         at.need(alike.all(), "delay", o.delay.tolist(), delay.tolist())
     at.same("operators", *([{**vars(op), "weight_shape": 0} for op in x.ops] for x in (q, s)))
     values = w.data * (1.0 if w.scale is None else w.scale)
     shape = weight_shape(q.ops[weighted(q.ops)])
     At("network.npz", s.name).same("shape of weights", shape, values.shape)
-    codes, stated = 0.0 if w.scale is not None else _HALF_CODE, program.rounding[s.target].weight
-    _weights(program, s, values, w.mask, codes, stated)
-
-
-def _bias(program: Any, p: Any, group: Any, s: Any, values: Any) -> None:
-    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
-    source, behind = s.sources[0], program.group[s.sources[0].group]
-    late = int(source.latency.max()) + behind.depth - group.depth
-    found = (behind.name, len(s.sources), [op.type for op in s.ops], late)
-    wanted = (f"{p.name}.always", 1, ["Dense", "Reshape"], 0)
-    At("program.npz", s.name).same("source, sources, operators and delay", wanted, found)
-    _weights(program, s, values, None, _HALF_CODE, 1.0)
-
-
-def _weights(program: Any, s: Any, values: Any, pruned: Any, codes: float, stated: float) -> None:
-    """Weights in units of the state against the network's, times the scale of what they reach."""
-    at, target, mantissa = At("program.npz", s.name), program.group[s.target], s.mantissa
-    mask, alive = (
-        np.broadcast_to(True if x is None else x, mantissa.shape) for x in (pruned, s.alive)
-    )
+    masks = [np.ones((), bool) if x is None else x for x in (w.mask, s.alive)]
+    mask, alive = (np.broadcast_to(x, mantissa.shape) for x in masks)
     at.need((mask == alive).all(), "pruned synapses", "those of the network", "others")
     At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
-    sources = [program.group[o.group] for o in s.sources]
     scales = {float(g.scale.max()) for g in sources if g.kind == "input"}
     at.need(len(scales) < 2, "scale of its sources", "one", scales)
     factor = _factors(s, sources[0].shape, target, at) / (scales.pop() if scales else 1)
     unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
     peak = np.abs(values).max() * factor.max()
     half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
+    codes = _HALF_CODE if w.scale is None else 0.0
+    stated = 1.0 if q.type == "bias" else program.rounding[s.target].weight
     wanted = np.broadcast_to(values, mantissa.shape) * factor
     _near(at, "weight", mantissa * unit, wanted, min(half + codes * peak, stated * peak))
 

@@ -110,11 +110,13 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
     With --fix, the changes that the violations suggest become a recipe, and that recipe is tried.
     """
     from ..pipeline import (
+        certificate_of,
         check_bundle,
         fix_bundle,
         fix_model,
         fix_record,
         loaded_report,
+        not_certified,
         place_file,
         refuse_place,
         report_of,
@@ -131,6 +133,7 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         given = given_options(click.get_current_context())
         target = options["target"] if "target" in given else None
         report = check_bundle(model, target, options["board"])
+        report["certificate"] = certificate_of(model)
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
@@ -151,6 +154,8 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
+    if "certificate" in report and (failed := not_certified(model, report["certificate"])):
+        raise failed
     if report["fits"] and not as_json:
         click.echo(f"fits {report['target']} ({report['board']})")
 

@@ -162,7 +162,8 @@ def verify(
 
     Exits with 6 when engines that must agree do not, or accuracy falls by more than --max-drop.
     """
-    from ..pipeline import verify_bundle
+    from ..pipeline import certificate_of, not_certified, verify_bundle
+    from ..report import certificate_line
     from .options import samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
@@ -183,11 +184,14 @@ def verify(
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
-    failed = _failure(report, max_drop, str(bundle))
+    told = certificate_of(bundle)
+    failed = _failure(report, max_drop, str(bundle)) or not_certified(bundle, told)
     if as_json:
-        print_json(report if failed is None else {**report, "error": failed.record()})
+        said = {**report, "certificate": told}
+        print_json(said if failed is None else {**said, "error": failed.record()})
     else:
         print_run_report(report)
+        click.echo(certificate_line(told))
     _write_html(html, bundle, [report])
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
