@@ -116,7 +116,6 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         fix_model,
         fix_record,
         loaded_report,
-        not_certified,
         place_file,
         refuse_place,
         report_of,
@@ -154,8 +153,6 @@ def check(model: Path, fix_path: Path | None, force: bool, as_json: bool, **opti
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
-    if "certificate" in report and (failed := not_certified(model, report["certificate"])):
-        raise failed
     if report["fits"] and not as_json:
         click.echo(f"fits {report['target']} ({report['board']})")
 
