@@ -99,7 +99,7 @@ def check_registers(program: Any, target: Any) -> None:
         at.need(not pruned, "weights of pruned synapses", 0, "others")
 
 
-class Way(NamedTuple):
+class StoredAs(NamedTuple):
     """How a slice stores a projection. ``heard`` are the sources that need an axon to it."""
 
     kernel: bool
@@ -121,8 +121,8 @@ class Counted:
         self.most = target["synapse"].get("entry_synapses", {"limit": 1 << 40})["limit"]
         names = [g.name for g in program.groups]
         self.into = {name: [s for s in program.synapses if s.target == name] for name in names}
-        self.ways: dict[int, list[Way]] = {}
-        self.out: dict[str, list[tuple[int, Way]]] = {name: [] for name in names}
+        self.ways: dict[int, list[StoredAs]] = {}
+        self.out: dict[str, list[tuple[int, StoredAs]]] = {name: [] for name in names}
         self.per_chip = placement.cores_per_chip
         for part in placement.slices:
             ways = self.ways[id(part)] = [self._way(s, part) for s in self.into[part.group]]
@@ -170,7 +170,7 @@ class Counted:
         entries = kernels.size if each else places.size if ways else 0
         return entries, int(places[places > 1].sum())
 
-    def _way(self, s: Any, part: Any) -> Way:
+    def _way(self, s: Any, part: Any) -> StoredAs:
         synapse, shape = self.target["synapse"], self.program.group[s.sources[0].group].shape
         mine = np.zeros((1, *self.program.group[s.target].shape))
         mine[(0, *part.box)] = 1
@@ -192,15 +192,15 @@ class Counted:
         for w, counts in found:
             heard = counts > 0
             axons = int(heard.sum()) * n
-            ways.append(Way(False, int(w.sum()) * copies, int(w.max()), axons, slots, heard))
+            ways.append(StoredAs(False, int(w.sum()) * copies, int(w.max()), axons, slots, heard))
         if kinds[-1] == "Conv" and set(kinds[:-1]) <= {"SumPool"} and full.any():
             kernels = self._kernel2 if self.two else self._kernels1
             for words, longest, axons, slots in kernels(s, part, entry, index, kept, full):
                 words *= len(latencies)
-                ways.append(Way(True, words, longest, axons * n, slots, full > 0))
+                ways.append(StoredAs(True, words, longest, axons * n, slots, full > 0))
         return min(ways, key=lambda way: self._cost(way, part, len(self.into[s.target])))
 
-    def _cost(self, way: Way, part: Any, parts: int) -> tuple[Any, ...]:
+    def _cost(self, way: StoredAs, part: Any, parts: int) -> tuple[Any, ...]:
         core, words, axons = self.core, way.words, way.axons
         if self.two:
             return (max((words + axons) / core["synapse_words"], axons / core["axon_in"]),)
