@@ -9,7 +9,7 @@ TRIES ?= 500
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack certify pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,9 @@ test-slow: bootstrap ## the slow tests alone
 attack: bootstrap ## read broken files of every format, and count (TRIES=500)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
+
+certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000
 
 pages: bootstrap ## write the generated pages of the reference
 	$(BIN)/python tools/pages.py

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import constants, decayed, run, shift
-from .linear import apply, pull
+from .engine import apply, decayed, pull, run, shift
 
 FAR = 1 << 61
 """Stands for infinity."""
@@ -35,24 +34,18 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
     With ``stated``, senders of messages send only what the program's own head-room is for; without,
     everything that they can.
     """
-    a = program.arithmetic
+    a, found = program.arithmetic, {}
     limit = (1 << (a.state_bits - 1)) - 1
-    sends: dict[str, tuple[Any, Any]] = {}
-    for g in program.groups:
-        low, high = _sends(g, limit, stated)
-        sends[g.name] = np.full(g.shape, low), np.full(g.shape, high)
-    found: dict[str, SimpleNamespace] = {}
+    ends = {g.name: _sends(g, limit, stated) for g in program.groups}
+    sends = {g.name: np.stack([np.full(g.shape, x) for x in ends[g.name]]) for g in program.groups}
     for _ in range(1 if stated else 3):  # a sender's own bound may say that it sends less
-        for g in program.groups:
-            if g.kind in ("input", "constant"):
-                continue
+        for g in (g for g in program.groups if g.kind not in ("input", "constant")):
             found[g.name] = b = _group(program, g, sends, limit)
             if g.kind == "readout" and g.message_bits:
-                sends[g.name] = -np.minimum(b.v_low, limit), np.minimum(b.v_high, limit)
+                sends[g.name] = np.clip(np.stack([-b.v_low, b.v_high]), -limit, limit)
             elif g.spikes_per_step == "many" and g.message_bits and not stated:
-                theta = np.maximum(g.vth.astype(np.int64) << a.state_shift, 1)
-                most = np.minimum(b.v_high, limit) // theta
-                sends[g.name] = sends[g.name][0], np.minimum(sends[g.name][1], most)
+                most = np.minimum(b.v_high, limit) // np.maximum(g.theta, 1)
+                sends[g.name] = np.minimum(sends[g.name], np.stack([most, most]))
     return found
 
 
@@ -61,60 +54,50 @@ def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
     if group.kind == "input" and group.message_bits:
         most = (1 << (group.message_bits - 1)) - 1
         return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
-    if group.kind == "constant":
-        return 1, 1
     if group.spikes_per_step == "many" and group.message_bits:
         return 0, min(group.max_spikes or limit, MANY if stated else limit)
-    return 0, 1
+    return int(group.kind == "constant"), 1
 
 
 def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNamespace:
-    a, c = program.arithmetic, constants(g, program.arithmetic)
-    low, high = np.zeros(g.shape, np.int64), np.zeros(g.shape, np.int64)
-    sums = 0
+    a, sums = program.arithmetic, 0
+    total = np.zeros((2, *g.shape), np.int64)  # the least and the most that arrives in a step
     for leg in program.legs[g.name]:
-        ops, w = leg.synapses.ops, leg.synapses.mantissa.astype(np.int64)
-        least, most = (x if leg.only is None else x * leg.only for x in sends[leg.source.name])
-        pair = np.stack([least, most])
-        up, down = (apply(ops, side, pair) for side in (np.maximum(w, 0), np.minimum(w, 0)))
-        parts = [up[0] + down[1], up[1] + down[0]]
-        sums = max(sums, *(int(np.abs(x).max()) for x in parts))
-        low, high = (
-            x + shift(p, leg.synapses.exponent) for x, p in zip((low, high), parts, strict=True)
-        )
-    low, high = np.minimum(low, 0), np.maximum(high, 0)
-    sums = max(sums, int(high.max()), -int(low.min())) << a.state_shift
-    u_high, u_low = (settle(x << a.state_shift, c.du, a) for x in (high, -low))
+        ops, w = leg.synapses.ops, leg.synapses.mantissa
+        pair = sends[leg.source.name] * (1 if leg.only is None else leg.only)
+        part = apply(ops, np.maximum(w, 0), pair) + apply(ops, np.minimum(w, 0), pair[::-1])
+        sums = max(sums, int(np.abs(part).max()))
+        total += shift(part, leg.synapses.exponent)
+    fall, rise = np.maximum(total * np.array([-1, 1]).reshape(-1, *[1] * len(g.shape)), 0)
+    sums = max(sums, int(rise.max()), int(fall.max())) << a.state_shift
+    u_high, u_low = (settle(x << a.state_shift, g.decay_u, a) for x in (rise, fall))
     u = np.maximum(u_high, u_low)
-    safe = sums < 1 << (a.sum_bits - 1) and (int(u.max()) <= limit)
+    safe = sums < 1 << (a.sum_bits - 1) and int(u.max()) <= limit
     if not safe:  # a register that wrapped can hold anything
-        u_high, u_low = np.full_like(u, limit + 1), np.full_like(u, limit + 1)
-    rise, fall = np.maximum(u_high + c.bias, 0), np.maximum(u_low - c.bias, 0)
-    v_high, v_low = settle(rise, c.dv, a), settle(fall, c.dv, a)
+        u_high = u_low = np.full_like(u, limit + 1)
+    rise, fall = np.maximum(u_high + g.bias, 0), np.maximum(u_low - g.bias, 0)
+    v_high, v_low = settle(rise, g.dv, a), settle(fall, g.dv, a)
     if g.kind != "readout":
-        v_high, v_low = _reset(g, c, a, rise, fall, v_high, v_low)
-    drive = np.maximum(rise, fall)
-    v = np.maximum(v_high, v_low)
+        v_high, v_low = _reset(g, a, rise, fall, v_high, v_low)
     ends = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low}
+    drive, v = np.maximum(rise, fall), np.maximum(v_high, v_low)
     return SimpleNamespace(u=u, v=v, safe=safe, drive=drive, **ends)
 
 
-def _reset(g: Any, c: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
+def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
     """Bounds of v before its reset, from those without: what a reset leaves is at most the threshold."""
-    theta = np.maximum(c.threshold, 0)
-    custom = g.kind == "custom"
-    if custom and (g.reset_timing != "immediate" or g.reset == "none"):
+    theta = np.maximum(g.theta, 0)
+    if g.reset_timing != "immediate" or g.reset == "none":
         # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
-        low = np.maximum(low, fall + high - decayed(np.minimum(high, FAR >> 32), c.dv, a))
+        low = np.maximum(low, fall + high - decayed(np.minimum(high, FAR >> 32), g.dv, a))
     else:
-        once = rise + decayed(np.minimum(theta, high), c.dv, a)
-        if custom and g.reset == "subtract" and (g.spikes_per_step == "one" or g.max_spikes):
+        once = rise + decayed(np.minimum(theta, high), g.dv, a)
+        if g.reset == "subtract" and (g.spikes_per_step == "one" or g.max_spikes):
             taken = theta * (g.max_spikes or 1)
-            once = np.maximum(once, settle(np.maximum(rise - taken, 0), c.dv, a) + taken)
+            once = np.maximum(once, settle(np.maximum(rise - taken, 0), g.dv, a) + taken)
         high = np.minimum(high, once)
-    if custom and c.floor is not None:
-        kept = decayed(np.minimum(low, np.maximum(-c.floor, 0)), c.dv, a)
-        low = np.minimum(low, fall + kept)
+    if g.v_floor is not None:
+        low = np.minimum(low, fall + decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a))
     return high, low
 
 
@@ -124,15 +107,12 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
     Inputs send their most all the time, or with the signs that push one neuron of some group: that
     with the largest bound, followed backwards through the synapses.
     """
-    tried: list[str] = ["every input at its most"]
-    batch: dict[str, list[Any]] = {}
-    shapes = {g.name: g.shape for g in program.groups}
-    ends = {g.name: _sends(g, 0, False) for g in program.groups}
-    for g in program.groups:
-        if g.kind == "input":
-            batch[g.name] = [np.full(g.shape, ends[g.name][1])]
+    tried = ["every input at its most"]
+    ends = {g.name: (*_sends(g, 0, False), g.shape) for g in program.groups}
+    inputs = [g.name for g in program.groups if g.kind == "input"]
+    batch = {name: [np.full(ends[name][2], ends[name][1])] for name in inputs}
     for name, b in found.items() if len(found) < 99 else ():
-        place = np.zeros((1, *shapes[name]))
+        place = np.zeros((1, *ends[name][2]))
         place.reshape(-1)[int(np.argmax(b.u))] = 1
         push, waiting = {name: place}, [name]
         for target in waiting:
@@ -144,9 +124,10 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
                     waiting.append(leg.source.name)
         for sign, what in ((1, "excited"), (-1, "inhibited")):
             tried.append(f"the neuron of {name} with the largest bound {what}")
-            for source, inputs in batch.items():
-                toward = sign * push.get(source, np.zeros((1, *shapes[source])))[0]
-                inputs.append(np.where(toward > 0, ends[source][1], ends[source][0]))
+            for source in inputs:
+                low, high, shape = ends[source]
+                toward = sign * push.get(source, np.zeros((1, *shape)))[0]
+                batch[source].append(np.where(toward > 0, high, low))
     trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
     peaks = run(program, trains)[1]
     return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

@@ -1,20 +1,140 @@
-"""A plain engine: a program in integers, step by step, as the arithmetic it names says.
+"""What synapses and neurons do: a plain engine in integers, as the arithmetic of a program says.
 
-It runs in sample time: a spike of step t arrives at step ``t + latency - (depth difference)``.
+Dense layers, convolutions and sums over windows are one thing here, a window: a dense layer is one
+without axes, and a sum has weights of one, channel by channel.
+
+A group that is ``depth`` steps behind the input starts that much later, and a spike arrives ``latency``
+steps after it was sent, which is at least one: what order the groups are computed in does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .linear import apply
+from .files import NEURONS, allow
 
-_BLOCK = 1 << 22
-"""Values that are multiplied out at once."""
+NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_per_step": "one"}
+"""What every neuron does that is not a custom one."""
+EXACT = float(1 << 53)
+"""Integers below this are exact in float64, which is what is multiplied fast."""
+
+
+def weight_shape(op: Any) -> tuple[int, ...] | None:
+    """The shape of an operator's weights (None: it has none)."""
+    if op.type == "Dense":
+        return (op.out_features, op.in_features)
+    if op.type == "Conv":
+        return (op.out_channels, op.in_channels // op.groups, *op.kernel)
+    return tuple(op.weight_shape) if op.type == "Pointwise" else None
+
+
+def weighted(ops: Any) -> int:
+    """The position of a chain's one weighted operator."""
+    (place,) = [i for i, op in enumerate(ops) if weight_shape(op) is not None]
+    return place
+
+
+def window(op: Any, channels: int) -> SimpleNamespace:
+    """A dense layer, a convolution or a sum, in the form of a convolution."""
+    c, names = channels, ("in_channels", "out_channels", "groups", "kernel", "stride", "padding")
+    if op.type == "Dense":
+        values: tuple[Any, ...] = (op.in_features, op.out_features, 1, (), (), ())
+    elif op.type == "SumPool":
+        values = (c, c, c, op.kernel, op.stride, [(p, p) for p in op.padding])
+    else:
+        values = tuple(getattr(op, name) for name in names)
+    dilation = getattr(op, "dilation", [1] * len(values[3]))
+    return SimpleNamespace(**dict(zip(names, values, strict=True)), dilation=dilation)
+
+
+def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The shapes before the first operator, between operators and behind the last."""
+    shapes = [shape]
+    for op in ops:
+        out = tuple(getattr(op, "shape", shape))
+        if op.type in ("Reshape", "Pointwise"):
+            fits = prod(shape) == prod(out) if op.type == "Reshape" else shape == out
+        else:
+            w = window(op, shape[0])
+            sizes = [n + sum(p) for n, p in zip(shape[1:], w.padding, strict=True)]
+            fits = shape[0] == w.in_channels and w.in_channels % w.groups == 0
+            fits = fits and w.out_channels % w.groups == 0 and prod(w.kernel) <= 1 << 16
+            fits = fits and prod(sizes) * shape[0] <= NEURONS
+            axes = zip(sizes, w.kernel, w.stride, w.dilation, strict=True)
+            out = (w.out_channels, *((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes))
+        fits = fits and min(out) > 0 and prod(out) <= NEURONS
+        allow(fits, f"has an operator {op.type} that takes {shape} to {out}")
+        shapes.append(shape := out)
+    return shapes
+
+
+def apply(ops: Any, weight: Any, x: Any) -> Any:
+    """What neurons get (batch, target) where sources send ``x`` (batch, source): exact integers.
+
+    Sums beyond 63 bits wrap.
+    """
+    peak = float(np.abs(x).max(initial=0))
+    for op in ops:
+        if op.type == "SumPool":
+            peak *= prod(op.kernel)
+        elif op.type != "Reshape":
+            rows = np.abs(weight).astype(np.float64).reshape(*weight.shape[:1], -1)
+            peak *= rows.max() if op.type == "Pointwise" else rows.sum(1).max()
+    kind = np.float64 if peak < EXACT else np.int64
+    weight, x, shapes = weight.astype(kind), x.astype(kind), chain(ops, x.shape[1:])
+    for op, before, after in zip(ops, shapes, shapes[1:], strict=False):
+        x = _through(op, weight, x, before, after, back=False)
+    return x.astype(np.int64)
+
+
+def pull(ops: Any, weight: Any, y: Any, shape: tuple[int, ...]) -> Any:
+    """The transpose of `apply`: what each source (batch, ``shape``) passes on to weights ``y``."""
+    shapes = chain(ops, shape)
+    for op, before, after in reversed(list(zip(ops, shapes, shapes[1:], strict=False))):
+        y = _through(op, weight, y, before, after, back=True)
+    return y
+
+
+def _through(op: Any, weight: Any, x: Any, before: Any, after: Any, *, back: bool) -> Any:
+    """One operator between two shapes, forwards or backwards."""
+    if op.type == "Reshape":
+        return x.reshape(len(x), *(before if back else after))
+    if op.type == "Pointwise":
+        return x * weight
+    w = window(op, before[0])
+    if op.type == "SumPool":
+        weight = np.ones((before[0], 1, *op.kernel), x.dtype)
+    whole = slice(None)
+    sizes = [n + sum(p) for n, p in zip(before[1:], w.padding, strict=True)]
+    padded = np.zeros((len(x), before[0], *sizes), x.dtype)
+    kept = (slice(p[0], p[0] + n) for n, p in zip(before[1:], w.padding, strict=True))
+    inside = padded[(whole, whole, *kept)]
+    out = np.zeros((len(x), *after), x.dtype)
+    if not back:
+        inside[:] = x
+    for tap in np.ndindex(*w.kernel):
+        axes = zip(tap, w.dilation, w.stride, after[1:], strict=True)
+        reads = (slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, s, n in axes)
+        place = padded[(whole, whole, *reads)]
+        mixed = weight[(whole, whole, *tap)].reshape(w.groups, -1, weight.shape[1])
+        if back:
+            place += _mix(np.swapaxes(mixed, 1, 2), x)
+        else:
+            out += _mix(mixed, place)
+    return inside if back else out
+
+
+def _mix(w: Any, x: Any) -> Any:
+    """Channels to channels, by weights (group, to, from)."""
+    grouped = np.moveaxis(x.reshape(len(x), len(w), w.shape[2], -1), 0, 2)
+    mixed = w @ grouped.reshape(*grouped.shape[:2], -1)
+    apart = mixed.reshape(*mixed.shape[:2], len(x), -1)
+    return np.moveaxis(apart, 2, 0).reshape(len(x), -1, *x.shape[2:])
 
 
 def legs(program: Any, target: str) -> Iterator[SimpleNamespace]:
@@ -47,75 +167,38 @@ def decayed(x: Any, d: Any, arithmetic: Any) -> Any:
     return np.sign(x) * (size * ((1 << arithmetic.decay_bits) - d) >> arithmetic.decay_bits)
 
 
-def constants(group: Any, arithmetic: Any) -> SimpleNamespace:
-    """A group's numbers per neuron, in units of the state."""
-    return SimpleNamespace(
-        du=group.du.astype(np.int64) + arithmetic.u_decay_offset,
-        dv=group.dv.astype(np.int64),
-        threshold=group.vth.astype(np.int64) << arithmetic.state_shift,
-        bias=shift(group.bias_mant.astype(np.int64), group.bias_exp),
-        floor=None if group.v_floor is None else group.v_floor.astype(np.int64),
-    )
-
-
 def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run on ``inputs`` (steps, samples, shape): what groups emit, and the largest |u| per sample.
 
     The largest |u| is taken before the register wraps.
     """
-    steps, samples = next(iter(inputs.values())).shape[:2]
-    sent, peaks = {name: x.astype(np.int32) for name, x in inputs.items()}, {}
-    for stage, loop in _stages(program):
-        for g in stage:
-            sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
-        stage = [g for g in stage if g.kind != "constant"]
-        states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in stage}
-        held = {g.name: constants(g, program.arithmetic) for g in stage}
-        largest = max((leg.source.size for g in stage for leg in program.legs[g.name]), default=1)
-        largest = max([largest, *(g.size for g in stage)])
-        block = 1 if loop else max(1, _BLOCK // (samples * largest))
-        for first in range(0, steps, block):
-            for g in stage:
-                drive = _drive(program, g, sent, first, min(first + block, steps))
-                for t, a in enumerate(drive, first):
-                    sent[g.name][t] = step(g, held[g.name], program.arithmetic, states[g.name], a)
-        peaks.update({name: state.peak for name, state in states.items()})
+    a, (steps, samples) = program.arithmetic, next(iter(inputs.values())).shape[:2]
+    sent = {name: x.astype(np.int32) for name, x in inputs.items()}
+    groups = [g for g in program.groups if g.kind not in ("input", "constant")]
+    for g in (g for g in program.groups if g.kind != "input"):
+        sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
+    states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in groups}
+    events = sorted((t + g.depth, t, i) for i, g in enumerate(groups) for t in range(steps))
+    for t, g in ((t, groups[i]) for _, t, i in events):
+        drive = np.zeros((samples, *g.shape), np.int64)
+        for leg in (leg for leg in program.legs[g.name] if t >= leg.delay):
+            drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
+        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits))
+    peaks = {name: state.peak for name, state in states.items()}
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
-def _stages(program: Any) -> Iterator[tuple[list[Any], bool]]:
-    """Groups in an order that has sources first; those of loops, and behind them, go together."""
-    waiting = {g.name: g for g in program.groups if g.kind != "input"}
-    while waiting:
-        sources = {n: {leg.source.name for leg in program.legs[n]} for n in waiting}
-        ready = [n for n in waiting if not sources[n] & set(waiting)]
-        for name in ready:
-            yield [waiting[name]], False
-        if not ready:
-            yield sorted(waiting.values(), key=lambda g: int(g.depth)), True
-        waiting = {n: g for n, g in waiting.items() if ready and n not in ready}
+def _arriving(leg: Any, x: Any, bits: int) -> Any:
+    """Synaptic input from what the sources of one leg sent."""
+    x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
+    sums = apply(leg.synapses.ops, leg.synapses.mantissa, x if leg.only is None else x * leg.only)
+    return signed(shift(signed(sums, bits), leg.synapses.exponent), bits)
 
 
-def _drive(program: Any, group: Any, sent: dict[str, Any], first: int, stop: int) -> Any:
-    """Synaptic input of the steps from ``first`` to ``stop``."""
-    bits, samples = program.arithmetic.sum_bits, sent[group.name].shape[1]
-    drive = np.zeros((stop - first, samples, *group.shape), np.int64)
-    for leg in program.legs[group.name]:
-        x = sent[leg.source.name][max(first - leg.delay, 0) : max(stop - leg.delay, 0)]
-        if len(x):
-            x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
-            x = (x if leg.only is None else x * leg.only).reshape(-1, *leg.source.shape)
-            sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
-            sums = signed(shift(sums, leg.synapses.exponent), bits)
-            sums = sums.reshape(-1, samples, *group.shape)
-            drive[len(drive) - len(sums) :] += sums
-    return signed(drive, bits)
-
-
-def step(group: Any, c: Any, arithmetic: Any, state: Any, a: Any) -> Any:
-    """One step of a group with input ``a``; changes ``state`` and returns what the group emits."""
+def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
+    """One step of a group; changes ``state`` and returns what the group emits."""
     most = (1 << (arithmetic.state_bits - 1)) - 1
-    wide = decayed(state.u, c.du, arithmetic) + (a << arithmetic.state_shift)
+    wide = decayed(state.u, g.decay_u, arithmetic) + (drive << arithmetic.state_shift)
     state.peak = np.maximum(state.peak, np.abs(wide).reshape(len(wide), -1).max(axis=1))
     wide = signed(wide, 32)
     if arithmetic.u_overflow == "wrap":  # once, and +2**(bits - 1) stays: as lava-nc does
@@ -123,38 +206,28 @@ def step(group: Any, c: Any, arithmetic: Any, state: Any, a: Any) -> Any:
         state.u = np.where(wide > half, wide - 2 * half, np.where(low, wide + 2 * half, wide))
     else:
         state.u = np.clip(wide, -most, most)
-    custom = group.kind == "custom"
-    late = custom and group.reset_timing != "immediate"
-    before = (
-        _fires(group, state.v, c) if group.reset_timing == "snntorch-immediate" else state.fired
-    )
-    x = decayed(state.v, c.dv, arithmetic) + state.u + c.bias
-    if late and group.reset == "subtract":
-        x = x - before * c.threshold
+    late = g.reset_timing != "immediate"
+    before = _fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
+    x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
+    if late and g.reset == "subtract":
+        x = x - before * g.theta
     x = signed(x, 32)
     wraps = arithmetic.v_overflow == "wrap"
-    v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
-    if group.kind == "readout":
-        state.v = v
+    v = state.v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
+    if g.kind == "readout":
         return v
-    if late and group.reset == "zero":
+    if late and g.reset == "zero":
         v = np.where(before > 0, 0, v)
-    fired = _fires(group, v, c)
-    if custom and group.spikes_per_step == "many":
-        many = fired * (v // np.maximum(c.threshold, 1))
-        fired = many if group.max_spikes is None else np.minimum(many, group.max_spikes)
-    if custom and group.reset_timing == "snntorch-immediate":
-        v = v - (fired - before) * c.threshold
-    elif custom and not late and group.reset == "subtract":
-        v = v - fired * c.threshold
-    elif not late and (not custom or group.reset == "zero"):
-        v = np.where(fired > 0, 0, v)
-    if custom and c.floor is not None:
-        v = np.maximum(v, c.floor)
-    state.v, state.fired = v, fired
+    fired = _fires(g, v)
+    if g.spikes_per_step == "many":
+        fired = fired * np.minimum(v // np.maximum(g.theta, 1), g.max_spikes or most)
+    if g.reset_timing == "snntorch-immediate":
+        v = v - (fired - before) * g.theta
+    elif g.reset_timing == "immediate" and g.reset != "none":
+        v = v - fired * g.theta if g.reset == "subtract" else np.where(fired > 0, 0, v)
+    state.v, state.fired = v if g.v_floor is None else np.maximum(v, g.v_floor), fired
     return fired
 
 
-def _fires(group: Any, v: Any, c: Any) -> Any:
-    at_threshold = group.kind == "custom" and group.compare == ">="
-    return np.asarray(v >= c.threshold if at_threshold else v > c.threshold).astype(np.int64)
+def _fires(g: Any, v: Any) -> Any:
+    return np.asarray(v >= g.theta if g.compare == ">=" else v > g.theta).astype(np.int64)

@@ -1,7 +1,8 @@
 """Reading a bundle that a stranger may have written: bounded time and memory, or one clear refusal.
 
 Nothing is allocated before its size is known and small enough, nothing is read that is not a regular
-file of a known name in the folder itself, and every field of the program has a known name and type.
+file of a known name in the folder itself. A field that is not listed here has a meaning that this
+checker does not know: it is refused, because what is not understood cannot be certified.
 """
 
 from __future__ import annotations
@@ -10,39 +11,39 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
-import struct
 import sys
 import zipfile
-import zlib
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from .form import BundleRefused, shaped
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-LARGEST_FILE, LARGEST_TEXT, LARGEST_TOTAL = 1 << 29, 1 << 26, 1 << 30
-"""Bytes of one file, of one JSON text, and of all arrays together once unpacked."""
-DEEPEST, MOST_MEMBERS = 64, 100_000
+ARRAYS, TEXT, SHORT = 1 << 30, 1 << 26, 1 << 20
+"""Bytes of all arrays together once unpacked (and of any file), of a JSON text, of a short text."""
+FILES = ("program.npz", "placement.json", "target.toml", "lock.toml", "report.json", "golden.npz")
+SHORT_ONES = ("manifest.json", "target.toml", "lock.toml")
 NOT_CONTENT = ("headroom", "rounding", "findings", "differing", "route")
 """Fields that say what is thought of a program, and are not part of its digest."""
-REQUIRED = (
-    "program.npz",
-    "placement.json",
-    "target.toml",
-    "lock.toml",
-    "report.json",
-    "golden.npz",
-)
+NEURONS = 1 << 26
+"""The most neurons of one group, and the most values between two operators."""
+
+
+class BundleRefused(Exception):
+    """This is no bundle that can be read: a sentence that goes on from *the bundle …*."""
+
+
+def allow(holds: object, why: str) -> None:
+    """Refuse the bundle unless ``holds``."""
+    if not holds:
+        raise BundleRefused(why[:300])
 
 
 class Contradiction(Exception):
@@ -54,11 +55,11 @@ class Contradiction(Exception):
         super().__init__(f"{file}: {where}: {what}: stated {told['stated']}, found {told['found']}")
 
 
-class At:
+class At(NamedTuple):
     """A layer of a file, of which things must hold."""
 
-    def __init__(self, file: str, where: str) -> None:
-        self.file, self.where = file, where
+    file: str
+    where: str
 
     def need(self, holds: object, what: str, stated: object, found: object) -> None:
         """Raise the contradiction unless ``holds``."""
@@ -69,30 +70,25 @@ class At:
         """Raise the contradiction unless what is stated is what is found."""
         self.need(stated == found, what, stated, found)
 
+    def within(self, what: str, low: Any, found: Any, high: Any) -> None:
+        """Raise the contradiction unless all numbers found are from ``low`` to ``high``."""
+        least, most = np.min(found), np.max(found)
+        all_found = f"{least}..{most}" if least < most else least
+        self.need(low <= least and most <= high, what, f"{low}..{high}", all_found)
 
-def read(folder: str | Path) -> SimpleNamespace:
+
+def read(folder: Path) -> SimpleNamespace:
     """Read all files of a bundle; refuse what is none, and contradict a digest that differs."""
-    try:
-        return _read(Path(folder))
-    except (OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleRefused(f"cannot be read ({error})".replace("\n", " ")) from None
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise BundleRefused(f"does not have the form of a bundle ({error!r})"[:300]) from None
-
-
-def _read(folder: Path) -> SimpleNamespace:
-    manifest = _json(_content(folder / "manifest.json", 1 << 20))
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != 1:
-        raise BundleRefused("has no manifest.json of schema 1")
-    files, known = manifest["files"], {*REQUIRED, "network.npz"}
-    if not set(REQUIRED) <= set(files) <= known:
-        raise BundleRefused(f"has a manifest.json that lists {sorted(files)}"[:300])
-    raw = {name: _content(folder / name, LARGEST_FILE) for name in files}
+    manifest = _json(_content(folder / "manifest.json"))
+    allow(manifest["schema_version"] == 1, "has a manifest.json of another schema than 1")
+    files = manifest["files"]
+    known = set(FILES) <= set(files) <= {*FILES, "network.npz"}
+    allow(known, f"has a manifest.json that lists {sorted(files)}")
+    raw = {name: _content(folder / name) for name in files}
     for name, content in raw.items():
         At(name, "file").same("SHA-256", files[name], hashlib.sha256(content).hexdigest())
-    budget = [LARGEST_TOTAL]
-    program, golden = (_arrays(raw[f"{n}.npz"], n, budget) for n in ("program", "golden"))
-    networks = _arrays(raw["network.npz"], "network", budget) if "network.npz" in raw else {}
+    arrays = _arrays({name: content for name, content in raw.items() if name.endswith(".npz")})
+    program, networks = arrays["program.npz"], arrays.get("network.npz", {})
     trees = [_json(x["structure"].tobytes()) if x else {"map": {}} for x in (program, networks)]
     digest = content_digest(trees[0], program)
     At("manifest.json", "program").same("digest", manifest["program"], digest)
@@ -101,10 +97,10 @@ def _read(folder: Path) -> SimpleNamespace:
         program=shaped(trees[0], "Program", program),
         networks=shaped(trees[1], "{Network}", networks),
         placement=shaped(_json(raw["placement.json"]), "Placement", {}),
-        target=_toml(raw["target.toml"]),
-        lock=_toml(raw["lock.toml"]),
+        target=tomllib.loads(raw["target.toml"].decode()),
+        lock=tomllib.loads(raw["lock.toml"].decode()),
         report=_json(raw["report.json"]),
-        golden=golden,
+        golden=arrays["golden.npz"],
     )
 
 
@@ -128,56 +124,38 @@ def content_digest(data: Any, arrays: dict[str, Any]) -> str:
 
 
 def _sha(*parts: str | bytes) -> str:
-    h = hashlib.sha256()
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        h.update(len(raw).to_bytes(8, "little") + raw)
-    return h.hexdigest()
+    raw = [part.encode() if isinstance(part, str) else part for part in parts]
+    return hashlib.sha256(b"".join(len(r).to_bytes(8, "little") + r for r in raw)).hexdigest()
 
 
-def _content(file: Path, largest: int) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    handle = os.open(file, flags | getattr(os, "O_BINARY", 0))
-    try:
-        size = os.fstat(handle).st_size
-        if not stat.S_ISREG(os.fstat(handle).st_mode) or size > largest:
-            raise BundleRefused(f"has a {file.name} that is no regular file of {largest:,} bytes")
-        with os.fdopen(handle, "rb", closefd=False) as opened:
-            return opened.read(size)
-    finally:
-        os.close(handle)
+def _content(file: Path) -> bytes:
+    """The bytes of a regular file: no link is followed, no pipe is waited for."""
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    largest = SHORT if file.name in SHORT_ONES else ARRAYS
+    with open(file, "rb", opener=lambda name, flags: os.open(name, flags | careful)) as opened:
+        status = os.fstat(opened.fileno())
+        sound = stat.S_ISREG(status.st_mode) and status.st_size <= largest
+        allow(sound, f"has a {file.name} that is no regular file of {largest:,} bytes")
+        return opened.read(status.st_size)
 
 
 def _json(content: bytes) -> Any:
-    if len(content) > LARGEST_TEXT:
-        raise BundleRefused(f"has a JSON text of more than {LARGEST_TEXT:,} bytes")
-    plain = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
-    steps = np.isin(plain, list(b"[{")).astype(np.int8) - np.isin(plain, list(b"]}"))
-    if np.cumsum(steps, dtype=np.int32).max(initial=0) > DEEPEST:
-        raise BundleRefused(f"has a JSON text that is nested deeper than {DEEPEST}")
+    allow(len(content) <= TEXT, f"has a JSON text of more than {TEXT:,} bytes")
     return json.loads(content)
 
 
-def _toml(content: bytes) -> dict[str, Any]:
-    if len(content) > 1 << 20:
-        raise BundleRefused("has a TOML text of more than 1 MiB")
-    return tomllib.loads(content.decode())
-
-
-def _arrays(content: bytes, name: str, budget: list[int]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-        budget[0] -= sum(m.file_size for m in members)
-        if budget[0] < 0 or len(members) > MOST_MEMBERS:
-            raise BundleRefused(
-                f"has a {name}.npz that unpacks to more than {LARGEST_TOTAL:,} bytes"
-            )
-        if len({m.filename for m in members}) < len(members):
-            raise BundleRefused(f"has a {name}.npz that holds a name twice")
-        for m in members:
-            with archive.open(m) as opened:
-                arrays[m.filename.removesuffix(".npy")] = _array(opened.read(m.file_size))
+def _arrays(raw: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """The arrays of all archives; what they say of their sizes is weighed before any is unpacked."""
+    archives = {name: zipfile.ZipFile(io.BytesIO(content)) for name, content in raw.items()}
+    members = [(name, m) for name, archive in archives.items() for m in archive.infolist()]
+    allow(sum(m.file_size for _, m in members) <= ARRAYS, f"unpacks to more than {ARRAYS:,} bytes")
+    arrays: dict[str, dict[str, Any]] = {name: {} for name in raw}
+    for name, m in members:
+        what = m.filename.removesuffix(".npy")
+        allow(m.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), f"packs {what} oddly")
+        allow(what not in arrays[name], f"has a {name} that holds a name twice")
+        with archives[name].open(m) as opened:
+            arrays[name][what] = _array(opened.read(m.file_size))
     return arrays
 
 
@@ -187,9 +165,87 @@ def _array(content: bytes) -> Any:
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     data, size = content[file.tell() :], prod(shape) * dtype.itemsize
     sound = version == (1, 0) and dtype.kind in "biuf" and min(shape, default=1) > 0
-    if not sound or len(shape) > 8 or size != len(data):
-        raise BundleRefused(f"has an array of {dtype} and shape {shape} in {len(data)} bytes"[:300])
+    sound = sound and len(shape) <= 8 and size == len(data)
+    allow(sound, f"has an array of {dtype} and shape {shape} in {len(data)} bytes")
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        raise BundleRefused("has an array with NaN or infinity")
+    allow(dtype.kind != "f" or np.isfinite(array).all(), "has an array with NaN or infinity")
     return array
+
+
+# A line is a record and its fields; one that starts with spaces goes on with the record above.
+# `?x` may be null, `[x]` is a list, `{x}` maps names, `a|b` is one of the words, `2..31` a whole
+# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays.
+_FORMS = """
+Program target=str arithmetic=Arithmetic groups=[CompartmentGroup] synapses=[SynapseGroup]
+  headroom={Headroom} rounding={Rounding} findings=any differing=any
+Arithmetic state_bits=2..31 u_overflow=wrap|saturate v_overflow=wrap|saturate decay=multiply|shift
+  decay_bits=0..20 u_decay_offset=0..1 state_shift=0..16 sum_bits=8..32
+CompartmentGroup name=str shape=shape role=input|hidden|output
+  kind=input|constant|lif|custom|readout depth=0..999999 scale=real[] message_bits=0..32
+  du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=
+  reset=zero|subtract|none reset_timing=immediate|next-step|snntorch-immediate
+  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?int[] route=str
+SynapseGroup name=str sources=[SynapseSource] target=str
+  ops=[Dense/Conv/Pointwise/SumPool/Reshape] mantissa=int[] exponent=-31..31
+  sign_mode=mixed|excitatory|inhibitory weight_bits=0..64 alive=?mask[]
+SynapseSource group=str latency=int[]
+Headroom u_peak=big v_peak=big limit=big clip_steps=?big
+Rounding leak=real syn_leak=real threshold=real bias=real weight=real truncation=any reasons=any
+Network populations=[Population] projections=[Projection] notes=any findings=any
+Population name=str shape=shape neuron=?Neuron role=input|hidden|output kept=?int[]
+Projection name=str sources=[Source] target=str ops=[Dense/Conv/Pointwise/SumPool/Reshape]
+  weight=Weight bias=?real[]
+Source population=str delay=int[]
+Weight data=real[] scale=?real[] bits=?0..64 mask=?mask[] levels=any
+Neuron leak=real[] syn_leak=?real[] threshold=?real[] compare=>|>= reset=zero|subtract|none
+  reset_timing=immediate|next-step|snntorch-immediate spikes_per_step=one|many
+  max_spikes=?1..2147483647 v_floor=?real[] v_init=real[] bias=real[] drive=real[]
+Dense out_features=1..67108864 in_features=1..67108864
+Conv out_channels=1..67108864 in_channels=1..67108864 kernel=[1..9999] stride=[1..9999]
+  padding=[[0..9999]] dilation=[1..9999] groups=1..67108864
+Pointwise shape=shape weight_shape=[1..67108864]
+SumPool kernel=[1..999] stride=[1..9999] padding=[0..999]
+Reshape shape=shape
+Placement target=str cores_per_chip=1..999999 slices=[Slice] search=any
+Slice group=str bounds=[[0..67108864]] core=0..999999999 resources={big}
+"""
+_LINES = [line.split() for line in _FORMS.replace("\n  ", " ").strip().split("\n")]
+_FIELDS = {name: dict(field.split("=", 1) for field in fields) for name, *fields in _LINES}
+_BIG = 1 << 60
+
+
+def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
+    """Rebuild what a structure describes, or refuse it (TypeError, LookupError, ValueError too)."""
+    if form == "any" or (form[0] == "?" and data is None):
+        return None
+    if form[0] == "?":
+        return shaped(data, form[1:], arrays)
+    if form[0] == "[" and isinstance(data, list):
+        return [shaped(item, form[1:-1], arrays) for item in data]
+    if form[0] == "{" and set(data) == {"map"}:
+        return {str(k): shaped(item, form[1:-1], arrays) for k, item in data["map"].items()}
+    if form[0].isupper() and data["type"] in form.split("/"):
+        fields, given = _FIELDS[data["type"]], data["fields"]
+        needed = {name for name, field in fields.items() if field != "any"}
+        known = needed <= set(given) <= set(fields)
+        allow(known, f"has a {data['type']} with other fields: {sorted(given)}")
+        values = {name: shaped(item, fields[name], arrays) for name, item in given.items()}
+        return SimpleNamespace(type=data["type"], **values)
+    if form.endswith("[]"):
+        data = arrays[data["array"]]
+        sound = data.dtype.kind in {"int": "iu", "real": "iuf", "mask": "b"}[form[:-2]]
+        sound = sound and (form != "int[]" or -(1 << 40) <= data.min() <= data.max() <= 1 << 40)
+    elif form == "shape":
+        data = tuple(data)
+        sound = 0 < len(data) <= 3 and all(type(n) is int and n > 0 for n in data)
+        sound = sound and prod(data) <= NEURONS
+    elif ".." in form or form == "big":
+        low, high = form.split("..") if ".." in form else (-_BIG, _BIG)
+        sound = type(data) is int and int(low) <= data <= int(high)
+    elif form in ("real", "str"):
+        sound = type(data) in ((str,) if form == "str" else (int, float))
+        sound = sound and data == data and len(str(data)) < 999
+    else:
+        sound = data in form.split("|")
+    allow(sound, f"has something that is not {form}")
+    return data.astype(np.int64) if form == "int[]" else data

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from .engine import NATIVE, chain, pull, weight_shape, weighted
 from .files import At
-from .form import chain
-from .linear import pull, weight_shape, weighted
 
 _NOISE = 1e-9
 """Relative difference that comes from computing in floating point."""
 _HALF_CODE = 0.5 / 127
 """Rounding of weights that were not quantised, relative to the largest: half a step of 8 bits."""
-_NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_per_step": "one"}
 
 
 def _near(at: At, what: str, found: Any, wanted: Any, within: Any) -> None:
@@ -28,13 +27,10 @@ def _near(at: At, what: str, found: Any, wanted: Any, within: Any) -> None:
 
 def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
     """Compare a program with its network; returns the largest stated error of a weight."""
-    names = [p.name for p in network.populations]
-    constants = [g.name for g in program.groups if g.kind == "constant"]
-    ours = [g.name for g in program.groups if g.name not in constants]
-    At("program.npz", "groups").same("names", sorted(names), sorted(ours))
-    At("program.npz", "groups").need(
-        set(constants) <= {f"{name}.always" for name in names}, "constants", names, constants
-    )
+    names, at = [p.name for p in network.populations], At("program.npz", "groups")
+    constants = {g.name for g in program.groups if g.kind == "constant"}
+    at.same("names", sorted(names), sorted(set(program.group) - constants))
+    at.need(constants <= {f"{name}.always" for name in names}, "constants", names, constants)
     _depths(program, network)
     for p in network.populations:
         group, at = program.group[p.name], At("program.npz", p.name)
@@ -45,14 +41,12 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         arriving = {q.name: q for q in network.projections if q.target == p.name}
         bias = p.neuron.bias + sum(0 if q.bias is None else q.bias for q in arriving.values())
         _neuron(program, p, group, bias, told)
+        if p.neuron.syn_leak is not None and np.any(bias):
+            arriving[f"{p.name}.bias"] = _always(p, bias)
         found = {s.name: s for s in program.synapses if s.target == p.name}
-        filtered = int(p.neuron.syn_leak is not None and np.any(bias))
-        at.same("projections", sorted([*arriving, *[f"{p.name}.bias"] * filtered]), sorted(found))
-        for name, s in found.items():
-            if name in arriving:
-                _projection(program, arriving[name], s)
-            else:
-                _bias(program, p, group, s, np.broadcast_to(bias, p.shape).reshape(-1, 1))
+        at.same("projections", sorted(arriving), sorted(found))
+        for name, q in arriving.items():
+            _projection(program, q, found[name])
     return max((r.weight for r in program.rounding.values()), default=0.0)
 
 
@@ -68,30 +62,28 @@ def _depths(program: Any, network: Any) -> None:
 
 
 def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -> None:
-    neuron, arithmetic, scale = p.neuron, program.arithmetic, group.scale
-    at, stated = At("program.npz", p.name), program.rounding.get(p.name)
-    at.need(stated is not None and (scale > 0).all(), "rounding and scale", "stated", "missing")
-    wanted = {option: getattr(neuron, option) for option in _NATIVE}
-    native = neuron.v_floor is None and {**wanted, "compare": ">"} == _NATIVE
+    neuron, a, scale, stated = p.neuron, program.arithmetic, group.scale, program.rounding[p.name]
+    at, unit, one = At("program.npz", p.name), 2.0**a.state_shift, 1 << a.decay_bits
+    at.need((scale > 0).all(), "scale", "more than 0", scale.min())
+    wanted = {option: getattr(neuron, option) for option in NATIVE}
+    native = neuron.v_floor is None and {**wanted, "compare": ">"} == NATIVE
     kinds = ("lif", "custom") if native else ("custom",)
     kinds = kinds if neuron.threshold is not None else ("readout",)
     at.need(group.kind in kinds, "kind of neuron", kinds, group.kind)
-    for option, value in (wanted if group.kind == "custom" else _NATIVE).items():
+    for option, value in wanted.items() if group.kind == "custom" else ():
         at.same(option, value, getattr(group, option))
     many = group.spikes_per_step == "many"
     at.same("most spikes", neuron.max_spikes if many else None, group.max_spikes)
     at.need((neuron.v_init == 0).all(), "initial v", 0, neuron.v_init.max())
     syn_leak = 0.0 if neuron.syn_leak is None else neuron.syn_leak
-    one, unit = 1 << arithmetic.decay_bits, 2.0**arithmetic.state_shift
     for what, d, leak, error in (
         ("leak of v", group.dv, neuron.leak, stated.leak),
-        ("leak of u", group.du + arithmetic.u_decay_offset, syn_leak, stated.syn_leak),
-    ):
-        if arithmetic.decay == "shift":
-            _near(at, what, 1 - 0.5**d, leak, error + _NOISE)
-        else:  # the nearest, or the last that the register holds
-            nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one
-            _near(at, what, 1 - d / one, leak, np.minimum(error, nearest) + _NOISE)
+        ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak),
+    ):  # the nearest, or the last that the register holds
+        nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one
+        shifts = a.decay == "shift"
+        keeps, within = (1 - 0.5**d, error) if shifts else (1 - d / one, np.minimum(error, nearest))
+        _near(at, what, keeps, leak, within + _NOISE)
     theta = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
     if neuron.threshold is not None:
         strict = group.kind == "lif" and neuron.compare == ">="
@@ -99,12 +91,11 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         within = np.minimum(stated.threshold * theta * scale, (1.5 if strict else 1) * unit)
         # Where v holds whole units only, no v lies between a threshold and the next unit below.
         exact = (neuron.leak == 1) & (group.kind == "lif")
-        off = np.where(exact & ~_whole(group, arithmetic), np.abs(got - theta_here), 0)
+        off = np.where(exact & ~_whole(group, a), np.abs(got - theta_here), 0)
         if (off > within + _NOISE * np.abs(theta_here)).any():
-            told["not_proved"].append(
-                f"threshold of {p.name}: it is up to {off.max():.0f} of {got.max():.0f} units from the "
-                "network's, which is more than the stated rounding"
-            )
+            far = f"it is up to {off.max():.0f} of {got.max():.0f} units from the network's"
+            why = f"threshold of {p.name}: {far}, which is more than the stated rounding"
+            told["not_proved"].append(why)
         _near(at, "threshold", got, theta_here, np.where(exact, unit, within))
     at_once = neuron.drive + (bias if neuron.syn_leak is None else 0.0)
     held, half = group.bias_mant * 2.0**group.bias_exp, 2.0 ** max(group.bias_exp, 0) / 2
@@ -121,69 +112,63 @@ def _whole(group: Any, arithmetic: Any) -> Any:
     return (group.dv == 0) & (arithmetic.decay == "multiply") & forgets & (bias == 0)
 
 
+def _always(p: Any, bias: Any) -> SimpleNamespace:
+    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
+    data = np.broadcast_to(bias, p.shape).reshape(-1, 1)
+    dense = SimpleNamespace(type="Dense", out_features=len(data), in_features=1)
+    ops = [dense, SimpleNamespace(type="Reshape", shape=p.shape)]
+    source = SimpleNamespace(population=f"{p.name}.always", delay=np.zeros((), np.int64))
+    weight = SimpleNamespace(data=data, scale=None, mask=None)
+    return SimpleNamespace(type="bias", sources=[source], ops=ops, weight=weight)
+
+
 def _projection(program: Any, q: Any, s: Any) -> None:
-    at, w = At("program.npz", s.name), q.weight
-    at.same("sources", [o.population for o in q.sources], [o.group for o in s.sources])
-    for o, source in zip(q.sources, s.sources, strict=True):
-        before = program.group[source.group]
-        delay = source.latency - (program.group[s.target].depth - before.depth)
-        found, wanted = (np.broadcast_to(x, before.shape) for x in (delay, o.delay))
-        _near(at, "delay", found, wanted, 0)
-    ops = [[{**vars(op), "weight_shape": 0} for op in x.ops] for x in (q, s)]
-    at.same("operators", *ops)
-    mask, alive = (np.ones((), bool) if x is None else x for x in (w.mask, s.alive))
-    pruned = np.broadcast_to(mask, s.mantissa.shape) == np.broadcast_to(alive, s.mantissa.shape)
-    at.need(pruned.all(), "pruned synapses", "those of the network", "others")
+    """Ends, delays and operators; weights, in units of the state, times the scale of what they reach."""
+    at, w, target, mantissa = (
+        At("program.npz", s.name),
+        q.weight,
+        program.group[s.target],
+        s.mantissa,
+    )
+    sources = [program.group[o.group] for o in s.sources]
+    at.same("sources", [o.population for o in q.sources], [g.name for g in sources])
+    for o, source, g in zip(q.sources, s.sources, sources, strict=True):
+        delay = source.latency - (target.depth - g.depth)
+        alike = np.broadcast_to(delay, g.shape) == np.broadcast_to(o.delay, g.shape)
+        at.need(alike.all(), "delay", o.delay.tolist(), delay.tolist())
+    at.same("operators", *([{**vars(op), "weight_shape": 0} for op in x.ops] for x in (q, s)))
     values = w.data * (1.0 if w.scale is None else w.scale)
-    At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
     shape = weight_shape(q.ops[weighted(q.ops)])
     At("network.npz", s.name).same("shape of weights", shape, values.shape)
-    stated = program.rounding[s.target].weight
-    _weights(program, s, values, 0.0 if w.scale is not None else _HALF_CODE, stated)
-
-
-def _bias(program: Any, p: Any, group: Any, s: Any, values: Any) -> None:
-    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
-    source, behind = s.sources[0], program.group[s.sources[0].group]
-    late = int(source.latency.max()) + behind.depth - group.depth
-    found = (behind.name, len(s.sources), [op.type for op in s.ops], late)
-    wanted = (f"{p.name}.always", 1, ["Dense", "Reshape"], 0)
-    At("program.npz", s.name).same("source, sources, operators and delay", wanted, found)
-    _weights(program, s, values, _HALF_CODE, 1.0)
-
-
-def _weights(program: Any, s: Any, values: Any, codes: float, stated: float) -> None:
-    """Weights in units of the state against the network's, times the scale of what they reach."""
-    first, at = program.group[s.sources[0].group], At("program.npz", s.name)
-    scales = {
-        float(program.group[o.group].scale.max())
-        for o in s.sources
-        if program.group[o.group].kind == "input"
-    }
+    masks = [np.ones((), bool) if x is None else x for x in (w.mask, s.alive)]
+    mask, alive = (np.broadcast_to(x, mantissa.shape) for x in masks)
+    at.need((mask == alive).all(), "pruned synapses", "those of the network", "others")
+    At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
+    scales = {float(g.scale.max()) for g in sources if g.kind == "input"}
     at.need(len(scales) < 2, "scale of its sources", "one", scales)
-    factor = _factors(s, first.shape, program.group[s.target], at) / (scales.pop() if scales else 1)
+    factor = _factors(s, sources[0].shape, target, at) / (scales.pop() if scales else 1)
     unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
     peak = np.abs(values).max() * factor.max()
     half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
-    wanted = np.broadcast_to(values, s.mantissa.shape) * factor
-    _near(at, "weight", s.mantissa * unit, wanted, min(half + codes * peak, stated * peak))
+    codes = _HALF_CODE if w.scale is None else 0.0
+    stated = 1.0 if q.type == "bias" else program.rounding[s.target].weight
+    wanted = np.broadcast_to(values, mantissa.shape) * factor
+    _near(at, "weight", mantissa * unit, wanted, min(half + codes * peak, stated * peak))
 
 
 def _factors(s: Any, shape: Any, target: Any, at: At) -> Any:
     """The scale of the neurons that each weight feeds, in the form of the weights."""
-    if target.scale.size == 1:
-        return np.full((1,) * s.mantissa.ndim, float(target.scale.reshape(())))
     place, w = weighted(s.ops), s.mantissa
+    if target.scale.size == 1:
+        return np.full((1,) * w.ndim, float(target.scale.reshape(())))
     after, behind = s.ops[place + 1 :], chain(s.ops[: place + 1], shape)[-1]
     scale = np.broadcast_to(target.scale, target.shape)[None].astype(np.float64)
-    powers = [pull(after, np.ones(1), scale**n, behind).reshape(-1) for n in range(3)]
-    rows = np.arange(w.size if s.ops[place].type == "Pointwise" else len(w))
-    rows = rows.reshape(
-        w.shape if s.ops[place].type == "Pointwise" else (-1,) + (1,) * (len(behind) - 1)
-    )
-    rows = np.broadcast_to(rows, behind).reshape(-1)  # the row of weights behind each value
-    sums = [np.bincount(rows, x) for x in powers]
-    mean, square = (x / np.maximum(sums[0], 1) for x in sums[1:])
+    fed, total, square = (pull(after, np.ones(1), scale**n, behind)[0] for n in range(3))
+    # The values behind the operator that one weight, or one row of weights, makes.
+    rows = w.shape if s.ops[place].type == "Pointwise" else (len(w), *(1,) * (len(behind) - 1))
+    spread = tuple(i for i, n in enumerate((1,) * (len(behind) - len(rows)) + rows) if n == 1)
+    n, total, square = (x.sum(axis=spread, keepdims=True) for x in (fed, total, square))
+    mean, square = total / np.maximum(n, 1), square / np.maximum(n, 1)
     alike = square - mean**2 <= _NOISE * square
     at.need(alike.all(), "scale of what one weight feeds", "one", "several")
     return mean.reshape(w.shape if mean.size == w.size else (-1,) + (1,) * (w.ndim - 1))

@@ -170,6 +170,7 @@ def check(
     most answers is written, without the one with the least membrane error.
     """
     from ..pipeline import (
+        certificate_of,
         check_bundle,
         fix_bundle,
         fix_model,
@@ -195,6 +196,7 @@ def check(
         with stored_report(str(model)):
             report = check_bundle(model, target, options["board"], objective)
             _ = [report[key] for key in ("fits", "findings", "target", "board")]
+        report["certificate"] = certificate_of(model)
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":

@@ -187,7 +187,8 @@ def verify(
 
     Exits with 6 when engines that must agree do not, or accuracy falls by more than --max-drop.
     """
-    from ..pipeline import verify_bundle
+    from ..pipeline import certificate_of, verify_bundle
+    from ..report import certificate_line
     from .options import samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
@@ -209,7 +210,11 @@ def verify(
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
-    report = {**report, "data": options["data"] or "the golden inputs of the bundle"}
+    report = {
+        **report,
+        "data": options["data"] or "the golden inputs of the bundle",
+        "certificate": certificate_of(bundle),
+    }
     failed = _failure(report, max_drop, str(bundle))
     if failed is not None:
         report = {**report, "error": failed.record()}
@@ -218,6 +223,7 @@ def verify(
         print_json(report)
     else:
         print_run_report(report)
+        click.echo(certificate_line(report["certificate"]))
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:

@@ -14,8 +14,11 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1220
-"""Lines that hold code, in all files together."""
+LINES = 1015
+"""Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
+
+A statement that takes three lines counts three, an import counts, and so does the table of forms.
+"""
 ALLOWED = {*sys.stdlib_module_names, "numpy", "tomli", "__future__"}
 
 
@@ -31,7 +34,7 @@ def test_it_imports_numpy_and_the_standard_library_only() -> None:
 
 
 def code_lines(file: Path) -> int:
-    """Lines of a file that are neither blank nor comments nor docstrings."""
+    """Lines of a file that are neither blank nor comments nor strings that stand alone (docstrings)."""
     text = file.read_text(encoding="utf-8")
     told = {
         line
@@ -47,8 +50,12 @@ def code_lines(file: Path) -> int:
 
 
 def test_it_can_be_read_in_one_sitting() -> None:
+    texts = [file.read_text(encoding="utf-8") for file in FILES]
     assert sum(map(code_lines, FILES)) <= LINES
-    assert max(len(file.read_text(encoding="utf-8").splitlines()) for file in FILES) < 250
+    assert max(len(text.splitlines()) for text in texts) < 300
+    lines = [line for text in texts for line in text.splitlines()]
+    assert len(lines) <= 1330
+    assert max(map(len, lines)) <= 105
 
 
 @pytest.fixture(scope="module")

@@ -127,6 +127,37 @@ def test_bounds_behind_an_input_are_reached(
             np.testing.assert_array_equal(v.max(axis=0), bound)
 
 
+@pytest.mark.parametrize(("reset", "leak"), [("zero", 0), ("subtract", 0), ("subtract", 2048)])
+def test_the_bound_of_v_of_a_neuron_that_is_reset_is_reached(reset: str, leak: int) -> None:
+    """v stops exactly at the threshold, which is no spike yet, and then gets its largest drive."""
+    import dataclasses
+
+    drive = 2 << 6
+    start = [drive, drive + drive // 2][leak > 0]  # v after two spikes
+    layered = layer(LAYERS[0][0], (7,), "lif", np.random.default_rng(0), 0)
+    constant = {"du": 4095, "dv": leak, "vth": start >> 6 if leak else 4, "bias_mant": 0}
+    group = dataclasses.replace(
+        layered.groups[1],
+        kind="lif" if reset == "zero" else "custom",
+        reset=reset,  # type: ignore[arg-type]
+        **{name: frozen(value, np.int64) for name, value in constant.items()},
+    )
+    weights = np.zeros((5, 7), np.int64)
+    weights[:, 0] = 2
+    synapse = dataclasses.replace(
+        layered.synapses[0], mantissa=frozen(weights, np.int64), exponent=0
+    )
+    program = dataclasses.replace(layered, groups=(layered.groups[0], group), synapses=(synapse,))
+    bound = bounds(checked(program), stated=False)["out"].v_high
+    theta = int(group.vth) << 6
+    np.testing.assert_array_equal(bound, theta - theta * leak // 4096 + drive)
+    ran = run_integer(program, {"in": np.ones((9, 1, 7), np.int64)}, record_states=["out"])
+    v, fired = ran.v["out"], ran.spikes["out"]
+    before = np.concatenate([np.zeros_like(v[:1]), v[:-1]]) * (4096 - leak) // 4096 + drive
+    assert fired.any()
+    np.testing.assert_array_equal(before.max(axis=(0, 1)), bound)
+
+
 def dataclass_without_states(program: Program) -> Program:
     """The same layer as readouts that forget everything at once: v is what arrives, 64 times."""
     import dataclasses

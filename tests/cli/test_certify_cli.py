@@ -89,3 +89,14 @@ def test_saving_a_bundle_certifies_it(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed, match="stated") as caught:
         save_certified(tmp_path / "off.snnb", dataclasses.replace(right, golden=spikes))
     assert caught.value.code == "not-certified"
+
+
+@pytest.mark.parametrize("command", ["verify", "check"])
+def test_verify_and_check_ask_for_the_certificate_too(
+    command: str, bundle: Path, wrong: Path
+) -> None:
+    assert LINE in check(run(command, bundle), 0)
+    told = json.loads(check(run(command, bundle, "--json"), 0))
+    assert told["certificate"]["certified"] is True
+    text = check(run(command, wrong), 0)  # their own question has its own answer
+    assert "not certified: report.json: cores: used: stated 3, found 2" in text

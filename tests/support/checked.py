@@ -8,7 +8,7 @@ from typing import Any
 
 from snndeploy.bundle import Bundle
 from snndeploy.certify import checks
-from snndeploy.certify.form import shaped
+from snndeploy.certify.files import shaped
 from snndeploy.chip import Target
 from snndeploy.ir.codec import encode
 from snndeploy.ir.placement import Placement

@@ -556,6 +556,15 @@ def bound_of_v(f: Files, rng: Rng) -> bool:
 
 
 @kind
+def lost_bounds(f: Files, rng: Rng) -> bool:
+    """Head-room that one group, or every group, says nothing of."""
+    stated = f.program["headroom"]["map"]
+    for name in [_some(rng, list(stated))] if rng.random() < 0.5 else list(stated):
+        del stated[name]
+    return True
+
+
+@kind
 def limit_of_registers(f: Files, rng: Rng) -> bool:
     _headroom(f, rng)["limit"] *= 2
     return True
@@ -623,6 +632,17 @@ def late_bias(f: Files, rng: Rng) -> bool:
 def bias_of_a_neighbour(f: Files, rng: Rng) -> bool:
     found = [s for s in f.synapses if s["name"].endswith(".bias")]
     return bool(found) and _permuted(f, found[0], np.roll(f.array(found[0]["mantissa"]), 1, axis=0))
+
+
+@kind
+def pruned_biases(f: Files, rng: Rng) -> bool:
+    """A mask on the synapses of a bias, which nothing pruned."""
+    for s in f.synapses:
+        if s["name"].endswith(".bias"):
+            alive = f.array(s["mantissa"]) != f.array(s["mantissa"]).min()
+            f.arrays["alive of a bias"], s["alive"] = alive, {"array": "alive of a bias"}
+            return True
+    return False
 
 
 @kind
