@@ -29,7 +29,7 @@ def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
 
 
 def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
-    """Largest |u| and |v| of every group, per neuron, and the largest drive of v per step.
+    """Largest |u| and |v| of every group, per neuron, and the drive per step of a v that may clip.
 
     With ``stated``, senders of messages send only what the program's own head-room is for; without,
     everything that they can.
@@ -80,8 +80,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     if g.kind != "readout":
         v_high, v_low = _reset(g, a, rise, fall, v_high, v_low)
     ends = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low}
-    drive, v = np.maximum(rise, fall), np.maximum(v_high, v_low)
-    return SimpleNamespace(u=u, v=v, safe=safe, drive=drive, **ends)
+    drive = np.maximum(np.where(v_high > limit, rise, 0), np.where(v_low > limit, fall, 0))
+    return SimpleNamespace(u=u, v=np.maximum(v_high, v_low), safe=safe, drive=drive, **ends)
 
 
 def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:

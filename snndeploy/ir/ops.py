@@ -6,7 +6,8 @@ these with exactly one *weighted* operator (`Dense`, `Conv`, `Pointwise`); the o
 
 Every operator answers the questions of `Linear`; those with weights answer those of
 `LinearWithWeights`, too. What else depends on the operator is a ``match`` over `Op` or `Weighted`
-without a default, so that a type checker names each place that a new operator must be told to.
+without a default, so that a type checker names each place that a new operator must be told to. Where
+an operator is picked out by ``isinstance``, all others take the general way or are refused.
 """
 
 from __future__ import annotations

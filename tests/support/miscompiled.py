@@ -19,9 +19,10 @@ import numpy as np
 import tomli_w
 
 from snndeploy import toml
-from snndeploy.ir.codec import decode
+from snndeploy.ir.decoding import decode
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, Reshape
+from snndeploy.ir.program import Program
 from snndeploy.ir.weights import Weight
 from tests.support.builders import ZOO, conv, inputs, lif, project
 from tests.support.exact_networks import FAMILIES, GRADED, exact_network
@@ -104,7 +105,7 @@ class Files:
 def _digest(program: dict[str, Any], arrays: dict[str, Array]) -> str | None:
     """The compiler's own digest of a program, as far as it can read it."""
     try:
-        return str(decode(json.loads(json.dumps(program)), arrays).digest)
+        return str(decode(json.loads(json.dumps(program)), arrays, Program).digest)
     except (KeyError, TypeError, ValueError):
         return None
 
