@@ -16,7 +16,7 @@ from .engine import apply, decayed, pull, run, shift
 FAR = 1 << 61
 """Stands for infinity."""
 MANY = 15
-"""Spikes of a step that head-room is stated for, where a neuron has no largest number of them."""
+"""Spikes of a step that any stated head-room holds for, whatever more a neuron might send."""
 
 
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:

@@ -164,8 +164,7 @@ def _headroom(program: Any, told: dict[str, Any]) -> None:
             continue
         found, what = worst[name]
         told["bounds"][name].update(worst_found=found, worst_input=what)
-        stays = f" (|u| <= {u:,} while no neuron sends more than it is stated for)"
-        wraps = ("wraps" if found > limit else "may wrap") + stays * own.safe
+        wraps = "wraps" if found > limit else "may wrap"
         why = f"the worst input that was found takes it to {found:,} of {limit:,}: {what}"
         told["not_proved"].append(f"head-room of {name}: u {wraps}; {why}")
 

@@ -39,10 +39,14 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         if p.neuron is None:
             continue
         arriving = {q.name: q for q in network.projections if q.target == p.name}
-        bias = p.neuron.bias + sum(0 if q.bias is None else q.bias for q in arriving.values())
-        _neuron(program, p, group, bias, told)
-        if p.neuron.syn_leak is not None and np.any(bias):
-            arriving[f"{p.name}.bias"] = _always(p, bias)
+        late = {0: p.neuron.bias}  # by the steps for which it is missing: those of its projection
+        for q in (q for q in arriving.values() if q.bias is not None):
+            steps = max(int(o.delay.max()) for o in q.sources)
+            late[steps] = late.get(steps, 0) + q.bias
+        _neuron(program, p, group, late[0], told)
+        for steps, bias in late.items():
+            if np.any(bias) and (steps or p.neuron.syn_leak is not None):
+                arriving[f"{p.name}.bias" + f"-{steps}" * (steps > 0)] = _always(p, bias, steps)
         found = {s.name: s for s in program.synapses if s.target == p.name}
         at.same("projections", sorted(arriving), sorted(found))
         for name, q in arriving.items():
@@ -76,11 +80,14 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at.same("most spikes", neuron.max_spikes if many else None, group.max_spikes)
     at.need((neuron.v_init == 0).all(), "initial v", 0, neuron.v_init.max())
     syn_leak = 0.0 if neuron.syn_leak is None else neuron.syn_leak
-    for what, d, leak, error in (
-        ("leak of v", group.dv, neuron.leak, stated.leak),
-        ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak),
+    # A leak that no constant holds may make up for the half unit that rounding drops from such a v.
+    usual = np.inf if neuron.threshold is None else np.mean(np.abs(neuron.threshold) * scale)
+    lift = np.where(neuron.leak * one % 1 == 0, 0, 1 / max(float(usual), 1.0))
+    for what, d, leak, error, more in (
+        ("leak of v", group.dv, neuron.leak, stated.leak, lift),
+        ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak, 0),
     ):  # the nearest, or the last that the register holds
-        nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one
+        nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one + more
         shifts = a.decay == "shift"
         keeps, within = (1 - 0.5**d, error) if shifts else (1 - d / one, np.minimum(error, nearest))
         _near(at, what, keeps, leak, within + _NOISE)
@@ -112,12 +119,12 @@ def _whole(group: Any, arithmetic: Any) -> Any:
     return (group.dv == 0) & (arithmetic.decay == "multiply") & forgets & (bias == 0)
 
 
-def _always(p: Any, bias: Any) -> SimpleNamespace:
-    """A bias that passes the synaptic filter: synapses from a compartment that always spikes."""
+def _always(p: Any, bias: Any, late: int) -> SimpleNamespace:
+    """A bias that is filtered or late: synapses from a compartment that always spikes."""
     data = np.broadcast_to(bias, p.shape).reshape(-1, 1)
     dense = SimpleNamespace(type="Dense", out_features=len(data), in_features=1)
     ops = [dense, SimpleNamespace(type="Reshape", shape=p.shape)]
-    source = SimpleNamespace(population=f"{p.name}.always", delay=np.zeros((), np.int64))
+    source = SimpleNamespace(population=f"{p.name}.always", delay=np.asarray(late))
     weight = SimpleNamespace(data=data, scale=None, mask=None)
     return SimpleNamespace(type="bias", sources=[source], ops=ops, weight=weight)
 

@@ -136,7 +136,7 @@ def test_delays_beyond_their_field_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     slow = with_synapses(program, s.name, sources=(source,))
     placement = place_program(slow, TARGETS["loihi2"])
     assert wrong(slow, placement) == []
-    monkeypatch.setattr("snndeploy.mapping.rules.validate.delay_bits", lambda _: 1)
+    monkeypatch.setattr("snndeploy.ir.fan.fan.Fan.delay_bits", 1)
     assert wrong(slow, placement) == [
         (
             "delays-misplaced",
