@@ -2,7 +2,7 @@
 
 from .feed import Feed
 from .load import load_samples
-from .samples import Samples, Source
-from .trains import Encoding
+from .samples import Samples, SampleSource
+from .trains import TrainEncoding
 
-__all__ = ["Encoding", "Feed", "Samples", "Source", "load_samples"]
+__all__ = ["Feed", "SampleSource", "Samples", "TrainEncoding", "load_samples"]

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
 
-Origin = Literal["first-event", "zero"]
+TimeOrigin = Literal["first-event", "zero"]
 TimeUnit = Literal["us", "ms", "s"]
 
 _MICROSECONDS = {"t": 1, "t_us": 1, "timestamp": 1, "t_ms": 1_000, "t_s": 1_000_000}
@@ -59,7 +59,7 @@ class Events:
             _microseconds(columns[time], time, where, unit),
         )
 
-    def elapsed(self, origin: Origin, where: str) -> Array:
+    def elapsed(self, origin: TimeOrigin, where: str) -> Array:
         """Microseconds since the first event, or since the recording's own zero.
 
         Raises:
@@ -185,7 +185,7 @@ def in_turn(labels: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventFrames:
-    """Recordings as frames: a `Source` that counts events into bins of time.
+    """Recordings as frames: a `SampleSource` that counts events into bins of time.
 
     Time t runs from a recording's first event, or from its own zero. With ``bin_us``, step k holds the
     events of ``k * bin_us <= t < (k + 1) * bin_us``; events after the last step are left out. Without,
@@ -208,7 +208,7 @@ class EventFrames:
     grid: Shape
     steps: int
     bin_us: int | None
-    origin: Origin
+    origin: TimeOrigin
     binary: bool
 
     @property

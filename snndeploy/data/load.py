@@ -13,10 +13,10 @@ from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
 from .arrays import Rows, open_arrays, whole
 from .event_files import EventFiles, EventTable, is_events, open_folder
-from .events import EventFrames, Origin, Recordings, TimeUnit, grid_of
+from .events import EventFrames, Recordings, TimeOrigin, TimeUnit, grid_of
 from .samples import Samples
 from .tonic import PREFIX, open_tonic
-from .trains import Encoding, check_sample, encoded, spike_trains
+from .trains import TrainEncoding, check_sample, encoded, spike_trains
 
 FrameKind = Literal["count", "binary"]
 
@@ -29,11 +29,11 @@ def load_samples(
     path: str | Path,
     shape: Shape,
     *,
-    encoding: Encoding = "none",
+    encoding: TrainEncoding = "none",
     steps: int | None = None,
     bin_ms: float | None = None,
     frames: FrameKind | None = None,
-    time_from: Origin | None = None,
+    time_from: TimeOrigin | None = None,
     sensor: Shape | None = None,
     time_unit: TimeUnit | None = None,
     delta_threshold: float | None = None,
@@ -138,7 +138,7 @@ def _open(where: str, unit: TimeUnit | None) -> Mapping[str, Rows] | Recordings:
 def _from_arrays(
     arrays: Mapping[str, Rows],
     shape: Shape,
-    encoding: Encoding,
+    encoding: TrainEncoding,
     steps: int | None,
     threshold: float | None,
     where: str,
@@ -183,7 +183,7 @@ def _bins(
     recordings: Recordings,
     steps: int | None,
     bin_ms: float | None,
-    origin: Origin,
+    origin: TimeOrigin,
     used: range,
     where: str,
 ) -> tuple[int, int | None]:
@@ -215,7 +215,7 @@ def _framed(
     recordings: Recordings,
     shape: Shape,
     bins: tuple[int, int | None],
-    origin: Origin,
+    origin: TimeOrigin,
     frames: FrameKind | None,
     sensor: Shape | None,
     where: str,

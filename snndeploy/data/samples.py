@@ -16,7 +16,7 @@ _BATCH_VALUES = 1 << 24
 """Values that one batch holds when the caller does not say how many samples."""
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Inputs that are read some samples at a time; whoever reads them in order reads them once."""
 
     @property
@@ -31,7 +31,7 @@ class Source(Protocol):
 class Samples:
     """Inputs ``(steps, samples, *shape)`` and, where known, a class per sample."""
 
-    source: Array | Source
+    source: Array | SampleSource
     labels: Array | None = None
 
     @cached_property
@@ -77,7 +77,7 @@ class Samples:
 class _Part:
     """Consecutive samples of a source."""
 
-    source: Source
+    source: SampleSource
     first: int
     samples: int
 

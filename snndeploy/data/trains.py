@@ -15,7 +15,7 @@ from .arrays import Rows, forget
 from .encode import constant, delta, latency, rate
 from .samples import Samples
 
-Encoding = Literal["none", "rate", "latency", "direct", "delta"]
+TrainEncoding = Literal["none", "rate", "latency", "direct", "delta"]
 
 _PEAK_VALUES = 1 << 24
 """Values looked at together in search of the largest."""
@@ -23,7 +23,7 @@ _PEAK_VALUES = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """A `Source` of arrays that lie sample by sample, each block changed as it is read."""
+    """A `SampleSource` of arrays that lie sample by sample, each block changed as it is read."""
 
     rows: Rows
     shape: Shape
@@ -78,7 +78,7 @@ def spike_trains(x: Rows, shape: Shape, where: str) -> Samples:
 def encoded(
     x: Rows,
     shape: Shape,
-    encoding: Encoding,
+    encoding: TrainEncoding,
     steps: int | None,
     threshold: float | None,
     where: str,

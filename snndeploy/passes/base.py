@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..calibrate.fidelity import Reference
     from ..chip import Target
 
-Stage = Literal["any", "remove-kernels", "prune", "quantize"]
+PassStage = Literal["any", "remove-kernels", "prune", "quantize"]
 
-ORDER: tuple[Stage, ...] = ("remove-kernels", "prune", "quantize")
+ORDER: tuple[PassStage, ...] = ("remove-kernels", "prune", "quantize")
 """The order law: each kind of compression works on what the ones before it left."""
 
 
@@ -193,7 +193,7 @@ class Pass(ABC):
 
     name: ClassVar[str]
     """Its key in a recipe, and in `registry.BUILT_IN`."""
-    stage: ClassVar[Stage]
+    stage: ClassVar[PassStage]
     """Where it stands in the order law, i.e. what it does to the weights that are stored.
 
     ``"remove-kernels"`` makes arrays smaller, ``"prune"`` adds to masks, ``"quantize"`` turns real
@@ -207,7 +207,7 @@ class Pass(ABC):
             object.__setattr__(self, option, _checked(type(self), option, value))
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[PassStage, ...]:
         """The kinds of compression this pass does, in order; a joint pass has several."""
         return (self.stage,)
 
@@ -296,7 +296,7 @@ def _ports(net: Network) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(p.name, p.role, p.shape) for p in net.populations if p.role != "hidden"]
 
 
-def stage_of(net: Network) -> Stage:
+def stage_of(net: Network) -> PassStage:
     """The furthest kind of compression whose marks the network carries."""
     weights = [p.weight for p in net.projections]
     if any(w.quantized for w in weights):
@@ -304,7 +304,7 @@ def stage_of(net: Network) -> Stage:
     return "prune" if any(w.mask is not None for w in weights) else "any"
 
 
-def out_of_order(earlier: Stage, later: Stage) -> bool:
+def out_of_order(earlier: PassStage, later: PassStage) -> bool:
     """Whether ``later`` may no longer run once ``earlier`` has."""
     if "any" in (earlier, later):
         return False

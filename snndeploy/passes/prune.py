@@ -15,7 +15,7 @@ from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network, Projection
 from ..ir.weights import Weight
-from .base import Pass, PassContext, PassResult, Stage
+from .base import Pass, PassContext, PassResult, PassStage
 from .patterns import per_layer
 from .second_order.budgets import budget as budget
 from .second_order.budgets import lamp_counts
@@ -48,7 +48,7 @@ class Prune(PruneOptions):
     """
 
     name: ClassVar[str] = "prune"
-    stage: ClassVar[Stage] = "prune"
+    stage: ClassVar[PassStage] = "prune"
 
     @property
     def looks(self) -> bool:

@@ -3,17 +3,17 @@
 from .compare import Comparison, Divergence, compare
 from .probe import Attempt, Probe, probe
 from .trace import Trace
-from .verdict import Verdict, judge
+from .verdict import Judgement, judge
 from .verification import PairResult, Verification, kept_kernels
 
 __all__ = [
     "Attempt",
     "Comparison",
     "Divergence",
+    "Judgement",
     "PairResult",
     "Probe",
     "Trace",
-    "Verdict",
     "Verification",
     "compare",
     "judge",

@@ -104,7 +104,7 @@ def probe(
     raw = read_raw(model)
     where = str(trace) if isinstance(trace, (str, Path)) else "trace"
     arrays = read_trace(trace) if isinstance(trace, (str, Path)) else trace
-    search = _Search(raw, arrays, where, fixed)
+    search = _ProbeSearch(raw, arrays, where, fixed)
     attempts = [search.attempt(name, ()) for name in PRESETS]
     tried = sorted(attempts, key=lambda a: a.distance)
     if tried[0].differing is None:
@@ -140,7 +140,7 @@ def _changed(
                 yield (*attempt.overrides, (key, answer))
 
 
-class _Search:
+class _ProbeSearch:
     """Runs attempts; the same network is run once."""
 
     def __init__(

@@ -9,7 +9,7 @@ from .verification import PairResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Judgement:
     """What a verification comes to.
 
     Attributes:
@@ -31,7 +31,7 @@ class Verdict:
     text: str
 
 
-def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: int) -> Verdict:
+def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: int) -> Judgement:
     """Find the costliest pair of stages and the layer behind it.
 
     The stage is the one with the largest fall of accuracy (without labels: most changed answers), the
@@ -47,7 +47,7 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
     first, last = _ends(pairs, accuracy)
     drop = 100 * (accuracy[first] - accuracy[last]) if labelled else None
     if worst is None or worst.lost <= worst.gained or (drop is not None and drop <= 0):
-        return Verdict(
+        return Judgement(
             drop=drop,
             stages=None,
             stage_drop=None,
@@ -74,7 +74,7 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
         text += f" ({_counted(worst.lost, 'answer')} lost, {worst.gained} gained"
         text += f"; as uneven by chance in {chance:.0%} of cases)." if chance > 0.05 else ")."
     text += _layers(worst, layer, ("changed", "changes") if drop is None else ("lost", "loses"))
-    return Verdict(
+    return Judgement(
         drop=drop, stages=worst.stages, stage_drop=net, chance=chance, layer=layer, text=text
     )
 

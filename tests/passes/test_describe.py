@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from snndeploy.ir.network import Network
-from snndeploy.passes.base import Pass, PassContext, PassResult, Stage
+from snndeploy.passes.base import Pass, PassContext, PassResult, PassStage
 from snndeploy.passes.describe import Option, describe
 from snndeploy.passes.registry import BUILT_IN, pass_class
 from tests.support.commands import check, run
@@ -36,7 +36,7 @@ class Child(Parent):
 
     name: ClassVar[str] = "child"
     """Not an option."""
-    stage: ClassVar[Stage] = "prune"
+    stage: ClassVar[PassStage] = "prune"
 
     mode: Literal["a", "b"] = "b"
     bits: Annotated[int, Field(ge=1)]

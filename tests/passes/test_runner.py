@@ -19,7 +19,7 @@ from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense, chain_shapes, index_map, weighted_index
 from snndeploy.ir.weights import Weight
 from snndeploy.passes import registry
-from snndeploy.passes.base import Pass, PassContext, PassEvent, PassResult, Stage, stage_of
+from snndeploy.passes.base import Pass, PassContext, PassEvent, PassResult, PassStage, stage_of
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.prune import Prune
@@ -35,7 +35,7 @@ class Custom(Pass):
     """A pass that does what the test says."""
 
     name: ClassVar[str] = "custom"
-    stage: ClassVar[Stage] = "any"
+    stage: ClassVar[PassStage] = "any"
     body: ClassVar[Callable[[Network, PassContext], PassResult]]
 
     strength: Annotated[float, Field(gt=0)] = 1.0
@@ -222,7 +222,7 @@ def test_a_pass_refuses_the_wrong_side(first: int, then: int, state: str) -> Non
 def test_a_joint_pass_counts_as_all_its_stages() -> None:
     class Joint(Custom):
         @property
-        def stages(self) -> tuple[Stage, ...]:
+        def stages(self) -> tuple[PassStage, ...]:
             return ("prune", "quantize")
 
     check_order([RemoveKernels(), Joint()])

@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...ir.arrays import Array, Shape, size
 from ...ir.linear.float_chain import float_chain
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
-from .linear import Stage
+from .linear import LinearStage
 
 UNROLL_LIMIT = 1 << 22
 """Largest number of weights that a chain without a closed form may become."""
@@ -27,7 +27,7 @@ class Folded:
     weight: Array
 
 
-def fold(chain: Sequence[Stage], shape: Shape, gain: Array, where: str) -> Folded:
+def fold(chain: Sequence[LinearStage], shape: Shape, gain: Array, where: str) -> Folded:
     """Fold ``chain`` on a signal of ``shape``, multiplied by ``gain`` at its end.
 
     The result computes the same as the chain (biases are not part of it, see `arriving_bias`), with
@@ -52,9 +52,9 @@ def fold(chain: Sequence[Stage], shape: Shape, gain: Array, where: str) -> Folde
         if merged is None:
             stages = [_unrolled(stages, shape, where)]
             if len(out_shape) > 1:
-                stages.append(Stage("", Reshape(out_shape), stages[0].out_shape))
+                stages.append(LinearStage("", Reshape(out_shape), stages[0].out_shape))
             if len(shape) > 1:
-                stages.insert(0, Stage("", Reshape((size(shape),)), shape))
+                stages.insert(0, LinearStage("", Reshape((size(shape),)), shape))
         else:
             stages = merged
     if not at:
@@ -66,7 +66,7 @@ def fold(chain: Sequence[Stage], shape: Shape, gain: Array, where: str) -> Folde
     return Folded(weighted.node, tuple(s.op for s in stages), weight)
 
 
-def pushes_back(chain: Sequence[Stage], gain: Array) -> bool:
+def pushes_back(chain: Sequence[LinearStage], gain: Array) -> bool:
     """Whether a factor at the end of the chain folds into its weight in closed form."""
     weighted = [i for i, s in enumerate(chain) if s.op.weighted and s.weight is not None]
     if gain.size == 1 or not weighted:
@@ -76,7 +76,7 @@ def pushes_back(chain: Sequence[Stage], gain: Array) -> bool:
     return _merged(stages, weighted[-1], len(stages) - 1) is not None
 
 
-def arriving_bias(chain: Sequence[Stage], late: int) -> Array | None:
+def arriving_bias(chain: Sequence[LinearStage], late: int) -> Array | None:
     """Sum of the biases that arrive ``late`` steps late, in the chain's output; None for none.
 
     Returns:
@@ -93,7 +93,7 @@ def arriving_bias(chain: Sequence[Stage], late: int) -> Array | None:
     return total
 
 
-def run_stages(chain: Sequence[Stage], x: Array) -> Array:
+def run_stages(chain: Sequence[LinearStage], x: Array) -> Array:
     """Apply stages without their biases to ``x`` (samples, *shape), in float64."""
     import torch
 
@@ -106,18 +106,18 @@ def run_stages(chain: Sequence[Stage], x: Array) -> Array:
     return result
 
 
-def _scaling(gain: Array, shape: Shape) -> Stage:
+def _scaling(gain: Array, shape: Shape) -> LinearStage:
     if gain.size == 1:
         gain = gain.reshape(())
-    return Stage("", Pointwise(shape, gain.shape), shape, gain)
+    return LinearStage("", Pointwise(shape, gain.shape), shape, gain)
 
 
-def _is_one(stage: Stage) -> bool:
+def _is_one(stage: LinearStage) -> bool:
     weight = stage.weight
     return isinstance(stage.op, Pointwise) and weight is not None and bool((weight == 1).all())
 
 
-def _merged(stages: list[Stage], first: int, second: int) -> list[Stage] | None:
+def _merged(stages: list[LinearStage], first: int, second: int) -> list[LinearStage] | None:
     """Merge the weighted stages at two positions into one; None where that has no closed form."""
     left, right, between = stages[first], stages[second], stages[first + 1 : second]
     if isinstance(left.op, Pointwise):
@@ -138,13 +138,13 @@ def _merged(stages: list[Stage], first: int, second: int) -> list[Stage] | None:
     return None
 
 
-def _full(stage: Stage) -> Array:
+def _full(stage: LinearStage) -> Array:
     """A pointwise stage's factors, one per element (or one for all)."""
     weight = np.asarray(stage.weight, dtype=np.float64)
     return weight if weight.size == 1 else np.broadcast_to(weight, stage.in_shape)
 
 
-def _carried(stage: Stage, between: Sequence[Stage]) -> Array | None:
+def _carried(stage: LinearStage, between: Sequence[LinearStage]) -> Array | None:
     """Factors in front of ``between`` as factors behind it; None (unmerged) where unsure."""
     factor = _full(stage)
     for passed in between:
@@ -157,7 +157,7 @@ def _carried(stage: Stage, between: Sequence[Stage]) -> Array | None:
     return factor
 
 
-def _carried_back(stage: Stage, between: Sequence[Stage]) -> Array | None:
+def _carried_back(stage: LinearStage, between: Sequence[LinearStage]) -> Array | None:
     """Factors behind ``between`` as factors in front of it; None (unmerged) where unsure."""
     factor = _full(stage)
     for passed in reversed(between):
@@ -177,7 +177,7 @@ def _per_channel(factor: Array) -> Array | None:
     return first if (rows == first[:, None]).all() else None
 
 
-def _scale_input(stage: Stage, factor: Array) -> Stage | None:
+def _scale_input(stage: LinearStage, factor: Array) -> LinearStage | None:
     op = stage.op
     match op:
         case Conv() if factor.size > 1:
@@ -194,7 +194,7 @@ def _scale_input(stage: Stage, factor: Array) -> Stage | None:
             return None
 
 
-def _scale_output(stage: Stage, factor: Array) -> Stage | None:
+def _scale_output(stage: LinearStage, factor: Array) -> LinearStage | None:
     op = stage.op
     match op:
         case Conv() if factor.size > 1:
@@ -210,7 +210,7 @@ def _scale_output(stage: Stage, factor: Array) -> Stage | None:
             return None
 
 
-def _times(stage: Stage, factor: Array) -> Stage:
+def _times(stage: LinearStage, factor: Array) -> LinearStage:
     weight = np.asarray(stage.weight)
     product = (weight * np.asarray(factor, np.float64)).astype(weight.dtype)
     if isinstance(stage.op, Pointwise):
@@ -220,14 +220,14 @@ def _times(stage: Stage, factor: Array) -> Stage:
     return dataclasses.replace(stage, weight=product, bias=None)
 
 
-def _product(left: Stage, right: Stage) -> Stage:
+def _product(left: LinearStage, right: LinearStage) -> LinearStage:
     a, b = np.asarray(left.weight), np.asarray(right.weight)
     product = (b.astype(np.float64) @ a.astype(np.float64)).astype(np.result_type(a, b))
     op = Dense(*product.shape)
-    return Stage(f"{left.node}*{right.node}", op, left.in_shape, product)
+    return LinearStage(f"{left.node}*{right.node}", op, left.in_shape, product)
 
 
-def _unrolled(stages: Sequence[Stage], shape: Shape, where: str) -> Stage:
+def _unrolled(stages: Sequence[LinearStage], shape: Shape, where: str) -> LinearStage:
     """The whole chain as one dense matrix between flat signals."""
     n_in, n_out = size(shape), size(stages[-1].out_shape)
     largest = max(size(s.out_shape) for s in stages)
@@ -245,4 +245,4 @@ def _unrolled(stages: Sequence[Stage], shape: Shape, where: str) -> Stage:
     dtypes = [np.asarray(s.weight).dtype for s in stages if s.op.weighted and s.node]
     node = "*".join(s.node for s in stages if s.op.weighted and s.node)
     weight = np.ascontiguousarray(matrix).astype(np.result_type(*dtypes) if dtypes else np.float64)
-    return Stage(node, Dense(n_out, n_in), (n_in,), weight)
+    return LinearStage(node, Dense(n_out, n_in), (n_in,), weight)

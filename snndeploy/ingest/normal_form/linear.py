@@ -14,7 +14,7 @@ from ..readers.raw import RawNode
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class LinearStage:
     """One operator on its way into a projection.
 
     ``bias`` broadcasts to the operator's output; it is ``bias_delay`` steps late.
@@ -32,7 +32,7 @@ class Stage:
         return self.op.out_shape(self.in_shape)
 
 
-def stages(node: RawNode, shape: Shape, where: str) -> tuple[Stage, ...]:
+def stages(node: RawNode, shape: Shape, where: str) -> tuple[LinearStage, ...]:
     """The operators that a linear node stands for on an input of ``shape`` (none for `Delay`).
 
     Raises:
@@ -48,12 +48,12 @@ def stages(node: RawNode, shape: Shape, where: str) -> tuple[Stage, ...]:
     return made
 
 
-def _dense(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _dense(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     weight = real(node.array("weight"))
     if weight.ndim != 2:
         raise InputError("weight-shape", f"weight of shape {weight.shape}, expected (out, in)")
     op = Dense(*weight.shape)
-    return (Stage(node.name, op, shape, weight, _bias(node, (op.out_features,))),)
+    return (LinearStage(node.name, op, shape, weight, _bias(node, (op.out_features,))),)
 
 
 def _bias(node: RawNode, shape: Shape) -> Array | None:
@@ -66,7 +66,7 @@ def _bias(node: RawNode, shape: Shape) -> Array | None:
     return np.broadcast_to(bias.reshape(-1) if bias.size == 1 else bias.reshape(shape), shape)
 
 
-def _scale(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _scale(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     scale = real(node.array("scale"))
     if scale.size == 1:
         scale = scale.reshape(())
@@ -74,7 +74,7 @@ def _scale(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
     full = np.broadcast_to(scale, shape)
     if (full == full.flat[0]).all():
         full = np.asarray(full.flat[0])
-    return (Stage(node.name, Pointwise(shape, full.shape), shape, full),)
+    return (LinearStage(node.name, Pointwise(shape, full.shape), shape, full),)
 
 
 def _check_broadcast(what: str, shape: Shape, target: Shape) -> None:
@@ -86,7 +86,7 @@ def _check_broadcast(what: str, shape: Shape, target: Shape) -> None:
         raise InputError("shape-mismatch", f"{what} of shape {shape} on a signal of shape {target}")
 
 
-def _conv(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _conv(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     axes = 1 if node.kind == "Conv1d" else 2
     weight = real(node.array("weight"))
     if weight.ndim != 2 + axes:
@@ -106,7 +106,7 @@ def _conv(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
         groups,
     )
     bias = _bias(node, (op.out_channels,) + (1,) * axes)
-    return (Stage(node.name, op, shape, weight, bias),)
+    return (LinearStage(node.name, op, shape, weight, bias),)
 
 
 def _padding(node: RawNode, kernel: Shape, stride: Shape, dilation: Shape) -> tuple[Pair, ...]:
@@ -141,19 +141,19 @@ def _whole(node: RawNode, name: str, default: int, count: int, low: int = 1) -> 
     return whole
 
 
-def _pool(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _pool(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     kernel = _whole(node, "kernel_size", 1, 2)
     stride = _whole(node, "stride", 1, 2) if node.has("stride") else kernel
     padding = _whole(node, "padding", 0, 2, low=0)
     op = SumPool((kernel[0], kernel[1]), (stride[0], stride[1]), (padding[0], padding[1]))
-    summed = Stage(node.name, op, shape)
+    summed = LinearStage(node.name, op, shape)
     if node.kind == "SumPool2d":
         return (summed,)
     factor = np.asarray(1.0 / (kernel[0] * kernel[1]))  # zeros of the padding count
-    return (summed, Stage(node.name, Pointwise(summed.out_shape), summed.out_shape, factor))
+    return (summed, LinearStage(node.name, Pointwise(summed.out_shape), summed.out_shape, factor))
 
 
-def _flatten(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _flatten(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     start = _whole(node, "start_dim", 1, 1, low=-len(shape) - 1)[0]
     end = _whole(node, "end_dim", -1, 1, low=-len(shape) - 1)[0]
     stored = node.array("input_type").reshape(-1) if node.has("input_type") else None
@@ -169,10 +169,10 @@ def _flatten(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
     if start > end:
         raise InputError("shape-mismatch", f"Flatten from axis {start} back to axis {end}")
     flat = (*shape[:start], size(shape[start : end + 1]), *shape[end + 1 :])
-    return () if flat == shape else (Stage(node.name, Reshape(flat), shape),)
+    return () if flat == shape else (LinearStage(node.name, Reshape(flat), shape),)
 
 
-def _delay(node: RawNode, shape: Shape) -> tuple[Stage, ...]:
+def _delay(node: RawNode, shape: Shape) -> tuple[LinearStage, ...]:
     delay = node.array("delay")
     if delay.size > 1:
         _check_broadcast("delay", delay.shape, shape)
@@ -206,7 +206,7 @@ def out_shape(node: RawNode, shape: Shape, where: str) -> Shape:
     return made[-1].out_shape if made else shape
 
 
-def delayed(stage: Stage, steps: int) -> Stage:
+def delayed(stage: LinearStage, steps: int) -> LinearStage:
     """The stage whose bias arrives ``steps`` later."""
     if stage.bias is None:
         return stage

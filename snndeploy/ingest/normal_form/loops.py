@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 import networkx as nx
 
-Link = tuple[str, str]
+Joint = tuple[str, str]
 
 
 def closing_links(
-    names: Sequence[str], links: Iterable[Link], spiking: Collection[str]
-) -> tuple[Link, ...]:
+    names: Sequence[str], links: Iterable[Joint], spiking: Collection[str]
+) -> tuple[Joint, ...]:
     """Links between populations that must wait one step so that no same-step loop is left.
 
     A search from the inputs, in the order of ``names``, finds the link that leads back to where it
@@ -37,7 +37,7 @@ def closing_links(
     return tuple(closing)
 
 
-def looped(links: Iterable[Link]) -> frozenset[str]:
+def looped(links: Iterable[Joint]) -> frozenset[str]:
     """Names that some way along ``links`` leads back to."""
     graph = nx.DiGraph(list(links))
     loops = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]

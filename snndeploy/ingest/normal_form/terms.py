@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...ir.arrays import Array, Shape
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
 from ..readers.raw import NEURONS, RawGraph, RawNode
-from .linear import Stage, delayed, stages
+from .linear import LinearStage, delayed, stages
 
 _MAX_TERMS = 256
 _FRACTION = 1e-3
@@ -24,7 +24,7 @@ class Term:
 
     sources: tuple[str, ...]
     delays: tuple[Array, ...]
-    chain: tuple[Stage, ...] = ()
+    chain: tuple[LinearStage, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -32,7 +32,7 @@ class Term:
         return tuple(_stage_key(s) for s in self.chain)
 
 
-def _stage_key(stage: Stage) -> tuple[object, ...]:
+def _stage_key(stage: LinearStage) -> tuple[object, ...]:
     single = stage.weight is not None and stage.weight.size == 1
     plain = stage.bias is None and (stage.weight is None or single)
     value = stage.weight.item() if stage.weight is not None and single else None

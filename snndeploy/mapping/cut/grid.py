@@ -17,14 +17,14 @@ from ..count.memory import Memory
 
 Counts = tuple[int, ...]
 """Number of tiles along each axis of a group's shape."""
-Interval = tuple[int, int]
+Extent = tuple[int, int]
 _ROOM = 10_000
 """Numbers that are kept per group and cut of what is behind it."""
 _HARD = 3
 """How many more of the places that refused lately are tried first."""
 
 
-def cuts(length: int, count: int) -> list[Interval]:
+def cuts(length: int, count: int) -> list[Extent]:
     """Cut an axis into ``count`` intervals whose lengths differ by at most one."""
     return [(i * length // count, (i + 1) * length // count) for i in range(count)]
 
@@ -52,7 +52,7 @@ class TileCounts:
 
     out: Outgoing
     room: int = _ROOM
-    keys: dict[tuple[int, Interval], Hashable] = field(default_factory=dict)
+    keys: dict[tuple[int, Extent], Hashable] = field(default_factory=dict)
     used: dict[Counts, dict[str, Array]] = field(default_factory=dict)
     most: dict[Counts, dict[str, int]] = field(default_factory=dict)
 
@@ -98,11 +98,11 @@ class Grid:
             used[name] = used.get(name, 0) + values
         return self.memory.family.completed(used)
 
-    def axes(self, counts: Counts) -> list[list[Interval]]:
+    def axes(self, counts: Counts) -> list[list[Extent]]:
         """The intervals of a grid along each axis."""
         return [cuts(n, t) for n, t in zip(self.group.shape, counts, strict=True)]
 
-    def _alike(self, axes: Sequence[Sequence[Interval]]) -> tuple[list[Bounds], _Index]:
+    def _alike(self, axes: Sequence[Sequence[Extent]]) -> tuple[list[Bounds], _Index]:
         """A box of each kind, and which kind every tile is of."""
         classes = [_classes([self._key(a, i) for i in axis]) for a, axis in enumerate(axes)]
         boxes = itertools.product(
@@ -150,7 +150,7 @@ class Grid:
             used[name] = used.get(name, 0) + n
         return self.memory.family.completed(used)
 
-    def sent(self, axes: Sequence[Sequence[Interval]]) -> Array:
+    def sent(self, axes: Sequence[Sequence[Extent]]) -> Array:
         """Axons that source neurons need to reach each tile, in output axon slots where they differ."""
         boxes, index = self._alike(axes)
         counts = np.array([self._sent(box) for box in boxes]).reshape(index.shape)
@@ -170,7 +170,7 @@ class Grid:
             total += int(mask.sum()) * (stored.slots + self.surcharge)
         return total
 
-    def _key(self, axis: int, interval: Interval) -> Hashable:
+    def _key(self, axis: int, interval: Extent) -> Hashable:
         """Equal for intervals whose boxes are counted alike."""
         keys = self.counted.keys
         if (axis, interval) not in keys:

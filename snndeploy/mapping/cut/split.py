@@ -93,7 +93,7 @@ def split_program(
     """
     chip, slack = NOWHERE if off_chip else 0, _SLACK if width > 1 else 1
     known: Known = {} if counted is None else counted
-    search = _Search(memory, floors, chip, slack, fill, known)
+    search = _CutSearch(memory, floors, chip, slack, fill, known)
     order = in_layer_order(memory.program)[::-1]
     if has_loops(memory.program):
         state = _Partial()
@@ -109,14 +109,14 @@ def split_program(
         # which knows nothing of slices that are to share cores.
         states = [search.beam(order, w) for w in sorted({1, width})]
         if width > 1 and fill == 1.0:
-            plain = _Search(memory, floors, chip, slack, fill, known, in_order=True)
+            plain = _CutSearch(memory, floors, chip, slack, fill, known, in_order=True)
             states.append(plain.beam(order, 1))
             search.tried += plain.tried
         best = min(states, key=lambda state: (state.broken, state.cores, state.sent))
     return Found({name: way.boxes for name, way in best.ways.items()}, search.tried)
 
 
-class _Search:
+class _CutSearch:
     """Finds ways to cut groups, and remembers them for targets that are cut alike."""
 
     def __init__(

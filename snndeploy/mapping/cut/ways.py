@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir.arrays import Shape, size
 from ...ir.placement import Bounds
-from .grid import Counts, Grid, Interval, cuts, tiles
+from .grid import Counts, Extent, Grid, cuts, tiles
 
 _PRICES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Cores that a core's worth of axons may be worth: each makes one way to cut a group that is kept.
@@ -149,9 +149,9 @@ def _holds(shape: Shape, counts: Counts, grid: Grid) -> bool:
     return largest <= max(most, 1) and grid.fits(counts)
 
 
-def _longest_first(length: int, count: int, grid: Grid) -> list[Interval] | None:
+def _longest_first(length: int, count: int, grid: Grid) -> list[Extent] | None:
     """Cut an axis into the longest intervals that fit, if that takes less than ``count`` of them."""
-    found: list[Interval] = []
+    found: list[Extent] = []
     start = 0
     while start < length and len(found) < count - 1:
         low, high = start, length

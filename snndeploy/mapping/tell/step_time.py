@@ -39,7 +39,7 @@ _PLACES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
+class TimeTerm:
     """Something that a step waits for: ``count`` to ``count_high`` events, ``low`` to ``high`` ns.
 
     They are those of the busiest place, which may be another in every step; ``where`` is the one that
@@ -65,7 +65,7 @@ class StepTime:
 
     low: float
     high: float
-    terms: tuple[Term, ...]
+    terms: tuple[TimeTerm, ...]
     activity: str
     certainty: Certainty
     not_counted: tuple[str, ...]
@@ -256,9 +256,9 @@ def _term(
     count: float,
     each: Duration,
     count_high: float | None = None,
-) -> Term:
+) -> TimeTerm:
     most = count if count_high is None else count_high
-    return Term(
+    return TimeTerm(
         what=what,
         where=where,
         layers=layers,
@@ -269,18 +269,18 @@ def _term(
     )
 
 
-def _link(sent: Flows, target: Target, model: TimeModel) -> Term:
+def _link(sent: Flows, target: Target, model: TimeModel) -> TimeTerm:
     link = busiest_link(sent, target)
     where, count = (str(link), link.messages) if link else ("no link", 0.0)
     return _term("messages over a link", where, (), count, model.link)
 
 
-def _barrier(placement: Placement, model: TimeModel) -> Term:
+def _barrier(placement: Placement, model: TimeModel) -> TimeTerm:
     """The barrier at the end of a step; over several chips it is known at most."""
     one, several = model.barrier, model.barrier_chips
     high = several.most if placement.chips > 1 and several is not None else one.most
     where = f"{placement.chips} chip{'s'[: placement.chips != 1]}"
-    return Term(
+    return TimeTerm(
         what="the barrier between steps",
         where=where,
         layers=(),

@@ -14,7 +14,7 @@ from ...calibrate.stream import prefix, stream
 from ...ir.arrays import Array
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network
-from ..base import Stage
+from ..base import PassStage
 from .correction import Correction
 
 
@@ -29,7 +29,7 @@ class CorrectBias(Correction):
     """
 
     name: ClassVar[str] = "correct-bias"
-    stage: ClassVar[Stage] = "any"
+    stage: ClassVar[PassStage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The fraction of the mean change that is given back."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ...ir.arrays import Array
 from ...ir.network import Network
-from ..base import Stage
+from ..base import PassStage
 from ..second_order.thresholds import with_threshold
 from .correction import Correction
 
@@ -28,7 +28,7 @@ class CorrectThreshold(Correction):
     """
 
     name: ClassVar[str] = "correct-threshold"
-    stage: ClassVar[Stage] = "any"
+    stage: ClassVar[PassStage] = "any"
 
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The power to which the factor is raised."""

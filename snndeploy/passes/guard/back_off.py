@@ -79,7 +79,7 @@ def run_guarded(
         return dataclasses.replace(log, notes=found)
     if guard == "warn" or trains:
         return dataclasses.replace(log, notes=(answers_differ(net, log, watch, limit),))
-    search = _Search(net, log, tuple(history.networks), ctx, watch, limit)
+    search = _BackOff(net, log, tuple(history.networks), ctx, watch, limit)
     return search.kept()
 
 
@@ -111,7 +111,7 @@ class _Some:
     labels: Array | None = None
 
 
-class _Search:
+class _BackOff:
     """Levels of one recipe, from what was asked (0) to nothing (LEVELS)."""
 
     def __init__(
@@ -246,7 +246,7 @@ def _least_stored(
         if log.answers is None or log.answers.bound <= limit:
             found = tuple(start), measure(log.network).total("storage_bits")
         else:
-            found = _Search(net, full, tuple(history.networks), ctx, watch, limit).quick()
+            found = _BackOff(net, full, tuple(history.networks), ctx, watch, limit).quick()
         if best is None or found[1] < best[0]:
             best = (found[1], found[0])
     return tuple(passes) if best is None else best[1]

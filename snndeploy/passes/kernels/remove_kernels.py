@@ -17,7 +17,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.ops import Conv, Dense, Pointwise
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, PassStage
 from ..patterns import LayerPass, matching
 from .compensate import fold
 from .coupling import CouplingGroup, coupling
@@ -44,7 +44,7 @@ class RemoveKernels(LayerPass):
     """
 
     name: ClassVar[str] = "remove-kernels"
-    stage: ClassVar[Stage] = "remove-kernels"
+    stage: ClassVar[PassStage] = "remove-kernels"
 
     ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The fraction of units removed per coupling group."""

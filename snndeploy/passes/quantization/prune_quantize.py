@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ...ir.network import Network
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, PassStage
 from ..clipping import eased_bits
 from ..patterns import as_if_quantized
 from ..prune import Prune, best_scope, eased_sparsity, settled_scope
@@ -31,7 +31,7 @@ class PruneQuantize(MaskOptions, CodeOptions):
     """
 
     name: ClassVar[str] = "prune-quantize"
-    stage: ClassVar[Stage] = "prune"
+    stage: ClassVar[PassStage] = "prune"
 
     bits: Annotated[int, Field(ge=1, le=16)] = 4
     scope: Scope = "lamp"
@@ -62,7 +62,7 @@ class PruneQuantize(MaskOptions, CodeOptions):
         return (eased,)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[PassStage, ...]:
         """It prunes, then quantises."""
         return ("prune", "quantize")
 

@@ -15,7 +15,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
 from ...ir.weights import Weight
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, PassStage
 from ..clipping import code_levels, code_range, eased_bits, encode, scale_for
 from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable
 from ..second_order.choose import settled
@@ -48,7 +48,7 @@ class Quantize(CodeOptions):
     """
 
     name: ClassVar[str] = "quantize"
-    stage: ClassVar[Stage] = "quantize"
+    stage: ClassVar[PassStage] = "quantize"
 
     share: Literal["none", "target"] = "none"
     """``target`` gives the layers that feed one population one scale (per channel: one for each of

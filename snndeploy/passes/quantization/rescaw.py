@@ -22,7 +22,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.weights import Weight
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, PassStage
 from ..clipping import eased_bits
 from ..patterns import LayerPass, as_if_quantized, to_quantize, unquantizable
 
@@ -131,7 +131,7 @@ class ReScaW(LayerPass):
     """
 
     name: ClassVar[str] = "rescaw"
-    stage: ClassVar[Stage] = "quantize"
+    stage: ClassVar[PassStage] = "quantize"
 
     bits: Annotated[int, Field(ge=1, le=8)] = 4
     """Width b of the codes: 2^b levels."""

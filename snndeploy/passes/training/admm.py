@@ -13,7 +13,7 @@ from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
 from ...ir.weights import Levels, levels_of
-from ..base import PassContext, PassResult, Stage
+from ..base import PassContext, PassResult, PassStage
 from ..patterns import as_if_quantized, refuse_quantized, unquantizable
 from ..prune import budget
 from .finetune import keep_constraints, trained
@@ -41,7 +41,7 @@ class Admm(TrainingPass):
     """
 
     name: ClassVar[str] = "admm"
-    stage: ClassVar[Stage] = "prune"
+    stage: ClassVar[PassStage] = "prune"
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The fraction of weights that is pruned, exactly; 0 does not prune."""
@@ -84,9 +84,9 @@ class Admm(TrainingPass):
             )
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[PassStage, ...]:
         """Pruning, quantising, or one after the other."""
-        asked: dict[Stage, float] = {"prune": self.sparsity, "quantize": self.bits}
+        asked: dict[PassStage, float] = {"prune": self.sparsity, "quantize": self.bits}
         return tuple(stage for stage, amount in asked.items() if amount)
 
     def spares(self, net: Network) -> Mapping[str, str]:

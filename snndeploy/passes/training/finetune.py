@@ -13,7 +13,7 @@ from ...errors import RecipeError
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...ir.weights import Weight
-from ..base import Pass, PassContext, PassResult, Stage
+from ..base import Pass, PassContext, PassResult, PassStage
 from .options import Fraction, TrainingPass
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class FineTune(TrainingPass):
     """
 
     name: ClassVar[str] = "finetune"
-    stage: ClassVar[Stage] = "any"
+    stage: ClassVar[PassStage] = "any"
 
     bits: Annotated[int, Field(ge=0, le=8)] = 0
     """Quantise real-valued layers to this width in the forward pass; 0 leaves them real."""
@@ -86,7 +86,7 @@ class FineTune(TrainingPass):
             )
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[PassStage, ...]:
         """It quantises where it is given bits, and keeps any other network as it is."""
         return ("quantize",) if self.bits and self.keep == "codes" else ("any",)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ...errors import RecipeError
 from ...ir.finding import Finding
 from ...ir.network import Network
-from ..base import PassContext, PassResult, Stage
+from ..base import PassContext, PassResult, PassStage
 from .finetune import keep_constraints, trained
 from .options import TrainingPass
 
@@ -27,7 +27,7 @@ class TrainSteps(TrainingPass):
     """
 
     name: ClassVar[str] = "train-steps"
-    stage: ClassVar[Stage] = "any"
+    stage: ClassVar[PassStage] = "any"
 
     steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """The numbers of steps, falling."""

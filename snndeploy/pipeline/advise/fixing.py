@@ -125,7 +125,7 @@ def fix_model(
         cores = len(first.placement.cores)
         return Fixing(recipe=first.recipe, cores=cores, proof="compiled with it and checked")
     until = time.monotonic() + seconds
-    search = _Search(first, compile_with, samples, tell, until)
+    search = _FixSearch(first, compile_with, samples, tell, until)
     search.whole_plans()
     left: tuple[Finding, ...] = ()
     if not search.found or not search.late:
@@ -154,7 +154,7 @@ class _Fit:
     figure: str
 
 
-class _Search:
+class _FixSearch:
     """What was tried to make a compilation fit."""
 
     def __init__(

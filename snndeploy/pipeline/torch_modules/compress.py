@@ -27,7 +27,7 @@ from ...passes.second_order.options import CalibratedPass
 from ...passes.second_order.plan import PrunePlan
 from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
-from .hooks import Run, Seen, Watch, projection_of, trains_of
+from .hooks import ModuleWatch, Run, Seen, projection_of, trains_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,7 +94,7 @@ def compress_module(
     data = list(samples)[: recipe.calibration.samples]
     result = copy.deepcopy(module)
     with torch.no_grad():
-        watch = Watch(module, layers)
+        watch = ModuleWatch(module, layers)
         watch.run(call, data[:1])
         ran = [seen for seen in watch.layers.values() if seen.calls]
         if not ran:
@@ -237,7 +237,7 @@ def _measured(
 
 
 def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
-    watch = Watch(module, names)
+    watch = ModuleWatch(module, names)
     watch.run(call, [x])
     return watch.layers
 

@@ -58,7 +58,7 @@ _LINEAR = frozenset(
 """Tensor functions through which a current stays a current: sums, and other views of it."""
 
 
-class Watch:
+class ModuleWatch:
     """Hooks that follow each layer's output, through batch norm and sums, to the neuron it drives.
 
     In a block whose shortcut carries membranes, several layers are summed before they reach a neuron;

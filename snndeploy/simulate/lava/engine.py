@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from .plan import LavaPlan, plan_lava
 from .process import SCRATCH, run_worker
 from .synapses import ConvRoute
 
-Inputs = Array | Mapping[str, Array]
+if TYPE_CHECKING:
+    from ..integer.engine import Inputs
 
 _CHUNK_BYTES = 256 * 2**20
 """Most that the files of one run may hold; longer runs are cut into chunks of samples."""

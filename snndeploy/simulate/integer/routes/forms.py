@@ -188,7 +188,7 @@ def _windows(op: Conv, weight: Array, shape: Shape, out: Shape) -> tuple[Array, 
 
 
 @dataclass(frozen=True, eq=False)
-class _Axis:
+class _PositionAxis:
     """One axis of a convolution, seen from its input.
 
     ``taps[phase, r]`` is the kernel index through which an input of that phase reaches the r-th output
@@ -203,7 +203,9 @@ class _Axis:
     begin: Array
 
 
-def _axis(n_in: int, n_out: int, kernel: int, stride: int, pad: int, dilation: int) -> _Axis:
+def _axis(
+    n_in: int, n_out: int, kernel: int, stride: int, pad: int, dilation: int
+) -> _PositionAxis:
     runs: list[dict[int, int]] = []
     for phase in range(stride):
         reached = {
@@ -222,4 +224,4 @@ def _axis(n_in: int, n_out: int, kernel: int, stride: int, pad: int, dilation: i
     start = quotient + lows[phase_of]
     begin = np.maximum(0, -start)
     count = np.maximum(np.minimum(spans[phase_of], n_out - start) - begin, 0)
-    return _Axis(taps, phase_of, start + begin, count, begin)
+    return _PositionAxis(taps, phase_of, start + begin, count, begin)

@@ -26,7 +26,7 @@ _SIGNS = {
 }
 
 
-class Network:
+class LavaNetwork:
     """The processes of one job, connected."""
 
     def __init__(self, job: dict[str, Any], arrays: Any, folder: Path) -> None:

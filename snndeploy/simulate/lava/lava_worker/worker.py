@@ -65,13 +65,13 @@ def _run(folder: Path) -> float:
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 
-    from .build import Network
+    from .build import LavaNetwork
 
     # lava walks the graph of processes recursively.
     sys.setrecursionlimit(100_000)
     job: dict[str, Any] = json.loads((folder / "job.json").read_text())
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        root = Network(job, arrays, folder).root
+        root = LavaNetwork(job, arrays, folder).root
     config = Loihi2SimCfg(select_tag="fixed_pt")
     root.create_runtime(run_cfg=config)
     started, done, failed = time.monotonic(), 0, True
