@@ -59,7 +59,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     program, target, proved = bundle.program, bundle.target, told["proved"].append
     proved(f"files: all {len(bundle.manifest['files'])} are those of the manifest (SHA-256)")
     _structure(program)
-    family = str(target.get("family", target.get("memory_model")))
+    family = str(target["family"])
     _agreement(bundle, family)
     if "compressed" in bundle.networks:
         error = check_numbers(program, bundle.networks["compressed"], told)
