@@ -23,7 +23,7 @@ import torch
 import snndeploy
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
-from snndeploy.pipeline.torch_modules.hooks import Watch
+from snndeploy.pipeline.torch_modules.hooks import ModuleWatch
 from snndeploy.recipe import Recipe
 
 
@@ -66,7 +66,7 @@ def settled(net: Any, x: torch.Tensor) -> Any:
 
 def shapes(net: Any, x: torch.Tensor) -> dict[tuple[int, ...], list[str]]:
     """Names of the layers that run, by the shape of their weights."""
-    watch = Watch(net)
+    watch = ModuleWatch(net)
     with torch.no_grad():
         watch.run(lambda m, s: m(s), [x])
     found: dict[tuple[int, ...], list[str]] = {}

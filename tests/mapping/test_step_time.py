@@ -16,7 +16,7 @@ from snndeploy.mapping.route.flows import HOST, Flows
 from snndeploy.mapping.route.mesh import spot
 from snndeploy.mapping.route.traffic import busiest_link, messages
 from snndeploy.mapping.tell.effects import effects, operations
-from snndeploy.mapping.tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, Term
+from snndeploy.mapping.tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, TimeTerm
 from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import mlp
 from tests.support.random_programs import random_program, small_chip
@@ -24,7 +24,7 @@ from tests.support.random_programs import random_program, small_chip
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
 
 
-def by_what(time: StepTime | None) -> dict[str, Term]:
+def by_what(time: StepTime | None) -> dict[str, TimeTerm]:
     assert time is not None
     return {t.what: t for t in time.terms}
 
