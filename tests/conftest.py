@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from snndeploy.simulate.lava.env import LavaEnv, find_lava
+
+# A shell that starts us in the background has interrupts ignored, and every program that a test starts
+# and interrupts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines are shared and noisy: how long an example takes says nothing about the code. On CI a change
 # is judged by the same examples every time; everywhere else, new ones are drawn.
