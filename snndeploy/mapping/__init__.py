@@ -11,7 +11,7 @@ from .rules.validate import recounted, validate_placement
 from .tell.effects import Effects, effects
 from .tell.explain import explain_core, explain_layer
 from .tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, step_time
-from .tell.summary import LayerUse, Summary, summarise
+from .tell.summary import LayerUse, Summary, core_shares, summarise
 
 __all__ = [
     "ASSUMED_ACTIVITY",
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "Traffic",
     "check_program",
+    "core_shares",
     "effects",
     "explain_core",
     "explain_layer",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bundle import Bundle
 from ..ir.arrays import Array
-from ..mapping import explain_core, explain_layer, summarise
+from ..mapping import core_shares, explain_core, explain_layer
 from ..mapping.route.mesh import spot
 from .opening import open_bundle
 
@@ -33,10 +33,10 @@ def explain_bundle(
         return dataclasses.asdict(
             explain_layer(b.program, b.placement, b.target, layer, _golden_spikes(b))
         )
-    shares = summarise(b.program, b.placement, b.target)
+    shares = core_shares(b.placement, b.target)
     return {
         "target": b.target.name,
-        "cores": [_core(b, c, shares.core_share[c]) for c in shares.core_share],
+        "cores": [_core(b, core, share) for core, share in shares.items()],
     }
 
 

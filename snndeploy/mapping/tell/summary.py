@@ -71,25 +71,30 @@ def summarise(
     """Sum up a placement and what `check_program` found in it."""
     memory = Memory(program, target)
     limits = memory.family.limits
-    share = {
-        core: max(
-            _shares(
-                memory.family.combined(s.resources for s in placement.on_core(core)), limits
-            ).values()
-        )
-        for core in placement.cores
-    }
     return Summary(
         layers=tuple(_layer(memory, placement, g.name, limits) for g in program.on_chip),
         cores=len(placement.cores),
         cores_available=target.chip.cores.limit * (target.chips() if chips is None else chips),
         chips=placement.chips,
-        core_share=share,
+        core_share=core_shares(placement, target),
         certainty=verdict_certainty(target, findings),
         time=step_time(program, placement, target),
         search=placement.search,
         published=_published(memory, placement, chips),
     )
+
+
+def core_shares(placement: Placement, target: Target) -> dict[int, float]:
+    """How full each core is: the largest share of a resource that its slices take together."""
+    family = family_of(target)
+    return {
+        core: max(
+            _shares(
+                family.combined(s.resources for s in placement.on_core(core)), family.limits
+            ).values()
+        )
+        for core in placement.cores
+    }
 
 
 def _published(memory: Memory, placement: Placement, chips: int | None) -> int | None:
