@@ -21,6 +21,7 @@ def certify(bundle: Path, as_json: bool) -> None:
     """
     from ..pipeline import certificate_of, not_certified
     from ..report import certificate_line
+    from .show.plain import plain
     from .show.render import print_json
 
     told = certificate_of(bundle)
@@ -41,7 +42,7 @@ def certify(bundle: Path, as_json: bool) -> None:
         ("not checked", "not_checked"),
     ):
         for line in told[key]:
-            click.echo(f"{title}: {line}")
+            click.echo(plain(f"{title}: {line}"))
     if failed is not None:
         raise failed
-    click.echo(certificate_line(told))
+    click.echo(plain(certificate_line(told)))

@@ -298,12 +298,15 @@ def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples
 
 def tell(findings: Sequence[Finding]) -> None:
     """Warnings on standard error, for commands whose result is something else than findings."""
+    from .show.plain import plain
+
     for found in findings:
         if found.severity != "note":
-            click.echo(f"{found.severity}[{found.code}] {found.where}: {found.message}", err=True)
+            line = f"{found.severity}[{found.code}] {found.where}: {found.message}"
+            click.echo(plain(line), err=True)
             for fix in found.fixes:
                 if fix.effect:
-                    click.echo(f"  try: {fix.text}: {fix.effect}", err=True)
+                    click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
 
 
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:

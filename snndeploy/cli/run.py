@@ -190,6 +190,7 @@ def verify(
     from ..pipeline import certificate_of, verify_bundle
     from ..report import certificate_line
     from .options import samples_of
+    from .show.plain import plain
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -223,7 +224,7 @@ def verify(
         print_json(report)
     else:
         print_run_report(report)
-        click.echo(certificate_line(report["certificate"]))
+        click.echo(plain(certificate_line(report["certificate"])))
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:

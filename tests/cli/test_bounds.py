@@ -17,7 +17,9 @@ import nir
 import numpy as np
 import pytest
 
+from snndeploy.cli.options import tell
 from snndeploy.cli.show.plain import plain
+from snndeploy.ir.finding import Finding, Fix
 from snndeploy.limits import Limits, current
 from tests.support.commands import FRONTEND, check, network, run
 from tests.support.nir_graphs import chain, lif, written
@@ -282,6 +284,13 @@ def test_names_are_text_on_a_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert r"\x1b[2J[bold red]x[red]\r\u202e" in text
+
+
+def test_what_is_told_on_the_way_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands whose result is something else tell findings as lines of their own."""
+    fix = Fix(action="retry", text="\x1b[1A", effect="\u202e")
+    tell([Finding(code="some", severity="warning", where="\x1b[2J", message="a\x07", fixes=(fix,))])
+    assert capsys.readouterr().err == ("warning[some] \\x1b[2J: a\\x07\n  try: \\x1b[1A: \\u202e\n")
 
 
 def test_long_words_are_cut() -> None:
