@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .fix.repair import Repair, repair
-from .place import place_program
+from .place import place_program, share_of
 from .route.fan_out import fan_out
 from .route.traffic import Traffic, traffic
 from .rules.validate import recounted, validate_placement
@@ -32,6 +32,7 @@ __all__ = [
     "place_program",
     "recounted",
     "repair",
+    "share_of",
     "step_time",
     "summarise",
     "traffic",

@@ -54,6 +54,12 @@ _PACKED = 4000
 """Slices up to which finer cuts are packed too."""
 
 
+def share_of(placement: Placement) -> Share:
+    """When slices may share cores, as it was asked for ``placement``: to place another one alike."""
+    shared = placement.search is not None and placement.search.shared
+    return "always" if shared else "if-needed"
+
+
 def place_program(
     program: Program,
     target: Target,

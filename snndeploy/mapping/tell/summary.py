@@ -10,7 +10,7 @@ from ...ir.finding import Certainty, Finding
 from ...ir.placement import Placement, Verdict
 from ...ir.program import Program
 from ..count.memory import Memory
-from ..place import place_program
+from ..place import place_program, share_of
 from .step_time import StepTime, step_time
 
 _LARGE = 2_000_000
@@ -109,8 +109,7 @@ def _published(memory: Memory, placement: Placement, chips: int | None) -> int |
     }
     if "sparse" not in ways:
         return None
-    shared = placement.search is not None and placement.search.shared
-    placed = place_program(program, other, chips, share="always" if shared else "if-needed")
+    placed = place_program(program, other, chips, share=share_of(placement))
     return len(placed.cores)
 
 

@@ -14,7 +14,7 @@ from ...ir.placement import Placement
 from ...ir.program import Program
 from ...lower import InputCoding, lower
 from ...lower.coding import Coding
-from ...mapping import ASSUMED_ACTIVITY, effects, place_program, step_time
+from ...mapping import ASSUMED_ACTIVITY, effects, place_program, share_of, step_time
 from ...measure.energy import Meter, estimate_energy
 from ...report import span
 from ...simulate.recording import Recording
@@ -73,9 +73,8 @@ def _uncompressed(compiled: Compiled) -> Cost | None:
         whole = lower(compiled.source, target, inputs=inputs)
     except SnnDeployError:
         return None
-    shared = compiled.placement.search is not None and compiled.placement.search.shared
     chips = target.chips(compiled.board)
-    placed = place_program(whole, target, chips, share="always" if shared else "if-needed")
+    placed = place_program(whole, target, chips, share=share_of(compiled.placement))
     return _cost(whole, placed, target)
 
 
