@@ -17,7 +17,7 @@ from .explain import explain
 from .export import export
 from .finetune import finetune
 from .frontend import frontend
-from .info import doctor, lava, passes, targets
+from .info import doctor, lava, passes, recipes, targets
 from .model import check, compile_, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
@@ -127,6 +127,7 @@ for _command in (
     demo,
     targets,
     passes,
+    recipes,
     frontend,
     lava,
     doctor,

@@ -20,6 +20,7 @@ from .options import (
     semantics_of,
     semantics_options,
 )
+from .show.help import command
 
 _model = click.argument("model", type=click.Path(path_type=Path))
 _objective = click.option(
@@ -31,7 +32,7 @@ _objective = click.option(
 )
 
 
-@click.command()
+@command(example="snndeploy inspect model.nir")
 @_model
 @click.option("--groups", is_flag=True, help="Also show which kernels can only go together.")
 @semantics_options
@@ -56,7 +57,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     print_json(report) if as_json else print_inspection(report)
 
 
-@click.command("compile")
+@command("compile", example="snndeploy compile model.nir -t loihi2 -d val.npz")
 @_model
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
@@ -135,7 +136,7 @@ def compile_(
     click.echo(f"wrote {output}", err=True)
 
 
-@click.command()
+@command(example="snndeploy check model.nir -t loihi1")
 @_model
 @compile_options
 @_objective
