@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_every_command_has_an_example() -> None:
 def test_the_example_runs(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "demo" and find_lava() is None:
         pytest.skip("there is no Lava environment")
-    if name not in ("compile", "inspect") and not (desk / "model.snnb").exists():
+    if name not in ("compile", "init", "inspect") and not (desk / "model.snnb").exists():
         run(desk, EXAMPLES["compile"], monkeypatch)
     run(desk, EXAMPLES[name], monkeypatch)
 
@@ -92,3 +93,31 @@ def test_doctor_names_what_an_installation_may_leave_out() -> None:
         "[partition]",
         "[tonic]",
     ]
+
+
+def test_init_writes_a_recipe_that_compiles(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says what to run, each line of which runs, with the options that the model needs."""
+    monkeypatch.chdir(desk)
+    shutil.copy("model.nir", "mine one.nir")
+    options = ["--frontend", "snntorch", "--accept", "maybe-lost-padding"]
+    result = CliRunner().invoke(main, ["init", "mine one.nir", *options])
+    assert result.exit_code == 0, result.output
+    text = (desk / "mine one.toml").read_text()
+    assert "#   3        4,608 weights" in text
+    assert "remove-kernels" in text  # it has convolutions
+    commands = [line for line in result.output.splitlines() if line.startswith("  snndeploy")]
+    assert [line.split()[1] for line in commands] == [
+        "check",
+        "sensitivity",
+        "compile",
+        "verify",
+        "report",
+    ]
+    assert "'mine one.nir' --frontend snntorch --accept maybe-lost-padding" in commands[0]
+    for line in commands:
+        words = shlex.split(line)[1:] + (["-n", "10"] if "val.npz" in line else [])
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code in (0, 6), (line, done.output)  # 10 samples may lose a point
+    again = CliRunner().invoke(main, ["init", "mine one.nir", *options])
+    assert again.exit_code == 3
+    assert "error[output-exists]" in again.stderr
