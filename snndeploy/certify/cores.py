@@ -120,13 +120,12 @@ class Counted:
         self.header = target["synapse"]["header_bits"]["limit"]
         self.most = target["synapse"].get("entry_synapses", {"limit": 1 << 40})["limit"]
         names = [g.name for g in program.groups]
-        self.into = {name: [s for s in program.synapses if s.target == name] for name in names}
         self.ways: dict[int, list[StoredAs]] = {}
         self.out: dict[str, list[tuple[int, StoredAs]]] = {name: [] for name in names}
         self.per_chip = placement.cores_per_chip
         for part in placement.slices:
-            ways = self.ways[id(part)] = [self._way(s, part) for s in self.into[part.group]]
-            for s, way in zip(self.into[part.group], ways, strict=True):
+            ways = self.ways[id(part)] = [self._way(s, part) for s in program.into[part.group]]
+            for s, way in zip(program.into[part.group], ways, strict=True):
                 for name in {o.group for o in s.sources}:
                     self.out[name].append((part.core // self.per_chip, way))
 
@@ -142,7 +141,9 @@ class Counted:
             return {**used, "axon_map": entries, "axon_mem": routes, "pool_words": pool}
         twice, off, chip = self._twice(part), self.axons["out_off_chip"], part.core // self.per_chip
         out = [(w.slots + off * (c != chip), w.heard[part.box]) for c, w in self.out[group.name]]
-        longest = [int(o.latency.max()) - 1 for s in self.into[group.name] for o in s.sources]
+        longest = [
+            int(o.latency.max()) - 1 for s in self.program.into[group.name] for o in s.sources
+        ]
         return {
             "compartments": -(-(n + twice) // 4) * 4,
             "synapse_words": words + twice,
@@ -198,7 +199,7 @@ class Counted:
             for words, longest, axons, slots in kernels(s, part, entry, index, kept, full):
                 words *= len(latencies)
                 ways.append(StoredAs(True, words, longest, axons * n, slots, full > 0))
-        return min(ways, key=lambda way: self._cost(way, part, len(self.into[s.target])))
+        return min(ways, key=lambda way: self._cost(way, part, len(self.program.into[s.target])))
 
     def _cost(self, way: StoredAs, part: Any, parts: int) -> tuple[Any, ...]:
         core, words, axons = self.core, way.words, way.axons

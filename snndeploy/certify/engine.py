@@ -4,12 +4,12 @@ Dense layers, convolutions and sums over windows are one thing here, a window: a
 without axes, and a sum has weights of one, channel by channel.
 
 A group that is ``depth`` steps behind the input starts that much later, and a spike arrives ``latency``
-steps after it was sent, which is at least one: what order the groups are computed in does not matter.
+steps after it was sent, which is at least one. Each group has its steps counted from its own start: what
+it sends then reaches a group at the same step or later, and the shallower of two groups goes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,8 @@ NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_
 """What every neuron does that is not a custom one."""
 EXACT = float(1 << 53)
 """Integers below this are exact in float64, which is what is multiplied fast."""
+AT_ONCE = 1 << 22
+"""Values that are computed at once, if that is more than a step: what bounds memory."""
 
 
 def weight_shape(op: Any) -> tuple[int, ...] | None:
@@ -137,15 +139,26 @@ def _mix(w: Any, x: Any) -> Any:
     return np.moveaxis(apart, 2, 0).reshape(len(x), -1, *x.shape[2:])
 
 
-def legs(program: Any, target: str) -> Iterator[SimpleNamespace]:
+def by_target(projections: Any, names: Any) -> dict[str, list[Any]]:
+    """What ends on each group."""
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for projection in projections:
+        found[projection.target].append(projection)
+    return found
+
+
+def legs(program: Any, target: Any) -> list[Any]:
     """Every delay at which a source reaches a group: which synapses, from where, which neurons."""
-    for s in program.synapses:
-        for source in s.sources if s.target == target else ():
-            group = program.group[source.group]
-            delays = source.latency - (program.group[target].depth - group.depth)
-            for delay in np.unique(delays).tolist():
-                only = None if delays.size == 1 else np.broadcast_to(delays == delay, group.shape)
-                yield SimpleNamespace(synapses=s, source=group, delay=delay, only=only)
+    found = []
+    pairs = [(synapses, o) for synapses in program.into[target.name] for o in synapses.sources]
+    for synapses, o in pairs:
+        source = program.group[o.group]
+        delays = o.latency - (target.depth - source.depth)
+        for delay in np.unique(delays).tolist():
+            only = None if delays.size == 1 else np.broadcast_to(delays == delay, source.shape)
+            ends = {"source": source, "target": target, "synapses": synapses}
+            found.append(SimpleNamespace(**ends, delay=delay, only=only))
+    return found
 
 
 def signed(x: Any, bits: int) -> Any:
@@ -172,27 +185,57 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
     The largest |u| is taken before the register wraps.
     """
-    a, (steps, samples) = program.arithmetic, next(iter(inputs.values())).shape[:2]
     sent = {name: x.astype(np.int32) for name, x in inputs.items()}
-    groups = [g for g in program.groups if g.kind not in ("input", "constant")]
-    for g in (g for g in program.groups if g.kind != "input"):
-        sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
-    states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in groups}
-    events = sorted((t + g.depth, t, i) for i, g in enumerate(groups) for t in range(steps))
-    for t, g in ((t, groups[i]) for _, t, i in events):
-        drive = np.zeros((samples, *g.shape), np.int64)
-        for leg in (leg for leg in program.legs[g.name] if t >= leg.delay):
-            drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
-        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits))
-    peaks = {name: state.peak for name, state in states.items()}
+    peaks: dict[str, Any] = {}
+    like = next(iter(sent.values())).shape[:2]
+    for g in sorted(program.groups, key=lambda g: g.depth):
+        if g.kind == "constant":
+            sent[g.name] = np.ones((*like, *g.shape), np.int32)
+        elif g.name not in sent:
+            peaks |= _run_together(program, _waiting_for(program, g, sent), sent, *like)
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
-def _arriving(leg: Any, x: Any, bits: int) -> Any:
-    """Synaptic input from what the sources of one leg sent."""
-    x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
-    sums = apply(leg.synapses.ops, leg.synapses.mantissa, x if leg.only is None else x * leg.only)
-    return signed(shift(signed(sums, bits), leg.synapses.exponent), bits)
+def _waiting_for(program: Any, group: Any, sent: Any) -> list[Any]:
+    """A group with all that it waits for and that has not run yet: mostly the groups of a loop."""
+    names = [group.name]
+    for name in names:
+        names += sorted({leg.source.name for leg in program.legs[name]} - {*sent, *names})
+    return sorted((program.group[name] for name in names), key=lambda g: g.depth)
+
+
+def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int) -> Any:
+    """Run groups that wait for each other, add to ``sent``, return the largest |u| per sample."""
+    a, states, inner = program.arithmetic, {}, []
+    drive = {g.name: np.zeros((steps, samples, *g.shape), np.int64) for g in groups}
+    for leg in (leg for g in groups for leg in program.legs[g.name]):
+        if leg.source.name in sent:
+            _arrive(leg, sent, drive, 0, steps, a.sum_bits)
+        else:
+            inner.append(leg)
+    for g in groups:
+        states[g.name] = SimpleNamespace(u=0, v=0, fired=0, peak=0)
+        sent[g.name] = np.zeros(drive[g.name].shape, np.int32)
+    for t, g in ((t, g) for t in range(steps) for g in groups):
+        for leg in (leg for leg in inner if leg.target is g):
+            _arrive(leg, sent, drive, t, t + 1, a.sum_bits)
+        sent[g.name][t] = step(g, a, states[g.name], signed(drive[g.name][t], a.sum_bits))
+    return {name: state.peak for name, state in states.items()}
+
+
+def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -> None:
+    """Add to the drive of some steps what arrives through one leg, some steps at a time."""
+    x, target = sent[leg.source.name], drive[leg.target.name]
+    rows = max(1, AT_ONCE // max(x[0].size, target[0].size))
+    for t in range(max(first, leg.delay), last, rows):
+        end = min(t + rows, last)
+        part = x[t - leg.delay : end - leg.delay].reshape(-1, *leg.source.shape)
+        part = part if leg.source.message_bits else part != 0  # a plain spike carries no number
+        part = part if leg.only is None else part * leg.only
+        sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, part), bits)
+        target[t:end] += signed(shift(sums, leg.synapses.exponent), bits).reshape(
+            target[t:end].shape
+        )
 
 
 def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
@@ -205,7 +248,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
         low, half = wide <= -most - 1, most + 1
         state.u = np.where(wide > half, wide - 2 * half, np.where(low, wide + 2 * half, wide))
     else:
-        state.u = np.clip(wide, -most, most)
+        state.u = np.maximum(np.minimum(wide, most), -most)
     late = g.reset_timing != "immediate"
     before = _fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
@@ -213,7 +256,8 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
         x = x - before * g.theta
     x = signed(x, 32)
     wraps = arithmetic.v_overflow == "wrap"
-    v = state.v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
+    held = signed(x, arithmetic.state_bits) if wraps else np.maximum(np.minimum(x, most), -most)
+    v = state.v = held
     if g.kind == "readout":
         return v
     if late and g.reset == "zero":
