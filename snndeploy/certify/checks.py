@@ -10,12 +10,14 @@ import numpy as np
 
 from .bounds import bounds, worst_inputs
 from .cores import check_cores, check_partition, check_registers
-from .engine import AT_ONCE, NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
+from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
 from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 
 WORK = 2e11
 """Multiplications that the golden run may take; with more, fewer of its samples are run."""
+MEMORY = 1 << 24
+"""Messages that are held together, of all layers at all steps (those of one sample always are)."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32"
 ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
 """The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
@@ -112,7 +114,7 @@ def _structure(program: Any) -> None:
             found = np.broadcast_shapes(o.latency.shape, source.shape)
             at.same("shape of latency", source.shape, found)
     program.into = by_target(program.synapses, program.group)
-    program.legs = {g.name: legs(program, g) for g in program.groups}
+    program.legs = {g.name: list(legs(program, g)) for g in program.groups}
 
 
 def _agreement(bundle: Any, family: str) -> None:
@@ -120,7 +122,7 @@ def _agreement(bundle: Any, family: str) -> None:
     program, report, lock = bundle.program, bundle.report, bundle.lock["compile"]
     layers = [(g.name, list(g.shape), g.depth) for g in program.groups if g.kind != "input"]
     registers = " ".join(str(x) for k, x in vars(program.arithmetic).items() if k != "type")
-    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]["limit"]
+    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]
     stated = [(x["name"], x["shape"], x["depth"]) for x in report["layers"]]
     for file, what, one, other in (
         ("program.npz", "target", name, program.target),
@@ -186,7 +188,7 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
     allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
     ran = max(1, min(samples, int(WORK / max(work, 1))))
     values = steps * sum(prod(g.shape) for g in program.groups)
-    some = max(1, AT_ONCE // values)
+    some = max(1, MEMORY // values)
     for first in range(0, ran, some):
         now = slice(first, min(first + some, ran))
         for name, x in run(program, {name: x[:, now] for name, x in inputs.items()})[0].items():

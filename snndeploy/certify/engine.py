@@ -10,6 +10,7 @@ it sends then reaches a group at the same step or later, and the shallower of tw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +23,8 @@ NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_
 """What every neuron does that is not a custom one."""
 EXACT = float(1 << 53)
 """Integers below this are exact in float64, which is what is multiplied fast."""
-AT_ONCE = 1 << 22
-"""Values that are computed at once, if that is more than a step: what bounds memory."""
+AT_ONCE = 1 << 16
+"""Values of one layer that are computed together (fewer than a step never are): what caches hold."""
 
 
 def weight_shape(op: Any) -> tuple[int, ...] | None:
@@ -41,17 +42,17 @@ def weighted(ops: Any) -> int:
     return place
 
 
-def window(op: Any, channels: int) -> SimpleNamespace:
+def window(op: Any, channels: int) -> Any:
     """A dense layer, a convolution or a sum, in the form of a convolution."""
-    c, names = channels, ("in_channels", "out_channels", "groups", "kernel", "stride", "padding")
+    if op.type == "Conv":
+        return op
+    plain = {"kernel": (), "stride": (), "padding": (), "groups": 1}
     if op.type == "Dense":
-        values: tuple[Any, ...] = (op.in_features, op.out_features, 1, (), (), ())
-    elif op.type == "SumPool":
-        values = (c, c, c, op.kernel, op.stride, [(p, p) for p in op.padding])
+        plain |= {"in_channels": op.in_features, "out_channels": op.out_features}
     else:
-        values = tuple(getattr(op, name) for name in names)
-    dilation = getattr(op, "dilation", [1] * len(values[3]))
-    return SimpleNamespace(**dict(zip(names, values, strict=True)), dilation=dilation)
+        plain |= vars(op) | {"padding": [(p, p) for p in op.padding], "groups": channels}
+        plain |= {"in_channels": channels, "out_channels": channels}
+    return SimpleNamespace(**plain, dilation=[1] * len(plain["kernel"]))
 
 
 def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -147,18 +148,15 @@ def by_target(projections: Any, names: Any) -> dict[str, list[Any]]:
     return found
 
 
-def legs(program: Any, target: Any) -> list[Any]:
+def legs(program: Any, target: Any) -> Iterator[SimpleNamespace]:
     """Every delay at which a source reaches a group: which synapses, from where, which neurons."""
-    found = []
-    pairs = [(synapses, o) for synapses in program.into[target.name] for o in synapses.sources]
-    for synapses, o in pairs:
-        source = program.group[o.group]
-        delays = o.latency - (target.depth - source.depth)
-        for delay in np.unique(delays).tolist():
-            only = None if delays.size == 1 else np.broadcast_to(delays == delay, source.shape)
-            ends = {"source": source, "target": target, "synapses": synapses}
-            found.append(SimpleNamespace(**ends, delay=delay, only=only))
-    return found
+    for synapses in program.into[target.name]:
+        for o in synapses.sources:
+            source = program.group[o.group]
+            delays = o.latency - (target.depth - source.depth)
+            for delay in np.unique(delays).tolist():
+                only = None if delays.size == 1 else np.broadcast_to(delays == delay, source.shape)
+                yield SimpleNamespace(synapses=synapses, source=source, delay=delay, only=only)
 
 
 def signed(x: Any, bits: int) -> Any:
@@ -185,57 +183,44 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
     The largest |u| is taken before the register wraps.
     """
-    sent = {name: x.astype(np.int32) for name, x in inputs.items()}
-    peaks: dict[str, Any] = {}
-    like = next(iter(sent.values())).shape[:2]
-    for g in sorted(program.groups, key=lambda g: g.depth):
-        if g.kind == "constant":
-            sent[g.name] = np.ones((*like, *g.shape), np.int32)
-        elif g.name not in sent:
-            peaks |= _run_together(program, _waiting_for(program, g, sent), sent, *like)
+    sent, peaks = {name: x.astype(np.int32) for name, x in inputs.items()}, {}
+    like = next(iter(inputs.values())).shape[:2]
+    rest = sorted((g for g in program.groups if g.name not in sent), key=lambda g: g.depth)
+    while rest:  # group by group for all steps; what is left at the first loop, step by step
+        alone = all(leg.source.name in sent for leg in program.legs[rest[0].name])
+        some, rest = (rest[:1], rest[1:]) if alone else (rest, [])
+        peaks |= _run_together(program, some, sent, *like)
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
-def _waiting_for(program: Any, group: Any, sent: Any) -> list[Any]:
-    """A group with all that it waits for and that has not run yet: mostly the groups of a loop."""
-    names = [group.name]
-    for name in names:
-        names += sorted({leg.source.name for leg in program.legs[name]} - {*sent, *names})
-    return sorted((program.group[name] for name in names), key=lambda g: g.depth)
-
-
-def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int) -> Any:
+def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int) -> dict[str, Any]:
     """Run groups that wait for each other, add to ``sent``, return the largest |u| per sample."""
-    a, states, inner = program.arithmetic, {}, []
-    drive = {g.name: np.zeros((steps, samples, *g.shape), np.int64) for g in groups}
-    for leg in (leg for g in groups for leg in program.legs[g.name]):
-        if leg.source.name in sent:
-            _arrive(leg, sent, drive, 0, steps, a.sum_bits)
-        else:
-            inner.append(leg)
+    a, states, drive, inner = program.arithmetic, {}, {}, {}
     for g in groups:
         states[g.name] = SimpleNamespace(u=0, v=0, fired=0, peak=0)
-        sent[g.name] = np.zeros(drive[g.name].shape, np.int32)
-    for t, g in ((t, g) for t in range(steps) for g in groups):
-        for leg in (leg for leg in inner if leg.target is g):
-            _arrive(leg, sent, drive, t, t + 1, a.sum_bits)
+        drive[g.name] = np.zeros((steps, samples, *g.shape), np.int64)
+        inner[g.name] = [leg for leg in program.legs[g.name] if leg.source.name not in sent]
+        for leg in (leg for leg in program.legs[g.name] if leg.source.name in sent):
+            _arrive(leg, sent[leg.source.name], drive[g.name], 0, steps, a.sum_bits)
+    for g in groups:
+        sent[g.name] = np.full(drive[g.name].shape, g.kind == "constant", np.int32)
+    for t, g in ((t, g) for t in range(steps) for g in groups if g.kind != "constant"):
+        for leg in inner[g.name]:
+            _arrive(leg, sent[leg.source.name], drive[g.name], t, t + 1, a.sum_bits)
         sent[g.name][t] = step(g, a, states[g.name], signed(drive[g.name][t], a.sum_bits))
-    return {name: state.peak for name, state in states.items()}
+    return {name: state.peak for name, state in states.items() if np.ndim(state.peak)}
 
 
 def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -> None:
     """Add to the drive of some steps what arrives through one leg, some steps at a time."""
-    x, target = sent[leg.source.name], drive[leg.target.name]
-    rows = max(1, AT_ONCE // max(x[0].size, target[0].size))
+    rows = max(1, AT_ONCE // max(sent[0].size, drive[0].size))
     for t in range(max(first, leg.delay), last, rows):
-        end = min(t + rows, last)
-        part = x[t - leg.delay : end - leg.delay].reshape(-1, *leg.source.shape)
-        part = part if leg.source.message_bits else part != 0  # a plain spike carries no number
-        part = part if leg.only is None else part * leg.only
-        sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, part), bits)
-        target[t:end] += signed(shift(sums, leg.synapses.exponent), bits).reshape(
-            target[t:end].shape
-        )
+        now = drive[t : min(t + rows, last)]
+        x = sent[t - leg.delay :][: len(now)].reshape(-1, *leg.source.shape)
+        x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
+        x = x if leg.only is None else x * leg.only
+        sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
+        now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
 
 
 def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:

@@ -102,11 +102,14 @@ def read(folder: Path) -> SimpleNamespace:
         program=shaped(tree, "Program", program),
         network=shaped(trees.get("compressed"), "?Network", network),
         placement=shaped(_json(raw["placement.json"]), "Placement", {}),
-        target=_toml(raw["target.toml"]),
+        target=plain(_toml(raw["target.toml"])),
         lock=_toml(raw["lock.toml"]),
         report=_json(raw["report.json"]),
         golden=arrays["golden.npz"],
     )
+
+
+_named = lru_cache(1 << 8)(str)
 
 
 def content_digest(data: Any, arrays: dict[str, Any]) -> str:
@@ -118,20 +121,14 @@ def content_digest(data: Any, arrays: dict[str, Any]) -> str:
     if "array" in data:
         array = arrays[data["array"]]
         array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
-        little, name = _little(array.dtype)
-        return _sha("array", name, str(array.shape), array.astype(little, copy=False).tobytes())
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return _sha("array", _named(little.dtype), str(array.shape), little.tobytes())
     if "map" in data:
         pairs = sorted((k, content_digest(v, arrays)) for k, v in data["map"].items())
         return _sha("mapping", *(part for pair in pairs for part in pair))
     fields = [(k, v) for k, v in data["fields"].items() if k not in NOT_CONTENT]
     parts = [part for k, v in fields for part in (k, content_digest(v, arrays))]
     return _sha("fields", data["type"], *parts)
-
-
-@lru_cache(1 << 8)
-def _little(dtype: Any) -> tuple[Any, str]:
-    little = dtype.newbyteorder("<")
-    return little, str(little)
 
 
 def _sha(*parts: str | bytes) -> str:
@@ -161,6 +158,13 @@ def _toml(content: bytes) -> Any:
     longest = max(map(len, text.splitlines()), default=0)
     allow(longest < 1 << 12 and text.count(".") < 10_000, "has a TOML file with too long a line")
     return tomllib.loads(text)
+
+
+def plain(table: Any) -> Any:
+    """A target without units and sources: what has a limit is its limit."""
+    if not isinstance(table, dict):
+        return table
+    return table["limit"] if "limit" in table else {k: plain(x) for k, x in table.items()}
 
 
 class Arrays(dict[str, Any]):
@@ -243,10 +247,10 @@ _BIG = 1 << 60
 
 def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     """Rebuild what a structure describes, or refuse it (TypeError, LookupError, ValueError too)."""
-    if form == "any" or (form[0] == "?" and data is None):
+    if form == "any":
         return None
     if form[0] == "?":
-        return shaped(data, form[1:], arrays)
+        return None if data is None else shaped(data, form[1:], arrays)
     if form[0] == "[" and isinstance(data, list):
         return [shaped(item, form[1:-1], arrays) for item in data]
     if form[0] == "{" and set(data) == {"map"}:
