@@ -5,9 +5,9 @@ mutant (see `mutate`) a copy of the process is made, the one function is replace
 that reach its line are run, the quickest first, until one fails. That takes a hundredth of what starting
 an interpreter per mutant takes, which is what general tools do.
 
-Results are kept in build/mutants: what was killed is not run again unless its file changes, what survived
-not unless a test does. tools/mutants.toml says which tests look after which files, and which mutants
-are none because they compute the same.
+Results are kept in build/mutants: what was killed is not run again unless its file changes, what
+survived not unless a test does. tools/mutants.toml says which tests look after which files, and which
+mutants are none because they compute the same.
 """
 
 from __future__ import annotations
@@ -157,11 +157,11 @@ class Campaign:
     def _traced(self, item: pytest.Item, files: set[str]) -> tuple[float, set[tuple[str, int]]]:
         hit: set[tuple[str, int]] = set()
 
-        def line(frame: FrameType, event: str, _: object) -> Any:
+        def line(frame: FrameType, _event: str, _: object) -> Any:
             hit.add((frame.f_code.co_filename, frame.f_lineno))
             return line
 
-        def call(frame: FrameType, event: str, _: object) -> Any:
+        def call(frame: FrameType, _event: str, _: object) -> Any:
             return line if frame.f_code.co_filename in files else None
 
         began = time.monotonic()
