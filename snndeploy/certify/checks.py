@@ -14,10 +14,8 @@ from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, we
 from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 
-WORK = 2e11
-"""Multiplications that the golden run may take; with more, fewer of its samples are run."""
-MEMORY = 1 << 24
-"""Messages that are held together, of all layers at all steps (those of one sample always are)."""
+WORK, MEMORY = 2e11, 1 << 26
+"""Multiplications and messages that the golden run may take; with more, fewer samples are run."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32"
 ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
 """The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
@@ -186,20 +184,15 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
             at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
     allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
-    ran = max(1, min(samples, int(WORK / max(work, 1))))
     values = steps * sum(prod(g.shape) for g in program.groups)
-    some = max(1, MEMORY // values)
-    for first in range(0, ran, some):
-        now = slice(first, min(first + some, ran))
-        for name, x in run(program, {name: x[:, now] for name, x in inputs.items()})[0].items():
-            stated = golden[f"spikes.{name}"][:, now]
-            for i in np.argwhere(stated != x)[:1] if (stated != x).any() else ():
-                where = f"step, sample, neuron {[int(i[0]), int(i[1]) + first, *map(int, i[2:])]}"
-                At("golden.npz", name).same(where, stated[tuple(i)], x[tuple(i)])
-    some = f"{steps} steps of {ran} samples (of {samples})"
-    told["proved"].append(
-        f"golden run: {some} give every recorded spike on the checker's own engine"
-    )
+    ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
+    for name, x in run(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
+        stated = golden[f"spikes.{name}"][:, :ran]
+        for i in map(tuple, np.argwhere(stated != x)[:1]):
+            where = f"step, sample, neuron {[int(n) for n in i]}"
+            At("golden.npz", name).same(where, stated[i], x[i])
+    what = f"{steps} steps of {ran} samples (of {samples}) give every recorded spike"
+    told["proved"].append(f"golden run: {what} on the checker's own engine")
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
     silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
     if silent:
