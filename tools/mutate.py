@@ -135,8 +135,8 @@ def _changes(node: ast.AST) -> Iterator[Change]:
         yield "condition → not", _put(node, "test", 0, ast.UnaryOp(ast.Not(), node.test))
     if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
         name = "id" if isinstance(node.func, ast.Name) else "attr"
-        if other := _CALLS.get(getattr(node.func, name)):
-            yield f"{getattr(node.func, name)} → {other}", _put(node.func, name, 0, other)
+        if called := _CALLS.get(getattr(node.func, name)):
+            yield f"{getattr(node.func, name)} → {called}", _put(node.func, name, 0, called)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "call → nothing", _put(node, "value", 0, ast.Constant(None))
 

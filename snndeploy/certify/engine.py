@@ -46,7 +46,7 @@ def window(op: Any, channels: int) -> Any:
     """A dense layer, a convolution or a sum, in the form of a convolution."""
     if op.type == "Conv":
         return op
-    plain = {"kernel": (), "stride": (), "padding": (), "groups": 1}
+    plain: dict[str, Any] = {"kernel": (), "stride": (), "padding": (), "groups": 1}
     if op.type == "Dense":
         plain |= {"in_channels": op.in_features, "out_channels": op.out_features}
     else:
@@ -183,7 +183,8 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
     The largest |u| is taken before the register wraps.
     """
-    sent, peaks = {name: x.astype(np.int32) for name, x in inputs.items()}, {}
+    sent = {name: x.astype(np.int32) for name, x in inputs.items()}
+    peaks: dict[str, Any] = {}
     like = next(iter(inputs.values())).shape[:2]
     rest = sorted((g for g in program.groups if g.name not in sent), key=lambda g: g.depth)
     while rest:  # group by group for all steps; what is left at the first loop, step by step

@@ -88,7 +88,7 @@ def read(folder: Path) -> SimpleNamespace:
     raw = {name: _content(folder / name) for name in files}
     for name, content in raw.items():
         At(name, "file").same("SHA-256", files[name], hashlib.sha256(content).hexdigest())
-    arrays = {name: Arrays(raw[name], name) for name in raw if name.endswith(".npz")}
+    arrays = {name: Archive(raw[name], name) for name in raw if name.endswith(".npz")}
     size = sum(m.file_size for x in arrays.values() for m in x.members.values())
     allow(size <= ARRAYS, f"unpacks to more than {ARRAYS:,} bytes")
     program = arrays["program.npz"]
@@ -167,7 +167,7 @@ def plain(table: Any) -> Any:
     return table["limit"] if "limit" in table else {k: plain(x) for k, x in table.items()}
 
 
-class Arrays(dict[str, Any]):
+class Archive(dict[str, Any]):
     """The arrays of an archive, each read when it is asked for first."""
 
     def __init__(self, content: bytes, file: str) -> None:
