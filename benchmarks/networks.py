@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,18 @@ from snndeploy.simulate.float.engine import run_float
 Array = npt.NDArray[np.generic]
 CHUNK = 4096
 LEAK = 0.5
+EVENTS = ("nmnist", "ecg")
+"""Data that are spikes already; the others are images, and become some."""
 POOL = SumPool((2, 2), (2, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A data set, how it becomes spikes, a feed-forward network, and how long it is trained.
+    """A data set, how it becomes spikes, a network, and how long it is trained.
 
     ``layers`` are the operators into each population in turn, the last one into the answer.
+    ``shortcuts`` maps a layer's number (from 1) to that of an earlier population whose spikes it also
+    gets (0: the input); ``recurrent`` layers also get their own spikes of the step before.
     """
 
     data: str
@@ -55,7 +60,11 @@ class Task:
     flat: bool = False
     train: int = 0
     epochs: int = 4
+    batch: int = 32
     rate: float = 2e-3
+    leak: float = LEAK
+    shortcuts: Mapping[int, int] = field(default_factory=dict)
+    recurrent: tuple[int, ...] = ()
 
 
 def _conv(cin: int, cout: int, kernel: int, *, stride: int = 1, pad: int = 0) -> Conv:
@@ -100,6 +109,41 @@ TASKS = {
             (Dense(10, 128),),
         ),
     ),
+    "deep-conv": Task(
+        data="fashion_mnist",
+        steps=8,
+        layers=(
+            (_conv(1, 12, 3, stride=2, pad=1),),
+            *((_conv(12, 12, 3, pad=1),) for _ in range(8)),
+            (POOL, Reshape((588,)), Dense(10, 588)),
+        ),
+        train=10_000,
+        epochs=4,
+    ),
+    "residual": Task(
+        data="fashion_mnist",
+        steps=8,
+        layers=(
+            (_conv(1, 12, 3, stride=2, pad=1),),
+            *((_conv(12, 12, 3, pad=1),) for _ in range(6)),
+            (POOL, Reshape((588,)), Dense(10, 588)),
+        ),
+        shortcuts={4: 1, 6: 3, 8: 5},
+        train=10_000,
+        epochs=4,
+    ),
+    "ecg": Task(
+        data="ecg",
+        steps=96,
+        layers=((Dense(64, 8),), (Dense(6, 64),)),
+        flat=True,
+        train=6_000,
+        epochs=15,
+        batch=128,
+        rate=5e-3,
+        leak=0.9,
+        recurrent=(1,),
+    ),
     "cifar-vgg9": Task(data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4),
 }
 
@@ -131,13 +175,17 @@ def samples(
     images, labels = images[:count] if count else images, labels[:count] if count else labels
     if chosen.flat:
         images = images.reshape(*images.shape[:-3], -1)
-    if chosen.data == "nmnist":
+    if chosen.data in EVENTS:
         return np.ascontiguousarray(images.swapaxes(0, 1)), labels
     return chosen.encode(images, steps), labels
 
 
 def raw(task: Task, split: str, data: Path, steps: int) -> tuple[Array, Array]:
-    """Images ``(samples, 1, 28, 28)`` in 0...1, or event frames ``(samples, steps, 2, 34, 34)``."""
+    """Images ``(samples, 1, 28, 28)`` in 0...1, or events: ``(samples, steps, 2, 34, 34)``, ``(samples,
+    steps, 8, 1, 1)``.
+    """
+    if task.data == "ecg":
+        return _ecg(data / "qtdb_ecg" / f"QTDB_{split}.mat", steps)
     if task.data == "cifar10":
         return cifar10(data / "cifar10_jpeg", split, task.train if split == "train" else 0)
     if task.data == "nmnist":
@@ -166,11 +214,32 @@ def _nmnist(path: Path, split: str, steps: int) -> tuple[Array, Array]:
         return frames, file["label"][low:high].astype(np.int64)
 
 
+def _ecg(path: Path, steps: int) -> tuple[Array, Array]:
+    """Spikes of the last ``steps`` steps before a wave of the heart ends, and which of six it was.
+
+    The four channels hold -1, 0 and 1; here each is two channels of 0 and 1. Waves at the beginning of
+    a record, before there are so many steps, are left out; the rest come in one order at random.
+    """
+    from scipy.io import loadmat
+
+    file = loadmat(path)
+    windows, labels = [], []
+    for record, classes in zip(file["x"], file["y"].argmax(axis=2), strict=True):
+        both = np.concatenate([record > 0, record < 0], axis=1).astype(np.uint8)
+        ends = np.flatnonzero(np.diff(classes)) + 1
+        ends = ends[ends >= steps]
+        windows += [both[end - steps : end] for end in ends]
+        labels += [int(classes[end - 1]) for end in ends]
+    order = np.random.default_rng(0).permutation(len(labels))
+    x = np.stack(windows)[order].reshape(len(order), steps, 8, 1, 1)
+    return x, np.asarray(labels, np.int64)[order]
+
+
 def untrained(task: str, seed: int) -> Network:
     """The network of ``task`` with random weights, large enough that every layer fires."""
     chosen = TASKS[task]
     rng = np.random.default_rng(seed)
-    shape: Shape = {"nmnist": (2, 34, 34), "cifar10": (3, 32, 32)}.get(chosen.data, (1, 28, 28))
+    shape: Shape = {"nmnist": (2, 34, 34), "cifar10": (3, 32, 32), "ecg": (8, 1, 1)}.get(chosen.data, (1, 28, 28))
     if chosen.flat:
         shape = (int(np.prod(shape)),)
     populations = [Population("input", shape, None, "input")]
@@ -180,16 +249,26 @@ def untrained(task: str, seed: int) -> Network:
             shape = op.out_shape(shape)
         last = i == len(chosen.layers)
         name = "output" if last else f"s{i}"
-        neuron = Neuron.create(shape, leak=LEAK, threshold=1.0)
+        neuron = Neuron.create(shape, leak=chosen.leak, threshold=1.0)
         weighted = ops[-1]
         assert isinstance(weighted, (Conv, Dense))
         fan_in = int(np.prod(weighted.weight_shape[1:]))
         bound = (3 if i == 1 else 2 if POOL in ops else 4) / np.sqrt(fan_in)
         values = rng.uniform(-bound, bound, weighted.weight_shape).astype(np.float32)
-        source = Source(populations[-1].name, frozen(0, np.int64))
-        projections.append(Projection(f"w{i}", (source,), name, ops, Weight(values)))
+        read = [populations[k].name for k in (i - 1, *_also(chosen.shortcuts, i))]
+        sources = tuple(Source(n, frozen(0, np.int64)) for n in read)
+        projections.append(Projection(f"w{i}", sources, name, ops, Weight(values)))
+        if i in chosen.recurrent:
+            n = int(np.prod(shape))
+            back = Weight(rng.uniform(-1, 1, (n, n)).astype(np.float32) / np.float32(np.sqrt(n)))
+            again = (Source(name, frozen(1, np.int64)),)
+            projections.append(Projection(f"r{i}", again, name, (Dense(n, n),), back))
         populations.append(Population(name, shape, neuron, "output" if last else "hidden"))
     return Network(tuple(populations), tuple(projections)).verify()
+
+
+def _also(shortcuts: Mapping[int, int], layer: int) -> tuple[int, ...]:
+    return (shortcuts[layer],) if layer in shortcuts else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +287,7 @@ def labelled(task: str, split: str, data: Path, span: slice, steps: int = 0) -> 
     images, labels = images[span], labels[span]
     if chosen.flat:
         images = images.reshape(*images.shape[:-3], -1)
-    if chosen.data == "nmnist":
+    if chosen.data in EVENTS:
         x = images.swapaxes(0, 1)
     elif chosen.encode is constant:
         x = np.broadcast_to(images, (length, *images.shape))
@@ -218,8 +297,11 @@ def labelled(task: str, split: str, data: Path, span: slice, steps: int = 0) -> 
     return Labelled({"input": x}, labels)
 
 
-def train(network: Network, task: str, data: Path, seed: int) -> Network:
-    """``network`` after the task's epochs, by the project's own trainer."""
+def train(network: Network, task: str, data: Path, seed: int, folder: Path) -> Network:
+    """``network`` after the task's epochs, by the project's own trainer.
+
+    Each epoch leaves a checkpoint in ``folder``, from which training goes on where it was interrupted.
+    """
     chosen = TASKS[task]
 
     def tell(event: PassEvent) -> None:
@@ -228,11 +310,15 @@ def train(network: Network, task: str, data: Path, seed: int) -> Network:
 
     context = PassContext(
         seed=seed,
-        training=Training(samples=labelled(task, "train", data, slice(0, chosen.train or None))),
+        training=Training(
+            samples=labelled(task, "train", data, slice(0, chosen.train or None)),
+            folder=folder,
+            resume=True,
+        ),
         observer=tell,
     )
     how = FineTune(
-        epochs=chosen.epochs, batch=32, lr=chosen.rate, width=2.0, contrast=6 / chosen.steps
+        epochs=chosen.epochs, batch=chosen.batch, lr=chosen.rate, width=2.0, contrast=6 / chosen.steps
     )
     return run_passes(network, [how], context).network
 
@@ -243,8 +329,10 @@ def load(task: str, seed: int, data: Path, cache: Path) -> Network:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
-        trained = train(untrained(task, seed), task, data, seed)
+        steps = cache / f"{task}-{seed}-steps"
+        trained = train(untrained(task, seed), task, data, seed, steps)
         part = write_nir(cache / f"{task}-{seed}-{os.getpid()}.nir", trained)
+        shutil.rmtree(steps, ignore_errors=True)
         part.replace(path)  # others may be waiting for the file, or training it too
         print(f"trained {task}, seed {seed}, in {time.perf_counter() - began:.0f} s", flush=True)
     return read_network(path)
@@ -269,9 +357,13 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--test", type=int, default=2000, help="test samples")
+    parser.add_argument("--train", type=int, help="samples, instead of each task's own number")
+    parser.add_argument("--epochs", type=int, help="instead of each task's own number")
     options = parser.parse_args()
+    less = {k: getattr(options, k) for k in ("train", "epochs") if getattr(options, k)}
     for seed in options.seeds:
         for task in options.tasks:
+            TASKS[task] = replace(TASKS[task], **less)
             network = load(task, seed, options.data, options.cache)
             inputs, labels = samples(task, "test", options.data, count=options.test)
             score = accuracy(network, inputs, labels)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snndeploy.ir.arrays import Array
+from snndeploy.passes.second_order.solve import eliminate as eliminate_module
 from snndeploy.passes.second_order.solve.eliminate import eliminate, eliminate_in_rounds
 from snndeploy.passes.second_order.solve.least_squares import masked_weights, quadratic
 from snndeploy.passes.second_order.solve.sweep import column_order, descend, sweep
+from snndeploy.simulate.jit import has_numba
 from tests.support.second_order_references import (
     constrained,
     gptq_rank_one,
@@ -31,6 +33,16 @@ def problem(seed: int, rows: int = 4, d: int = 20) -> tuple[Array, Array]:
     return rng.normal(size=(rows, d)), h + 0.01 * h.diagonal().mean() * np.eye(d)
 
 
+@pytest.fixture(params=[True, False], ids=["compiled", "torch"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether eliminations run in compiled loops."""
+    if request.param and not has_numba():
+        pytest.skip("numba is not installed")
+    monkeypatch.setattr(eliminate_module, "has_numba", lambda: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("loops")
 def test_elimination_is_the_published_algorithm() -> None:
     w, h = problem(0)
     q = quadratic(h, w, damp=0)
@@ -101,6 +113,26 @@ def test_permuted_inputs_permute_the_result() -> None:
     np.testing.assert_allclose(a.values[:, turn], b.values, atol=1e-12)
 
 
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize("before", [0, 70])
+def test_compiled_loops_take_the_weights_that_torch_takes(
+    before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a layer of several blocks, and of several bands in its triangle."""
+    w, h = problem(14, rows=3, d=300)
+    q = quadratic(h, w)
+    first = torch.zeros(w.shape, dtype=torch.bool)
+    first[:, torch.randperm(300, generator=torch.Generator().manual_seed(0))[:before]] = True
+    fast = eliminate(q.best, q.inverse, first=first, steps=270)
+    monkeypatch.setattr(eliminate_module, "has_numba", lambda: False)
+    slow = eliminate(q.best, q.inverse, first=first, steps=270)
+    assert torch.equal(fast.columns, slow.columns)
+    np.testing.assert_allclose(fast.losses, slow.losses, rtol=1e-12)
+    np.testing.assert_allclose(fast.values, slow.values, rtol=0, atol=2e-14)
+    assert (fast.values == 0).sum(dim=1).tolist() == [270] * 3
+
+
+@pytest.mark.usefixtures("loops")
 def test_what_was_pruned_before_goes_first() -> None:
     w, h = problem(5)
     first = torch.zeros(w.shape, dtype=torch.bool)
@@ -185,6 +217,7 @@ def test_a_reference_asks_for_what_makes_up_for_other_inputs() -> None:
     np.testing.assert_allclose(same.best, w, atol=1e-9)
 
 
+@pytest.mark.usefixtures("loops")
 def test_singular_and_dead_inputs_survive() -> None:
     rng = np.random.default_rng(0)
     x = rng.random((30, 8))
