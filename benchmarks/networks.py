@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import os
 import shutil
 import time
@@ -39,6 +40,12 @@ from snndeploy.simulate.float.engine import run_float
 Array = npt.NDArray[np.generic]
 CHUNK = 4096
 LEAK = 0.5
+SHAPES: dict[str, Shape] = {
+    "nmnist": (2, 34, 34),
+    "cifar10": (3, 32, 32),
+    "ecg": (8, 1, 1),
+    "digits": (1, 8, 8),
+}
 EVENTS = ("nmnist", "ecg")
 """Data that are spikes already; the others are images, and become some."""
 POOL = SumPool((2, 2), (2, 2))
@@ -50,7 +57,7 @@ class Task:
 
     ``layers`` are the operators into each population in turn, the last one into the answer.
     ``shortcuts`` maps a layer's number (from 1) to that of an earlier population whose spikes it also
-    gets (0: the input); ``recurrent`` layers also get their own spikes of the step before.
+    gets (0: the input).
     """
 
     data: str
@@ -64,7 +71,6 @@ class Task:
     rate: float = 2e-3
     leak: float = LEAK
     shortcuts: Mapping[int, int] = field(default_factory=dict)
-    recurrent: tuple[int, ...] = ()
 
 
 def _conv(cin: int, cout: int, kernel: int, *, stride: int = 1, pad: int = 0) -> Conv:
@@ -87,6 +93,27 @@ TASKS = {
         flat=True,
         train=55_000,
         epochs=8,
+    ),
+    "digits-conv": Task(
+        data="digits",
+        steps=16,
+        layers=(
+            (_conv(1, 12, 3, pad=1),),
+            (POOL, _conv(12, 24, 3, pad=1)),
+            (POOL, Reshape((96,)), Dense(10, 96)),
+        ),
+        encode=rate,
+        epochs=12,
+        rate=5e-3,
+    ),
+    "mnist-256": Task(
+        data="mnist",
+        steps=16,
+        layers=((Dense(256, 784),), (Dense(10, 256),)),
+        encode=rate,
+        flat=True,
+        train=10_000,
+        epochs=4,
     ),
     "fashion-conv": Task(data="fashion_mnist", steps=8, layers=_LENET, train=30_000, epochs=3),
     "nmnist-2fc": Task(
@@ -138,11 +165,10 @@ TASKS = {
         layers=((Dense(64, 8),), (Dense(6, 64),)),
         flat=True,
         train=6_000,
-        epochs=15,
-        batch=128,
-        rate=5e-3,
+        epochs=12,
+        batch=64,
+        rate=3e-3,
         leak=0.9,
-        recurrent=(1,),
     ),
     "cifar-vgg9": Task(data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4),
 }
@@ -184,6 +210,8 @@ def raw(task: Task, split: str, data: Path, steps: int) -> tuple[Array, Array]:
     """Images ``(samples, 1, 28, 28)`` in 0...1, or events: ``(samples, steps, 2, 34, 34)``, ``(samples,
     steps, 8, 1, 1)``.
     """
+    if task.data == "digits":
+        return _digits(split)
     if task.data == "ecg":
         return _ecg(data / "qtdb_ecg" / f"QTDB_{split}.mat", steps)
     if task.data == "cifar10":
@@ -214,24 +242,38 @@ def _nmnist(path: Path, split: str, steps: int) -> tuple[Array, Array]:
         return frames, file["label"][low:high].astype(np.int64)
 
 
-def _ecg(path: Path, steps: int) -> tuple[Array, Array]:
-    """Spikes of the last ``steps`` steps before a wave of the heart ends, and which of six it was.
+def _digits(split: str) -> tuple[Array, Array]:
+    """scikit-learn's digits of 8 x 8 pixels in one order at random: 1,347 to learn from, 450 to test."""
+    from sklearn.datasets import load_digits
 
-    The four channels hold -1, 0 and 1; here each is two channels of 0 and 1. Waves at the beginning of
-    a record, before there are so many steps, are left out; the rest come in one order at random.
+    found = load_digits()
+    order = np.random.default_rng(0).permutation(len(found.target))
+    order = order[:1347] if split == "train" else order[1347:]
+    x = found.images[order, np.newaxis].astype(np.float32) / 16
+    return x, found.target[order].astype(np.int64)
+
+
+def _ecg(path: Path, steps: int) -> tuple[Array, Array]:
+    """Spikes of one wave of the heart from its beginning on, then silence, and which of six it was.
+
+    The four channels hold -1, 0 and 1; here each is two channels of 0 and 1. The first and the last wave
+    of a record are cut off, and left out; the rest come in one order at random.
     """
     from scipy.io import loadmat
 
     file = loadmat(path)
-    windows, labels = [], []
+    waves, labels = [], []
     for record, classes in zip(file["x"], file["y"].argmax(axis=2), strict=True):
         both = np.concatenate([record > 0, record < 0], axis=1).astype(np.uint8)
         ends = np.flatnonzero(np.diff(classes)) + 1
-        ends = ends[ends >= steps]
-        windows += [both[end - steps : end] for end in ends]
-        labels += [int(classes[end - 1]) for end in ends]
+        for low, high in itertools.pairwise(ends):
+            wave = np.zeros((steps, 8), np.uint8)
+            part = both[low : min(high, low + steps)]
+            wave[: len(part)] = part
+            waves.append(wave)
+            labels.append(int(classes[low]))
     order = np.random.default_rng(0).permutation(len(labels))
-    x = np.stack(windows)[order].reshape(len(order), steps, 8, 1, 1)
+    x = np.stack(waves)[order].reshape(len(order), steps, 8, 1, 1)
     return x, np.asarray(labels, np.int64)[order]
 
 
@@ -239,7 +281,7 @@ def untrained(task: str, seed: int) -> Network:
     """The network of ``task`` with random weights, large enough that every layer fires."""
     chosen = TASKS[task]
     rng = np.random.default_rng(seed)
-    shape: Shape = {"nmnist": (2, 34, 34), "cifar10": (3, 32, 32), "ecg": (8, 1, 1)}.get(chosen.data, (1, 28, 28))
+    shape = SHAPES.get(chosen.data, (1, 28, 28))
     if chosen.flat:
         shape = (int(np.prod(shape)),)
     populations = [Population("input", shape, None, "input")]
@@ -258,11 +300,6 @@ def untrained(task: str, seed: int) -> Network:
         read = [populations[k].name for k in (i - 1, *_also(chosen.shortcuts, i))]
         sources = tuple(Source(n, frozen(0, np.int64)) for n in read)
         projections.append(Projection(f"w{i}", sources, name, ops, Weight(values)))
-        if i in chosen.recurrent:
-            n = int(np.prod(shape))
-            back = Weight(rng.uniform(-1, 1, (n, n)).astype(np.float32) / np.float32(np.sqrt(n)))
-            again = (Source(name, frozen(1, np.int64)),)
-            projections.append(Projection(f"r{i}", again, name, (Dense(n, n),), back))
         populations.append(Population(name, shape, neuron, "output" if last else "hidden"))
     return Network(tuple(populations), tuple(projections)).verify()
 
@@ -318,7 +355,11 @@ def train(network: Network, task: str, data: Path, seed: int, folder: Path) -> N
         observer=tell,
     )
     how = FineTune(
-        epochs=chosen.epochs, batch=chosen.batch, lr=chosen.rate, width=2.0, contrast=6 / chosen.steps
+        epochs=chosen.epochs,
+        batch=chosen.batch,
+        lr=chosen.rate,
+        width=2.0,
+        contrast=6 / chosen.steps,
     )
     return run_passes(network, [how], context).network
 
