@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import networks as trained_here
@@ -81,7 +82,7 @@ class Row:
 
     def silent(self, allowed: float) -> bool:
         """Whether more is lost than ``allowed`` points, and nobody was told."""
-        return self.outcome in ("holds", "backed off") and self.loss > allowed
+        return self.outcome != "warns" and self.loss > allowed
 
 
 def split(network: Network, samples: Samples, calibration: int = CALIBRATION) -> Case:
@@ -124,7 +125,7 @@ def tiny(data: Path) -> Case:
     return split(run_passes(network, [how], context).network, shrunk("test", 0, 1000))
 
 
-def cases(data: Path, cache: Path, trained: Path) -> dict[str, Callable[[], Case]]:
+def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]]:
     """Every network by name, made when it is asked for."""
 
     def demo() -> Case:
@@ -145,7 +146,7 @@ def cases(data: Path, cache: Path, trained: Path) -> dict[str, Callable[[], Case
         return split(network, Samples(np.ascontiguousarray(x.swapaxes(0, 1)), y))
 
     def task(name: str) -> Case:
-        network = trained_here.load(name, 0, data, cache)
+        network = trained_here.load(name, 0, data, kept)
         x, y = trained_here.samples(name, "test", data, count=CALIBRATION + TEST)
         return split(network, Samples(x, y))
 
@@ -235,18 +236,24 @@ def main() -> None:
     )
     parser.add_argument("--no-integers", action="store_true", help="leave the integer engine out")
     parser.add_argument("--allowed", type=float, default=5.0, help="points lost without a warning")
-    parser.add_argument("--json", type=Path, help="also write the rows here")
+    parser.add_argument(
+        "--json", type=Path, help="also write the rows here, and take those from it that it has"
+    )
     options = parser.parse_args()
+    integers = not options.no_integers
     makers = cases(options.data, options.cache, options.trained)
     heads = "network recipe trained compressed integers bits/weight alike divergence outcome s"
     print(f"| {' | '.join(heads.split())} |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    rows = []
+    rows: list[Row] = []
+    if options.json and options.json.exists():
+        rows = [Row(**r) for r in json.loads(options.json.read_text())]
     for name in options.networks:
-        case = makers[name]()
+        case = cache(makers[name])
         for recipe in options.recipes:
-            r = row(name, case, load_recipe(recipe), integers=not options.no_integers)
-            rows.append(r)
+            known = [r for r in rows if (r.network, r.recipe) == (name, recipe)]
+            r = known[0] if known else row(name, case(), load_recipe(recipe), integers=integers)
+            rows += [] if known else [r]
             figures = (
                 *(f"{v:.1f}" for v in (r.trained, r.compressed, r.integer)),
                 f"{r.bits:.2f}",

@@ -75,7 +75,7 @@ def test_no_shipped_recipe_loses_answers_in_silence(table: Any, name: str, netwo
     recipe = load_recipe(name)
     quick = recipe.model_copy(update={"passes": tuple(p.quick() for p in recipe.passes)})
     row = table.row(network, case, quick)
-    assert row.outcome in ("holds", "backed off")
+    assert row.outcome in ("holds", "backed off", "gave all back")
     assert row.trained > (90 if network == "64-32-10" else 40)
     assert not row.silent(6.0), row
 
