@@ -57,7 +57,7 @@ class Task:
 
     ``layers`` are the operators into each population in turn, the last one into the answer.
     ``shortcuts`` maps a layer's number (from 1) to that of an earlier population whose spikes it also
-    gets (0: the input).
+    gets (0: the input). ``gain`` is the cross-entropy's factor for spikes in every step.
     """
 
     data: str
@@ -70,6 +70,7 @@ class Task:
     batch: int = 32
     rate: float = 2e-3
     leak: float = LEAK
+    gain: float = 6.0
     shortcuts: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -162,13 +163,14 @@ TASKS = {
     "ecg": Task(
         data="ecg",
         steps=96,
-        layers=((Dense(64, 8),), (Dense(6, 64),)),
+        layers=((Dense(96, 8),), (Dense(6, 96),)),
         flat=True,
         train=6_000,
         epochs=12,
         batch=64,
-        rate=3e-3,
+        rate=1e-2,
         leak=0.9,
+        gain=60.0,
     ),
     "cifar-vgg9": Task(data="cifar10", steps=4, layers=vgg9(8), train=4_000, epochs=5, rate=7e-4),
 }
@@ -359,7 +361,7 @@ def train(network: Network, task: str, data: Path, seed: int, folder: Path) -> N
         batch=chosen.batch,
         lr=chosen.rate,
         width=2.0,
-        contrast=6 / chosen.steps,
+        contrast=chosen.gain / chosen.steps,
     )
     return run_passes(network, [how], context).network
 

@@ -42,6 +42,7 @@ from snndeploy.simulate.float.engine import run_float
 
 Array = npt.NDArray[Any]
 SPARSITY, BITS, DAMP = 0.9, 4, 0.01
+TASKS = ("prune", "quantize")
 LAYERS = {"dense": ("mnist-256", "w1"), "conv": ("mnist-conv", "w2")}
 _LARGEST, _GROUPS = 2**29, 2**8
 """How the official scripts choose rows at a time and weights at a time."""
@@ -218,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the official code")
     parser.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--cache", type=Path, default=cache_folder())
     parser.add_argument("--samples", type=int, default=300, help="calibration samples")
@@ -235,7 +237,7 @@ def main() -> None:
         layer = layer_of(kind, options)
         before = stacked((layer.projection,))
         count = budget(SPARSITY, before.size)
-        for task in ("prune", "quantize"):
+        for task in options.tasks:
             mine = []
             for _ in range(options.repeat + 1):  # the first one compiles
                 p, measured, ready = our_problem(layer)

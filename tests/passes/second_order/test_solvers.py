@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from snndeploy.ir.arrays import Array
 from snndeploy.passes.second_order.solve import eliminate as eliminate_module
+from snndeploy.passes.second_order.solve import rounding as rounding_module
 from snndeploy.passes.second_order.solve.eliminate import eliminate, eliminate_in_rounds
 from snndeploy.passes.second_order.solve.least_squares import masked_weights, quadratic
+from snndeploy.passes.second_order.solve.rounding import CodeRounding
 from snndeploy.passes.second_order.solve.sweep import column_order, descend, sweep
 from snndeploy.simulate.jit import has_numba
 from tests.support.second_order_references import (
@@ -255,6 +257,28 @@ def test_one_of_two_equal_inputs_takes_over() -> None:
 def grid(scale: Array, limit: int):  # type: ignore[no-untyped-def]
     s = torch.tensor(scale)[:, None]
     return lambda v, columns: (v / s).round().clamp(-limit, limit) * s
+
+
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize(("low", "high", "signs"), [(-8, 7, False), (-1, 1, False), (-1, 1, True)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_compiled_loops_give_the_codes_of_torch_to_the_last_bit(
+    low: int, high: int, signs: bool, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w, h = problem(15, rows=5, d=150)
+    q = quadratic(h, w)
+    scale = torch.tensor(np.abs(w).max(axis=1, keepdims=True) / high).expand(5, 150).contiguous()
+    rounding = CodeRounding(scale, low, high, signs)
+    mask = torch.tensor(np.random.default_rng(0).random(w.shape) < 0.4) if masked else None
+    both = []
+    for fast in (True, False):
+        monkeypatch.setattr(rounding_module, "has_numba", lambda fast=fast: fast)
+        found, loss = sweep(q, rounding, order="inverse", mask=mask, block=64)
+        start = rounding(q.best, torch.arange(150)) * (1 if mask is None else mask)
+        better = descend(q, start, rounding, mask=mask, block=64)
+        both.append((found, loss, better))
+        assert not torch.equal(start, better)
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

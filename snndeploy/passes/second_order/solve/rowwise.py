@@ -69,13 +69,7 @@ def _one_row(
 
 @compiled
 def _pivots(
-    g: Array,
-    w: Array,
-    early: Array,
-    factor: Array,
-    columns: Array,
-    losses: Array,
-    tiny: float,
+    g: Array, w: Array, early: Array, factor: Array, columns: Array, losses: Array, tiny: float
 ) -> Array:
     """One block of steps of a row whose G is ``g`` (upper triangle); which weights are alive then."""
     n = len(w)
