@@ -8,7 +8,8 @@ the network stays as trained: 256 x 784, and a convolution of 32 x 16 x 5 x 5. B
 of the same samples, leak and budget, in one thread. Apart from that each side runs as it is: theirs in
 single precision with groups of weights (4 of 784 columns) at a time, ours in double precision one by
 one. ``measure`` is the Hessian from what arrives, ``solve`` all that follows. Errors are those of the
-membrane by the same Hessian, relative to the weights' own.
+membrane by the same Hessian, relative to the weights' own. With ``--rows`` only so many rows of a layer
+are pruned, by both; seconds are of these, and grow with their number.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ from snndeploy.ir.weights import Weight
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import budget
-from snndeploy.passes.second_order.layers import Problem, moments_of, problem, stacked
-from snndeploy.passes.second_order.plan import PrunePlan
+from snndeploy.passes.second_order.layers import Problem, moments_of, stacked
+from snndeploy.passes.second_order.pruning import Pattern, eliminated, least_squares, masks_of
+from snndeploy.passes.second_order.solve.least_squares import quadratic
 from snndeploy.simulate.float.engine import run_float
 
 Array = npt.NDArray[Any]
 SPARSITY, BITS, DAMP = 0.9, 4, 0.01
 TASKS = ("prune", "quantize")
 LAYERS = {"dense": ("mnist-256", "w1"), "conv": ("mnist-conv", "w2")}
+_MEMORY = 1 << 28
 _LARGEST, _GROUPS = 2**29, 2**8
 """How the official scripts choose rows at a time and weights at a time."""
 
@@ -63,6 +66,7 @@ class Layer:
     network: Network
     projection: Projection
     inputs: Array
+    rows: int
     calibration: dict[str, Array]
     test: tuple[Array, Array]
 
@@ -70,9 +74,17 @@ class Layer:
     def steps(self) -> int:
         return len(self.inputs)
 
+    @property
+    def trained(self) -> Array:
+        """The weights ``(rows, d)`` that are compressed."""
+        return stacked((self.projection,))[: self.rows]
+
     def accuracy(self, weights: Array) -> float:
         """Accuracy in % with other weights ``(rows, d)`` in this layer."""
-        shaped = weights.reshape(self.projection.weight.shape).astype(np.float32)
+        rest = stacked((self.projection,))[len(weights) :]
+        shaped = (
+            np.concatenate([weights, rest]).reshape(self.projection.weight.shape).astype(np.float32)
+        )
         changed = replace(self.projection, weight=Weight(shaped))
         return accuracy(self.network.replace(projections=[changed]), *self.test)
 
@@ -86,7 +98,8 @@ def layer_of(kind: str, options: argparse.Namespace) -> Layer:
     p = next(q for q in net.projections if q.name == name)
     source = p.sources[0].population
     arrives = x if source == "input" else run_float(net, x).spikes[source]
-    return Layer(net, p, _pooled(arrives, p), {"input": x}, test)
+    rows = min(options.rows or p.op.weight_rows, p.op.weight_rows)
+    return Layer(net, p, _pooled(arrives, p), rows, {"input": x}, test)
 
 
 def _pooled(spikes: Array, p: Projection) -> Array:
@@ -114,11 +127,11 @@ def official(folder: Path) -> tuple[types.ModuleType, types.ModuleType]:
     return importlib.import_module("osbc_prune"), importlib.import_module("osbc_quant")
 
 
-def spiking_layer(p: Projection) -> torch.nn.Module:
+def spiking_layer(of: Layer) -> torch.nn.Module:
     """The layer as their code takes it."""
     from spikingjelly.activation_based import layer
 
-    rows, d = stacked((p,)).shape
+    p, (rows, d) = of.projection, of.trained.shape
     made: torch.nn.Module
     if isinstance(p.op, Conv):
         pads = p.op.padding
@@ -132,7 +145,8 @@ def spiking_layer(p: Projection) -> torch.nn.Module:
         )
     else:
         made = layer.Linear(d, rows, bias=False)
-    made.weight.data = torch.tensor(p.weight.values().astype(np.float32))  # type: ignore[assignment, union-attr]
+    shape = (rows, *p.weight.shape[1:])
+    made.weight.data = torch.tensor(of.trained.astype(np.float32).reshape(shape))  # type: ignore[assignment, union-attr]
     return made
 
 
@@ -144,7 +158,7 @@ def their_prune(module: Any, layer: Layer, count: int) -> tuple[Array, float, fl
     for low in range(0, x.shape[1], 16):
         sv.add_data_sample((x[:, low : low + 16],), None)
     measured = time.process_time()
-    rows, d = stacked((layer.projection,)).shape
+    rows, d = layer.trained.shape
     at_once, group = min(rows, _LARGEST // d**2), math.ceil(d / min(d, _GROUPS))
     sv.calculate_Hessian(count, col_batch=at_once, row_batch=group)
     sv.fastprune(int(sv.M.sum()), count, col_batch=at_once, row_batch=group)
@@ -172,7 +186,7 @@ def _their_state(module: Any, layer: Layer, **more: int) -> Any:
     assert neuron is not None
     tau = 1 / (1 - float(np.mean(neuron.leak)))
     size = list(layer.inputs.shape[3:])
-    made = spiking_layer(layer.projection)
+    made = spiking_layer(layer)
     count = layer.inputs.shape[1]
     return module.SurrogateVoltage(1, made, count, tau, layer.steps, spacial_size=size, **more)
 
@@ -190,16 +204,22 @@ def our_problem(layer: Layer) -> tuple[Problem, float, float]:
     began = time.process_time()
     moments = moments_of(layer.network, block, layer.calibration, "membrane", settings, None)
     measured = time.process_time()
-    p = problem(block, moments, DAMP)
-    return p, measured - began, time.process_time() - measured
+    q = quadratic(moments.hessian[0], layer.trained, damp=DAMP)
+    spent = time.process_time() - measured
+    energy = float(((layer.trained @ moments.hessian[0]) * layer.trained).sum()) / 2
+    alive = np.ones(layer.trained.shape, bool)
+    parts = ((np.arange(layer.rows), q),)
+    return Problem(block=block, parts=parts, alive=alive, energy=energy), measured - began, spent
 
 
 def our_prune(p: Problem, layer: Layer) -> tuple[Array, float]:
-    """Weights, and CPU seconds to solve for them."""
+    """Weights, and CPU seconds to solve for them: what the pass ``prune`` does with a layer."""
     began = time.process_time()
-    plan = PrunePlan.for_layers(Prune(sparsity=SPARSITY, method="sbc"), [p.block])
-    found = plan.solve(0, p, layer.network)
-    return _values(found.weights), time.process_time() - began
+    one = Pattern()
+    order = eliminated(p, SPARSITY, search="greedy", rounds=1, pattern=one, max_memory=_MEMORY)
+    count = budget(SPARSITY, layer.trained.size)
+    mask = masks_of([order], [p.columns], count, one)[0]
+    return least_squares(p, mask, _MEMORY), time.process_time() - began
 
 
 def our_quantize(p: Problem, layer: Layer) -> tuple[Array, float]:
@@ -222,6 +242,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--cache", type=Path, default=cache_folder())
+    parser.add_argument("--rows", type=int, default=0, help="prune only so many rows of a layer")
     parser.add_argument("--samples", type=int, default=300, help="calibration samples")
     parser.add_argument("--test", type=int, default=1000, help="test samples")
     parser.add_argument("--repeat", type=int, default=3, help="of ours, which is short; the median")
@@ -235,7 +256,7 @@ def main() -> None:
     print("|---" * 12 + "|", flush=True)
     for kind in options.layers:
         layer = layer_of(kind, options)
-        before = stacked((layer.projection,))
+        before = layer.trained
         count = budget(SPARSITY, before.size)
         for task in options.tasks:
             mine = []
