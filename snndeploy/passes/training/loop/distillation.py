@@ -1,0 +1,249 @@
+"""The loop of `Distil`: a student, its teacher, and steps that are relative to each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....calibrate.fidelity import Reference
+from ....ir.arrays import Array
+from ....ir.network import Network
+from ....simulate.float.engine import run_float
+from ...base import PassContext
+from ..torch_network.module import TrainableNetwork
+from ..torch_network.surrogate import SpikeGradient
+from ..torch_network.unroll import UnrolledRun, Unrolling
+from .data import once
+from .session import on_device, refuse_another_start
+from .synthetic import made_up
+from .trainer import deterministic
+
+if TYPE_CHECKING:
+    from ..distil import Distil
+
+_MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-12
+_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilEpoch:
+    """How an epoch went: mean divergence of the answers learnt from, and of those to samples aside."""
+
+    number: int
+    loss: float
+    aside: float
+
+    @property
+    def status(self) -> str:
+        """One line."""
+        told = f"divergence {self.loss:.4f}"
+        return told if math.isnan(self.aside) else f"{told}, aside {self.aside:.4f}"
+
+
+class Distillation:
+    """One run of the pass.
+
+    Args:
+        how: the pass.
+        net: what it was given.
+        teacher: whose answers are learnt.
+        ctx: samples, streams, and whom to tell.
+
+    Raises:
+        PassRefused: torch has no such device.
+    """
+
+    def __init__(self, how: Distil, net: Network, teacher: Network, ctx: PassContext) -> None:
+        self.how, self.net, self.ctx = how, net, ctx
+        self.device = on_device("cpu" if ctx.training is None else ctx.training.device)
+        self.module = TrainableNetwork(
+            net,
+            learn=how.learn,
+            layers=_names(how, net),
+            gradient=SpikeGradient(kind=how.surrogate, width=how.width),
+            unrolling=Unrolling(window=how.window, recompute=how.window > 0),
+        ).to(self.device)
+        refuse_another_start(net, self.module)
+        self.teacher = teacher
+        inputs = ctx.samples(f"the pass {how.name!r}")
+        self.inputs = {name: once(x) for name, x in inputs.items()}
+        self.length = len(next(iter(self.inputs.values())))
+        self.steps = int(net.notes.get("steps", 0)) or self.length
+        self.reference = None if ctx.aside is None else Reference(teacher, ctx.aside.inputs)
+        self.history: list[DistilEpoch] = []
+        self.best = 0
+        self.start = math.nan
+        self.network = net
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to learn."""
+        return any(p.requires_grad for p in self.module.parameters())
+
+    def run(self) -> None:
+        """Train, and end with the best epoch (the last one where nothing was put aside)."""
+        how = self.how
+        samples = next(iter(self.inputs.values())).shape[1]
+        real = max(1, min(samples, round(how.batch * (1 - how.synthetic))))
+        batches = math.ceil(samples / real)
+        least = self.start = math.nan
+        if self.reference is not None:
+            least = self.start = self.reference.divergence(self.net)
+        with deterministic(self.device):
+            softness = self._softness()
+            steps = RelativeSteps(self.module)
+            for number in range(1, how.epochs + 1):
+                stream = self.ctx.stream(f"epoch {number}")
+                order = stream.permutation(samples)
+                lost = 0.0
+                for i in range(batches):
+                    x = self._batch(order[i * real : (i + 1) * real], stream)
+                    wanted = self._taught(x)
+                    run = self.module({name: v[: self.steps] for name, v in x.items()})
+                    loss = divergence(wanted, self._answers(run), softness)
+                    done = ((number - 1) * batches + i) / (how.epochs * batches)
+                    steps.take(loss, how.rate * 0.5 * (1 + math.cos(math.pi * done)))
+                    lost += float(loss.detach()) / batches
+                found = self.module.to_network()
+                aside = math.nan if self.reference is None else self.reference.divergence(found)
+                epoch = DistilEpoch(number=number, loss=lost, aside=aside)
+                self.history.append(epoch)
+                if self.reference is None or aside < least:
+                    least, self.best = aside, number
+                    self.network = found if found.digest != self.net.digest else self.net
+                self.ctx.progress("epochs", number, how.epochs, epoch.status)
+
+    def metrics(self) -> dict[str, float]:
+        """What came of it."""
+        found = {"epochs": float(len(self.history)), "kept": float(self.best)}
+        found["divergence"] = self.history[-1].loss
+        if self.reference is not None:
+            found["aside_before"] = self.start
+            found["aside"] = min(self.start, *(e.aside for e in self.history))
+        return found
+
+    def _batch(self, chosen: Array, stream: np.random.Generator) -> dict[str, Tensor]:
+        """Some samples, and as many made up of them as were asked for."""
+        real = self._take(chosen)
+        count = round(len(chosen) * self.how.synthetic / max(1e-9, 1 - self.how.synthetic))
+        if self.how.synthetic >= 1:
+            return made_up(real, stream, shift=self.how.shift)
+        parts = [real]
+        while count > 0:
+            some = stream.permutation(len(chosen))[:count]
+            made = made_up({n: x[:, some] for n, x in real.items()}, stream, shift=self.how.shift)
+            parts.append(made)
+            count -= len(some)
+        if len(parts) == 1:
+            return real
+        return {name: torch.cat([p[name] for p in parts], dim=1) for name in real}
+
+    def _take(self, chosen: Array) -> dict[str, Tensor]:
+        found = {}
+        for name, x in self.inputs.items():
+            constant = x.strides[0] == 0 and len(x) > 1
+            part = torch.tensor((x[:1] if constant else x)[:, chosen], dtype=torch.float32)
+            part = part.to(self.device)
+            found[name] = part.expand(len(x), *part.shape[1:]) if constant else part
+        return found
+
+    def _answers(self, run: UnrolledRun) -> dict[str, Tensor]:
+        """Counts of each output, ``(samples, neurons)``, as if over all steps."""
+        factor = self.length / self.steps
+        return {name: emitted.sum(0).flatten(1) * factor for name, emitted in run.outputs.items()}
+
+    def _taught(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the teacher counts at each output, ``(samples, neurons)``."""
+        run = run_float(self.teacher, {n: x.cpu().numpy() for n, x in inputs.items()})
+        names = [p.name for p in self.teacher.with_role("output")]
+        counts = {n: run.spikes[n].sum(axis=0, dtype=np.float64) for n in names}
+        return {
+            n: torch.tensor(c.reshape(len(c), -1), dtype=torch.float32, device=self.device)
+            for n, c in counts.items()
+        }
+
+    def _softness(self) -> dict[str, Tensor]:
+        """Half the standard deviation of the teacher's counts, per output, as `Reference` has it."""
+        samples = next(iter(self.inputs.values())).shape[1]
+        parts = [
+            self._taught(self._take(np.arange(low, min(low + _BATCH, samples))))
+            for low in range(0, samples, _BATCH)
+        ]
+        spread = {n: torch.cat([p[n] for p in parts]).std(correction=0) / 2 for n in parts[0]}
+        return {n: s if float(s) else torch.ones_like(s) for n, s in spread.items()}
+
+
+def divergence(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], softness: Mapping[str, Tensor]
+) -> Tensor:
+    """Kullback-Leibler divergence of softened counts ``(samples, neurons)``, mean over samples.
+
+    An output of one neuron is compared over the samples, as `Reference` does.
+    """
+    total = []
+    for name, counts in wanted.items():
+        p, q = counts / softness[name], found[name] / softness[name]
+        if counts.shape[1] == 1:
+            p, q = p.T, q.T
+        p, q = torch.log_softmax(p, 1), torch.log_softmax(q, 1)
+        total.append((p.exp() * (p - q)).sum(1).mean())
+    return torch.stack(total).mean()
+
+
+class RelativeSteps:
+    """Adam whose step is a share of each layer's own size; see ``rate`` of `Distil`."""
+
+    def __init__(self, module: TrainableNetwork) -> None:
+        self.module = module
+        self.parameters: list[tuple[Tensor, Tensor]] = []
+        for p in module.network.projections:
+            latent = module.latent(p.name)
+            if latent.requires_grad:
+                self.parameters.append((latent, _unit(module, p.name)))
+        for neuron in module.neurons.values():
+            size = neuron.detach().abs().mean()
+            self.parameters.append((neuron, torch.full_like(neuron, float(size))))  # type: ignore[arg-type]
+        self._mean = [torch.zeros_like(p) for p, _ in self.parameters]
+        self._square = [torch.zeros_like(p) for p, _ in self.parameters]
+        self._count = 0
+
+    def take(self, loss: Tensor, rate: float) -> None:
+        """One step down the gradient of ``loss``."""
+        gradients = torch.autograd.grad(loss, [p for p, _ in self.parameters], allow_unused=True)
+        self._count += 1
+        bias = (1 - _MOMENTUM**self._count, 1 - _SQUARES**self._count)
+        with torch.no_grad():
+            for i, ((p, unit), g) in enumerate(zip(self.parameters, gradients, strict=True)):
+                if g is None:
+                    continue
+                self._mean[i].lerp_(g, 1 - _MOMENTUM)
+                self._square[i].mul_(_SQUARES).addcmul_(g, g, value=1 - _SQUARES)
+                root = (self._square[i] / bias[1]).sqrt_().add_(_TINY)
+                p.sub_(rate * unit * (self._mean[i] / bias[0]) / root)
+        self.module.clamp_()
+
+
+def _unit(module: TrainableNetwork, name: str) -> Tensor:
+    """What steps of a layer's weights are relative to, broadcastable to them."""
+    latent, mask = module.latent(name).detach(), module.mask(name)
+    grid = module.grids.get(name)
+    if grid is not None:
+        return torch.tensor(grid.scale, dtype=latent.dtype, device=latent.device)
+    alive = latent if mask is None else latent[mask]
+    size = alive.square().mean().sqrt() if alive.numel() else latent.new_zeros(())
+    return size if mask is None else size * mask
+
+
+def _names(how: Distil, net: Network) -> list[str]:
+    """The layers whose weights learn; none where all that the patterns name have codes."""
+    spared = how.spares(net)
+    exempt = how.ignored(net)
+    if all(p.name in spared or p.name in exempt for p in net.projections):
+        return []
+    return [p.name for p in how.select(net)]
