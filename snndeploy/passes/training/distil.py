@@ -35,7 +35,7 @@ class Distil(LayerPass):
 
     epochs: Annotated[int, Field(ge=1)] = 50
     """How often each sample is seen."""
-    batch: Annotated[int, Field(ge=1)] = 32
+    batch: Annotated[int, Field(ge=1)] = 64
     """Samples per update; those that are made up are among them."""
     rate: Positive = 0.03
     """Length of a step at the start, relative to the layer: to the root mean square of the weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,9 @@ from .trainer import deterministic
 if TYPE_CHECKING:
     from ..distil import Distil
 
+_Tensors = Mapping[str, Tensor]
 _MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-12
-_BATCH = 256
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Distillation:
         self.teacher = teacher
         inputs = ctx.samples(f"the pass {how.name!r}")
         self.inputs = {name: once(x) for name, x in inputs.items()}
-        self.length = len(next(iter(self.inputs.values())))
+        self.length, self.samples = next(iter(self.inputs.values())).shape[:2]
         self.steps = int(net.notes.get("steps", 0)) or self.length
         self.reference = None if ctx.aside is None else Reference(teacher, ctx.aside.inputs)
         self.history: list[DistilEpoch] = []
@@ -89,30 +90,25 @@ class Distillation:
     def run(self) -> None:
         """Train, and end with the best epoch (the last one where nothing was put aside)."""
         how = self.how
-        samples = next(iter(self.inputs.values())).shape[1]
-        real = max(1, min(samples, round(how.batch * (1 - how.synthetic))))
-        batches = math.ceil(samples / real)
         least = self.start = math.nan
         if self.reference is not None:
             least = self.start = self.reference.divergence(self.net)
         with deterministic(self.device):
-            softness = self._softness()
+            wanted = self._taught_all()
+            softness = {n: _softness(counts) for n, counts in wanted.items()}
             steps = RelativeSteps(self.module)
             for number in range(1, how.epochs + 1):
                 stream = self.ctx.stream(f"epoch {number}")
-                order = stream.permutation(samples)
-                lost = 0.0
-                for i in range(batches):
-                    x = self._batch(order[i * real : (i + 1) * real], stream)
-                    wanted = self._taught(x)
+                losses = []
+                for share, x, answers in self._batches(wanted, stream):
                     run = self.module({name: v[: self.steps] for name, v in x.items()})
-                    loss = divergence(wanted, self._answers(run), softness)
-                    done = ((number - 1) * batches + i) / (how.epochs * batches)
+                    loss = divergence(answers, self._answers(run), softness)
+                    done = (number - 1 + share) / how.epochs
                     steps.take(loss, how.rate * 0.5 * (1 + math.cos(math.pi * done)))
-                    lost += float(loss.detach()) / batches
+                    losses.append(float(loss.detach()))
                 found = self.module.to_network()
                 aside = math.nan if self.reference is None else self.reference.divergence(found)
-                epoch = DistilEpoch(number=number, loss=lost, aside=aside)
+                epoch = DistilEpoch(number=number, loss=float(np.mean(losses)), aside=aside)
                 self.history.append(epoch)
                 if self.reference is None or aside < least:
                     least, self.best = aside, number
@@ -128,21 +124,38 @@ class Distillation:
             found["aside"] = min(self.start, *(e.aside for e in self.history))
         return found
 
-    def _batch(self, chosen: Array, stream: np.random.Generator) -> dict[str, Tensor]:
-        """Some samples, and as many made up of them as were asked for."""
-        real = self._take(chosen)
-        count = round(len(chosen) * self.how.synthetic / max(1e-9, 1 - self.how.synthetic))
-        if self.how.synthetic >= 1:
-            return made_up(real, stream, shift=self.how.shift)
-        parts = [real]
-        while count > 0:
-            some = stream.permutation(len(chosen))[:count]
-            made = made_up({n: x[:, some] for n, x in real.items()}, stream, shift=self.how.shift)
-            parts.append(made)
-            count -= len(some)
-        if len(parts) == 1:
-            return real
-        return {name: torch.cat([p[name] for p in parts], dim=1) for name in real}
+    def _batches(
+        self, wanted: _Tensors, stream: np.random.Generator
+    ) -> Iterator[tuple[float, _Tensors, _Tensors]]:
+        """One epoch: how much of it is over, inputs, and what the teacher answers to them.
+
+        The teacher answers many made-up samples at a time, which costs little more than a few.
+        """
+        made = self.how.synthetic
+        real = max(1, round(self.how.batch * (1 - made)))
+        order = stream.permutation(self.samples)
+        for low in range(0, self.samples, _AT_ONCE):
+            chunk = order[low : low + _AT_ONCE]
+            x = self._take(chunk)
+            answers = {n: w[chunk] for n, w in wanted.items()}
+            other = made_up(x, stream, shift=self.how.shift) if made else x
+            told = self._taught(other) if made else answers
+            # where more are made up than not, the made-up ones come again
+            each = self.how.batch - real if made < 1 else self.how.batch
+            turns = stream.permutation(len(chunk))
+            for i in range(0, len(chunk), real):
+                own = np.arange(i, min(i + real, len(chunk)))
+                few = np.take(
+                    turns, np.arange(i * each // real, (i + len(own)) * each // real), mode="wrap"
+                )
+                parts = (
+                    [(other, told, few)] if made >= 1 else [(x, answers, own), (other, told, few)]
+                )
+                yield (
+                    (low + i) / self.samples,
+                    {n: _side_by_side([p[n][:, of] for p, _, of in parts]) for n in x},
+                    {n: torch.cat([t[n][of] for _, t, of in parts]) for n in answers},
+                )
 
     def _take(self, chosen: Array) -> dict[str, Tensor]:
         found = {}
@@ -168,19 +181,29 @@ class Distillation:
             for n, c in counts.items()
         }
 
-    def _softness(self) -> dict[str, Tensor]:
-        """Half the standard deviation of the teacher's counts, per output, as `Reference` has it."""
-        samples = next(iter(self.inputs.values())).shape[1]
+    def _taught_all(self) -> _Tensors:
+        """What the teacher counts on every sample."""
         parts = [
-            self._taught(self._take(np.arange(low, min(low + _BATCH, samples))))
-            for low in range(0, samples, _BATCH)
+            self._taught(self._take(np.arange(low, min(low + _AT_ONCE, self.samples))))
+            for low in range(0, self.samples, _AT_ONCE)
         ]
-        spread = {n: torch.cat([p[n] for p in parts]).std(correction=0) / 2 for n in parts[0]}
-        return {n: s if float(s) else torch.ones_like(s) for n, s in spread.items()}
+        return {n: torch.cat([p[n] for p in parts]) for n in parts[0]}
+
+
+def _softness(counts: Tensor) -> float:
+    """Half the standard deviation of the teacher's counts, as `Reference` has it."""
+    return float(counts.std(correction=0)) / 2 or 1.0
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Samples of several tensors; constant input stays one step that stands for all."""
+    constant = all(p.stride(0) == 0 and len(p) > 1 for p in parts)
+    joined = torch.cat([p[:1] if constant else p for p in parts], dim=1)
+    return joined.expand(len(parts[0]), *joined.shape[1:]) if constant else joined
 
 
 def divergence(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], softness: Mapping[str, Tensor]
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], softness: Mapping[str, float]
 ) -> Tensor:
     """Kullback-Leibler divergence of softened counts ``(samples, neurons)``, mean over samples.
 
