@@ -176,10 +176,12 @@ def compress(
         steps = recipe.calibration.steps or None
         compared = Feed(network, watched, first=_JUDGED, steps=steps)
         watch = Reference(network, compared.inputs, held_out=held_out)
+    fitted, aside = _put_aside(recipe, seen)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=_feed(network, seen, recipe),
+        calibration=_feed(network, fitted, recipe),
+        aside=_feed(network, aside, recipe),
         training=training,
         observer=observer,
         watch=watch,
@@ -206,12 +208,28 @@ def _shared_out(
     every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
     if len(samples) < every * _LEAST_JUDGED:
         return samples, samples, False
-    held = np.arange(len(samples)) % every == every - 1
+    kept, held = _every(samples, every)
+    return kept, held, True
+
+
+def _put_aside(recipe: Recipe, samples: Samples | None) -> tuple[Samples | None, Samples | None]:
+    """What passes fit to, and what they stop by."""
+    share = recipe.calibration.aside
+    if samples is None or not share:
+        return samples, None
+    every = round(1 / share)
+    samples = samples.first(recipe.calibration.samples)
+    return _every(samples, every) if len(samples) >= every else (samples, None)
+
+
+def _every(samples: Samples, k: int) -> tuple[Samples, Samples]:
+    """All but every k-th sample, and every k-th."""
+    held = np.arange(len(samples)) % k == k - 1
     parts = (
         Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
         for of in (~held, held)
     )
-    return next(parts), next(parts), True
+    return next(parts), next(parts)
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
