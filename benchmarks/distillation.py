@@ -8,8 +8,8 @@ is a choice of calibration samples among those that are not tested on. ``sbc`` a
 see all of them. ``distil`` puts every fifth aside: ours on the others, then the pass `distil` on the
 same, and the epoch that answers those aside best. ``ours-aside`` is the network that it starts from;
 ``lamp`` and ``lamp-distil`` start from magnitudes (or rounding); ``gradual`` prunes in steps and distils
-after each. Rows are kept in the cache as they come; after ``--minutes`` it stops, and the same command
-goes on.
+after each; ``best`` is the recipe: pruned, distilled, 4 bits, distilled. Rows are kept in the cache as
+they come; after ``--minutes`` it stops, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.training.distil import Distil
 from snndeploy.recipe import load_recipe
 
-METHODS = ("sbc", "ours", "ours-aside", "distil", "lamp", "lamp-distil", "gradual")
-TRAINED = ("distil", "lamp-distil", "gradual")
+METHODS = ("sbc", "ours", "ours-aside", "distil", "lamp", "lamp-distil", "gradual", "best")
+TRAINED = ("distil", "lamp-distil", "gradual", "best")
 _ASIDE = 5
 _POOL = 100_000
 
@@ -85,6 +85,8 @@ class Draw:
             return plain(kind).apply(trained, parted).network
         if method == "gradual":
             return self._gradual(int(kind[1:]), how)
+        if method == "best":
+            return self._best(kind, how)
         start = {"distil": "ours-aside", "lamp-distil": "lamp"}[method]
         return how.apply(self.network(kind, start, how), parted).network
 
@@ -99,6 +101,13 @@ class Draw:
             return net
         step = Quantize(bits=bits, method="sbc", per="channel", clip="minmax")
         return step.apply(net, self.whole).network
+
+    def _best(self, kind: str, how: Distil) -> Network:
+        """As the recipe: pruned, distilled, 4 bits, distilled."""
+        ctx = self.parted("distil#2")
+        ctx = dataclasses.replace(ctx, source=self.case.network)
+        pruned = self.network(f"p{kind[1:]}", "distil", how)
+        return how.apply(second_order("b4").apply(pruned, ctx).network, ctx).network
 
     def _gradual(self, percent: int, how: Distil) -> Network:
         """Ours to 80 %, then LAMP in steps of 5 points, distilled after each."""

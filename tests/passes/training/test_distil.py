@@ -16,7 +16,6 @@ from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.training.distil import Distil
 from snndeploy.passes.training.loop.distillation import RelativeSteps, divergence
-from snndeploy.passes.training.loop.synthetic import made_up
 from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.simulate.float.engine import run_float
 from tests.support.labelled import Labelled, digits_mlp, flat
@@ -150,43 +149,3 @@ def test_first_steps_are_a_share_of_each_layers_own_size() -> None:
     assert not moved["fc1"][~mask].any()
     scale = torch.tensor(coded.projections[1].weight.scale, dtype=torch.float32)
     torch.testing.assert_close(moved["fc2"], (0.25 * scale).expand_as(moved["fc2"]))
-
-
-def test_made_up_trains_are_moved_thinned_and_spliced() -> None:
-    steps, samples = 100, 64
-    x = torch.zeros(steps, samples, 3)
-    x[20:80, :, 0] = 1  # every sample: events of its own column
-    x[:, ::2, 1] = 1
-    stream = np.random.default_rng(0)
-    found = made_up({"input": x}, stream)["input"]
-    assert set(found.unique().tolist()) == {0.0, 1.0}
-    starts = found[:, :, 0].argmax(0)
-    assert int(starts.min()) >= 10
-    assert int(starts.max()) <= 35
-    assert len(starts.unique()) > 10
-    kept = found[:, :, 0].sum(0) / 60
-    assert 0.7 < float(kept.min()) < 0.9
-    assert float(kept.max()) > 0.97
-    mixed = (found[:30, :, 1].mean(0) > 0.5) != (found[70:, :, 1].mean(0) > 0.5)
-    assert 0.05 < float(mixed.float().mean()) < 0.5
-
-
-def test_made_up_values_are_mixed_and_constant_input_stays_so() -> None:
-    stream = np.random.default_rng(1)
-    image = torch.rand(1, 6, 1, 4, 4)
-    constant = image.expand(8, *image.shape[1:])
-    found = made_up({"input": constant}, stream)["input"]
-    assert found.stride(0) == 0
-    assert float(found.min()) >= float(image.min())
-    assert float(found.max()) <= float(image.max())
-    assert not torch.equal(found, constant)
-
-
-def test_made_up_maps_move_by_pixels() -> None:
-    x = torch.zeros(2, 30, 1, 7, 7)
-    x[:, :, 0, 3, 3] = 0.5
-    found = made_up({"input": x}, np.random.default_rng(2), shift=2)["input"][0, :, 0]
-    where = found.flatten(1).argmax(1)
-    assert float(found.flatten(1).sum(1).min()) == 0.5
-    rows, columns = where // 7, where % 7
-    assert {int(r) for r in rows} == {int(c) for c in columns} == {1, 2, 3, 4, 5}

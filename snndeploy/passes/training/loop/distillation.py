@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ....calibrate.fidelity import Reference
+from ....calibrate.made_up import made_up, side_by_side
 from ....ir.arrays import Array
 from ....ir.network import Network
 from ....simulate.float.engine import run_float
@@ -21,7 +22,6 @@ from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import UnrolledRun, Unrolling
 from .data import once
 from .session import on_device, refuse_another_start
-from .synthetic import made_up
 from .trainer import deterministic
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Distillation:
         order = stream.permutation(self.samples)
         for low in range(0, self.samples, _AT_ONCE):
             chunk = order[low : low + _AT_ONCE]
-            x = self._take(chunk)
+            x = {n: _taken(v, chunk) for n, v in self.inputs.items()}
             answers = {n: w[chunk] for n, w in wanted.items()}
             other = made_up(x, stream, shift=self.how.shift) if made else x
             told = self._taught(other) if made else answers
@@ -145,35 +145,34 @@ class Distillation:
             turns = stream.permutation(len(chunk))
             for i in range(0, len(chunk), real):
                 own = np.arange(i, min(i + real, len(chunk)))
-                few = np.take(
-                    turns, np.arange(i * each // real, (i + len(own)) * each // real), mode="wrap"
-                )
+                span = np.arange(i * each // real, (i + len(own)) * each // real)
+                few = np.take(turns, span, mode="wrap")
                 parts = (
                     [(other, told, few)] if made >= 1 else [(x, answers, own), (other, told, few)]
                 )
                 yield (
                     (low + i) / self.samples,
-                    {n: _side_by_side([p[n][:, of] for p, _, of in parts]) for n in x},
+                    {
+                        n: self._tensor(side_by_side([_taken(p[n], of) for p, _, of in parts]))
+                        for n in x
+                    },
                     {n: torch.cat([t[n][of] for _, t, of in parts]) for n in answers},
                 )
 
-    def _take(self, chosen: Array) -> dict[str, Tensor]:
-        found = {}
-        for name, x in self.inputs.items():
-            constant = x.strides[0] == 0 and len(x) > 1
-            part = torch.tensor((x[:1] if constant else x)[:, chosen], dtype=torch.float32)
-            part = part.to(self.device)
-            found[name] = part.expand(len(x), *part.shape[1:]) if constant else part
-        return found
+    def _tensor(self, x: Array) -> Tensor:
+        """Inputs on the device; of those that are constant in time one step is copied, and expanded."""
+        constant = x.strides[0] == 0 and len(x) > 1
+        values = torch.tensor(x[:1] if constant else x, dtype=torch.float32, device=self.device)
+        return values.expand(len(x), *values.shape[1:]) if constant else values
 
     def _answers(self, run: UnrolledRun) -> dict[str, Tensor]:
         """Counts of each output, ``(samples, neurons)``, as if over all steps."""
         factor = self.length / self.steps
         return {name: emitted.sum(0).flatten(1) * factor for name, emitted in run.outputs.items()}
 
-    def _taught(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _taught(self, inputs: Mapping[str, Array]) -> dict[str, Tensor]:
         """What the teacher counts at each output, ``(samples, neurons)``."""
-        run = run_float(self.teacher, {n: x.cpu().numpy() for n, x in inputs.items()})
+        run = run_float(self.teacher, inputs)
         names = [p.name for p in self.teacher.with_role("output")]
         counts = {n: run.spikes[n].sum(axis=0, dtype=np.float64) for n in names}
         return {
@@ -184,7 +183,7 @@ class Distillation:
     def _taught_all(self) -> _Tensors:
         """What the teacher counts on every sample."""
         parts = [
-            self._taught(self._take(np.arange(low, min(low + _AT_ONCE, self.samples))))
+            self._taught({n: x[:, low : low + _AT_ONCE] for n, x in self.inputs.items()})
             for low in range(0, self.samples, _AT_ONCE)
         ]
         return {n: torch.cat([p[n] for p in parts]) for n in parts[0]}
@@ -195,11 +194,11 @@ def _softness(counts: Tensor) -> float:
     return float(counts.std(correction=0)) / 2 or 1.0
 
 
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    """Samples of several tensors; constant input stays one step that stands for all."""
-    constant = all(p.stride(0) == 0 and len(p) > 1 for p in parts)
-    joined = torch.cat([p[:1] if constant else p for p in parts], dim=1)
-    return joined.expand(len(parts[0]), *joined.shape[1:]) if constant else joined
+def _taken(x: Array, chosen: Array) -> Array:
+    """Some samples; what is a view of one step stays one."""
+    if x.strides[0] == 0 and len(x) > 1:
+        return np.broadcast_to(x[:1, chosen], (len(x), len(chosen), *x.shape[2:]))
+    return np.asarray(x[:, chosen])
 
 
 def divergence(
