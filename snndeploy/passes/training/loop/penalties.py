@@ -29,8 +29,9 @@ class Pull:
     out again; this way W closes the same share of the distance in every layer, and no rho is too large.
 
     After every ``every``-th epoch (or ``within`` times in each, of ``steps`` steps) ``Z = project(W +
-    U)`` and ``U += W - Z``; then rho grows by ``growth`` (in an epoch: by that root of it) and the scaled dual shrinks by it, so that the unscaled one stays what it was. A
-    constant rho below the curvature of the loss does not converge; a growing one does.
+    U)`` and ``U += W - Z``; then rho grows by ``growth`` (by that root of it within an epoch) and the
+    scaled dual shrinks by it, so that the unscaled one stays what it was. A constant rho below the
+    curvature of the loss does not converge; a growing one does.
     """
 
     def __init__(
