@@ -89,9 +89,16 @@ def _moved(events: Array, dy: int, dx: int) -> Array:
 
 @compiled
 def _back(
-    events: Array, w2: Array, v1: Array, v2: Array, s1: Array, s2: Array,
-    slope: Array, g1: Array, g2: Array,
-) -> None:  # fmt: skip
+    events: Array,
+    w2: Array,
+    v1: Array,
+    v2: Array,
+    s1: Array,
+    s2: Array,
+    slope: Array,
+    g1: Array,
+    g2: Array,
+) -> None:
     """Add a sample's gradients to ``g1`` and ``g2``; ``slope`` is the loss by an output spike."""
     per = len(events) // STEPS
     half, zero = np.float32(0.5), np.float32(0)
@@ -127,9 +134,17 @@ def _back(
 
 @compiled
 def _batch(
-    pixels: Array, offsets: Array, labels: Array, chosen: Array, shifts: Array,
-    w1: Array, w2: Array, g1: Array, g2: Array, learn: bool,
-) -> tuple[float, int]:  # fmt: skip
+    pixels: Array,
+    offsets: Array,
+    labels: Array,
+    chosen: Array,
+    shifts: Array,
+    w1: Array,
+    w2: Array,
+    g1: Array,
+    g2: Array,
+    learn: bool,
+) -> tuple[float, int]:
     """Loss and right answers of a batch; gradients where it learns."""
     v1, s1 = np.empty((STEPS, HIDDEN), np.float32), np.empty((STEPS, HIDDEN), np.float32)
     v2, s2 = np.empty((STEPS, CLASSES), np.float32), np.empty((STEPS, CLASSES), np.float32)
@@ -283,9 +298,17 @@ def train(options: argparse.Namespace) -> None:
             rate = options.rate * 0.5 * (1 + np.cos(np.pi * step / (options.epochs * batches)))
             part = order[b * options.batch : (b + 1) * options.batch]
             found = _batch(
-                samples.pixels, samples.offsets, samples.labels, part, shifts[part],
-                w["w1"], w["w2"], g["w1"], g["w2"], True,
-            )  # fmt: skip
+                samples.pixels,
+                samples.offsets,
+                samples.labels,
+                part,
+                shifts[part],
+                w["w1"],
+                w["w2"],
+                g["w1"],
+                g["w2"],
+                True,
+            )
             loss, good = loss + found[0], good + found[1]
             for name in w:
                 m, v = state[f"m_{name}"], state[f"v_{name}"]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import PassContext, PassResult, PassStage
-from ..patterns import LayerPass, wiring
-from .options import Fraction, Positive
+from ..patterns import wiring
+from .options import DistilOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distil(LayerPass):
+class Distil(DistilOptions):
     """Repair a compressed network without labels; the network before the first pass is the teacher.
 
     Masks stay, and codes too, unless ``codes`` says otherwise. What is minimised is the divergence of
@@ -33,39 +31,10 @@ class Distil(LayerPass):
     name: ClassVar[str] = "distil"
     stage: ClassVar[PassStage] = "any"
 
-    epochs: Annotated[int, Field(ge=1)] = 50
-    """How often each sample is seen."""
-    batch: Annotated[int, Field(ge=1)] = 64
-    """Samples per update; those that are made up are among them."""
-    rate: Positive = 0.03
-    """Length of a step at the start, relative to the layer: to the root mean square of the weights
-    that are left, to the row's own step where there are codes, to the mean magnitude of biases and
-    thresholds. It falls to zero along a cosine."""
-    synthetic: Fraction = 0.5
-    """The part of each batch that is made up of the samples: moved in time by up to a tenth, with up
-    to a fifth of the events dropped, the beginning of one and the end of another (or, of inputs that
-    are no spikes, a mix of two)."""
-    shift: Annotated[int, Field(ge=0)] = 0
-    """Move made-up samples by up to so many pixels as well, where inputs are maps."""
-    learn: tuple[Literal["weights", "biases", "leaks", "thresholds"], ...] = ("weights", "biases")
-    """What learns; biases only where there are any."""
-    codes: bool = False
-    """Let codes move on their grid. At two bits that does more harm than good."""
-    surrogate: Literal["arctan", "triangular", "fast-sigmoid"] = "arctan"
-    """Shape of the gradient of a spike."""
-    width: Positive = 0.5
-    """Its extent, in units of the threshold."""
-    window: Annotated[int, Field(ge=0)] = 0
-    """Bound memory by so many steps at a time, and compute them twice; 0 takes all."""
-
     def spares(self, net: Network) -> Mapping[str, str]:
         """One-to-one layers of unit weights are wiring, and stay; so do codes that may not move."""
-        fixed = (
-            {}
-            if self.codes
-            else {p.name: "it has codes" for p in net.projections if p.weight.quantized}
-        )
-        return {**wiring(net), **fixed}
+        coded = {p.name: "it has codes" for p in net.projections if p.weight.quantized}
+        return wiring(net) if self.codes else {**wiring(net), **coded}
 
     def requires(self, net: Network) -> None:
         """Patterns must match a layer."""
@@ -73,8 +42,6 @@ class Distil(LayerPass):
 
     def quick(self) -> Distil:
         """A fifth of the epochs."""
-        from dataclasses import replace
-
         return replace(self, epochs=max(1, self.epochs // 5))
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:

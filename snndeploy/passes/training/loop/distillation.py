@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,15 +16,13 @@ from ....ir.arrays import Array
 from ....ir.network import Network
 from ....simulate.float.engine import run_float
 from ...base import PassContext
+from ..options import DistilOptions
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import UnrolledRun, Unrolling
 from .data import once
 from .session import on_device, refuse_another_start
 from .trainer import deterministic
-
-if TYPE_CHECKING:
-    from ..distil import Distil
 
 _Tensors = Mapping[str, Tensor]
 _MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-12
@@ -60,7 +57,9 @@ class Distillation:
         PassRefused: torch has no such device.
     """
 
-    def __init__(self, how: Distil, net: Network, teacher: Network, ctx: PassContext) -> None:
+    def __init__(
+        self, how: DistilOptions, net: Network, teacher: Network, ctx: PassContext
+    ) -> None:
         self.how, self.net, self.ctx = how, net, ctx
         self.device = on_device("cpu" if ctx.training is None else ctx.training.device)
         self.module = TrainableNetwork(
@@ -262,7 +261,7 @@ def _unit(module: TrainableNetwork, name: str) -> Tensor:
     return size if mask is None else size * mask
 
 
-def _names(how: Distil, net: Network) -> list[str]:
+def _names(how: DistilOptions, net: Network) -> list[str]:
     """The layers whose weights learn; none where all that the patterns name have codes."""
     spared = how.spares(net)
     exempt = how.ignored(net)

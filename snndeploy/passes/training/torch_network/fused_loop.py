@@ -17,6 +17,7 @@ from ....ir.linear.float_chain import float_chain
 from ....ir.network import Projection
 from ....ir.neurons import Neuron
 from ....ir.ops import Dense
+from ....simulate.float.kernel import run_neurons
 from ....simulate.float.neuron import NeuronState
 from .fused import fresh_state, run_back, shape_of
 from .surrogate import SpikeGradient
@@ -104,18 +105,18 @@ class _Loop(torch.autograd.Function):
         out = torch.empty(drive.shape, dtype=drive.dtype)
         charged = torch.empty_like(out) if record else out.new_empty((0, *out.shape[1:]))
         decided = torch.empty_like(out)
-        last = before
+        arriving = torch.empty_like(out[:1])
+        x, emitted, seen, compared = (t.numpy() for t in (arriving, out, charged, decided))
+        states = [t.numpy() for t in (state.u, state.v, state.fired)]
+        last, samples = before, drive.shape[1]
         for t in range(len(drive)):
             heard = float_chain(loop.projection.ops, weight, last)
             if loop.bias is not None and t >= loop.silent:
                 heard = heard + loop.bias
+            torch.add(drive[t], heard, out=arriving[0])
             now = slice(t, t + 1)
-            state.run(
-                (drive[t] + heard)[None],
-                out[now],
-                charged=charged[now] if record else None,
-                decided=decided[now],
-            )
+            kept = seen[now] if record else seen
+            run_neurons(0, samples, x, emitted[now], kept, compared[now], *states, *state.constants)
             last = out[t]
         ctx.save_for_backward(decided, out, fired, before, weight)
         ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
