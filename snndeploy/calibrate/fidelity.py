@@ -78,29 +78,9 @@ class Reference:
 
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
-        return self.compared(*_counts(network, self.inputs))
-
-    def compared(self, mine: Mapping[str, Array], steps: int) -> Fidelity:
-        """Compare what outputs emitted in ``steps`` steps, ``(samples, neurons)`` each."""
-        per_sample, alike, changed = [], [], []
-        for name, wanted in self.counts.items():
-            found = mine[name] * (self.steps / steps)
-            per_sample.append(_divergences(wanted, found))
-            if wanted.shape[1] == 1:
-                alike.append(np.isclose(wanted, found)[:, 0].mean())
-            else:
-                alike.append((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())
-                others = 1 - alike[-1]
-                changed.append(others - (others * alike[-1] / max(1, len(wanted))) ** 0.5)
-        spreads = [d.std() / max(1, len(d)) ** 0.5 for d in per_sample]
-        return Fidelity(
-            agreement=float(np.mean(alike)),
-            divergence=float(np.mean([d.mean() for d in per_sample])),
-            spread=float(np.mean(spreads)),
-            changed=float(max([0.0, *changed])),
-            samples=len(self),
-            held_out=self.held_out,
-        )
+        mine, steps = _counts(network, self.inputs)
+        scaled = {name: counts * (self.steps / steps) for name, counts in mine.items()}
+        return compared(self.counts, scaled, held_out=self.held_out)
 
     def divergence(self, network: Network) -> float:
         """Mean divergence of the answers of ``network``, nats per sample."""
@@ -109,6 +89,29 @@ class Reference:
     def bound(self, network: Network) -> float:
         """The same and its standard error."""
         return self.fidelity(network).bound
+
+
+def compared(
+    wanted: Mapping[str, Array], found: Mapping[str, Array], *, held_out: bool = True
+) -> Fidelity:
+    """How alike counts ``(samples, neurons)`` of each output are."""
+    per_sample, alike, changed = [], [], []
+    for name, counts in wanted.items():
+        per_sample.append(_divergences(counts, found[name]))
+        if counts.shape[1] == 1:
+            alike.append(np.isclose(counts, found[name])[:, 0].mean())
+        else:
+            alike.append((counts.argmax(axis=1) == found[name].argmax(axis=1)).mean())
+            others = 1 - alike[-1]
+            changed.append(others - (others * alike[-1] / max(1, len(counts))) ** 0.5)
+    return Fidelity(
+        agreement=float(np.mean(alike)),
+        divergence=float(np.mean([d.mean() for d in per_sample])),
+        spread=float(np.mean([d.std() / max(1, len(d)) ** 0.5 for d in per_sample])),
+        changed=float(max([0.0, *changed])),
+        samples=len(next(iter(wanted.values()))),
+        held_out=held_out,
+    )
 
 
 def _divergences(wanted: Array, found: Array) -> Array:

@@ -105,6 +105,8 @@ class PassContext:
         seed: root of every random stream.
         target: the chip compiled for, for passes that ask about its limits.
         calibration: samples for data-driven passes.
+        aside: samples to choose or to stop by, which none of them fits anything to (None: there are
+            none).
         source: the network before the first pass; None where a pass runs on its own.
         training: samples for training passes (None: they train on labelled calibration samples).
         observer: is told about starts, progress and ends.
@@ -118,6 +120,7 @@ class PassContext:
     seed: int = 0
     target: Target | None = None
     calibration: Calibration | None = None
+    aside: Calibration | None = None
     source: Network | None = None
     training: Training | None = None
     observer: Observer = field(default=silent)

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..calibrate.fidelity import Reference
 from ..chip import Target, load_target
 from ..data import Feed, Samples
@@ -21,6 +19,7 @@ from ..passes.guard.back_off import run_guarded
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from .calibrating import every_kth, feed, put_aside
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
@@ -171,15 +170,17 @@ def compress(
     seen, watched, held_out = _shared_out(recipe, calibration, judged)
     if training is not None and judged is None:  # what is learnt from may contain all of them
         seen, watched, held_out = calibration, calibration, False
+    steps = recipe.calibration.steps or None
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
-        steps = recipe.calibration.steps or None
         compared = Feed(network, watched, first=_JUDGED, steps=steps)
         watch = Reference(network, compared.inputs, held_out=held_out)
+    fitted, aside = put_aside(recipe, seen)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=_feed(network, seen, recipe),
+        calibration=feed(network, fitted, recipe),
+        aside=None if aside is None else Feed(network, aside, steps=steps),
         training=training,
         observer=observer,
         watch=watch,
@@ -206,26 +207,13 @@ def _shared_out(
     every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
     if len(samples) < every * _LEAST_JUDGED:
         return samples, samples, False
-    held = np.arange(len(samples)) % every == every - 1
-    parts = (
-        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
-        for of in (~held, held)
-    )
-    return next(parts), next(parts), True
+    return *every_kth(samples, every), True
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
     if recipe is None:
         return Recipe(name="none")
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-
-
-def _feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | None:
-    """As much of the samples as the recipe says."""
-    wanted = recipe.calibration
-    if samples is None:
-        return None
-    return Feed(network, samples, first=wanted.samples, steps=wanted.steps or None)
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:

@@ -53,7 +53,7 @@ class Session:
         name = self.data.aware or how.aware
         self.target: Target | None = load_target(name) if name else None
         self._bits = USUAL_BITS if self.target is None else family_of(self.target).weights.bits
-        device = _device(self.data.device)
+        device = on_device(self.data.device)
         self.module = TrainableNetwork(
             net,
             learn=how.learn,
@@ -63,7 +63,7 @@ class Session:
             ),
             unrolling=Unrolling(window=how.window, truncate=how.truncate, recompute=how.recompute),
         ).to(device)
-        _refuse_another_start(net, self.module)
+        refuse_another_start(net, self.module)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
         self._chip_grids: dict[str, WeightGrid] = {}
@@ -223,7 +223,7 @@ class Session:
         )
 
 
-def _refuse_another_start(net: Network, module: TrainableNetwork) -> None:
+def refuse_another_start(net: Network, module: TrainableNetwork) -> None:
     """Training begins with the network that was given, to the bit.
 
     Raises:
@@ -276,7 +276,7 @@ def codings(samples: Calibration) -> dict[str, InputCoding]:
     return {n: infer_coding(x[:1] if not x.strides[0] else x) for n, x in samples.inputs.items()}
 
 
-def _device(name: str) -> torch.device:
+def on_device(name: str) -> torch.device:
     """The device of that name.
 
     Raises:
