@@ -14,10 +14,10 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..simulate.float.engine import run_float
 from ..simulate.recording import Recording
-from .layers import Form, Framework
-from .trace.answers import Answer, tensors
+from .layers import Framework, TimeForm
+from .trace.answers import Returned, tensors
 from .trace.build import Built
-from .trace.recorder import Recorder
+from .trace.recorder import SignalRecorder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +37,7 @@ _HINT = (
 
 
 def compared(
-    framework: Framework, module: nn.Module, given: Sequence[Tensor], form: Form, found: Built
+    framework: Framework, module: nn.Module, given: Sequence[Tensor], form: TimeForm, found: Built
 ) -> Network:
     """The network, where it does what the module does on random input.
 
@@ -86,12 +86,16 @@ def _spiking(network: Network, name: str) -> bool:
 
 
 def _one_run(
-    framework: Framework, module: nn.Module, form: Form, found: Built, inputs: Mapping[str, Array]
+    framework: Framework,
+    module: nn.Module,
+    form: TimeForm,
+    found: Built,
+    inputs: Mapping[str, Array],
 ) -> set[str]:
     """Compare one run; return the layers that did not spike in it."""
     import torch
 
-    recorder = Recorder(module, framework, form, symbolic=False)
+    recorder = SignalRecorder(module, framework, form, symbolic=False)
     frames = [torch.tensor(x[:, 0]) for x in inputs.values()]
     calls = [tuple(c) for c in zip(*(form.arranged(f) for f in frames), strict=True)]
     returned = recorder.calls(calls)
@@ -175,7 +179,7 @@ def _differs(name: str, step: int, theirs: Array, ours: Array, where: str) -> In
 
 
 def _check_readouts(
-    found: Built, returned: Sequence[Any], form: Form, ours: Recording, where: str
+    found: Built, returned: Sequence[Any], form: TimeForm, ours: Recording, where: str
 ) -> None:
     """Refuse a map of populations that is not what the module returns."""
     for name, answer in found.readouts.items():
@@ -187,7 +191,9 @@ def _check_readouts(
             raise _differs(name, int(unlike[0]), theirs, ours.spikes[name], where)
 
 
-def _returned(answer: Answer, returned: Sequence[Any], form: Form, shape: tuple[int, ...]) -> Array:
+def _returned(
+    answer: Returned, returned: Sequence[Any], form: TimeForm, shape: tuple[int, ...]
+) -> Array:
     import torch
 
     parts = [dict(tensors(r))[answer.place].detach() for r in returned]

@@ -72,7 +72,7 @@ class LayerModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class TimeForm:
     """How time lies in what one call of a module takes.
 
     Attributes:
@@ -128,7 +128,7 @@ class Framework(ABC):
         """What all neuron layers of the framework derive from."""
 
     @abstractmethod
-    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[Form]:
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         """How time may lie in the sample, the likeliest first.
 
         Args:
@@ -158,7 +158,7 @@ class Framework(ABC):
         """Sort out what a layer returned."""
 
     @abstractmethod
-    def leading(self, layer: Any, form: Form) -> int:
+    def leading(self, layer: Any, form: TimeForm) -> int:
         """Axes in front of the shape of one frame in what a layer takes."""
 
     @abstractmethod
@@ -229,16 +229,16 @@ def refuse(where: str, layer: str, what: str, hint: str = "") -> InputError:
     return InputError("live-option", f"layer {layer!r}: {what}", where=where, hint=hint)
 
 
-def loops(sample: Tensor, steps: int, single: Form) -> list[Form]:
+def loops(sample: Tensor, steps: int, single: TimeForm) -> list[TimeForm]:
     """Forms of a module whose layers ran ``steps`` times in one call, the likeliest first."""
     if steps <= 1:
         return [single]
     found = []
     if sample.dim() > 2 and sample.shape[0] == steps:
-        found.append(Form(kind="loop", time=0, batch=1, count=steps))
+        found.append(TimeForm(kind="loop", time=0, batch=1, count=steps))
     if sample.dim() > 2 and sample.shape[1] == steps:
-        found.append(Form(kind="loop", time=1, batch=0, count=steps))
+        found.append(TimeForm(kind="loop", time=1, batch=0, count=steps))
     if sample.shape[0] == steps and single.batch is None:
-        found.append(Form(kind="loop", time=0, batch=None, count=steps))
-    found.append(Form(kind="loop", time=None, batch=0, count=steps))
+        found.append(TimeForm(kind="loop", time=0, batch=None, count=steps))
+    found.append(TimeForm(kind="loop", time=None, batch=0, count=steps))
     return found

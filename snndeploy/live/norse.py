@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Form, Framework, Heard, LayerModel, Told, Update, loops, neuron, refuse
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ class _Norse(Framework):
     def _over_time(self, layer: Any) -> bool:
         return isinstance(layer, self._kinds(_OVER_TIME))
 
-    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[Form]:
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         if any(self._over_time(layer) for layer in module.modules()):
-            return [Form(kind="sequence", time=0, batch=1)]
-        return loops(sample, steps, Form(kind="steps", batch=None))
+            return [TimeForm(kind="sequence", time=0, batch=1)]
+        return loops(sample, steps, TimeForm(kind="steps", batch=None))
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
         del module
@@ -104,7 +104,7 @@ class _Norse(Framework):
         spikes = hasattr(layer.p, "v_th")
         return Told(emitted=emitted, membrane=state.v if spikes else None, states=(emitted, *state))
 
-    def leading(self, layer: Any, form: Form) -> int:
+    def leading(self, layer: Any, form: TimeForm) -> int:
         if self._over_time(layer):
             return 2
         return 0 if form.batch is None else 1

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendMissing, InputError
 from ..ir.network import Network
 from .beside import compared
-from .layers import Form, Framework
+from .layers import Framework, TimeForm
 from .trace.build import Built, built
-from .trace.recorder import Recorder, first_line
+from .trace.recorder import SignalRecorder, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,7 +81,7 @@ def _read(
     raise next((r for r in refusals if r.code != "live-run"), refusals[0])
 
 
-def _told(form: Form) -> Mapping[str, str]:
+def _told(form: TimeForm) -> Mapping[str, str]:
     if form.kind == "steps":
         return {"time": "one call is one step"}
     if form.time is None:
@@ -96,7 +96,7 @@ def copied(module: nn.Module, where: str) -> nn.Module:
         InputError: it cannot be copied.
     """
     try:
-        ours = copy.deepcopy(module).eval()
+        ours = _twin(module).eval()
     except (RuntimeError, TypeError) as error:
         raise InputError(
             "live-copy",
@@ -107,6 +107,17 @@ def copied(module: nn.Module, where: str) -> nn.Module:
     for layer in ours.modules():
         _simplify(layer)
     return ours
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A deep copy that trusts no layer's own way of copying: Sinabs' loses weights that it holds."""
+    memo: dict[int, Any] = {}
+    own = [layer for layer in module.modules() if hasattr(type(layer), "__deepcopy__")]
+    for layer in own:
+        memo[id(layer)] = type(layer).__new__(type(layer))
+    for layer in own:
+        vars(memo[id(layer)]).update(copy.deepcopy(vars(layer), memo))
+    return copy.deepcopy(module, memo)
 
 
 def _simplify(layer: nn.Module) -> None:
@@ -120,7 +131,7 @@ def _simplify(layer: nn.Module) -> None:
         def summed(x: Tensor) -> Tensor:
             return functional.avg_pool2d(x, kernel, stride, ceil_mode=ceil, divisor_override=1)
 
-        layer.forward = summed  # type: ignore[method-assign]
+        vars(layer)["forward"] = summed
 
 
 def _inputs(
@@ -170,9 +181,9 @@ def _known_only(module: nn.Module, framework: Framework) -> None:
 
 def _counted(framework: Framework, module: nn.Module, given: Sequence[Tensor]) -> int:
     """How often a layer of neurons takes a step in one call."""
-    recorder = Recorder(module, framework, Form(kind="steps"), symbolic=False)
+    recorder = SignalRecorder(module, framework, TimeForm(kind="steps"), symbolic=False)
     recorder.calls([tuple(t.detach() for t in given)])
-    return max((seen.steps for seen in recorder.populations.values()), default=1)
+    return min((seen.steps for seen in recorder.populations.values()), default=1)
 
 
 def _recorded(
@@ -180,9 +191,9 @@ def _recorded(
     module: nn.Module,
     names: Sequence[str],
     given: Sequence[Tensor],
-    form: Form,
+    form: TimeForm,
 ) -> Built:
-    recorder = Recorder(module, framework, form)
+    recorder = SignalRecorder(module, framework, form)
     steps = form.count or _STEPS
     by_input = [form.arranged(frames_of(tensor, form, steps)) for tensor in given]
     if form.kind == "sequence":
@@ -196,12 +207,12 @@ def _recorded(
     return built(recorder, returned, form, steps)
 
 
-def _one_by_one(whole: Tensor, form: Form, steps: int) -> list[Tensor]:
+def _one_by_one(whole: Tensor, form: TimeForm, steps: int) -> list[Tensor]:
     axis = form.time or 0
     return [whole.narrow(axis, t, 1).contiguous().clone() for t in range(steps)]
 
 
-def frames_of(sample: Tensor, form: Form, steps: int) -> Tensor:
+def frames_of(sample: Tensor, form: TimeForm, steps: int) -> Tensor:
     """One sample's frames (steps, *frame); those that it lacks are its first ones once more."""
     import torch
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Form, Framework, Heard, LayerModel, Told, Update, neuron, refuse
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, neuron, refuse
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -53,15 +53,16 @@ class _Sinabs(Framework):
     def _squeezes(self, layer: Any) -> bool:
         return isinstance(layer, self.s.SqueezeMixin)
 
-    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[Form]:
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         del sample, steps
         first = next(m for m in module.modules() if isinstance(m, self.known))
-        flat = Form(kind="sequence", time=0, batch=None)
-        apart = Form(kind="sequence", time=1, batch=0)
+        flat = TimeForm(kind="sequence", time=0, batch=None)
+        apart = TimeForm(kind="sequence", time=1, batch=0)
         return [flat, apart] if self._squeezes(first) else [apart, flat]
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
-        for layer in module.modules():
+        layers: list[Any] = list(module.modules())
+        for layer in layers:
             if self._squeezes(layer):
                 layer.batch_size, layer.num_timesteps = 1, -1
         return nullcontext()
@@ -84,7 +85,7 @@ class _Sinabs(Framework):
     def told(self, layer: Any, returned: Any) -> Told:
         return Told(emitted=returned, membrane=layer.v_mem)
 
-    def leading(self, layer: Any, form: Form) -> int:
+    def leading(self, layer: Any, form: TimeForm) -> int:
         del form
         return 1 if self._squeezes(layer) else 2
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.network import Network
-from .layers import Form, Framework, Heard, LayerModel, Told, Update, loops, neuron, refuse
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class _SnnTorch(Framework):
     def neurons(self) -> tuple[type, ...]:
         return (self.snn.SpikingNeuron,)
 
-    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[Form]:
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         del module
-        return loops(sample, steps, Form(kind="steps"))
+        return loops(sample, steps, TimeForm(kind="steps"))
 
     @contextmanager
     def isolated(self, module: nn.Module) -> Iterator[None]:
@@ -95,7 +95,7 @@ class _SnnTorch(Framework):
             return Told(emitted=returned, membrane=layer.mem)
         return Told(emitted=returned[0], membrane=returned[-1], states=returned)
 
-    def leading(self, layer: Any, form: Form) -> int:
+    def leading(self, layer: Any, form: TimeForm) -> int:
         del layer, form
         return 1
 

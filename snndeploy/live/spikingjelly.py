@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Form, Framework, Heard, LayerModel, Told, Update, loops, neuron, refuse
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class _SpikingJelly(Framework):
     def neurons(self) -> tuple[type, ...]:
         return (self.n.BaseNode, self.n.SimpleBaseNode)
 
-    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[Form]:
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         if any(
             _steps_at_once(layer) for layer in module.modules() if isinstance(layer, self.known)
         ):
-            return [Form(kind="sequence", time=0, batch=1)]
-        return loops(sample, steps, Form(kind="steps"))
+            return [TimeForm(kind="sequence", time=0, batch=1)]
+        return loops(sample, steps, TimeForm(kind="steps"))
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
         del module
@@ -81,7 +81,7 @@ class _SpikingJelly(Framework):
     def told(self, layer: Any, returned: Any) -> Told:
         return Told(emitted=returned, membrane=layer.v if hasattr(layer.v, "numel") else None)
 
-    def leading(self, layer: Any, form: Form) -> int:
+    def leading(self, layer: Any, form: TimeForm) -> int:
         del form
         return 2 if _steps_at_once(layer) else 1
 

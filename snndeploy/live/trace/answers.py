@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InputError
-from ..layers import Form
+from ..layers import TimeForm
 from .links import link_key
-from .recorder import Recorder
-from .signals import Emission, Path, Signal
+from .recorder import SignalRecorder
+from .signals import Emission, Signal, SignalPath
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Returned:
     """One tensor that a module returns.
 
     Attributes:
@@ -47,18 +47,18 @@ def tensors(answer: Any, place: str = "answer") -> Iterator[tuple[str, Any]]:
 
 
 def answers_of(
-    recorder: Recorder,
+    recorder: SignalRecorder,
     returned: Sequence[Any],
-    form: Form,
+    form: TimeForm,
     steps: int,
     refused: Callable[[str, str, str], InputError],
-) -> list[Answer]:
+) -> list[Returned]:
     """What each returned tensor is.
 
     Raises:
         InputError: one that is no linear map of what populations emit.
     """
-    found: list[Answer] = []
+    found: list[Returned] = []
     by_call = [dict(tensors(answer)) for answer in returned]
     for place in by_call[-1]:
         found_tensors = [call[place] for call in by_call if place in call]
@@ -83,7 +83,7 @@ def answers_of(
     return found
 
 
-def _answer(place: str, signals: Sequence[Signal], steps: int) -> Answer | None:
+def _answer(place: str, signals: Sequence[Signal], steps: int) -> Returned | None:
     emissions = {p.emission for s in signals for p in s.paths}
     if not emissions:
         return None
@@ -96,10 +96,10 @@ def _answer(place: str, signals: Sequence[Signal], steps: int) -> Answer | None:
     )
     if len(sources) == 1 and (plain or _is_rate(signals)):
         population, what = next(iter(sources))
-        return Answer(place, population, what, over_time=not per_step)
+        return Returned(place, population, what, over_time=not per_step)
     if per_step:
-        return Answer(place, signals=tuple(signals))
-    return Answer(place, signals=(_at_once(signals[-1], steps),), over_time=True)
+        return Returned(place, signals=tuple(signals))
+    return Returned(place, signals=(_at_once(signals[-1], steps),), over_time=True)
 
 
 def _is_rate(signals: Sequence[Signal]) -> bool:
@@ -119,9 +119,9 @@ def _one_factor(link: Any) -> bool:
 
 def _at_once(signal: Signal, steps: int) -> Signal:
     """A sum over time as the map of one step: paths that differ in nothing but their step, once."""
-    paths: dict[object, Path] = {}
+    paths: dict[object, SignalPath] = {}
     for path in signal.paths:
         told = (path.emission.population, path.emission.what, *map(link_key, path.links))
         emission = Emission(path.emission.population, steps - 1, path.emission.what)
-        paths[told] = Path(emission, path.links)
+        paths[told] = SignalPath(emission, path.links)
     return Signal(signal.size, tuple(paths.values()), signal.constant)

@@ -18,9 +18,9 @@ from ...ir.arrays import Shape
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...ir.ops import Pointwise
-from ..layers import Form, values
-from .answers import Answer, answers_of
-from .recorder import Recorder, Seen
+from ..layers import TimeForm, values
+from .answers import Returned, answers_of
+from .recorder import LayerRun, SignalRecorder
 from .signals import Signal
 from .terms import Arrival, arrival, terms_of
 
@@ -35,12 +35,12 @@ class Built:
 
     network: Network
     layers: Mapping[str, tuple[str, str]]
-    readouts: Mapping[str, Answer]
+    readouts: Mapping[str, Returned]
 
 
 @dataclass(eq=False)
 class _Builder:
-    recorder: Recorder
+    recorder: SignalRecorder
     steps: int
     static: frozenset[str]
     drafts: dict[str, Draft] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class _Builder:
         if name not in self.drafts:
             self.drafts[name] = Draft(name, self.recorder.inputs[name], "input")
 
-    def _layer(self, seen: Seen) -> None:
+    def _layer(self, seen: LayerRun) -> None:
         if seen.name in self.drafts:
             return
         if seen.steps != self.steps:
@@ -95,7 +95,7 @@ class _Builder:
         self.layers[seen.name] = (seen.name, "spikes")
         self._finish(draft, self._arrival(seen), _started(seen), seen.model.late)
 
-    def _arrival(self, seen: Seen) -> Arrival:
+    def _arrival(self, seen: LayerRun) -> Arrival:
         return arrival(seen.name, seen.given, self.source, self.static, self.refused)
 
     def _finish(
@@ -114,7 +114,7 @@ class _Builder:
         draft.terms = (*terms, *extra)
         draft.neuron = fitting(DiscreteNeuron({**fields, "bias": bias}, neuron.gain), draft.shape)
 
-    def _membrane(self, seen: Seen) -> str:
+    def _membrane(self, seen: LayerRun) -> str:
         """A population that does not spike, with the same v: resets arrive as what they subtract."""
         own = seen.name not in self.drafts
         name = seen.name if own and not self._emits(seen) else f"{seen.name}.v"
@@ -146,7 +146,7 @@ class _Builder:
         self._finish(draft, self._arrival(seen), neuron, seen.model.late, extra)
         return name
 
-    def _emits(self, seen: Seen) -> bool:
+    def _emits(self, seen: LayerRun) -> bool:
         """Whether its spikes are used: by its own reset, by others, or as an answer."""
         if seen.model.neuron.fields.get("reset") != "none":
             return True
@@ -162,7 +162,7 @@ class _Builder:
 _WITHOUT_SPIKES = ("leak", "syn_leak", "v_floor", "v_init", "bias", "drive")
 
 
-def _started(seen: Seen) -> DiscreteNeuron:
+def _started(seen: LayerRun) -> DiscreteNeuron:
     """The neuron with the initial v that the caller handed over."""
     neuron = seen.model.neuron
     if seen.start is None:
@@ -170,7 +170,7 @@ def _started(seen: Seen) -> DiscreteNeuron:
     return DiscreteNeuron({**neuron.fields, "v_init": values(seen.start, seen.shape)}, neuron.gain)
 
 
-def built(recorder: Recorder, returned: Sequence[Any], form: Form, steps: int) -> Built:
+def built(recorder: SignalRecorder, returned: Sequence[Any], form: TimeForm, steps: int) -> Built:
     """The network that does what was recorded.
 
     Args:
@@ -187,7 +187,7 @@ def built(recorder: Recorder, returned: Sequence[Any], form: Form, steps: int) -
     answers = answers_of(recorder, returned, form, steps, make.refused)
     make.answered = {(a.population, a.what) for a in answers if a.population}
     spiking = {a.population for a in answers if a.what == "spikes"}
-    readouts: dict[str, Answer] = {}
+    readouts: dict[str, Returned] = {}
     for name in recorder.inputs:
         make._input(name)
     for answer in answers:
@@ -222,7 +222,7 @@ def built(recorder: Recorder, returned: Sequence[Any], form: Form, steps: int) -
     return Built(ordered(network).verify(), layers, readouts)
 
 
-def _beside(answer: Answer, where: str) -> Finding:
+def _beside(answer: Returned, where: str) -> Finding:
     return Finding(
         code="live-membrane-beside",
         severity="note",
@@ -232,7 +232,7 @@ def _beside(answer: Answer, where: str) -> Finding:
     )
 
 
-def _readout(make: _Builder, answer: Answer) -> str:
+def _readout(make: _Builder, answer: Returned) -> str:
     signals = answer.signals
     shape: Shape = (signals[-1].size,)
     arriving = arrival(

@@ -13,7 +13,7 @@ _OURS = str(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True)
-class Spot:
+class CodeSpot:
     """A line of a user's code, and the layer that ran.
 
     Attributes:
@@ -41,7 +41,7 @@ class Spot:
         return " ".join(told) or "a tensor"
 
 
-def spot(layer: str, foreign: Sequence[str]) -> Spot:
+def spot(layer: str, foreign: Sequence[str]) -> CodeSpot:
     """The innermost line of the user's: not ours, and in none of the ``foreign`` folders."""
     frame = sys._getframe(1)
     outside = False
@@ -53,9 +53,9 @@ def spot(layer: str, foreign: Sequence[str]) -> Spot:
         outside = outside or not ours
         if not ours and not file.startswith((*foreign, "<")):
             text = linecache.getline(file, frame.f_lineno).strip()
-            return Spot(layer, file, frame.f_lineno, text, _assigned(text))
+            return CodeSpot(layer, file, frame.f_lineno, text, _assigned(text))
         frame = frame.f_back  # type: ignore[assignment]
-    return Spot(layer)
+    return CodeSpot(layer)
 
 
 def _assigned(text: str) -> str:

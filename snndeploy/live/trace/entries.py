@@ -10,7 +10,7 @@ from ...ir.arrays import Array, Shape, size
 
 
 @dataclass(frozen=True, eq=False)
-class Entries:
+class SparseMap:
     """A sparse matrix: ``out[rows] += values * into[columns]``, sorted by row, then column.
 
     ``before`` and ``pads`` are set where all that it does is to put zeros around the axes of a signal
@@ -26,8 +26,8 @@ class Entries:
     pads: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of(cls, rows: Array, columns: Array, values: Array, n_out: int, n_in: int) -> Entries:
-        """Entries in order; those in one place are added."""
+    def of(cls, rows: Array, columns: Array, values: Array, n_out: int, n_in: int) -> SparseMap:
+        """SparseMap in order; those in one place are added."""
         order = np.lexsort((columns, rows))
         rows, columns, values = rows[order], columns[order], values[order]
         if len(rows):
@@ -38,13 +38,13 @@ class Entries:
         return cls(rows, columns, values, n_out, n_in)
 
     @classmethod
-    def gathering(cls, taken: Array, n_in: int) -> Entries:
+    def gathering(cls, taken: Array, n_in: int) -> SparseMap:
         """``out[i] = into[taken[i]]``; 0 where ``taken`` is negative."""
         rows = np.flatnonzero(taken >= 0)
         return cls(rows, taken[rows], np.ones(len(rows)), len(taken), n_in)
 
     @classmethod
-    def scaling(cls, factor: Array) -> Entries:
+    def scaling(cls, factor: Array) -> SparseMap:
         line = np.arange(factor.size)
         return cls(line, line, factor.reshape(-1).astype(np.float64), factor.size, factor.size)
 
@@ -84,7 +84,7 @@ class Entries:
         matrix[self.rows, self.columns] = self.values
         return matrix
 
-    def then(self, after: Entries) -> Entries:
+    def then(self, after: SparseMap) -> SparseMap:
         """First this, then ``after``."""
         starts = np.searchsorted(self.rows, np.arange(self.n_out + 1))
         counts = np.diff(starts)[after.columns]
@@ -92,17 +92,17 @@ class Entries:
         offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         mine = starts[after.columns[which]] + offset
         values = after.values[which] * self.values[mine]
-        return Entries.of(after.rows[which], self.columns[mine], values, after.n_out, self.n_in)
+        return SparseMap.of(after.rows[which], self.columns[mine], values, after.n_out, self.n_in)
 
     def applied(self, x: Array) -> Array:
         result = np.zeros(self.n_out)
         np.add.at(result, self.rows, self.values * x[self.columns])
         return result
 
-    def part(self, low: int, high: int) -> Entries:
+    def part(self, low: int, high: int) -> SparseMap:
         """What it does with the inputs ``low:high``, counted from there."""
         inside = (self.columns >= low) & (self.columns < high)
-        return Entries(
+        return SparseMap(
             self.rows[inside],
             self.columns[inside] - low,
             self.values[inside],

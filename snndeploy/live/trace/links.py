@@ -12,28 +12,29 @@ from ...ingest.normal_form.chains import UNROLL_LIMIT
 from ...ingest.normal_form.linear import LinearStage
 from ...ir.arrays import Array, Shape, size
 from ...ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
-from .entries import Entries
-from .signals import Link
-
-_SMALL = 4096
+from .entries import SparseMap
+from .signals import ChainLink
 
 
-def link_key(link: Link) -> tuple[object, ...]:
-    """Equal for links that do the same. Large weights are the same where they lie in one place."""
-    if isinstance(link, Entries):
+def link_key(link: ChainLink) -> tuple[object, ...]:
+    """Equal for links that do the same."""
+    if isinstance(link, SparseMap):
         arrays = (link.rows, link.columns, link.values)
         return ("entries", link.n_out, link.n_in, *(hash(a.tobytes()) for a in arrays))
     weight = link.weight
     if weight is None:
         return ("stage", link.op, link.in_shape)
-    told: object = hash(np.ascontiguousarray(weight).tobytes())
-    if weight.size > _SMALL:
+    root = weight
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    told: object = hash(weight.tobytes())
+    if not root.flags.owndata:  # a parameter, where it lies in the module
         told = (weight.__array_interface__["data"][0], weight.strides)
     return ("stage", link.op, link.in_shape, told)
 
 
 def stages_of(
-    links: Sequence[Link], before: Shape, after: Shape, where: str
+    links: Sequence[ChainLink], before: Shape, after: Shape, where: str
 ) -> tuple[LinearStage, ...]:
     """Links as stages with shapes.
 
@@ -72,14 +73,16 @@ def _fitted(stage: LinearStage, shape: Shape) -> LinearStage:
     return LinearStage(stage.node, Pointwise(shape, weight.shape), shape, weight)
 
 
-def _first_entries(chain: Sequence[Link]) -> int | None:
-    return next((i for i, link in enumerate(chain) if isinstance(link, Entries)), None)
+def _first_entries(chain: Sequence[ChainLink]) -> int | None:
+    return next((i for i, link in enumerate(chain) if isinstance(link, SparseMap)), None)
 
 
-def _step(chain: list[Link], at: int, before: Shape, after: Shape, where: str) -> list[Link]:
+def _step(
+    chain: list[ChainLink], at: int, before: Shape, after: Shape, where: str
+) -> list[ChainLink]:
     """The chain with the entries at ``at`` merged with a neighbour, moved on, or made a stage."""
     entries = chain[at]
-    if not isinstance(entries, Entries):
+    if not isinstance(entries, SparseMap):
         raise TypeError("no entries here")
     if entries.is_identity:
         return [*chain[:at], *chain[at + 1 :]]
@@ -95,14 +98,14 @@ def _step(chain: list[Link], at: int, before: Shape, after: Shape, where: str) -
     return [*chain[:at], _alone(entries, inside, outside, where), *chain[at + 1 :]]
 
 
-def _after(left: Link, entries: Entries) -> Link | None:
+def _after(left: ChainLink, entries: SparseMap) -> ChainLink | None:
     """First ``left``, then the entries, as one link."""
-    if isinstance(left, Entries):
+    if isinstance(left, SparseMap):
         return left.then(entries)
     weight, op = left.weight, left.op
     match op:
         case Pointwise() if weight is not None:
-            return Entries.scaling(np.broadcast_to(weight, left.in_shape)).then(entries)
+            return SparseMap.scaling(np.broadcast_to(weight, left.in_shape)).then(entries)
         case Dense() if weight is not None and entries.n_out * op.in_features <= UNROLL_LIMIT:
             return _dense(left, entries.after_matrix(weight))
         case Conv() if weight is not None and op.groups == 1:
@@ -117,17 +120,18 @@ def _after(left: Link, entries: Entries) -> Link | None:
             )
         case Pointwise() | Dense() | Conv() | SumPool() | Reshape():
             return None
+    return None
 
 
-def _before(entries: Entries, right: Link) -> list[Link] | None:
+def _before(entries: SparseMap, right: ChainLink) -> list[ChainLink] | None:
     """First the entries, then ``right``, as what replaces both."""
-    if isinstance(right, Entries):
+    if isinstance(right, SparseMap):
         return [entries.then(right)]
     weight, op = right.weight, right.op
     match op:
         case Pointwise() if weight is not None:
             full = np.broadcast_to(weight, right.in_shape)
-            return [entries.then(Entries.scaling(full))]
+            return [entries.then(SparseMap.scaling(full))]
         case Dense() if weight is not None:
             return [_dense(right, entries.before_matrix(weight))]
         case Conv() if weight is not None:
@@ -145,8 +149,8 @@ def _before(entries: Entries, right: Link) -> list[Link] | None:
 
 
 def _before_conv(
-    entries: Entries, right: LinearStage, op: Conv, weight: Array
-) -> list[Link] | None:
+    entries: SparseMap, right: LinearStage, op: Conv, weight: Array
+) -> list[ChainLink] | None:
     if (
         entries.pads
         and size(entries.before) == entries.n_in
@@ -171,10 +175,10 @@ def _before_conv(
     ]
 
 
-def _over_channels(matrix: Array, places: int) -> Entries:
+def _over_channels(matrix: Array, places: int) -> SparseMap:
     rows, columns = np.nonzero(matrix)
     place = np.arange(places)
-    return Entries.of(
+    return SparseMap.of(
         (rows[:, None] * places + place).reshape(-1),
         (columns[:, None] * places + place).reshape(-1),
         np.repeat(matrix[rows, columns], places),
@@ -189,8 +193,8 @@ def _dense(stage: LinearStage, product: Array) -> LinearStage:
     return LinearStage(stage.node, op, (op.in_features,), weight)
 
 
-def _alone(entries: Entries, before: Shape, after: Shape, where: str) -> LinearStage:
-    """Entries as a stage of their own: factors, a convolution over channels, a pooling, or a matrix."""
+def _alone(entries: SparseMap, before: Shape, after: Shape, where: str) -> LinearStage:
+    """A map as a stage of its own: factors, a convolution over channels, or a matrix."""
     if entries.is_in_place:
         return LinearStage(
             "", Pointwise((entries.n_in,), (entries.n_in,)), (entries.n_in,), entries.values
@@ -204,7 +208,8 @@ def _alone(entries: Entries, before: Shape, after: Shape, where: str) -> LinearS
         matrix = entries.channels(inside, outside)
         if matrix is not None:
             ones = (1,) * len(space)
-            op = Conv(*matrix.shape, ones, ones, ((0, 0),) * len(space), ones)
+            n_out, n_in = matrix.shape
+            op = Conv(n_out, n_in, ones, ones, ((0, 0),) * len(space), ones)
             weight = matrix.reshape(op.weight_shape)
             return LinearStage("", op, inside, weight.astype(np.float32))
     if entries.n_in * entries.n_out > UNROLL_LIMIT:

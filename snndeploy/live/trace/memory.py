@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...ir.arrays import Array
-from .entries import Entries
+from .entries import SparseMap
 from .signals import Blocks, Signal
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def numbers(tensor: Tensor) -> Array:
     return values
 
 
-class Memory:
+class SignalMemory:
     """Signals by storage. What is not known here is a constant."""
 
     def __init__(self) -> None:
@@ -86,8 +86,8 @@ class Memory:
         base = held or Blocks((Signal(length, (), numbers(whole)),))
         taken = np.full(length, -1)
         taken[at] = np.arange(len(at))
-        old = base.mapped(Entries.gathering(kept, length))
-        new = blocks.mapped(Entries.gathering(taken, len(at)))
+        old = base.mapped(SparseMap.gathering(kept, length))
+        new = blocks.mapped(SparseMap.gathering(taken, len(at)))
         self._held[key(tensor)] = Blocks((old.plus(new),))
 
 
@@ -106,5 +106,5 @@ def _gathered(held: Blocks, at: Array) -> Signal:
     block = int(np.searchsorted(bounds, at[0], side="right")) - 1
     low, high = bounds[block], bounds[block + 1]
     if (at >= low).all() and (at < high).all():
-        return held.signals[block].through(Entries.gathering(at - low, high - low))
-    return held.mapped(Entries.gathering(at, held.size))
+        return held.signals[block].through(SparseMap.gathering(at - low, high - low))
+    return held.mapped(SparseMap.gathering(at, held.size))

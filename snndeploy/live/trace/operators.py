@@ -11,7 +11,7 @@ import numpy as np
 from ...ingest.normal_form.linear import LinearStage
 from ...ir.arrays import Array, Shape, size
 from ...ir.ops import Conv, Dense, Pair, SumPool
-from .entries import Entries
+from .entries import SparseMap
 from .memory import numbers
 from .signals import Blocks, Lost, Signal, common
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Reading(Protocol):
+class SignalReading(Protocol):
     """What operations ask a recorder."""
 
     def knows(self, tensor: Any) -> bool:
@@ -40,9 +40,9 @@ class Reading(Protocol):
         """Whether all values are 0 or 1."""
 
 
-Answer = Blocks | str
+Outcome = Blocks | str
 """Signals, or the reason why the operation has none."""
-Operation = Callable[[Reading, Sequence[Any], Mapping[str, Any], "Tensor"], Answer]
+Operation = Callable[[SignalReading, Sequence[Any], Mapping[str, Any], "Tensor"], Outcome]
 
 
 def _argument(
@@ -54,14 +54,16 @@ def _argument(
 # --- one value after the other ---------------------------------------------------------------------
 
 
-def _as(reading: Reading, operand: Any, out: Tensor) -> Blocks:
+def _as(reading: SignalReading, operand: Any, out: Tensor) -> Blocks:
     """An operand with the shape of the result."""
     if not hasattr(operand, "expand"):
         return Blocks((Signal(out.numel(), (), np.full(out.numel(), float(operand))),))
     return reading.read(operand.expand(out.shape))
 
 
-def _sum(reading: Reading, a: Any, b: Any, out: Tensor, factors: tuple[float, float]) -> Answer:
+def _sum(
+    reading: SignalReading, a: Any, b: Any, out: Tensor, factors: tuple[float, float]
+) -> Outcome:
     left, right = _as(reading, a, out), _as(reading, b, out)
     bounds = common(left, right)
     pairs = zip(left.divided(bounds).signals, right.divided(bounds).signals, strict=True)
@@ -69,27 +71,33 @@ def _sum(reading: Reading, a: Any, b: Any, out: Tensor, factors: tuple[float, fl
     return Blocks(tuple(x.times(f).plus(y.times(g)) for x, y in pairs))
 
 
-def _add(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Answer:
+def _add(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     alpha = float(_argument(args, kwargs, 2, "alpha", 1))
     return _sum(reading, args[0], args[1], out, (1.0, alpha))
 
 
-def _sub(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Answer:
+def _sub(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     alpha = float(_argument(args, kwargs, 2, "alpha", 1))
     return _sum(reading, args[0], args[1], out, (1.0, -alpha))
 
 
-def _rsub(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Answer:
+def _rsub(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     alpha = float(_argument(args, kwargs, 2, "alpha", 1))
     return _sum(reading, args[0], args[1], out, (-alpha, 1.0))
 
 
-def _negative(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _negative(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs, out
     return Blocks(tuple(s.times(np.asarray(-1.0)) for s in reading.read(args[0]).signals))
 
 
-def _multiply(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _multiply(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     a, b = args[:2]
     if reading.knows(a) and reading.knows(b):
@@ -99,8 +107,8 @@ def _multiply(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -
 
 
 def _divide(
-    reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-) -> Answer:
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     if reading.knows(args[1]):
         return "a division by a signal"
     if kwargs.get("rounding_mode"):
@@ -109,7 +117,11 @@ def _divide(
 
 
 def _scaled(
-    reading: Reading, signal: Tensor, factor: Any, out: Tensor, change: Callable[[Array], Array]
+    reading: SignalReading,
+    signal: Tensor,
+    factor: Any,
+    out: Tensor,
+    change: Callable[[Array], Array],
 ) -> Blocks:
     values = _as(reading, factor, out).joined().numbers()
     blocks = _as(reading, signal, out)
@@ -123,7 +135,7 @@ def _scaled(
     )
 
 
-def _copy(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _copy(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     if out.dtype.is_floating_point:
         return reading.read(args[0])
@@ -133,12 +145,12 @@ def _copy(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> An
     return "rounding to whole numbers"
 
 
-def _copy_in(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _copy_in(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     return _as(reading, args[1], out)
 
 
-def _relu(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _relu(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs, out
     blocks = reading.read(args[0])
     if all(reading.is_positive(s) for s in blocks.signals):
@@ -146,7 +158,9 @@ def _relu(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> An
     return "relu of values that may be negative"
 
 
-def _clamp(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Answer:
+def _clamp(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     low, high = (_argument(args, kwargs, i, n, None) for i, n in ((1, "min"), (2, "max")))
     blocks = reading.read(args[0])
     if low is not None and (low > 0 or not all(reading.is_positive(s) for s in blocks.signals)):
@@ -156,7 +170,7 @@ def _clamp(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out
     return _any(reading, blocks, out) if high == 1 else "clamping"
 
 
-def _any(reading: Reading, blocks: Blocks, out: Tensor) -> Answer:
+def _any(reading: SignalReading, blocks: Blocks, out: Tensor) -> Outcome:
     """1 where a sum of spikes is not 0."""
     shape = tuple(out.shape[1:]) if len(out.shape) > 1 and out.shape[0] == 1 else tuple(out.shape)
     found = []
@@ -170,7 +184,7 @@ def _any(reading: Reading, blocks: Blocks, out: Tensor) -> Answer:
     return Blocks(tuple(found))
 
 
-def _maximum(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _maximum(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     left, right = (_as(reading, a, out) for a in args[:2])
     bounds = common(left, right)
@@ -183,7 +197,9 @@ def _maximum(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) ->
 # --- moves, and sums of what is moved ---------------------------------------------------------------
 
 
-def _moved(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], run: Any) -> Answer:
+def _moved(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], run: Any
+) -> Outcome:
     """Run the operation on numbers of elements, to see where each of them goes.
 
     Zeros (paddings) and what is no signal keep apart: constants are read from the result.
@@ -227,13 +243,13 @@ def _taken(blocks: Blocks, at: Array) -> Signal:
     if at.min() >= 0 and at.max() < bounds[block + 1]:
         low = bounds[block]
         signal = blocks.signals[block]
-        return signal.through(Entries.gathering(at - low, signal.size))
-    return blocks.mapped(Entries.gathering(at, blocks.size))
+        return signal.through(SparseMap.gathering(at - low, signal.size))
+    return blocks.mapped(SparseMap.gathering(at, blocks.size))
 
 
 def _stack_rows(
-    reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-) -> Answer:
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     """``cat`` and ``stack``: along the first long axis, blocks side by side; else values moved."""
     tensors, axis = args[0], _argument(args, kwargs, 1, "dim", 0) % out.dim()
     if size(out.shape[:axis]) == 1:
@@ -242,8 +258,8 @@ def _stack_rows(
 
 
 def _constant_pad(
-    reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-) -> Answer:
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     x, widths = args[:2]
     if float(_argument(args, kwargs, 2, "value", 0.0) or 0.0) != 0 or min(widths) < 0:
         return "moved"
@@ -254,7 +270,7 @@ def _constant_pad(
     taken = np.pad(line, pads, constant_values=-1).reshape(-1)
     if x.dim() > 1 and shape[0] == 1 and pads[0] == (0, 0):
         shape, pads = shape[1:], pads[1:]
-    entries = Entries.gathering(taken, line.size)
+    entries = SparseMap.gathering(taken, line.size)
     entries = dataclasses.replace(entries, before=shape, pads=tuple(pads))
     del out
     return Blocks((reading.read(x).mapped(entries),))
@@ -262,8 +278,8 @@ def _constant_pad(
 
 def _summed(mean: bool) -> Operation:
     def operation(
-        reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-    ) -> Answer:
+        reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+    ) -> Outcome:
         x = args[0]
         dims = _argument(args, kwargs, 1, "dim", None)
         dims = [dims] if isinstance(dims, int) else dims
@@ -275,7 +291,9 @@ def _summed(mean: bool) -> Operation:
             return _by_row(reading, x, LinearStage("", op, tuple(x.shape[1:])), factor)
         kept = [1 if a in axes else n for a, n in enumerate(x.shape)]
         rows = np.broadcast_to(np.arange(size(kept)).reshape(kept), x.shape).reshape(-1)
-        entries = Entries.of(rows, np.arange(x.numel()), np.ones(x.numel()), out.numel(), x.numel())
+        entries = SparseMap.of(
+            rows, np.arange(x.numel()), np.ones(x.numel()), out.numel(), x.numel()
+        )
         return Blocks((reading.read(x).mapped(entries).times(factor),))
 
     return operation
@@ -284,18 +302,20 @@ def _summed(mean: bool) -> Operation:
 # --- layers ------------------------------------------------------------------------------------------
 
 
-def rows_of(reading: Reading, x: Tensor, count: int) -> tuple[Signal, ...]:
+def rows_of(reading: SignalReading, x: Tensor, count: int) -> tuple[Signal, ...]:
     """The signals of ``count`` rows of equal size."""
     step = x.numel() // max(count, 1)
     return reading.read(x).divided([i * step for i in range(count + 1)]).signals
 
 
-def _by_row(reading: Reading, x: Tensor, stage: LinearStage, factor: Array | None = None) -> Blocks:
+def _by_row(
+    reading: SignalReading, x: Tensor, stage: LinearStage, factor: Array | None = None
+) -> Blocks:
     rows = (s.through(stage) for s in rows_of(reading, x, x.shape[0]))
     return Blocks(tuple(s if factor is None else s.times(factor) for s in rows))
 
 
-def _matrix(reading: Reading, x: Tensor, weight: Tensor, bias: Any, name: str) -> Answer:
+def _matrix(reading: SignalReading, x: Tensor, weight: Tensor, bias: Any, name: str) -> Outcome:
     """``x @ weight + bias`` for a weight (in, out)."""
     if reading.knows(weight) or reading.knows(bias):
         return "the product of two signals"
@@ -305,7 +325,9 @@ def _matrix(reading: Reading, x: Tensor, weight: Tensor, bias: Any, name: str) -
     return _by_row(reading, x, LinearStage(name, op, (op.in_features,), values, constant))
 
 
-def _addmm(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Answer:
+def _addmm(
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     del out
     if kwargs.get("alpha", 1) != 1 or kwargs.get("beta", 1) != 1 or args[0].dim() > 1:
         return "addmm with factors"
@@ -314,7 +336,7 @@ def _addmm(reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out
     return _matrix(reading, args[1], args[2], args[0], reading.name_of(args[2]))
 
 
-def _mm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _mm(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     a, b = args[:2]
     if reading.knows(a):
@@ -324,7 +346,7 @@ def _mm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answ
     return _matrix(reading, b.T, a.T, None, reading.name_of(a))
 
 
-def _mv(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _mv(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs, out
     weight, x = args[:2]
     if reading.knows(weight):
@@ -332,7 +354,7 @@ def _mv(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answ
     return _matrix(reading, x.reshape(1, -1), weight.T, None, reading.name_of(weight))
 
 
-def _bmm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _bmm(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs, out
     a, b = args[:2]
     if a.shape[0] != 1 or not reading.knows(a):
@@ -340,7 +362,7 @@ def _bmm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Ans
     return _matrix(reading, a[0], b[0], None, reading.name_of(b))
 
 
-def _convolution(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _convolution(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     x, weight, bias, stride, padding, dilation, transposed, _, groups = args[:9]
     if reading.knows(weight) or not reading.knows(x):
@@ -362,7 +384,7 @@ def _convolution(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor
     return _by_row(reading, x, LinearStage(name, op, tuple(x.shape[1:]), values, constant))
 
 
-def _unrolled(reading: Reading, args: Sequence[Any], out: Tensor, name: str) -> Answer:
+def _unrolled(reading: SignalReading, args: Sequence[Any], out: Tensor, name: str) -> Outcome:
     """A transposed convolution, from what it makes of each single value."""
     import torch
 
@@ -382,7 +404,7 @@ def _unrolled(reading: Reading, args: Sequence[Any], out: Tensor, name: str) -> 
 _MOST_ENTRIES = 1 << 22
 
 
-def _batch_norm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _batch_norm(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     x, weight, bias, mean, variance, *rest = args
     training, epsilon = (rest[0], rest[2]) if len(rest) == 3 else (False, rest[1])
@@ -398,8 +420,8 @@ def _batch_norm(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor)
 
 
 def _average(
-    reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-) -> Answer:
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     x, kernel = args[:2]
     stride = _argument(args, kwargs, 2, "stride", None) or kernel
     padding, ceil, counted, divisor = (
@@ -430,7 +452,7 @@ def _pair(values: Any) -> Pair:
     return (int(values[0]), int(values[-1]))
 
 
-def _adaptive(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Answer:
+def _adaptive(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
     del kwargs
     x = args[0]
     inside, outside = tuple(x.shape[2:]), tuple(out.shape[2:])
@@ -441,7 +463,7 @@ def _adaptive(reading: Reading, args: Sequence[Any], kwargs: Any, out: Tensor) -
     return _by_row(reading, x, stage, np.asarray(1.0 / size(block)))
 
 
-def _adaptive_uneven(reading: Reading, x: Tensor, inside: Shape, outside: Shape) -> Blocks:
+def _adaptive_uneven(reading: SignalReading, x: Tensor, inside: Shape, outside: Shape) -> Blocks:
     """torch's windows: from floor(i n / m) to ceil((i + 1) n / m)."""
     axes = []
     for n, m in zip(inside, outside, strict=True):
@@ -452,13 +474,13 @@ def _adaptive_uneven(reading: Reading, x: Tensor, inside: Shape, outside: Shape)
         axes.append(matrix)
     whole = np.kron(np.eye(x.shape[1]), np.kron(*axes))
     rows, columns = np.nonzero(whole)
-    entries = Entries.of(rows, columns, whole[rows, columns], *whole.shape)
+    entries = SparseMap.of(rows, columns, whole[rows, columns], *whole.shape)
     return Blocks(tuple(s.through(entries) for s in rows_of(reading, x, x.shape[0])))
 
 
 def _max_pool(
-    reading: Reading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
-) -> Answer:
+    reading: SignalReading, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> Outcome:
     x, kernel = args[:2]
     stride = _argument(args, kwargs, 2, "stride", None) or kernel
     padding = _argument(args, kwargs, 3, "padding", 0)
@@ -573,13 +595,13 @@ WITHOUT_VALUES = frozenset(
 
 
 def signals_of(
-    reading: Reading,
+    reading: SignalReading,
     name: str,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     out: Tensor,
     run: Any,
-) -> Answer:
+) -> Outcome:
     """What an operation of aten makes of signals.
 
     Args:
@@ -590,7 +612,7 @@ def signals_of(
         out: its (first) result.
         run: the operation, to be tried with other numbers.
     """
-    found: Answer = "moved" if name in MOVES else f"{name.strip('_')}"
+    found: Outcome = "moved" if name in MOVES else f"{name.strip('_')}"
     if name in LINEAR:
         found = LINEAR[name](reading, args, kwargs, out)
     return _moved(reading, args, kwargs, run) if found == "moved" else found

@@ -16,14 +16,13 @@ from ...ingest.normal_form.linear import LinearStage
 from ...ingest.normal_form.neurons import DiscreteNeuron
 from ...ir.arrays import Array, Shape
 from ...ir.ops import SumPool
-from ..layers import Form, Framework, Heard, LayerModel, Told
-from .code import Spot, spot
-from .entries import Entries
+from ..layers import Framework, Heard, LayerModel, TimeForm, Told
+from .code import CodeSpot, spot
+from .entries import SparseMap
 from .links import link_key
-from .memory import Memory, key
+from .memory import SignalMemory, key
 from .operators import WITHOUT_VALUES, lost, signals_of
-from .signals import Blocks, Emission, Lost, Signal
-from .signals import Path as SignalPath
+from .signals import Blocks, Emission, Lost, Signal, SignalPath
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +35,7 @@ _FIRES_ON_ANY = DiscreteNeuron(
 
 
 @dataclass(eq=False)
-class Seen:
+class LayerRun:
     """A population, as far as it was seen.
 
     Attributes:
@@ -54,7 +53,7 @@ class Seen:
     name: str
     shape: Shape
     model: LayerModel
-    spot: Spot
+    spot: CodeSpot
     layer: str = ""
     given: list[Signal] = field(default_factory=list)
     emitted: list[Tensor] = field(default_factory=list)
@@ -75,7 +74,7 @@ class Seen:
         return "threshold" in self.model.neuron.fields
 
 
-class Recorder:
+class SignalRecorder:
     """Follows tensors through a module. One recorder, one run from the initial state.
 
     Args:
@@ -86,13 +85,14 @@ class Recorder:
     """
 
     def __init__(
-        self, module: nn.Module, framework: Framework, form: Form, *, symbolic: bool = True
+        self, module: nn.Module, framework: Framework, form: TimeForm, *, symbolic: bool = True
     ) -> None:
         self.module, self.framework, self.form, self.symbolic = module, framework, form, symbolic
-        self.memory = Memory()
-        self.populations: dict[str, Seen] = {}
+        self.memory = SignalMemory()
+        self.populations: dict[str, LayerRun] = {}
         self.inputs: dict[str, Shape] = {}
         self._states: dict[int, tuple[str, int]] = {}
+        self._computed: set[int] = set()
         self._alive: list[Any] = []
         self._paused = False
         self._running: list[str] = []
@@ -151,7 +151,7 @@ class Recorder:
             layer = self._running[-1] if self._running else ""
             free = self._free_name(layer or name)
             model = LayerModel(neuron=_FIRES_ON_ANY)
-            self.populations[free] = Seen(free, shape, model, self._spot(), layer)
+            self.populations[free] = LayerRun(free, shape, model, self._spot(), layer)
             self._either[which] = free
         seen = self.populations[self._either[which]]
         if step == seen.steps:
@@ -163,7 +163,7 @@ class Recorder:
         names = itertools.chain([base], (f"{base}#{i}" for i in itertools.count(2)))
         return next(n for n in names if n not in self.populations and n not in self.inputs)
 
-    def _spot(self) -> Spot:
+    def _spot(self) -> CodeSpot:
         return spot(self._running[-1] if self._running else "", self._foreign)
 
     # --- running --------------------------------------------------------------------------------------
@@ -199,21 +199,19 @@ class Recorder:
 
         self.framework.start(self.module)
         answers, before = [], None
-        with torch.no_grad(), self._patched(), self._mode():
+        with torch.no_grad(), self._patched(), _following(self):
             for given in calls:
                 answer, before = self.framework.call(self.module, given, before)
                 answers.append(answer)
         return answers
 
-    def _mode(self) -> contextlib.AbstractContextManager[Any]:
-        return _following(self) if self.symbolic else contextlib.nullcontext()
-
     @contextlib.contextmanager
     def _patched(self) -> Iterator[None]:
         """Layers call back to us while this holds; names of running modules are known."""
         handles = []
-        patched = []
-        for name, layer in self.module.named_modules():
+        patched: list[Any] = []
+        layers: list[tuple[str, Any]] = list(self.module.named_modules())
+        for name, layer in layers:
             if isinstance(layer, self.framework.known):
                 layer.forward = self._around(name or "neurons", layer, layer.forward)
                 patched.append(layer)
@@ -277,9 +275,10 @@ class Recorder:
             seen.membranes.append(told.membrane)
         for state in told.states:
             self._states[key(state)] = (seen.name, step)
+        self._computed |= {key(t) for t in (told.emitted, *told.states)}
         self._alive.append((heard, told))
 
-    def _population(self, name: str, layer: Any, heard: Heard, told: Told) -> Seen:
+    def _population(self, name: str, layer: Any, heard: Heard, told: Told) -> LayerRun:
         """The population that this call advances: the one whose states it was given."""
         owners = {self._states[key(s)] for s in heard.states if key(s) in self._states}
         if len(owners) > 1:
@@ -298,8 +297,7 @@ class Recorder:
                     "hand each layer the states that it returned in the step before",
                 )
             return seen
-        changed = [s for s in heard.states if self.symbolic and self.knows(s)]
-        if changed:
+        if any(key(s) in self._computed for s in heard.states):
             raise self._refused(
                 "live-state",
                 f"layer {name!r} is given states that forward() computes itself",
@@ -312,7 +310,7 @@ class Recorder:
         shape = tuple(told.emitted.shape[self.framework.leading(layer, self.form) :])
         free = self._free_name(name)
         model = self.framework.model(name, layer, shape or (1,))
-        seen = Seen(free, shape or (1,), model, self._spot(), name, start=heard.membrane)
+        seen = LayerRun(free, shape or (1,), model, self._spot(), name, start=heard.membrane)
         others = (s for s in heard.states if s is not heard.membrane)
         if any(bool(s.any()) for s in others):
             raise self._refused(
@@ -323,7 +321,7 @@ class Recorder:
         self.populations[free] = seen
         return seen
 
-    def _arriving(self, seen: Seen, given: Tensor) -> Signal:
+    def _arriving(self, seen: LayerRun, given: Tensor) -> Signal:
         """What arrives in a step, through weights that the layer holds, and from its own spikes."""
         if seen.model.inward is not None:
             given = seen.model.inward(given)
@@ -352,8 +350,22 @@ class Recorder:
         if self._paused:
             return out
         with self._pause():
-            self._followed(func, args, kwargs, out)
+            self._descend(args, kwargs, out)
+            if self.symbolic:
+                self._followed(func, args, kwargs, out)
         return out
+
+    def _descend(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Note which tensors were computed from what layers gave."""
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        given = {key(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        made = {key(t) for t in tree_leaves(out) if isinstance(t, torch.Tensor)}
+        if given & self._computed:
+            self._computed |= made
+        else:
+            self._computed -= made - given  # new, where something old had been
 
     def _followed(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
@@ -402,17 +414,17 @@ _NOTHING: Any = None
 """In the place of what a population emitted that is no layer."""
 
 
-def _following(recorder: Recorder) -> Any:
+def _following(recorder: SignalRecorder) -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Following(TorchDispatchMode):
+    class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             del types
             return recorder.follow(func, args, kwargs or {})
 
-    return Following()
+    return Following()  # type: ignore[no-untyped-call]
 
 
 def _weight_names(module: nn.Module) -> dict[int, str]:
@@ -434,14 +446,14 @@ def _file_of(kind: type) -> str:
     return getattr(package, "__file__", "") or ""
 
 
-def _is_positive(link: LinearStage | Entries) -> bool:
-    weight = link.values if isinstance(link, Entries) else link.weight
+def _is_positive(link: LinearStage | SparseMap) -> bool:
+    weight = link.values if isinstance(link, SparseMap) else link.weight
     return weight is None or bool((weight >= 0).all())
 
 
-def _counts(link: LinearStage | Entries) -> bool:
+def _counts(link: LinearStage | SparseMap) -> bool:
     """Whether it only moves and adds what arrives."""
-    if isinstance(link, Entries):
+    if isinstance(link, SparseMap):
         return bool((link.values == 1).all())
     return isinstance(link.op, SumPool)
 
@@ -450,7 +462,7 @@ def _picked(path: SignalPath, size: int) -> Array | None:
     """Where a path delivers a value, at most one each; None where it does more than picking."""
     picked: Array = np.ones(size)
     for link in path.links:
-        if not isinstance(link, Entries) or not link.picks:
+        if not isinstance(link, SparseMap) or not link.picks:
             return None
         picked = np.zeros(size)
         if link is path.links[-1]:

@@ -13,10 +13,10 @@ from ...ingest.normal_form.chains import run_stages
 from ...ingest.normal_form.linear import LinearStage
 from ...ir.arrays import Array, size
 from ...ir.ops import Pointwise
-from .code import Spot
-from .entries import Entries
+from .code import CodeSpot
+from .entries import SparseMap
 
-Link = LinearStage | Entries
+ChainLink = LinearStage | SparseMap
 """One link of a chain. Signals are flat (C order): no link is a view."""
 
 
@@ -30,11 +30,11 @@ class Emission:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class SignalPath:
     """One emission behind a chain."""
 
     emission: Emission
-    links: tuple[Link, ...] = ()
+    links: tuple[ChainLink, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Lost:
     """Where and by what a signal ceased to be a linear map of emissions."""
 
     by: str
-    spot: Spot
+    spot: CodeSpot
     hint: str = ""
 
 
@@ -51,7 +51,7 @@ class Signal:
     """``size`` values: a sum of paths and a constant, or `Lost`."""
 
     size: int
-    paths: tuple[Path, ...] = ()
+    paths: tuple[SignalPath, ...] = ()
     constant: Array | None = None
     lost: Lost | None = None
 
@@ -77,11 +77,11 @@ class Signal:
         stage = LinearStage("", Pointwise((self.size,), factor.shape), (self.size,), factor)
         return dataclasses.replace(
             self,
-            paths=tuple(Path(p.emission, (*p.links, stage)) for p in self.paths),
+            paths=tuple(SignalPath(p.emission, (*p.links, stage)) for p in self.paths),
             constant=None if self.constant is None else self.constant * factor.reshape(-1),
         )
 
-    def through(self, link: Link) -> Signal:
+    def through(self, link: ChainLink) -> Signal:
         """Behind one more link; the bias of a stage becomes part of the constant."""
         bias = None
         if isinstance(link, LinearStage):
@@ -93,9 +93,9 @@ class Signal:
         if bias is not None:
             flat = np.broadcast_to(bias, link.out_shape).reshape(-1)  # type: ignore[union-attr]
             constant = flat if constant is None else constant + flat
-        identity = isinstance(link, Entries) and link.is_identity
+        identity = isinstance(link, SparseMap) and link.is_identity
         added = () if identity else (link,)
-        paths = tuple(Path(p.emission, (*p.links, *added)) for p in self.paths)
+        paths = tuple(SignalPath(p.emission, (*p.links, *added)) for p in self.paths)
         return Signal(n_out, paths, constant, self.lost)
 
     def numbers(self) -> Array:
@@ -103,10 +103,10 @@ class Signal:
         return np.zeros(self.size) if self.constant is None else self.constant
 
 
-def carried(links: Sequence[Link], x: Array) -> Array:
+def carried(links: Sequence[ChainLink], x: Array) -> Array:
     """What links make of values, without biases."""
     for link in links:
-        if isinstance(link, Entries):
+        if isinstance(link, SparseMap):
             x = link.applied(x)
         else:
             x = run_stages((link,), x.reshape(1, *link.in_shape)).reshape(-1)
@@ -147,9 +147,9 @@ class Blocks:
         """All values as one signal."""
         if len(self.signals) == 1:
             return self.signals[0]
-        return self.mapped(Entries.scaling(np.ones(self.size)))
+        return self.mapped(SparseMap.scaling(np.ones(self.size)))
 
-    def mapped(self, entries: Entries) -> Signal:
+    def mapped(self, entries: SparseMap) -> Signal:
         """What a linear map makes of the values."""
         if len(self.signals) == 1:
             return self.signals[0].through(entries)
@@ -167,7 +167,7 @@ def _slice(signal: Signal, low: int, high: int) -> Signal:
     if signal.is_constant:
         numbers = None if signal.constant is None else signal.constant[low:high]
         return Signal(high - low, (), numbers)
-    return signal.through(Entries.gathering(np.arange(low, high), signal.size))
+    return signal.through(SparseMap.gathering(np.arange(low, high), signal.size))
 
 
 def common(*blocks: Blocks) -> list[int]:

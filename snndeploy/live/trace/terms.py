@@ -14,7 +14,7 @@ from ...ingest.normal_form.terms import Term
 from ...ir.arrays import Array, Shape, size
 from ...ir.ops import Pointwise
 from .links import link_key, stages_of
-from .signals import Link, Signal
+from .signals import ChainLink, Signal
 
 Key = tuple[object, ...]
 
@@ -26,7 +26,7 @@ class Arrival:
     ``constant`` acts from the first step on, ``later`` from ``since`` on.
     """
 
-    paths: tuple[tuple[str, int, tuple[Link, ...]], ...]
+    paths: tuple[tuple[str, int, tuple[ChainLink, ...]], ...]
     constant: Array
     later: Array | None = None
     since: int = 0
@@ -82,7 +82,7 @@ def _located(
     step: int,
     static: frozenset[str],
     refused: Callable[[str, str, str], InputError],
-) -> Mapping[str, tuple[tuple[str, str], int, tuple[Link, ...]]]:
+) -> Mapping[str, tuple[tuple[str, str], int, tuple[ChainLink, ...]]]:
     """A step's paths, by what is the same for the same path in another step."""
     if signal.lost is not None:
         raise refused(
@@ -92,7 +92,7 @@ def _located(
             or "between two layers of neurons, use maps that are linear in evaluation (layers with "
             "weights, additions, factors, averages, concatenations, views)",
         )
-    found: dict[str, tuple[tuple[str, str], int, tuple[Link, ...]]] = {}
+    found: dict[str, tuple[tuple[str, str], int, tuple[ChainLink, ...]]] = {}
     for path in signal.paths:
         e = path.emission
         delay = 0 if e.population in static else step - e.step
@@ -126,7 +126,7 @@ def terms_of(
         InputError: a map that is neither an operator nor a small matrix, or a bias that waits for
             nothing.
     """
-    groups: dict[Key, list[tuple[str, int, tuple[Link, ...]]]] = {}
+    groups: dict[Key, list[tuple[str, int, tuple[ChainLink, ...]]]] = {}
     for path in arriving.paths:
         told: Key = (shapes[path[0]], *map(link_key, path[2]))
         while told in groups and path[0] in {p[0] for p in groups[told]}:
