@@ -1,4 +1,4 @@
-"""Live modules of real frameworks: galleries, recordings, random networks in environments of their own."""
+"""Live modules of real frameworks: galleries, recordings, and random networks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from torch import nn
 
 import snndeploy
 from snndeploy.errors import BackendMissing, InputError
+from snndeploy.ir.decoding import decode
+from snndeploy.ir.network import Network
+from snndeploy.simulate.float.engine import run_float
+from snndeploy.simulate.lava.env import find_lava
 
 ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
@@ -29,7 +33,7 @@ FRAMEWORKS = {
     "spikingjelly": ("spikingjelly==2.0.0",),
 }
 EXTRAS = {"sinabs": ("pbr", "matplotlib"), "spikingjelly": ("loguru",)}
-GALLERY = {"snntorch": 19, "norse": 6, "sinabs": 6, "spikingjelly": 7}
+GALLERY = {"snntorch": 20, "norse": 6, "sinabs": 6, "spikingjelly": 7}
 """Pieces of each framework; the slow test and the recordings hold all of them."""
 NETWORKS = {"snntorch": 47, "norse": 35, "sinabs": 34, "spikingjelly": 27}
 

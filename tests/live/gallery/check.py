@@ -33,7 +33,11 @@ def checked(name: str, framework: str, piece: Piece, *, lava: bool) -> dict[str,
     read = getattr(snndeploy, f"from_{framework}")
     frames = piece.frames()
     tensors = [torch.tensor(f) for f in frames.values()]
+    module = importlib.import_module(f"tests.live.gallery.of_{framework}")
+    untouched = getattr(module, "witness", lambda: lambda: True)()
     network = read(piece.module, piece.sample(tensors))
+    if not untouched():
+        raise AssertionError("reading a module changed the states of another")
     with torch.no_grad():
         theirs = [t.numpy() for t in piece.run(piece.module, tensors)]
     ours = run_float(network, frames)

@@ -7,6 +7,7 @@ from typing import Any
 
 import snntorch as snn  # type: ignore[import-not-found]
 import torch
+from snntorch import utils  # type: ignore[import-not-found]
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -323,6 +324,22 @@ class Line(nn.Module):
         return self.l2(self.conv2(self.pool(self.l1(self.conv1(x)))))
 
 
+class ResetsAll(InARow):
+    """Clears the states of every snnTorch layer that there is, then goes through time."""
+
+    def forward(self, x: Tensor) -> Any:
+        utils.reset(self)
+        return torch.stack([super(ResetsAll, self).forward(frame) for frame in x])
+
+
+def witness() -> Callable[[], bool]:
+    """A layer of another network; whether it keeps its state is asked behind the reading."""
+    layer = hidden(threshold=5.0)
+    layer(torch.ones(1, 3))
+    held = layer.mem.clone()
+    return lambda: torch.equal(layer.mem, held)
+
+
 def pieces() -> dict[str, Callable[[], Piece]]:
     """All of them, by name."""
 
@@ -339,6 +356,7 @@ def pieces() -> dict[str, Callable[[], Piece]]:
     return {
         "in a row": lambda: calls(InARow(), FLAT, "4"),
         "loop": lambda: loop(Loop(), "lif2", ""),
+        "resets all": lambda: loop(ResetsAll(), "4"),
         "one frame": lambda: Piece(
             module=dyadic(OneFrame()),
             shapes=FLAT,
