@@ -93,10 +93,6 @@ class TimeForm:
         """Axes in front of the shape of one frame."""
         return len({a for a in (self.time, self.batch) if a is not None})
 
-    def frame(self, sample: Tensor) -> tuple[int, ...]:
-        """Shape of what one sample holds in one step."""
-        return tuple(sample.shape[self.leading :])
-
     def arranged(self, frames: Tensor) -> list[Tensor]:
         """What the calls take, of ``frames`` (steps, *frame) of one sample.
 

@@ -97,7 +97,8 @@ def test_a_start_becomes_a_bias_of_the_first_step(leak: float) -> None:
     assert not neuron.v_init.any()
     assert [f.severity for f in result.findings] == ["note"]
     np.testing.assert_array_equal(spikes(result.network), spikes(net))
-    assert isinstance(b := net.population("b").neuron, Neuron)
+    b = net.population("b").neuron
+    assert b is not None
     without = net.replace([Population("b", (4,), b.changed((4,), v_init=0.0), "output")])
     assert (spikes(without) != spikes(net)).any()
 

@@ -120,7 +120,6 @@ def _after(left: ChainLink, entries: SparseMap) -> ChainLink | None:
             )
         case Pointwise() | Dense() | Conv() | SumPool() | Reshape():
             return None
-    return None
 
 
 def _before(entries: SparseMap, right: ChainLink) -> list[ChainLink] | None:
@@ -144,7 +143,7 @@ def _before(entries: SparseMap, right: ChainLink) -> list[ChainLink] | None:
                 return None
             pooled = dataclasses.replace(right, in_shape=shape)
             return [pooled, _over_channels(matrix, size(pooled.out_shape[1:]))]
-        case Pointwise() | Dense() | Reshape():
+        case Pointwise() | Dense() | Conv() | Reshape():
             return None
 
 

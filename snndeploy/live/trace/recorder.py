@@ -212,7 +212,8 @@ class SignalRecorder:
         patched: list[Any] = []
         layers: list[tuple[str, Any]] = list(self.module.named_modules())
         for name, layer in layers:
-            if isinstance(layer, self.framework.known):
+            is_known = isinstance(layer, self.framework.known)
+            if is_known:
                 layer.forward = self._around(name or "neurons", layer, layer.forward)
                 patched.append(layer)
             handles.append(layer.register_forward_pre_hook(self._entering(name)))

@@ -1,6 +1,6 @@
 """Runs inside an environment with one framework: every piece of its gallery, read and run.
 
-Usage: python -m tests.live.gallery.check FRAMEWORK [--lava] [--golden FOLDER]. Prints one JSON list: for
+Usage: python -m tests.live.gallery.check FRAMEWORK [--lava] [--golden FOLDER] [NAME...]. Prints one JSON list: for
 each piece what differs from the framework (float, integer, Lava), and how many spikes were compared.
 """
 
@@ -103,17 +103,18 @@ def golden(framework: str, piece: Piece, name: str, folder: Path) -> None:
 def main(framework: str, *options: str) -> None:
     warnings.simplefilter("ignore")
     module = importlib.import_module(f"tests.live.gallery.of_{framework}")
-    only = [o for o in options if not o.startswith("-")]
+    words = [o for o in options if not o.startswith("-")]
+    folder = Path(words.pop(0)) if "--golden" in options else None
     results = []
     for name, make in module.pieces().items():
-        if only and "--golden" not in options and name not in only:
+        if words and name not in words:
             continue
         torch.manual_seed(len(name))
         piece = make()
         try:
             results.append(checked(name, framework, piece, lava="--lava" in options))
-            if "--golden" in options:
-                golden(framework, piece, name, Path(only[0]))
+            if folder is not None:
+                golden(framework, piece, name, folder)
         except SnnDeployError as error:
             results.append(
                 {
