@@ -1,7 +1,7 @@
 """Runs inside an environment with one framework: every piece of its gallery, read and run.
 
-Usage: python -m tests.live.gallery.check FRAMEWORK [--lava] [--golden FOLDER] [NAME...]. Prints JSON: for
-each piece what differs from the framework (float, integer, Lava), and how many spikes were compared.
+Usage: python -m tests.live.gallery.check FRAMEWORK [--lava] [--golden FOLDER] [NAME...]. Prints, for
+each piece, what differs from the framework (float, integer, Lava), and the spikes compared, as JSON.
 """
 
 from __future__ import annotations
