@@ -170,7 +170,7 @@ def compile_(
         if options["layout"] == "netx":
             refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         if locked is None:
-            compiled, samples = compile_model(model, options)
+            compiled, samples = compile_model(model, {**options, "tell_all": True})
         else:
             compiled, samples = compile_locked(model, locked, options)
         fits = compiled.fits
@@ -259,7 +259,7 @@ def check(
             )
         )
     else:
-        compiled, samples = compile_model(model, options)
+        compiled, samples = compile_model(model, {**options, "tell_all": True})
         report = report_of(compiled)
         if fix_path is not None:
             fixing = fix_model(

@@ -120,6 +120,11 @@ compile_options = _all(
         show_default=True,
         help="Head-room proved for every input, or seen on --data.",
     ),
+    click.option(
+        "--adapt",
+        is_flag=True,
+        help="Give neurons that the target lacks the nearest form that it has, and say what it costs.",
+    ),
 )
 
 
@@ -340,6 +345,8 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         scale=options["scale"],
         layout=options.get("layout", "chip"),
         objective=options.get("objective", "speed"),
+        adapt=options.get("adapt", False),
+        tell_all=options.get("tell_all", False),
         observer=pass_progress(),
     )
     return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples

@@ -17,6 +17,7 @@ GROUP = "snndeploy.passes"
 
 
 BUILT_IN = {
+    "adapt": "adapt:Adapt",
     "prune": "prune:Prune",
     "quantize": "quantization.quantize:Quantize",
     "prune-quantize": "quantization.prune_quantize:PruneQuantize",

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..calibrate.fidelity import Reference
-from ..chip import Target, load_target
+from ..chip import Target, family_of, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
+from ..ir.finding import Finding
 from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, infer_coding, lower
 from ..mapping import check_program, place_program
+from ..passes.adapt import Adapt, adapted, unsupported
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
 from ..passes.runner import PassLog
@@ -54,6 +56,8 @@ def compile(
     scale: Scale = "bounds",
     layout: LayoutName = "chip",
     objective: Objective = "speed",
+    adapt: bool = False,
+    tell_all: bool = False,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -76,6 +80,9 @@ def compile(
         layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
         objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
             takes as few as it finds.
+        adapt: start with the pass `Adapt`, which gives neurons forms that the target has.
+        tell_all: neurons and inputs that the target has no form of are findings beside the budgets,
+            which are those of the network that `Adapt` would make; else they are refused.
         observer: told about the progress of passes.
 
     Returns:
@@ -86,6 +93,8 @@ def compile(
     """
     chip = target if isinstance(target, Target) else load_target(target)
     recipe = _recipe(recipe)
+    if adapt and not any(isinstance(p, Adapt) for p in recipe.passes):
+        recipe = recipe.model_copy(update={"passes": (Adapt(), *recipe.passes)})
     chips = chip.chips(board)
     opened = open_reading("compile", model, frontend, semantics)
     source = opened if isinstance(opened, Network) else weighed(opened, calibration)
@@ -106,8 +115,14 @@ def compile(
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
-    program = lower(log.network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
-    if calibration is not None:
+    network, missing = log.network, ()
+    if tell_all:
+        missing = (*unsupported(network, chip), *_graded(network, chip, inputs))
+        if missing:
+            network = adapted(network, family_of(chip)).network
+            inputs = InputCoding.named("binary") if _graded(network, chip, inputs) else inputs
+    program = lower(network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
+    if calibration is not None and not missing:
         differing = spikes_that_differ(log.network, program, calibration)
         findings = (*program.findings, *told(differing))
         program = dataclasses.replace(program, differing=differing, findings=findings)
@@ -122,12 +137,28 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
-        findings=(*checked, *source.findings, *program.findings, *log.findings),
+        findings=(*missing, *checked, *source.findings, *program.findings, *log.findings),
         inputs=inputs,
         read=read_as(frontend, semantics or {}),
         data=data_record(
             calibration, None if scale == "calibrated" else recipe.calibration.samples
         ),
+    )
+
+
+def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple[Finding, ...]:
+    """Inputs of several spikes, or of values, on a chip whose spikes are all alike."""
+    if inputs is None or inputs.kind == "binary" or chip.neurons.graded_spikes:
+        return ()
+    return tuple(
+        Finding(
+            code="graded-input",
+            severity="error",
+            where=p.name,
+            message=f"{chip.name} has binary spikes only, the data are {inputs.kind}: encode them as "
+            "spikes (--encode rate), or bin events so finely that no bin holds two (--bin-ms)",
+        )
+        for p in network.with_role("input")
     )
 
 

@@ -55,7 +55,7 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout"))
+_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE
