@@ -380,7 +380,8 @@ def compile_locked(
         inputs=lock.inputs,
         calibration=samples,
         scale=lock.scale,
-        objective=options.get("objective", "speed"),
+        layout=lock.layout,
+        objective=lock.objective,
         observer=pass_progress(),
     )
     check_locked(lock, compiled)

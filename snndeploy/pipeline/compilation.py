@@ -123,6 +123,8 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
+        layout=layout,
+        objective=objective,
         findings=(*checked, *source.findings, *program.findings, *log.findings),
         inputs=inputs,
         read=read_as(frontend, semantics or {}),

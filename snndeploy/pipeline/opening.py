@@ -58,7 +58,7 @@ SEMANTICS = frozenset(
 _LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout"))
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare"}
-LOCKED = SEMANTICS | _LOWERING | _PLACE
+LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
 """Options whose values a lock holds."""
 _DATA = frozenset(
     (
