@@ -33,6 +33,16 @@ def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+resume_options = _all(
+    click.option(
+        "--checkpoints",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Keep what has been finished here, so that --resume can go on from it.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from --checkpoints."),
+)
+
 semantics_options = _all(
     click.option("--frontend", help="Framework that trained the network (default: find out)."),
     click.option("--dt", type=float, help="Time step of the trained network, seconds."),
@@ -335,6 +345,8 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         scale=options["scale"],
         layout=options.get("layout", "chip"),
         objective=options.get("objective", "speed"),
+        checkpoints=options.get("checkpoints"),
+        resume=options.get("resume", False),
         observer=pass_progress(),
     )
     return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
@@ -382,6 +394,8 @@ def compile_locked(
         scale=lock.scale,
         layout=lock.layout,
         objective=lock.objective,
+        checkpoints=options["checkpoints"],
+        resume=options["resume"],
         observer=pass_progress(),
     )
     check_locked(lock, compiled)

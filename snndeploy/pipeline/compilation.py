@@ -18,6 +18,7 @@ from ..lower import InputCoding, LayoutName, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
+from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
@@ -55,6 +56,8 @@ def compile(
     scale: Scale = "bounds",
     layout: LayoutName = "chip",
     objective: Objective = "speed",
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -77,6 +80,8 @@ def compile(
         layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
         objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
             takes as few as it finds.
+        checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
+        resume: take the results that are there already.
         observer: told about the progress of passes.
 
     Returns:
@@ -97,6 +102,8 @@ def compile(
         calibration=calibration,
         judged=judged,
         training=training,
+        checkpoints=checkpoints,
+        resume=resume,
         observer=observer,
     )
     if log.passes != recipe.passes:
@@ -144,6 +151,8 @@ def compress(
     calibration: Samples | None = None,
     judged: Samples | None = None,
     training: Training | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
@@ -157,6 +166,8 @@ def compress(
         calibration: what data-driven passes look at, and what the answers are compared on.
         judged: samples that the answers are compared on instead.
         training: what passes that train learn from.
+        checkpoints: as of `compile`.
+        resume: as of `compile`.
         observer: told about the progress of passes.
 
     Returns:
@@ -166,6 +177,7 @@ def compress(
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
     network = open_network("compress", model, frontend, semantics)
+    kept = kept_in(checkpoints, resume=resume)
     recipe = _recipe(recipe)
     passes = recipe.passes
     if recipe.blind and calibration is None:
@@ -185,6 +197,7 @@ def compress(
         training=training,
         observer=observer,
         watch=watch,
+        kept=kept,
     )
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 

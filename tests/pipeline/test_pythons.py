@@ -15,9 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from snndeploy.bundle import read_bundle
+from snndeploy.demo import digits
 from snndeploy.errors import InputError
 from snndeploy.export import write_nir
 from tests.support.builders import conv_net, residual_net
@@ -63,6 +65,13 @@ def other(version: str) -> str:
     return python(version) or pytest.skip(f"snndeploy is not installed for a Python {version}")
 
 
+def digits_data(folder: Path) -> Path:
+    """Some of the demo's samples as spikes."""
+    samples = digits().first(120)
+    np.savez(folder / "digits.npz", x=samples.inputs.swapaxes(0, 1), y=samples.labels)
+    return folder / "digits.npz"
+
+
 def jobs(folder: Path) -> dict[str, tuple[str, dict[str, Any], str | None]]:
     """All example networks, and the demo's with its data in several ways."""
     networks = {name: exact_network(name, 0) for name in FAMILIES}
@@ -76,10 +85,10 @@ def jobs(folder: Path) -> dict[str, tuple[str, dict[str, Any], str | None]]:
             continue
         found[name] = (str(path), {}, None)
         found[f"{name}, loihi1"] = (str(path), {"target": "loihi1", "recipe": None}, None)
-    digits = str(DEMO / "digits.nir")
-    found["digits"] = (digits, {}, None)
+    model, data = str(DEMO / "digits.nir"), str(digits_data(folder))
+    found["digits"] = (model, {}, None)
     for name, options in WITH_DATA.items():
-        found[f"digits, {name}"] = (digits, options, str(DEMO / "digits_heldout.npz"))
+        found[f"digits, {name}"] = (model, options, data)
     shared = Path(os.environ.get("SNNDEPLOY_DATA", ROOT.parent / "shared" / "data"))
     for path in sorted((shared / "nir_exports").glob("*.nir")):
         found[path.stem] = (str(path), {}, None)
@@ -116,7 +125,7 @@ def test_the_same_programs(version: str, expected: tuple[dict[str, Any], dict[st
 @pytest.mark.parametrize("version", PYTHONS)
 def test_a_lock_from_another_python(version: str, tmp_path: Path) -> None:
     """What it locked is made here; and where something is different, that is said."""
-    bundle, data = tmp_path / "a.snnb", DEMO / "digits_heldout.npz"
+    bundle, data = tmp_path / "a.snnb", digits_data(tmp_path)
     made = ("compile", DEMO / "digits.nir", "-r", "auto", "-d", data, "--scale", "calibrated")
     subprocess.run(
         [other(version), "-m", "snndeploy", *map(str, made), "-o", bundle],

@@ -33,8 +33,7 @@ class Leftovers:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", self.before)  # pytest's folders are its own
         self.folder = Path(tempfile.mkdtemp(prefix="t-"))  # short: sockets are put below it
         os.environ["TMPDIR"] = tempfile.tempdir = str(self.folder)
-        self.linux = sys.platform == "linux"
-        if self.linux:
+        if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_ADOPT, 1)
         self.segments = _segments()
 
@@ -58,25 +57,7 @@ class Leftovers:
         return []
 
     def _processes(self) -> list[str]:
-        return [f"process {pid}: {_line(pid)}" for pid in self._pids()]
-
-    def _pids(self) -> list[int]:
-        """Children, adopted ones too, but for those that live as long as this process by intention."""
-        if not self.linux:
-            return []
-        pids = set()
-        for thread in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(OSError):
-                pids |= {int(pid) for pid in (thread / "children").read_text().split()}
-        living = []
-        for pid in sorted(pids - _readers()):
-            line = _line(pid)
-            if not line:  # it has ended, and nobody has asked how
-                with contextlib.suppress(OSError):
-                    os.waitpid(pid, os.WNOHANG)
-            elif "resource_tracker" not in line:
-                living.append(pid)
-        return living
+        return [f"process {pid}: {line}" for pid, line in children().items()]
 
     def _files(self) -> list[str]:
         return [f"temporary {p.name}" for p in self.folder.iterdir() if not _kept(p)]
@@ -86,12 +67,31 @@ class Leftovers:
         return [f"shared memory {name}" for name in sorted(_idle(new))] if new else []
 
     def _remove(self) -> None:
-        for pid in self._pids():
+        for pid in children():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
         for path in (p for p in self.folder.iterdir() if not _kept(p)):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def children() -> dict[int, str]:
+    """Living children with their command lines, but for those that live as long as this process."""
+    pids: set[int] = set()
+    if sys.platform != "linux":
+        return {}
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            pids |= {int(pid) for pid in (thread / "children").read_text().split()}
+    living = {}
+    for pid in sorted(pids - _readers()):
+        line = _line(pid)
+        if not line:  # it has ended, and nobody has asked how
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        elif "resource_tracker" not in line:
+            living[pid] = line
+    return living
 
 
 def _kept(path: Path) -> bool:
