@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "init": ("model.nir", *FRONTEND),
     "targets": (),
     "passes": ("prune",),
+    "recipes": (),
     "frontend": ("probe", "model.nir", "--trace", "trace.npz", "--dt", "0.001"),
     "lava": ("install", "--dir", "lava"),
     "doctor": (),
@@ -66,7 +67,7 @@ def test_no_command_is_left_out() -> None:
     assert ARGUMENTS.keys() == main.commands.keys()
 
 
-@pytest.mark.parametrize("name", [n for n in ARGUMENTS if n not in ("targets", "passes")])
+@pytest.mark.parametrize("name", [n for n in ARGUMENTS if n not in ("targets", "passes", "recipes")])
 def test_every_command_is_given_its_time(name: str, place: Path) -> None:
     """Stopped at once: what is loaded only then must not be what is interrupted."""
     import torch._dynamo  # noqa: F401
