@@ -67,7 +67,9 @@ def test_no_command_is_left_out() -> None:
     assert ARGUMENTS.keys() == main.commands.keys()
 
 
-@pytest.mark.parametrize("name", [n for n in ARGUMENTS if n not in ("targets", "passes", "recipes")])
+@pytest.mark.parametrize(
+    "name", [n for n in ARGUMENTS if n not in ("targets", "passes", "recipes")]
+)
 def test_every_command_is_given_its_time(name: str, place: Path) -> None:
     """Stopped at once: what is loaded only then must not be what is interrupted."""
     import torch._dynamo  # noqa: F401
