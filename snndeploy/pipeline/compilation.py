@@ -18,6 +18,7 @@ from ..mapping import check_program, place_program
 from ..passes.adapt import Adapt, adapted, unsupported
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
+from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
@@ -58,6 +59,8 @@ def compile(
     objective: Objective = "speed",
     adapt: bool = False,
     tell_all: bool = False,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -83,6 +86,8 @@ def compile(
         adapt: start with the pass `Adapt`, which gives neurons forms that the target has.
         tell_all: neurons and inputs that the target has no form of are findings beside the budgets,
             which are those of the network that `Adapt` would make; else they are refused.
+        checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
+        resume: take the results that are there already.
         observer: told about the progress of passes.
 
     Returns:
@@ -105,6 +110,8 @@ def compile(
         calibration=calibration,
         judged=judged,
         training=training,
+        checkpoints=checkpoints,
+        resume=resume,
         observer=observer,
     )
     if log.passes != recipe.passes:
@@ -137,6 +144,8 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
+        layout=layout,
+        objective=objective,
         findings=(*missing, *checked, *source.findings, *program.findings, *log.findings),
         inputs=inputs,
         read=read_as(frontend, semantics or {}),
@@ -172,6 +181,8 @@ def compress(
     calibration: Samples | None = None,
     judged: Samples | None = None,
     training: Training | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
@@ -185,6 +196,8 @@ def compress(
         calibration: what data-driven passes look at, and what the answers are compared on.
         judged: samples that the answers are compared on instead.
         training: what passes that train learn from.
+        checkpoints: as of `compile`.
+        resume: as of `compile`.
         observer: told about the progress of passes.
 
     Returns:
@@ -194,6 +207,7 @@ def compress(
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
     network = open_network("compress", model, frontend, semantics)
+    kept = kept_in(checkpoints, resume=resume)
     recipe = _recipe(recipe)
     passes = recipe.passes
     if recipe.blind and calibration is None:
@@ -215,6 +229,7 @@ def compress(
         training=training,
         observer=observer,
         watch=watch,
+        kept=kept,
     )
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 

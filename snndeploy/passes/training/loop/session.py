@@ -17,13 +17,14 @@ from ....ir.network import Network
 from ....lower import InputCoding, infer_coding, lower
 from ....lower.integers import USUAL_BITS, integer_codes
 from ...base import Calibration, Pass, PassContext
+from ...kept import digest_of
 from ..options import TrainingPass, training_data
 from ..torch_network.grid import WeightGrid
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
 from .checkpoint import Checkpoint
-from .data import Batches, digest
+from .data import Batches
 from .trainer import Epoch, Penalty, accuracy, answers_of, train
 
 
@@ -79,7 +80,7 @@ class Session:
                     str(ctx.seed),
                     ctx.scope,
                     torch.__version__,
-                    *(digest(s) for s in samples),
+                    *(digest_of(s) for s in samples),
                 ]
             ).encode()
         ).hexdigest()
