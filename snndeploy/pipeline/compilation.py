@@ -122,7 +122,7 @@ def compile(
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
-    network, missing = log.network, ()
+    network, missing = log.network, tuple[Finding, ...]()
     if tell_all:
         missing = (*unsupported(network, chip), *_graded(network, chip, inputs))
         if missing:
