@@ -46,8 +46,8 @@ def spikes(net: Network) -> Any:
     [
         (
             {"spikes_per_step": "many", "reset": "subtract", "compare": ">="},
-            {"spikes_per_step": "one", "reset": "subtract", "compare": ">="},
-            ["many spikes per step become one"],
+            {"spikes_per_step": "one", "reset": "subtract", "compare": ">"},
+            ["many spikes per step become one", "fires above its threshold, not at it"],
         ),
         (
             {"spikes_per_step": "many", "max_spikes": 2, "v_floor": -1.0},
