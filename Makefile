@@ -5,6 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 TRIES ?= 500
 MUTANTS ?=
+KILLS ?= 200
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
@@ -36,9 +37,8 @@ test: check ## check, then all tests but the slow ones (PYTEST_ARGS="-k name")
 test-slow: bootstrap ## the slow tests alone
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
-attack: bootstrap ## read broken files of every format, and count (TRIES=500)
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
+attack: bootstrap ## broken files of every format (TRIES=500 of each), crash points, kills: counted
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack --tries $(TRIES) --crash-points --kills $(KILLS)
 
 certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000

@@ -18,6 +18,7 @@ from .options import (
     data_options,
     given_options,
     json_option,
+    resume_options,
     semantics_of,
     semantics_options,
 )
@@ -127,6 +128,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 )
 @compile_options
 @_objective
+@resume_options
 @data_options
 @json_option
 def compile_(
@@ -230,8 +232,8 @@ def check(
         report_of,
         write_text,
     )
+    from ..pipeline.accounts.recorded import stored_report
     from .options import compile_model
-    from .show.plain import stored_report
     from .show.render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
