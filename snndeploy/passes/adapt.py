@@ -156,6 +156,8 @@ def adapted(net: Network, family: Family, names: Collection[str] | None = None) 
         family: of the chip.
         names: populations to adapt; None for all.
     """
+    from ..chip import Form
+
     findings: list[Finding] = []
     changed: list[Population] = []
     pulses: list[Projection] = []
@@ -165,6 +167,12 @@ def adapted(net: Network, family: Family, names: Collection[str] | None = None) 
             continue
         neuron, told = _with_a_form(net, population, neuron, family)
         findings += told
+        form = family.form(neuron) if neuron.spiking else None
+        if isinstance(form, Form) and form.way == "two-compartments" and neuron.compare == ">=":
+            # one compare serves both compartments, and it is strict
+            neuron = neuron.changed(population.shape, compare=">")
+            text = "fires above its threshold, not at it"
+            findings.append(_told(population.name, text, exact=False))
         if neuron.v_init.any():
             neuron, pulse, finding = _started(net, population, neuron)
             findings.append(finding)

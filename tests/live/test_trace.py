@@ -381,12 +381,6 @@ class Copied(nn.Module):
             "live-time",
             "what arrives in 'lif' in step 0 is not what arrives in step 3",
         ),
-        (
-            Halved(),
-            (3, 5),
-            "live-state",
-            "layer 'lif' is given states that forward() computes itself",
-        ),
         (Depends(), (5,), "live-differs", "layer 'lif' first differs in step"),
         (Nothing(), (5,), "live-no-answer", "nothing that the module returns depends on a layer"),
         (ZeroedMembrane(), (5,), "live-membrane", "its reset is no linear map of its spikes"),
@@ -405,6 +399,12 @@ def test_refusals(module: nn.Module, shape: tuple[int, ...], code: str, text: st
     error = refused(module, *shape)
     assert error.code == code
     assert text in error.message
+
+
+def test_a_state_that_is_changed_by_hand() -> None:
+    with pytest.raises(InputError, match="'lif' is given states that forward.. computes") as caught:
+        read(Halved(), torch.ones(4, 1, 5))
+    assert caught.value.code == "live-state"
 
 
 def test_a_layer_that_takes_two_steps_in_one() -> None:

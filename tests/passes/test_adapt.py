@@ -10,6 +10,7 @@ import pytest
 
 import snndeploy
 from snndeploy.chip import NoForm, family_of, load_target
+from snndeploy.errors import PassRefused
 from snndeploy.ir.network import Network, Population
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Dense
@@ -45,8 +46,8 @@ def spikes(net: Network) -> Any:
     [
         (
             {"spikes_per_step": "many", "reset": "subtract", "compare": ">="},
-            {"spikes_per_step": "one", "reset": "subtract", "compare": ">="},
-            ["many spikes per step become one"],
+            {"spikes_per_step": "one", "reset": "subtract", "compare": ">"},
+            ["many spikes per step become one", "fires above its threshold, not at it"],
         ),
         (
             {"spikes_per_step": "many", "max_spikes": 2, "v_floor": -1.0},
@@ -85,6 +86,7 @@ def test_a_floor_that_v_never_reaches_goes_exactly() -> None:
     assert found.severity == "note"
     assert found.message == "the floor of v goes (exact)"
     (found,) = adapted(net, family_of(LOIHI1)).findings
+    assert found.code == "adapted"
     assert found.severity == "warning"
 
 
@@ -107,6 +109,12 @@ def test_a_start_behind_a_synapse_is_dropped_and_told() -> None:
     (found,) = adapted(network(v_init=0.5, syn_leak=0.5), family_of(LOIHI1)).findings
     assert found.severity == "warning"
     assert found.message == "v starts at zero (measured: compare the answers on your data)"
+
+
+def test_neurons_are_adapted_to_a_target_that_is_named() -> None:
+    with pytest.raises(PassRefused, match="none is named") as caught:
+        Adapt().apply(network(), PassContext())
+    assert caught.value.code == "adapt-target"
 
 
 def test_layers_are_chosen_by_name() -> None:
@@ -136,7 +144,6 @@ def test_all_that_is_missing_is_told_at_once() -> None:
     told = snndeploy.compile(other, target=LOIHI1, recipe=None, tell_all=True)
     assert not told.fits
     assert [f.where for f in told.findings if f.code == "neuron-unsupported"] == ["a", "b"]
-    assert told.placement.slices if hasattr(told.placement, "slices") else told.placement
     done = snndeploy.compile(other, target=LOIHI1, recipe=None, adapt=True)
     assert done.fits
     assert {f.where for f in done.findings if f.code == "adapted"} == {"a", "b"}

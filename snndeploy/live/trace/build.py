@@ -83,17 +83,21 @@ class _Builder:
     def _layer(self, seen: LayerRun) -> None:
         if seen.name in self.drafts:
             return
-        if seen.steps != self.steps:
+        draft = Draft(seen.name, seen.shape, "hidden")
+        self.drafts[seen.name] = draft
+        self.layers[seen.name] = (seen.name, "spikes")
+        self._finish(draft, self._arrival(seen), _started(seen), seen.model.late)
+
+    def refuse_other_counts(self) -> None:
+        """Every layer takes one step in each step."""
+        odd = (s for s in self.recorder.populations.values() if s.steps != self.steps)
+        for seen in odd:
             raise self.refused(
                 "live-reused",
                 f"layer {seen.layer!r} ran {seen.steps} times in {self.steps} steps, {seen.spot}",
                 "a layer that keeps its own state takes one step at a time: give each use a layer of "
                 "its own, or hand states over (init_hidden=False)",
             )
-        draft = Draft(seen.name, seen.shape, "hidden")
-        self.drafts[seen.name] = draft
-        self.layers[seen.name] = (seen.name, "spikes")
-        self._finish(draft, self._arrival(seen), _started(seen), seen.model.late)
 
     def _arrival(self, seen: LayerRun) -> Arrival:
         return arrival(seen.name, seen.given, self.source, self.static, self.refused)
@@ -184,6 +188,7 @@ def built(recorder: SignalRecorder, returned: Sequence[Any], form: TimeForm, ste
     """
     static = frozenset(recorder.inputs if form.kind == "loop" and form.time is None else ())
     make = _Builder(recorder, steps, static)
+    make.refuse_other_counts()
     answers = answers_of(recorder, returned, form, steps, make.refused)
     make.answered = {(a.population, a.what) for a in answers if a.population}
     spiking = {a.population for a in answers if a.what == "spikes"}
