@@ -5,12 +5,13 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 TRIES ?= 500
 KILLS ?= 200
+MUTANTS ?=
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack certify pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack certify mutants pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +42,9 @@ attack: bootstrap ## broken files of every format (TRIES=500 of each), crash poi
 
 certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000
+
+mutants: bootstrap ## whether tests notice single faults; takes hours (MUTANTS="certify step --sample 60")
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py $(MUTANTS)
 
 pages: bootstrap ## write the generated pages of the reference
 	$(BIN)/python tools/pages.py

@@ -10,12 +10,12 @@ import numpy as np
 
 from .bounds import bounds, worst_inputs
 from .cores import check_cores, check_partition, check_registers
-from .engine import NATIVE, chain, legs, run, shift, weight_shape, weighted
+from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
 from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 
-WORK = 2e11
-"""Multiplications that the golden run may take; with more, fewer of its samples are run."""
+WORK, MEMORY = 2e11, 1 << 26
+"""Multiplications and messages that the golden run may take; with more, fewer samples are run."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32"
 ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
 """The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
@@ -61,8 +61,8 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     _structure(program)
     family = str(target["family"])
     _agreement(bundle, family)
-    if "compressed" in bundle.networks:
-        error = check_numbers(program, bundle.networks["compressed"], told)
+    if bundle.network is not None:
+        error = check_numbers(program, bundle.network, told)
         weights = sum(s.mantissa.size for s in program.synapses)
         numbers = f"all {weights:,} weights, and all leaks, thresholds and biases, are those of the"
         within = f"within the stated rounding (weights: {error:.2%} of the largest)"
@@ -111,7 +111,8 @@ def _structure(program: Any) -> None:
             at.within("latency", max(1, target.depth - source.depth), o.latency, 4095)
             found = np.broadcast_shapes(o.latency.shape, source.shape)
             at.same("shape of latency", source.shape, found)
-    program.legs = {g.name: list(legs(program, g.name)) for g in program.groups}
+    program.into = by_target(program.synapses, program.group)
+    program.legs = {g.name: list(legs(program, g)) for g in program.groups}
 
 
 def _agreement(bundle: Any, family: str) -> None:
@@ -119,7 +120,7 @@ def _agreement(bundle: Any, family: str) -> None:
     program, report, lock = bundle.program, bundle.report, bundle.lock["compile"]
     layers = [(g.name, list(g.shape), g.depth) for g in program.groups if g.kind != "input"]
     registers = " ".join(str(x) for k, x in vars(program.arithmetic).items() if k != "type")
-    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]["limit"]
+    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]
     stated = [(x["name"], x["shape"], x["depth"]) for x in report["layers"]]
     for file, what, one, other in (
         ("program.npz", "target", name, program.target),
@@ -142,7 +143,9 @@ def _agreement(bundle: Any, family: str) -> None:
 def _headroom(program: Any, told: dict[str, Any]) -> None:
     """Every stated bound is one, and what is called proved holds whatever arrives."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
-    least, real = bounds(program, stated=True), bounds(program, stated=False)
+    real = bounds(program)
+    graded = any(g.kind == "input" and g.message_bits for g in program.groups)
+    least = bounds(program, least=True) if graded else real
     worst = {} if all(b.safe for b in real.values()) else worst_inputs(program, real)
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
@@ -181,18 +184,15 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
             at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
     allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
-    ran = max(1, min(samples, int(WORK / max(work, 1))))
-    for sample in range(ran):
-        sent, _ = run(program, {name: x[:, sample : sample + 1] for name, x in inputs.items()})
-        for name, x in sent.items():
-            stated = golden[f"spikes.{name}"][:, sample]
-            for i in np.argwhere(stated != x[:, 0])[:1]:
-                where = f"step, sample, neuron {[int(i[0]), sample, *map(int, i[1:])]}"
-                At("golden.npz", name).same(where, stated[tuple(i)], x[:, 0][tuple(i)])
-    some = f"{steps} steps of {ran} samples (of {samples})"
-    told["proved"].append(
-        f"golden run: {some} give every recorded spike on the checker's own engine"
-    )
+    values = steps * sum(prod(g.shape) for g in program.groups)
+    ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
+    for name, x in run(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
+        stated = golden[f"spikes.{name}"][:, :ran]
+        for i in map(tuple, np.argwhere(stated != x)[:1]):
+            where = f"step, sample, neuron {[int(n) for n in i]}"
+            At("golden.npz", name).same(where, stated[i], x[i])
+    what = f"{steps} steps of {ran} samples (of {samples}) give every recorded spike"
+    told["proved"].append(f"golden run: {what} on the checker's own engine")
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
     silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
     if silent:
