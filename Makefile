@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
 TRIES ?= 500
-MUTANTS ?=
 KILLS ?= 200
+MUTANTS ?=
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope

@@ -91,8 +91,8 @@ class Kept:
             *(self.samples(s) for s in (ctx.calibration, *seen)),
         )
         found = self.load(name, FinishedPass)
-        if found is not None and (found.network is None or ports(found.network) == ports(net)):
-            network = net if found.network is None else self._verified(name, found.network)
+        if found is not None:
+            network = net if found.network is None else self._verified(name, found.network, net)
             result = PassResult(
                 network=network,
                 modified=found.network is not None,
@@ -169,11 +169,13 @@ class Kept:
         except InputError as error:
             raise self._unwritable(error) from error
 
-    def _verified(self, name: str, network: Network) -> Network:
+    def _verified(self, name: str, network: Network, before: Network) -> Network:
         try:
-            return network.verify()
+            if ports(network) == ports(before):
+                return network.verify()
         except (ValueError, LookupError, TypeError, ArithmeticError, InputError) as error:
             raise self._damaged(self._folder / name) from error
+        raise self._damaged(self._folder / name)
 
     def _damaged(self, path: Path) -> InputError:
         return InputError(

@@ -366,9 +366,8 @@ lava_process.run_worker(Path(sys.argv[1]), lava, timeout_s=600)
 
 
 @pytest.mark.lava
-def test_nothing_is_left_when_the_caller_is_killed(tmp_path: Path, lava: LavaEnv) -> None:
-    folder = tmp_path / f"{lava_process.SCRATCH}job"
-    folder.mkdir()
+def test_nothing_is_left_when_the_caller_is_killed(lava: LavaEnv) -> None:
+    folder = Path(tempfile.mkdtemp(prefix=lava_process.SCRATCH))  # where jobs are
     job(folder)
     spec = json.loads((folder / "job.json").read_text())
     spec["steps"] = 10_000_000

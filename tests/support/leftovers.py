@@ -19,7 +19,9 @@ from pathlib import Path
 _ADOPT = 36
 """``PR_SET_CHILD_SUBREAPER`` of Linux."""
 _PATIENCE_S = 3.0
-"""How long what is about to end or to be removed may take."""
+"""How long what is about to end or to be removed may take…"""
+_PATIENCE_SHARED_S = 20.0
+"""…and shared memory that nobody has mapped: it may belong to somebody who is about to."""
 _SHARED = Path("/dev/shm")
 KEPT = ("torchinductor_", "pytest-of-")
 """Caches of libraries, which are theirs for longer than a test."""
@@ -48,13 +50,16 @@ class Leftovers:
 
     def found(self) -> list[str]:
         """What the test has left, after some patience; it is ended and removed."""
-        until = time.monotonic() + _PATIENCE_S
-        while left := [*self._processes(), *self._files(), *self._shared()]:
-            if time.monotonic() > until:
+        began = time.monotonic()
+        while True:
+            own, shared = [*self._processes(), *self._files()], self._shared()
+            waited = time.monotonic() - began
+            if not own and not shared:
+                return []
+            if (own and waited > _PATIENCE_S) or waited > _PATIENCE_SHARED_S:
                 self._remove()
-                return left
+                return [*own, *shared]
             time.sleep(0.02)
-        return []
 
     def _processes(self) -> list[str]:
         return [f"process {pid}: {line}" for pid, line in children().items()]
