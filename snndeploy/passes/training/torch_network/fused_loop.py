@@ -107,7 +107,7 @@ class _Loop(torch.autograd.Function):
         decided = torch.empty_like(out)
         arriving = torch.empty_like(out[:1])
         x, emitted, seen, compared = (t.numpy() for t in (arriving, out, charged, decided))
-        states = [t.numpy() for t in (state.u, state.v, state.fired)]
+        states = state.u.numpy(), state.v.numpy(), state.fired.numpy()
         last, samples = before, drive.shape[1]
         for t in range(len(drive)):
             heard = float_chain(loop.projection.ops, weight, last)
