@@ -4,12 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
 TRIES ?= 500
+CASES ?= 200
+FIRST ?= 0
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack certify pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack fuzz certify pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +40,9 @@ test-slow: bootstrap ## the slow tests alone
 attack: bootstrap ## read broken files of every format, and count (TRIES=500)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
+
+fuzz: bootstrap ## run random networks in all engines, and count by relation and kind (CASES=200 FIRST=0)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.fuzz $(CASES) $(FIRST)
 
 certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, decayed, pull, run, shift
+from .engine import apply, decayed, shift
 
 FAR = 1 << 61
 """Stands for infinity."""
@@ -38,12 +38,13 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
     limit = (1 << (a.state_bits - 1)) - 1
     ends = {g.name: _sends(g, limit, stated) for g in program.groups}
     sends = {g.name: np.stack([np.full(g.shape, x) for x in ends[g.name]]) for g in program.groups}
-    for _ in range(1 if stated else 3):  # a sender's own bound may say that it sends less
-        for g in (g for g in program.groups if g.kind not in ("input", "constant")):
+    neurons = [g for g in program.groups if g.kind not in ("input", "constant")]
+    for _ in range(3):  # a sender's own bound may say that it sends less
+        for g in sorted(neurons, key=lambda g: g.depth):
             found[g.name] = b = _group(program, g, sends, limit)
             if g.kind == "readout" and g.message_bits:
                 sends[g.name] = np.clip(np.stack([-b.v_low, b.v_high]), -limit, limit)
-            elif g.spikes_per_step == "many" and g.message_bits and not stated:
+            elif g.spikes_per_step == "many" and g.message_bits:
                 most = np.minimum(b.v_high, limit) // np.maximum(g.theta, 1)
                 sends[g.name] = np.minimum(sends[g.name], np.stack([most, most]))
     return found
@@ -99,35 +100,3 @@ def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[A
     if g.v_floor is not None:
         low = np.minimum(low, fall + decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a))
     return high, low
-
-
-def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[int, str]]:
-    """The largest |u| of every group that a simple search reaches, and by which input, on the engine.
-
-    Inputs send their most all the time, or with the signs that push one neuron of some group: that
-    with the largest bound, followed backwards through the synapses.
-    """
-    tried = ["every input at its most"]
-    ends = {g.name: (*_sends(g, 0, False), g.shape) for g in program.groups}
-    inputs = [g.name for g in program.groups if g.kind == "input"]
-    batch = {name: [np.full(ends[name][2], ends[name][1])] for name in inputs}
-    for name, b in found.items() if len(found) < 99 else ():
-        place = np.zeros((1, *ends[name][2]))
-        place.reshape(-1)[int(np.argmax(b.u))] = 1
-        push, waiting = {name: place}, [name]
-        for target in waiting:
-            for leg in program.legs[target]:
-                if leg.source.name not in push:
-                    w = leg.synapses.mantissa.astype(np.float64)
-                    back = pull(leg.synapses.ops, w, push[target], leg.source.shape)
-                    push[leg.source.name] = back / max(np.abs(back).max(), 1e-30)
-                    waiting.append(leg.source.name)
-        for sign, what in ((1, "excited"), (-1, "inhibited")):
-            tried.append(f"the neuron of {name} with the largest bound {what}")
-            for source in inputs:
-                low, high, shape = ends[source]
-                toward = sign * push.get(source, np.zeros((1, *shape)))[0]
-                batch[source].append(np.where(toward > 0, high, low))
-    trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
-    peaks = run(program, trains)[1]
-    return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .bounds import bounds, worst_inputs
+from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
 from .engine import NATIVE, chain, legs, run, shift, weight_shape, weighted
-from .files import At, BundleRefused, Contradiction, allow, read
+from .files import At, BundleRefused, Contradiction, allow, read, shaped
 from .rounding import check_numbers
 
 WORK = 2e11
@@ -81,8 +81,15 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
-    _headroom(program, told)
+    _headroom(program, bundle.worst, told)
     _golden(program, bundle.golden, told)
+
+
+def opened(structure: Any, arrays: dict[str, Any]) -> Any:
+    """A program as the checker holds it, from its structure and arrays."""
+    program = shaped(structure, "Program", arrays)
+    _structure(program)
+    return program
 
 
 def _structure(program: Any) -> None:
@@ -139,34 +146,68 @@ def _agreement(bundle: Any, family: str) -> None:
         At("lock.toml", g.name).same("input", lock["inputs"][g.name], found)
 
 
-def _headroom(program: Any, told: dict[str, Any]) -> None:
-    """Every stated bound is one, and what is called proved holds whatever arrives."""
+def _headroom(program: Any, worst: dict[str, Any], told: dict[str, Any]) -> None:
+    """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
     least, real = bounds(program, stated=True), bounds(program, stated=False)
-    worst = {} if all(b.safe for b in real.values()) else worst_inputs(program, real)
+    peaks = _replayed(program, worst)
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
         stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
         u, v, most = int(own.u.max()), int(own.v.max()), int(b.v.max())
+        steps = limit // max(int(own.drive.max()), 1)
         if stated is not None:
             at.same("limit of u and v", limit, stated.limit)
             at.need(stated.u_peak >= u, "bound of |u|", stated.u_peak, u)
             at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
-            steps = limit // max(int(own.drive.max()), 1)
             clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
             at.need(clips, "steps until v may clip", stated.clip_steps, steps)
-        told["bounds"][name] = {"u": int(b.u.max()), "v": most, "limit": limit, "proved": b.safe}
-        if b.safe:
-            clip = "never clips" if most <= limit else "may clip (which only forgets inhibition)"
-            why = f"|u| <= {int(b.u.max()):,} of {limit:,} whatever arrives; v {clip}"
-            told["proved"].append(f"head-room of {name}: {why}")
-            continue
-        found, what = worst[name]
-        told["bounds"][name].update(worst_found=found, worst_input=what)
-        wraps = "wraps" if found > limit else "may wrap"
-        why = f"the worst input that was found takes it to {found:,} of {limit:,}: {what}"
-        told["not_proved"].append(f"head-room of {name}: u {wraps}; {why}")
+        told["bounds"][name] = found = {"limit": limit}
+        for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", most)):
+            proved = b.safe and bound <= limit
+            found[register] = {"bound": bound, "proved": proved, "reached": None}
+            if proved:
+                why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
+                told["proved"].append(f"head-room of {name}: {why}")
+                continue
+            wraps = getattr(program.arithmetic, f"{register}_overflow") == "wrap"
+            does = "wrap" if wraps else "saturate"
+            why = f"{register} may {does}; no worst input is kept"
+            if f"{register}.{name}" in worst:
+                run, step, most = (int(x) for x in worst[f"{register}.{name}"])
+                here = peaks[name][number, :, run]
+                here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
+                replayed = int(here.argmax()), int(here.max())
+                At("worst.npz", name).same(f"largest |{register}|", (step, most), replayed)
+                found[register].update(reached=most, step=step, run=run)
+                why = f"{register} {does}s" if most > limit else f"{register} may {does}"
+                why += f"; the worst input that was found takes it to {most:,} of {limit:,}"
+                why += f" at step {step} (run {run} of worst.npz)"
+            if b.safe:
+                why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can"
+            told["not_proved"].append(f"head-room of {name}: {why}")
+
+
+def _replayed(program: Any, worst: dict[str, Any]) -> dict[str, Any]:
+    """How far the inputs that a bundle calls its worst take u and v, on the checker's engine."""
+    inputs = {g.name: worst.get(f"input.{g.name}") for g in program.groups if g.kind == "input"}
+    if not worst:
+        return {}
+    lead = {x.shape[:2] for x in inputs.values()}
+    At("worst.npz", "inputs").need(len(lead) == 1, "steps and runs", "the same", lead)
+    steps, runs = lead.pop()
+    allow(0 < steps * runs <= 1 << 14, "keeps more worst inputs than are replayed")
+    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps * runs
+    allow(
+        work <= WORK * 50, f"has worst inputs of {work:.0e} multiplications: more than is checked"
+    )
+    for g in (g for g in program.groups if g.kind == "input"):
+        x, most = inputs[g.name], (1 << max(g.message_bits - 1, 0)) - 1
+        At("worst.npz", g.name).same("shape", (steps, runs, *g.shape), x.shape)
+        low, high = (-most, most) if g.message_bits else (0, 1)
+        At("worst.npz", g.name).within("messages", low, x, high)
+    return run(program, inputs)[1]
 
 
 def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:

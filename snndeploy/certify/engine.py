@@ -168,23 +168,23 @@ def decayed(x: Any, d: Any, arithmetic: Any) -> Any:
 
 
 def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run on ``inputs`` (steps, samples, shape): what groups emit, and the largest |u| per sample.
+    """Run on ``inputs`` (steps, samples, shape): what groups emit, and how large u and v become.
 
-    The largest |u| is taken before the register wraps.
+    That is (u or v, steps, samples), the largest of a group before it is put into its register.
     """
     a, (steps, samples) = program.arithmetic, next(iter(inputs.values())).shape[:2]
     sent = {name: x.astype(np.int32) for name, x in inputs.items()}
     groups = [g for g in program.groups if g.kind not in ("input", "constant")]
     for g in (g for g in program.groups if g.kind != "input"):
         sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
-    states = {g.name: SimpleNamespace(u=0, v=0, fired=0, peak=0) for g in groups}
+    states = {g.name: SimpleNamespace(u=0, v=0, fired=0) for g in groups}
+    peaks = {g.name: np.zeros((2, steps, samples), np.int64) for g in groups}
     events = sorted((t + g.depth, t, i) for i, g in enumerate(groups) for t in range(steps))
     for t, g in ((t, groups[i]) for _, t, i in events):
         drive = np.zeros((samples, *g.shape), np.int64)
         for leg in (leg for leg in program.legs[g.name] if t >= leg.delay):
             drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
-        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits))
-    peaks = {name: state.peak for name, state in states.items()}
+        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits), peaks[g.name][:, t])
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
@@ -195,11 +195,11 @@ def _arriving(leg: Any, x: Any, bits: int) -> Any:
     return signed(shift(signed(sums, bits), leg.synapses.exponent), bits)
 
 
-def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
-    """One step of a group; changes ``state`` and returns what the group emits."""
+def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
+    """One step of a group; changes ``state``, fills ``peaks`` and returns what the group emits."""
     most = (1 << (arithmetic.state_bits - 1)) - 1
     wide = decayed(state.u, g.decay_u, arithmetic) + (drive << arithmetic.state_shift)
-    state.peak = np.maximum(state.peak, np.abs(wide).reshape(len(wide), -1).max(axis=1))
+    peaks[0] = np.abs(wide).reshape(len(wide), -1).max(axis=1)
     wide = signed(wide, 32)
     if arithmetic.u_overflow == "wrap":  # once, and +2**(bits - 1) stays: as lava-nc does
         low, half = wide <= -most - 1, most + 1
@@ -211,6 +211,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
     if late and g.reset == "subtract":
         x = x - before * g.theta
+    peaks[1] = np.abs(x).reshape(len(x), -1).max(axis=1)
     x = signed(x, 32)
     wraps = arithmetic.v_overflow == "wrap"
     v = state.v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
