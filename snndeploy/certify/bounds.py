@@ -77,6 +77,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     if not safe:  # a register that wrapped can hold anything
         u_high = u_low = np.full_like(u, limit + 1)
     rise, fall = np.maximum(u_high + g.bias, 0), np.maximum(u_low - g.bias, 0)
+    if g.reset == "subtract":  # takes a negative threshold off: adds it
+        rise = rise + np.maximum(-g.theta, 0)
     v_high, v_low = settle(rise, g.dv, a), settle(fall, g.dv, a)
     if g.kind != "readout":
         v_high, v_low = _reset(g, a, rise, fall, v_high, v_low)
@@ -87,16 +89,19 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
 
 def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
     """Bounds of v before its reset, from those without: what a reset leaves is at most the threshold."""
-    theta = np.maximum(g.theta, 0)
-    if g.reset_timing != "immediate" or g.reset == "none":
+    theta, late = np.maximum(g.theta, 0), 0
+    if g.reset_timing != "immediate" and g.reset == "subtract":
         # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
-        low = np.maximum(low, fall + high - decayed(np.minimum(high, FAR >> 32), g.dv, a))
-    else:
+        most = np.minimum(high, FAR >> 32)
+        late = most - decayed(most, g.dv, a)
+        low = np.maximum(low, fall + late)
+    elif g.reset_timing == "immediate" and g.reset != "none":
         once = rise + decayed(np.minimum(theta, high), g.dv, a)
         if g.reset == "subtract" and (g.spikes_per_step == "one" or g.max_spikes):
             taken = theta * (g.max_spikes or 1)
             once = np.maximum(once, settle(np.maximum(rise - taken, 0), g.dv, a) + taken)
         high = np.minimum(high, once)
     if g.v_floor is not None:
-        low = np.minimum(low, fall + decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a))
+        rest = decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a)
+        low = np.minimum(low, fall + np.maximum(rest, late))
     return high, low

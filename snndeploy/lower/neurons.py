@@ -258,8 +258,14 @@ def registers(
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
-        "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
+        "v_floor": None if floor is None else _floor(floor * scale, arithmetic),
     }
+
+
+def _floor(wanted: Array, arithmetic: Arithmetic) -> Array:
+    """A floor of v; one beyond the register is none, and its end says the same."""
+    most = arithmetic.state_max
+    return frozen(np.rint(np.clip(wanted, -most, most)).astype(np.int64))
 
 
 def _usual(neuron: Neuron, scale: Array) -> float | None:

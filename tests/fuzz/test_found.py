@@ -12,6 +12,8 @@ import pytest
 from snndeploy import compile
 from snndeploy.certify import certify
 from snndeploy.chip import load_target
+from snndeploy.errors import InputError
+from snndeploy.export import write_nir
 from snndeploy.ir.network import Network, Projection
 from snndeploy.ir.ops import Conv, Dense, Pointwise
 from snndeploy.ir.text import full_text
@@ -112,3 +114,74 @@ def test_text_tells_the_levels_of_codes(levels: Any) -> None:
         back = read_text(full_text(net))
         assert back.projections[0].weight.levels == levels
         assert back.digest == net.digest
+
+
+def certified(net: Network, folder: Path, data: np.ndarray | None = None) -> None:
+    """Compile, certify, and run at full drive within what is stated and what is proved."""
+    compiled = compile(net, recipe=None, inputs=BINARY)
+    told = certify(save_bundle(folder / "net.snnb", bundle_of(compiled), force=True))
+    assert told["certified"]
+    shape = net.with_role("input")[0].shape
+    x = np.ones((40, 1, *shape), np.int64) if data is None else data
+    for name, use in run_integer(compiled.program, x, watch=True).registers.items():
+        room, bound = compiled.program.headroom[name], told["bounds"][name]
+        assert use.u_peak <= min(room.u_peak, bound["u"]["bound"])
+        assert use.v_peak <= min(room.v_peak, bound["v"]["bound"]) or room.v_peak == room.limit
+
+
+def driven(threshold: float, weight: float = 1.0, **fields: Any) -> Network:
+    part = project("in", "input", "a", Dense(1, 1), np.array([[weight]]))
+    return one_layer(part, size=1, threshold=threshold, **fields)
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("timing", ["immediate", "next-step"])
+@pytest.mark.parametrize("leak", [0.5, 0.875])
+def test_negative_thresholds_take_v_up(
+    reset: str, timing: str, leak: float, tmp_path: Path
+) -> None:
+    """A reset to zero lifts v above them, and one that subtracts adds: head-room forgot both."""
+    net = driven(-0.75, 0.125, reset=reset, reset_timing=timing, leak=leak)
+    certified(net, tmp_path)
+
+
+@pytest.mark.parametrize("floor", [None, -0.0625])
+@pytest.mark.parametrize("timing", ["next-step", "snntorch-immediate"])
+def test_a_late_reset_takes_v_below_zero(timing: str, floor: float | None, tmp_path: Path) -> None:
+    """It takes off a whole threshold when part of v has leaked; nothing inhibits."""
+    net = driven(1.0, 1.5, reset="subtract", reset_timing=timing, leak=0.25, v_floor=floor)
+    x = np.ones((40, 1, 1), np.int64)
+    x[1::2] = 0
+    certified(net, tmp_path, x)
+    program = compile(net, recipe=None, inputs=BINARY).program
+    v = run_integer(program, x, record_states=["a"]).v["a"]
+    assert (v < 0).any() == (timing == "next-step")
+
+
+def test_a_late_reset_to_zero_takes_v_nowhere_else(tmp_path: Path) -> None:
+    """The certificate let it subtract, and contradicted a bound that was right."""
+    certified(driven(1.0, 3.0, reset="zero", reset_timing="next-step", leak=0.0), tmp_path)
+
+
+def test_a_bias_of_neurons_whose_threshold_is_zero(tmp_path: Path) -> None:
+    """Its rounding was stated in units of the threshold, and allowed was none."""
+    certified(driven(0.0, 0.7, bias=-0.3456, leak=0.9), tmp_path)
+
+
+def test_a_floor_beyond_the_register_is_the_registers_end(tmp_path: Path) -> None:
+    """It was held as it is, in more bits than anything has; nothing could certify that."""
+    net = driven(0.0, 1e-12, v_floor=-0.5, leak=0.5)
+    program = lower(net, LOIHI2, inputs=BINARY)
+    floor = program.group("a").v_floor
+    assert floor is not None
+    assert floor == -program.arithmetic.state_max
+    certified(net, tmp_path)
+
+
+def test_what_nothing_hears_is_not_exported(tmp_path: Path) -> None:
+    """It was, and could not be read again."""
+    net = driven(1.0)
+    silent = dataclasses.replace(net, populations=(inputs((2,), "idle"), *net.populations)).verify()
+    with pytest.raises(InputError) as caught:
+        write_nir(tmp_path / "net.nir", silent)
+    assert (caught.value.code, caught.value.where) == ("export-nir", "population idle")
