@@ -66,6 +66,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     for leg in program.legs[g.name]:
         ops, w = leg.synapses.ops, leg.synapses.mantissa
         pair = sends[leg.source.name] * (1 if leg.only is None else leg.only)
+        if leg.delay:  # in the first steps nothing has arrived yet, not even a constant
+            pair[0] = np.minimum(pair[0], 0)
         part = apply(ops, np.maximum(w, 0), pair) + apply(ops, np.minimum(w, 0), pair[::-1])
         sums = max(sums, int(np.abs(part).max()))
         total += shift(part, leg.synapses.exponent)
@@ -92,8 +94,7 @@ def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[A
     theta, late = np.maximum(g.theta, 0), 0
     if g.reset_timing != "immediate" and g.reset == "subtract":
         # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
-        most = np.minimum(high, FAR >> 32)
-        late = most - decayed(most, g.dv, a)
+        late = (most := np.minimum(high, FAR >> 32)) - decayed(most, g.dv, a)
         low = np.maximum(low, fall + late)
     elif g.reset_timing == "immediate" and g.reset != "none":
         once = rise + decayed(np.minimum(theta, high), g.dv, a)

@@ -11,7 +11,7 @@ import numpy as np
 from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
 from .engine import NATIVE, chain, legs, run, shift, weight_shape, weighted
-from .files import At, BundleRefused, Contradiction, allow, read, shaped
+from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 
 WORK = 2e11
@@ -58,7 +58,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     """Fill in what is proved, or raise the first contradiction."""
     program, target, proved = bundle.program, bundle.target, told["proved"].append
     proved(f"files: all {len(bundle.manifest['files'])} are those of the manifest (SHA-256)")
-    _structure(program)
+    structure(program)
     family = str(target["family"])
     _agreement(bundle, family)
     if "compressed" in bundle.networks:
@@ -85,14 +85,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     _golden(program, bundle.golden, told)
 
 
-def opened(structure: Any, arrays: dict[str, Any]) -> Any:
-    """A program as the checker holds it, from its structure and arrays."""
-    program = shaped(structure, "Program", arrays)
-    _structure(program)
-    return program
-
-
-def _structure(program: Any) -> None:
+def structure(program: Any) -> None:
     """Names, shapes and times that everything else relies on."""
     a, program.group = program.arithmetic, {g.name: g for g in program.groups}
     names = len(program.group), len({s.name for s in program.synapses})
@@ -150,78 +143,62 @@ def _headroom(program: Any, worst: dict[str, Any], told: dict[str, Any]) -> None
     """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
     least, real = bounds(program, stated=True), bounds(program, stated=False)
-    peaks = _replayed(program, worst)
+    inputs, _, runs, work = _inputs(program, "worst.npz", worst) if worst else ({}, 0, 0, 0)
+    allow(work * runs <= WORK * 50, "keeps more worst inputs than are replayed")
+    peaks = run(program, inputs)[1] if worst else {}
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
         stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
-        u, v, most = int(own.u.max()), int(own.v.max()), int(b.v.max())
-        steps = limit // max(int(own.drive.max()), 1)
+        v, steps = int(own.v.max()), limit // max(int(own.drive.max()), 1)
         if stated is not None:
             at.same("limit of u and v", limit, stated.limit)
-            at.need(stated.u_peak >= u, "bound of |u|", stated.u_peak, u)
+            at.need(stated.u_peak >= own.u.max(), "bound of |u|", stated.u_peak, own.u.max())
             at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
             clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
             at.need(clips, "steps until v may clip", stated.clip_steps, steps)
         told["bounds"][name] = found = {"limit": limit}
-        for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", most)):
-            proved = b.safe and bound <= limit
-            found[register] = {"bound": bound, "proved": proved, "reached": None}
-            if proved:
+        for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", int(b.v.max()))):
+            found[register] = own = {"bound": bound, "proved": b.safe and bound <= limit}
+            own["reached"], where = None, f"head-room of {name}"
+            if own["proved"]:
                 why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
-                told["proved"].append(f"head-room of {name}: {why}")
+                told["proved"].append(f"{where}: {why}")
                 continue
-            wraps = getattr(program.arithmetic, f"{register}_overflow") == "wrap"
-            does = "wrap" if wraps else "saturate"
-            why = f"{register} may {does}; no worst input is kept"
+            does = getattr(program.arithmetic, f"{register}_overflow")
+            why = "no worst input is kept"
             if f"{register}.{name}" in worst:
-                run, step, most = (int(x) for x in worst[f"{register}.{name}"])
-                here = peaks[name][number, :, run]
+                own["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
+                here = peaks[name][number, :, own["run"]]
                 here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
-                replayed = int(here.argmax()), int(here.max())
-                At("worst.npz", name).same(f"largest |{register}|", (step, most), replayed)
-                found[register].update(reached=most, step=step, run=run)
-                why = f"{register} {does}s" if most > limit else f"{register} may {does}"
-                why += f"; the worst input that was found takes it to {most:,} of {limit:,}"
-                why += f" at step {step} (run {run} of worst.npz)"
-            if b.safe:
-                why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can"
-            told["not_proved"].append(f"head-room of {name}: {why}")
+                own["step"], own["reached"] = step, most = int(here.argmax()), int(here.max())
+                At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
+                why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
+            does = f"{does}s" if (own["reached"] or 0) > limit else f"may {does}"
+            why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can" * b.safe
+            told["not_proved"].append(f"{where}: {register} {does}; {why}")
 
 
-def _replayed(program: Any, worst: dict[str, Any]) -> dict[str, Any]:
-    """How far the inputs that a bundle calls its worst take u and v, on the checker's engine."""
-    inputs = {g.name: worst.get(f"input.{g.name}") for g in program.groups if g.kind == "input"}
-    if not worst:
-        return {}
-    lead = {x.shape[:2] for x in inputs.values()}
-    At("worst.npz", "inputs").need(len(lead) == 1, "steps and runs", "the same", lead)
-    steps, runs = lead.pop()
-    allow(0 < steps * runs <= 1 << 14, "keeps more worst inputs than are replayed")
-    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps * runs
-    allow(
-        work <= WORK * 50, f"has worst inputs of {work:.0e} multiplications: more than is checked"
-    )
-    for g in (g for g in program.groups if g.kind == "input"):
-        x, most = inputs[g.name], (1 << max(g.message_bits - 1, 0)) - 1
-        At("worst.npz", g.name).same("shape", (steps, runs, *g.shape), x.shape)
-        low, high = (-most, most) if g.message_bits else (0, 1)
-        At("worst.npz", g.name).within("messages", low, x, high)
-    return run(program, inputs)[1]
-
-
-def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
-    """The recorded spikes are those of the checker's own engine."""
-    inputs = {g.name: golden[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
+def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, int, int]:
+    """Inputs by group, steps, samples, and the multiplications that a sample takes."""
+    inputs = {g.name: arrays[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
     steps, samples = next(iter(inputs.values())).shape[:2]
-    for g in program.groups:
-        what = f"{'input' if g.kind == 'input' else 'spikes'}.{g.name}"
-        x, at, most = golden[what], At("golden.npz", what), (1 << max(g.message_bits - 1, 0)) - 1
+    for name, x in inputs.items():
+        g, at = program.group[name], At(file, f"input.{name}")
+        most = (1 << max(g.message_bits - 1, 0)) - 1
         at.same("shape", (steps, samples, *g.shape), x.shape)
-        if g.kind == "input":
-            at.within("messages", -most, x, most if g.message_bits else 1)
+        at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
     allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
+    return inputs, steps, samples, work
+
+
+def _golden(program: Any, golden: dict[str, Any], told: dict[str, Any]) -> None:
+    """The recorded spikes are those of the checker's own engine."""
+    inputs, steps, samples, work = _inputs(program, "golden.npz", golden)
+    for g in (g for g in program.groups if g.kind != "input"):
+        what = f"spikes.{g.name}"
+        At("golden.npz", what).same("shape", (steps, samples, *g.shape), golden[what].shape)
     ran = max(1, min(samples, int(WORK / max(work, 1))))
     for sample in range(ran):
         sent, _ = run(program, {name: x[:, sample : sample + 1] for name, x in inputs.items()})
@@ -231,9 +208,7 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
                 where = f"step, sample, neuron {[int(i[0]), sample, *map(int, i[1:])]}"
                 At("golden.npz", name).same(where, stated[tuple(i)], x[:, 0][tuple(i)])
     some = f"{steps} steps of {ran} samples (of {samples})"
-    told["proved"].append(
-        f"golden run: {some} give every recorded spike on the checker's own engine"
-    )
+    told["proved"].append(f"golden run: {some} give every recorded spike on an engine of its own")
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
     silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
     if silent:

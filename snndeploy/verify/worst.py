@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..certify.bounds import bounds
-from ..certify.checks import opened
+from ..certify.checks import structure
 from ..certify.engine import pull, run
+from ..certify.files import shaped
 from ..ir.arrays import Array, size
 from ..ir.codec import encode
 from ..ir.program import Program
@@ -66,7 +67,8 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     steps at a time, and what goes further is kept.
     """
     arrays: dict[str, Array] = {}
-    read = opened(json.loads(json.dumps(encode(program, arrays))), arrays)
+    read = shaped(json.loads(json.dumps(encode(program, arrays))), "Program", arrays)
+    structure(read)
     found = bounds(read, stated=False)
     limit = program.arithmetic.state_max
     sought: list[Place] = [

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from snndeploy.errors import InputError
-from snndeploy.ir.arrays import Array, Shape, frozen, size
+from snndeploy.ir.arrays import Array, Shape, frozen, parameter, size
 from snndeploy.ir.network import Network, Population, Projection, Role, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes, weighted_op
@@ -233,7 +233,7 @@ class _Draft:
         def delay() -> Array:
             if not late:
                 return frozen(least, np.int64)
-            return frozen(least + self.rng.integers(0, 4, self.pick((), shape)), np.int64)
+            return parameter(least + self.rng.integers(0, 4, self.pick((), shape)), shape, np.int64)
 
         out = chain_shapes(ops, shape)[-1]
         bias = None

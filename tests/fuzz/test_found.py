@@ -185,3 +185,29 @@ def test_what_nothing_hears_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         write_nir(tmp_path / "net.nir", silent)
     assert (caught.value.code, caught.value.where) == ("export-nir", "population idle")
+
+
+def test_a_late_constant_is_not_there_yet(tmp_path: Path) -> None:
+    """A late bias against inhibition was counted from the first step on: no bound of u at all."""
+    parts = (
+        project("in", "input", "a", Dense(1, 1), np.array([[-1.0]])),
+        project("late", "input", "a", Dense(1, 1), np.zeros((1, 1)), delay=1, bias=np.array([0.5])),
+    )
+    certified(one_layer(*parts, size=1, leak=0.5), tmp_path)
+
+
+def test_one_weight_per_neuron_beside_rows() -> None:
+    """Rows of weights that have none were counted with those of others."""
+    each = project("each", "input", "a", Pointwise((3,), (3,)), np.array([0.3, 1e-3, 0.7]))
+    rows = project("rows", "input", "a", Dense(3, 3), np.full((3, 3), 0.7))
+    program = lower(one_layer(each, rows), LOIHI2, inputs=BINARY)
+    assert run_integer(program, np.ones((2, 1, 3), np.int64)).spikes["a"].all()
+
+
+def test_a_tiny_threshold_is_not_met_by_nothing() -> None:
+    """Rounded to 0, it was met by a v that nothing had ever moved."""
+    net = driven(1e-9, compare=">=", reset="subtract")
+    program = lower(net, LOIHI2, inputs=BINARY)
+    quiet, busy = np.zeros((3, 1, 1), np.int64), np.ones((3, 1, 1), np.int64)
+    assert not run_integer(program, quiet).spikes["a"].any()
+    assert run_integer(program, busy).spikes["a"].all()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from snndeploy.bundle import Bundle
-from snndeploy.certify.checks import opened
+from snndeploy.certify import checks
 from snndeploy.certify.files import shaped
 from snndeploy.chip import Target
 from snndeploy.ir.codec import encode
@@ -22,7 +22,9 @@ def checked(program: Program) -> Any:
     """``program`` as the checker holds it, its structure checked."""
     arrays: dict[str, Any] = {}
     structure = json.loads(json.dumps(encode(program, arrays)))
-    return opened(structure, arrays)
+    read = shaped(structure, "Program", arrays)
+    checks.structure(read)
+    return read
 
 
 def checked_placement(placement: Placement) -> Any:

@@ -58,7 +58,7 @@ def test_nothing_is_sought_where_all_is_proved() -> None:
 
 def test_a_wrap_is_found_and_replayed() -> None:
     """Not every input at its most: the one that inhibits has to be silent."""
-    strong = program(10)
+    strong = program(9)
     found = worst_found(strong)
     assert found is not None
     assert {register for _, register in found.reached} == {"u", "v"}
@@ -84,7 +84,7 @@ def test_the_search_goes_beyond_its_first_guesses() -> None:
 
 
 def test_the_search_is_the_same_every_time() -> None:
-    one, other = worst_found(program(10)), worst_found(program(10))
+    one, other = worst_found(program(9)), worst_found(program(9))
     assert one is not None
     assert other is not None
     assert one.reached == other.reached
@@ -143,7 +143,7 @@ def test_what_is_stated_must_be_what_happens(place: int, tmp_path: Path) -> None
             certify(path)
     else:
         found = certify(path)["contradiction"]
-        assert found["what"] == "largest |v|"
+        assert found["what"] == "step and largest |v|"
         assert found["file"] == "worst.npz"
 
 
