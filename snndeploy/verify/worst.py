@@ -91,7 +91,7 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     return search.result(sought)
 
 
-Trains = dict[str, Array]
+Stimulus = dict[str, Array]
 """One input: ``(steps, *shape)`` by group."""
 
 
@@ -103,9 +103,9 @@ class _Search:
             if g.kind == "input":
                 most = (1 << (g.message_bits - 1)) - 1 if g.message_bits else 1
                 self.ends[g.name] = (-most if g.message_bits else 0, most)
-        self.best: dict[Place, tuple[int, Trains]] = {}
+        self.best: dict[Place, tuple[int, Stimulus]] = {}
 
-    def guesses(self, sought: list[Place]) -> Iterator[Trains]:
+    def guesses(self, sought: list[Place]) -> Iterator[Stimulus]:
         yield self.held({n: np.ones(self.shape(n)) for n in self.ends})
         yield self.held({n: -np.ones(self.shape(n)) for n in self.ends})
         for name, register in sought:
@@ -120,7 +120,7 @@ class _Search:
     def shape(self, name: str) -> tuple[int, ...]:
         return self.program.group(name).shape
 
-    def held(self, push: Mapping[str, Array]) -> Trains:
+    def held(self, push: Mapping[str, Array]) -> Stimulus:
         """Every input at its most where it is pushed up, else at its least, all the time."""
         return {
             n: np.repeat(np.where(x > 0, self.ends[n][1], self.ends[n][0])[None], STEPS, axis=0)
@@ -143,7 +143,7 @@ class _Search:
         nothing = {n: np.zeros((1, *self.shape(n))) for n in self.ends}
         return {n: {**nothing, **push}[n][0] for n in self.ends}
 
-    def changed(self, trains: Trains) -> Trains:
+    def changed(self, trains: Stimulus) -> Stimulus:
         """Some inputs in some steps at an end of what they can send, or at rest."""
         rng, found = self.rng, {}
         first, last = np.sort(rng.integers(0, STEPS + 1, 2))
@@ -155,7 +155,7 @@ class _Search:
             found[name][first : max(last, first + 1), some] = value
         return found
 
-    def judge(self, batch: list[Trains], sought: list[Place]) -> None:
+    def judge(self, batch: list[Stimulus], sought: list[Place]) -> None:
         """Keep what goes further than what is known."""
         inputs = {n: np.stack([t[n] for t in batch], axis=1) for n in self.ends}
         peaks = run(self.read, inputs)[1]
@@ -173,7 +173,7 @@ class _Search:
 
     def result(self, sought: list[Place]) -> WorstFound:
         """The best inputs, each kept once, run on the integer engine."""
-        kept: list[Trains] = []
+        kept: list[Stimulus] = []
         of: dict[Place, int] = {}
         for place in sought:
             trains = self.best[place][1]
@@ -193,7 +193,7 @@ class _Search:
         return WorstFound(inputs, reached)
 
 
-def _in_batches(trains: Iterator[Trains]) -> Iterator[list[Trains]]:
+def _in_batches(trains: Iterator[Stimulus]) -> Iterator[list[Stimulus]]:
     while batch := list(itertools.islice(trains, _BATCH)):
         yield batch
 

@@ -19,16 +19,19 @@ from tests.fuzz.networks import KINDS, draw
 from tests.fuzz.relations import RELATIONS
 
 CASES, PIECES, LONG = 200, 4, 10_000
+COSTLY = ("compiling twice gives one digest", "a bundle is certified and read back")
+"""Asked of one case in five here, so that 200 cases take well under a minute."""
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
 def test_every_relation_holds(piece: int) -> None:
-    tally = fuzz(range(piece, CASES, PIECES))
+    seeds = range(piece, CASES, PIECES)
+    tally = fuzz(seeds, [name for name in RELATIONS if name not in COSTLY])
+    tally += fuzz(seeds[::5], COSTLY)
     assert tally.failures == []
-    assert tally.cases == CASES // PIECES
     # What says nothing of most cases is no test of them.
     for relation in RELATIONS:
-        assert tally.held(relation) >= 4, relation
+        assert tally.held(relation) >= 3, relation
 
 
 def test_the_cases_have_everything() -> None:
