@@ -6,12 +6,14 @@ PYTEST_ARGS ?=
 TRIES ?= 500
 CASES ?= 200
 FIRST ?= 0
+MUTANTS ?=
+KILLS ?= 200
 
 # Workers are the parallelism; threads within each would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack fuzz certify pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack fuzz certify mutants pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,15 +39,17 @@ test: check ## check, then all tests but the slow ones (PYTEST_ARGS="-k name")
 test-slow: bootstrap ## the slow tests alone
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
-attack: bootstrap ## read broken files of every format, and count (TRIES=500)
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack $(TRIES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -s tests/attack/test_crash_points.py
+attack: bootstrap ## broken files of every format (TRIES=500 of each), crash points, kills: counted
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack --tries $(TRIES) --crash-points --kills $(KILLS)
 
 fuzz: bootstrap ## run random networks in all engines, and count by relation and kind (CASES=200 FIRST=0)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.fuzz $(CASES) $(FIRST)
 
 certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000
+
+mutants: bootstrap ## whether tests notice single faults; takes hours (MUTANTS="certify step --sample 60")
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py $(MUTANTS)
 
 pages: bootstrap ## write the generated pages of the reference
 	$(BIN)/python tools/pages.py

@@ -84,6 +84,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     kinds = shapes(net, x)
     recipe = Recipe(
         name="modules",
+        guard="off",  # its weights are random
         passes=(
             Prune(sparsity=0.9, method="sbc", scope="layer", search="rounds"),
             Quantize(method="sbc", bits=4, per="channel", clip="minmax"),

@@ -14,6 +14,7 @@ from networks import TASKS, load, samples
 from snndeploy.calibrate.moments import Response, filtered
 from snndeploy.chip import load_target
 from snndeploy.data import Samples
+from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
 from snndeploy.lower import infer_coding, lower
@@ -45,7 +46,7 @@ from snndeploy.simulate.float.engine import run_float
 Array = npt.NDArray[np.generic]
 Makers = dict[str, dict[str, Callable[[], Network]]]
 BRAILLE = ("braille-zero", "braille-subtract")
-ALL_TASKS = (*TASKS, "cnn-sinabs", *BRAILLE)
+ALL_TASKS = (*TASKS, "cnn-sinabs", "digits", *BRAILLE)
 MEMORY = 1 << 28
 JOINT = (0.9, 4)
 _DISTANCE = 200
@@ -146,6 +147,8 @@ def case(task: str, seed: int, options: argparse.Namespace) -> Case:
         return braille(task, options)
     if task == "cnn-sinabs":
         return cnn_sinabs(options)
+    if task == "digits":
+        return demo()
     net = load(task, seed, options.data, options.cache)
     x, _ = samples(task, "train", options.data, count=options.calibration)
     test = samples(task, "test", options.data, count=options.test)
@@ -167,6 +170,13 @@ def braille(task: str, options: argparse.Namespace) -> Case:
         x, y = file["x"].swapaxes(0, 1), file["y"]
     test = np.arange(len(y)) % 4 == 3
     return Case(net, x[:, ~test][:, : options.calibration], x[:, test], y[test])
+
+
+def demo() -> Case:
+    """The demo's network: the last 150 held-out digits calibrate, the first 300 test."""
+    net, held_out = read_network(FOLDER / "digits.nir", "snntorch", reset="zero"), digits()
+    assert held_out.labels is not None
+    return Case(net, held_out.inputs[:, 300:], held_out.inputs[:, :300], held_out.labels[:300])
 
 
 def cnn_sinabs(options: argparse.Namespace) -> Case:
@@ -265,6 +275,15 @@ def pruning(case: Case, published: Published, sparsities: list[float]) -> Makers
             ),
             "obc": lambda s=s: published.pruned("current", s),
             "sbc": lambda s=s: published.pruned("membrane", s),
+            "obc, measured": lambda s=s: case.apply(
+                Prune(sparsity=s, scope="measured", method="obc")
+            ),
+            "sbc, measured": lambda s=s: case.apply(
+                Prune(sparsity=s, scope="measured", method="sbc")
+            ),
+            "ours, lamp": lambda s=s: case.apply(
+                Prune(sparsity=s, method="sbc", **ours(), **{**own, "scope": "lamp"})
+            ),
             "ours": lambda s=s: case.apply(Prune(sparsity=s, method="sbc", **ours(), **own)),
         }
         for s in sparsities

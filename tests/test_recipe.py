@@ -56,7 +56,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
     groups = (removals, prunings, quantisations)
     steps: list[Pass] = [p for g in groups for p in draw(st.lists(g, max_size=2))]
     calibration = CalibrationOptions(
-        samples=draw(st.integers(1, 9999)), steps=draw(st.integers(0, 9))
+        samples=draw(st.integers(1, 9999)),
+        steps=draw(st.integers(0, 9)),
+        aside=draw(st.floats(0, 0.5)),
+        fill=draw(st.integers(0, 99)),
+        shift=draw(st.integers(0, 3)),
     )
     return Recipe(
         name=draw(names),
@@ -89,6 +93,9 @@ def test_every_default_is_spelled_out() -> None:
         "\n[calibration]\n"
         "samples = 256\n"
         "steps = 0\n"
+        "aside = 0.0\n"
+        "fill = 0\n"
+        "shift = 1\n"
         "\n[[pass]]\n"
         'name = "prune"\n'
         'layers = [\n    "*",\n]\n'
@@ -128,6 +135,7 @@ def test_shipped_recipes_load_and_run() -> None:
     assert recipe_names() == [
         "admm",
         "auto",
+        "best",
         "default",
         "digits",
         "osbc",

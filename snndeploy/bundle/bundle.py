@@ -16,15 +16,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ..brief import brief
@@ -32,16 +30,14 @@ from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
 from ..files import Unreadable, read_bytes, refuse_taken_folder, write_folder
 from ..ir.arrays import Array
-from ..ir.codec import encode
-from ..ir.decoding import decode
+from ..ir.codec import encode, npz, packed
+from ..ir.decoding import decode, unpacked
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
 from ..limits import current
 from ..npz import read_arrays
 from .content import check_golden, check_placement, check_program, check_worst
-
-T = TypeVar("T")
 
 SCHEMA = 1
 _MANIFEST = "manifest.json"
@@ -124,42 +120,22 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
     files = {
-        "program.npz": _encoded(bundle.program),
+        "program.npz": packed(bundle.program),
         "placement.json": _json(encode(bundle.placement, {})),
         "target.toml": dump_target(bundle.target).encode(),
         "lock.toml": bundle.lock.encode(),
         "report.json": _json(bundle.report),
-        "golden.npz": _npz(bundle.golden),
+        "golden.npz": npz(bundle.golden),
     }
     if bundle.networks:
-        files[_NETWORKS] = _encoded(bundle.networks)
+        files[_NETWORKS] = packed(bundle.networks)
     if bundle.worst:
-        files[_WORST] = _npz(bundle.worst)
+        files[_WORST] = npz(bundle.worst)
     return files
-
-
-def _encoded(value: object) -> bytes:
-    """Frozen data as one .npz: their structure as JSON text, their arrays beside it."""
-    arrays: dict[str, Array] = {}
-    structure = encode(value, arrays)
-    arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
-    return _npz(arrays)
-
-
-def _decoded(content: bytes, kind: type[T]) -> T:
-    arrays = read_arrays(content, current().memory)
-    structure = arrays.pop("structure")
-    return decode(json.loads(structure.tobytes()), arrays, kind)
 
 
 def _json(data: Any) -> bytes:
     return (json.dumps(data, indent=2) + "\n").encode()
-
-
-def _npz(arrays: Mapping[str, Array]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -176,7 +152,7 @@ def read_bundle(path: str | Path) -> Bundle:
     )
     try:
         bundle = Bundle(
-            program=_decoded(files["program.npz"], Program),
+            program=unpacked(files["program.npz"], Program),
             placement=decode(json.loads(files["placement.json"]), {}, Placement),
             target=target,
             lock=files["lock.toml"].decode(),
@@ -223,7 +199,7 @@ def _report(content: bytes) -> dict[str, Any]:
 def _networks(files: Mapping[str, bytes]) -> dict[str, Network]:
     if _NETWORKS not in files:
         return {}
-    networks = _decoded(files[_NETWORKS], dict[str, Network])
+    networks = unpacked(files[_NETWORKS], dict[str, Network])
     return {stage: network.verify() for stage, network in networks.items()}
 
 

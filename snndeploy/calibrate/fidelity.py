@@ -22,6 +22,8 @@ class Fidelity:
         divergence: mean Kullback-Leibler divergence of softened answers per sample, nats, see
             `Reference`.
         spread: standard error of that mean.
+        changed: share of answers that are others beyond doubt: their share less its standard error. 0
+            for outputs of a single neuron, whose count is no answer out of several.
         samples: how many were compared.
         held_out: whether no pass has seen them.
     """
@@ -29,16 +31,18 @@ class Fidelity:
     agreement: float
     divergence: float
     spread: float
+    changed: float
     samples: int
     held_out: bool
 
     @property
     def bound(self) -> float:
-        """The divergence and one standard error, which is what limits are about.
+        """What limits are about: the divergence and one standard error, or ``changed`` if more.
 
-        The fewer samples there are, the less is dared.
+        The fewer samples there are, the less is dared. Where most answers are close calls, they can
+        change at little divergence; so a limit of 0.05 is one of 5 % of the answers, too.
         """
-        return self.divergence + self.spread
+        return max(self.divergence + self.spread, self.changed)
 
     def __str__(self) -> str:
         kind = "held-out samples" if self.held_out else "samples (the ones it was fitted to)"
@@ -75,22 +79,8 @@ class Reference:
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
         mine, steps = _counts(network, self.inputs)
-        per_sample, alike = [], []
-        for name, wanted in self.counts.items():
-            found = mine[name] * (self.steps / steps)
-            per_sample.append(_divergences(wanted, found))
-            if wanted.shape[1] == 1:
-                alike.append(np.isclose(wanted, found)[:, 0].mean())
-            else:
-                alike.append((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())
-        spreads = [d.std() / max(1, len(d)) ** 0.5 for d in per_sample]
-        return Fidelity(
-            agreement=float(np.mean(alike)),
-            divergence=float(np.mean([d.mean() for d in per_sample])),
-            spread=float(np.mean(spreads)),
-            samples=len(self),
-            held_out=self.held_out,
-        )
+        scaled = {name: counts * (self.steps / steps) for name, counts in mine.items()}
+        return compared(self.counts, scaled, held_out=self.held_out)
 
     def divergence(self, network: Network) -> float:
         """Mean divergence of the answers of ``network``, nats per sample."""
@@ -99,6 +89,29 @@ class Reference:
     def bound(self, network: Network) -> float:
         """The same and its standard error."""
         return self.fidelity(network).bound
+
+
+def compared(
+    wanted: Mapping[str, Array], found: Mapping[str, Array], *, held_out: bool = True
+) -> Fidelity:
+    """How alike counts ``(samples, neurons)`` of each output are."""
+    per_sample, alike, changed = [], [], []
+    for name, counts in wanted.items():
+        per_sample.append(_divergences(counts, found[name]))
+        if counts.shape[1] == 1:
+            alike.append(np.isclose(counts, found[name])[:, 0].mean())
+        else:
+            alike.append((counts.argmax(axis=1) == found[name].argmax(axis=1)).mean())
+            others = 1 - alike[-1]
+            changed.append(others - (others * alike[-1] / max(1, len(counts))) ** 0.5)
+    return Fidelity(
+        agreement=float(np.mean(alike)),
+        divergence=float(np.mean([d.mean() for d in per_sample])),
+        spread=float(np.mean([d.std() / max(1, len(d)) ** 0.5 for d in per_sample])),
+        changed=float(max([0.0, *changed])),
+        samples=len(next(iter(wanted.values()))),
+        held_out=held_out,
+    )
 
 
 def _divergences(wanted: Array, found: Array) -> Array:

@@ -15,8 +15,6 @@ from .engine import apply, decayed, shift
 
 FAR = 1 << 61
 """Stands for infinity."""
-MANY = 15
-"""Spikes of a step that any stated head-room holds for, whatever more a neuron might send."""
 
 
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
@@ -28,36 +26,40 @@ def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
     return np.where(drive <= 0, 0, np.where(d > 0, lost, FAR))
 
 
-def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
+def bounds(program: Any, *, least: bool = False) -> dict[str, SimpleNamespace]:
     """Largest |u| and |v| of every group, per neuron, and the drive per step of a v that may clip.
 
-    With ``stated``, senders of messages send only what the program's own head-room is for; without,
-    everything that they can.
+    Inputs send whatever their messages hold or, with ``least``, the least peak that needs their bits.
     """
-    a, found = program.arithmetic, {}
-    limit = (1 << (a.state_bits - 1)) - 1
-    ends = {g.name: _sends(g, limit, stated) for g in program.groups}
+    limit, found = (1 << (program.arithmetic.state_bits - 1)) - 1, {}
+    ends = {g.name: _sends(g, limit, least) for g in program.groups}
     sends = {g.name: np.stack([np.full(g.shape, x) for x in ends[g.name]]) for g in program.groups}
-    neurons = [g for g in program.groups if g.kind not in ("input", "constant")]
+    computed = [g for g in program.groups if g.kind not in ("input", "constant")]
+    computed.sort(key=lambda g: g.depth)
     for _ in range(3):  # a sender's own bound may say that it sends less
-        for g in sorted(neurons, key=lambda g: g.depth):
+        before = dict(sends)
+        for g in computed:
             found[g.name] = b = _group(program, g, sends, limit)
-            if g.kind == "readout" and g.message_bits:
-                sends[g.name] = np.clip(np.stack([-b.v_low, b.v_high]), -limit, limit)
-            elif g.spikes_per_step == "many" and g.message_bits:
-                most = np.minimum(b.v_high, limit) // np.maximum(g.theta, 1)
-                sends[g.name] = np.minimum(sends[g.name], np.stack([most, most]))
+            if g.message_bits:
+                low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
+                spikes = high // np.maximum(g.theta, 1)
+                now = (-low, high) if g.kind == "readout" else (0 * low, spikes)
+                sends[g.name] = np.clip(sends[g.name], *now)
+        if all((sends[name] == x).all() for name, x in before.items()):
+            break
     return found
 
 
-def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
+def _sends(group: Any, limit: int, least: bool) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
-    if group.kind == "input" and group.message_bits:
+    if group.message_bits and group.kind == "input":
         most = (1 << (group.message_bits - 1)) - 1
-        return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
-    if group.spikes_per_step == "many" and group.message_bits:
-        return 0, min(group.max_spikes or limit, MANY if stated else limit)
-    return int(group.kind == "constant"), 1
+        return (-(most // 2) - 1, most // 2 + 1) if least else (-most, most)
+    if group.message_bits and group.kind == "readout":
+        return -limit - 1, limit
+    if group.message_bits and group.spikes_per_step == "many":
+        return 0, group.max_spikes or limit
+    return 0, 1  # of a constant, too: what is late has not arrived in the first steps
 
 
 def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNamespace:
@@ -66,8 +68,6 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     for leg in program.legs[g.name]:
         ops, w = leg.synapses.ops, leg.synapses.mantissa
         pair = sends[leg.source.name] * (1 if leg.only is None else leg.only)
-        if leg.delay:  # in the first steps nothing has arrived yet, not even a constant
-            pair[0] = np.minimum(pair[0], 0)
         part = apply(ops, np.maximum(w, 0), pair) + apply(ops, np.minimum(w, 0), pair[::-1])
         sums = max(sums, int(np.abs(part).max()))
         total += shift(part, leg.synapses.exponent)

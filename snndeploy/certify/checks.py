@@ -10,12 +10,12 @@ import numpy as np
 
 from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
-from .engine import NATIVE, chain, legs, run, shift, weight_shape, weighted
+from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
 from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 
-WORK = 2e11
-"""Multiplications that the golden run may take; with more, fewer of its samples are run."""
+WORK, MEMORY = 2e11, 1 << 26
+"""Multiplications and messages that the golden run may take; with more, fewer samples are run."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32"
 ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
 """The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
@@ -61,8 +61,8 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     structure(program)
     family = str(target["family"])
     _agreement(bundle, family)
-    if "compressed" in bundle.networks:
-        error = check_numbers(program, bundle.networks["compressed"], told)
+    if bundle.network is not None:
+        error = check_numbers(program, bundle.network, told)
         weights = sum(s.mantissa.size for s in program.synapses)
         numbers = f"all {weights:,} weights, and all leaks, thresholds and biases, are those of the"
         within = f"within the stated rounding (weights: {error:.2%} of the largest)"
@@ -111,7 +111,8 @@ def structure(program: Any) -> None:
             at.within("latency", max(1, target.depth - source.depth), o.latency, 4095)
             found = np.broadcast_shapes(o.latency.shape, source.shape)
             at.same("shape of latency", source.shape, found)
-    program.legs = {g.name: list(legs(program, g.name)) for g in program.groups}
+    program.into = by_target(program.synapses, program.group)
+    program.legs = {g.name: list(legs(program, g)) for g in program.groups}
 
 
 def _agreement(bundle: Any, family: str) -> None:
@@ -119,7 +120,7 @@ def _agreement(bundle: Any, family: str) -> None:
     program, report, lock = bundle.program, bundle.report, bundle.lock["compile"]
     layers = [(g.name, list(g.shape), g.depth) for g in program.groups if g.kind != "input"]
     registers = " ".join(str(x) for k, x in vars(program.arithmetic).items() if k != "type")
-    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]["limit"]
+    name, bits = bundle.target["name"], bundle.target["numeric"]["state_bits"]
     stated = [(x["name"], x["shape"], x["depth"]) for x in report["layers"]]
     for file, what, one, other in (
         ("program.npz", "target", name, program.target),
@@ -139,13 +140,15 @@ def _agreement(bundle: Any, family: str) -> None:
         At("lock.toml", g.name).same("input", lock["inputs"][g.name], found)
 
 
-def _headroom(program: Any, worst: dict[str, Any], told: dict[str, Any]) -> None:
+def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
     """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
-    least, real = bounds(program, stated=True), bounds(program, stated=False)
-    inputs, _, runs, work = _inputs(program, "worst.npz", worst) if worst else ({}, 0, 0, 0)
-    allow(work * runs <= WORK * 50, "keeps more worst inputs than are replayed")
-    peaks = run(program, inputs)[1] if worst else {}
+    real = bounds(program)
+    graded = any(g.kind == "input" and g.message_bits for g in program.groups)
+    least = bounds(program, least=True) if graded else real
+    kept = {} if worst is None else worst.members
+    inputs, _, _, work = _inputs(program, "worst.npz", worst) if kept else ({}, 0, 0, 0)
+    allow(work * len(kept) <= WORK * 50, "keeps more worst inputs than are replayed")
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
@@ -165,11 +168,11 @@ def _headroom(program: Any, worst: dict[str, Any], told: dict[str, Any]) -> None
                 why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
                 told["proved"].append(f"{where}: {why}")
                 continue
-            does = getattr(program.arithmetic, f"{register}_overflow")
-            why = "no worst input is kept"
-            if f"{register}.{name}" in worst:
+            does, why = getattr(program.arithmetic, f"{register}_overflow"), "no worst input known"
+            if f"{register}.{name}" in kept:
                 own["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
-                here = peaks[name][number, :, own["run"]]
+                alone = {n: x[:, own["run"]][:, None] for n, x in inputs.items()}
+                here = run(program, alone)[1][name][number, :, 0]
                 here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
                 own["step"], own["reached"] = step, most = int(here.argmax()), int(here.max())
                 At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
@@ -183,9 +186,8 @@ def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, 
     """Inputs by group, steps, samples, and the multiplications that a sample takes."""
     inputs = {g.name: arrays[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
     steps, samples = next(iter(inputs.values())).shape[:2]
-    for name, x in inputs.items():
-        g, at = program.group[name], At(file, f"input.{name}")
-        most = (1 << max(g.message_bits - 1, 0)) - 1
+    for g, x in ((program.group[name], x) for name, x in inputs.items()):
+        at, most = At(file, f"input.{g.name}"), (1 << max(g.message_bits - 1, 0)) - 1
         at.same("shape", (steps, samples, *g.shape), x.shape)
         at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
@@ -193,22 +195,21 @@ def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, 
     return inputs, steps, samples, work
 
 
-def _golden(program: Any, golden: dict[str, Any], told: dict[str, Any]) -> None:
+def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
     """The recorded spikes are those of the checker's own engine."""
     inputs, steps, samples, work = _inputs(program, "golden.npz", golden)
     for g in (g for g in program.groups if g.kind != "input"):
         what = f"spikes.{g.name}"
         At("golden.npz", what).same("shape", (steps, samples, *g.shape), golden[what].shape)
-    ran = max(1, min(samples, int(WORK / max(work, 1))))
-    for sample in range(ran):
-        sent, _ = run(program, {name: x[:, sample : sample + 1] for name, x in inputs.items()})
-        for name, x in sent.items():
-            stated = golden[f"spikes.{name}"][:, sample]
-            for i in np.argwhere(stated != x[:, 0])[:1]:
-                where = f"step, sample, neuron {[int(i[0]), sample, *map(int, i[1:])]}"
-                At("golden.npz", name).same(where, stated[tuple(i)], x[:, 0][tuple(i)])
-    some = f"{steps} steps of {ran} samples (of {samples})"
-    told["proved"].append(f"golden run: {some} give every recorded spike on an engine of its own")
+    values = steps * sum(prod(g.shape) for g in program.groups)
+    ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
+    for name, x in run(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
+        stated = golden[f"spikes.{name}"][:, :ran]
+        for i in map(tuple, np.argwhere(stated != x)[:1]):
+            where = f"step, sample, neuron {[int(n) for n in i]}"
+            At("golden.npz", name).same(where, stated[i], x[i])
+    what = f"{steps} steps of {ran} samples (of {samples}) give every recorded spike"
+    told["proved"].append(f"golden run: {what} on the checker's own engine")
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
     silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
     if silent:

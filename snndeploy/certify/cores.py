@@ -35,10 +35,10 @@ def check_partition(program: Any, placement: Any, target: Any, board: str) -> in
         seen[part.box] = 1
     for name, seen in placed.items():
         At(FILE, name).same("neurons on cores", seen.size, int(seen.sum()))
-    per_chip, at = target["chip"]["cores"]["limit"], At(FILE, board)
+    per_chip, at = target["chip"]["cores"], At(FILE, board)
     at.same("cores per chip", per_chip, placement.cores_per_chip)
     named = re.fullmatch(r"(\d{1,9})( chips?)?", board)
-    chips = int(named[1]) if named else target["boards"][board]["limit"]
+    chips = int(named[1]) if named else target["boards"][board]
     used = {part.core for part in placement.slices}
     at.within("core", 0, max(used), chips * per_chip - 1)
     return len(used)
@@ -58,7 +58,7 @@ def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[
     for number, core in cores.items():
         if family == "loihi1":  # all compartments of a core reserve its longest delay
             core["delay_slots"] = core["compartments"] << max(core["delay"], 3)
-        for name, limit in ((k, v["limit"]) for k, v in target["core"].items()):
+        for name, limit in target["core"].items():
             what, used = name.replace("_", " "), core[name]
             At(FILE, f"core {number}").within(what, 0, used, limit)
             most[what] = max(most.get(what, 0.0), used / max(limit, 1))
@@ -67,8 +67,7 @@ def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[
 
 def check_registers(program: Any, target: Any) -> None:
     """Every number against the range of its register, and weights against their field."""
-    neurons, synapse = target["neurons"], target["synapse"]
-    limits = {name: x["limit"] for name, x in target["numeric"].items() if "limit" in x}
+    neurons, synapse, numeric = (target[x] for x in ("neurons", "synapse", "numeric"))
     for g in program.groups:
         at = At("program.npz", g.name)
         at.within("bits of a message", 0, g.message_bits, neurons.get("graded_bits", 0))
@@ -78,7 +77,7 @@ def check_registers(program: Any, target: Any) -> None:
         registers |= {"bias_mant_max": abs(g.bias_mant), "bias_exp_max": abs(g.bias_exp)}
         for name, values in registers.items():
             if name != "vth_max" or g.kind in ("lif", "custom"):
-                at.within(name, 0, values, limits[name])
+                at.within(name, 0, values, numeric[name])
         uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
         uses["many_spikes"] = g.spikes_per_step == "many"
         lacks = [name for name, used in uses.items() if used and neurons[name] == "none"]
@@ -88,7 +87,7 @@ def check_registers(program: Any, target: Any) -> None:
         for name, found in (("mantissa", (low, high)), ("exponent", s.exponent)):
             at.within(name, synapse[name]["low"], found, synapse[name]["high"])
         longest = max(int(o.latency.max()) for o in s.sources) - 1
-        at.within("longest delay", 0, longest, synapse["delay_max"]["limit"])
+        at.within("longest delay", 0, longest, synapse["delay_max"])
         mixed, used = s.sign_mode == "mixed", int(np.bitwise_or.reduce(np.abs(s.mantissa), None))
         legal = {"excitatory": low >= 0, "inhibitory": high <= 0, "mixed": not used & 1}
         at.need(legal[s.sign_mode], "signs", s.sign_mode, f"{low}..{high}")
@@ -115,18 +114,17 @@ class Counted:
 
     def __init__(self, program: Any, placement: Any, target: Any, two: bool) -> None:
         self.program, self.target, self.two = program, target, two
-        self.core = {name: max(limit["limit"], 1) for name, limit in target["core"].items()}
-        self.axons = {k: v["limit"] for k, v in target["axons"].items() if "limit" in v}
-        self.header = target["synapse"]["header_bits"]["limit"]
-        self.most = target["synapse"].get("entry_synapses", {"limit": 1 << 40})["limit"]
+        self.axons, self.synapse, self.into = target["axons"], target["synapse"], program.into
+        self.core = {name: max(limit, 1) for name, limit in target["core"].items()}
+        self.header = self.synapse["header_bits"]
+        self.most = self.synapse.get("entry_synapses", 1 << 40)
         names = [g.name for g in program.groups]
-        self.into = {name: [s for s in program.synapses if s.target == name] for name in names}
         self.ways: dict[int, list[StoredAs]] = {}
         self.out: dict[str, list[tuple[int, StoredAs]]] = {name: [] for name in names}
         self.per_chip = placement.cores_per_chip
         for part in placement.slices:
-            ways = self.ways[id(part)] = [self._way(s, part) for s in self.into[part.group]]
-            for s, way in zip(self.into[part.group], ways, strict=True):
+            ways = self.ways[id(part)] = [self._way(s, part) for s in program.into[part.group]]
+            for s, way in zip(program.into[part.group], ways, strict=True):
                 for name in {o.group for o in s.sources}:
                     self.out[name].append((part.core // self.per_chip, way))
 
@@ -253,7 +251,7 @@ class Counted:
             cases.append(first[r[first].any(axis=1)])
         counts = kept[heard][(slice(None), *np.ix_(*cases))].reshape(int(heard.sum()), -1)
         lists, places = self._lists(counts, entry + index, 0), [r.any(axis=1).sum() for r in reach]
-        repeat = -(-prod(part.shape[1:]) // self.target["synapse"]["base_count"]["limit"])
+        repeat = -(-prod(part.shape[1:]) // self.synapse["base_count"])
         padded, each = int(lists.max(axis=0).sum()) * len(lists), int(lists.sum())
         for words, axons, how in (
             (padded, prod(map(int, places)), "out_population"),

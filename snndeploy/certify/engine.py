@@ -4,7 +4,8 @@ Dense layers, convolutions and sums over windows are one thing here, a window: a
 without axes, and a sum has weights of one, channel by channel.
 
 A group that is ``depth`` steps behind the input starts that much later, and a spike arrives ``latency``
-steps after it was sent, which is at least one: what order the groups are computed in does not matter.
+steps after it was sent, which is at least one. Each group has its steps counted from its own start: what
+it sends then reaches a group at the same step or later, and the shallower of two groups goes first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_
 """What every neuron does that is not a custom one."""
 EXACT = float(1 << 53)
 """Integers below this are exact in float64, which is what is multiplied fast."""
+AT_ONCE = 1 << 16
+"""Values of one layer that are computed together (fewer than a step never are): what caches hold."""
 
 
 def weight_shape(op: Any) -> tuple[int, ...] | None:
@@ -39,17 +42,17 @@ def weighted(ops: Any) -> int:
     return place
 
 
-def window(op: Any, channels: int) -> SimpleNamespace:
+def window(op: Any, channels: int) -> Any:
     """A dense layer, a convolution or a sum, in the form of a convolution."""
-    c, names = channels, ("in_channels", "out_channels", "groups", "kernel", "stride", "padding")
+    if op.type == "Conv":
+        return op
+    plain: dict[str, Any] = {"kernel": (), "stride": (), "padding": (), "groups": 1}
     if op.type == "Dense":
-        values: tuple[Any, ...] = (op.in_features, op.out_features, 1, (), (), ())
-    elif op.type == "SumPool":
-        values = (c, c, c, op.kernel, op.stride, [(p, p) for p in op.padding])
+        plain |= {"in_channels": op.in_features, "out_channels": op.out_features}
     else:
-        values = tuple(getattr(op, name) for name in names)
-    dilation = getattr(op, "dilation", [1] * len(values[3]))
-    return SimpleNamespace(**dict(zip(names, values, strict=True)), dilation=dilation)
+        plain |= vars(op) | {"padding": [(p, p) for p in op.padding], "groups": channels}
+        plain |= {"in_channels": channels, "out_channels": channels}
+    return SimpleNamespace(**plain, dilation=[1] * len(plain["kernel"]))
 
 
 def chain(ops: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -137,15 +140,23 @@ def _mix(w: Any, x: Any) -> Any:
     return np.moveaxis(apart, 2, 0).reshape(len(x), -1, *x.shape[2:])
 
 
-def legs(program: Any, target: str) -> Iterator[SimpleNamespace]:
+def by_target(projections: Any, names: Any) -> dict[str, list[Any]]:
+    """What ends on each group."""
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for projection in projections:
+        found[projection.target].append(projection)
+    return found
+
+
+def legs(program: Any, target: Any) -> Iterator[SimpleNamespace]:
     """Every delay at which a source reaches a group: which synapses, from where, which neurons."""
-    for s in program.synapses:
-        for source in s.sources if s.target == target else ():
-            group = program.group[source.group]
-            delays = source.latency - (program.group[target].depth - group.depth)
+    for synapses in program.into[target.name]:
+        for o in synapses.sources:
+            source = program.group[o.group]
+            delays = o.latency - (target.depth - source.depth)
             for delay in np.unique(delays).tolist():
-                only = None if delays.size == 1 else np.broadcast_to(delays == delay, group.shape)
-                yield SimpleNamespace(synapses=s, source=group, delay=delay, only=only)
+                only = None if delays.size == 1 else np.broadcast_to(delays == delay, source.shape)
+                yield SimpleNamespace(synapses=synapses, source=source, delay=delay, only=only)
 
 
 def signed(x: Any, bits: int) -> Any:
@@ -172,27 +183,47 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
     That is (u or v, steps, samples), the largest of a group before it is put into its register.
     """
-    a, (steps, samples) = program.arithmetic, next(iter(inputs.values())).shape[:2]
     sent = {name: x.astype(np.int32) for name, x in inputs.items()}
-    groups = [g for g in program.groups if g.kind not in ("input", "constant")]
-    for g in (g for g in program.groups if g.kind != "input"):
-        sent[g.name] = np.full((steps, samples, *g.shape), g.kind == "constant", np.int32)
-    states = {g.name: SimpleNamespace(u=0, v=0, fired=0) for g in groups}
-    peaks = {g.name: np.zeros((2, steps, samples), np.int64) for g in groups}
-    events = sorted((t + g.depth, t, i) for i, g in enumerate(groups) for t in range(steps))
-    for t, g in ((t, groups[i]) for _, t, i in events):
-        drive = np.zeros((samples, *g.shape), np.int64)
-        for leg in (leg for leg in program.legs[g.name] if t >= leg.delay):
-            drive += _arriving(leg, sent[leg.source.name][t - leg.delay], a.sum_bits)
-        sent[g.name][t] = step(g, a, states[g.name], signed(drive, a.sum_bits), peaks[g.name][:, t])
+    peaks: dict[str, Any] = {}
+    like = next(iter(inputs.values())).shape[:2]
+    rest = sorted((g for g in program.groups if g.name not in sent), key=lambda g: g.depth)
+    while rest:  # group by group for all steps; what is left at the first loop, step by step
+        alone = all(leg.source.name in sent for leg in program.legs[rest[0].name])
+        some, rest = (rest[:1], rest[1:]) if alone else (rest, [])
+        peaks |= _run_together(program, some, sent, *like)
     return {name: x for name, x in sent.items() if name not in inputs}, peaks
 
 
-def _arriving(leg: Any, x: Any, bits: int) -> Any:
-    """Synaptic input from what the sources of one leg sent."""
-    x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
-    sums = apply(leg.synapses.ops, leg.synapses.mantissa, x if leg.only is None else x * leg.only)
-    return signed(shift(signed(sums, bits), leg.synapses.exponent), bits)
+def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int) -> dict[str, Any]:
+    """Run groups that wait for each other, add to ``sent``, return how large u and v become."""
+    a, states, drive, inner, peaks = program.arithmetic, {}, {}, {}, {}
+    for g in groups:
+        states[g.name] = SimpleNamespace(u=0, v=0, fired=0)
+        peaks[g.name] = np.zeros((2, steps, samples), np.int64)
+        drive[g.name] = np.zeros((steps, samples, *g.shape), np.int64)
+        inner[g.name] = [leg for leg in program.legs[g.name] if leg.source.name not in sent]
+        for leg in (leg for leg in program.legs[g.name] if leg.source.name in sent):
+            _arrive(leg, sent[leg.source.name], drive[g.name], 0, steps, a.sum_bits)
+    for g in groups:
+        sent[g.name] = np.full(drive[g.name].shape, g.kind == "constant", np.int32)
+    for t, g in ((t, g) for t in range(steps) for g in groups if g.kind != "constant"):
+        for leg in inner[g.name]:
+            _arrive(leg, sent[leg.source.name], drive[g.name], t, t + 1, a.sum_bits)
+        now = signed(drive[g.name][t], a.sum_bits)
+        sent[g.name][t] = step(g, a, states[g.name], now, peaks[g.name][:, t])
+    return peaks
+
+
+def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -> None:
+    """Add to the drive of some steps what arrives through one leg, some steps at a time."""
+    rows = max(1, AT_ONCE // max(sent[0].size, drive[0].size))
+    for t in range(max(first, leg.delay), last, rows):
+        now = drive[t : min(t + rows, last)]
+        x = sent[t - leg.delay :][: len(now)].reshape(-1, *leg.source.shape)
+        x = x if leg.source.message_bits else x != 0  # a plain spike carries no number
+        x = x if leg.only is None else x * leg.only
+        sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
+        now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
 
 
 def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
@@ -205,7 +236,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
         low, half = wide <= -most - 1, most + 1
         state.u = np.where(wide > half, wide - 2 * half, np.where(low, wide + 2 * half, wide))
     else:
-        state.u = np.clip(wide, -most, most)
+        state.u = np.maximum(np.minimum(wide, most), -most)
     late = g.reset_timing != "immediate"
     before = _fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
@@ -214,7 +245,8 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     peaks[1] = np.abs(x).reshape(len(x), -1).max(axis=1)
     x = signed(x, 32)
     wraps = arithmetic.v_overflow == "wrap"
-    v = state.v = signed(x, arithmetic.state_bits) if wraps else np.clip(x, -most, most)
+    held = signed(x, arithmetic.state_bits) if wraps else np.maximum(np.minimum(x, most), -most)
+    v = state.v = held
     if g.kind == "readout":
         return v
     if late and g.reset == "zero":

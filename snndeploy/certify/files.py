@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 import zipfile
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,22 +88,29 @@ def read(folder: Path) -> SimpleNamespace:
     raw = {name: _content(folder / name) for name in files}
     for name, content in raw.items():
         At(name, "file").same("SHA-256", files[name], hashlib.sha256(content).hexdigest())
-    arrays = _arrays({name: content for name, content in raw.items() if name.endswith(".npz")})
-    program, networks = arrays["program.npz"], arrays.get("network.npz", {})
-    trees = [_json(x["structure"].tobytes()) if x else {"map": {}} for x in (program, networks)]
-    digest = content_digest(trees[0], program)
+    arrays = {name: Archive(raw[name], name) for name in raw if name.endswith(".npz")}
+    size = sum(m.file_size for x in arrays.values() for m in x.members.values())
+    allow(size <= ARRAYS, f"unpacks to more than {ARRAYS:,} bytes")
+    program = arrays["program.npz"]
+    network: dict[str, Any] = arrays.get("network.npz", {})
+    tree = _json(program["structure"].tobytes())
+    digest = content_digest(tree, program)
     At("manifest.json", "program").same("digest", manifest["program"], digest)
+    trees = _json(network["structure"].tobytes())["map"] if "network.npz" in arrays else {}
     return SimpleNamespace(
         manifest=manifest,
-        program=shaped(trees[0], "Program", program),
-        networks=shaped(trees[1], "{Network}", networks),
+        program=shaped(tree, "Program", program),
+        network=shaped(trees.get("compressed"), "?Network", network),
         placement=shaped(_json(raw["placement.json"]), "Placement", {}),
-        target=_toml(raw["target.toml"]),
+        target=plain(_toml(raw["target.toml"])),
         lock=_toml(raw["lock.toml"]),
         report=_json(raw["report.json"]),
         golden=arrays["golden.npz"],
-        worst=arrays.get("worst.npz", {}),
+        worst=arrays.get("worst.npz"),
     )
+
+
+_named = lru_cache(1 << 8)(str)
 
 
 def content_digest(data: Any, arrays: dict[str, Any]) -> str:
@@ -114,8 +122,8 @@ def content_digest(data: Any, arrays: dict[str, Any]) -> str:
     if "array" in data:
         array = arrays[data["array"]]
         array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
-        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
-        return _sha("array", str(little.dtype), str(array.shape), little.tobytes())
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return _sha("array", _named(little.dtype), str(array.shape), little.tobytes())
     if "map" in data:
         pairs = sorted((k, content_digest(v, arrays)) for k, v in data["map"].items())
         return _sha("mapping", *(part for pair in pairs for part in pair))
@@ -153,32 +161,47 @@ def _toml(content: bytes) -> Any:
     return tomllib.loads(text)
 
 
-def _arrays(raw: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    """The arrays of all archives; what they say of their sizes is weighed before any is unpacked."""
-    archives = {name: zipfile.ZipFile(io.BytesIO(content)) for name, content in raw.items()}
-    members = [(name, m) for name, archive in archives.items() for m in archive.infolist()]
-    allow(sum(m.file_size for _, m in members) <= ARRAYS, f"unpacks to more than {ARRAYS:,} bytes")
-    arrays: dict[str, dict[str, Any]] = {name: {} for name in raw}
-    for name, m in members:
-        what = m.filename.removesuffix(".npy")
-        allow(m.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), f"packs {what} oddly")
-        allow(what not in arrays[name], f"has a {name} that holds a name twice")
-        with archives[name].open(m) as opened:
-            arrays[name][what] = _array(opened.read(m.file_size))
-    return arrays
+def plain(table: Any) -> Any:
+    """A target without units and sources: what has a limit is its limit."""
+    if not isinstance(table, dict):
+        return table
+    return table["limit"] if "limit" in table else {k: plain(x) for k, x in table.items()}
 
 
-def _array(content: bytes) -> Any:
+class Archive(dict[str, Any]):
+    """The arrays of an archive, each read when it is asked for first."""
+
+    def __init__(self, content: bytes, file: str) -> None:
+        self.archive = zipfile.ZipFile(io.BytesIO(content))
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        for m in self.archive.infolist():
+            name = m.filename.removesuffix(".npy")
+            packed = m.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            allow(packed, f"packs {name} oddly")
+            allow(name not in self.members, f"has a {file} that holds a name twice")
+            self.members[name] = m
+
+    def __missing__(self, name: str) -> Any:
+        """Read an array: its bytes are no more than the archive says, its shape is that of its bytes."""
+        content = self.archive.read(self.members[name])
+        start = 10 + int.from_bytes(content[8:10], "little")
+        shape, fortran, dtype = _header(content[:start])
+        size = len(content) - start
+        sound = dtype.kind in "biuf" and min(shape, default=1) > 0 and len(shape) <= 8
+        sound = sound and size == prod(shape) * dtype.itemsize
+        allow(sound, f"has an array of {dtype} and shape {shape} in {size} bytes")
+        flat = np.frombuffer(content, dtype, offset=start)
+        allow(dtype.kind != "f" or np.isfinite(flat).all(), "has an array with NaN or infinity")
+        self[name] = array = flat.reshape(shape, order="F" if fortran else "C")
+        return array
+
+
+@lru_cache(1 << 12)
+def _header(content: bytes) -> Any:
+    """Shape, order and type: thousands of small arrays have few different headers."""
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    data, size = content[file.tell() :], prod(shape) * dtype.itemsize
-    sound = version == (1, 0) and dtype.kind in "biuf" and min(shape, default=1) > 0
-    sound = sound and len(shape) <= 8 and size == len(data)
-    allow(sound, f"has an array of {dtype} and shape {shape} in {len(data)} bytes")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    allow(dtype.kind != "f" or np.isfinite(array).all(), "has an array with NaN or infinity")
-    return array
+    allow(np.lib.format.read_magic(file) == (1, 0), "has an array of another version than 1.0")
+    return np.lib.format.read_array_header_1_0(file)
 
 
 # A line is a record and its fields; one that starts with spaces goes on with the record above.
@@ -225,10 +248,10 @@ _BIG = 1 << 60
 
 def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     """Rebuild what a structure describes, or refuse it (TypeError, LookupError, ValueError too)."""
-    if form == "any" or (form[0] == "?" and data is None):
+    if form == "any":
         return None
     if form[0] == "?":
-        return shaped(data, form[1:], arrays)
+        return None if data is None else shaped(data, form[1:], arrays)
     if form[0] == "[" and isinstance(data, list):
         return [shaped(item, form[1:-1], arrays) for item in data]
     if form[0] == "{" and set(data) == {"map"}:

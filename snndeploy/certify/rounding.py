@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import NATIVE, chain, pull, weight_shape, weighted
+from .engine import NATIVE, by_target, chain, pull, weight_shape, weighted
 from .files import At
 
 _NOISE = 1e-9
@@ -18,11 +18,11 @@ _HALF_CODE = 0.5 / 127
 
 def _near(at: At, what: str, found: Any, wanted: Any, within: Any) -> None:
     """``found`` must be ``wanted``, no further off than ``within``; names the worst if it is not."""
-    found, wanted, within = np.broadcast_arrays(*np.atleast_1d(found, wanted, within))
-    i = np.unravel_index(np.argmax(np.abs(found - wanted) - within), found.shape)
-    close = abs(found[i] - wanted[i]) <= within[i] + _NOISE * abs(wanted[i])
-    where = f"{what} at {[int(x) for x in i]}"
-    at.need(close, where, f"{wanted[i]:g} (+- {within[i]:g})", f"{found[i]:g}")
+    over = np.abs(found - wanted) - within - _NOISE * np.abs(wanted)
+    if (over > 0).any():
+        i = np.unravel_index(np.argmax(over), over.shape)
+        got, due, off = (np.broadcast_to(x, over.shape)[i] for x in (found, wanted, within))
+        at.need(False, f"{what} at {[int(x) for x in i]}", f"{due:g} (+- {off:g})", f"{got:g}")
 
 
 def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
@@ -32,35 +32,42 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
     at.same("names", sorted(names), sorted(set(program.group) - constants))
     at.need(constants <= {f"{name}.always" for name in names}, "constants", names, constants)
     _depths(program, network)
+    into = by_target(network.projections, names)
     for p in network.populations:
         group, at = program.group[p.name], At("program.npz", p.name)
         at.same("shape and role", (p.shape, p.role), (group.shape, group.role))
         at.same("input", p.neuron is None, group.kind == "input")
         if p.neuron is None:
             continue
-        arriving = {q.name: q for q in network.projections if q.target == p.name}
+        arriving = into[p.name]
         late = {0: p.neuron.bias}  # by the steps for which it is missing: those of its projection
-        for q in (q for q in arriving.values() if q.bias is not None):
+        for q in (q for q in arriving if q.bias is not None):
             steps = max(int(o.delay.max()) for o in q.sources)
             late[steps] = late.get(steps, 0) + q.bias
         _neuron(program, p, group, late[0], told)
-        for steps, bias in late.items():
-            if np.any(bias) and (steps or p.neuron.syn_leak is not None):
-                arriving[f"{p.name}.bias" + f"-{steps}" * (steps > 0)] = _always(p, bias, steps)
-        found = {s.name: s for s in program.synapses if s.target == p.name}
-        at.same("projections", sorted(arriving), sorted(found))
-        for name, q in arriving.items():
-            _projection(program, q, found[name])
+        filtered = p.neuron.syn_leak is not None
+        arriving += [_always(p, b, n) for n, b in late.items() if np.any(b) and (n or filtered)]
+        found = {s.name: s for s in program.into[p.name]}
+        at.same("projections", sorted(q.name for q in arriving), sorted(found))
+        for q in arriving:
+            _projection(program, q, found[q.name])
     return max((r.weight for r in program.rounding.values()), default=0.0)
 
 
 def _depths(program: Any, network: Any) -> None:
     """Depths are the longest paths: each projection takes a step, less its delay in the network."""
     depth = {p.name: int(p.neuron is not None) for p in network.populations}
-    for _ in range(len(depth) + 1):
-        for q in network.projections:
-            steps = [depth[o.population] + 1 - int(o.delay.min()) for o in q.sources]
-            depth[q.target] = max(depth[q.target], *steps)
+    steps = [
+        (q.target, o.population, 1 - int(o.delay.min()))
+        for q in network.projections
+        for o in q.sources
+    ]
+    for _ in depth:
+        before = dict(depth)
+        for target, source, more in steps:
+            depth[target] = max(depth[target], depth[source] + more)
+        if depth == before:
+            break
     for name, longest in depth.items():
         At("program.npz", name).same("depth (longest path)", longest, program.group[name].depth)
 
@@ -129,7 +136,8 @@ def _always(p: Any, bias: Any, late: int) -> SimpleNamespace:
     ops = [dense, SimpleNamespace(type="Reshape", shape=p.shape)]
     source = SimpleNamespace(population=f"{p.name}.always", delay=np.asarray(late))
     weight = SimpleNamespace(data=data, scale=None, mask=None)
-    return SimpleNamespace(type="bias", sources=[source], ops=ops, weight=weight)
+    name = f"{p.name}.bias" + (f"-{late}" if late else "")
+    return SimpleNamespace(name=name, type="bias", sources=[source], ops=ops, weight=weight)
 
 
 def _projection(program: Any, q: Any, s: Any) -> None:

@@ -11,6 +11,7 @@ from .options import (
     calibration_options,
     guard_options,
     json_option,
+    resume_options,
     semantics_options,
     target_options,
 )
@@ -34,6 +35,7 @@ from .show.help import command
 @guard_options
 @semantics_options
 @target_options
+@resume_options
 @calibration_options
 @json_option
 def compress(
@@ -70,6 +72,8 @@ def compress(
         recipe=chosen,
         target=options["target"],
         calibration=samples,
+        checkpoints=options["checkpoints"],
+        resume=options["resume"],
         observer=pass_progress(),
     )
     write_nir(output, log.network, force=force)

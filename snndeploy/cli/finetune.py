@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DoesNotFit, UsageError
-from .options import data_options, json_option, semantics_options, target_options
+from .options import data_options, json_option, resume_options, semantics_options, target_options
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @click.option("--aware", default="", help="Train with the rounding of this target, e.g. loihi2.")
 @click.option("--device", default="cpu", show_default=True, help="Where torch computes: cpu, cuda.")
-@click.option(
-    "--checkpoints", type=click.Path(path_type=Path), help="Keep a checkpoint of each epoch here."
-)
-@click.option("--resume", is_flag=True, help="Go on from --checkpoints.")
+@resume_options
 @semantics_options
 @target_options
 @data_options
@@ -172,6 +169,8 @@ def training_progress() -> Iterator[Observer]:
         def line(event: PassEvent) -> None:
             if event.kind == "start":
                 click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
+            elif event.kind == "end" and event.status:
+                click.echo(f"  {event.status}", err=True)
             elif event.status:
                 text = f"  {event.what} {event.done}/{event.of}  {event.status}"
                 click.echo(text, err=True)

@@ -18,6 +18,7 @@ from .options import (
     data_options,
     given_options,
     json_option,
+    resume_options,
     semantics_of,
     semantics_options,
 )
@@ -127,6 +128,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 )
 @compile_options
 @_objective
+@resume_options
 @data_options
 @json_option
 def compile_(
@@ -170,7 +172,7 @@ def compile_(
         if options["layout"] == "netx":
             refuse_network(read_network(model, options["frontend"], **semantics_of(options)))
         if locked is None:
-            compiled, samples = compile_model(model, options)
+            compiled, samples = compile_model(model, {**options, "tell_all": True})
         else:
             compiled, samples = compile_locked(model, locked, options)
         fits = compiled.fits
@@ -230,8 +232,8 @@ def check(
         report_of,
         write_text,
     )
+    from ..pipeline.accounts.recorded import stored_report
     from .options import compile_model
-    from .show.plain import stored_report
     from .show.render import print_compile_report, print_fix, print_json
 
     if fix_path is not None:
@@ -259,7 +261,7 @@ def check(
             )
         )
     else:
-        compiled, samples = compile_model(model, options)
+        compiled, samples = compile_model(model, {**options, "tell_all": True})
         report = report_of(compiled)
         if fix_path is not None:
             fixing = fix_model(

@@ -34,6 +34,16 @@ def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+resume_options = _all(
+    click.option(
+        "--checkpoints",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Keep what has been finished here, so that --resume can go on from it.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from --checkpoints."),
+)
+
 semantics_options = section(
     SEMANTICS,
     click.option("--frontend", help="Framework that trained the network (default: find out)."),
@@ -119,6 +129,11 @@ compile_options = _all(
         default="bounds",
         show_default=True,
         help="Head-room proved for every input, or seen on --data.",
+    ),
+    click.option(
+        "--adapt",
+        is_flag=True,
+        help="Give neurons that the target lacks the nearest form that it has, and say what it costs.",
     ),
 )
 
@@ -340,6 +355,10 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         scale=options["scale"],
         layout=options.get("layout", "chip"),
         objective=options.get("objective", "speed"),
+        adapt=options.get("adapt", False),
+        tell_all=options.get("tell_all", False),
+        checkpoints=options.get("checkpoints"),
+        resume=options.get("resume", False),
         observer=pass_progress(),
     )
     return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
@@ -385,7 +404,10 @@ def compile_locked(
         inputs=lock.inputs,
         calibration=samples,
         scale=lock.scale,
-        objective=options.get("objective", "speed"),
+        layout=lock.layout,
+        objective=lock.objective,
+        checkpoints=options["checkpoints"],
+        resume=options["resume"],
         observer=pass_progress(),
     )
     check_locked(lock, compiled)

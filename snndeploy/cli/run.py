@@ -74,8 +74,8 @@ def _write_html(
     """
     from ..bundle import read_bundle
     from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
+    from ..pipeline.accounts.recorded import stored_report
     from ..report import html_page
-    from .show.plain import stored_report
 
     if path is None:
         return
@@ -302,7 +302,7 @@ def report(
     """Show what the compiler said about a bundle, and what runs of it gave."""
     from ..bundle import read_bundle
     from ..pipeline import certificate_of
-    from .show.plain import stored_report
+    from ..pipeline.accounts.recorded import stored_report
     from .show.render import print_compile_report, print_json
     from .show.render_runs import print_run_report
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, semantics_options
+from .options import data_options, json_option, resume_options, semantics_options
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@resume_options
 @semantics_options
 @data_options
 @_calibration
@@ -112,6 +113,8 @@ def sensitivity(
     tolerance: float,
     seed: int,
     force: bool,
+    checkpoints: Path | None,
+    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -157,6 +160,8 @@ def sensitivity(
             score=score,
             fold=fold,
             seed=seed,
+            checkpoints=checkpoints,
+            resume=resume,
             progress=bar.progress,
         )
     if plot is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,3 +32,18 @@ def encode(value: object, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+def packed(value: object) -> bytes:
+    """Frozen data as one .npz: their structure as JSON text, their arrays beside it."""
+    arrays: dict[str, Array] = {}
+    structure = encode(value, arrays)
+    arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
+    return npz(arrays)
+
+
+def npz(arrays: Mapping[str, Array]) -> bytes:
+    """Arrays as the bytes of a .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -7,6 +7,7 @@ another class is refused before anything computes with it.
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from typing import Any, Literal, TypeVar, Union
 
 import numpy as np
 
+from ..limits import current
+from ..npz import read_arrays
 from .arrays import Array, frozen
 
 T = TypeVar("T")
@@ -38,8 +41,23 @@ def decode(data: object, arrays: Mapping[str, object], kind: type[T]) -> T:
     return value
 
 
+def unpacked(content: bytes, kind: type[T]) -> T:
+    """The value of type ``kind`` that `packed` made a .npz of.
+
+    Raises:
+        ValueError: it is no .npz, holds more than the limits allow, or something else.
+        LookupError: it holds no structure.
+        RecursionError: its structure is nested without end.
+    """
+    arrays = read_arrays(content, current().memory)
+    structure = arrays.pop("structure")
+    return decode(json.loads(structure.tobytes()), arrays, kind)
+
+
 def _decoded(data: object, arrays: Mapping[str, object], kind: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
+    if hasattr(origin, "__value__"):  # numpy's NDArray is a type alias where Python has such
+        origin = typing.get_origin(origin.__value__)
     if origin in (Union, types.UnionType):
         return _one_of(data, arrays, typing.get_args(kind), where)
     if origin is Literal:

@@ -1,107 +1,144 @@
-"""Norse: LIFBoxCell, LIFCell, IAFCell, LIBoxCell in a SequentialState."""
+"""Norse: LIF, LIFBox, IAF, LI and LIBox, as cells, with recurrent weights, and over all of time."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .beside import Calls, Module, refuse_other
-from .common import (
-    agreed,
-    exported,
-    framework,
-    known_only,
-    layers_of,
-    output_shapes,
-    prepared,
-    read_live,
-    refuse,
-)
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
+from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _WHERE = "from_norse"
 _RESETS = {"reset_value": "zero", "reset_subtract": "subtract"}
-_PARAMETERS = ("tau_mem_inv", "tau_syn_inv", "v_th", "v_leak", "v_reset")
+_OVER_TIME = ("LIF", "LIFRecurrent", "LI", "LIBox", "LIFBox", "IAF", "IAFRecurrent")
+_CELLS = (
+    "LIFCell",
+    "LIFBoxCell",
+    "IAFCell",
+    "LICell",
+    "LIBoxCell",
+    "LIFRecurrentCell",
+    "IAFRecurrentCell",
+    "LILinearCell",
+)
 
 
-def from_norse(module: nn.Module, sample: Tensor) -> Network:
-    """Read a Norse network, and run it beside what was read.
+def from_norse(module: nn.Module, sample: Sample) -> Network:
+    """Read what a Norse network does, and run it beside what was read.
 
     Args:
-        module: with ``LIFBoxCell``, ``LIFCell``, ``IAFCell`` or ``LIBoxCell`` neurons. It is
-            not changed.
-        sample: what one time step takes, *without* an axis of samples.
+        module: with LIF, LIFBox, IAF, LI or LIBox neurons: cells in a ``SequentialState`` or in a
+            ``forward`` that hands states on, or modules that take all of time. It is not changed.
+        sample: of a module that takes one time step (and a state): a frame, without an axis of
+            samples. Of modules over time, and of a ``forward`` that goes through time itself:
+            (steps, samples, *shape). Several inputs are a tuple, or a dict by their names.
 
     Raises:
         BackendMissing: norse is not installed.
-        InputError: a layer or an option that has no exact form, or a module that is not what its
-            layers are in a row.
+        InputError: what has no exact form: the tensor, the line of code, and what to write instead.
     """
-    norse = framework("norse.torch")
-    bases = framework("norse.torch.module.snn")
-    kinds = (norse.LIFBoxCell, norse.LIFCell, norse.IAFCell, norse.LIBoxCell)
-    net = prepared(module, _WHERE)
-    known_only(net, (bases.SNNCell, bases.SNNRecurrentCell, bases.SNN), kinds, _WHERE)
-    cells = layers_of(net, kinds)
-    spiking = {n: _answers(n, c) for n, c in cells.items() if not isinstance(c, norse.LIBoxCell)}
-    answers, local = agreed(spiking, _WHERE)
-    shapes = output_shapes(net, sample, kinds, _WHERE)
-    for name, cell in cells.items():
-        cell.p = _expanded(cell.p, shapes[name])
-    _give_bias(net)
-    dt = answers["dt"]
-    graph = exported(lambda: norse.to_nir(net, sample, dt=dt), _WHERE)
-    for name, cell in cells.items():
-        node = graph.nodes.get(name)
-        if node is not None and hasattr(node, "v_reset") and hasattr(cell.p, "v_reset"):
-            node.v_reset = cell.p.v_reset.detach()  # the exporter leaves it out
-    # the exporter multiplies time constants by dt (norse issue 411)
-    network = read_live(graph, "norse", {**answers, "dt": dt * dt}, local, _WHERE)
-
-    def calls(inputs: Tensor) -> Calls:
-        state: Any = None
-
-        def call(frame: Tensor) -> Any:
-            nonlocal state
-            output, state = net(frame, state)
-            return output
-
-        return (partial(call, frame[0]) for frame in inputs)
-
-    def unpack(outputs: Any) -> Tensor:
-        import torch
-
-        return torch.stack(list(outputs)).unsqueeze(1)
-
-    return refuse_other(Module(layers=cells, calls=calls, unpack=unpack), network, sample, _WHERE)
+    return read_module(_Norse(library("norse.torch")), module, sample)
 
 
-def _answers(name: str, cell: Any) -> dict[str, Any]:
-    method = getattr(getattr(cell.p, "reset_method", None), "__name__", "reset_value")
-    if method not in _RESETS:
-        raise refuse(_WHERE, name, f"its reset method {method} is not known")
-    return {"reset": _RESETS[method], "dt": float(getattr(cell, "dt", 1e-3))}
+class _Norse(Framework):
+    where = _WHERE
+
+    def __init__(self, torch_part: Any) -> None:
+        self.norse = torch_part
+        self.bases = library("norse.torch.module.snn")
+        self.linear = library("norse.torch.module.leaky_integrator").LILinearCell
+
+    def _kinds(self, names: Sequence[str]) -> tuple[type, ...]:
+        found = (getattr(self.norse, n, None) for n in names)
+        return tuple(kind for kind in found if kind is not None)
+
+    @property
+    def known(self) -> tuple[type, ...]:
+        return (*self._kinds(_CELLS), *self._kinds(_OVER_TIME))
+
+    @property
+    def neurons(self) -> tuple[type, ...]:
+        b = self.bases
+        return (b.SNNCell, b.SNNRecurrentCell, b.SNN, b.SNNRecurrent)
+
+    def _over_time(self, layer: Any) -> bool:
+        return isinstance(layer, self._kinds(_OVER_TIME))
+
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
+        if any(self._over_time(layer) for layer in module.modules()):
+            return [TimeForm(kind="sequence", time=0, batch=1)]
+        return loops(sample, steps, TimeForm(kind="steps", batch=None))
+
+    def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
+        del module
+        return nullcontext()
+
+    def start(self, module: nn.Module) -> None:
+        """States are handed from call to call; layers hold none."""
+
+    def call(self, module: nn.Module, inputs: Sequence[Tensor], before: Any) -> tuple[Any, Any]:
+        if len(inspect.signature(module.forward).parameters) <= len(inputs):
+            return module(*inputs), None
+        returned = module(*inputs, before)
+        if isinstance(returned, tuple) and len(returned) == 2:
+            return returned
+        return returned, None
+
+    def heard(self, layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Heard:
+        del layer
+        given = {**dict(zip(("input_tensor", "state"), args, strict=False)), **kwargs}
+        state = given.get("state")
+        if state is None:
+            return Heard(given=given["input_tensor"], fresh=True)
+        return Heard(given=given["input_tensor"], states=tuple(state), membrane=state.v)
+
+    def told(self, layer: Any, returned: Any) -> Told:
+        emitted, state = returned
+        spikes = hasattr(layer.p, "v_th")
+        return Told(emitted=emitted, membrane=state.v if spikes else None, states=(emitted, *state))
+
+    def leading(self, layer: Any, form: TimeForm) -> int:
+        if self._over_time(layer):
+            return 2
+        return 0 if form.batch is None else 1
+
+    def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
+        p, dt = layer.p, float(layer.dt)
+        if getattr(p, "method", "super") == "adjoint":
+            raise refuse(_WHERE, name, "method 'adjoint' computes its spikes in another way")
+        reset_method = getattr(getattr(p, "reset_method", None), "__name__", "reset_value")
+        if reset_method not in _RESETS:
+            raise refuse(_WHERE, name, f"its reset method {reset_method} is not known")
+        rate = p.tau_mem_inv * dt if hasattr(p, "tau_mem_inv") else None
+        rest = getattr(p, "v_leak", 0.0)
+        spikes = hasattr(p, "v_th")
+        update = Update(
+            leak=1.0 if rate is None else 1.0 - rate,
+            gain=1.0 if rate is None else rate,
+            syn_leak=1.0 - p.tau_syn_inv * dt if hasattr(p, "tau_syn_inv") else None,
+            threshold=p.v_th if spikes else None,
+            v_rest=rest,
+            v_back=getattr(p, "v_reset", 0.0),
+            v_init=rest if rate is not None else p.v_reset,
+            options={"compare": ">", "reset": _RESETS[reset_method]} if spikes else {},
+        )
+        inward = getattr(layer, "input_weights", None)
+        back = getattr(layer, "recurrent_weights", None)
+        return LayerModel(
+            neuron=neuron(shape, update),
+            inward=None if inward is None else partial(_through, inward),
+            back=None if back is None else partial(_through, back),
+        )
 
 
-def _expanded(parameters: Any, shape: tuple[int, ...]) -> Any:
-    """One value per neuron, which is what the exporter can write."""
-    import torch
+def _through(weight: Tensor, x: Tensor) -> Tensor:
+    from torch.nn import functional
 
-    full = {
-        name: torch.as_tensor(getattr(parameters, name)).detach().expand(shape).clone()
-        for name in _PARAMETERS
-        if hasattr(parameters, name)
-    }
-    return parameters._replace(**full)
-
-
-def _give_bias(net: nn.Module) -> None:
-    """A zero bias for convolutions without one, on which the exporter fails."""
-    import torch
-
-    for layer in net.modules():
-        if isinstance(layer, torch.nn.Conv2d) and layer.bias is None:
-            layer.bias = torch.nn.Parameter(torch.zeros(layer.out_channels))
+    return functional.linear(x, weight)

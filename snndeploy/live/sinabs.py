@@ -1,21 +1,14 @@
-"""Sinabs: IAF, IAFSqueeze, LIF, LIFSqueeze."""
+"""Sinabs: IAF, LIF, ExpLeak, their squeezing and recurrent forms."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .beside import STEPS, Calls, Module, refuse_other
-from .common import (
-    agreed,
-    exported,
-    framework,
-    layers_of,
-    output_shapes,
-    prepared,
-    read_live,
-    refuse,
-)
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, neuron, refuse
+from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,61 +16,109 @@ if TYPE_CHECKING:
 _WHERE = "from_sinabs"
 
 
-def from_sinabs(module: nn.Module, sample: Tensor) -> Network:
-    """Read a Sinabs network, and run it beside what was read.
+def from_sinabs(module: nn.Module, sample: Sample) -> Network:
+    """Read what a Sinabs network does, and run it beside what was read.
 
     Args:
-        module: with ``IAF``, ``IAFSqueeze``, ``LIF`` or ``LIFSqueeze`` neurons. It is not changed.
+        module: with ``IAF``, ``LIF`` or ``ExpLeak`` neurons, also in their ``Squeeze`` and
+            ``Recurrent`` forms. It is not changed.
         sample: what one call of the module takes: (samples, steps, *shape), or with squeezing layers
-            (samples * steps, *shape).
+            (samples * steps, *shape). Several inputs are a tuple, or a dict by their names in
+            ``forward``.
 
     Raises:
         BackendMissing: sinabs is not installed.
-        InputError: a layer or an option that has no exact form, or a module that is not what its
-            layers are in a row.
+        InputError: what has no exact form: the tensor, the line of code, and what to write instead.
     """
-    sinabs = framework("sinabs")
-    sl, to_nir = framework("sinabs.layers"), framework("sinabs.nir").to_nir
-    kinds = (sl.IAF, sl.IAFSqueeze, sl.LIF, sl.LIFSqueeze)
-    net = prepared(module, _WHERE)
-    layers = layers_of(net, kinds)
-    leaky = {name for name, layer in layers.items() if type(layer) in (sl.LIF, sl.LIFSqueeze)}
-    answers, local = agreed(
-        {name: _answers(name, layer, name in leaky) for name, layer in layers.items()}, _WHERE
-    )
-    sinabs.reset_states(net)
-    shapes = output_shapes(net, sample, kinds, _WHERE)
-    for name in leaky:
-        lead = 1 if "Squeeze" in type(layers[name]).__name__ else 2
-        _expand(layers[name], shapes[name][lead:])
-    sinabs.reset_states(net)
-    graph = exported(lambda: to_nir(net, sample), _WHERE)
-    network = read_live(graph, "sinabs", answers, local, _WHERE)
-    squeezed = [layer for layer in layers.values() if "Squeeze" in type(layer).__name__]
-    samples = max([1, *(int(getattr(layer, "batch_size", None) or 1) for layer in squeezed)])
-    steps = max([0, *(int(getattr(layer, "num_timesteps", None) or 0) for layer in squeezed)])
-
-    def calls(inputs: Tensor) -> Calls:
-        sinabs.reset_states(net)
-        by_sample = inputs.transpose(0, 1)
-        flat = by_sample.flatten(0, 1) if squeezed else by_sample
-        return iter([lambda: net(flat)])
-
-    def unpack(outputs: Any) -> Tensor:
-        out: Tensor = outputs[0]
-        return (out.reshape(samples, -1, *out.shape[1:]) if squeezed else out).transpose(0, 1)
-
-    live = Module(
-        layers=layers,
-        calls=calls,
-        unpack=unpack,
-        steps=max(steps, 1) if steps else STEPS,
-        samples=samples,
-    )
-    return refuse_other(live, network, sample, _WHERE)
+    layers = library("sinabs.layers")
+    return read_module(_Sinabs(layers), module, sample)
 
 
-def _answers(name: str, layer: Any, leaky: bool) -> dict[str, Any]:
+class _Sinabs(Framework):
+    where = _WHERE
+
+    def __init__(self, layers: Any) -> None:
+        self.s = layers
+
+    @property
+    def known(self) -> tuple[type, ...]:
+        s = self.s
+        plain = (s.IAF, s.IAFSqueeze, s.LIF, s.LIFSqueeze, s.ExpLeak, s.ExpLeakSqueeze)
+        return (*plain, s.IAFRecurrent, s.LIFRecurrent)
+
+    @property
+    def neurons(self) -> tuple[type, ...]:
+        return (self.s.StatefulLayer,)
+
+    def _squeezes(self, layer: Any) -> bool:
+        return isinstance(layer, self.s.SqueezeMixin)
+
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
+        del sample, steps
+        first = next(m for m in module.modules() if isinstance(m, self.known))
+        flat = TimeForm(kind="sequence", time=0, batch=None)
+        apart = TimeForm(kind="sequence", time=1, batch=0)
+        return [flat, apart] if self._squeezes(first) else [apart, flat]
+
+    def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
+        layers: list[Any] = list(module.modules())
+        for layer in layers:
+            if self._squeezes(layer):
+                layer.batch_size, layer.num_timesteps = 1, -1
+        return nullcontext()
+
+    def start(self, module: nn.Module) -> None:
+        import torch
+
+        for layer in module.modules():
+            if isinstance(layer, self.known):
+                for name, state in layer.named_buffers(recurse=False):
+                    layer.register_buffer(name, torch.zeros(0, device=state.device))
+
+    def call(self, module: nn.Module, inputs: Sequence[Tensor], before: Any) -> tuple[Any, Any]:
+        return module(*inputs), before
+
+    def heard(self, layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Heard:
+        del layer
+        return Heard(given=args[0] if args else next(iter(kwargs.values())))
+
+    def told(self, layer: Any, returned: Any) -> Told:
+        return Told(emitted=returned, membrane=layer.v_mem)
+
+    def leading(self, layer: Any, form: TimeForm) -> int:
+        del form
+        return 1 if self._squeezes(layer) else 2
+
+    def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
+        leak = layer.alpha_mem_calculated
+        syn_leak = layer.alpha_syn_calculated
+        gain = 1.0 - leak.double() if layer.norm_input else 1.0
+        if syn_leak is not None:
+            gain = gain * syn_leak.double()  # i = alpha (i + x): the input decays once at once
+        update = Update(
+            leak=leak,
+            syn_leak=syn_leak,
+            gain=gain,
+            threshold=layer.spike_threshold,
+            v_floor=layer.min_v_mem,
+            options=_options(name, layer) if layer.spike_fn is not None else {},
+        )
+        if layer.spike_fn is None and layer.min_v_mem is not None:
+            raise refuse(_WHERE, name, "a floor of v that acts behind what is emitted")
+        connect = getattr(layer, "rec_connect", None)
+        back = None if connect is None else _behind_time(connect)
+        return LayerModel(neuron=neuron(shape, update), back=back, back_starts=False)
+
+
+def _behind_time(connect: Any) -> Any:
+    def back(emitted: Tensor) -> Tensor:
+        result: Tensor = connect(emitted[:, 0])
+        return result
+
+    return back
+
+
+def _options(name: str, layer: Any) -> dict[str, object]:
     spike, reset = (_name(getattr(layer, f)) for f in ("spike_fn", "reset_fn"))
     if spike not in ("MultiSpike", "SingleSpike", "MaxSpike"):
         raise refuse(_WHERE, name, f"its spike function {spike} is not known")
@@ -85,31 +126,13 @@ def _answers(name: str, layer: Any, leaky: bool) -> dict[str, Any]:
         raise refuse(_WHERE, name, f"its reset function {reset} is not known")
     if getattr(layer.reset_fn, "subtract_value", None) is not None:
         raise refuse(_WHERE, name, "its reset subtracts another value than the threshold")
-    if getattr(layer, "tau_syn", None) is not None:
-        raise refuse(_WHERE, name, "Sinabs' exporter drops its synaptic time constant tau_syn")
-    if getattr(layer, "rec_connect", None) is not None:
-        raise refuse(_WHERE, name, "Sinabs' exporter drops its recurrent connections")
-    found: dict[str, Any] = {
+    return {
+        "compare": ">=",
         "spikes_per_step": "one" if spike == "SingleSpike" else "many",
         "max_spikes": int(layer.spike_fn.max_num_spikes_per_bin) if spike == "MaxSpike" else None,
         "reset": "subtract" if reset == "MembraneSubtract" else "zero",
     }
-    floor = layer.min_v_mem
-    # an IAF has no leak, so its gain is one either way
-    gain = "ode" if not leaky or layer.norm_input else "unit"
-    return {**found, "input_gain": gain, "v_floor": None if floor is None else float(floor)}
 
 
 def _name(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
-
-
-def _expand(layer: Any, shape: tuple[int, ...]) -> None:
-    """One time constant and threshold per neuron, which is what the exporter can write."""
-    import torch
-
-    for name in ("tau_mem", "spike_threshold"):
-        value = torch.as_tensor(getattr(layer, name)).detach().expand(shape).clone()
-        delattr(layer, name)
-        # a buffer would be taken for a state
-        setattr(layer, name, torch.nn.Parameter(value, requires_grad=False))

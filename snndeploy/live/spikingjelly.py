@@ -1,67 +1,125 @@
-"""SpikingJelly: IFNode, LIFNode, ParametricLIFNode, CUBALIFNode."""
+"""SpikingJelly: IFNode, LIFNode, ParametricLIFNode, CUBALIFNode and their simple and silent kin."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .beside import Calls, Module, refuse_other
-from .common import agreed, exported, framework, known_only, layers_of, prepared, read_live
+from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
+from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _WHERE = "from_spikingjelly"
-_DT = 1e-4
 
 
-def from_spikingjelly(module: nn.Module, sample: Tensor) -> Network:
-    """Read a SpikingJelly network, and run it beside what was read.
+def from_spikingjelly(module: nn.Module, sample: Sample) -> Network:
+    """Read what a SpikingJelly network does, and run it beside what was read.
 
     Args:
-        module: with neurons of ``spikingjelly.activation_based``, with hard or soft reset. It is not
-            changed.
-        sample: what one call of the module takes: (samples, *shape) in step mode ``s``,
-            (steps, samples, *shape) in step mode ``m``.
+        module: with ``IFNode``, ``LIFNode``, ``ParametricLIFNode`` or ``CUBALIFNode`` neurons of
+            ``spikingjelly.activation_based``, with hard or soft reset. It is not changed.
+        sample: what one call takes: (samples, *shape) in step mode ``s``, (steps, samples, *shape) in
+            step mode ``m``, or what a ``forward`` takes that goes through time itself. Several inputs
+            are a tuple, or a dict by their names in ``forward``.
 
     Raises:
         BackendMissing: spikingjelly is not installed.
-        InputError: a layer or an option that has no exact form, or a module that is not what its
-            layers are in a row.
+        InputError: what has no exact form: the tensor, the line of code, and what to write instead.
     """
-    neuron = framework("spikingjelly.activation_based.neuron")
-    functional = framework("spikingjelly.activation_based.functional")
-    export = framework("spikingjelly.activation_based.nir_exchange.to_nir").export_to_nir
-    kinds = (neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, neuron.CUBALIFNode)
-    net = prepared(module, _WHERE)
-    known_only(net, (neuron.BaseNode,), kinds, _WHERE)
-    functional.reset_net(net)
-    nodes = layers_of(net, kinds)
-    answers, local = agreed({name: _answers(node) for name, node in nodes.items()}, _WHERE)
-    own_resets = {name: node.v_reset for name, node in nodes.items()}
-    for node in nodes.values():
-        if node.v_reset is None:  # a soft reset, which the exporter refuses: v starts at zero
-            node.v_reset = 0.0
-    functional.reset_net(net)
-    graph = exported(lambda: export(net, sample, dt=_DT), _WHERE)
-    network = read_live(graph, "spikingjelly", {**answers, "dt": _DT}, local, _WHERE)
-    for name, node in nodes.items():
-        node.v_reset = own_resets[name]
-    in_a_row = any(getattr(m, "step_mode", "s") == "m" for m in net.modules())
-
-    def calls(inputs: Tensor) -> Calls:
-        functional.reset_net(net)
-        return (partial(net, frames) for frames in ([inputs] if in_a_row else inputs))
-
-    def unpack(outputs: Any) -> Tensor:
-        import torch
-
-        return torch.as_tensor(outputs[0]) if in_a_row else torch.stack(list(outputs))
-
-    return refuse_other(Module(layers=nodes, calls=calls, unpack=unpack), network, sample, _WHERE)
+    neurons = library("spikingjelly.activation_based.neuron")
+    functional = library("spikingjelly.activation_based.functional")
+    return read_module(_SpikingJelly(neurons, functional), module, sample)
 
 
-def _answers(node: Any) -> dict[str, Any]:
-    soft = node.v_reset is None
-    return {"reset": "subtract" if soft else "zero", "v_init": "zero" if soft else "v_reset"}
+class _SpikingJelly(Framework):
+    where = _WHERE
+
+    def __init__(self, neurons: Any, functional: Any) -> None:
+        self.n, self.functional = neurons, functional
+
+    @property
+    def known(self) -> tuple[type, ...]:
+        n = self.n
+        return (
+            n.IFNode,
+            n.LIFNode,
+            n.ParametricLIFNode,
+            n.CUBALIFNode,
+            n.SimpleIFNode,
+            n.SimpleLIFNode,
+        )
+
+    @property
+    def neurons(self) -> tuple[type, ...]:
+        return (self.n.BaseNode, self.n.SimpleBaseNode)
+
+    def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
+        if any(
+            _steps_at_once(layer) for layer in module.modules() if isinstance(layer, self.known)
+        ):
+            return [TimeForm(kind="sequence", time=0, batch=1)]
+        return loops(sample, steps, TimeForm(kind="steps"))
+
+    def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
+        del module
+        return nullcontext()
+
+    def start(self, module: nn.Module) -> None:
+        self.functional.reset_net(module)
+
+    def call(self, module: nn.Module, inputs: Sequence[Tensor], before: Any) -> tuple[Any, Any]:
+        return module(*inputs), before
+
+    def heard(self, layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Heard:
+        del layer
+        return Heard(given=args[0] if args else next(iter(kwargs.values())))
+
+    def told(self, layer: Any, returned: Any) -> Told:
+        return Told(emitted=returned, membrane=layer.v if hasattr(layer.v, "numel") else None)
+
+    def leading(self, layer: Any, form: TimeForm) -> int:
+        del form
+        return 2 if _steps_at_once(layer) else 1
+
+    def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
+        if getattr(layer, "_neuron_precision", None) is not None:
+            raise refuse(_WHERE, name, "its states have another precision than its input")
+        hard = layer.v_reset is not None
+        if type(layer) not in self.known:
+            kinds = ", ".join(k.__name__ for k in self.known)
+            raise refuse(
+                _WHERE, name, f"{type(layer).__name__} updates in its own way", f"use {kinds}"
+            )
+        back = layer.v_reset if hard else 0.0
+        leak, gain, rest, syn_leak = self._filter(layer, back)
+        update = Update(
+            leak=leak,
+            gain=gain,
+            syn_leak=syn_leak,
+            threshold=layer.v_threshold,
+            v_rest=rest,
+            v_back=back,
+            v_init=back,
+            options={"compare": ">=", "reset": "zero" if hard else "subtract"},
+        )
+        return LayerModel(neuron=neuron(shape, update))
+
+    def _filter(self, layer: Any, back: float) -> tuple[Any, Any, Any, Any]:
+        """Leak, factor on the input, what v leaks to, leak of the synapse."""
+        if isinstance(layer, (self.n.IFNode, self.n.SimpleIFNode)):
+            return 1.0, 1.0, 0.0, None
+        if isinstance(layer, self.n.CUBALIFNode):
+            return layer.v_decay, 1.0, 0.0, layer.c_decay
+        if isinstance(layer, self.n.ParametricLIFNode):
+            rate = layer.w.detach().double().sigmoid()
+        else:
+            rate = 1.0 / layer.tau
+        return 1.0 - rate, rate if layer.decay_input else 1.0, back, None
+
+
+def _steps_at_once(layer: Any) -> bool:
+    return getattr(layer, "step_mode", "s") == "m"

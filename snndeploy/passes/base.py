@@ -23,6 +23,7 @@ from .metrics import NetworkMetrics
 if TYPE_CHECKING:
     from ..calibrate.fidelity import Reference
     from ..chip import Target
+    from .kept import Kept
 
 PassStage = Literal["any", "remove-kernels", "prune", "quantize"]
 
@@ -73,7 +74,7 @@ class PassEvent:
 
     ``start`` and ``end`` come once per pass (``network`` is the one before it, then the one after
     it), ``progress`` whenever a pass has something to say: ``done`` of ``of`` units of ``what``, and
-    in ``status`` how it goes.
+    in ``status`` how it goes; an ``end`` has one where an earlier run had kept the result.
     ``index`` counts passes from 1; 0 is a pass that runs on its own.
     """
 
@@ -105,11 +106,14 @@ class PassContext:
         seed: root of every random stream.
         target: the chip compiled for, for passes that ask about its limits.
         calibration: samples for data-driven passes.
+        aside: samples to choose or to stop by, which none of them fits anything to (None: there are
+            none).
         source: the network before the first pass; None where a pass runs on its own.
         training: samples for training passes (None: they train on labelled calibration samples).
         observer: is told about starts, progress and ends.
         watch: what the network as it was trained answers to samples that no pass sees; the runner
             compares every pass's network with it (None: nothing is measured).
+        kept: results of passes that an earlier run has finished, and where new ones go.
         scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
         index: position of the running pass, from 1.
         total: number of passes.
@@ -118,10 +122,12 @@ class PassContext:
     seed: int = 0
     target: Target | None = None
     calibration: Calibration | None = None
+    aside: Calibration | None = None
     source: Network | None = None
     training: Training | None = None
     observer: Observer = field(default=silent)
     watch: Reference | None = None
+    kept: Kept | None = None
     scope: str = ""
     index: int = 0
     total: int = 0
@@ -287,12 +293,13 @@ class Pass(ABC):
         )
         if result.modified:
             after.verify()
-            self.promise(_ports(net) == _ports(after), "inputs and outputs stay as they are")
+            self.promise(ports(net) == ports(after), "inputs and outputs stay as they are")
             self.ensures(net, after)
         return result
 
 
-def _ports(net: Network) -> list[tuple[str, str, tuple[int, ...]]]:
+def ports(net: Network) -> list[tuple[str, str, tuple[int, ...]]]:
+    """What a network shows to the outside, which no pass changes."""
     return [(p.name, p.role, p.shape) for p in net.populations if p.role != "hidden"]
 
 

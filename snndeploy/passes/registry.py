@@ -17,6 +17,7 @@ GROUP = "snndeploy.passes"
 
 
 BUILT_IN = {
+    "adapt": "adapt:Adapt",
     "prune": "prune:Prune",
     "quantize": "quantization.quantize:Quantize",
     "prune-quantize": "quantization.prune_quantize:PruneQuantize",
@@ -24,6 +25,7 @@ BUILT_IN = {
     "correct-threshold": "correct.correct_threshold:CorrectThreshold",
     "remove-kernels": "kernels.remove_kernels:RemoveKernels",
     "finetune": "training.finetune:FineTune",
+    "distil": "training.distil:Distil",
     "admm": "training.admm:Admm",
     "train-steps": "training.train_steps:TrainSteps",
     "rescaw": "quantization.rescaw:ReScaW",

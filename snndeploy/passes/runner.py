@@ -15,7 +15,11 @@ from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
 from ..ir.network import Network
 from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order, refuse_wrong_side
+from .kept import PassRun
 from .metrics import NetworkMetrics, measure
+
+TAKEN = "taken from an earlier run"
+"""The status of a pass that did not have to run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,9 +124,7 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
             metrics=counts,
         )
         ctx.observer(event)
-        began = time.perf_counter()
-        result = _with_history(step, net, own, [s.name for s in steps])
-        seconds = time.perf_counter() - began
+        result, seconds, taken = _finished(step, net, own, [s.name for s in steps])
         before, net, counts = counts, result.network, measure(result.network)
         if ctx.watch is not None and (result.modified or answers is None):
             answers = ctx.watch.fidelity(net)
@@ -141,7 +143,9 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
                 answers=answers,
             )
         )
-        ctx.observer(dataclasses.replace(event, kind="end", network=net, metrics=counts))
+        status = TAKEN if taken else ""
+        end = dataclasses.replace(event, kind="end", network=net, metrics=counts, status=status)
+        ctx.observer(end)
     return PassLog(network=net, steps=tuple(steps), passes=tuple(passes))
 
 
@@ -161,6 +165,17 @@ def check_requirements(net: Network, passes: Sequence[Pass]) -> None:
             place = f"pass {index} of {len(passes)} ({step.name})"
             where = f"{place} {error.where}" if error.where else place
             raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
+
+
+def _finished(step: Pass, net: Network, ctx: PassContext, done: list[str]) -> PassRun:
+    """The result of a pass, which an earlier run may have kept."""
+
+    def run() -> PassRun:
+        began = time.perf_counter()
+        result = _with_history(step, net, ctx, done)
+        return PassRun(result, time.perf_counter() - began)
+
+    return run() if ctx.kept is None else ctx.kept.result(step, net, ctx, run)
 
 
 def _with_history(step: Pass, net: Network, ctx: PassContext, done: list[str]) -> PassResult:

@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..calibrate.fidelity import Reference
-from ..chip import Target, load_target
+from ..chip import Target, family_of, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
+from ..ir.finding import Finding
 from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, infer_coding, lower
 from ..mapping import check_program, place_program
+from ..passes.adapt import Adapt, adapted, unsupported
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
+from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from .calibrating import every_kth, feed, put_aside
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
@@ -55,6 +57,10 @@ def compile(
     scale: Scale = "bounds",
     layout: LayoutName = "chip",
     objective: Objective = "speed",
+    adapt: bool = False,
+    tell_all: bool = False,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -77,6 +83,11 @@ def compile(
         layout: ``"netx"`` lowers to integers that lava-dl's ``.net`` files hold.
         objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
             takes as few as it finds.
+        adapt: start with the pass `Adapt`, which gives neurons forms that the target has.
+        tell_all: neurons and inputs that the target has no form of are findings beside the budgets,
+            which are those of the network that `Adapt` would make; else they are refused.
+        checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
+        resume: take the results that are there already.
         observer: told about the progress of passes.
 
     Returns:
@@ -87,6 +98,8 @@ def compile(
     """
     chip = target if isinstance(target, Target) else load_target(target)
     recipe = _recipe(recipe)
+    if adapt and not any(isinstance(p, Adapt) for p in recipe.passes):
+        recipe = recipe.model_copy(update={"passes": (Adapt(), *recipe.passes)})
     chips = chip.chips(board)
     opened = open_reading("compile", model, frontend, semantics)
     source = opened if isinstance(opened, Network) else weighed(opened, calibration)
@@ -97,6 +110,8 @@ def compile(
         calibration=calibration,
         judged=judged,
         training=training,
+        checkpoints=checkpoints,
+        resume=resume,
         observer=observer,
     )
     if log.passes != recipe.passes:
@@ -107,8 +122,14 @@ def compile(
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
-    program = lower(log.network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
-    if calibration is not None:
+    network, missing = log.network, tuple[Finding, ...]()
+    if tell_all:
+        missing = (*unsupported(network, chip), *_graded(network, chip, inputs))
+        if missing:
+            network = adapted(network, family_of(chip)).network
+            inputs = InputCoding.named("binary") if _graded(network, chip, inputs) else inputs
+    program = lower(network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
+    if calibration is not None and not missing:
         differing = spikes_that_differ(log.network, program, calibration)
         findings = (*program.findings, *told(differing))
         program = dataclasses.replace(program, differing=differing, findings=findings)
@@ -123,12 +144,30 @@ def compile(
         board=chip.board(board),
         recipe=recipe,
         scale=scale,
-        findings=(*checked, *source.findings, *program.findings, *log.findings),
+        layout=layout,
+        objective=objective,
+        findings=(*missing, *checked, *source.findings, *program.findings, *log.findings),
         inputs=inputs,
         read=read_as(frontend, semantics or {}),
         data=data_record(
             calibration, None if scale == "calibrated" else recipe.calibration.samples
         ),
+    )
+
+
+def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple[Finding, ...]:
+    """Inputs of several spikes, or of values, on a chip whose spikes are all alike."""
+    if inputs is None or inputs.kind == "binary" or chip.neurons.graded_spikes:
+        return ()
+    return tuple(
+        Finding(
+            code="graded-input",
+            severity="error",
+            where=p.name,
+            message=f"{chip.name} has binary spikes only, the data are {inputs.kind}: encode them as "
+            "spikes (--encode rate), or bin events so finely that no bin holds two (--bin-ms)",
+        )
+        for p in network.with_role("input")
     )
 
 
@@ -142,6 +181,8 @@ def compress(
     calibration: Samples | None = None,
     judged: Samples | None = None,
     training: Training | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
@@ -155,6 +196,8 @@ def compress(
         calibration: what data-driven passes look at, and what the answers are compared on.
         judged: samples that the answers are compared on instead.
         training: what passes that train learn from.
+        checkpoints: as of `compile`.
+        resume: as of `compile`.
         observer: told about the progress of passes.
 
     Returns:
@@ -164,6 +207,7 @@ def compress(
         SnnDeployError: the recipe or target is bad, or a pass refuses.
     """
     network = open_network("compress", model, frontend, semantics)
+    kept = kept_in(checkpoints, resume=resume)
     recipe = _recipe(recipe)
     passes = recipe.passes
     if recipe.blind and calibration is None:
@@ -171,18 +215,21 @@ def compress(
     seen, watched, held_out = _shared_out(recipe, calibration, judged)
     if training is not None and judged is None:  # what is learnt from may contain all of them
         seen, watched, held_out = calibration, calibration, False
+    steps = recipe.calibration.steps or None
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
-        steps = recipe.calibration.steps or None
         compared = Feed(network, watched, first=_JUDGED, steps=steps)
         watch = Reference(network, compared.inputs, held_out=held_out)
+    fitted, aside = put_aside(recipe, seen)
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
-        calibration=_feed(network, seen, recipe),
+        calibration=feed(network, fitted, recipe),
+        aside=None if aside is None else Feed(network, aside, steps=steps),
         training=training,
         observer=observer,
         watch=watch,
+        kept=kept,
     )
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 
@@ -206,26 +253,13 @@ def _shared_out(
     every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
     if len(samples) < every * _LEAST_JUDGED:
         return samples, samples, False
-    held = np.arange(len(samples)) % every == every - 1
-    parts = (
-        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
-        for of in (~held, held)
-    )
-    return next(parts), next(parts), True
+    return *every_kth(samples, every), True
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:
     if recipe is None:
         return Recipe(name="none")
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-
-
-def _feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | None:
-    """As much of the samples as the recipe says."""
-    wanted = recipe.calibration
-    if samples is None:
-        return None
-    return Feed(network, samples, first=wanted.samples, steps=wanted.steps or None)
 
 
 def observed_peaks(network: Network, samples: Samples | None) -> dict[str, float]:

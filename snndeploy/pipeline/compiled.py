@@ -13,7 +13,7 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
-from ..lower import InputCoding
+from ..lower import InputCoding, LayoutName
 from ..mapping import fits
 from ..mapping.place import Share
 from ..passes.runner import PassLog
@@ -33,7 +33,7 @@ class Compiled:
 
     ``training`` records what passes were trained on, if they were; ``inputs`` how data enter the chip
     (None: as assumed without data), ``read`` the options that the model was read with, and ``data``
-    what it was compiled with.
+    what it was compiled with. ``scale``, ``layout`` and ``objective`` are as of `compile`.
     """
 
     source: Network
@@ -44,6 +44,8 @@ class Compiled:
     board: str
     recipe: Recipe
     scale: Scale
+    layout: LayoutName
+    objective: Objective
     findings: tuple[Finding, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
     inputs: InputCoding | None = None

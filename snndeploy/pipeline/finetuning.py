@@ -9,9 +9,10 @@ from typing import Any
 
 from ..chip import Target, load_target
 from ..data import Feed, Samples
-from ..errors import RecipeError, UsageError
+from ..errors import RecipeError
 from ..lower import InputCoding, infer_coding
 from ..passes.base import Observer, Training
+from ..passes.kept import digest_of
 from ..passes.training.options import TrainingPass
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
@@ -54,7 +55,7 @@ def finetune(
         inputs: how data enter the chip; inferred from ``train`` if None.
         aware: name of a target whose rounding all training passes include ("": as the recipe says).
         device: where torch computes.
-        folder: for a checkpoint after each epoch (None: none are kept).
+        folder: for a checkpoint after each epoch and each pass (None: none are kept).
         resume: go on from the checkpoints in ``folder``.
         observer: told about the progress of passes.
 
@@ -66,8 +67,6 @@ def finetune(
     """
     import torch
 
-    from ..passes.training.loop.data import digest
-
     network = open_network("finetune", model, frontend, semantics)
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
@@ -76,12 +75,6 @@ def finetune(
             "recipe-trains-nothing",
             f"no pass of the recipe {recipe.name!r} trains",
             hint="add a [[pass]] with name = 'finetune', or use snndeploy compile",
-        )
-    if resume and folder is None:
-        raise UsageError(
-            "resume-folder",
-            "there is nothing to resume from",
-            hint="name the folder: --checkpoints",
         )
     if aware:
         load_target(aware)
@@ -104,6 +97,8 @@ def finetune(
             device=device,
             aware=aware,
         ),
+        checkpoints=folder,
+        resume=resume,
     )
     data = {"train": learnt} if judged is None else {"train": learnt, "validation": judged}
     return replace(
@@ -114,7 +109,7 @@ def finetune(
             "aware": aware,
             "steps": int(compiled.network.notes.get("steps", train.steps)),
             "data": {
-                name: {"digest": digest(part), "samples": len(samples), "steps": samples.steps}
+                name: {"digest": digest_of(part), "samples": len(samples), "steps": samples.steps}
                 for (name, part), samples in zip(data.items(), (train, validation), strict=False)
                 if samples is not None
             },

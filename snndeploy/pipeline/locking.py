@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from ..data import Samples
 from ..errors import InputError, UsageError, VerificationFailed
 from ..files import Unreadable, is_regular, read_text
 from ..limits import current
-from ..lower import InputCoding
+from ..lower import InputCoding, LayoutName
+from ..lower.coding import Coding
 from ..recipe import Recipe
-
-if TYPE_CHECKING:
-    from .compiled import Compiled, Scale
+from .compiled import Compiled, Objective, Scale
 
 _TARGET = "target.toml"
+_LARGEST_PEAK = 2.0**31
+"""Values of data; no message is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Lock:
     target: Target
     board: str
     scale: Scale
+    layout: LayoutName
+    objective: Objective
     inputs: InputCoding | None
     recipe: Recipe
     program: str
@@ -66,6 +69,8 @@ def lock_text(compiled: Compiled) -> str:
                 "target_digest": target_digest(compiled.target),
                 "board": compiled.board,
                 "scale": compiled.scale,
+                "layout": compiled.layout,
+                "objective": compiled.objective,
                 **(
                     {} if coding is None else {"coding": {"kind": coding.kind, "peak": coding.peak}}
                 ),
@@ -136,26 +141,25 @@ def read_lock(path: str | Path) -> Lock:
     path = Path(path)
     try:
         raw = toml.loads(read_text(path, current().text))
-        compiling, coding = raw["compile"], raw["compile"].get("coding")
+        compiling = {"layout": "chip", "objective": "speed", **raw["compile"]}  # before these were
         beside = path.parent / _TARGET
         target = load_target(beside if is_regular(beside) else str(compiling["target"]))
-        if compiling["scale"] not in ("bounds", "calibrated"):
-            raise ValueError(f"a scale {compiling['scale']!r}")
-        if coding is not None and coding["kind"] not in ("binary", "graded", "analog"):
-            raise ValueError(f"a coding {coding['kind']!r}")
+        for name, kind in (("scale", Scale), ("layout", LayoutName), ("objective", Objective)):
+            if compiling[name] not in get_args(kind):
+                raise ValueError(f"{name} = {compiling[name]!r}")
         return Lock(
             where=str(path),
             network=str(raw["network"]["digest"]),
             target=target,
             board=str(compiling["board"]),
             scale=compiling["scale"],
-            inputs=None
-            if coding is None
-            else InputCoding(kind=coding["kind"], peak=float(coding["peak"])),
+            layout=compiling["layout"],
+            objective=compiling["objective"],
+            inputs=_coding(compiling.get("coding")),
             recipe=Recipe.from_toml(toml.dumps(raw["recipe"])),
             program=str(raw["program"]["digest"]),
             read={str(key): value for key, value in raw["read"].items()},
-            data=dict(raw.get("data", {})),
+            data=_data(raw.get("data", {})),
             versions={str(k): str(v) for k, v in raw.get("versions", {}).items()},
             trained="training" in raw,
         )
@@ -168,6 +172,20 @@ def read_lock(path: str | Path) -> Lock:
             where=str(path),
             hint="give the lock.toml of a bundle",
         ) from error
+
+
+def _coding(raw: Mapping[str, Any] | None) -> InputCoding | None:
+    if raw is None:
+        return None
+    kind, peak = raw["kind"], float(raw["peak"])
+    if kind not in get_args(Coding) or not 0 <= peak < _LARGEST_PEAK:
+        raise ValueError(f"coding = {raw!r}")
+    return InputCoding(kind=kind, peak=peak)
+
+
+def _data(raw: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {key: int(raw[key]) for key in ("digest_of", "samples", "steps") if raw}
+    return {"digest": str(raw["digest"]), **numbers} if raw else {}
 
 
 def refuse_unlike(lock: Lock, network: str, samples: Samples | None) -> None:

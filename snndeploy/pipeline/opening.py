@@ -55,10 +55,10 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout"))
+_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare"}
-LOCKED = SEMANTICS | _LOWERING | _PLACE
+LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
 """Options whose values a lock holds."""
 _DATA = frozenset(
     (
@@ -75,7 +75,8 @@ _DATA = frozenset(
         "skip",
     )
 )
-_ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | {"groups", "fix_path", "locked"}
+_KEEPING = frozenset(("checkpoints", "resume"))
+_ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | _KEEPING | {"groups", "fix_path", "locked"}
 _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(

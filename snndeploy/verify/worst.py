@@ -38,6 +38,8 @@ _WORK = 1e8
 """Operations of the whole search, a fraction of a second; where programs are large, less is tried."""
 _CALL = 1e5
 """What a step of a group costs for each tap of its kernels, however few neurons it has."""
+_VALUES = 1 << 25
+"""Values of all steps, groups and inputs of a batch together: some hundred megabytes."""
 _SOUGHT = 24
 """Registers that are looked after, at the most."""
 
@@ -69,7 +71,7 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     arrays: dict[str, Array] = {}
     read = shaped(json.loads(json.dumps(encode(program, arrays))), "Program", arrays)
     structure(read)
-    found = bounds(read, stated=False)
+    found = bounds(read)
     limit = program.arithmetic.state_max
     sought: list[Place] = [
         (name, register)
@@ -77,17 +79,19 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
         for register in REGISTERS
         if not b.safe or (register == "v" and int(b.v.max()) > limit)
     ][:_SOUGHT]
-    if not sought or not any(g.kind == "input" for g in program.groups):
+    values = STEPS * sum(size(g.shape) for g in program.groups)
+    if not sought or values > _VALUES or not any(g.kind == "input" for g in program.groups):
         return None
     search = _Search(program, read, found, np.random.default_rng(seed))
     rounds = max(1, int(_WORK / sum(_work(program, g.name) for g in program.on_chip)))
-    guesses = _in_batches(search.guesses(sought))
+    together = min(_BATCH, _VALUES // values)
+    guesses = _in_batches(search.guesses(sought), together)
     for batch in itertools.islice(guesses, rounds):
         search.judge(batch, sought)
         rounds -= 1
     for i in range(min(_ROUNDS, rounds)):
         best = search.best[sought[i % len(sought)]][1]
-        search.judge([search.changed(best) for _ in range(_BATCH)], sought)
+        search.judge([search.changed(best) for _ in range(together)], sought)
     return search.result(sought)
 
 
@@ -180,21 +184,23 @@ class _Search:
             same = [i for i, t in enumerate(kept) if t is trains]
             of[place] = same[0] if same else len(kept)
             kept += [] if same else [trains]
-        inputs = {n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}
-        peaks = run(self.read, inputs)[1]
-        use = run_integer(self.program, inputs, watch=True).registers
         reached = {}
-        for (name, register), i in of.items():
-            values = peaks[name][REGISTERS.index(register)]
-            assert values.max() == getattr(use[name], f"{register}_peak")
-            values = self.magnitudes(peaks, (name, register))
-            step = int(values[:, i].argmax())
-            reached[name, register] = (i, step, int(values[step, i]))
-        return WorstFound(inputs, reached)
+        for i, trains in enumerate(kept):
+            alone = {n: x[:, None] for n, x in trains.items()}
+            peaks = run(self.read, alone)[1]
+            use = run_integer(self.program, alone, watch=True, record="outputs").registers
+            for name, register in (place for place, run_ in of.items() if run_ == i):
+                assert peaks[name][REGISTERS.index(register)].max() == getattr(
+                    use[name], f"{register}_peak"
+                )
+                values = self.magnitudes(peaks, (name, register))[:, 0]
+                step = int(values.argmax())
+                reached[name, register] = (i, step, int(values[step]))
+        return WorstFound({n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}, reached)
 
 
-def _in_batches(trains: Iterator[Stimulus]) -> Iterator[list[Stimulus]]:
-    while batch := list(itertools.islice(trains, _BATCH)):
+def _in_batches(trains: Iterator[Stimulus], together: int) -> Iterator[list[Stimulus]]:
+    while batch := list(itertools.islice(trains, together)):
         yield batch
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from snndeploy.errors import SnnDeployError
 from snndeploy.limits import Limits, using
 from tests.attack.formats import FORMATS
+from tests.support.leftovers import children
 
 SECONDS = 10.0
 """Longest time that one broken file may take."""
@@ -25,25 +26,47 @@ BYTES = 1 << 30
 """Most that the memory may grow by, however many files are read."""
 ALLOWED = {2, 3, 4, 5, 6}
 """Exit codes of errors that say what is wrong; 1 is a bug of ours, 7 a backend's."""
+KINDS = ("traceback", "unclear error", "hang", "memory", "left file", "left process")
+"""What must not happen."""
 
 
 @dataclass
 class Campaign:
-    """How many files were tried, what they ended in, and what should not have happened."""
+    """How many files were tried, what they ended in, and what should not have happened.
+
+    A failure is its kind, which file it was, and what is known.
+    """
 
     tries: int = 0
     endings: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
     slowest: float = 0.0
     grown: int = 0
 
     def __str__(self) -> str:
-        refused = self.tries - self.endings["accepted"] - len(self.failures)
+        refused = self.tries - self.endings["accepted"] - self.count("traceback")
+        counts = "".join(f"{self.count(kind):>{len(kind) + 4}}" for kind in KINDS)
         return (
-            f"{self.tries:>6} tried  {refused:>6} refused  {self.endings['accepted']:>6} harmless  "
-            f"{len(self.failures):>3} failures  slowest {self.slowest:.2f} s  "
-            f"memory +{self.grown >> 20} MiB"
+            f"{self.tries:>7}{refused:>9}{self.endings['accepted']:>10}{counts}"
+            f"{self.slowest:>9.2f} s{self.grown >> 20:>6} MiB"
         )
+
+    def __add__(self, other: Campaign) -> Campaign:
+        return Campaign(
+            self.tries + other.tries,
+            self.endings + other.endings,
+            self.failures + other.failures,
+            max(self.slowest, other.slowest),
+            max(self.grown, other.grown),
+        )
+
+    def count(self, kind: str) -> int:
+        return sum(k == kind for k, _, _ in self.failures)
+
+    @staticmethod
+    def heading() -> str:
+        kinds = "".join(f"{kind:>{len(kind) + 4}}" for kind in KINDS)
+        return f"{'':<12}{'tried':>7}{'refused':>9}{'harmless':>10}{kinds}{'slowest':>11}{'memory':>10}"
 
 
 def peak() -> int:
@@ -51,52 +74,76 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def attack(name: str, count: int, folder: Path, *, first: int = 0) -> Campaign:
-    """Read ``count`` broken files of the format ``name``; file i is the same on every machine."""
+def attack(
+    name: str, count: int, folder: Path, *, first: int = 0, corpus: Path | None = None
+) -> Campaign:
+    """Read ``count`` broken files of the format ``name``; file i is the same on every machine.
+
+    What fails is copied to ``corpus``, if there is one.
+    """
     form, done = FORMATS[name], Campaign()
-    seeds, temporary = folder / "seeds", folder / "tmp"
+    seeds, temporary, target = folder / "seeds", folder / "tmp", folder / "broken"
     for place in (seeds, temporary):
         place.mkdir()
     form.seed(seeds)
-    _try(name, first, seeds, folder / "broken", Campaign())  # what is loaded then is not its fault
-    before, known = peak(), tempfile.tempdir
-    tempfile.tempdir = str(temporary)
-    try:
-        for i in range(first, first + count):
-            _try(name, i, seeds, folder / "broken", done)
-            left = sorted(p.name for p in temporary.iterdir())
-            if left:
-                done.failures.append(f"{name} {i}: left {left} behind")
-                shutil.rmtree(temporary)
-                temporary.mkdir()
-    finally:
-        tempfile.tempdir = known
+    rng = np.random.default_rng
+    _broken(name, seeds, target, rng([first, len(name)]))
+    tried(name, "", target, temporary)  # what is loaded then is not its fault
+    before = peak()
+    for i in range(first, first + count):
+        _broken(name, seeds, target, rng([i, len(name)]))
+        one = tried(name, str(i), target, temporary)
+        if one.failures and corpus is not None:
+            _broken(name, seeds, corpus / name / str(i), rng([i, len(name)]))
+        done = done + one
     done.grown = peak() - before
     if done.grown > BYTES:
-        done.failures.append(f"{name}: the memory grew by {done.grown >> 20} MiB")
+        done.failures.append(("memory", name, f"it grew by {done.grown >> 20} MiB"))
     return done
 
 
-def _try(name: str, i: int, seeds: Path, target: Path, done: Campaign) -> None:
-    form = FORMATS[name]
+def piece(name: str, count: int, first: int, corpus: Path | None) -> Campaign:
+    """`attack` in a folder of its own."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+        return attack(name, count, Path(folder), first=first, corpus=corpus)
+
+
+def _broken(name: str, seeds: Path, target: Path, rng: np.random.Generator) -> None:
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
+    target.mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        form.broken(seeds, target, np.random.default_rng([i, len(name)]))
-    done.tries += 1
+        FORMATS[name].broken(seeds, target, rng)
+
+
+def tried(name: str, which: str, target: Path, temporary: Path) -> Campaign:
+    """Read one broken file."""
+    done, known = Campaign(tries=1), tempfile.tempdir
+
+    def fail(kind: str, told: str) -> None:
+        done.failures.append((kind, f"{name} {which}", told))
+
     began = time.monotonic()
+    tempfile.tempdir = str(temporary)
     try:
         with using(Limits(model_s=5.0, memory=1 << 28)):
-            form.use(target)
+            FORMATS[name].use(target)
         done.endings["accepted"] += 1
     except SnnDeployError as error:
         done.endings[error.code] += 1
         if error.exit_code not in ALLOWED or not error.message:
-            done.failures.append(f"{name} {i}: {error.code}, exit {error.exit_code}")
+            fail("unclear error", f"{error.code}, exit {error.exit_code}")
     except Exception:
-        done.failures.append(f"{name} {i}: {traceback.format_exc()[-1500:]}")
-    took = time.monotonic() - began
-    done.slowest = max(done.slowest, took)
-    if took > SECONDS:
-        done.failures.append(f"{name} {i}: took {took:.1f} s")
+        fail("traceback", traceback.format_exc()[-1500:])
+    finally:
+        tempfile.tempdir = known
+    done.slowest = time.monotonic() - began
+    if done.slowest > SECONDS:
+        fail("hang", f"{done.slowest:.1f} s")
+    for path in sorted(temporary.iterdir()):
+        fail("left file", path.name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for pid, line in children().items():
+        fail("left process", f"{pid}: {line}")
+    return done

@@ -1,79 +1,31 @@
-"""For every format that is read: valid files, ways to break them, and what reads them.
-
-``use`` reads a broken file as a user would, and returns normally or raises one of our errors.
-"""
+"""For every format that is read: valid files, ways to break them, and what reads them."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import io
-import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import h5py
-import nir
 import numpy as np
 
-from snndeploy.bundle import FILES
 from snndeploy.chip import load_target, target_folder
 from snndeploy.data import load_samples
-from snndeploy.errors import SnnDeployError
 from snndeploy.export.hdf5 import tree_bytes
 from snndeploy.ingest import read_network
-from snndeploy.ir.decoding import decode
-from snndeploy.ir.program import Program
 from snndeploy.passes.training.finetune import FineTune
 from snndeploy.recipe import load_recipe, recipe_folder
 from snndeploy.verify.trace import fitted_trace, read_trace
 from tests.attack import mutate
+from tests.attack.bundle_formats import BUNDLES
+from tests.attack.form import Format, command, small_model
 from tests.attack.mutate import Rng, one_of
 from tests.ingest import test_fuzz as nir_files
 from tests.support.builders import chain_net
-from tests.support.commands import FRONTEND, run
+from tests.support.commands import FRONTEND
 from tests.support.labelled import Labelled
-from tests.support.nir_graphs import chain, lif, written
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format. ``seed`` fills a folder with valid files, ``broken`` makes one broken copy there."""
-
-    seed: Callable[[Path], None]
-    broken: Callable[[Path, Path, Rng], None]
-    use: Callable[[Path], None]
-    costly: bool = False
-
-
-def command(*arguments: object) -> None:
-    """Run a command in this process; its error is raised as ours, anything else as it is."""
-    result = run(*arguments)
-    text = result.output
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert "error[bug]" not in text, text
-    assert "Traceback" not in text, text
-    assert "\x1b" not in text, "a terminal escape"
-    if result.exit_code:
-        assert text.count("error[") == 1, text
-        raise Refused(text.partition("error[")[2].partition("]")[0], result.exit_code)
-
-
-class Refused(SnnDeployError):
-    """An error that a command has printed."""
-
-    def __init__(self, code: str, exit_code: int) -> None:
-        super().__init__(code, "printed by a command")
-        self.exit_code = exit_code  # type: ignore[misc]
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 
 
 def _seed_nir(folder: Path) -> None:
@@ -132,14 +84,6 @@ def _use_nir(folder: Path) -> None:
     command("inspect", folder / "model.nir", *FRONTEND)
 
 
-def _small_model(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    net = chain(
-        6, nir.Linear(rng.normal(size=(5, 6))), lif(5), nir.Linear(rng.normal(size=(3, 5))), lif(3)
-    )
-    return written(folder, net)
-
-
 def _seed_net(folder: Path) -> None:
     rng = np.random.default_rng(0)
     neuron = {"type": np.bytes_("CUBA"), "iDecay": 410, "vDecay": 410, "vThMant": 64, "refDelay": 1}
@@ -184,79 +128,6 @@ def _break_net(seeds: Path, target: Path, rng: Rng) -> None:
 
 def _use_net(folder: Path) -> None:
     command("inspect", folder / "model.net")
-
-
-def _seed_bundle(folder: Path) -> None:
-    command("compile", _small_model(folder), *FRONTEND, "-o", folder / "net.snnb")
-
-
-def _break_bundle(seeds: Path, target: Path, rng: Rng) -> None:
-    bundle = target / "net.snnb"
-    shutil.copytree(seeds / "net.snnb", bundle)
-    name = str(one_of(rng, sorted(FILES)))
-    file = bundle / name
-    kind = int(rng.integers(10))
-    if kind == 0:
-        mutate.special(file, rng)
-        return
-    if kind == 1:
-        file.write_bytes(mutate.bytes_of(file.read_bytes(), rng))
-        if rng.random() < 0.5 or name == "manifest.json":
-            return
-    elif kind == 2:
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest = mutate.json_of(manifest, rng)
-        if (
-            rng.random() < 0.4
-            and isinstance(manifest, dict)
-            and isinstance(manifest.get("files"), dict)
-        ):
-            manifest["files"][one_of(rng, ("../x", "/dev/zero", "/etc/passwd", "", "\0"))] = (
-                "0" * 64
-            )
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        return
-    elif name.endswith(".json"):
-        data = json.loads(file.read_text())
-        deep = rng.random() < 0.05
-        file.write_text(mutate.nested(100_000) if deep else json.dumps(mutate.json_of(data, rng)))
-    elif name.endswith(".toml"):
-        file.write_bytes(mutate.toml_of(file.read_text(), rng))
-    else:
-        file.write_bytes(_broken_arrays(file.read_bytes(), rng))
-    if name != "manifest.json":
-        _sign(bundle)
-
-
-def _broken_arrays(content: bytes, rng: Rng) -> bytes:
-    with np.load(io.BytesIO(content)) as loaded:
-        arrays = dict(loaded)
-    if "structure" in arrays and rng.random() < 0.7:
-        structure = mutate.json_of(json.loads(arrays["structure"].tobytes()), rng)
-        text = mutate.nested(50_000) if rng.random() < 0.03 else json.dumps(structure)
-        arrays["structure"] = np.frombuffer(text.encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        return buffer.getvalue()
-    return mutate.npz_of({name: mutate.npy(a) for name, a in arrays.items()}, rng)
-
-
-def _sign(bundle: Path) -> None:
-    """Digests that are right, as an attacker would write them."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    for name in manifest["files"]:
-        manifest["files"][name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
-    with contextlib.suppress(Exception), np.load(bundle / "program.npz") as arrays:
-        structure = json.loads(arrays["structure"].tobytes())
-        manifest["program"] = decode(structure, dict(arrays), Program).digest
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-
-
-def _use_bundle(folder: Path) -> None:
-    bundle = folder / "net.snnb"
-    command("report", bundle, "--html", folder / "page.html")
-    command("check", bundle, "-t", "loihi2")
-    command("explain", bundle)
 
 
 SHAPE = (2, 3, 4)
@@ -356,7 +227,7 @@ def _use_toml(folder: Path) -> None:
 
 
 def _seed_trace(folder: Path) -> None:
-    network = read_network(_small_model(folder), "nir", dt=1e-3)
+    network = read_network(small_model(folder), "nir", dt=1e-3)
     rng = np.random.default_rng(0)
     shape = network.with_role("output")[0].shape
     arrays = {
@@ -444,9 +315,9 @@ def _use_checkpoint(folder: Path) -> None:
 FORMATS: dict[str, Format] = {
     "nir": Format(_seed_nir, _break_nir, _use_nir),
     "net": Format(_seed_net, _break_net, _use_net),
-    "bundle": Format(_seed_bundle, _break_bundle, _use_bundle),
+    **BUNDLES,
     "data": Format(_seed_data, _break_data, _use_data),
     "toml": Format(_seed_toml, _break_toml, _use_toml),
     "trace": Format(_seed_trace, _break_trace, _use_trace),
-    "checkpoint": Format(_seed_checkpoint, _break_checkpoint, _use_checkpoint, costly=True),
+    "checkpoint": Format(_seed_checkpoint, _break_checkpoint, _use_checkpoint),
 }

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from snndeploy.calibrate.fidelity import Reference
+from snndeploy.calibrate.fidelity import Reference, compared
 from snndeploy.ir.network import Network
 from snndeploy.ir.weights import Weight
 from snndeploy.passes.guard.costs import layer_costs
@@ -47,8 +47,27 @@ def test_other_answers_are_counted_and_weighed() -> None:
     q = 1 / (np.exp(height) + 2)
     assert found.divergence == pytest.approx(p * np.log(p / q) + q * np.log(q / p))
     assert found.spread == pytest.approx(0, abs=1e-12)  # all three samples alike
-    assert found.bound == found.divergence + found.spread
+    assert found.bound == found.divergence + found.spread > found.changed == 1.0
     assert "the ones it was fitted to" in str(found)
+
+
+def test_close_calls_that_change_beyond_doubt_count_as_much_as_divergence() -> None:
+    """Of 16 samples, many of whose answers hang on one spike, some get another one."""
+    net = three_outputs()
+    x = np.concatenate([one_hot()] * 6, axis=1)[:, :16]
+    reference = Reference(net, {"input": x})
+    counts = reference.counts["output"]
+    counts[:, :] = 100.0 + (np.arange(3) == 0)  # the first output is ahead by one spike
+    counts[::3] += 60 * np.arange(3)  # and some samples are clear
+    answers = counts.copy()
+    answers[1:5, 1] += 2
+    found = compared(reference.counts, {"output": answers})
+    alike = 1 - (counts.argmax(1) != answers.argmax(1)).mean()
+    others = 1 - alike
+    assert 0 < others < 0.25
+    assert found.agreement == alike
+    assert found.changed == pytest.approx(others - np.sqrt(others * alike / 16))
+    assert found.divergence + found.spread < found.changed == found.bound
 
 
 def test_fewer_steps_are_no_fewer_spikes() -> None:
@@ -69,6 +88,7 @@ def test_a_single_output_is_compared_over_samples() -> None:
     found = reference.fidelity(silent)
     assert found.agreement == pytest.approx(1 / 3)  # the sample without input
     assert found.divergence > 0
+    assert found.changed == 0
 
 
 def test_layer_costs_are_of_one_layer_alone() -> None:

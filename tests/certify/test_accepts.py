@@ -10,6 +10,7 @@ import pytest
 import snndeploy
 from snndeploy.certify import certify
 from snndeploy.certify.cores import check_cores, check_partition, check_registers
+from snndeploy.certify.files import plain
 from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.mapping import place_program
@@ -52,10 +53,10 @@ def test_cores_are_counted_as_the_slow_count_does(seed: int, chip: str) -> None:
     placement = place_program(program, target)
     slow = Recount(program, placement, target).cores()
     read, placed = checked(program), checked_placement(placement)
-    rules = target.model_dump(exclude_none=True)
+    rules = plain(target.model_dump(exclude_none=True))
     check_partition(read, placed, rules, "1000000")
-    for limit in rules["core"].values():  # what is counted is compared, not whether it fits
-        limit["limit"] = max(limit["limit"], 1)
+    for name, limit in rules["core"].items():  # what is counted is compared, not whether it fits
+        rules["core"][name] = max(limit, 1)
     over = {
         n
         for core in slow.values()
@@ -91,9 +92,9 @@ def test_a_register_that_overflows_is_a_contradiction() -> None:
 
     name = program.on_chip[0].name
     wrong = with_group(program, name, vth=frozen(1 << 18))
-    check_registers(checked(program), target.model_dump(exclude_none=True))
+    check_registers(checked(program), plain(target.model_dump(exclude_none=True)))
     with pytest.raises(Exception, match=r"vth_max: stated 0\.\.131071, found 262144"):
-        check_registers(checked(wrong), target.model_dump(exclude_none=True))
+        check_registers(checked(wrong), plain(target.model_dump(exclude_none=True)))
 
 
 @pytest.mark.parametrize("chip", TARGETS[:2])

@@ -38,7 +38,7 @@ def test_no_run_leaves_the_bounds(feature: str) -> None:
         most = {g.name: 2 ** max(g.message_bits - 1, 1) - 1 for g in program.groups}
         inputs = {name: np.clip(x, -most[name], most[name]) for name, x in inputs.items()}
     read = checked(program)
-    found = bounds(read, stated=False)
+    found = bounds(read)
     _, peaks = run(read, inputs)
     names = [g.name for g in program.on_chip if g.kind != "constant"]
     states = run_integer(program, inputs, record_states=names)
@@ -106,7 +106,7 @@ def test_bounds_behind_an_input_are_reached(
     """Every neuron has an input that takes u to its bound, and v too where nothing resets it."""
     program = layer(op, shape, kind, np.random.default_rng(7), bits)
     read = checked(program)
-    found = bounds(read, stated=False)["out"]
+    found = bounds(read)["out"]
     low, high = (-7, 7) if bits else (0, 1)
     neurons = found.u.size
     # What each source adds to each neuron, from single spikes: nothing of the checker's is used.
@@ -149,7 +149,7 @@ def test_the_bound_of_v_of_a_neuron_that_is_reset_is_reached(reset: str, leak: i
         layered.synapses[0], mantissa=frozen(weights, np.int64), exponent=0
     )
     program = dataclasses.replace(layered, groups=(layered.groups[0], group), synapses=(synapse,))
-    bound = bounds(checked(program), stated=False)["out"].v_high
+    bound = bounds(checked(program))["out"].v_high
     theta = int(group.vth) << 6
     np.testing.assert_array_equal(bound, theta - theta * leak // 4096 + drive)
     ran = run_integer(program, {"in": np.ones((9, 1, 7), np.int64)}, record_states=["out"])

@@ -136,12 +136,12 @@ HEADER = "{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}"
 )
 def test_arrays_that_are_not_what_they_say(place: Path, dtype: str, shape: str) -> None:
     member = npy(HEADER.format(dtype, shape), bytes(8))
-    refusal(signed(place, "golden.npz", zipped(a=member)))
+    refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
 
 
 def test_not_a_number(place: Path) -> None:
     member = npy(HEADER.format("<f8", "(1,)"), struct.pack("<d", float("nan")))
-    assert "NaN" in refusal(signed(place, "golden.npz", zipped(a=member)))
+    assert "NaN" in refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
 
 
 def test_a_bomb_is_weighed_before_it_is_unpacked(place: Path) -> None:
@@ -167,7 +167,7 @@ def test_methods_of_packing_that_cannot_be_bounded(place: Path, method: int) -> 
 
 
 def test_an_archive_that_wants_a_password(place: Path) -> None:
-    content = bytearray(zipped(a=npy(HEADER.format("<i8", "(1,)"), bytes(8))))
+    content = bytearray(zipped(**{"input.input": npy(HEADER.format("<i8", "(1,)"), bytes(8))}))
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
     assert "password" in refusal(signed(place, "golden.npz", bytes(content)))

@@ -299,20 +299,26 @@ def test_long_words_are_cut() -> None:
     assert plain("x\ty\nz\x00\x9b") == "x\ty\nz\\x00\\x9b"
 
 
-@pytest.mark.parametrize(
-    ("report", "code"),
-    [
-        ('{"passes": 3}', "report-damaged"),
-        ('{"network": []}', "report-damaged"),
-        ("[]", "bundle-content"),
-    ],
-)
-def test_a_report_that_lacks_what_it_has_to_hold(bundle: Path, report: str, code: str) -> None:
+RECORDS = [
+    ("report", "report.json", '{"passes": 3}', "report-damaged"),
+    ("report", "report.json", '{"network": []}', "report-damaged"),
+    ("report", "report.json", "[]", "bundle-content"),
+    ("verify", "report.json", '{"board": 3}', "report-damaged"),
+    ("verify", "lock.toml", "[[[", "report-damaged"),
+    ("verify", "lock.toml", "network = 3", "report-damaged"),
+]
+
+
+@pytest.mark.parametrize(("command", "name", "content", "code"), RECORDS)
+def test_records_that_lack_what_they_have_to_hold(
+    bundle: Path, command: str, name: str, content: str, code: str
+) -> None:
     import hashlib
 
-    (bundle / "report.json").write_text(report)
+    (bundle / name).write_text(content)
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["report.json"] = hashlib.sha256(report.encode()).hexdigest()
+    manifest["files"][name] = hashlib.sha256(content.encode()).hexdigest()
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    text = check(run("report", bundle), 3)
+    engines = ("--engines", "integer") if command == "verify" else ()
+    text = check(run(command, bundle, *engines), 3)
     assert code_of(text) == code

@@ -200,7 +200,7 @@ def registers_stay_within_head_room(s: Subject) -> None:
     within = {n: np.minimum(np.maximum(x, -most[n]), most[n]) for n, x in s.messages.items()}
     peak = int(np.ceil(s.case.coding.message_peak))
     full = {n: np.full((12, 1, *x.shape[2:]), min(most[n], peak)) for n, x in s.messages.items()}
-    found = bounds(checked(s.program), stated=False)
+    found = bounds(checked(s.program))
     unproved = any(r.wraps for r in s.program.headroom.values()) or any(
         f.code == "headroom-unproved" for f in s.program.findings
     )

@@ -43,6 +43,37 @@ def test_presets_say_where_they_come_from() -> None:
     assert all(p.source and p.describe() for p in PRESETS.values())
 
 
+DESCRIBED = {
+    "nir": "dt from the file, euler leak, fires at v > threshold, reset zero, "
+    "one spike per step, input gain ode (IF: dt)",
+    "snntorch": "dt 0.0001, euler leak, fires at v > threshold, reset subtract (snntorch-delayed), "
+    "one spike per step, input gain ode (IF: dt)",
+    "norse": "dt from the file, euler leak, fires at v > threshold, reset zero, one spike per step, "
+    "input gain norse (IF: unit), starts at rest, recurrent delay nirtorch",
+    "sinabs": "dt 1, exp leak, fires at v >= threshold, reset subtract, many spikes per step, "
+    "input gain unit (IF: unit), v floor minus-threshold",
+    "spikingjelly": "dt from the file, euler leak, fires at v >= threshold, reset zero, "
+    "one spike per step, input gain ode (IF: dt), starts at v_reset, recurrent delay nirtorch",
+    "rockpool": "dt from the file, exp leak, fires at v >= threshold, reset subtract, "
+    "many spikes per step, input gain rockpool (IF: unit)",
+    "spyx": "dt from the file, euler leak, fires at v > threshold, reset subtract (next-step), "
+    "one spike per step, input gain unit (IF: unit), 1 step(s) per layer",
+    "lava": "dt 0.0001, euler leak, fires at v > threshold, reset zero, one spike per step, "
+    "input gain ode (IF: dt), 1 step(s) per layer",
+    "lava-dl": "dt 0.0001, euler leak, fires at v >= threshold, reset zero, one spike per step, "
+    "input gain ode (IF: dt)",
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_what_each_framework_does(name: str) -> None:
+    """Each of these is a fact about a framework, which its source names."""
+    assert PRESETS[name].describe() == DESCRIBED[name]
+    ends = (None, 2**16) if name == "rockpool" else (None, None)
+    assert (preset("nir").max_spikes, PRESETS[name].max_spikes) == ends
+    assert PRESETS[name].leak_range == ("clamped" if name == "snntorch" else "checked")
+
+
 def test_preset_with_overrides() -> None:
     profile = preset("snntorch", reset="zero", dt=1e-3, v_floor=-2)
     assert (profile.reset, profile.dt, profile.v_floor) == ("zero", 1e-3, -2.0)

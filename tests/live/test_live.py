@@ -1,4 +1,4 @@
-"""Live modules: what is folded and refused, and every framework's own output against ours."""
+"""Live modules of real frameworks: galleries, recordings, and random networks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import snndeploy
 from snndeploy.errors import BackendMissing, InputError
-from snndeploy.live.common import agreed, exported, output_shapes, prepared, read_live
+from snndeploy.ir.decoding import decode
+from snndeploy.ir.network import Network
+from snndeploy.simulate.float.engine import run_float
+from snndeploy.simulate.lava.env import find_lava
 
 ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
-COMMON = ("numpy", "h5py", "networkx", "nir==1.0.8", "scipy", "tqdm")
+COMMON = ("numpy", "h5py", "networkx", "nir==1.0.8", "scipy", "tqdm", "pydantic")
 FRAMEWORKS = {
     "snntorch": ("snntorch==1.0.0",),
     "norse": ("norse==1.1.0",),
@@ -27,6 +33,8 @@ FRAMEWORKS = {
     "spikingjelly": ("spikingjelly==2.0.0",),
 }
 EXTRAS = {"sinabs": ("pbr", "matplotlib"), "spikingjelly": ("loguru",)}
+GALLERY = {"snntorch": 20, "norse": 6, "sinabs": 6, "spikingjelly": 7}
+"""Pieces of each framework; the slow test and the recordings hold all of them."""
 NETWORKS = {"snntorch": 47, "norse": 35, "sinabs": 34, "spikingjelly": 27}
 
 
@@ -62,99 +70,90 @@ def test_random_networks_match_the_framework(name: str, tmp_path: Path) -> None:
     assert {r["what"]: r["differing"] for r in results if r["wrong"]} == {}
     assert any(r["how"] == "file, all said" for r in results)
     assert sum(r["spikes"] != 0 for r in live) >= NETWORKS[name] * 2 // 3
+    judge(run_gallery(str(python), name, *(["--lava"] if find_lava() else [])))
 
 
-def normed(layer: nn.Module, norm: Any) -> nn.Sequential:
-    norm.running_mean.normal_()
-    norm.running_var.uniform_(0.5, 2.0)
-    return nn.Sequential(layer, norm, nn.Dropout(0.9), nn.Identity(), nn.ReLU())
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_the_gallery(name: str) -> None:
+    """Modules as people write them, where the framework is installed here."""
+    pytest.importorskip(name)
+    judge(run_gallery(sys.executable, name))
 
 
-@pytest.mark.parametrize(
-    ("layer", "norm", "shape"),
-    [
-        (nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), (4, 2, 6, 6)),
-        (nn.Linear(5, 3), nn.BatchNorm1d(3), (4, 5)),
-    ],
-)
-def test_batch_norm_and_dropout_go(
-    layer: nn.Module, norm: nn.Module, shape: tuple[int, ...]
-) -> None:
-    model = normed(layer, norm)
-    net = prepared(nn.Sequential(model), "here")
-    assert [type(m).__name__ for m in net[0].children()][1:] == ["ReLU"]  # type: ignore[index]
-    assert len(model) == 5
-    x = torch.rand(shape)
-    with torch.no_grad():
-        torch.testing.assert_close(net(x), model.eval()(x))
+def run_gallery(python: str, name: str, *options: str) -> list[dict[str, Any]]:
+    run = subprocess.run(
+        [python, "-m", "tests.live.gallery.check", name, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    found: list[dict[str, Any]] = json.loads(run.stdout.strip().splitlines()[-1])
+    return found
 
 
-@pytest.mark.parametrize(
-    ("layer", "code", "text"),
-    [
-        (nn.MaxPool2d(2), "live-max-pool", "the largest of several spikes is no sum of synapses"),
-        (nn.BatchNorm2d(3), "live-batch-norm", "does not directly follow a convolution"),
-    ],
-)
-def test_layers_that_cannot_be_brought_along(layer: nn.Module, code: str, text: str) -> None:
-    with pytest.raises(InputError) as caught:
-        prepared(nn.Sequential(nn.Flatten(), layer), "from_x")
-    assert caught.value.code == code
-    assert text in caught.value.message
-    assert "layer '1'" in caught.value.message
-    assert caught.value.hint
+def judge(results: list[dict[str, Any]]) -> None:
+    """Every piece was read, and spikes are the framework's through every engine that ran."""
+    assert {r["name"]: r["error"] for r in results if "error" in r} == {}
+    for result in results:
+        for engine in ("float", "integer", "lava"):
+            differing = {k: n for k, n in result.get(engine, {}).items() if n}
+            assert differing == {}, (result["name"], engine)
+        assert sum(result["spikes"].values()) > 20, result["name"]
 
 
-def test_a_module_that_cannot_be_copied() -> None:
-    net = nn.Linear(2, 2)
-    net.state = net.weight * 2  # type: ignore[assignment]
-    with pytest.raises(InputError, match="the module cannot be copied") as caught:
-        prepared(net, "from_x")
-    assert caught.value.code == "live-copy"
+GOLDEN = sorted((ROOT / "tests" / "golden" / "live").glob("*.npz"))
 
 
-def test_a_sample_of_the_wrong_shape() -> None:
-    with pytest.raises(InputError, match="the module does not run on the sample") as caught:
-        output_shapes(nn.Linear(3, 2), torch.ones(1, 4), (nn.Linear,), "from_x")
-    assert caught.value.code == "live-run"
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_recorded_modules(path: Path) -> None:
+    """What was read of a module answers what its framework answered when both were recorded."""
+    with np.load(path) as held:
+        arrays = {name: held[name] for name in held.files}
+    network = decode(json.loads(str(arrays["network"])), arrays, Network)
+    inputs = {
+        name.removeprefix("input:"): x.astype(np.float32)
+        for name, x in arrays.items()
+        if name.startswith("input:")
+    }
+    ours = run_float(network, inputs).spikes
+    answers = {n.removeprefix("answer:"): x for n, x in arrays.items() if n.startswith("answer:")}
+    assert answers
+    for name, theirs in answers.items():
+        neuron = network.population(name).neuron
+        mine = ours[name] if theirs.size == ours[name].size else ours[name].sum(0)
+        exactly = neuron is not None and neuron.spiking
+        same = np.array_equal if exactly else partial(np.allclose, rtol=1e-5, atol=1e-6)
+        assert same(mine, theirs.reshape(mine.shape)), name
 
 
-def test_an_exporter_that_fails() -> None:
-    def fails() -> None:
-        raise AttributeError("no such layer\nmore")
-
-    with pytest.raises(
-        InputError, match="exporter failed: AttributeError: no such layer"
-    ) as caught:
-        exported(fails, "from_x")
-    assert caught.value.code == "live-export"
-
-
-def test_layers_agree_on_what_holds_for_a_network() -> None:
-    with pytest.raises(InputError) as caught:
-        agreed({"a": {"dt": 1e-3}, "b": {"dt": 1e-4}}, "from_x")
-    assert caught.value.code == "live-mixed"
-    assert "dt is 0.001 in layer 'a' and 0.0001 in 'b'" in caught.value.message
-    with pytest.raises(InputError, match="no neurons that are known") as caught:
-        agreed({}, "from_x")
-    assert caught.value.code == "live-no-neurons"
+def test_there_are_recordings_of_every_framework() -> None:
+    counts = Counter(path.stem.partition("-")[0] for path in GOLDEN)
+    assert counts == GALLERY
+    assert sum(counts.values()) >= 36
 
 
 @pytest.mark.parametrize(("reset", "fine"), [("zero", True), ("other", False)])
-def test_norse_options(reset: str, fine: bool) -> None:
+def test_options_that_have_no_form_are_refused(reset: str, fine: bool) -> None:
     from types import SimpleNamespace
 
-    from snndeploy.live.norse import _answers
+    from snndeploy.live.sinabs import _options
 
-    method = SimpleNamespace(__name__="reset_value" if fine else reset)
-    cell = SimpleNamespace(p=SimpleNamespace(reset_method=method), dt=1e-3)
+    name = "MembraneReset" if fine else "Other"
+    layer = SimpleNamespace(
+        spike_fn=SimpleNamespace(__name__="SingleSpike"), reset_fn=SimpleNamespace(__name__=name)
+    )
     if fine:
-        assert _answers("a", cell) == {"reset": "zero", "dt": 1e-3}
+        told = _options("a", layer)
+        assert told["reset"] == reset
+        assert told["spikes_per_step"] == "one"
         return
     with pytest.raises(
-        InputError, match="layer 'a': its reset method other is not known"
+        InputError, match="layer 'a': its reset function Other is not known"
     ) as caught:
-        _answers("a", cell)
+        _options("a", layer)
     assert caught.value.code == "live-option"
 
 
@@ -167,15 +166,3 @@ def test_missing_frameworks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
             getattr(snndeploy, f"from_{name}")(nn.Linear(1, 1), torch.ones(1))
         assert caught.value.code == "framework-missing"
         assert caught.value.hint == f"pip install {name}"
-
-
-def test_what_the_module_said_is_not_said_to_be_lost() -> None:
-    import nir
-    import numpy as np
-
-    from tests.support.nir_graphs import chain, lif
-
-    graph = chain(2, nir.Linear(np.eye(2)), lif(2, tau=5.0, r=1.0))
-    network = read_live(graph, "sinabs", {"v_floor": None})
-    assert [f.code for f in network.findings] == ["assumed"]  # the answers that were not given
-    assert network.notes["why"] == "read from the live sinabs module"

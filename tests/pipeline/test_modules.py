@@ -15,7 +15,7 @@ from snndeploy.errors import InputError, PassRefused
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
-from snndeploy.recipe import Recipe
+from snndeploy.recipe import Recipe, load_recipe
 
 
 class LIFNode(nn.Module):
@@ -82,8 +82,8 @@ class Attention(nn.Module):
         return x + self.out_lif(self.out(mixed))  # a residual sum of spikes
 
 
-def recipe(*passes: Any) -> Recipe:
-    return Recipe(name="test", passes=passes)
+def recipe(*passes: Any, guard: Any = "off", **fields: Any) -> Recipe:
+    return Recipe(name="test", passes=passes, guard=guard, **fields)
 
 
 def spikes(*shape: int) -> torch.Tensor:
@@ -208,7 +208,7 @@ def test_an_output_without_a_neuron_is_measured_on_its_current() -> None:
 def test_shipped_recipes_and_what_has_no_form() -> None:
     module = Attention()
     x = [spikes(4, 2, 3, 12)]
-    found = snndeploy.compress_module(module, x, "osbc")
+    found = snndeploy.compress_module(module, x, load_recipe("osbc").guarded("off", None))
     assert np.mean([layer.sparsity for layer in found.layers.values()]) == pytest.approx(
         0.9, abs=0.01
     )
@@ -219,7 +219,7 @@ def test_shipped_recipes_and_what_has_no_form() -> None:
         {"sequential": True, "asymmetry": (0.0, 1.0)},
     )
     given = [recipe(Prune(sparsity=0.5, method="sbc", **options)) for options in refused]  # type: ignore[arg-type]
-    for what in ("sbc-plus", "default", *given):
+    for what in ("default", *given):
         with pytest.raises(PassRefused) as caught:
             snndeploy.compress_module(module, x, what)
         assert caught.value.code == "module-option"
@@ -230,6 +230,101 @@ def test_shipped_recipes_and_what_has_no_form() -> None:
     with pytest.raises(InputError) as padding:
         snndeploy.compress_module(odd, [spikes(3, 1, 5, 5)], "sbc")
     assert padding.value.code == "module-padding"
+
+
+def classifier() -> tuple[nn.Module, list[torch.Tensor]]:
+    """Two layers, and ten calls of four samples over twelve steps."""
+    torch.manual_seed(2)
+    layers = (nn.Linear(16, 12, bias=False), nn.Linear(12, 5, bias=False))
+    module = Steps(layers[0], Leaky(0.8), layers[1], Leaky(0.9)).double()
+    for layer in layers:
+        layer.weight.data *= 3
+    return module, list(spikes(12, 40, 16).double().split(4, dim=1))
+
+
+def test_settings_are_chosen_by_the_answers_to_held_out_calls() -> None:
+    module, calls = classifier()
+    options: dict[str, Any] = {"sparsity": 0.6, "method": "sbc", "search": "rounds"}
+    open_ = Prune(
+        **options,
+        kernels=("current", "long"),
+        asymmetry=(0.0, 1.0),
+        sequential=True,
+        choose="output",
+        scope="measured",
+        thresholds=True,
+    )
+    found = snndeploy.compress_module(module, calls, recipe(open_, guard="warn"))
+    assert found.answers is not None
+    assert (found.answers.samples, found.answers.held_out) == (8, True)
+    single = {}
+    for kernel in ("current", "long"):
+        for asymmetry in (0.0, 1.0):
+            for scope in ("lamp", "layer"):
+                one = Prune(
+                    **options,
+                    kernels=(kernel,),  # type: ignore[arg-type]
+                    asymmetry=(asymmetry,),
+                    sequential=True,
+                    scope=scope,  # type: ignore[arg-type]
+                )
+                answers = snndeploy.compress_module(
+                    module, calls, recipe(one, guard="warn")
+                ).answers
+                assert answers is not None
+                single[kernel, asymmetry, scope] = answers.divergence
+    assert len(set(single.values())) > 4
+    assert found.answers.divergence == min(single.values())
+    assert single[tuple(found.settings.values())] == min(single.values())  # type: ignore[index]
+
+
+def test_sbc_plus_compresses_a_module() -> None:
+    module, calls = classifier()
+    found = snndeploy.compress_module(module, calls, load_recipe("sbc-plus").guarded("warn", 0.0))
+    assert np.mean([layer.sparsity for layer in found.layers.values()]) > 0.8
+    assert [f.code for f in found.findings] == ["answers-differ"]
+    for name in found.layers:
+        weight = found.module.get_submodule(name).weight
+        assert all(len(row.unique()) <= 16 for row in weight)  # type: ignore[union-attr]
+
+
+def test_the_guard_gives_back_until_the_answers_hold() -> None:
+    module, calls = classifier()
+    step = Prune(sparsity=0.9, method="sbc", search="rounds")
+    asked = snndeploy.compress_module(module, calls, recipe(step, guard="warn"))
+    assert asked.answers is not None
+    assert asked.relief == 0
+    limit = asked.answers.bound / 2
+    held = snndeploy.compress_module(
+        module, calls, recipe(step, guard="back-off", max_divergence=limit)
+    )
+    assert held.answers is not None
+    assert held.answers.bound <= limit
+    assert 0 < held.relief < 1
+    assert [f.code for f in held.findings] == ["backed-off"]
+    kept = 1 - np.mean([layer.sparsity for layer in held.layers.values()])
+    assert kept == pytest.approx(0.1 ** (1 - held.relief), abs=0.02)
+    whole = snndeploy.compress_module(
+        module, calls, recipe(step, guard="back-off", max_divergence=0.0)
+    )
+    assert whole.relief == 1
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, whole.module.state_dict()[name])
+
+
+def test_what_answers_no_classes_cannot_be_compared() -> None:
+    module = nn.Sequential(nn.Linear(6, 4, bias=False))
+    scalar = lambda m, x: m(x).sum()  # noqa: E731
+    step = Prune(sparsity=0.5, method="sbc")
+    found = snndeploy.compress_module(
+        module, [spikes(8, 6)], recipe(step, guard="warn"), run=scalar
+    )
+    assert found.answers is None
+    with pytest.raises(InputError) as caught:
+        snndeploy.compress_module(
+            module, [spikes(8, 6)], recipe(step, guard="back-off"), run=scalar
+        )
+    assert caught.value.code == "module-answer"
 
 
 class Shortcut(nn.Module):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snndeploy.cli.bounds import bounded
 from snndeploy.errors import BackendMissing, InputError, SnnDeployError, UsageError
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.program import Program
@@ -226,7 +227,12 @@ def test_an_interrupt_leaves_nothing(lava: LavaEnv, watch: Watch) -> None:
 
 @pytest.mark.lava
 @pytest.mark.parametrize(
-    ("number", "told"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "was stopped")]
+    ("number", "told"),
+    [
+        (signal.SIGKILL, "was killed"),
+        (signal.SIGSTOP, "was stopped"),
+        (signal.SIGSEGV, "was killed"),
+    ],
 )
 def test_a_lost_model_is_noticed_at_once(
     tmp_path: Path, lava: LavaEnv, watch: Watch, number: int, told: str
@@ -273,6 +279,66 @@ def test_what_multiprocessing_keeps_in_files_goes_with_the_job(
             run_lava(program, random_inputs(program, 40, 20, 0), lava=lava, progress=interrupt)
         assert seen  # they were in the job's folder
         assert list(Path(short).iterdir()) == []
+
+
+def borrowed(folder: Path, lava: LavaEnv) -> LavaEnv:
+    """An environment whose packages are those of ``lava``, for as long as a link lasts."""
+    made = folder / "env"
+    base = lava.python.resolve()
+    subprocess.run([base, "-m", "venv", "--without-pip", made], check=True)
+    found = [lava.python, "-c", "import numpy; print(numpy.__path__[0])"]
+    packages = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
+    (folder / "packages").symlink_to(Path(packages).parent)
+    (site,) = made.glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text(f"{folder / 'packages'}\n")
+    return dataclasses.replace(lava, python=made / "bin/python")
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("when", ["while it starts", "while it runs"])
+def test_an_environment_that_is_removed_midway(
+    when: str, tmp_path: Path, lava: LavaEnv, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = borrowed(tmp_path, lava)
+    removed: list[float] = []
+    session = lava_process._session
+
+    def remove(*_: object) -> None:
+        if not removed:
+            (tmp_path / "packages").unlink()
+            removed.append(time.monotonic())
+
+    def look(worker: Any) -> Any:
+        if when == "while it starts":
+            remove()
+        return session(worker)
+
+    monkeypatch.setattr(lava_process, "_session", look)
+    program = make("biased", 0)
+    inputs = random_inputs(program, 40, 20, 0)
+    if when == "while it starts":
+        with pytest.raises(BackendMissing) as caught:
+            run_lava(program, inputs, lava=theirs, timeout_s=60)
+        assert time.monotonic() - removed[0] < 5
+        assert caught.value.code == "lava-failed"
+        assert "No module named" in caught.value.message
+    else:  # what is loaded by then is enough
+        found = run_lava(program, inputs, lava=theirs, timeout_s=60, progress=remove)
+        expected = run_lava(program, inputs, lava=lava).spikes
+        for name, spikes in found.spikes.items():
+            np.testing.assert_array_equal(spikes, expected[name])
+    assert removed
+    watch.assert_nothing_left()
+
+
+def test_the_time_that_lava_may_take_is_an_option(tmp_path: Path, watch: Watch) -> None:
+    """``--lava-timeout`` is what a run is given."""
+    lava = fake_python(tmp_path, "sleep 600")
+    with bounded(None, None, 0.4):
+        error = failure(make("dense", 0), lava=lava)
+    assert (error.code, error.exit_code) == ("lava-timeout", 7)
+    assert "within 0.4 s" in error.message
+    watch.assert_nothing_left()
 
 
 def test_an_environment_that_was_removed(tmp_path: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-from ...errors import InputError
 
 _LONGEST = 2000
 """Characters of a line; what files call things can be as long as the file."""
@@ -33,21 +30,3 @@ def plain_data(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return type(data)(map(plain_data, data))
     return data
-
-
-@contextmanager
-def stored_report(where: str) -> Iterator[None]:
-    """While the body shows a report from a file: what it lacks is the file's fault.
-
-    Raises:
-        InputError: the report does not hold what it has to.
-    """
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(
-            "report-damaged",
-            f"its report cannot be shown ({type(error).__name__}: {error})",
-            where=where,
-            hint="compile or run it again with this version",
-        ) from error

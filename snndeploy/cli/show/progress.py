@@ -33,6 +33,8 @@ def pass_progress() -> Observer:
         if event.kind == "start":
             began = last = now
             click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
+        elif event.kind == "end" and event.status:
+            click.echo(f"  {event.status}", err=True)
         elif event.kind == "progress" and event.done and now - last > _SECONDS_BETWEEN_LINES:
             last = now
             left = (now - began) / event.done * (event.of - event.done)

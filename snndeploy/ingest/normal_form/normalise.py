@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import networkx as nx
 import numpy as np
 
-from ...errors import InputError
-from ...ir.arrays import Array, Shape, frozen, parameter, size
+from ...ir.arrays import Shape
 from ...ir.finding import Finding
-from ...ir.network import Network, Population, Projection, Role, Source
-from ...ir.neurons import PARAMETERS, Neuron
-from ...ir.weights import Weight
+from ...ir.network import Network
 from ..readers.raw import NEURONS, RawGraph, natural_key
 from ..semantics.profiles import SemanticsProfile, per_population
-from .chains import Folded, arriving_bias, fold, pushes_back
+from .assemble import Draft, assembled, fitting, ordered
 from .loops import closing_links, looped
 from .neurons import DiscreteNeuron, discretise
 from .shapes import infer_shapes
 from .terms import Paths, Term, is_population, later
-
-
-@dataclass
-class _Draft:
-    """A population while its projections are still paths."""
-
-    name: str
-    shape: Shape
-    role: Role
-    terms: tuple[Term, ...] = ()
-    neuron: DiscreteNeuron | None = None
-
-    @property
-    def spiking(self) -> bool:
-        return self.neuron is not None and self.neuron.spiking
 
 
 @dataclass
@@ -86,30 +66,25 @@ def normalise(
         if node.kind in NEURONS:
             own = profiles[draft.name]
             found = discretise(node, own, raw.where(node.name), recurrent=node.name in loops)
-            draft.neuron = _fitting(found, draft.shape)
+            draft.neuron = fitting(found, draft.shape)
         elif node.kind == "Output":
             draft.neuron = DiscreteNeuron({"leak": 0.0}, np.ones(()))
     _set_delays(drafts, profile, log)
-    populations, projections = [], []
-    taken: Counter[str] = Counter(_names(drafts))
-    for draft in drafts.values():
-        own = profiles.get(draft.name, profile)
-        population, arriving = _finished(draft, raw, taken, log)
-        populations.append(population)
-        projections += arriving
+    made = assembled(drafts.values(), raw.where)
+    log.changes += made.changes
     network = Network(
-        tuple(populations),
-        tuple(projections),
+        tuple(made.populations),
+        tuple(made.projections),
         notes=_notes(profile, why, log),
         findings=log.findings,
     )
-    return _ordered(network).verify()
+    return ordered(network).verify()
 
 
-def _drafts(raw: RawGraph, shapes: dict[str, Shape], paths: Paths, log: _Log) -> dict[str, _Draft]:
+def _drafts(raw: RawGraph, shapes: dict[str, Shape], paths: Paths, log: _Log) -> dict[str, Draft]:
     """One draft per input, neuron, and output that is not simply a neuron."""
     drafts = {
-        name: _Draft(
+        name: Draft(
             name, shapes[name], "input" if node.kind == "Input" else "hidden", paths.into(name)
         )
         for name, node in raw.nodes.items()
@@ -125,13 +100,13 @@ def _drafts(raw: RawGraph, shapes: dict[str, Shape], paths: Paths, log: _Log) ->
             if terms[0].chain:
                 log.changes.append(f"{name}: a flatten behind {answering.name} was dropped")
         else:
-            drafts[name] = _Draft(name, shapes[name], "output", terms)
+            drafts[name] = Draft(name, shapes[name], "output", terms)
             log.changes.append(f"{name}: a readout that adds up what arrives, without spiking")
     order = sorted(drafts, key=lambda n: (drafts[n].role != "input", natural_key(n)))
     return {name: drafts[name] for name in order}
 
 
-def _answering(terms: Sequence[Term], drafts: Mapping[str, _Draft]) -> _Draft | None:
+def _answering(terms: Sequence[Term], drafts: Mapping[str, Draft]) -> Draft | None:
     """The neuron population that an Output reads as it is, if that is all the Output does."""
     if len(terms) != 1 or len(terms[0].sources) != 1 or terms[0].delays[0].any():
         return None
@@ -141,20 +116,7 @@ def _answering(terms: Sequence[Term], drafts: Mapping[str, _Draft]) -> _Draft | 
     return None if draft.role == "input" else draft
 
 
-def _fitting(found: DiscreteNeuron, shape: Shape) -> DiscreteNeuron:
-    """Parameters in the population's shape (files hold them as (1, N) or as one value, too)."""
-
-    def fit(value: object) -> Array:
-        array = np.asarray(value, dtype=np.float64)
-        if array.size == 1:
-            return array.reshape(())
-        return array.reshape(shape) if array.size == size(shape) else array
-
-    fields = {k: fit(v) if k in PARAMETERS else v for k, v in found.fields.items()}
-    return DiscreteNeuron(fields, fit(found.gain))
-
-
-def _set_delays(drafts: dict[str, _Draft], profile: SemanticsProfile, log: _Log) -> None:
+def _set_delays(drafts: dict[str, Draft], profile: SemanticsProfile, log: _Log) -> None:
     """Add the steps that layers take, then one step wherever a loop would take none."""
     spiking = {d.name for d in drafts.values() if d.spiking}
     if profile.layer_delay:
@@ -194,106 +156,6 @@ def _waiting(term: Term, source: str, *, behind_weights: bool) -> Term:
     if behind_weights and len(term.sources) == 1:
         return later(term, 1)
     return _shifted(term, {source}, 1)
-
-
-def _finished(
-    draft: _Draft, raw: RawGraph, taken: Counter[str], log: _Log
-) -> tuple[Population, list[Projection]]:
-    if draft.neuron is None:
-        return Population(draft.name, draft.shape, None, "input"), []
-    neuron = draft.neuron
-    gain = np.asarray(parameter(neuron.gain, draft.shape))
-    foldable = gain.size == 1 or all(pushes_back(t.chain, gain) for t in draft.terms)
-    if not foldable and neuron.spiking and (gain > 0).all():
-        neuron, gain = neuron.in_units_of_gain(), np.ones(())
-        log.changes.append(f"{draft.name}: threshold divided by the input gain of each neuron")
-    if (gain != 1).any():
-        log.changes.append(
-            f"{draft.name}: input gain {float(gain.min()):.6g}…{float(gain.max()):.6g} folded into "
-            "its weights"
-        )
-    bias = np.asarray(neuron.fields.get("bias", 0.0), dtype=np.float64)
-    projections = []
-    for term in draft.terms:
-        projection, at_once = _projection(draft, term, gain, raw, taken)
-        projections.append(projection)
-        if at_once is not None:
-            bias = bias + at_once
-    fields = {**neuron.fields, "bias": bias}
-    return (
-        Population(draft.name, draft.shape, Neuron.create(draft.shape, **fields), draft.role),
-        projections,
-    )
-
-
-def _projection(
-    draft: _Draft, term: Term, gain: Array, raw: RawGraph, taken: Counter[str]
-) -> tuple[Projection, Array | None]:
-    """A projection, and the part of its bias that acts from the first step on."""
-    where = raw.where(draft.name)
-    shape = term.chain[0].in_shape if term.chain else draft.shape
-    folded = fold(term.chain, shape, gain, where)
-    late = {s.bias_delay for s in term.chain if s.bias is not None}
-    arrives = max(int(d.max()) for d in term.delays)
-    delayed: Array | None = None
-    for steps in sorted(late - {0}):
-        if steps != arrives:
-            raise InputError(
-                "delayed-bias",
-                f"a bias arrives {steps} steps late, its weights {arrives}",
-                where=where,
-                hint="put delays all in front of, or all behind, nodes with a bias",
-            )
-        bias = arriving_bias(term.chain, steps)
-        delayed = None if bias is None else bias * gain
-    at_once = arriving_bias(term.chain, 0)
-    sources = tuple(
-        Source(name, frozen(delay if delay.min() != delay.max() else delay.flat[0], np.int64))
-        for name, delay in zip(term.sources, term.delays, strict=True)
-    )
-    projection = Projection(
-        _named(draft, term, folded, taken),
-        sources,
-        draft.name,
-        folded.ops,
-        Weight(folded.weight),
-        None if delayed is None else parameter(delayed, draft.shape),
-    )
-    return projection, None if at_once is None else at_once * gain
-
-
-def _base_name(draft: _Draft, term: Term) -> str:
-    nodes = [
-        s.node for s in term.chain if s.op.weighted and s.weight is not None and s.weight.size > 1
-    ]
-    nodes = nodes or [s.node for s in term.chain if s.op.weighted]
-    return nodes[-1] if nodes else f"{'+'.join(term.sources)}->{draft.name}"
-
-
-def _names(drafts: Mapping[str, _Draft]) -> list[str]:
-    return [_base_name(d, t) for d in drafts.values() for t in d.terms]
-
-
-def _named(draft: _Draft, term: Term, folded: Folded, taken: Counter[str]) -> str:
-    """The weighted node's name; with its ends where one node makes several projections."""
-    base = _base_name(draft, term)
-    if taken[base] == 1:
-        return folded.node or base
-    name = f"{base}({'+'.join(term.sources)}->{draft.name})"
-    taken[name] += 1
-    return name if taken[name] == 1 else f"{name}#{taken[name]}"
-
-
-def _ordered(network: Network) -> Network:
-    """Populations and projections in same-step order (verified later: a loop keeps the draft's)."""
-    if not nx.is_directed_acyclic_graph(network.same_step_graph):
-        return network
-    rank = {name: i for i, name in enumerate(network.order)}
-    inputs_first = sorted(network.populations, key=lambda p: (p.role != "input", rank[p.name]))
-    projections = sorted(network.projections, key=lambda p: (rank[p.target], natural_key(p.name)))
-    return dataclasses.replace(
-        network, populations=tuple(inputs_first), projections=tuple(projections)
-    )
 
 
 def _notes(profile: SemanticsProfile, why: str, log: _Log) -> dict[str, str]:

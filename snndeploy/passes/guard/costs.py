@@ -124,7 +124,16 @@ def _undone(name: str, before: NetworkMetrics, after: NetworkMetrics) -> str:
 
 
 def amounts_found(log: PassLog) -> Finding:
-    """The note of a search that ended within the limit."""
+    """The note of a search that ended within the limit; a warning if it found nothing to give away."""
+    if not log.steps:
+        return Finding(
+            code="amounts-found",
+            severity="warning",
+            where="recipe",
+            message="nothing: the network stays as it was trained, since whatever was tried changes its "
+            "answers more than is allowed",
+            rule=RULE,
+        )
     layers = log.steps[-1].after.layers
     told = ", ".join(f"{n} {m.sparsity:.1%} pruned, {m.bits} bits" for n, m in layers.items())
     return Finding(

@@ -14,7 +14,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Pass, PassContext
-from .layers import held_out
+from .layers import folds, held_out
 
 P = TypeVar("P", bound=Pass)
 
@@ -30,18 +30,26 @@ class _Subset:
 def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:
     """Run every variant on four fifths of the samples and take the best on the other fifth.
 
-    With few samples (below five) all of them serve for both. Masks are searched in rounds for it: they
-    tell settings apart as well as greedy ones, in a fraction of the time.
+    Where a fifth is few, it is done again with others held out, up to five times, as the choice among
+    many settings by few samples is mostly chance. Below five samples all of them serve for both. Masks
+    are searched in rounds for it: they tell settings apart as well as greedy ones, in a fraction of
+    the time.
     """
     if len(variants) == 1:
         return variants[0], ()
-    train, test = held_out(ctx.samples(f"the method of {variants[0].name!r}"))
-    part = dataclasses.replace(ctx, calibration=_Subset(train))
-    reference = Reference(net, test)
-    errors = []
-    for done, variant in enumerate(variants):
-        ctx.progress("settings", done, len(variants))
-        errors.append(reference.divergence(_quickly(variant).run(net, part).network))
+    inputs = ctx.samples(f"the method of {variants[0].name!r}")
+    count = folds(inputs)
+    found = np.zeros((count, len(variants), 2))
+    for fold in range(count):
+        train, test = held_out(inputs, fold)
+        part = dataclasses.replace(ctx, calibration=_Subset(train))
+        reference = Reference(net, test)
+        for i, variant in enumerate(variants):
+            ctx.progress("settings", fold * len(variants) + i, count * len(variants))
+            answers = reference.fidelity(_quickly(variant).run(net, part).network)
+            found[fold, i] = answers.divergence, answers.spread
+    errors = found[:, :, 0].mean(axis=0)
+    spread = np.sqrt(np.square(found[:, :, 1]).sum(axis=0)) / count
     best = int(np.argmin(errors))
     options = variants[best].options()
     told = {k: v for k, v in options.items() if any(v != w.options()[k] for w in variants)}
@@ -50,8 +58,8 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
         code="settings-chosen",
         severity="note",
         where=variants[0].name,
-        message=f"{settings}: held-out output error {errors[best]:.3g}, the others "
-        f"{min(e for i, e in enumerate(errors) if i != best):.3g} at best",
+        message=f"{settings}: held-out output error {errors[best]:.3g} ± {spread[best]:.2g}, the "
+        f"others {min(e for i, e in enumerate(errors) if i != best):.3g} at best",
         rule="of several settings, the one whose network answers most like the uncompressed one",
     )
     return variants[best], (note,)

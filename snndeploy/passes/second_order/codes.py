@@ -10,11 +10,12 @@ import numpy as np
 from ...ir.arrays import Array
 from ...ir.weights import Weight
 from ..clipping import code_levels
-from .grids import CodeGrid, CodeRounding, GridOptions, choose_grid, tensor
+from .grids import CodeGrid, GridOptions, choose_grid, tensor
 from .layers import Problem, Solution, per_row, unstacked
 from .pruning import least_squares, row_blocks
 from .solve.eliminate import eliminate
 from .solve.least_squares import Quadratic
+from .solve.rounding import CodeRounding
 from .solve.sweep import descend, sweep
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from ...ir.arrays import Array
 from ..clipping import code_range, scale_for
 from .layers import Problem, per_row, unstacked
 from .solve.least_squares import Quadratic
+from .solve.rounding import CodeRounding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,24 +51,6 @@ class CodeGrid:
     def rounding(self, of: Array, q: Quadratic) -> CodeRounding:
         """The grid of the rows ``of``, as tensors."""
         return CodeRounding(tensor(self.scale[of], q), self.low, self.high, self.signs)
-
-
-@dataclass(frozen=True, eq=False)
-class CodeRounding:
-    """Nearest values on a grid, for the solvers: columns are the same for all rows, or each row's."""
-
-    scale: Tensor
-    low: int
-    high: int
-    signs: bool
-
-    def __call__(self, values: Tensor, columns: Tensor) -> Tensor:
-        import torch
-
-        scale = self.scale[:, columns] if columns.ndim == 1 else self.scale.gather(1, columns)
-        if self.signs:
-            return torch.where(values < 0, -scale, scale)
-        return (values / scale).round().clamp(self.low, self.high) * scale
 
 
 @dataclass(frozen=True, kw_only=True)

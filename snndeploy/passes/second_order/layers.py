@@ -8,6 +8,7 @@ layer is solved for what its compressed predecessors deliver.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 5
 """Every fifth sample is held out where kernels or asymmetries compete."""
+_JUDGED = 60
+"""So many samples tell settings of a whole network apart; of fewer, several folds are judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +94,26 @@ class Solution:
     loss: float
 
 
-def held_out(inputs: Mapping[str, Array]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """Four fifths of the samples, and the others; below five samples, all of them twice."""
-    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == _HELD_OUT - 1
+def held_out(
+    inputs: Mapping[str, Array], fold: int = 0
+) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """Four fifths of the samples, and the others; below five samples, all of them twice.
+
+    Five folds hold out others each.
+    """
+    last = _HELD_OUT - 1 - fold
+    held = np.arange(next(iter(inputs.values())).shape[1]) % _HELD_OUT == last
+    if next(iter(inputs.values())).shape[1] < _HELD_OUT:
+        held[:] = False
     if not held.any():
         return inputs, inputs
     return {n: x[:, ~held] for n, x in inputs.items()}, {n: x[:, held] for n, x in inputs.items()}
+
+
+def folds(inputs: Mapping[str, Array]) -> int:
+    """How many folds it takes to hold out enough samples, or as many as there are."""
+    count = next(iter(inputs.values())).shape[1]
+    return min(_HELD_OUT, math.ceil(_JUDGED / (count // _HELD_OUT))) if count >= _HELD_OUT else 1
 
 
 def blocks_of(net: Network, chosen: Sequence[Projection]) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -61,6 +62,9 @@ class Admm(TrainingPass):
     """How often weights are pulled and projected."""
     epochs_per_iteration: Annotated[int, Field(ge=1)] = 1
     """Epochs of training between two projections."""
+    projections_per_epoch: Annotated[int, Field(ge=1)] = 1
+    """Project so often within each epoch, where there is one to an iteration; the pull then grows by
+    that root of ``growth`` each time."""
     rho: Annotated[float, Field(gt=0)] = 1.0
     """Strength of the pull at the start."""
     growth: Annotated[float, Field(ge=1)] = 4.0
@@ -74,6 +78,14 @@ class Admm(TrainingPass):
                 "neither a sparsity nor a number of bits is given",
                 where=self.name,
                 hint="e.g. sparsity = 0.9, or bits = 4, or both",
+            )
+        if self.projections_per_epoch > 1 and self.epochs_per_iteration > 1:
+            raise RecipeError(
+                "admm-schedule",
+                f"it projects {self.projections_per_epoch} times in an epoch, and once in "
+                f"{self.epochs_per_iteration} of them",
+                where=self.key("projections_per_epoch"),
+                hint="say one of both",
             )
         if self.levels == "power-of-two" and self.bits not in (0, 2, 3, 4):
             raise RecipeError(
@@ -218,6 +230,8 @@ class Admm(TrainingPass):
             rho=self.rho,
             growth=self.growth,
             every=self.epochs_per_iteration,
+            within=self.projections_per_epoch,
+            steps=math.ceil(len(session.data.samples.labels) / self.batch),  # type: ignore[arg-type]
         )
         epochs = self.iterations * self.epochs_per_iteration
         session.fit(stage, epochs, penalties=[pull], best=False, constant=True)

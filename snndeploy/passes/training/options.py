@@ -78,6 +78,36 @@ class TrainingPass(LayerPass, ABC):
         return wiring(net)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistilOptions(LayerPass, ABC):
+    """Options of the pass `distil`; here, as its loop reads them."""
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    """How often each sample is seen."""
+    batch: Annotated[int, Field(ge=1)] = 64
+    """Samples per update; those that are made up are among them."""
+    rate: Positive = 0.03
+    """Length of a step at the start, relative to the layer: to the root mean square of the weights
+    that are left, to the row's own step where there are codes, to the mean magnitude of biases and
+    thresholds. It falls to zero along a cosine."""
+    synthetic: Fraction = 0.5
+    """The part of each batch that is made up of the samples: moved in time by up to a tenth, with up
+    to a fifth of the events dropped, the beginning of one and the end of another (or, of inputs that
+    are no spikes, a mix of two)."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Move made-up samples by up to so many pixels as well, where inputs are maps."""
+    learn: tuple[Literal["weights", "biases", "leaks", "thresholds"], ...] = ("weights", "biases")
+    """What learns; biases only where there are any."""
+    codes: bool = False
+    """Let codes move on their grid. At two bits that does more harm than good."""
+    surrogate: Literal["arctan", "triangular", "fast-sigmoid"] = "arctan"
+    """Shape of the gradient of a spike."""
+    width: Positive = 0.5
+    """Its extent, in units of the threshold."""
+    window: Annotated[int, Field(ge=0)] = 0
+    """Bound memory by so many steps at a time, and compute them twice; 0 takes all."""
+
+
 def training_data(ctx: PassContext, net: Network) -> Training:
     """The labelled samples that a pass trains on: those for training, else those for calibration.
 

@@ -33,6 +33,8 @@ class TrainSteps(TrainingPass):
     """The numbers of steps, falling."""
     halvings: Annotated[int, Field(ge=0)] = 0
     """How often the number of steps is halved (rounded up)."""
+    direct: bool = False
+    """Train at the last number of steps alone, for as many epochs in all."""
     max_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
     """A stage that costs more than this of the accuracy before the first one ends it: the stage
     before is the result."""
@@ -73,11 +75,14 @@ class TrainSteps(TrainingPass):
                 where=self.key("steps"),
                 hint="give longer samples, or start lower",
             )
+        epochs = self.epochs
+        if self.direct:
+            epochs, schedule = epochs * len(schedule), schedule[-1:]
         before, reached = session.accuracy(), longest
         metrics = {f"steps={longest} (before)": {"accuracy": before}}
         for wanted in schedule:
             kept = session.module.snapshot()
-            session.fit(f"{wanted}-steps", self.epochs, steps=wanted)
+            session.fit(f"{wanted}-steps", epochs, steps=wanted)
             accuracy = session.accuracy(wanted)
             metrics[f"steps={wanted}"] = {"accuracy": accuracy}
             if before - accuracy > self.max_drop:

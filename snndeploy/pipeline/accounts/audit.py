@@ -19,6 +19,7 @@ from ...ir.finding import Finding
 from ...ir.placement import Placement
 from ...mapping import check_program, recounted, summarise, validate_placement
 from ...report import compile_report, finding_record
+from .recorded import stored_report
 
 _RULE = "a bundle is what it says of itself"
 
@@ -48,28 +49,27 @@ def audit(bundle: Bundle, *, fixes: bool = True) -> Audit:
     Args:
         bundle: what to look at; that its files are those of its manifest is for reading to check.
         fixes: whether to try what would help against violated budgets.
+
+    Raises:
+        InputError: what it records cannot be read at all.
     """
-    board = str(bundle.report["board"])
+    with stored_report("report.json"):
+        board = str(bundle.report["board"])
+        digests = tuple(_digests(bundle))
     misplaced = validate_placement(bundle.program, bundle.placement, bundle.target)
     if misplaced:  # what does not hold the program cannot be counted as the program
         return Audit(
-            placement=bundle.placement,
-            board=board,
-            misplaced=misplaced,
-            untrue=tuple(_digests(bundle)),
-            budgets=(),
+            placement=bundle.placement, board=board, misplaced=misplaced, untrue=digests, budgets=()
         )
     placement = recounted(bundle.program, bundle.placement, bundle.target)
     chips = bundle.target.chips(board)
     budgets = check_program(
         bundle.program, placement, bundle.target, chips=chips, fixes_for=None if fixes else 0
     )
+    with stored_report("report.json"):
+        records = tuple(_records(bundle, placement, board, budgets))
     return Audit(
-        placement=placement,
-        board=board,
-        misplaced=(),
-        untrue=(*_digests(bundle), *_records(bundle, placement, board, budgets)),
-        budgets=budgets,
+        placement=placement, board=board, misplaced=(), untrue=(*digests, *records), budgets=budgets
     )
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...calibrate.stream import stream
-from ...data import Samples
+from ...data import Feed, Samples
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...passes.base import Pass
+from ...passes.kept import kept_in
 from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import Fold, RemoveKernels
 from ...passes.kernels.scores import Criterion
@@ -71,6 +74,8 @@ def sensitivity(
     seed: int = 0,
     frontend: str | None = None,
     semantics: Mapping[str, Any] | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> Sensitivity:
     """Change one layer at a time and run the samples.
@@ -85,6 +90,8 @@ def sensitivity(
         seed: of the score ``"random"``.
         frontend: as of `compile`.
         semantics: as of `compile`.
+        checkpoints: a folder for the points (None: none are kept).
+        resume: take the points that are there already.
         progress: is told ``(samples done, samples)`` over all changes.
 
     Raises:
@@ -99,26 +106,36 @@ def sensitivity(
             "sensitivity is about a real-valued network",
             hint="start from the network as it was trained",
         )
+    kept = kept_in(checkpoints, resume=resume)
     calibration = CalibrationOptions(samples=len(samples))
     changes = list(_changes(network, ratios, bits, score, fold))
-    trained = _emitted(network, samples)
+    feed, trained = Feed(network, samples), _emitted(network, samples)
     storage = measure(network).total("storage_bits")
-    points = []
-    for done, (layer, kind, value, step) in enumerate(changes):
-        progress(done * len(samples), len(changes) * len(samples))
+
+    def tried(layer: str, kind: str, value: float, step: Pass) -> Point:
         recipe = Recipe(seed=seed, guard="off", calibration=calibration, passes=(step,))
         changed = compress(network, recipe=recipe, calibration=samples).network
         emitted = trained if changed is network else _emitted(changed, samples)
-        points.append(
-            Point(
-                layer=layer,
-                kind=kind,
-                value=value,
-                accuracy=_accuracy(emitted, samples),
-                distance=_distance(trained, emitted),
-                saved=1 - measure(changed).total("storage_bits") / storage,
-            )
+        return Point(
+            layer=layer,
+            kind=kind,
+            value=value,
+            accuracy=_accuracy(emitted, samples),
+            distance=_distance(trained, emitted),
+            saved=1 - measure(changed).total("storage_bits") / storage,
         )
+
+    points = []
+    for done, change in enumerate(changes):
+        progress(done * len(samples), len(changes) * len(samples))
+        point = partial(tried, *change)
+        if kept is None:
+            points.append(point())
+            continue
+        what, step = f"{change[1]}-{done}", change[3]
+        options = (step.name, repr(step.options()), str(seed))
+        name = kept.name(what, *options, kept.network(network), kept.samples(feed))
+        points.append(kept.once(name, Point, point))
     progress(len(changes) * len(samples), len(changes) * len(samples))
     return Sensitivity(
         points=tuple(points),

@@ -9,16 +9,21 @@ a hook on every linear and convolutional layer sees what arrives, and what its o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ...calibrate.fidelity import Fidelity
 from ...calibrate.moments import Moments, Response, moments_of_trains
 from ...errors import InputError, PassRefused
 from ...ir.arrays import Array
+from ...ir.finding import Finding
 from ...ir.network import Network
+from ...passes.clipping import eased_bits
 from ...passes.prune import Prune
 from ...passes.quantization.prune_quantize import PruneQuantize
 from ...passes.quantization.quantize import Quantize
@@ -27,6 +32,7 @@ from ...passes.second_order.options import CalibratedPass
 from ...passes.second_order.plan import PrunePlan
 from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
+from .answers import ModuleReference, held_out
 from .hooks import ModuleWatch, Run, Seen, projection_of, trains_of
 
 if TYPE_CHECKING:
@@ -45,10 +51,20 @@ class ModuleLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompressedModule:
-    """The compressed copy, and a record per layer in the order they ran."""
+    """The compressed copy, and a record per layer in the order they ran.
+
+    ``answers`` compares it with the module as it was, on held-out calls where there are five or more
+    (None with ``guard = "off"``, and where nothing had to be chosen and calls answer no classes);
+    ``settings`` are what was chosen of several, ``relief`` the share of the compression that the guard
+    gave back.
+    """
 
     module: nn.Module
     layers: Mapping[str, ModuleLayer]
+    answers: Fidelity | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    relief: float = 0.0
+    findings: tuple[Finding, ...] = ()
 
 
 def compress_module(
@@ -70,6 +86,11 @@ def compress_module(
     compressed: then the module is run once per layer, and with ``asymmetry`` the uncompressed one too.
     Quantised weights are written back as the real values of their codes.
 
+    Where a recipe leaves settings open (as ``sbc-plus`` does), each is tried on four of five calls, and
+    the one whose module answers the fifth most like the uncompressed one is taken. With
+    ``guard = "back-off"`` sparsity and bits are given back, in all layers alike, until the answers hold
+    ``max_divergence``. An answer is ``(samples, classes)``, or with a time axis before it.
+
     Args:
         module: is not changed; state that it keeps is reset before each sample where it can be
             (``reset()`` of its parts).
@@ -81,67 +102,151 @@ def compress_module(
         progress: is told (layers done, layers).
 
     Raises:
-        PassRefused: the recipe asks for what has no form here (magnitude, thresholds, a choice).
-        InputError: no layer was found, or the module was not called on the samples.
+        PassRefused: the recipe asks for what has no form here (magnitude, budgets by loss).
+        InputError: no layer was found, the module was not called on the samples, or it has to be
+            compared and a call does not answer with a tensor of classes.
     """
-    import torch
-
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     prune, quantize = _steps(recipe)
-    step = prune or quantize
-    assert step is not None
     call = run or (lambda m, x: m(x))
     data = list(samples)[: recipe.calibration.samples]
-    result = copy.deepcopy(module)
-    with torch.no_grad():
-        watch = ModuleWatch(module, layers)
-        watch.run(call, data[:1])
-        ran = [seen for seen in watch.layers.values() if seen.calls]
-        if not ran:
-            raise InputError(
-                "module-no-layers",
-                "no linear or convolutional layer ran",
-                where=type(module).__name__,
-                hint="give samples, and run= if a call needs more than x",
-            )
-        blocks = [projection_of(seen) for seen in ran]
-        plan = None if prune is None else _plan(prune, blocks)
-        records: dict[str, ModuleLayer] = {}
-        groups = _groups(ran, step.max_memory << 20)
-        if step.sequential:
-            groups = [[i] for i in range(len(ran))]
-        for group in groups:
-            names = [ran[i].name for i in group]
+    task = _Task(module, call, layers, progress)
+    variants = _variants(prune, quantize)
+    watched = recipe.guard in ("warn", "back-off", "search")
+    if len(variants) == 1 and not watched:
+        result, records = task.compressed(data, *variants[0][1:])
+        return CompressedModule(module=result, layers=records)
+    fit, test = held_out(data)
+    reference = None
+    try:
+        reference = ModuleReference(module, call, test, held_out=len(test) < len(data))
+    except InputError:
+        if len(variants) > 1 or recipe.guard != "warn":
+            raise
+        fit = data  # nobody compares, so nothing has to be kept aside
+    settings, first, second = variants[0]
+    if len(variants) > 1:
+        assert reference is not None
+        errors = [
+            reference.fidelity(task.compressed(fit, _quickly(p), _quickly(q))[0]).divergence
+            for _, p, q in variants
+        ]
+        settings, first, second = variants[int(np.argmin(errors))]
+    for level in range(_LEVELS + 1):
+        relief = level / _LEVELS
+        if level == _LEVELS:
+            result, records = copy.deepcopy(module), {}
+        else:
+            result, records = task.compressed(fit, *_eased(first, second, relief))
+        answers = None if reference is None else reference.fidelity(result)
+        held = answers is None or answers.bound <= recipe.max_divergence
+        if held or recipe.guard == "warn":
+            break
+    return CompressedModule(
+        module=result,
+        layers=records,
+        answers=answers,
+        settings=settings,
+        relief=relief,
+        findings=tuple(_told(answers, relief, recipe.max_divergence)),
+    )
+
+
+def _told(answers: Fidelity | None, relief: float, limit: float) -> Iterator[Finding]:
+    """What became of the answers."""
+    if relief:
+        yield Finding(
+            code="backed-off",
+            severity="warning",
+            where="answers",
+            message=f"{relief:.0%} of the compression was given back in every layer: {answers}",
+            rule=f"a divergence of {limit:g} nats at most, its standard error included",
+        )
+    elif answers is not None and answers.bound > limit:
+        yield Finding(
+            code="answers-differ",
+            severity="warning",
+            where="answers",
+            message=str(answers),
+            rule=f"a divergence of {limit:g} nats at most, its standard error included; less "
+            'sparsity, more bits, or guard = "back-off" keep it',
+        )
+
+
+_LEVELS = 8
+"""Steps in which the guard gives compression back."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A module that is compressed, perhaps several times."""
+
+    module: nn.Module
+    call: Run
+    layers: Sequence[str] | None
+    progress: Progress
+
+    def compressed(
+        self, data: list[Any], prune: Prune | None, quantize: Quantize | None
+    ) -> tuple[nn.Module, dict[str, ModuleLayer]]:
+        """A compressed copy, and what was done to each layer."""
+        import torch
+
+        step = prune or quantize
+        assert step is not None
+        module, call, progress = self.module, self.call, self.progress
+        result = copy.deepcopy(module)
+        with torch.no_grad():
+            watch = ModuleWatch(module, self.layers)
+            watch.run(call, data[:1])
+            ran = [seen for seen in watch.layers.values() if seen.calls]
+            if not ran:
+                raise InputError(
+                    "module-no-layers",
+                    "no linear or convolutional layer ran",
+                    where=type(module).__name__,
+                    hint="give samples, and run= if a call needs more than x",
+                )
+            blocks = [projection_of(seen) for seen in ran]
+            plan = None if prune is None else _plan(prune, blocks)
+            records: dict[str, ModuleLayer] = {}
+            groups = _groups(ran, step.max_memory << 20)
             if step.sequential:
-                aim = module if any(step.asymmetry) and records else None
-                moments = _measured(result, aim, call, data, names, step)
-            else:
-                moments = _measured(module, None, call, data, names, step)
-            for i in group:
-                progress(i, len(ran))
-                asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
-                found = problem(
-                    (blocks[i].projections[0],), moments[ran[i].name], step.damp, asymmetry
-                )
-                solution = None
-                if plan is not None:
-                    solution = plan.solve(i, found, blocks[i])
-                if quantize is not None:
-                    mask = None if solution is None else solution.weights[0].mask
-                    flat = None if mask is None else mask.reshape(len(mask), -1)
-                    solution = quantize.codes(found, blocks[i], step.max_memory << 20, mask=flat)
-                assert solution is not None
-                weight = solution.weights[0]
-                own: Any = result.get_submodule(ran[i].name).weight
-                values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
-                own.copy_(torch.as_tensor(values).reshape(own.shape))
-                records[ran[i].name] = ModuleLayer(
-                    leak=ran[i].leak,
-                    syn_leak=ran[i].syn_leak,
-                    loss=solution.loss,
-                    sparsity=1 - weight.alive / weight.data.size,
-                )
-    return CompressedModule(module=result, layers=records)
+                groups = [[i] for i in range(len(ran))]
+            for group in groups:
+                names = [ran[i].name for i in group]
+                if step.sequential:
+                    aim = module if any(step.asymmetry) and records else None
+                    moments = _measured(result, aim, call, data, names, step)
+                else:
+                    moments = _measured(module, None, call, data, names, step)
+                for i in group:
+                    progress(i, len(ran))
+                    asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
+                    found = problem(
+                        (blocks[i].projections[0],), moments[ran[i].name], step.damp, asymmetry
+                    )
+                    solution = None
+                    if plan is not None:
+                        solution = plan.solve(i, found, blocks[i])
+                    if quantize is not None:
+                        mask = None if solution is None else solution.weights[0].mask
+                        flat = None if mask is None else mask.reshape(len(mask), -1)
+                        solution = quantize.codes(
+                            found, blocks[i], step.max_memory << 20, mask=flat
+                        )
+                    assert solution is not None
+                    weight = solution.weights[0]
+                    own: Any = result.get_submodule(ran[i].name).weight
+                    values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
+                    own.copy_(torch.as_tensor(values).reshape(own.shape))
+                    records[ran[i].name] = ModuleLayer(
+                        leak=ran[i].leak,
+                        syn_leak=ran[i].syn_leak,
+                        loss=solution.loss,
+                        sparsity=1 - weight.alive / weight.data.size,
+                    )
+        return result, records
 
 
 def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
@@ -163,18 +268,72 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
         if part.method in ("magnitude", "sparsegpt", "rtn"):
             raise _refused(f'method = "{part.method}"')
         part.refuse_unused()
-        if len(part.kernels) > 1 or len(part.asymmetry) > 1:
-            raise _refused("a choice of several kernels or asymmetries")
-        if part.thresholds:
+        several = len(part.kernels) > 1 or len(part.asymmetry) > 1
+        if several and part.choose == "layer":
+            raise _refused('a choice by the layer (choose = "layer")')
+        if part.thresholds and part.choose == "layer":
             raise _refused("thresholds = true")
-    if prune is not None and prune.scope not in ("layer", "lamp"):
+    if prune is not None and prune.scope not in ("layer", "lamp", "measured"):
         raise _refused(f'scope = "{prune.scope}"')
     if (prune is not None and prune.layer_sparsity) or (quantize and quantize.layer_bits):
         raise _refused("an amount of single layers")
     if prune is None and quantize is None:
         raise _refused("a recipe without prune or quantize")
-    if quantize is not None and quantize.grid == "loihi":
-        raise _refused('grid = "loihi"')
+    return prune, quantize
+
+
+def _variants(
+    prune: Prune | None, quantize: Quantize | None
+) -> list[tuple[dict[str, Any], Prune | None, Quantize | None]]:
+    """Every setting that a recipe leaves open, with its passes.
+
+    Thresholds stay: those of frameworks are often one number per population. Codes lie on the grid
+    of ``per``, for a module is no chip.
+    """
+    step = prune or quantize
+    assert step is not None
+    kernels = step.kernels or ((),)
+    asymmetries = step.asymmetry or (0.0,)
+    scopes = [""] if prune is None else [prune.scope]
+    if scopes == ["measured"]:
+        scopes = ["lamp", "layer"]
+    found = []
+    for kernel, asymmetry, scope in itertools.product(kernels, asymmetries, scopes):
+        own: dict[str, Any] = {
+            "kernels": (kernel,) if kernel else (),
+            "asymmetry": (asymmetry,),
+            "choose": "layer",
+            "thresholds": False,
+        }
+        p = None if prune is None else dataclasses.replace(prune, **own, scope=scope)
+        q = None
+        if quantize is not None:
+            q = dataclasses.replace(quantize, **own, grid="symmetric")
+        told = {"kernel": kernel, "asymmetry": asymmetry, "scope": scope}
+        found.append(({k: v for k, v in told.items() if v != () and v != ""}, p, q))
+    return found
+
+
+_P = TypeVar("_P", Prune | None, Quantize | None)
+
+
+def _quickly(step: _P) -> _P:
+    """The same with what is only polish left out."""
+    if step is None:
+        return step
+    cheap = {"search": "rounds", "refine": 0}
+    return dataclasses.replace(step, **{k: v for k, v in cheap.items() if k in step.options()})  # type: ignore[return-value]
+
+
+def _eased(
+    prune: Prune | None, quantize: Quantize | None, relief: float
+) -> tuple[Prune | None, Quantize | None]:
+    """Passes that give back a share of what they take."""
+    if prune is not None:
+        prune = dataclasses.replace(prune, sparsity=1 - (1 - prune.sparsity) ** (1 - relief))
+    if quantize is not None:
+        bits = eased_bits(quantize.bits, max(8, quantize.bits), relief)
+        quantize = dataclasses.replace(quantize, bits=bits)
     return prune, quantize
 
 

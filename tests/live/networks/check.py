@@ -22,7 +22,7 @@ import snndeploy
 from snndeploy.errors import InputError
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
-from snndeploy.live.common import prepared
+from snndeploy.live.read import copied
 from snndeploy.simulate.float.engine import run_float
 
 STEPS = 30
@@ -67,6 +67,55 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
     norm.running_mean = torch.randn(channels) * 0.1
     norm.running_var = torch.rand(channels) + 0.5
     return norm.eval()
+
+
+def prepared(module: nn.Module, where: str) -> nn.Module:
+    """A copy that exporters take: batch norm folded, dropout left out."""
+    return folded(copied(module, where))
+
+
+def folded(module: nn.Module) -> nn.Module:
+    from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+    for name, child in list(module.named_children()):
+        setattr(module, name, folded(child))
+    if not isinstance(module, nn.Sequential):
+        bypass(module)
+        return module
+    kept: dict[str, nn.Module] = {}
+    for name, child in module.named_children():
+        last = next(reversed(kept), None)
+        before = kept[last] if last is not None else None
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and last is not None:
+            if isinstance(before, (nn.Conv1d, nn.Conv2d)):
+                kept[last] = fuse_conv_bn_eval(before, child)
+                continue
+            if isinstance(before, nn.Linear):
+                kept[last] = fuse_linear_bn_eval(before, child)
+                continue
+        if not isinstance(child, (nn.modules.dropout._DropoutNd, nn.Identity)):
+            kept[name] = child
+    if list(kept.values()) == list(module.children()):
+        return module
+    if type(module) is nn.Sequential:
+        module._modules = dict(kept)
+        return module
+    return type(module)(*kept.values())
+
+
+def bypass(module: nn.Module) -> None:
+    """Put a function in the place of dropout outside a Sequential: exporters know no such layer."""
+
+    if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        return
+    for name, child in list(module.named_children()):
+        if isinstance(child, (nn.modules.dropout._DropoutNd, nn.Identity)):
+            delattr(module, name)
+            setattr(module, name, same)
+
+
+def same(x: torch.Tensor) -> torch.Tensor:
+    return x
 
 
 def snntorch(i: int, rng: np.random.Generator) -> Case:

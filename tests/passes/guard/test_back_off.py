@@ -135,6 +135,15 @@ def test_searching_comes_down_from_several_amounts() -> None:
     assert measure(log.network).total("storage_bits") < 3 * measure(network()).total("weights")
 
 
+def test_a_search_that_finds_nothing_says_so() -> None:
+    step = PruneQuantize(sparsity=0.99, bits=2, search="rounds")
+    log = run_guarded(network(), (step,), context(), guard="search", limit=0.0)
+    assert (log.passes, log.network) == ((), network())
+    (found,) = log.notes
+    assert (found.code, found.severity) == ("amounts-found", "warning")
+    assert found.message.startswith("nothing: ")
+
+
 def test_kernels_come_back_too() -> None:
     steps = (RemoveKernels(ratio=0.8), Prune(sparsity=0.5))
     log = run_guarded(network(), steps, context(), guard="back-off")

@@ -47,7 +47,7 @@ def trained() -> Network:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "auto")) for n in ONE_SHOT]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("auto", "best"))) for n in ONE_SHOT]
 )
 def test_no_recipe_ships_other_answers_and_its_codes_train_on_as_they_are(name: str) -> None:
     samples = Samples(digits().part(300, 120).inputs)

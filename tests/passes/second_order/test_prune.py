@@ -26,7 +26,7 @@ from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import lamp_counts, prefixes, round_counts
 from snndeploy.passes.second_order.fit import needs
-from snndeploy.passes.second_order.layers import held_out
+from snndeploy.passes.second_order.layers import folds, held_out
 from snndeploy.simulate.float.engine import run_float
 from tests.support.builders import conv_net, grouped_net, lif, recurrent_net, residual_net
 from tests.support.calibrated import Samples, context, dense_net, membrane_error
@@ -245,16 +245,32 @@ def test_the_output_can_choose() -> None:
     assert note.where == "prune"
     # The better of the candidates by the same measure, found here by hand.
     inputs = ctx.calibration.inputs  # type: ignore[union-attr]
-    train, test = held_out(inputs)
-    part = dataclasses.replace(ctx, calibration=Samples(dict(train)))
-    errors = [
-        Reference(net, test).divergence(
+    errors = np.zeros(4)
+    for fold in range(5):  # a fifth of twenty is too few
+        train, test = held_out(inputs, fold)
+        part = dataclasses.replace(ctx, calibration=Samples(dict(train)))
+        found = [
             Prune(kernels=(k,), asymmetry=(a,), search="rounds", **options).apply(net, part).network
-        )
-        for k in ("current", "long")
-        for a in (0.0, 1.0)
-    ]
+            for k in ("current", "long")
+            for a in (0.0, 1.0)
+        ]
+        errors += [Reference(net, test).divergence(n) / 5 for n in found]
+    assert f"{errors.min():.3g} ± " in note.message
     assert result.network.digest == alone[int(np.argmin(errors))].digest
+
+
+def test_folds_hold_out_every_sample_once_and_as_many_as_it_takes() -> None:
+    def numbered(count: int) -> dict[str, Any]:
+        return {"x": np.arange(count)[None]}
+
+    held = [held_out(numbered(12), fold)[1]["x"][0].tolist() for fold in range(5)]
+    assert held == [[4, 9], [3, 8], [2, 7], [1, 6, 11], [0, 5, 10]]
+    assert [folds(numbered(n)) for n in (4, 5, 20, 100, 149, 150, 299, 300)] == [
+        *(1, 5, 5, 3),
+        *(3, 2, 2, 1),
+    ]
+    for part in held_out(numbered(4), 3):
+        assert part["x"][0].tolist() == [0, 1, 2, 3]
 
 
 def test_divergence_is_that_of_softened_answers() -> None:

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snndeploy.ir.arrays import Array
+from snndeploy.passes.second_order.solve import eliminate as eliminate_module
+from snndeploy.passes.second_order.solve import rounding as rounding_module
 from snndeploy.passes.second_order.solve.eliminate import eliminate, eliminate_in_rounds
 from snndeploy.passes.second_order.solve.least_squares import masked_weights, quadratic
+from snndeploy.passes.second_order.solve.rounding import CodeRounding
 from snndeploy.passes.second_order.solve.sweep import column_order, descend, sweep
+from snndeploy.simulate.jit import has_numba
 from tests.support.second_order_references import (
     constrained,
     gptq_rank_one,
@@ -31,6 +35,16 @@ def problem(seed: int, rows: int = 4, d: int = 20) -> tuple[Array, Array]:
     return rng.normal(size=(rows, d)), h + 0.01 * h.diagonal().mean() * np.eye(d)
 
 
+@pytest.fixture(params=[True, False], ids=["compiled", "torch"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether eliminations run in compiled loops."""
+    if request.param and not has_numba():
+        pytest.skip("numba is not installed")
+    monkeypatch.setattr(eliminate_module, "has_numba", lambda: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("loops")
 def test_elimination_is_the_published_algorithm() -> None:
     w, h = problem(0)
     q = quadratic(h, w, damp=0)
@@ -101,6 +115,26 @@ def test_permuted_inputs_permute_the_result() -> None:
     np.testing.assert_allclose(a.values[:, turn], b.values, atol=1e-12)
 
 
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize("before", [0, 70])
+def test_compiled_loops_take_the_weights_that_torch_takes(
+    before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a layer of several blocks, and of several bands in its triangle."""
+    w, h = problem(14, rows=3, d=300)
+    q = quadratic(h, w)
+    first = torch.zeros(w.shape, dtype=torch.bool)
+    first[:, torch.randperm(300, generator=torch.Generator().manual_seed(0))[:before]] = True
+    fast = eliminate(q.best, q.inverse, first=first, steps=270)
+    monkeypatch.setattr(eliminate_module, "has_numba", lambda: False)
+    slow = eliminate(q.best, q.inverse, first=first, steps=270)
+    assert torch.equal(fast.columns, slow.columns)
+    np.testing.assert_allclose(fast.losses, slow.losses, rtol=1e-12)
+    np.testing.assert_allclose(fast.values, slow.values, rtol=0, atol=2e-14)
+    assert (fast.values == 0).sum(dim=1).tolist() == [270] * 3
+
+
+@pytest.mark.usefixtures("loops")
 def test_what_was_pruned_before_goes_first() -> None:
     w, h = problem(5)
     first = torch.zeros(w.shape, dtype=torch.bool)
@@ -185,6 +219,7 @@ def test_a_reference_asks_for_what_makes_up_for_other_inputs() -> None:
     np.testing.assert_allclose(same.best, w, atol=1e-9)
 
 
+@pytest.mark.usefixtures("loops")
 def test_singular_and_dead_inputs_survive() -> None:
     rng = np.random.default_rng(0)
     x = rng.random((30, 8))
@@ -222,6 +257,28 @@ def test_one_of_two_equal_inputs_takes_over() -> None:
 def grid(scale: Array, limit: int):  # type: ignore[no-untyped-def]
     s = torch.tensor(scale)[:, None]
     return lambda v, columns: (v / s).round().clamp(-limit, limit) * s
+
+
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize(("low", "high", "signs"), [(-8, 7, False), (-1, 1, False), (-1, 1, True)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_compiled_loops_give_the_codes_of_torch_to_the_last_bit(
+    low: int, high: int, signs: bool, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w, h = problem(15, rows=5, d=150)
+    q = quadratic(h, w)
+    scale = torch.tensor(np.abs(w).max(axis=1, keepdims=True) / high).expand(5, 150).contiguous()
+    rounding = CodeRounding(scale, low, high, signs)
+    mask = torch.tensor(np.random.default_rng(0).random(w.shape) < 0.4) if masked else None
+    both = []
+    for fast in (True, False):
+        monkeypatch.setattr(rounding_module, "has_numba", lambda fast=fast: fast)
+        found, loss = sweep(q, rounding, order="inverse", mask=mask, block=64)
+        start = rounding(q.best, torch.arange(150)) * (1 if mask is None else mask)
+        better = descend(q, start, rounding, mask=mask, block=64)
+        both.append((found, loss, better))
+        assert not torch.equal(start, better)
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

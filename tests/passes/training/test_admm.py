@@ -207,6 +207,25 @@ def test_the_pull_is_a_proximal_step() -> None:
         assert torch.allclose(toy.w - before, -0.01 * rho * (toy.w - goal))
 
 
+def test_z_moves_so_often_within_an_epoch_and_once_at_its_end() -> None:
+    moved: list[int] = []
+    step = 0
+
+    def project(values: dict[str, Array]) -> dict[str, Array]:
+        moved.append(step)
+        return dict(values)
+
+    toy = Toy(np.ones(3))
+    pull = Pull(toy, ["w"], project, rho=2.0, growth=8.0, within=3, steps=10)  # type: ignore[arg-type]
+    for _epoch in range(2):
+        for _ in range(10):
+            step += 1
+            pull.after_step(toy, 0.1)  # type: ignore[arg-type]
+        pull.after_epoch(toy)  # type: ignore[arg-type]
+    assert moved == [0, 3, 7, 10, 13, 17, 20]
+    assert pull.rho == pytest.approx(2.0 * 8.0**2)
+
+
 def test_growing_rho_makes_the_residual_fall_and_exactly_k_weights_stay() -> None:
     told: list[PassEvent] = []
     ctx = dataclasses.replace(context(flat=True), observer=told.append)

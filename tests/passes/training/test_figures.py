@@ -24,6 +24,14 @@ from tests.support.builders import chain_net, conv_net
 from tests.support.labelled import Labelled, accuracy, context, digits_mlp, flat
 
 
+def test_direct_goes_to_the_last_number_of_steps_for_as_many_epochs() -> None:
+    network = digits_mlp()
+    direct = TrainSteps(steps=(8, 4), epochs=1, direct=True).apply(network, context(flat=True))
+    alone = TrainSteps(steps=(4,), epochs=2).apply(network, context(flat=True))
+    assert direct.network.digest == alone.network.digest
+    assert list(direct.metrics)[-2:] == ["steps=16 (before)", "steps=4"]
+
+
 def test_fewer_steps_stand_in_the_notes_and_a_drop_ends_it() -> None:
     network = digits_mlp()
     result = TrainSteps(steps=(8, 4), epochs=4, lr=5e-3, batch=32).apply(

@@ -262,6 +262,9 @@ def test_refusals() -> None:
     with pytest.raises(RecipeError) as levels:
         Admm(bits=8, levels="power-of-two")
     assert levels.value.code == "admm-levels"
+    with pytest.raises(RecipeError) as schedule:
+        Admm(bits=4, projections_per_epoch=2, epochs_per_iteration=2)
+    assert schedule.value.code == "admm-schedule"
     with pytest.raises(RecipeError) as fit:
         FineTune(bits=4, fit="mean")
     assert fit.value.code == "finetune-fit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any, get_args
 
@@ -11,10 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snndeploy.ir.arrays import frozen
+from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
+from snndeploy.ir.ops import Dense
 from snndeploy.ir.step import NeuronRule
+from snndeploy.ir.weights import Weight
+from snndeploy.passes.training.torch_network import unroll
 from snndeploy.passes.training.torch_network.fused import fusible, run_fused
+from snndeploy.passes.training.torch_network.fused_loop import loops_simply
+from snndeploy.passes.training.torch_network.module import TrainableNetwork
 from snndeploy.passes.training.torch_network.surrogate import SpikeGradient, SurrogateKind
+from snndeploy.passes.training.torch_network.unroll import Unrolling
 from snndeploy.simulate.float.neuron import NeuronState
 from tests.support.rules import RULES, fields_of, rule_name
 
@@ -177,3 +186,80 @@ def test_what_needs_steps(how: SpikeGradient) -> None:
     assert fusible(neuron, par, SpikeGradient())
     assert not fusible(neuron, par, how)
     assert not fusible(neuron, par | {"leak": par["leak"].requires_grad_()}, SpikeGradient())
+
+
+def looped(neuron: Neuron, *, bias: bool, seed: int) -> Network:
+    """Two inputs, six neurons that hear each other a step later, three outputs."""
+    rng = np.random.default_rng(seed)
+
+    def projection(name: str, source: str, delay: int, n: int, m: int, target: str) -> Projection:
+        weight = Weight(rng.normal(0, 0.8, (m, n)).astype(np.float32))
+        late = rng.normal(0, 0.2, m) if bias and delay else None
+        feed = (Source(source, frozen(delay, np.int64)),)
+        return Projection(name, feed, target, (Dense(m, n),), weight, late)
+
+    flat = (6,)
+    return Network(
+        (
+            Population("input", (2,), None, "input"),
+            Population("a", flat, neuron, "hidden"),
+            Population("out", (3,), Neuron.create((3,), leak=0.6, threshold=0.5), "output"),
+        ),
+        (
+            projection("in", "input", 0, 2, 6, "a"),
+            projection("loop", "a", 1, 6, 6, "a"),
+            projection("read", "a", 0, 6, 3, "out"),
+        ),
+    ).verify()
+
+
+@pytest.mark.parametrize("window", [0, 4])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("timing", ["immediate", "next-step"])
+def test_a_population_that_feeds_itself_is_step_after_step(
+    timing: Any, reset: Any, bias: bool, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    neuron = Neuron.create(
+        (6,),
+        leak=rng.uniform(0.5, 1, 6),
+        threshold=0.7,
+        syn_leak=0.4,
+        bias=rng.normal(0, 0.2, 6),
+        reset=reset,
+        reset_timing=timing,
+    )
+    network = looped(neuron, bias=bias, seed=5)
+    x = {"input": torch.tensor(rng.integers(0, 2, (11, 4, 2)), dtype=torch.float32)}
+    weights = torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)
+    found = []
+    for fused in (False, True):
+        if not fused:
+            monkeypatch.setattr(unroll, "fusible", lambda *arguments: False)
+        module = TrainableNetwork(
+            network, gradient=SpikeGradient(width=0.7), unrolling=Unrolling(window=window)
+        )
+        run = module(x, record=True)
+        learnt = [p for p in module.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad((run.outputs["out"].sum(0) * weights).sum(), learnt)
+        found.append((run.trains["a"], run.outputs["out"], run.membranes["out"], *gradients))
+        monkeypatch.undo()
+    assert found[0][0].any()
+    assert len(found[0]) == 3 + 3 + 1  # three layers and one bias
+    for i, (steps, whole) in enumerate(zip(*found, strict=True)):
+        if i < 3:
+            assert torch.equal(steps, whole)
+        else:
+            assert steps.any()
+            torch.testing.assert_close(whole, steps, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_no_simple_loop_runs_step_by_step() -> None:
+    net = looped(Neuron.create((6,), leak=0.5, threshold=0.5), bias=False, seed=1)
+    (p,) = (q for q in net.projections if q.name == "loop")
+    late = dataclasses.replace(p, sources=(Source("a", frozen(2, np.int64)),))
+    assert loops_simply([p])
+    assert not loops_simply([])
+    assert not loops_simply([p, p])
+    assert not loops_simply([late])

@@ -17,6 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ....simulate.jit import has_numba
+from .rowwise import eliminate_rowwise
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -73,6 +76,10 @@ def eliminate(
 
     rows, d = weights.shape
     total = d if steps is None else steps
+    plain = target is None and tolerance is None and per_group is None
+    if plain and weights.device.type == "cpu" and has_numba():
+        columns, losses, values = eliminate_rowwise(weights, inverse, total, first, block)
+        return Elimination(columns=columns, losses=losses, values=values)
     w, g = weights.clone(), inverse.expand(rows, d, d)
     index = torch.arange(d, device=w.device).expand(rows, d)
     each = torch.arange(rows, device=w.device)

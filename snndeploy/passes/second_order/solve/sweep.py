@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .least_squares import Quadratic
+from .rounding import CodeRounding, compiles, descend_block, sweep_block
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,37 +83,64 @@ def sweep(
     for low in range(0, d, block):
         high = min(low + block, d)
         own, part = u[low:high, low:high], w[:, low:high].clone()
-        errors = torch.zeros_like(part)
+        corners = own.diagonal().tolist()
+        errors = torch.empty_like(part)
+        if per_group is None and sparsity is None and compiles(rounding, part):
+            _compiled_sweep(part, own, rounding, turn[low:high], alive, low, errors)
+            corners = []  # nothing is left to do
         if sparsity is not None and alive is not None:
             score = (part / own.diagonal()).square().reshape(-1)
             count = round(sparsity * score.numel())
             chosen = torch.ones_like(score, dtype=torch.bool)
             chosen[score.argsort(stable=True)[:count]] = False
             alive[:, low:high] = chosen.reshape(part.shape)
-        for j in range(high - low):
+        for j in range(len(corners)):
             if per_group is not None and alive is not None and (low + j) % per_group[1] == 0:
                 ahead = slice(j, min(j + per_group[1], high - low))
                 score = (part[:, ahead] / own.diagonal()[ahead]).square()
                 lost = score.argsort(dim=1, stable=True)[:, : per_group[0]]
                 alive[:, low + ahead.start : low + ahead.stop].scatter_(1, lost, value=False)
             value = part[:, j]
-            new = (
-                value
-                if rounding is None
-                else rounding(value.unsqueeze(1), turn[low + j : low + j + 1]).squeeze(1)
-            )
+            new = value
+            if rounding is not None:
+                new = rounding(part[:, j : j + 1], turn[low + j : low + j + 1]).squeeze(1)
             if alive is not None:
                 new = torch.where(alive[:, low + j], new, 0.0)
-            error = (value - new) / own[j, j]
-            part[:, j:] -= error.unsqueeze(1) * own[j, j:]
-            part[:, j] = new
+            error = (value - new) / corners[j]
             errors[:, j] = error
-            loss += error.square() / 2
+            part[:, j] = new
+            part[:, j + 1 :].addr_(error, own[j, j + 1 :], alpha=-1)
+        loss += errors.square().sum(dim=1) / 2
         w[:, low:high] = part
         w[:, high:] -= errors @ u[low:high, high:]
     out = torch.empty_like(w)
     out[:, turn] = w
     return out, loss
+
+
+def _compiled_sweep(
+    part: Tensor,
+    own: Tensor,
+    rounding: CodeRounding,
+    columns: Tensor,
+    alive: Tensor | None,
+    low: int,
+    errors: Tensor,
+) -> None:
+    import torch
+
+    span = slice(low, low + part.shape[1])
+    kept = torch.ones_like(part, dtype=torch.bool) if alive is None else alive[:, span]
+    sweep_block(
+        part.numpy(),
+        own.contiguous().numpy(),
+        rounding.scale[:, columns].contiguous().numpy(),
+        kept.contiguous().numpy(),
+        rounding.low,
+        rounding.high,
+        rounding.signs,
+        errors.numpy(),
+    )
 
 
 def descend(
@@ -142,19 +170,46 @@ def descend(
         for low in range(0, w.shape[1], block):
             span = slice(low, low + block)
             own, before = gradient[:, span].clone(), w[:, span].clone()
-            for j in range(low, min(low + block, w.shape[1])):
-                better = rounding(
-                    (w[:, j] - own[:, j - low] / diagonal[j]).unsqueeze(1), columns[j : j + 1]
-                )
-                step = better.squeeze(1) - w[:, j]
-                if mask is not None:
-                    step = torch.where(mask[:, j], step, 0.0)
-                own += step.unsqueeze(1) * q.hessian[j, span]
-                w[:, j] += step
+            if compiles(rounding, w):
+                w[:, span] = _compiled_descent(q, before, own, rounding, span, mask)
+            else:
+                for j in range(low, min(low + block, w.shape[1])):
+                    aim = (w[:, j] - own[:, j - low] / diagonal[j]).unsqueeze(1)
+                    step = rounding(aim, columns[j : j + 1]).squeeze(1) - w[:, j]
+                    if mask is not None:
+                        step = torch.where(mask[:, j], step, 0.0)
+                    own += step.unsqueeze(1) * q.hessian[j, span]
+                    w[:, j] += step
             change = w[:, span] - before
             if bool(change.any()):
                 gradient += change @ q.hessian[span]
                 moved = True
         if not moved:
             break
+    return w
+
+
+def _compiled_descent(
+    q: Quadratic,
+    before: Tensor,
+    gradient: Tensor,
+    rounding: CodeRounding,
+    span: slice,
+    mask: Tensor | None,
+) -> Tensor:
+    import torch
+
+    w = before.clone()
+    kept = torch.ones_like(w, dtype=torch.bool) if mask is None else mask[:, span]
+    descend_block(
+        w.numpy(),
+        gradient.numpy(),
+        q.hessian[span, span].contiguous().numpy(),
+        q.hessian.diagonal()[span].contiguous().numpy(),
+        rounding.scale[:, span].contiguous().numpy(),
+        kept.contiguous().numpy(),
+        rounding.low,
+        rounding.high,
+        rounding.signs,
+    )
     return w

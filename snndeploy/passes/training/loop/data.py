@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -89,15 +88,3 @@ def once(x: Array) -> Array:
     if len(x) == 1 or not all(np.array_equal(step, x[0]) for step in x[1:]):
         return x
     return np.broadcast_to(x[:1], x.shape)
-
-
-def digest(samples: Calibration) -> str:
-    """SHA-256 of the samples and labels: what was trained on, for the record."""
-    found = hashlib.sha256()
-    for name, x in sorted(samples.inputs.items()):
-        found.update(f"{name} {x.shape} {x.dtype}".encode())
-        for step in x[:1] if x.strides[0] == 0 else x:
-            found.update(np.ascontiguousarray(step).tobytes())
-    if samples.labels is not None:
-        found.update(np.ascontiguousarray(samples.labels).tobytes())
-    return found.hexdigest()

@@ -28,9 +28,10 @@ class Pull:
     part of the loss its strength would depend on the scale of weights and gradients, which Adam takes
     out again; this way W closes the same share of the distance in every layer, and no rho is too large.
 
-    After every ``every``-th epoch ``Z = project(W + U)`` and ``U += W - Z``; then rho grows by
-    ``growth`` and the scaled dual shrinks by it, so that the unscaled one stays what it was. A
-    constant rho below the curvature of the loss does not converge; a growing one does.
+    After every ``every``-th epoch (or ``within`` times in each, of ``steps`` steps) ``Z = project(W +
+    U)`` and ``U += W - Z``; then rho grows by ``growth`` (by that root of it within an epoch) and the
+    scaled dual shrinks by it, so that the unscaled one stays what it was. A constant rho below the
+    curvature of the loss does not converge; a growing one does.
     """
 
     def __init__(
@@ -42,12 +43,17 @@ class Pull:
         rho: float,
         growth: float,
         every: int = 1,
+        within: int = 1,
+        steps: int = 1,
     ) -> None:
         self.project = project
         self.rho = rho
-        self.growth = growth
+        self.growth = growth ** (1 / within)
         self.every = every
         self.epochs = 0
+        # the last of an epoch's updates comes after it
+        self._updates = {round(i * steps / within) for i in range(1, within)}
+        self._step = 0
         self.z = self._projected({name: module.latent(name).detach() for name in names})
         self.u = {name: torch.zeros_like(z) for name, z in self.z.items()}
 
@@ -68,16 +74,23 @@ class Pull:
         with torch.no_grad():
             for name, z in self.z.items():
                 module.latent(name).add_(share * (z - self.u[name])).div_(1 + share)
+        self._step += 1
+        if self._step in self._updates:
+            self._update(module)
 
     def after_epoch(self, module: TrainableNetwork) -> str:
         """Move Z and U, and let rho grow; says the residual."""
         self.epochs += 1
+        self._step = 0
         if self.epochs % self.every == 0:
-            w = {name: module.latent(name).detach() for name in self.z}
-            self.z = self._projected({name: w[name] + self.u[name] for name in w})
-            self.u = {n: (self.u[n] + w[n] - z) / self.growth for n, z in self.z.items()}
-            self.rho *= self.growth
+            self._update(module)
         return f"residual {self.residual(module):.3f}"
+
+    def _update(self, module: TrainableNetwork) -> None:
+        w = {name: module.latent(name).detach() for name in self.z}
+        self.z = self._projected({name: w[name] + self.u[name] for name in w})
+        self.u = {n: (self.u[n] + w[n] - z) / self.growth for n, z in self.z.items()}
+        self.rho *= self.growth
 
     def residual(self, module: TrainableNetwork) -> float:
         """Largest ``|W - Z| / |W|`` over the layers."""

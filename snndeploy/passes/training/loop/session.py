@@ -17,13 +17,14 @@ from ....ir.network import Network
 from ....lower import InputCoding, infer_coding, lower
 from ....lower.integers import USUAL_BITS, integer_codes
 from ...base import Calibration, Pass, PassContext
+from ...kept import digest_of
 from ..options import TrainingPass, training_data
 from ..torch_network.grid import WeightGrid
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
 from .checkpoint import Checkpoint
-from .data import Batches, digest
+from .data import Batches
 from .trainer import Epoch, Penalty, accuracy, answers_of, train
 
 
@@ -53,7 +54,7 @@ class Session:
         name = self.data.aware or how.aware
         self.target: Target | None = load_target(name) if name else None
         self._bits = USUAL_BITS if self.target is None else family_of(self.target).weights.bits
-        device = _device(self.data.device)
+        device = on_device(self.data.device)
         self.module = TrainableNetwork(
             net,
             learn=how.learn,
@@ -63,7 +64,7 @@ class Session:
             ),
             unrolling=Unrolling(window=how.window, truncate=how.truncate, recompute=how.recompute),
         ).to(device)
-        _refuse_another_start(net, self.module)
+        refuse_another_start(net, self.module)
         self.history: list[Epoch] = []
         self.inexact: dict[str, float] = {}
         self._chip_grids: dict[str, WeightGrid] = {}
@@ -79,7 +80,7 @@ class Session:
                     str(ctx.seed),
                     ctx.scope,
                     torch.__version__,
-                    *(digest(s) for s in samples),
+                    *(digest_of(s) for s in samples),
                 ]
             ).encode()
         ).hexdigest()
@@ -223,7 +224,7 @@ class Session:
         )
 
 
-def _refuse_another_start(net: Network, module: TrainableNetwork) -> None:
+def refuse_another_start(net: Network, module: TrainableNetwork) -> None:
     """Training begins with the network that was given, to the bit.
 
     Raises:
@@ -276,7 +277,7 @@ def codings(samples: Calibration) -> dict[str, InputCoding]:
     return {n: infer_coding(x[:1] if not x.strides[0] else x) for n, x in samples.inputs.items()}
 
 
-def _device(name: str) -> torch.device:
+def on_device(name: str) -> torch.device:
     """The device of that name.
 
     Raises:

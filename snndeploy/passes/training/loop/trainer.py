@@ -127,7 +127,7 @@ def train(
         except _DAMAGE as error:
             raise checkpoint.damaged() from error
     chooses = best and validation is not None
-    with _deterministic(module.device):
+    with deterministic(module.device):
         while len(history) < epochs and not (how.patience and unimproved >= how.patience):
             number = len(history) + 1
             refresh(module)
@@ -282,7 +282,7 @@ def _optimizer(module: TrainableNetwork, how: TrainingPass) -> torch.optim.Optim
 
 
 @contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
+def deterministic(device: torch.device) -> Iterator[None]:
     """The same sums in the same order, also on a GPU; what was set before is set again."""
     before = torch.are_deterministic_algorithms_enabled()
     tuned = torch.backends.cudnn.benchmark

@@ -26,15 +26,16 @@ _KINDS = get_args(SurrogateKind)
 
 
 def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGradient) -> bool:
-    """Whether `run_fused` gives what steps do: no parameter learns, and resets pass nothing on."""
-    values = list(parameters.values())
+    """Whether `run_fused` gives what steps do: only biases learn, and resets pass nothing on."""
+    values = [v for name, v in parameters.items() if name != "bias"]
     # snnTorch's early reset depends on the state before, which would have to be kept for the floor
     floored = neuron.v_floor is not None and neuron.reset_timing == "snntorch-immediate"
     return (
         has_numba()
         and holds(neuron)
         and not (floored or gradient.smooth or gradient.through_reset)
-        and all(v.device.type == "cpu" and not v.requires_grad for v in values)
+        and not any(v.requires_grad for v in values)
+        and all(v.device.type == "cpu" for v in parameters.values())
     )
 
 
@@ -63,15 +64,21 @@ def run_fused(
         What is emitted, the membranes ``(steps, samples, *shape)`` (without ``record`` no steps of
         them), and the state at the end.
     """
-    like = next(iter(parameters.values()))
-    fresh = NeuronState(
-        neuron, shape, drive.shape[1], like.dtype, kernel=True, parameters=parameters
-    )
+    fresh = fresh_state(neuron, parameters, shape, drive.shape[1])
     u, v, fired = state or (fresh.u, fresh.v, fresh.fired)
     out, charged, u, v, fired = _Run.apply(  # type: ignore[no-untyped-call]
-        drive, u, v, fired, fresh, gradient, record
+        drive, parameters["bias"], u, v, fired, fresh, gradient, record
     )
     return out, charged, (u, v, fired)
+
+
+def fresh_state(
+    neuron: Neuron, parameters: Mapping[str, Tensor], shape: Shape, samples: int
+) -> NeuronState:
+    """The initial state, for the compiled loop; no gradient reaches its parameters."""
+    values = {name: value.detach() for name, value in parameters.items()}
+    dtype = values["bias"].dtype
+    return NeuronState(neuron, shape, samples, dtype, kernel=True, parameters=values)
 
 
 class _Run(torch.autograd.Function):
@@ -79,6 +86,7 @@ class _Run(torch.autograd.Function):
     def forward(
         ctx: Any,
         drive: Tensor,
+        bias: Tensor,
         u: Tensor,
         v: Tensor,
         fired: Tensor,
@@ -92,7 +100,7 @@ class _Run(torch.autograd.Function):
         decided = torch.empty_like(out)
         state.run(drive.detach(), out, charged=charged if record else None, decided=decided)
         ctx.save_for_backward(decided, out, fired)
-        ctx.constants, ctx.gradient = state.constants, gradient
+        ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
         ctx.mark_non_differentiable(state.fired)
         return out, charged, state.u, state.v, state.fired
 
@@ -108,15 +116,19 @@ class _Run(torch.autograd.Function):
         )
         carried = [for_u.contiguous().clone(), for_v.contiguous().clone()]
         states: Any = tuple(t.numpy().reshape(samples, neurons) for t in (fired, *carried))
-        gradient: SpikeGradient = ctx.gradient
-        number = states[0].dtype.type
-        kind, extent = _KINDS.index(gradient.kind), (number(gradient.width), number(np.pi / 2))
+        kind, extent = shape_of(ctx.gradient, states[0].dtype.type)
 
         def tile(low: int, high: int) -> None:
             run_back(low, high, flows, states, kind, extent, ctx.constants)
 
         in_tiles(tile, samples, out.numel())
-        return for_drive, *carried, None, None, None, None
+        for_bias = for_drive.sum((0, 1)).sum_to_size(ctx.bias)
+        return for_drive, for_bias, *carried, None, None, None, None
+
+
+def shape_of(gradient: SpikeGradient, number: Any) -> tuple[int, tuple[Any, Any]]:
+    """Kind and extent of a surrogate, as `run_back` takes them."""
+    return _KINDS.index(gradient.kind), (number(gradient.width), number(np.pi / 2))
 
 
 # Plain tuples: the cache of compiled code stores the classes of arguments by their names, and cannot

@@ -15,6 +15,7 @@ from ....ir.neurons import Neuron
 from ....simulate.float.engine import run_groups
 from ....simulate.float.neuron import NeuronState
 from .fused import fusible, run_fused
+from .fused_loop import SelfLoop, loops_simply, run_fused_loop
 from .surrogate import SpikeGradient
 from .trains import Carried, Trains, UnrolledState
 
@@ -136,6 +137,12 @@ class Unroll:
                 if self.network.population(name).role == "output":
                     membranes[name] = charged
                 continue
+            if self._fuses_loop(acting, group):
+                name = group[0]
+                charged, states[name] = self._run_fused_loop(acting, name, trains, carried, first)
+                if self.network.population(name).role == "output":
+                    membranes[name] = charged
+                continue
             traced = self._run_group(acting, group, trains, carried, first)
             for name, (state, v) in traced.items():
                 states[name] = state.carried
@@ -178,6 +185,50 @@ class Unroll:
         trains.set(name, emitted)
         return charged, state
 
+    def _fuses_loop(self, acting: Acting, group: tuple[str, ...]) -> bool:
+        """Whether it is one population that simply feeds itself."""
+        looped, rest = self._looped(group, group[0])
+        shape = self.network.population(group[0]).shape
+        return (
+            len(group) == 1
+            and len(shape) == 1
+            and bool(rest)
+            and loops_simply(looped)
+            and fusible(*acting.neurons[group[0]], self.gradient)
+        )
+
+    def _looped(self, group: Sequence[str], name: str) -> tuple[list[Projection], list[Projection]]:
+        """What arrives at a population from its group, and from elsewhere."""
+        arriving = self.network.incoming(name)
+        looped = [p for p in arriving if any(s.population in group for s in p.sources)]
+        return looped, [p for p in arriving if p not in looped]
+
+    def _run_fused_loop(
+        self, acting: Acting, name: str, trains: Trains, carried: Carried, first: int
+    ) -> tuple[Tensor, UnrolledState]:
+        """Run a population that feeds itself; its membranes (of an output) and state at the end."""
+        (looped,), rest = self._looped((name,), name)
+        drive = self._arriving(acting, rest, trains, (0, trains.steps), first)
+        assert drive is not None
+        source = looped.sources[0]
+        trains.start(name)
+        emitted, charged, state = run_fused_loop(
+            *acting.neurons[name],
+            self.gradient,
+            drive,
+            SelfLoop(
+                projection=looped,
+                weight=acting.weights[looped.name],
+                bias=acting.biases.get(looped.name),
+                silent=source.max_delay - first,
+                before=trains.delayed(source, 0, 1)[0],
+            ),
+            carried.states.get(name),
+            record=self.network.population(name).role == "output",
+        )
+        trains.set(name, emitted)
+        return charged, state
+
     def _run_group(
         self, acting: Acting, group: tuple[str, ...], trains: Trains, carried: Carried, first: int
     ) -> dict[str, tuple[NeuronState, list[Tensor]]]:
@@ -200,9 +251,7 @@ class Unroll:
             if name in carried.states:
                 state.resume(carried.states[name])
             running[name] = (state, [])
-            arriving = self.network.incoming(name)
-            inside[name] = [p for p in arriving if any(s.population in group for s in p.sources)]
-            rest = [p for p in arriving if p not in inside[name]]
+            inside[name], rest = self._looped(group, name)
             window = (0, trains.steps)
             drive = self._arriving(acting, rest, trains, window, first)
             # one operation for all steps: indexing each would cost a whole window on the way back

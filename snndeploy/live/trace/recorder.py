@@ -1,0 +1,471 @@
+"""Runs a module and notes what reaches every neuron layer, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...ingest.normal_form.linear import LinearStage
+from ...ingest.normal_form.neurons import DiscreteNeuron
+from ...ir.arrays import Array, Shape
+from ...ir.ops import SumPool
+from ..layers import Framework, Heard, LayerModel, TimeForm, Told
+from .code import CodeSpot, spot
+from .entries import SparseMap
+from .links import link_key
+from .memory import SignalMemory, key
+from .operators import WITHOUT_VALUES, lost, signals_of
+from .signals import Blocks, Emission, Lost, Signal, SignalPath
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_HALF = 0.5
+_FIRES_ON_ANY = DiscreteNeuron(
+    {"leak": 0.0, "threshold": _HALF, "compare": ">", "reset": "zero"}, np.ones(())
+)
+"""A neuron without memory that spikes where any spike arrives."""
+
+
+@dataclass(eq=False)
+class LayerRun:
+    """A population, as far as it was seen.
+
+    Attributes:
+        name: the layer's, with a number where the layer is used with several states.
+        shape: of the population.
+        model: what the layer is.
+        given: what arrived, for each step.
+        emitted: what it emitted, for each step.
+        spot: where it was called first.
+        layer: name of the layer.
+        membranes: v behind each step, where the layer returns it.
+        start: v in front of the first step, where the caller hands it over.
+    """
+
+    name: str
+    shape: Shape
+    model: LayerModel
+    spot: CodeSpot
+    layer: str = ""
+    given: list[Signal] = field(default_factory=list)
+    emitted: list[Tensor] = field(default_factory=list)
+    membranes: list[Tensor] = field(default_factory=list)
+    start: Tensor | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.emitted)
+
+    @property
+    def is_binary(self) -> bool:
+        fields = self.model.neuron.fields
+        return "threshold" in fields and fields.get("spikes_per_step", "one") == "one"
+
+    @property
+    def spikes(self) -> bool:
+        return "threshold" in self.model.neuron.fields
+
+
+class SignalRecorder:
+    """Follows tensors through a module. One recorder, one run from the initial state.
+
+    Args:
+        module: a copy that is ours.
+        framework: of its neurons.
+        form: how time lies in the calls.
+        symbolic: whether operations are followed; else only layers are.
+    """
+
+    def __init__(
+        self, module: nn.Module, framework: Framework, form: TimeForm, *, symbolic: bool = True
+    ) -> None:
+        self.module, self.framework, self.form, self.symbolic = module, framework, form, symbolic
+        self.memory = SignalMemory()
+        self.populations: dict[str, LayerRun] = {}
+        self.inputs: dict[str, Shape] = {}
+        self._states: dict[int, tuple[str, int]] = {}
+        self._computed: set[int] = set()
+        self._alive: list[Any] = []
+        self._paused = False
+        self._running: list[str] = []
+        self._either: dict[object, str] = {}
+        self._names = _weight_names(module)
+        self._foreign = _foreign_folders(framework)
+
+    # --- what operations ask -----------------------------------------------------------------------
+
+    def knows(self, tensor: Any) -> bool:
+        import torch
+
+        return isinstance(tensor, torch.Tensor) and self.memory.knows(tensor)
+
+    def read(self, tensor: Tensor) -> Blocks:
+        return self.memory.read(tensor)
+
+    def name_of(self, weight: Tensor) -> str:
+        return self._names.get(key(weight), self._running[-1] if self._running else "weight")
+
+    def is_positive(self, signal: Signal) -> bool:
+        return (
+            signal.lost is None
+            and bool((signal.numbers() >= 0).all())
+            and all(self._spikes(p) and all(map(_is_positive, p.links)) for p in signal.paths)
+        )
+
+    def is_binary(self, signal: Signal) -> bool:
+        if signal.lost is not None or signal.numbers().any():
+            return False
+        heard = np.zeros(signal.size)
+        for path in signal.paths:
+            picked = _picked(path, signal.size)
+            seen = self.populations.get(path.emission.population)
+            if picked is None or seen is None or not (self._spikes(path) and seen.is_binary):
+                return False
+            heard += picked
+        return bool((heard <= 1).all())
+
+    def _spikes(self, path: SignalPath) -> bool:
+        seen = self.populations.get(path.emission.population)
+        return seen is not None and seen.spikes and path.emission.what == "spikes"
+
+    def either(self, signal: Signal, name: str, shape: Shape) -> Signal | None:
+        if signal.lost is not None or signal.numbers().any() or not signal.paths:
+            return None
+        if not all(self._spikes(p) and all(map(_counts, p.links)) for p in signal.paths):
+            return None
+        step = max(p.emission.step for p in signal.paths)
+        told = tuple(
+            (p.emission.population, step - p.emission.step, tuple(map(link_key, p.links)))
+            for p in signal.paths
+        )
+        which = (name, tuple(self._running), shape, told)
+        if which not in self._either:
+            layer = self._running[-1] if self._running else ""
+            free = self._free_name(layer or name)
+            model = LayerModel(neuron=_FIRES_ON_ANY)
+            self.populations[free] = LayerRun(free, shape, model, self._spot(), layer)
+            self._either[which] = free
+        seen = self.populations[self._either[which]]
+        if step == seen.steps:
+            seen.given.append(signal)
+            seen.emitted.append(_NOTHING)
+        return Signal(signal.size, (SignalPath(Emission(seen.name, step)),))
+
+    def _free_name(self, base: str) -> str:
+        names = itertools.chain([base], (f"{base}#{i}" for i in itertools.count(2)))
+        return next(n for n in names if n not in self.populations and n not in self.inputs)
+
+    def _spot(self) -> CodeSpot:
+        return spot(self._running[-1] if self._running else "", self._foreign)
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def feed(self, name: str, tensor: Tensor, step: int, steps: int) -> None:
+        """Note that ``tensor`` holds the frames of an input from ``step`` on."""
+        shape = tuple(tensor.shape[self.form.leading :])
+        self.inputs[name] = shape
+        width = tensor.numel() // steps
+        held = (Signal(width, (SignalPath(Emission(name, step + i)),)) for i in range(steps))
+        self.memory.write(tensor, Blocks(tuple(held)))
+
+    def calls(self, calls: Sequence[Sequence[Tensor]]) -> list[Any]:
+        """Call the module once with each entry of ``calls``, from the start; return its answers.
+
+        Raises:
+            InputError: it raised, or does what has no form.
+        """
+        try:
+            return self._called(calls)
+        except InputError:
+            raise
+        except Exception as error:  # user code of any kind
+            raise InputError(
+                "live-run",
+                f"the module does not run on the sample ({type(error).__name__}: {first_line(error)})",
+                where=self.framework.where,
+                hint="the sample is what one call of the module takes",
+            ) from error
+
+    def _called(self, calls: Sequence[Sequence[Tensor]]) -> list[Any]:
+        import torch
+
+        self.framework.start(self.module)
+        answers, before = [], None
+        with torch.no_grad(), self._patched(), _following(self):
+            for given in calls:
+                answer, before = self.framework.call(self.module, given, before)
+                answers.append(answer)
+        return answers
+
+    @contextlib.contextmanager
+    def _patched(self) -> Iterator[None]:
+        """Layers call back to us while this holds; names of running modules are known."""
+        handles = []
+        patched: list[Any] = []
+        layers: list[tuple[str, Any]] = list(self.module.named_modules())
+        for name, layer in layers:
+            is_known = isinstance(layer, self.framework.known)
+            if is_known:
+                layer.forward = self._around(name or "neurons", layer, layer.forward)
+                patched.append(layer)
+            handles.append(layer.register_forward_pre_hook(self._entering(name)))
+            handles.append(layer.register_forward_hook(self._leaving))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for layer in patched:
+                del layer.forward
+
+    def _entering(self, name: str) -> Any:
+        def enter(module: object, given: object) -> None:
+            del module, given
+            self._running.append(name)
+
+        return enter
+
+    def _leaving(self, module: object, given: object, out: object) -> None:
+        del module, given, out
+        if self._running:
+            self._running.pop()
+
+    @contextlib.contextmanager
+    def _pause(self) -> Iterator[None]:
+        paused, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = paused
+
+    def _around(self, name: str, layer: Any, original: Any) -> Any:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            heard = self.framework.heard(layer, args, kwargs)
+            with self._pause():
+                returned = original(*args, **kwargs)
+            self._note(name, layer, heard, self.framework.told(layer, returned))
+            return returned
+
+        return forward
+
+    def _note(self, name: str, layer: Any, heard: Heard, told: Told) -> None:
+        seen = self._population(name, layer, heard, told)
+        step = seen.steps
+        if self.symbolic:
+            seen.given.append(self._arriving(seen, heard.given))
+            width = told.emitted.numel()
+            self.memory.write(
+                told.emitted, Blocks((Signal(width, (SignalPath(Emission(seen.name, step)),)),))
+            )
+            beside = {key(s): s for s in (*told.states, told.membrane) if s is not None}
+            for state in beside.values():
+                if key(state) != key(told.emitted):
+                    what = "membrane" if state is told.membrane else "state"
+                    path = SignalPath(Emission(seen.name, step, what))
+                    self.memory.write(state, Blocks((Signal(state.numel(), (path,)),)))
+        seen.emitted.append(told.emitted)
+        if told.membrane is not None:
+            seen.membranes.append(told.membrane)
+        for state in told.states:
+            self._states[key(state)] = (seen.name, step)
+        self._computed |= {key(t) for t in (told.emitted, *told.states)}
+        self._alive.append((heard, told))
+
+    def _population(self, name: str, layer: Any, heard: Heard, told: Told) -> LayerRun:
+        """The population that this call advances: the one whose states it was given."""
+        owners = {self._states[key(s)] for s in heard.states if key(s) in self._states}
+        if len(owners) > 1:
+            raise self._refused(
+                "live-state",
+                f"layer {name!r} is given states of different layers or steps",
+                "hand each layer the states that it returned in the step before",
+            )
+        if owners:
+            population, step = owners.pop()
+            seen = self.populations[population]
+            if seen.layer != name or seen.steps != step + 1:
+                raise self._refused(
+                    "live-state",
+                    f"layer {name!r} is given states of {population!r} from its step {step}",
+                    "hand each layer the states that it returned in the step before",
+                )
+            return seen
+        if any(key(s) in self._computed for s in heard.states):
+            raise self._refused(
+                "live-state",
+                f"layer {name!r} is given states that forward() computes itself",
+                "hand each layer the states that it returned in the step before, as they are",
+            )
+        if not heard.states and not heard.fresh:
+            seen_before = self.populations.get(name)
+            if seen_before is not None and seen_before.layer == name:
+                return seen_before
+        shape = tuple(told.emitted.shape[self.framework.leading(layer, self.form) :])
+        free = self._free_name(name)
+        model = self.framework.model(name, layer, shape or (1,))
+        seen = LayerRun(free, shape or (1,), model, self._spot(), name, start=heard.membrane)
+        others = (s for s in heard.states if s is not heard.membrane)
+        if any(bool(s.any()) for s in others):
+            raise self._refused(
+                "live-state",
+                f"layer {name!r} starts with a synaptic state or a spike that is not zero",
+                "start it from zero",
+            )
+        self.populations[free] = seen
+        return seen
+
+    def _arriving(self, seen: LayerRun, given: Tensor) -> Signal:
+        """What arrives in a step, through weights that the layer holds, and from its own spikes."""
+        if seen.model.inward is not None:
+            given = seen.model.inward(given)
+        arriving = self.read(given).joined()
+        back = seen.model.back
+        if back is not None and (seen.emitted or seen.model.back_starts):
+            import torch
+
+            last = seen.emitted[-1] if seen.emitted else None
+            if last is None:
+                lead = given.dim() - len(seen.shape)
+                last = torch.zeros(*given.shape[: max(lead, 0)], *seen.shape)
+            arriving = arriving.plus(self.read(back(last)).joined())
+        return arriving
+
+    def _refused(self, code: str, message: str, hint: str) -> InputError:
+        where = self._spot()
+        told = f"{message}, {where}" if where.file else message
+        return InputError(code, told, where=self.framework.where, hint=hint)
+
+    # --- operations -----------------------------------------------------------------------------------
+
+    def follow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operation of aten, and note what its result holds."""
+        out = func(*args, **kwargs)
+        if self._paused:
+            return out
+        with self._pause():
+            self._descend(args, kwargs, out)
+            if self.symbolic:
+                self._followed(func, args, kwargs, out)
+        return out
+
+    def _descend(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Note which tensors were computed from what layers gave."""
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        given = {key(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        made = {key(t) for t in tree_leaves(out) if isinstance(t, torch.Tensor)}
+        if given & self._computed:
+            self._computed |= made
+        else:
+            self._computed -= made - given  # new, where something old had been
+
+    def _followed(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        name = func._schema.name.partition("::")[2]
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        first = next((t for t in tree_leaves(out) if isinstance(t, torch.Tensor)), None)
+        if first is None or first.numel() == 0 or not any(map(self.memory.knows, given)):
+            return
+        writes = any(
+            a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments
+        )
+        shares = {key(t) for t in given}
+        if not writes and key(first) in shares:
+            return  # a view
+        if name in WITHOUT_VALUES:
+            if writes:
+                held = Signal(first.numel(), (), np.zeros(first.numel()))
+                if name == "fill_":
+                    held = Signal(first.numel(), (), np.full(first.numel(), float(args[1])))
+                self.memory.write(first, Blocks((held,)))
+            return
+        if writes and not any(map(self.memory.knows, given[1:])) and not self.memory.knows(first):
+            return
+        found = signals_of(self, name, args, kwargs, first, func)
+        if isinstance(found, str):
+            before = [s.lost for t in given if self.memory.knows(t) for s in self.read(t).signals]
+            why = next((b for b in before if b is not None), None)
+            found = lost(first.numel(), why or Lost(found, self._spot()))
+        self.memory.write(first, found)
+        for other in tree_leaves(out):
+            if isinstance(other, torch.Tensor) and other is not first and key(other) not in shares:
+                why = Lost(name, self._spot())
+                self.memory.write(other, lost(other.numel(), why))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+_NOTHING: Any = None
+"""In the place of what a population emitted that is no layer."""
+
+
+def _following(recorder: SignalRecorder) -> Any:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            del types
+            return recorder.follow(func, args, kwargs or {})
+
+    return Following()  # type: ignore[no-untyped-call]
+
+
+def _weight_names(module: nn.Module) -> dict[int, str]:
+    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
+    return {key(t): name.rpartition(".")[0] or name for name, t in tensors if t.numel()}
+
+
+def _foreign_folders(framework: Framework) -> tuple[str, ...]:
+    import torch
+
+    modules = (torch.__file__, *(_file_of(kind) for kind in framework.known))
+    return tuple({str(Path(f).parent) for f in modules if f})
+
+
+def _file_of(kind: type) -> str:
+    import sys
+
+    package = sys.modules.get(kind.__module__.partition(".")[0])
+    return getattr(package, "__file__", "") or ""
+
+
+def _is_positive(link: LinearStage | SparseMap) -> bool:
+    weight = link.values if isinstance(link, SparseMap) else link.weight
+    return weight is None or bool((weight >= 0).all())
+
+
+def _counts(link: LinearStage | SparseMap) -> bool:
+    """Whether it only moves and adds what arrives."""
+    if isinstance(link, SparseMap):
+        return bool((link.values == 1).all())
+    return isinstance(link.op, SumPool)
+
+
+def _picked(path: SignalPath, size: int) -> Array | None:
+    """Where a path delivers a value, at most one each; None where it does more than picking."""
+    picked: Array = np.ones(size)
+    for link in path.links:
+        if not isinstance(link, SparseMap) or not link.picks:
+            return None
+        picked = np.zeros(size)
+        if link is path.links[-1]:
+            picked[link.rows] = 1
+    return picked

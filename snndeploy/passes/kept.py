@@ -1,0 +1,222 @@
+"""Results of finished stages, kept in a folder so that an interrupted command can go on from them.
+
+Each lies in a file named after everything that it follows from, so what is found there is what would be
+computed again, and a folder may serve several runs. Results are frozen data; reading them runs no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..chip import dump_target
+from ..errors import InputError, UsageError
+from ..files import Unreadable, read_bytes, refuse_taken, unwritable, write_file
+from ..ir.codec import packed
+from ..ir.decoding import unpacked
+from ..ir.finding import Finding
+from ..ir.network import Network
+from ..limits import current
+from .base import Calibration, Pass, PassContext, PassResult, ports
+
+T = TypeVar("T")
+
+_DIGITS = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedPass:
+    """What a pass came to, as it is kept; ``network`` is None where it changed nothing."""
+
+    seconds: float
+    network: Network | None
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+class PassRun(NamedTuple):
+    """A result, the seconds that computing it took, and whether that was in an earlier run."""
+
+    result: PassResult
+    seconds: float
+    taken: bool = False
+
+
+class Kept:
+    """A folder of results.
+
+    Args:
+        folder: made if there is none.
+        resume: whether to take results that are there; new ones are kept in any case.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool) -> None:
+        self._folder = folder
+        self._resume = resume
+        self._digests: WeakKeyDictionary[Calibration, str] = WeakKeyDictionary()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            refuse_taken(folder / "probe", force=True)
+        except OSError as error:
+            raise self._unwritable(unwritable(folder, error)) from error
+        except InputError as error:
+            raise self._unwritable(error) from error
+
+    def result(
+        self, step: Pass, net: Network, ctx: PassContext, run: Callable[[], PassRun]
+    ) -> PassRun:
+        """What a pass makes of a network: as it is kept, or by ``run``."""
+        training = ctx.training
+        seen = () if training is None else (training.samples, training.validation)
+        name = self.name(
+            ctx.scope.replace("#", "-"),
+            step.name,
+            repr(step.options()),
+            self.network(net),
+            "" if ctx.source is None else self.network(ctx.source),
+            "" if ctx.target is None else dump_target(ctx.target),
+            str(ctx.seed),
+            "" if training is None else f"{training.aware} {training.device}",
+            *(self.samples(s) for s in (ctx.calibration, *seen)),
+        )
+        found = self.load(name, FinishedPass)
+        if found is not None and (found.network is None or ports(found.network) == ports(net)):
+            network = net if found.network is None else self._verified(name, found.network)
+            result = PassResult(
+                network=network,
+                modified=found.network is not None,
+                metrics=found.metrics,
+                findings=found.findings,
+            )
+            return PassRun(result, found.seconds, taken=True)
+        done = run()
+        kept = FinishedPass(
+            seconds=done.seconds,
+            network=done.result.network if done.result.modified else None,
+            metrics=done.result.metrics,
+            findings=done.result.findings,
+        )
+        self.save(name, kept)
+        return done
+
+    def name(self, what: str, *follows_from: str) -> str:
+        """The file of a result: ``what`` it is, and a digest of all that it follows from.
+
+        The versions of what computes are part of that; they decide over the last bit.
+        """
+        parts = (what, *(version(name) for name in ("snndeploy", "numpy", "torch")), *follows_from)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(f"{len(part)} ".encode() + part.encode())
+        return f"{what}-{digest.hexdigest()[:_DIGITS]}.npz"
+
+    def network(self, net: Network) -> str:
+        """A network, with the notes that passes go by."""
+        return f"{net.digest} {sorted(net.notes.items())}"
+
+    def samples(self, samples: Calibration | None) -> str:
+        """Samples and labels; each set is looked at once."""
+        if samples is None:
+            return ""
+        if samples not in self._digests:
+            self._digests[samples] = digest_of(samples)
+        return self._digests[samples]
+
+    def once(self, name: str, kind: type[T], compute: Callable[[], T]) -> T:
+        """A result as it is kept; else it is computed, and kept."""
+        found = self.load(name, kind)
+        if found is None:
+            found = compute()
+            self.save(name, found)
+        return found
+
+    def load(self, name: str, kind: type[T]) -> T | None:
+        """A result of an earlier run; None where there is none, or none is to be taken.
+
+        Raises:
+            InputError: there is a file that no run has written.
+        """
+        path = self._folder / name
+        if not self._resume or not os.path.lexists(path):
+            return None
+        try:
+            found = unpacked(read_bytes(path, current().memory), kind)
+        except (Unreadable, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise self._damaged(path) from error
+        except (ArithmeticError, RecursionError, InputError) as error:
+            raise self._damaged(path) from error
+        return found
+
+    def save(self, name: str, value: object) -> None:
+        """Keep a result: complete, or not at all.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        try:
+            write_file(self._folder / name, packed(value), force=True)
+        except InputError as error:
+            raise self._unwritable(error) from error
+
+    def _verified(self, name: str, network: Network) -> Network:
+        try:
+            return network.verify()
+        except (ValueError, LookupError, TypeError, ArithmeticError, InputError) as error:
+            raise self._damaged(self._folder / name) from error
+
+    def _damaged(self, path: Path) -> InputError:
+        return InputError(
+            "checkpoint-damaged",
+            "the checkpoint cannot be read",
+            where=str(path),
+            hint="delete it, or run without --resume",
+        )
+
+    def _unwritable(self, error: InputError) -> InputError:
+        return InputError(
+            "checkpoint-unwritable",
+            f"checkpoints cannot be written: {error.message}",
+            where=str(self._folder),
+            hint="choose another folder with --checkpoints",
+        )
+
+
+def kept_in(folder: Path | None, *, resume: bool) -> Kept | None:
+    """The results of a folder; None where nothing is to be kept.
+
+    Raises:
+        UsageError: there is nothing to resume from.
+        InputError: the folder cannot be written to.
+    """
+    if folder is not None:
+        return Kept(folder, resume=resume)
+    if resume:
+        raise UsageError(
+            "resume-folder",
+            "there is nothing to resume from",
+            hint="name the folder: --checkpoints",
+        )
+    return None
+
+
+def digest_of(samples: Calibration) -> str:
+    """SHA-256 of samples and labels."""
+    found = hashlib.sha256()
+    for name, x in sorted(samples.inputs.items()):
+        found.update(f"{name} {x.shape} {x.dtype}".encode())
+        for step in x[:1] if x.strides[0] == 0 else x:
+            found.update(np.ascontiguousarray(step).tobytes())
+    if samples.labels is not None:
+        found.update(np.ascontiguousarray(samples.labels).tobytes())
+    return found.hexdigest()

@@ -1,0 +1,115 @@
+"""``--timeout`` and ``--max-memory`` hold for every command: it obeys them, or needs no more."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snndeploy.cli import main
+from tests.support.commands import FRONTEND, check, code_of, network, run
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "inspect": ("model.nir", *FRONTEND),
+    "compile": ("model.nir", *FRONTEND, "-d", "data.npz", "-o", "new.snnb"),
+    "check": ("model.nir", *FRONTEND),
+    "simulate": ("net.snnb", "-d", "data.npz"),
+    "verify": ("net.snnb", "--engines", "integer"),
+    "certify": ("net.snnb",),
+    "report": ("net.snnb", "--html", "new.html"),
+    "explain": ("net.snnb",),
+    "compress": ("model.nir", *FRONTEND, "-r", "sbc", "-d", "data.npz", "-o", "new.nir"),
+    "finetune": (
+        "model.nir",
+        *FRONTEND,
+        "-r",
+        "train.toml",
+        "--train",
+        "data.npz",
+        "-o",
+        "new.nir",
+    ),
+    "sensitivity": ("model.nir", *FRONTEND, "-d", "data.npz"),
+    "reduce-timesteps": ("model.nir", *FRONTEND, "-d", "data.npz"),
+    "export": ("model.nir", *FRONTEND, "--to", "nir", "-o", "new.nir"),
+    "demo": ("-n", "20", "-o", "new.snnb"),
+    "init": ("model.nir", *FRONTEND),
+    "targets": (),
+    "passes": ("prune",),
+    "recipes": (),
+    "frontend": ("probe", "model.nir", "--trace", "trace.npz", "--dt", "0.001"),
+    "lava": ("install", "--dir", "lava"),
+    "doctor": (),
+}
+"""A way to call each command that there is."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that `ARGUMENTS` name."""
+    monkeypatch.chdir(tmp_path)
+    model = network(tmp_path, 6, 8, 3)
+    rng = np.random.default_rng(0)
+    x = (rng.random((40, 30, 6)) < 0.4).astype(np.uint8)
+    np.savez("data.npz", x=x, y=np.arange(40) % 3)
+    np.savez("trace.npz", input=x[:, :1], output=np.zeros((40, 1, 3), np.float32))
+    Path("train.toml").write_text('[[pass]]\nname = "finetune"\nepochs = 2\n')
+    check(run("compile", model, *FRONTEND, "-o", "net.snnb"), 0)
+    return tmp_path
+
+
+def test_no_command_is_left_out() -> None:
+    assert ARGUMENTS.keys() == main.commands.keys()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in ARGUMENTS if n not in ("targets", "passes", "recipes")]
+)
+def test_every_command_is_given_its_time(name: str, place: Path) -> None:
+    """Stopped at once: what is loaded only then must not be what is interrupted."""
+    import torch._dynamo  # noqa: F401
+
+    from snndeploy.passes.training.loop import session  # noqa: F401
+
+    before = {p.name for p in place.iterdir()}
+    found = run("--timeout", "0.003", name, *ARGUMENTS[name])
+    assert (found.exit_code, code_of(found)) == (3, "time-limit")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert {p.name for p in place.iterdir()} - before == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_command_in_a_process_of_its_own(name: str, place: Path) -> None:
+    """It ends in time, with one line that says why, and nothing half done."""
+    command = [sys.executable, "-m", "snndeploy"]
+    before = {p.name for p in place.iterdir()}
+    for limit in (("--timeout", "0.5"), ("--timeout", "2"), ("--max-memory", "256")):
+        began = time.monotonic()
+        done = subprocess.run(
+            [*command, *limit, name, *ARGUMENTS[name]],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        told = f"{limit} {name}: {done.returncode} {done.stderr}"
+        assert "Traceback" not in done.stderr, told
+        if done.returncode:
+            assert code_of_text(done.stderr) in ("time-limit", "memory-limit", "too-large"), told
+            assert done.returncode == 3, told
+            assert {p.name for p in place.iterdir()} - before <= set(), told
+        if limit[0] == "--timeout":
+            assert time.monotonic() - began < float(limit[1]) + 30, told
+        for new in {p.name for p in place.iterdir()} - before:
+            subprocess.run(["rm", "-r", new], check=True)
+
+
+def code_of_text(text: str) -> str:
+    return text.partition("error[")[2].partition("]")[0]
