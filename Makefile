@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
 TRIES ?= 500
+CASES ?= 200
+FIRST ?= 0
 KILLS ?= 200
 MUTANTS ?=
 
@@ -11,7 +13,7 @@ MUTANTS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo lint typecheck check test test-slow attack certify mutants pages docs clean
+.PHONY: help bootstrap demo lint typecheck check test test-slow attack fuzz certify mutants pages docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +41,9 @@ test-slow: bootstrap ## the slow tests alone
 
 attack: bootstrap ## broken files of every format (TRIES=500 of each), crash points, kills: counted
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.attack --tries $(TRIES) --crash-points --kills $(KILLS)
+
+fuzz: bootstrap ## run random networks in all engines, and count by relation and kind (CASES=200 FIRST=0)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.fuzz $(CASES) $(FIRST)
 
 certify: bootstrap ## ask the certificate of 1,000 miscompilations, and print how many it rejects
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/certify.py 1000

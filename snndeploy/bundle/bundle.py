@@ -9,6 +9,7 @@
 ``report.json``     what the compiler had to say
 ``golden.npz``      inputs and the spikes they must give: the bundle's self-test
 ``network.npz``     the network as trained and as compressed (missing where there was none)
+``worst.npz``       the worst inputs found where head-room is not proved (missing where it is)
 ==================  =====================================================================
 """
 
@@ -36,7 +37,7 @@ from ..ir.placement import Placement
 from ..ir.program import Program
 from ..limits import current
 from ..npz import read_arrays
-from .content import check_golden, check_placement, check_program
+from .content import check_golden, check_placement, check_program, check_worst
 
 SCHEMA = 1
 _MANIFEST = "manifest.json"
@@ -48,8 +49,8 @@ _REQUIRED = (
     "report.json",
     "golden.npz",
 )
-_NETWORKS = "network.npz"
-FILES = frozenset({_MANIFEST, *_REQUIRED, _NETWORKS})
+_NETWORKS, _WORST = "network.npz", "worst.npz"
+FILES = frozenset({_MANIFEST, *_REQUIRED, _NETWORKS, _WORST})
 """Names of all files that a bundle may hold."""
 
 
@@ -71,6 +72,10 @@ class Bundle:
 
     ``networks`` holds what the program was made from: ``float`` as it was trained, ``compressed`` after
     the passes. It is empty for programs that were read as integers, and in bundles of older versions.
+
+    ``worst`` holds inputs that take registers as far as a search could whose head-room is not proved:
+    ``input.<group>`` as ``(steps, runs, *shape)``, and by register ``u.<group>`` or ``v.<group>``, the
+    run, the step and how large it becomes.
     """
 
     program: Program
@@ -80,6 +85,7 @@ class Bundle:
     report: Mapping[str, Any]
     golden: Mapping[str, Array]
     networks: Mapping[str, Network] = field(default_factory=dict)
+    worst: Mapping[str, Array] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -123,6 +129,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     }
     if bundle.networks:
         files[_NETWORKS] = packed(bundle.networks)
+    if bundle.worst:
+        files[_WORST] = npz(bundle.worst)
     return files
 
 
@@ -151,10 +159,12 @@ def read_bundle(path: str | Path) -> Bundle:
             report=_report(files["report.json"]),
             golden=read_arrays(files["golden.npz"], current().memory),
             networks=_networks(files),
+            worst=read_arrays(files[_WORST], current().memory) if _WORST in files else {},
         )
         check_program(bundle.program)
         check_placement(bundle.placement, bundle.program)
         check_golden(bundle.golden, bundle.program)
+        check_worst(bundle.worst, bundle.program)
         digest = bundle.program.digest
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _content(path, str(error)) from error

@@ -86,6 +86,25 @@ def check_golden(golden: Mapping[str, Array], program: Program) -> None:
         raise ValueError("the golden run is empty")
 
 
+def check_worst(worst: Mapping[str, Array], program: Program) -> None:
+    """Check that worst inputs are such, and that what they reach is said of registers.
+
+    Raises:
+        ValueError: arrays are missing, or of other shapes or types.
+    """
+    if not worst:
+        return
+    inputs = {f"input.{g.name}": g for g in program.groups if g.kind == "input"}
+    places = {f"{register}.{g.name}" for register in "uv" for g in program.on_chip}
+    if not inputs.keys() <= worst.keys() <= inputs.keys() | places:
+        raise ValueError(f"the worst inputs and the program differ in {sorted(worst)[:3]}")
+    leads = {worst[name].shape[:2] for name in inputs}
+    for name, array in worst.items():
+        shape = (*next(iter(leads)), *inputs[name].shape) if name in inputs else (3,)
+        if array.dtype.kind not in "iu" or array.shape != shape or len(leads) > 1:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not integers {shape}")
+
+
 def _unique(what: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"two {what} have the same name")

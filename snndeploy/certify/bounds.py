@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, decayed, pull, run, shift
+from .engine import apply, decayed, shift
 
 FAR = 1 << 61
 """Stands for infinity."""
@@ -59,7 +59,7 @@ def _sends(group: Any, limit: int, least: bool) -> tuple[int, int]:
         return -limit - 1, limit
     if group.message_bits and group.spikes_per_step == "many":
         return 0, group.max_spikes or limit
-    return int(group.kind == "constant"), 1
+    return 0, 1  # of a constant, too: what is late has not arrived in the first steps
 
 
 def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNamespace:
@@ -79,6 +79,8 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
     if not safe:  # a register that wrapped can hold anything
         u_high = u_low = np.full_like(u, limit + 1)
     rise, fall = np.maximum(u_high + g.bias, 0), np.maximum(u_low - g.bias, 0)
+    if g.reset == "subtract":  # takes a negative threshold off: adds it
+        rise = rise + np.maximum(-g.theta, 0)
     v_high, v_low = settle(rise, g.dv, a), settle(fall, g.dv, a)
     if g.kind != "readout":
         v_high, v_low = _reset(g, a, rise, fall, v_high, v_low)
@@ -89,48 +91,18 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
 
 def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
     """Bounds of v before its reset, from those without: what a reset leaves is at most the threshold."""
-    theta = np.maximum(g.theta, 0)
-    if g.reset_timing != "immediate" or g.reset == "none":
+    theta, late = np.maximum(g.theta, 0), 0
+    if g.reset_timing != "immediate" and g.reset == "subtract":
         # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
-        low = np.maximum(low, fall + high - decayed(np.minimum(high, FAR >> 32), g.dv, a))
-    else:
+        late = (most := np.minimum(high, FAR >> 32)) - decayed(most, g.dv, a)
+        low = np.maximum(low, fall + late)
+    elif g.reset_timing == "immediate" and g.reset != "none":
         once = rise + decayed(np.minimum(theta, high), g.dv, a)
         if g.reset == "subtract" and (g.spikes_per_step == "one" or g.max_spikes):
             taken = theta * (g.max_spikes or 1)
             once = np.maximum(once, settle(np.maximum(rise - taken, 0), g.dv, a) + taken)
         high = np.minimum(high, once)
     if g.v_floor is not None:
-        low = np.minimum(low, fall + decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a))
+        rest = decayed(np.minimum(low, np.maximum(-g.v_floor, 0)), g.dv, a)
+        low = np.minimum(low, fall + np.maximum(rest, late))
     return high, low
-
-
-def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[int, str]]:
-    """The largest |u| of every group that a simple search reaches, and by which input, on the engine.
-
-    Inputs send their most all the time, or with the signs that push one neuron of some group: that
-    with the largest bound, followed backwards through the synapses.
-    """
-    tried = ["every input at its most"]
-    ends = {g.name: (*_sends(g, 0, False), g.shape) for g in program.groups}
-    inputs = [g.name for g in program.groups if g.kind == "input"]
-    batch = {name: [np.full(ends[name][2], ends[name][1])] for name in inputs}
-    for name, b in found.items() if len(found) < 99 else ():
-        place = np.zeros((1, *ends[name][2]))
-        place.reshape(-1)[int(np.argmax(b.u))] = 1
-        push, waiting = {name: place}, [name]
-        for target in waiting:
-            for leg in program.legs[target]:
-                if leg.source.name not in push:
-                    w = leg.synapses.mantissa.astype(np.float64)
-                    back = pull(leg.synapses.ops, w, push[target], leg.source.shape)
-                    push[leg.source.name] = back / max(np.abs(back).max(), 1e-30)
-                    waiting.append(leg.source.name)
-        for sign, what in ((1, "excited"), (-1, "inhibited")):
-            tried.append(f"the neuron of {name} with the largest bound {what}")
-            for source in inputs:
-                low, high, shape = ends[source]
-                toward = sign * push.get(source, np.zeros((1, *shape)))[0]
-                batch[source].append(np.where(toward > 0, high, low))
-    trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
-    peaks = run(program, trains)[1]
-    return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

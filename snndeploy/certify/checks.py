@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bounds import bounds, worst_inputs
+from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
 from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
 from .files import At, BundleRefused, Contradiction, allow, read
@@ -58,7 +58,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     """Fill in what is proved, or raise the first contradiction."""
     program, target, proved = bundle.program, bundle.target, told["proved"].append
     proved(f"files: all {len(bundle.manifest['files'])} are those of the manifest (SHA-256)")
-    _structure(program)
+    structure(program)
     family = str(target["family"])
     _agreement(bundle, family)
     if bundle.network is not None:
@@ -81,11 +81,11 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
-    _headroom(program, told)
+    _headroom(program, bundle.worst, told)
     _golden(program, bundle.golden, told)
 
 
-def _structure(program: Any) -> None:
+def structure(program: Any) -> None:
     """Names, shapes and times that everything else relies on."""
     a, program.group = program.arithmetic, {g.name: g for g in program.groups}
     names = len(program.group), len({s.name for s in program.synapses})
@@ -140,50 +140,67 @@ def _agreement(bundle: Any, family: str) -> None:
         At("lock.toml", g.name).same("input", lock["inputs"][g.name], found)
 
 
-def _headroom(program: Any, told: dict[str, Any]) -> None:
-    """Every stated bound is one, and what is called proved holds whatever arrives."""
+def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
+    """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
     real = bounds(program)
     graded = any(g.kind == "input" and g.message_bits for g in program.groups)
     least = bounds(program, least=True) if graded else real
-    worst = {} if all(b.safe for b in real.values()) else worst_inputs(program, real)
+    kept = {} if worst is None else worst.members
+    inputs, _, _, work = _inputs(program, "worst.npz", worst) if kept else ({}, 0, 0, 0)
+    allow(work * len(kept) <= WORK * 50, "keeps more worst inputs than are replayed")
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
         stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
-        u, v, most = int(own.u.max()), int(own.v.max()), int(b.v.max())
+        v, steps = int(own.v.max()), limit // max(int(own.drive.max()), 1)
         if stated is not None:
             at.same("limit of u and v", limit, stated.limit)
-            at.need(stated.u_peak >= u, "bound of |u|", stated.u_peak, u)
+            at.need(stated.u_peak >= own.u.max(), "bound of |u|", stated.u_peak, own.u.max())
             at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
-            steps = limit // max(int(own.drive.max()), 1)
             clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
             at.need(clips, "steps until v may clip", stated.clip_steps, steps)
-        told["bounds"][name] = {"u": int(b.u.max()), "v": most, "limit": limit, "proved": b.safe}
-        if b.safe:
-            clip = "never clips" if most <= limit else "may clip (which only forgets inhibition)"
-            why = f"|u| <= {int(b.u.max()):,} of {limit:,} whatever arrives; v {clip}"
-            told["proved"].append(f"head-room of {name}: {why}")
-            continue
-        found, what = worst[name]
-        told["bounds"][name].update(worst_found=found, worst_input=what)
-        wraps = "wraps" if found > limit else "may wrap"
-        why = f"the worst input that was found takes it to {found:,} of {limit:,}: {what}"
-        told["not_proved"].append(f"head-room of {name}: u {wraps}; {why}")
+        told["bounds"][name] = found = {"limit": limit}
+        for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", int(b.v.max()))):
+            found[register] = own = {"bound": bound, "proved": b.safe and bound <= limit}
+            own["reached"], where = None, f"head-room of {name}"
+            if own["proved"]:
+                why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
+                told["proved"].append(f"{where}: {why}")
+                continue
+            does, why = getattr(program.arithmetic, f"{register}_overflow"), "no worst input known"
+            if f"{register}.{name}" in kept:
+                own["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
+                alone = {n: x[:, own["run"]][:, None] for n, x in inputs.items()}
+                here = run(program, alone)[1][name][number, :, 0]
+                here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
+                own["step"], own["reached"] = step, most = int(here.argmax()), int(here.max())
+                At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
+                why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
+            does = f"{does}s" if (own["reached"] or 0) > limit else f"may {does}"
+            why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can" * b.safe
+            told["not_proved"].append(f"{where}: {register} {does}; {why}")
+
+
+def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, int, int]:
+    """Inputs by group, steps, samples, and the multiplications that a sample takes."""
+    inputs = {g.name: arrays[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
+    steps, samples = next(iter(inputs.values())).shape[:2]
+    for g, x in ((program.group[name], x) for name, x in inputs.items()):
+        at, most = At(file, f"input.{g.name}"), (1 << max(g.message_bits - 1, 0)) - 1
+        at.same("shape", (steps, samples, *g.shape), x.shape)
+        at.within("messages", -most, x, most if g.message_bits else 1)
+    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
+    allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
+    return inputs, steps, samples, work
 
 
 def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
     """The recorded spikes are those of the checker's own engine."""
-    inputs = {g.name: golden[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
-    steps, samples = next(iter(inputs.values())).shape[:2]
-    for g in program.groups:
-        what = f"{'input' if g.kind == 'input' else 'spikes'}.{g.name}"
-        x, at, most = golden[what], At("golden.npz", what), (1 << max(g.message_bits - 1, 0)) - 1
-        at.same("shape", (steps, samples, *g.shape), x.shape)
-        if g.kind == "input":
-            at.within("messages", -most, x, most if g.message_bits else 1)
-    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
-    allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
+    inputs, steps, samples, work = _inputs(program, "golden.npz", golden)
+    for g in (g for g in program.groups if g.kind != "input"):
+        what = f"spikes.{g.name}"
+        At("golden.npz", what).same("shape", (steps, samples, *g.shape), golden[what].shape)
     values = steps * sum(prod(g.shape) for g in program.groups)
     ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
     for name, x in run(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():

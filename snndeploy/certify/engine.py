@@ -179,9 +179,9 @@ def decayed(x: Any, d: Any, arithmetic: Any) -> Any:
 
 
 def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run on ``inputs`` (steps, samples, shape): what groups emit, and the largest |u| per sample.
+    """Run on ``inputs`` (steps, samples, shape): what groups emit, and how large u and v become.
 
-    The largest |u| is taken before the register wraps.
+    That is (u or v, steps, samples), the largest of a group before it is put into its register.
     """
     sent = {name: x.astype(np.int32) for name, x in inputs.items()}
     peaks: dict[str, Any] = {}
@@ -195,10 +195,11 @@ def run(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int) -> dict[str, Any]:
-    """Run groups that wait for each other, add to ``sent``, return the largest |u| per sample."""
-    a, states, drive, inner = program.arithmetic, {}, {}, {}
+    """Run groups that wait for each other, add to ``sent``, return how large u and v become."""
+    a, states, drive, inner, peaks = program.arithmetic, {}, {}, {}, {}
     for g in groups:
-        states[g.name] = SimpleNamespace(u=0, v=0, fired=0, peak=0)
+        states[g.name] = SimpleNamespace(u=0, v=0, fired=0)
+        peaks[g.name] = np.zeros((2, steps, samples), np.int64)
         drive[g.name] = np.zeros((steps, samples, *g.shape), np.int64)
         inner[g.name] = [leg for leg in program.legs[g.name] if leg.source.name not in sent]
         for leg in (leg for leg in program.legs[g.name] if leg.source.name in sent):
@@ -208,8 +209,9 @@ def _run_together(program: Any, groups: Any, sent: Any, steps: int, samples: int
     for t, g in ((t, g) for t in range(steps) for g in groups if g.kind != "constant"):
         for leg in inner[g.name]:
             _arrive(leg, sent[leg.source.name], drive[g.name], t, t + 1, a.sum_bits)
-        sent[g.name][t] = step(g, a, states[g.name], signed(drive[g.name][t], a.sum_bits))
-    return {name: state.peak for name, state in states.items() if np.ndim(state.peak)}
+        now = signed(drive[g.name][t], a.sum_bits)
+        sent[g.name][t] = step(g, a, states[g.name], now, peaks[g.name][:, t])
+    return peaks
 
 
 def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -> None:
@@ -224,11 +226,11 @@ def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -
         now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
 
 
-def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
-    """One step of a group; changes ``state`` and returns what the group emits."""
+def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
+    """One step of a group; changes ``state``, fills ``peaks`` and returns what the group emits."""
     most = (1 << (arithmetic.state_bits - 1)) - 1
     wide = decayed(state.u, g.decay_u, arithmetic) + (drive << arithmetic.state_shift)
-    state.peak = np.maximum(state.peak, np.abs(wide).reshape(len(wide), -1).max(axis=1))
+    peaks[0] = np.abs(wide).reshape(len(wide), -1).max(axis=1)
     wide = signed(wide, 32)
     if arithmetic.u_overflow == "wrap":  # once, and +2**(bits - 1) stays: as lava-nc does
         low, half = wide <= -most - 1, most + 1
@@ -240,6 +242,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any) -> Any:
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
     if late and g.reset == "subtract":
         x = x - before * g.theta
+    peaks[1] = np.abs(x).reshape(len(x), -1).max(axis=1)
     x = signed(x, 32)
     wraps = arithmetic.v_overflow == "wrap"
     held = signed(x, arithmetic.state_bits) if wraps else np.maximum(np.minimum(x, most), -most)

@@ -83,7 +83,7 @@ def read(folder: Path) -> SimpleNamespace:
     manifest = _json(_content(folder / "manifest.json"))
     allow(manifest["schema_version"] == 1, "has a manifest.json of another schema than 1")
     files = manifest["files"]
-    known = set(FILES) <= set(files) <= {*FILES, "network.npz"}
+    known = set(FILES) <= set(files) <= {*FILES, "network.npz", "worst.npz"}
     allow(known, f"has a manifest.json that lists {sorted(files)}")
     raw = {name: _content(folder / name) for name in files}
     for name, content in raw.items():
@@ -106,6 +106,7 @@ def read(folder: Path) -> SimpleNamespace:
         lock=_toml(raw["lock.toml"]),
         report=_json(raw["report.json"]),
         golden=arrays["golden.npz"],
+        worst=arrays.get("worst.npz"),
     )
 
 

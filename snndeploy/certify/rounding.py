@@ -98,7 +98,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         shifts = a.decay == "shift"
         keeps, within = (1 - 0.5**d, error) if shifts else (1 - d / one, np.minimum(error, nearest))
         _near(at, what, keeps, leak, within + _NOISE)
-    theta = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    theta = (
+        np.ones(()) if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
+    )
     if neuron.threshold is not None:
         strict = group.kind == "lif" and neuron.compare == ">="
         got, theta_here = (group.vth + strict) * unit, neuron.threshold * scale
@@ -116,7 +118,8 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     _near(at, "bias", held, at_once * scale, np.minimum(stated.bias * theta * scale, half))
     at.same("floor of v", neuron.v_floor is None, group.v_floor is None)
     if neuron.v_floor is not None:
-        _near(at, "floor of v", group.v_floor, neuron.v_floor * scale, 0.5)
+        most = 2 ** (a.state_bits - 1) - 1  # a floor below what v can hold is none
+        _near(at, "floor of v", group.v_floor, np.clip(neuron.v_floor * scale, -most, most), 0.5)
 
 
 def _whole(group: Any, arithmetic: Any) -> Any:

@@ -99,11 +99,13 @@ class _Writer:
 
     def population(self, population: Population) -> None:
         """The population's node, and its Output."""
+        where = f"population {population.name}"
+        if population.role != "output" and not self.network.outgoing(population.name):
+            raise _no_node(where, "nothing hears it, and readers take that for a broken graph")
         if population.neuron is None:
             node = self.add(population.name, "Input", shape=np.array(population.shape))
             self.ends[population.name] = node
             return
-        where = f"population {population.name}"
         neuron = population.neuron
         plain = not neuron.spiking and not neuron.leak.any() and neuron.syn_leak is None
         read = any(

@@ -258,8 +258,14 @@ def registers(
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
-        "v_floor": None if floor is None else frozen(np.rint(floor * scale).astype(np.int64)),
+        "v_floor": None if floor is None else _floor(floor * scale, arithmetic),
     }
+
+
+def _floor(wanted: Array, arithmetic: Arithmetic) -> Array:
+    """A floor of v; one beyond the register is none, and its end says the same."""
+    most = arithmetic.state_max
+    return frozen(np.rint(np.clip(wanted, -most, most)).astype(np.int64))
 
 
 def _usual(neuron: Neuron, scale: Array) -> float | None:
@@ -286,8 +292,9 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
         np.abs(wanted - np.rint(wanted)) < 1e-9 * np.abs(wanted), np.rint(wanted), wanted
     )
     if kind == "custom":
-        # A threshold of 0 has no multiples to count.
-        vth = np.maximum(np.rint(wanted), 1 if neuron.spikes_per_step == "many" else -np.inf)
+        # A threshold of 0 has no multiples to count, and is met by a v that nothing ever moved.
+        above = (neuron.spikes_per_step == "many") | (neuron.compare == ">=") & (wanted > 0)
+        vth = np.maximum(np.rint(wanted), np.where(above, 1, -np.inf))
     else:
         exact = (neuron.leak == 1) | (wanted == np.rint(wanted))
         on_grid = np.floor(wanted) if neuron.compare == ">" else np.ceil(wanted) - 1

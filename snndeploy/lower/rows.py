@@ -40,6 +40,7 @@ def with_row_scales(
     per_row = np.ones((shape[0], *(1,) * (len(shape) - 1)))
     if shape[0] < 2 or any(
         per_weight(per_row, i, shape) is None
+        or i.codes.codes.ndim < 2
         or i.codes.codes.shape[0] != shape[0]
         or i.step.size > 1
         for i in parts

@@ -60,16 +60,19 @@ def base_scale(
 ) -> Array:
     """The scale at which the reference projection's codes are integers without a common factor 2.
 
-    The reference is the largest of those whose codes are exact; without one, the largest. It is one
-    number, or one per channel where the codes have a step per channel and all projections can follow.
+    The reference is the largest of those whose codes are exact; without one, the largest. Between equal
+    ones the step decides, never the order of projections, and one without a weight is asked last. It is
+    one number, or one per channel where codes have a step per channel and all projections can follow.
     ``unit`` is what a weight of 1 adds to the state, ``one`` asks for one number in any case.
     """
     if not incoming:
         return np.asarray(float(unit))
     heard = [i for i in incoming if not i.constant] or incoming
-    reference = max(heard, key=lambda i: (i.codes.exact, i.codes.codes.size))
-    used = int(np.bitwise_or.reduce(np.abs(reference.codes.codes), axis=None)) or 1
-    step = reference.step * (used & -used)
+    heard = [i for i in heard if i.codes.codes.any()] or heard
+    reference = max(
+        heard, key=lambda i: (i.codes.exact, i.codes.codes.size, float(_common_step(i).max()))
+    )
+    step = _common_step(reference)
     if step.size > 1:
         per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
         if (
@@ -80,6 +83,12 @@ def base_scale(
             return per_channel
         return np.asarray(unit / float(step.max()))
     return np.asarray(unit / float(step.reshape(())))
+
+
+def _common_step(incoming: Incoming) -> Array:
+    """The real value of the largest power of two that all codes are multiples of."""
+    used = int(np.bitwise_or.reduce(np.abs(incoming.codes.codes), axis=None)) or 1
+    return np.asarray(incoming.step * (used & -used))
 
 
 def real_interval(incoming: Sequence[Incoming], shape: Shape) -> Interval:

@@ -25,7 +25,7 @@ from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
-from ..verify import Verification
+from ..verify import Verification, worst_found
 from .accounts.audit import audit, audited_report, other_target, stale_target
 from .accounts.savings import savings_record
 from .compiled import SHARE, Compiled, Objective
@@ -93,8 +93,10 @@ def bundle_of(
 ) -> Bundle:
     """Everything that one flashes, with a golden run on ``samples`` (or on random spikes).
 
+    Where head-room is not proved, the worst inputs that a search finds come with it.
     ``report`` is that of `report_of` where it is at hand.
     """
+    worst = worst_found(compiled.program)
     return Bundle(
         program=compiled.program,
         placement=compiled.placement,
@@ -103,6 +105,7 @@ def bundle_of(
         report=report_of(compiled) if report is None else report,
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
+        worst={} if worst is None else worst.arrays(),
     )
 
 

@@ -19,11 +19,11 @@ def certificate_line(told: Mapping[str, Any]) -> str:
             f"not certified: {found['file']}: {found['where']}: {found['what']}: "
             f"stated {found['stated']}, found {found['found']}"
         )
-    bounds = told["bounds"].values()
-    proved = sum(b["proved"] for b in bounds)
+    registers = [b[register] for b in told["bounds"].values() for register in ("u", "v")]
+    proved = sum(r["proved"] for r in registers)
     return (
         "certified: a separate checker found every number, delay, core and golden spike as stated; "
-        f"head-room is proved for all inputs in {proved} of {len(bounds)} layers"
+        f"head-room is proved for all inputs of {proved} of {len(registers)} registers"
     )
 
 

@@ -5,6 +5,7 @@ from .probe import Attempt, Probe, probe
 from .trace import Trace
 from .verdict import Judgement, judge
 from .verification import PairResult, Verification, kept_kernels
+from .worst import WorstFound, worst_found
 
 __all__ = [
     "Attempt",
@@ -15,8 +16,10 @@ __all__ = [
     "Probe",
     "Trace",
     "Verification",
+    "WorstFound",
     "compare",
     "judge",
     "kept_kernels",
     "probe",
+    "worst_found",
 ]

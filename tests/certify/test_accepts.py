@@ -37,9 +37,13 @@ def test_a_certificate_says_what_was_proved(name: str, tmp_path: Path) -> None:
     assert set(told["bounds"]) == {
         p.name for p in networks()[name].populations if p.role != "input"
     }
-    unproved = [b for b in told["bounds"].values() if not b["proved"]]
-    assert all(b["worst_found"] <= b["u"] for b in unproved)
+    registers = [b[register] for b in told["bounds"].values() for register in "uv"]
+    unproved = [r for r in registers if not r["proved"]]
+    assert all(0 < r["reached"] <= r["bound"] for r in unproved)
+    assert all(r["reached"] is None for r in registers if r["proved"])
     assert len(unproved) == sum(line.startswith("head-room") for line in told["not_proved"])
+    lines = [*told["proved"], *told["not_proved"]]
+    assert len(registers) == sum(line.startswith("head-room") for line in lines)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -122,6 +126,6 @@ def test_the_cnn_of_sinabs_takes_less_than_ten_seconds(shared_data: Path, tmp_pa
     assert told["certified"]
     # Neurons that may spike any number of times wrap the layers behind: a witness, not a proof.
     bounds, limit = told["bounds"], told["bounds"]["3"]["limit"]
-    assert [name for name, b in bounds.items() if b["proved"]] == ["1"]
-    assert bounds["3"]["u"] == compiled.program.headroom["3"].u_peak > limit
-    assert bounds["6"]["worst_found"] > limit
+    assert [name for name, b in bounds.items() if b["u"]["proved"]] == ["1"]
+    assert bounds["3"]["u"]["bound"] == compiled.program.headroom["3"].u_peak > limit
+    assert bounds["6"]["u"]["reached"] > limit

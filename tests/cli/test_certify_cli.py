@@ -14,7 +14,7 @@ from tests.support.miscompiled import Files
 
 LINE = (
     "certified: a separate checker found every number, delay, core and golden spike as stated; "
-    "head-room is proved for all inputs in 2 of 2 layers"
+    "head-room is proved for all inputs of 4 of 4 registers"
 )
 
 

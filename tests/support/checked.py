@@ -23,7 +23,7 @@ def checked(program: Program) -> Any:
     arrays: dict[str, Any] = {}
     structure = json.loads(json.dumps(encode(program, arrays)))
     read = shaped(structure, "Program", arrays)
-    checks._structure(read)
+    checks.structure(read)
     return read
 
 

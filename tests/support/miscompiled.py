@@ -42,6 +42,8 @@ class Files:
         self.digest: str | None = None  # of the program, where it is to be wrong
         self.lock = toml.loads((folder / "lock.toml").read_text())
         self.golden = _arrays(folder / "golden.npz")
+        worst = folder / "worst.npz"
+        self.worst = _arrays(worst) if worst.exists() else {}
         self.arrays = _arrays(folder / "program.npz")
         self.program = json.loads(self.arrays.pop("structure").tobytes())["fields"]
         self.networks = (folder / "network.npz").read_bytes()
@@ -89,6 +91,7 @@ class Files:
             "program.npz": _npz(arrays),
             "golden.npz": _npz(self.golden),
             "network.npz": self.networks,
+            **({"worst.npz": _npz(self.worst)} if self.worst else {}),
             "placement.json": json.dumps(self.placement).encode(),
             "report.json": json.dumps(report).encode(),
             "target.toml": tomli_w.dumps(self.target).encode(),
@@ -696,6 +699,19 @@ def golden_run_a_step_late(f: Files, rng: Rng) -> bool:
     differs = bool((late != f.golden[name]).any())
     f.golden[name] = late
     return differs
+
+
+@kind
+def worst_input(f: Files, rng: Rng) -> bool:
+    """What is called the worst input takes a register elsewhere than is said, or at another step."""
+    places = [k for k in f.worst if not k.startswith("input.")]
+    if not places:
+        return False
+    name = _some(rng, places)
+    told = np.array(f.worst[name])
+    told[int(rng.integers(1, 3))] += int(rng.choice([-1, 1]))
+    f.worst[name] = told
+    return True
 
 
 @kind

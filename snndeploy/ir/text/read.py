@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from ..arrays import Array, Shape, frozen
 from ..network import Network, Population, Projection, Role, Source
 from ..neurons import PARAMETERS, Neuron
 from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, weighted_index
-from ..weights import Weight
+from ..weights import Levels, Weight
 
 _SHAPE = r"\((?:\d+(?:, ?\d+)*,?)?\)"
 _POPULATION = re.compile(rf"(\S+) +(\S+) ({_SHAPE})(?:  (.*))?")
 _PROJECTION = re.compile(r"(\S+): (.+) -> (\S+)  (.+)  \[(.+)\]")
 _SOURCE = re.compile(r"(\S+?)(?:\[t-(.+)\])?")
+_LEVELS = "|".join(get_args(Levels))
 _COMMA = re.compile(r", (?![^(]*\))")
 """Between words, but not within a shape."""
 
@@ -188,7 +189,7 @@ def _bias(line: str) -> Array:
 
 def _weight(kind: str, rows: Sequence[str], shape: Shape) -> Weight:
     first = kind.split(", ")[0]
-    coded = re.fullmatch(r"(\d+) bit(?: × (\S+))?", first)
+    coded = re.fullmatch(rf"(\d+) bit(?: ({_LEVELS}))?(?: × (\S+))?", first)
     cells = [row.partition(" × ")[0].split() for row in rows]
     flat = [cell for row in cells for cell in row]
     if len(flat) != int(np.prod(shape)):
@@ -200,11 +201,13 @@ def _weight(kind: str, rows: Sequence[str], shape: Shape) -> Weight:
         if first not in ("float32", "float64"):
             raise ValueError(f"{first!r} is no kind of weight: float32, float64 or 4 bit")
         return Weight(values.astype(first), mask=mask)
-    if coded[2] is not None:
-        scale = np.array(float(coded[2]))
+    levels = cast("Levels | None", coded[2])
+    if coded[3] is not None:
+        scale = np.array(float(coded[3]))
     else:
         each = [float(row.partition(" × ")[2] or "nan") for row in rows]
         if np.isnan(each).any():
             raise ValueError("codes need a scale: [4 bit × 0.5], or × 0.5 behind each row")
         scale = np.array(each).reshape(-1, *(1,) * (len(shape) - 1))
-    return Weight(values.astype(np.int32), scale=scale, bits=int(coded[1]), mask=mask)
+    codes = values.astype(np.int32)
+    return Weight(codes, scale=scale, bits=int(coded[1]), mask=mask, levels=levels)

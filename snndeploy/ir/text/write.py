@@ -84,6 +84,8 @@ def _projection_line(projection: Projection, spell: _Spell | None = None) -> str
     )
     weight = projection.weight
     kind = f"{weight.bits} bit" if weight.quantized else str(weight.data.dtype)
+    if spell is not None and weight.levels is not None:
+        kind += f" {weight.levels}"
     if spell is not None and weight.scale is not None and weight.scale.ndim == 0:
         kind += f" × {spell(weight.scale)}"
     pruned = "" if weight.mask is None else f", {weight.alive}/{weight.data.size} alive"

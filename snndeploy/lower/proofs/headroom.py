@@ -70,16 +70,18 @@ class WorstCase:
         u: synaptic state.
         per_step: what a step adds to v.
         v: membrane before the reset, if its register were wide enough; infinite without a leak.
+        late: how far below zero a reset takes v that comes when v has leaked since the spike.
     """
 
     u: Interval
     per_step: Interval
     v: Interval
+    late: Array
 
     def within(self, steps: int) -> Interval:
         """v in a sample of so many steps."""
         return Interval(
-            np.maximum(self.v.low, self.per_step.low * steps),
+            np.maximum(self.v.low, self.per_step.low * steps - self.late),
             np.minimum(self.v.high, self.per_step.high * steps),
         )
 
@@ -89,15 +91,24 @@ def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmet
     shift = arithmetic.state_shift
     du, dv = group.du + arithmetic.u_decay_offset, group.dv
     u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
-    bias = group.bias
-    per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0))
+    bias, rule = group.bias, group.rule
+    subtracts = rule is not None and rule.subtracts
+    # A reset that takes a negative threshold off adds it.
+    added = np.maximum(-group.vth, 0) << shift if subtracts else 0
+    per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
+    late = np.zeros(group.shape)
+    if subtracts and rule is not None and rule.reset_timing != "immediate":
+        leak = np.broadcast_to(1.0 - kept(dv, arithmetic), high.shape)
+        np.multiply(high, leak, where=leak > 0, out=late)
+        late = np.ceil(late)
+        low = np.minimum(low, per_step.low - late)
     if resets_below_threshold(group):
-        high = np.minimum(high, (group.vth << shift) + per_step.high)
+        high = np.minimum(high, (np.maximum(group.vth, 0) << shift) + per_step.high)
     if group.v_floor is not None:
-        low = np.maximum(low, np.minimum(group.v_floor, 0) + per_step.low)
-    return WorstCase(u, per_step, Interval(low, high))
+        low = np.maximum(low, np.minimum(np.minimum(group.v_floor, 0), -late) + per_step.low)
+    return WorstCase(u, per_step, Interval(low, high), late)
 
 
 def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:

@@ -83,7 +83,7 @@ class DenseForm:
 
         ops, weight = self.leg.synapses.ops, self.leg.synapses.mantissa
         rng = np.random.default_rng(0)
-        room = EXACT[name] // max(chain_peaks(ops, weight, 1)) - 1
+        room = EXACT[name] // max(1, *chain_peaks(ops, weight, 1)) - 1
         x = rng.integers(-max(room, 1), max(room, 1) + 1, (2, *self.leg.in_shape))
         with torch.no_grad(), full_precision():
             got = float_chain(
