@@ -8,7 +8,7 @@ the others by ``-(w_p - t) G[:, p] / G[p, p]`` and costs ``(w_p - t)^2 / 2 G[p, 
 That is a Cholesky factorisation of G with the pivot chosen by cost, so it is done as blocked Cholesky
 is: within a block of steps only the pivot's column and the diagonal of G are brought up to date (from
 the columns of the block so far), and the whole of G once per block, as one matrix product, on what is
-left of it.
+left of it. Where weights go to zero and numba is installed, each row runs by itself (`rowwise`).
 """
 
 from __future__ import annotations
