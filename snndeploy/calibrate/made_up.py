@@ -25,12 +25,11 @@ def made_up(
     inputs of a sample get the same treatment.
     """
     steps, samples = next(iter(inputs.values())).shape[:2]
-    farthest = int(_MOVED * steps)
-    moves = np.asarray(stream.integers(-farthest, farthest + 1, samples))
+    moves: Array = stream.integers(-int(_MOVED * steps), int(_MOVED * steps) + 1, (samples,))
     other = stream.permutation(samples)
     cuts = np.where(stream.random(samples) < 0.5, stream.integers(0, steps, samples), steps)
-    dropped = np.asarray(_DROPPED * stream.random(samples), np.float32)
-    shares = np.asarray(stream.random(samples), np.float32)
+    dropped: Array = (_DROPPED * stream.random((samples,))).astype(np.float32)
+    shares: Array = stream.random((samples,)).astype(np.float32)
     pixels = stream.integers(-shift, shift + 1, (samples, 2))
     found = {}
     for name, x in inputs.items():
