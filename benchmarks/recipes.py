@@ -7,8 +7,9 @@ published Braille networks and ``cnn_sinabs``, a 49-6-10 trained here, and train
 ``--trained``. Of each, some hundred samples without labels calibrate, others are tested on; recipes that
 train get the labels of the calibration samples. A row per recipe: accuracy as trained, compressed and in
 integers; bits stored per weight; agreement and divergence of answers on samples that no pass saw; and
-what came of it: ``holds``, ``backed off``, ``warns`` or ``refused``. Last come the rows that lose more
-than ``--allowed`` points on the test samples and warn of nothing: with one of these it exits with 1.
+what came of it: ``holds``, ``backed off``, ``gave all back``, ``warns`` or ``refused``. Last come the
+rows that lose more than ``--allowed`` points on the test samples and warn of nothing: with one of these
+it exits with 1.
 """
 
 from __future__ import annotations
@@ -199,13 +200,13 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
     engines = ("compressed", "integer") if integers else ("compressed",)
     accuracy = run_compiled(found, short, engines)["accuracy"]
     trained = run_compiled(found, test, ("float",))["accuracy"]["float"]
-    codes = {f.code for f in found.log.notes}
     answers = found.log.answers
+    codes = {f.code for f in found.log.notes if f.severity == "warning"}
     outcome = "holds"
-    if "backed-off" in codes:
-        outcome = "backed off" if answers is not None else "gave all back"
-    elif codes:
-        outcome = "warns"
+    if codes:
+        outcome = "backed off" if codes == {"backed-off"} else "warns"
+    if codes and not found.log.steps:
+        outcome = "gave all back"
     counts = measure(found.network)
     return Row(
         network=name,

@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -128,15 +128,14 @@ def compress_module(
     if len(variants) > 1:
         assert reference is not None
         errors = [
-            reference.fidelity(task.compressed(fit, _quickly(p), _quickly(q))[0]).divergence
+            reference.fidelity(task.compressed(fit, *_quickly(p, q))[0]).divergence
             for _, p, q in variants
         ]
         settings, first, second = variants[int(np.argmin(errors))]
     for level in range(_LEVELS + 1):
         relief = level / _LEVELS
-        if level == _LEVELS:
-            result, records = copy.deepcopy(module), {}
-        else:
+        result, records = copy.deepcopy(module), dict[str, ModuleLayer]()
+        if relief < 1:
             result, records = task.compressed(fit, *_eased(first, second, relief))
         answers = None if reference is None else reference.fidelity(result)
         held = answers is None or answers.bound <= recipe.max_divergence
@@ -292,9 +291,9 @@ def _variants(
     """
     step = prune or quantize
     assert step is not None
-    kernels = step.kernels or ((),)
+    kernels: tuple[Any, ...] = step.kernels or ((),)
     asymmetries = step.asymmetry or (0.0,)
-    scopes = [""] if prune is None else [prune.scope]
+    scopes: list[str] = [""] if prune is None else [prune.scope]
     if scopes == ["measured"]:
         scopes = ["lamp", "layer"]
     found = []
@@ -305,7 +304,7 @@ def _variants(
             "choose": "layer",
             "thresholds": False,
         }
-        p = None if prune is None else dataclasses.replace(prune, **own, scope=scope)
+        p = None if prune is None else dataclasses.replace(prune, **{**own, "scope": scope})
         q = None
         if quantize is not None:
             q = dataclasses.replace(quantize, **own, grid="symmetric")
@@ -314,15 +313,13 @@ def _variants(
     return found
 
 
-_P = TypeVar("_P", Prune | None, Quantize | None)
-
-
-def _quickly(step: _P) -> _P:
-    """The same with what is only polish left out."""
-    if step is None:
-        return step
-    cheap = {"search": "rounds", "refine": 0}
-    return dataclasses.replace(step, **{k: v for k, v in cheap.items() if k in step.options()})  # type: ignore[return-value]
+def _quickly(
+    prune: Prune | None, quantize: Quantize | None
+) -> tuple[Prune | None, Quantize | None]:
+    """The same passes with what is only polish left out."""
+    p = None if prune is None else dataclasses.replace(prune, search="rounds")
+    q = None if quantize is None else dataclasses.replace(quantize, refine=0)
+    return p, q
 
 
 def _eased(

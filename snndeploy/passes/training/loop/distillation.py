@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -229,14 +229,15 @@ class RelativeSteps:
                 self.parameters.append((latent, _unit(module, p.name)))
         for neuron in module.neurons.values():
             size = neuron.detach().abs().mean()
-            self.parameters.append((neuron, torch.full_like(neuron, float(size))))  # type: ignore[arg-type]
+            self.parameters.append((neuron, torch.full_like(neuron, float(size))))
         self._mean = [torch.zeros_like(p) for p, _ in self.parameters]
         self._square = [torch.zeros_like(p) for p, _ in self.parameters]
         self._count = 0
 
     def take(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of ``loss``."""
-        gradients = torch.autograd.grad(loss, [p for p, _ in self.parameters], allow_unused=True)
+        learnt = [p for p, _ in self.parameters]
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(loss, learnt, allow_unused=True)
         self._count += 1
         bias = (1 - _MOMENTUM**self._count, 1 - _SQUARES**self._count)
         with torch.no_grad():
