@@ -90,8 +90,9 @@ class _Builder:
 
     def refuse_other_counts(self) -> None:
         """Every layer takes one step in each step."""
-        odd = (s for s in self.recorder.populations.values() if s.steps != self.steps)
-        for seen in odd:
+        runs = self.recorder.populations.values()
+        seen = next((s for s in runs if not s.is_pooling and s.steps != self.steps), None)
+        if seen is not None:
             raise self.refused(
                 "live-reused",
                 f"layer {seen.layer!r} ran {seen.steps} times in {self.steps} steps, {seen.spot}",

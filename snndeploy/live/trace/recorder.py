@@ -70,6 +70,11 @@ class LayerRun:
         return "threshold" in fields and fields.get("spikes_per_step", "one") == "one"
 
     @property
+    def is_pooling(self) -> bool:
+        """Whether it is no layer, but stands for an operation that picks the largest spike."""
+        return self.model.neuron is _FIRES_ON_ANY
+
+    @property
     def spikes(self) -> bool:
         return "threshold" in self.model.neuron.fields
 
