@@ -162,22 +162,22 @@ def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
             at.need(clips, "steps until v may clip", stated.clip_steps, steps)
         told["bounds"][name] = found = {"limit": limit}
         for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", int(b.v.max()))):
-            found[register] = own = {"bound": bound, "proved": b.safe and bound <= limit}
-            own["reached"], where = None, f"head-room of {name}"
-            if own["proved"]:
+            found[register] = seen = {"bound": bound, "proved": b.safe and bound <= limit}
+            seen["reached"], where = None, f"head-room of {name}"
+            if seen["proved"]:
                 why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
                 told["proved"].append(f"{where}: {why}")
                 continue
             does, why = getattr(program.arithmetic, f"{register}_overflow"), "no worst input known"
             if f"{register}.{name}" in kept:
-                own["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
-                alone = {n: x[:, own["run"]][:, None] for n, x in inputs.items()}
+                seen["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
+                alone = {n: x[:, seen["run"]][:, None] for n, x in inputs.items()}
                 here = run(program, alone)[1][name][number, :, 0]
                 here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
-                own["step"], own["reached"] = step, most = int(here.argmax()), int(here.max())
+                seen["step"], seen["reached"] = step, most = int(here.argmax()), int(here.max())
                 At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
                 why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
-            does = f"{does}s" if (own["reached"] or 0) > limit else f"may {does}"
+            does = f"{does}s" if (seen["reached"] or 0) > limit else f"may {does}"
             why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can" * b.safe
             told["not_proved"].append(f"{where}: {register} {does}; {why}")
 
