@@ -25,7 +25,7 @@ from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
-from .stakes.rounding import spikes_that_differ, told
+from .stakes.rounding import measured_on, spikes_that_differ, told
 
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
@@ -108,10 +108,9 @@ def compile(
         observed = observed_peaks(log.network, calibration)
     steps = {} if calibration is None else {"steps": calibration.steps}
     program = lower(log.network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
-    if calibration is not None:
-        differing = spikes_that_differ(log.network, program, calibration)
-        findings = (*program.findings, *told(differing))
-        program = dataclasses.replace(program, differing=differing, findings=findings)
+    differing = spikes_that_differ(log.network, program, calibration)
+    findings = (*program.findings, *told(differing, measured_on(data=calibration is not None)))
+    program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips, share=SHARE[objective])
     checked = check_program(program, placement, chip, chips=chips)
     return Compiled(
