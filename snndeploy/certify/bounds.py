@@ -53,7 +53,7 @@ def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
     if group.kind == "input" and group.message_bits:
         most = (1 << (group.message_bits - 1)) - 1
-        return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
+        return -most, most
     if group.spikes_per_step == "many" and group.message_bits:
         return 0, min(group.max_spikes or limit, MANY if stated else limit)
     return int(group.kind == "constant"), 1
