@@ -17,8 +17,8 @@ from .explain import explain
 from .export import export
 from .finetune import finetune
 from .frontend import frontend
-from .info import doctor, lava, passes, targets
-from .model import check, compile_, inspect
+from .info import doctor, lava, passes, recipes, targets
+from .model import check, compile_, init, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
@@ -111,6 +111,7 @@ def main(
 
 
 for _command in (
+    init,
     inspect,
     compile_,
     check,
@@ -127,6 +128,7 @@ for _command in (
     demo,
     targets,
     passes,
+    recipes,
     frontend,
     lava,
     doctor,
