@@ -15,10 +15,10 @@ _UPDATES = 1 << 24
 """Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
 
 
-def affordable(neurons: int, steps: int, samples: int) -> tuple[int, int]:
+def affordable(neurons: int, steps: int, samples: int, updates: int = _UPDATES) -> tuple[int, int]:
     """Steps and samples that so many neurons may be run for."""
-    steps = max(1, min(steps, _UPDATES // neurons))
-    return steps, max(1, min(samples, _UPDATES // (neurons * steps)))
+    steps = max(1, min(steps, updates // neurons))
+    return steps, max(1, min(samples, updates // (neurons * steps)))
 
 
 def drawn(shapes: Mapping[str, Shape], steps: int, samples: int) -> dict[str, Array]:

@@ -20,6 +20,8 @@ _VALUES = 1 << 24
 """Places (step, sample, neuron) that are run: what takes a second or two."""
 _DRAWN = (64, 8)
 """Steps and samples where there are no data; the first 16 steps would show half of it."""
+_UPDATES = 1 << 22
+"""Neuron updates without data: every compilation takes them, also those that only try something."""
 _TOO_SHORT = 32
 """With fewer steps than this nothing is foretold without data."""
 _TOLD = 0.005
@@ -66,7 +68,7 @@ def _on(network: Network, program: Program, samples: Samples) -> Comparison | No
 def _on_random(network: Network, program: Program) -> Comparison | None:
     from ...simulate.float.engine import run_float
 
-    steps, samples = affordable(_neurons(program), *_DRAWN)
+    steps, samples = affordable(_neurons(program), *_DRAWN, _UPDATES)
     if steps < _TOO_SHORT or not has_numba():
         return None
     entries = [g for g in program.groups if g.kind == "input"]
