@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 Progress = Callable[[int, int], None]
@@ -17,3 +18,15 @@ Scores = Callable[[Mapping[str, float]], None]
 
 def silent(*_told: object) -> None:
     """Hear everything and do nothing: the default of every `Progress` and every observer."""
+
+
+class StopWatch:
+    """Measures work, as what a search finds must not depend on what else the machine does."""
+
+    def __init__(self) -> None:
+        self._wall, self._worked = time.monotonic(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made: by the clock, or the processor's time where that is less."""
+        return min(time.monotonic() - self._wall, time.process_time() - self._worked)

@@ -26,13 +26,10 @@ def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
     return np.where(drive <= 0, 0, np.where(d > 0, lost, FAR))
 
 
-def bounds(program: Any, *, least: bool = False) -> dict[str, SimpleNamespace]:
-    """Largest |u| and |v| of every group, per neuron, and the drive per step of a v that may clip.
-
-    Inputs send whatever their messages hold or, with ``least``, the least peak that needs their bits.
-    """
+def bounds(program: Any) -> dict[str, SimpleNamespace]:
+    """Largest |u| and |v| of every group, per neuron, and the drive per step of a v that may clip."""
     limit, found = (1 << (program.arithmetic.state_bits - 1)) - 1, {}
-    ends = {g.name: _sends(g, limit, least) for g in program.groups}
+    ends = {g.name: _sends(g, limit) for g in program.groups}
     sends = {g.name: np.stack([np.full(g.shape, x) for x in ends[g.name]]) for g in program.groups}
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
@@ -50,11 +47,11 @@ def bounds(program: Any, *, least: bool = False) -> dict[str, SimpleNamespace]:
     return found
 
 
-def _sends(group: Any, limit: int, least: bool) -> tuple[int, int]:
+def _sends(group: Any, limit: int) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
     if group.message_bits and group.kind == "input":
         most = (1 << (group.message_bits - 1)) - 1
-        return (-(most // 2) - 1, most // 2 + 1) if least else (-most, most)
+        return -most, most
     if group.message_bits and group.kind == "readout":
         return -limit - 1, limit
     if group.message_bits and group.spikes_per_step == "many":

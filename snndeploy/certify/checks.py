@@ -144,19 +144,17 @@ def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
     """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
     limit = (1 << (program.arithmetic.state_bits - 1)) - 1
     real = bounds(program)
-    graded = any(g.kind == "input" and g.message_bits for g in program.groups)
-    least = bounds(program, least=True) if graded else real
     kept = {} if worst is None else worst.members
     inputs, _, _, work = _inputs(program, "worst.npz", worst) if kept else ({}, 0, 0, 0)
     allow(work * len(kept) <= WORK * 50, "keeps more worst inputs than are replayed")
     if program.headroom or program.rounding:  # as whatever comes from a network has
         At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
     for name, b in real.items():
-        stated, own, at = program.headroom.get(name), least[name], At("program.npz", name)
-        v, steps = int(own.v.max()), limit // max(int(own.drive.max()), 1)
+        stated, at = program.headroom.get(name), At("program.npz", name)
+        v, steps = int(b.v.max()), limit // max(int(b.drive.max()), 1)
         if stated is not None:
             at.same("limit of u and v", limit, stated.limit)
-            at.need(stated.u_peak >= own.u.max(), "bound of |u|", stated.u_peak, own.u.max())
+            at.need(stated.u_peak >= b.u.max(), "bound of |u|", stated.u_peak, b.u.max())
             at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
             clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
             at.need(clips, "steps until v may clip", stated.clip_steps, steps)
@@ -178,7 +176,7 @@ def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
                 At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
                 why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
             does = f"{does}s" if (seen["reached"] or 0) > limit else f"may {does}"
-            why += f"; within {limit // max(int(b.drive.max()), 1)} steps nothing can" * b.safe
+            why += f"; within {steps} steps nothing can" * b.safe
             told["not_proved"].append(f"{where}: {register} {does}; {why}")
 
 

@@ -46,6 +46,8 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
         compiled, _ = compile_model(model, {**options, "layout": layout})
         tell(compiled.source.findings)
         program, network = compiled.program, compiled.network
+        if form == "netx":
+            tell(program.findings, notes=True)  # what these integers are not, that the file holds
     if form == "netx":
         write_netx(output, program, force=force)
     elif network is not None:

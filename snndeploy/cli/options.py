@@ -71,6 +71,11 @@ semantics_options = section(
         help="A possible loss (maybe-lost-…) that did not happen; may be repeated.",
     ),
     click.option(
+        "--answers",
+        metavar="NAME",
+        help="The output whose answers count, of several (default: the first).",
+    ),
+    click.option(
         "--semantics",
         multiple=True,
         metavar="[POPULATION:]FIELD=VALUE",
@@ -215,6 +220,7 @@ _SEMANTICS = (
     "integrator",
     "v_floor",
     "recurrent_delay",
+    "answers",
 )
 
 
@@ -316,12 +322,12 @@ def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples
     return weighed(reading, samples), samples
 
 
-def tell(findings: Sequence[Finding]) -> None:
-    """Warnings on standard error, for commands whose result is something else than findings."""
+def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
+    """Warnings (and notes) on standard error, for commands whose result is something else."""
     from .show.plain import plain
 
     for found in findings:
-        if found.severity != "note":
+        if notes or found.severity != "note":
             line = f"{found.severity}[{found.code}] {found.where}: {found.message}"
             click.echo(plain(line), err=True)
             for fix in found.fixes:

@@ -59,9 +59,24 @@ def read_model(
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     strict: bool = False,
     accept: Collection[str] = (),
+    answers: str | None = None,
     **overrides: object,
 ) -> Reading:
     """Read a NIR model; see `read_network` for the arguments and errors."""
+    reading = _read(model, frontend, populations, strict, accept, overrides)
+    if answers is None:
+        return reading
+    return dataclasses.replace(reading, network=reading.network.answering(answers))
+
+
+def _read(
+    model: str | os.PathLike[str] | Any,
+    frontend: str | None,
+    populations: Mapping[str, Mapping[str, object]],
+    strict: bool,
+    accept: Collection[str],
+    overrides: Mapping[str, object],
+) -> Reading:
     raw = read_raw(model)
     if frontend is None and not overrides and not populations and KEY in raw.metadata:
         restored = _restored(raw)
@@ -143,6 +158,7 @@ def read_network(
     populations: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     strict: bool = False,
     accept: Collection[str] = (),
+    answers: str | None = None,
     **overrides: object,
 ) -> Network:
     """Read a NIR model as a `Network` with exact step semantics.
@@ -154,6 +170,7 @@ def read_network(
             ``{"readout": {"reset": "none"}}``.
         strict: refuse to assume anything that makes a difference.
         accept: codes of possible losses (``maybe-lost-…``) that did not happen.
+        answers: of several outputs, the one whose answers count (None: the first).
         **overrides: fields of `SemanticsProfile` that differ from the frontend's defaults, such as
             ``reset="zero"`` or ``dt=1e-3``.
 
@@ -164,9 +181,15 @@ def read_network(
     Raises:
         InputError: the model cannot be read, or its semantics are ambiguous (with ``strict``: or
             open in anything that makes a difference).
-        UsageError: an unknown frontend or override.
+        UsageError: an unknown frontend, override or output.
     """
     reading = read_model(
-        model, frontend, populations=populations, strict=strict, accept=accept, **overrides
+        model,
+        frontend,
+        populations=populations,
+        strict=strict,
+        accept=accept,
+        answers=answers,
+        **overrides,
     )
     return reading.network

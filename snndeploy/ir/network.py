@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from ..brief import brief
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, UsageError, did_you_mean
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .digest.graph import LabelledEdge, graph_digest
@@ -122,6 +122,27 @@ class Network:
 
     def with_role(self, role: Role) -> tuple[Population, ...]:
         return tuple(p for p in self.populations if p.role == role)
+
+    def answering(self, name: str) -> Network:
+        """The same network with the output ``name`` before all others: its answers count.
+
+        Raises:
+            UsageError: there is no such output.
+        """
+        outputs = [p.name for p in self.with_role("output")]
+        if name not in outputs:
+            raise UsageError(
+                "output-unknown",
+                f"there is no output {name!r}",
+                where="--answers",
+                hint=did_you_mean(name, outputs),
+            )
+        others = [o for o in outputs if o != name]
+        turn = iter((name, *others))
+        ordered = (
+            self.population(next(turn)) if p.role == "output" else p for p in self.populations
+        )
+        return dataclasses.replace(self, populations=tuple(ordered))
 
     @cached_property
     def _into(self) -> dict[str, tuple[Projection, ...]]:

@@ -43,13 +43,18 @@ class InputCoding:
 
     @property
     def message_peak(self) -> int:
-        """Largest integer message."""
-        return int(np.ceil(self.peak * self.scale))
+        """Largest integer message: all that its field holds, which head-room is proved for."""
+        return most_sent(self.message_bits)
 
     @property
     def message_bits(self) -> int:
         """Payload bits of a message (0: a plain spike), sign included."""
-        return 0 if self.kind == "binary" else self.message_peak.bit_length() + 1
+        return 0 if self.kind == "binary" else int(np.ceil(self.peak * self.scale)).bit_length() + 1
+
+
+def most_sent(message_bits: int) -> int:
+    """Largest message of an input; nothing beyond it may enter, or no bound would hold."""
+    return (1 << (message_bits - 1)) - 1 if message_bits else 1
 
 
 def infer_coding(data: Array | Iterable[Array]) -> InputCoding:
@@ -98,6 +103,16 @@ def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> A
             )
         messages = messages.astype(np.int64)
     low, high = (int(messages.min()), int(messages.max())) if messages.size else (0, 0)
+    most = most_sent(message_bits)
+    if message_bits and max(-low, high) > most:
+        reach = "value" if scale == 1.0 else f"value (times {scale:g})"
+        raise InputError(
+            "input-beyond",
+            f"the program takes inputs up to {most:,} in size, the data hold a {reach} of "
+            f"{high if high > most else low:,}: registers might overflow",
+            where=where,
+            hint="compile with --data that reaches as far",
+        )
     if message_bits == 0 and (low < 0 or high > 1):
         raise InputError(
             "input-not-binary",

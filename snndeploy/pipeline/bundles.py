@@ -41,6 +41,7 @@ from .run import (
     run_program,
     run_samples,
 )
+from .stakes.rounding import measured_on
 
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
@@ -64,6 +65,7 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         findings=compiled.findings,
         passes=rows,
         recipe=compiled.recipe.name,
+        differing_on=measured_on(data=bool(compiled.data)),
     )
     return {**report, "savings": savings_record(compiled)}
 

@@ -27,7 +27,7 @@ from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
-from .stakes.rounding import spikes_that_differ, told
+from .stakes.rounding import measured_on, spikes_that_differ, told
 
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
@@ -129,9 +129,9 @@ def compile(
             network = adapted(network, family_of(chip)).network
             inputs = InputCoding.named("binary") if _graded(network, chip, inputs) else inputs
     program = lower(network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
-    if calibration is not None and not missing:
+    if not missing:
         differing = spikes_that_differ(log.network, program, calibration)
-        findings = (*program.findings, *told(differing))
+        findings = (*program.findings, *told(differing, measured_on(data=calibration is not None)))
         program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips, share=SHARE[objective])
     checked = check_program(program, placement, chip, chips=chips)

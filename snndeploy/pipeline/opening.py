@@ -52,6 +52,7 @@ SEMANTICS = frozenset(
         "semantics",
         "strict",
         "accept",
+        "answers",
     )
 )
 """Options about what a file means by its numbers."""

@@ -15,6 +15,8 @@ from .tables import (
     neurobench_rows,
     number,
     place,
+    rounding_note,
+    rounding_text,
     span,
 )
 
@@ -35,6 +37,8 @@ __all__ = [
     "neurobench_rows",
     "number",
     "place",
+    "rounding_note",
+    "rounding_text",
     "run_report",
     "span",
 ]

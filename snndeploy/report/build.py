@@ -30,10 +30,12 @@ def compile_report(
     findings: Sequence[Finding],
     passes: Sequence[Mapping[str, Any]],
     recipe: str,
+    differing_on: str = "",
 ) -> dict[str, Any]:
     """Describe one compilation: semantics, passes, layers, cores and findings.
 
     ``network`` and ``passes`` are records already: what was read, and counts after each pass.
+    ``differing_on`` says on what the program's differing spikes were counted.
     ``certainty`` is the weakest one that the verdict rests on.
     """
     layers = zip(program.on_chip, summary.layers, strict=True)
@@ -48,6 +50,7 @@ def compile_report(
         "program": {"digest": program.digest, "depth": program.depth},
         "passes": [dict(step) for step in passes],
         "layers": [_layer(program, group, use) for group, use in layers],
+        "spikes_differing_on": differing_on if program.differing else None,
         "synapses": [_synapses(program, s.name) for s in program.synapses],
         "cores": {
             "used": summary.cores,

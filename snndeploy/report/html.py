@@ -20,6 +20,8 @@ from .tables import (
     neurobench_rows,
     number,
     place,
+    rounding_note,
+    rounding_text,
     span,
 )
 
@@ -128,21 +130,32 @@ def _compiled(report: Mapping[str, Any]) -> Iterable[str]:
             layer["cores"],
             bar(layer["fullest"]["share"], layer["fullest"]["resource"].replace("_", " ")),
             span(*layer["threshold"]) if "threshold" in layer else "",
+            rounding_text(layer),
             layer["route"],
         )
         for layer in report["layers"]
     ]
-    columns = ("layer", "shape", "neurons", "cores", "fullest budget", "threshold", "as")
+    columns = (
+        "layer",
+        "shape",
+        "neurons",
+        "cores",
+        "fullest budget",
+        "threshold",
+        "rounding",
+        "as",
+    )
     synapses = [
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"]) for s in report["synapses"]
     ]
     sure = f"Certainty of the verdict: {report['certainty']}."
+    lines = (*rounding_note(report), *cores_text(report), COUNTED, sure)
     yield panel(
         "On the chip",
         table(columns, layers),
         "<h3>Synapses</h3>",
         table(("projection", "operators", "weights not 0", "bits", "2^"), synapses),
-        *(f'<p class="soft">{escape(line)}</p>' for line in (*cores_text(report), COUNTED, sure)),
+        *(f'<p class="soft">{escape(line)}</p>' for line in lines),
     )
     if report["findings"]:
         yield panel("Findings", *map(_finding, report["findings"]))

@@ -71,6 +71,27 @@ def cores_text(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def rounding_text(layer: Mapping[str, Any]) -> str:
+    """What rounding does to a layer: nothing (proved), or about so many of its spikes."""
+    if "rounding" not in layer:
+        return ""
+    if not any(layer["rounding"].values()):
+        return "exact"
+    share = layer.get("spikes_differing")
+    return "rounded" if share is None else f"~{share:.1%} of spikes"
+
+
+def rounding_note(report: Mapping[str, Any]) -> list[str]:
+    """What the column of rounding says, and what it was measured on."""
+    on = report.get("spikes_differing_on")
+    if not on:
+        return []
+    return [
+        "rounding: an estimate of the spikes that are not the network's own in integers, whatever the "
+        f"layers before pass on included, measured on {on}; exact is proved"
+    ]
+
+
 def number(value: float | None, form: str = ",.0f") -> str:
     """A number as text; nothing for None."""
     return "" if value is None else f"{value:{form}}"

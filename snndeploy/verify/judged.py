@@ -30,7 +30,13 @@ def judged_output(program: Program, samples: Samples, wanted: str | None = None)
     return name
 
 
-def refuse_labels(samples: Samples, name: str, outputs: Mapping[str, int], where: str = "") -> None:
+def refuse_labels(
+    samples: Samples,
+    name: str,
+    outputs: Mapping[str, int],
+    where: str = "",
+    option: str = "--output",
+) -> None:
     """Refuse labels that are no classes of the output ``name``.
 
     Args:
@@ -38,6 +44,7 @@ def refuse_labels(samples: Samples, name: str, outputs: Mapping[str, int], where
         name: the output that is judged.
         outputs: neurons of every output.
         where: for the message.
+        option: by which another output is chosen.
 
     Raises:
         InputError: a label is below 0, or not below the number of the output's neurons.
@@ -54,7 +61,7 @@ def refuse_labels(samples: Samples, name: str, outputs: Mapping[str, int], where
         f"the labels go from {low} to {high}, the output {name!r} has the classes 0 to "
         f"{outputs[name] - 1}",
         where=where,
-        hint=f"they may belong to another output: --output {others[0]}"
+        hint=f"they may belong to another output: {option} {others[0]}"
         if others
         else "labels count from 0, one output neuron each"
         + (": subtract 1 from all of them" if one_based else ""),

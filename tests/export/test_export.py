@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from snndeploy import compile, read_network, read_netx
 from snndeploy.cli import main
+from snndeploy.data import Samples
 from snndeploy.errors import InputError
 from snndeploy.export import write_netx, write_nir
 from snndeploy.export.netx import refuse_network
@@ -317,3 +318,37 @@ def test_netx_says_beforehand_what_it_cannot_hold(tmp_path: Path) -> None:
     assert code_of(run) == "export-netx"
     plain = chain(2, nir.Linear(np.eye(2)), lif(2))
     refuse_network(read_network(plain, "nir", dt=1e-3))
+
+
+def test_a_netx_file_spikes_as_the_integers_that_were_made_for_it(tmp_path: Path) -> None:
+    """Not as the chip's: weights without exponents leave thresholds coarser, and that is told."""
+    rng = np.random.default_rng(0)
+    model = chain(
+        (2, 7, 9),
+        conv2d(rng.normal(size=(3, 2, 3, 5)), stride=(1, 2), padding=(1, 0)),
+        lif((3, 7, 3), v_threshold=0.5),
+        nir.Flatten({"input": np.array([3, 7, 3])}, 0, -1),
+        nir.Linear(rng.normal(size=(4, 63))),
+        lif(4, v_threshold=0.6),
+    )
+    x = (rng.random((4, 15, 2, 7, 9)) < 0.4).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    path = written(tmp_path, model)
+    how = ["--frontend", "nir", "--dt", "0.001", "-r", "none", "-d", str(tmp_path / "x.npz")]
+    to = ["--to", "netx", "-o", str(tmp_path / "o.net")]
+    run = CliRunner().invoke(main, ["export", str(path), *how, *to])
+    assert run.exit_code == 0, run.output
+    assert "note[spikes-rounded] rounding: rounding to integers changes about" in run.stderr
+    made = compile(
+        read_network(model, "nir", dt=1e-3),
+        recipe=None,
+        calibration=Samples(x.swapaxes(0, 1)),
+        layout="netx",
+    )
+    inputs = x.swapaxes(0, 1).astype(np.int64)
+    read = run_integer(read_netx(tmp_path / "o.net"), inputs)
+    own = run_integer(made.program, inputs)
+    last = made.output
+    assert own.spikes[last].sum() > 20
+    found = next(s for name, s in read.spikes.items() if s.shape == own.spikes[last].shape)
+    np.testing.assert_array_equal(found, own.spikes[last])

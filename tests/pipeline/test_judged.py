@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from snndeploy.bundle import read_bundle
 from snndeploy.cli import main
 from tests.support.nir_graphs import graph, lif, written
 
@@ -82,3 +83,72 @@ def test_the_table_says_which_output_is_judged(model: Path) -> None:
     how = ["--frontend", "nir", "--dt", "0.001", "-r", "none", "-d", str(data)]
     out = CliRunner().invoke(main, ["simulate", str(model), *how]).stdout
     assert "\nanswers of output 'aux' (others: cls; --output NAME)" in out
+
+
+def run(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    return result.exit_code, result.stdout
+
+
+HOW = ("--frontend", "nir", "--dt", "0.001", "--json")
+
+
+@pytest.fixture
+def classes(model: Path) -> Path:
+    """Samples whose labels are classes of ``cls`` alone: what it answers."""
+    data = model.with_name("cls.npz")
+    np.savez(data, x=X, y=np.zeros(6, int))
+    how = (*HOW, "-r", "none", "-e", "float")
+    code, out = run("simulate", model, "-d", data, *how, "--answers", "cls")
+    report = json.loads(out)
+    assert (code, report["output"], report["outputs"]) == (0, "cls", ["cls", "aux"])
+    labels = report["predictions"]["float"]
+    assert max(labels) > 1
+    np.savez(data, x=X, y=np.array(labels))
+    return data
+
+
+def test_sensitivity_is_that_of_the_chosen_output(model: Path, classes: Path) -> None:
+    how = ("sensitivity", model, "-d", classes, "--ratios", "0.5", "--bits", "8", *HOW)
+    code, out = run(*how)
+    assert (code, json.loads(out)["error"]["code"]) == (3, "labels-range")
+    assert "--answers cls" in json.loads(out)["error"]["hint"]
+    code, out = run(*how, "--answers", "cls")
+    report = json.loads(out)
+    assert (code, report["accuracy"]) == (0, 1.0)  # the labels are its own answers
+    distance = {(p["layer"], p["kind"]): p["distance"] for p in report["points"]}
+    assert distance["fa", "bits"] == 0.0  # what leads to the other output alone is of no account
+
+
+def test_the_fewest_steps_are_those_of_the_chosen_output(model: Path, classes: Path) -> None:
+    how = ("reduce-timesteps", model, "-d", classes, *HOW)
+    code, out = run(*how, "--answers", "cls")
+    assert (code, json.loads(out)["prefixes"][0]["accuracy"]) == (0, 1.0)
+    code, out = run(*how, "--answers", "clx")
+    error = json.loads(out)["error"]
+    assert (code, error["code"], error["where"]) == (2, "output-unknown", "--answers")
+
+
+def test_training_teaches_the_chosen_output(model: Path, classes: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('name = "t"\n[[pass]]\nname = "finetune"\nepochs = 1\n')
+    how = ("finetune", model, "--train", classes, "-r", recipe, "-o", tmp_path / "o.nir", *HOW)
+    code, out = run(*how)
+    error = json.loads(out)["error"]
+    assert (code, error["code"]) == (4, "training-labels-range")
+    assert "--answers cls" in error["hint"]
+    code, out = run(*how, "--answers", "cls")
+    assert (code, json.loads(out)["figures"]["before"]["accuracy"]) == (0, 1.0)
+
+
+def test_the_chosen_output_is_in_the_lock(model: Path, classes: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "a.snnb", tmp_path / "b.snnb"
+    how = ("--frontend", "nir", "--dt", "0.001", "-r", "none", "-d", classes, "--answers", "cls")
+    assert run("compile", model, *how, "-o", first)[0] == 0
+    assert read_bundle(first).networks["float"].with_role("output")[0].name == "cls"
+    locked = ("--locked", first / "lock.toml", "-d", classes)
+    assert run("compile", model, *locked, "-o", again)[0] == 0
+    assert read_bundle(again).program.digest == read_bundle(first).program.digest
+    assert read_bundle(again).networks["float"].with_role("output")[0].name == "cls"
+    code, out = run("simulate", first, "-d", classes, "--answers", "aux", "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "option-not-obeyed")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 import snndeploy
+from snndeploy import demo
+from snndeploy.chip import load_target
 from snndeploy.data import Samples
+from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
-from snndeploy.pipeline import report_of, run_compiled
+from snndeploy.lower import infer_coding, lower
+from snndeploy.pipeline import report_of, run_compiled, run_engine
+from snndeploy.pipeline.stakes.drawn import RANDOM
+from snndeploy.pipeline.stakes.rounding import DATA, spikes_that_differ
+from snndeploy.verify.compare import Comparison, compare
 from tests.support.builders import conv_net, inputs, lif, project, recurrent_net, spikes
+from tests.support.framework_cases import CASES as EXPORTS
 
 
 def slow(leak: float) -> Network:
@@ -52,16 +64,110 @@ def test_what_is_foretold_is_measured(case: str) -> None:
     }
 
 
-def test_what_is_felt_is_told_and_nothing_is_foretold_without_data() -> None:
+def test_what_is_felt_is_told_and_on_what() -> None:
     network = slow(0.9)
     data = Samples(spikes(network, samples=8, steps=40))
     compiled = snndeploy.compile(network, recipe=None, calibration=data)
     share = compiled.program.differing["out"]
     assert share > 0.005
     (note,) = [f for f in compiled.findings if f.code == "spikes-rounded"]
+    assert f"on {DATA}: " in note.message
     assert f"out {share:.1%}" in note.message
+    assert report_of(compiled)["spikes_differing_on"] == DATA
+
+
+def test_without_data_random_spikes_foretell_it() -> None:
+    network = slow(0.9)
     plain = snndeploy.compile(network, recipe=None)
-    assert plain.program.differing == {}
-    assert (
-        plain.program.digest == snndeploy.compile(network, recipe=None, inputs=None).program.digest
+    (note,) = [f for f in plain.findings if f.code == "spikes-rounded"]
+    assert f"on {RANDOM}: " in note.message
+    assert report_of(plain)["spikes_differing_on"] == RANDOM
+    again = snndeploy.compile(network, recipe=None)
+    assert plain.program.differing == again.program.differing
+    assert plain.program.digest == lower(network, load_target("loihi2")).digest
+    others = np.random.default_rng(5).random((40, 64, 10)) < 0.2
+    found = measured(network, plain.program, Samples(others.astype(np.float32)))
+    within_a_factor(2, plain.program.differing, found)
+
+
+def test_nothing_is_foretold_of_what_is_too_large_for_a_moment() -> None:
+    rng = np.random.default_rng(0)
+    many = 1 << 18  # 1 << 22 updates are 16 steps of it
+    network = Network(
+        (inputs((1,)), lif("out", (many,), "output", leak=0.9)),
+        (project("w", "input", "out", Dense(many, 1), rng.normal(size=(many, 1))),),
+    ).verify()
+    assert spikes_that_differ(network, lower(network, load_target("loihi2")), None) == {}
+
+
+def measured(network: Network, program: Any, samples: Samples) -> Comparison:
+    """What `simulate` finds of both on samples."""
+    return compare(
+        run_engine("compressed", samples, network=network),
+        run_engine("integer", samples, program=program),
     )
+
+
+def within_a_factor(factor: float, foretold: Mapping[str, float], found: Comparison) -> None:
+    """A handful of spikes more or less are chance."""
+    assert foretold
+    for name, share in foretold.items():
+        measured, few = 1 - found.match[name], 30 / max(1.0, found.spikes[name])
+        assert measured / factor - few <= share <= factor * measured + few, (name, share, measured)
+
+
+def digits(folder: Path) -> tuple[Network, np.ndarray]:
+    del folder
+    return read_network(demo.FOLDER / "digits.nir", "snntorch", reset="zero"), demo.digits().inputs
+
+
+def nmnist(folder: Path) -> tuple[Network, np.ndarray]:
+    network = read_network(folder / "nir_models/paper/cnn_sinabs.nir", "sinabs")
+    z = np.load(folder / "nmnist_small/nmnist_small.npz", allow_pickle=False)
+    first = int(z["n_train"])
+    x = np.zeros((60, 24, 2, 34, 34), np.float32)
+    for k in range(x.shape[1]):
+        of = slice(*z["offset"][first + 4 * k :][:2])
+        step = z["t_us"][of] // 1000
+        at = step < len(x)
+        np.add.at(x, (step[at], k, z["p"][of][at], z["y"][of][at], z["x"][of][at]), 1.0)
+    return network, x
+
+
+def braille(folder: Path, name: str, **semantics: Any) -> tuple[Network, np.ndarray]:
+    x = np.load(folder / "nir_models/braille/braille_unique.npz", allow_pickle=False)["x"]
+    path = folder / f"nir_models/paper/braille_noDelay_{name}.nir"
+    return read_network(path, "snntorch", **semantics), np.moveaxis(x[:64], 0, 1).astype(np.float32)
+
+
+def exported(folder: Path, name: str) -> tuple[Network, np.ndarray]:
+    """A framework's export with its one sample, and the same one, its second half first."""
+    frontend, semantics = EXPORTS[name]
+    x = np.load(folder / f"nir_exports/{name}.npz", allow_pickle=False)["input"]
+    both = np.concatenate([x, np.roll(x, len(x) // 2, axis=0)], axis=1)
+    return read_network(folder / f"nir_exports/{name}.nir", frontend, **semantics), both
+
+
+EXAMPLES: dict[str, Any] = {
+    "digits": digits,
+    "cnn_sinabs": nmnist,
+    "braille zero": lambda folder: braille(folder, "bias_zero", reset="zero"),
+    "braille subtract": lambda folder: braille(folder, "noBias_subtract"),
+    **{name: lambda folder, name=name: exported(folder, name) for name in EXPORTS},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_networks_differ_as_foretold(name: str, shared_data: Path) -> None:
+    """Within a factor of two of what is measured on samples that the estimate never saw.
+
+    Random spikes are not the data that a network was trained on, nor as long: they tell a little less.
+    """
+    network, x = EXAMPLES[name](shared_data)
+    half = x.shape[1] // 2
+    first, others = Samples(x[:, :half]), Samples(x[:, half:])
+    program = lower(network, load_target("loihi2"), inputs=infer_coding(x), steps=len(x))
+    found = measured(network, program, others)
+    within_a_factor(2, spikes_that_differ(network, program, first), found)
+    within_a_factor(2.5, spikes_that_differ(network, program, None), found)

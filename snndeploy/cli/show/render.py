@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import answers_text, certificate_line, cores_text, span
+from ...report import answers_text, certificate_line, cores_text, rounding_note, rounding_text, span
 from .plain import plain, plain_data
 
 _GAP = 2
@@ -142,8 +142,11 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         out.print(table(f"recipe {report['recipe']}", columns, counts))
         out.print()
     title = f"on {report['target']} ({report['board']})"
-    columns = ("layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room", "as")
+    columns = ("layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room")
+    columns = (*columns, "rounding", "as")
     out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
+    for line in rounding_note(report):
+        out.print(line, highlight=False, soft_wrap=True)
     out.print()
     synapses = [
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
@@ -192,6 +195,7 @@ def _layer_row(layer: Mapping[str, Any]) -> tuple[object, ...]:
         f"{layer['fullest']['share']:.0%} {layer['fullest']['resource'].replace('_', ' ')}",
         span(*layer["threshold"]) if "threshold" in layer else "",
         _headroom(layer),
+        rounding_text(layer),
         layer["route"],
     )
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from ...errors import PassRefused
+from ...ir.arrays import size
 from ...ir.network import Network
 from ..base import Calibration, PassContext, Training
 from ..patterns import LayerPass, wiring
@@ -123,14 +123,14 @@ def training_data(ctx: PassContext, net: Network) -> Training:
             "it trains, and there are no labelled samples to train on",
             hint="use snndeploy finetune with --train, or give labels with --data",
         )
-    classes = int(np.prod(net.with_role("output")[0].shape))
+    outputs = {p.name: size(p.shape) for p in net.with_role("output")}
     for what, samples in (("training", data.samples), ("validation", data.validation)):
         if samples is not None:
-            _refuse_labels(samples, what, classes)
+            _refuse_labels(samples, what, outputs)
     return data
 
 
-def _refuse_labels(samples: Calibration, what: str, classes: int) -> None:
+def _refuse_labels(samples: Calibration, what: str, outputs: Mapping[str, int]) -> None:
     if samples.labels is None:
         raise PassRefused(
             "training-labels-missing",
@@ -138,9 +138,15 @@ def _refuse_labels(samples: Calibration, what: str, classes: int) -> None:
             hint="save the classes as an array named y beside the inputs",
         )
     low, high = int(samples.labels.min()), int(samples.labels.max())
-    if low < 0 or high >= classes:
+    judged = next(iter(outputs))
+    if low < 0 or high >= outputs[judged]:
+        others = [name for name, n in outputs.items() if low >= 0 and high < n]
+        answers = f"its output {judged!r}" if len(outputs) > 1 else "the network"
         raise PassRefused(
             "training-labels-range",
-            f"the {what} labels go from {low} to {high}, the network has {classes} outputs",
-            hint="labels count from 0, one output neuron each",
+            f"the {what} labels go from {low} to {high}, {answers} has {outputs[judged]} "
+            f"{'neurons' if len(outputs) > 1 else 'outputs'}",
+            hint=f"they may belong to another output: --answers {others[0]}"
+            if others
+            else "labels count from 0, one output neuron each",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import RemoveKernels
 from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
-from ...progress import silent
+from ...progress import StopWatch, silent
 from ...recipe import Recipe
 from ...report import finding_record
 from ..accounts.audit import other_target
@@ -38,6 +37,8 @@ from ..opening import open_bundle
 
 SECONDS = 60.0
 """After so long no more is tried, once something was found that fits."""
+_PATIENCE = 4
+"""Where nothing was found that fits, the search goes on for so many times as long."""
 _JUDGED = 300
 """Samples that what fits is compared on."""
 _BATCH = 64
@@ -118,14 +119,14 @@ def fix_model(
         first: the compilation.
         compile_with: compiles the same network the same way, with another recipe.
         samples: what costs are measured on; with them, what stays takes over what removed kernels did.
-        seconds: after which no more is tried once one was found that fits, and nothing large at all.
+        seconds: of work, after which no more is tried once one was found that fits. The machine's
+            other work does not count: what is found is not to depend on it.
         tell: is told what is being tried, and what came of it.
     """
     if first.fits:
         cores = len(first.placement.cores)
         return Fixing(recipe=first.recipe, cores=cores, proof="compiled with it and checked")
-    until = time.monotonic() + seconds
-    search = _FixSearch(first, compile_with, samples, tell, until)
+    search = _FixSearch(first, compile_with, samples, tell, seconds)
     search.whole_plans()
     left: tuple[Finding, ...] = ()
     if not search.found or not search.late:
@@ -163,11 +164,11 @@ class _FixSearch:
         compile_with: Callable[[Recipe], Compiled],
         samples: Samples | None,
         tell: Callable[[str], None],
-        until: float,
+        seconds: float,
     ) -> None:
         self._first, self._compile_with = first, compile_with
         self._samples = None if samples is None else samples.first(_JUDGED)
-        self._tell, self._until = tell, until
+        self._tell, self._seconds, self._watch = tell, seconds, StopWatch()
         self._chips = first.target.chips(first.board)
         self._removable = frozenset(
             name
@@ -185,7 +186,8 @@ class _FixSearch:
         """By what those that fit are ordered."""
         if self._samples is None:
             return "estimated membrane error; there are no samples (--data) to count answers on"
-        return f"answers on {len(self._samples)} samples: {self._what}"
+        before, _ = self._judged(self._first, 0.0)
+        return f"answers on {len(self._samples)} samples: {self._what} ({before:.1%} before any of this)"
 
     @property
     def _what(self) -> str:
@@ -194,7 +196,8 @@ class _FixSearch:
 
     @property
     def late(self) -> bool:
-        return time.monotonic() > self._until
+        """Whether time is up, of which there is more as long as nothing fits."""
+        return self._watch.seconds > self._seconds * (1 if self.found else _PATIENCE)
 
     def whole_plans(self) -> None:
         """Changes of the whole network, the least membrane error first."""
@@ -203,13 +206,12 @@ class _FixSearch:
         if any(f.severity == "error" and f.code not in mendable for f in first.findings):
             return
         self._tell("estimating which changes may fit")
-        half = (self._until + time.monotonic()) / 2
         candidates = plans(
             first.program,
             first.target,
             self._chips,
             removable=self._removable,
-            stop=lambda: time.monotonic() > half,
+            stop=lambda: self._watch.seconds > self._seconds / 2,
         )
         done: list[Plan] = []
         for plan in candidates:

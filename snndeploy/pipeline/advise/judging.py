@@ -18,4 +18,4 @@ def refuse_unfit(network: Network, samples: Samples, where: str) -> None:
     if not len(samples) or not samples.steps:
         raise InputError("data-empty", "there are no samples to evaluate on", where=where)
     outputs = {p.name: size(p.shape) for p in network.with_role("output")}
-    refuse_labels(samples, next(iter(outputs)), outputs, where)
+    refuse_labels(samples, next(iter(outputs)), outputs, where, "--answers")

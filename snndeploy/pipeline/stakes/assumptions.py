@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
 from ...data import Samples
 from ...errors import InputError
 from ...ingest import Reading
@@ -14,12 +12,11 @@ from ...ingest.assumed import assumed_finding
 from ...ir.arrays import Array, size
 from ...ir.network import Network
 from ...simulate.recording import Recording
+from .drawn import RANDOM, affordable, drawn
 
 _SAMPLES = 32
-_UPDATES = 1 << 24
-"""Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
-_RANDOM = (16, 8, 0.2)
-"""Steps, samples and spike probability where there are no data."""
+_DRAWN = (16, 8)
+"""Steps and samples where there are no data."""
 
 
 def weighed(reading: Reading, samples: Samples | None = None) -> Network:
@@ -51,23 +48,11 @@ def _inputs(network: Network, samples: Samples | None) -> tuple[Mapping[str, Arr
     entries = network.with_role("input")
     neurons = sum(size(p.shape) for p in network.populations)
     if samples is None or any(p.shape != tuple(samples.source.shape[2:]) for p in entries):
-        steps, n, probability = _RANDOM
-        steps, n = _affordable(neurons, steps, n)
-        rng = np.random.default_rng(0)
-        drawn = {
-            p.name: (rng.random((steps, n, *p.shape)) < probability).astype(np.float32)
-            for p in entries
-        }
-        return drawn, "random spikes (no data were given)"
-    steps, n = _affordable(neurons, samples.steps, min(len(samples), _SAMPLES))
+        return drawn({p.name: p.shape for p in entries}, *affordable(neurons, *_DRAWN)), RANDOM
+    steps, n = affordable(neurons, samples.steps, min(len(samples), _SAMPLES))
     some = samples.first(n).inputs[:steps]
     cut = "" if steps == samples.steps else f", {steps} steps of each"
     return {p.name: some for p in entries}, f"the first {n} of the samples{cut}"
-
-
-def _affordable(neurons: int, steps: int, samples: int) -> tuple[int, int]:
-    steps = max(1, min(steps, _UPDATES // neurons))
-    return steps, max(1, min(samples, _UPDATES // (neurons * steps)))
 
 
 def _run(network: Network, inputs: Mapping[str, Array]) -> Recording:

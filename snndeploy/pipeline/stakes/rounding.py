@@ -1,4 +1,4 @@
-"""What rounding to integers will do to spikes, measured on a few samples when a network is compiled."""
+"""What rounding to integers will do to spikes, measured on a little when a network is compiled."""
 
 from __future__ import annotations
 
@@ -7,31 +7,52 @@ from ...ir.arrays import size
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...ir.program import Program
-from ...verify.compare import compare, merge
-from ..run import run_engine
+from ...lower import encode_inputs
+from ...simulate.jit import has_numba
+from ...verify.compare import Comparison, compare, merge
+from ..run import run_engine, run_program
+from .drawn import RANDOM, affordable, drawn
 
+DATA = "the first of the samples"
+"""What data are called that it was measured on."""
 _SAMPLES = 32
 _VALUES = 1 << 24
 """Places (step, sample, neuron) that are run: what takes a second or two."""
+_DRAWN = (64, 8)
+"""Steps and samples where there are no data; the first 16 steps would show half of it."""
+_UPDATES = 1 << 22
+"""Neuron updates without data: every compilation takes them, also those that only try something."""
+_TOO_SHORT = 32
+"""With fewer steps than this nothing is foretold without data."""
 _TOLD = 0.005
 """Share of a layer's spikes from which it is worth a line."""
 
 
-def spikes_that_differ(network: Network, program: Program, samples: Samples) -> dict[str, float]:
+def spikes_that_differ(
+    network: Network, program: Program, samples: Samples | None
+) -> dict[str, float]:
     """Share of each layer's spikes that are not the network's own in the integer engine.
 
-    Of all spikes that either has; what `simulate` calls 1 - match, for the first few samples. Layers
-    are not isolated: what one gets wrong, those behind it hear. Empty where one sample is too much.
+    Of all spikes that either has; what `simulate` calls 1 - match, for the first few samples (without
+    any: for random spikes). Layers are not isolated: what one gets wrong, those behind it hear. Empty
+    where one sample is too much.
 
     Args:
         network: that was lowered (after all passes).
         program: its integers.
         samples: data to run it on.
     """
-    neurons = sum(size(g.shape) for g in program.groups)
-    count = min(_SAMPLES, len(samples), _VALUES // max(1, neurons * samples.steps))
-    if not count:
+    found = _on_random(network, program) if samples is None else _on(network, program, samples)
+    if found is None:
         return {}
+    spiking = [g.name for g in program.on_chip if g.rule is not None and g.name in found.match]
+    return {name: 1.0 - found.match[name] for name in spiking}
+
+
+def _on(network: Network, program: Program, samples: Samples) -> Comparison | None:
+    count = min(_SAMPLES, len(samples), _VALUES // max(1, _neurons(program) * samples.steps))
+    if not count:
+        return None
     found, done = None, 0
     for part in samples.batches(count):
         float_run = run_engine("compressed", part, network=network)
@@ -41,13 +62,30 @@ def spikes_that_differ(network: Network, program: Program, samples: Samples) -> 
         done += len(part)
         if done >= count:
             break
-    assert found is not None
-    spiking = [g.name for g in program.on_chip if g.rule is not None and g.name in found.match]
-    return {name: 1.0 - found.match[name] for name in spiking}
+    return found
 
 
-def told(differing: dict[str, float]) -> tuple[Finding, ...]:
-    """The layers in which rounding is seen."""
+def _on_random(network: Network, program: Program) -> Comparison | None:
+    from ...simulate.float.engine import run_float
+
+    steps, samples = affordable(_neurons(program), *_DRAWN, _UPDATES)
+    if steps < _TOO_SHORT or not has_numba():
+        return None
+    entries = [g for g in program.groups if g.kind == "input"]
+    inputs = drawn({g.name: g.shape for g in entries}, steps, samples)
+    messages = {
+        g.name: encode_inputs(inputs[g.name], g.message_bits, float(g.scale), f"input {g.name}")
+        for g in entries
+    }
+    return compare(run_float(network, inputs), run_program("integer", program, messages))
+
+
+def _neurons(program: Program) -> int:
+    return sum(size(g.shape) for g in program.groups)
+
+
+def told(differing: dict[str, float], on: str) -> tuple[Finding, ...]:
+    """The layers in which rounding is seen, on what."""
     felt = {name: share for name, share in differing.items() if share >= _TOLD}
     if not felt:
         return ()
@@ -57,6 +95,11 @@ def told(differing: dict[str, float]) -> tuple[Finding, ...]:
             code="spikes-rounded",
             severity="note",
             where="rounding",
-            message=f"rounding to integers changes about so many spikes on the data: {listed}",
+            message=f"rounding to integers changes about so many spikes on {on}: {listed}",
         ),
     )
+
+
+def measured_on(*, data: bool) -> str:
+    """What `spikes_that_differ` measures on, in words."""
+    return DATA if data else RANDOM

@@ -78,7 +78,7 @@ def test_recipes_do_what_they_are_named_for() -> None:
     assert bits == [8, 4, 8]
     assert [p.shape[0] for p in qp.populations] == [1, 8, 16, 10]
     assert set(np.unique(qp.projections[1].weight.data)) <= set(range(-15, 16, 2))
-    for network in (admm, qp):
+    for network in (admm, qp, compiled("spatio-temporal").network):
         assert TrainableNetwork(network).to_network().digest == network.digest
 
 
