@@ -372,6 +372,7 @@ def _with(
                 layers=tuple(sorted(changes.keep)),
                 keep=dict(sorted(changes.keep.items())),
                 kinds=("conv", "dense"),
+                score="second-order" if fold else "l1",
                 fold="weights" if fold else "none",
             ),
         )
