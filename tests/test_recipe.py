@@ -289,7 +289,8 @@ def test_unknown_recipes_are_corrected() -> None:
     assert str(caught.value) == (
         "there is no recipe 'digit'\n"
         "  next: did you mean 'digits'? There are admm, auto, best, default, digits, osbc, qp-snn, "
-        "sbc, sbc-plus, spatio-temporal (snndeploy recipes says what for), or give the path of a .toml file"
+        "sbc, sbc-plus, spatio-temporal (snndeploy recipes says what for), or give the path of a "
+        ".toml file"
     )
 
 
