@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_type_hints
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from .metrics import NetworkMetrics
 if TYPE_CHECKING:
     from ..calibrate.fidelity import Reference
     from ..chip import Target
-    from .kept import Kept
 
 PassStage = Literal["any", "remove-kernels", "prune", "quantize"]
 
@@ -98,6 +97,15 @@ class PassEvent:
 Observer = Callable[[PassEvent], None]
 
 
+class Keeper(Protocol):
+    """Keeps results of passes, and has those of earlier runs (`snndeploy.passes.kept`)."""
+
+    def result(
+        self, step: Pass, net: Network, ctx: PassContext, run: Callable[[], PassRun]
+    ) -> PassRun:
+        """What a pass makes of a network: as it is kept, or by ``run``."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassContext:
     """Everything a pass may use besides the network; there are no globals.
@@ -124,7 +132,7 @@ class PassContext:
     training: Training | None = None
     observer: Observer = field(default=silent)
     watch: Reference | None = None
-    kept: Kept | None = None
+    kept: Keeper | None = None
     scope: str = ""
     index: int = 0
     total: int = 0
@@ -177,6 +185,14 @@ class PassResult:
     modified: bool
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+
+class PassRun(NamedTuple):
+    """A result, the seconds that computing it took, and whether that was in an earlier run."""
+
+    result: PassResult
+    seconds: float
+    taken: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

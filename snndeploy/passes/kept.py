@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -25,7 +25,7 @@ from ..ir.decoding import unpacked
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..limits import current
-from .base import Calibration, Pass, PassContext, PassResult, ports
+from .base import Calibration, Pass, PassContext, PassResult, PassRun, ports
 
 T = TypeVar("T")
 
@@ -40,14 +40,6 @@ class FinishedPass:
     network: Network | None
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-
-
-class PassRun(NamedTuple):
-    """A result, the seconds that computing it took, and whether that was in an earlier run."""
-
-    result: PassResult
-    seconds: float
-    taken: bool = False
 
 
 class Kept:

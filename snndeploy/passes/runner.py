@@ -14,8 +14,16 @@ from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
 from ..ir.network import Network
-from .base import ORDER, Pass, PassContext, PassEvent, PassResult, out_of_order, refuse_wrong_side
-from .kept import PassRun
+from .base import (
+    ORDER,
+    Pass,
+    PassContext,
+    PassEvent,
+    PassResult,
+    PassRun,
+    out_of_order,
+    refuse_wrong_side,
+)
 from .metrics import NetworkMetrics, measure
 
 TAKEN = "taken from an earlier run"
