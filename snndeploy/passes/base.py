@@ -97,6 +97,15 @@ class PassEvent:
 Observer = Callable[[PassEvent], None]
 
 
+class Keeper(Protocol):
+    """Keeps results of passes, and has those of earlier runs (`snndeploy.passes.kept`)."""
+
+    def result(
+        self, step: Pass, net: Network, ctx: PassContext, run: Callable[[], PassRun]
+    ) -> PassRun:
+        """What a pass makes of a network: as it is kept, or by ``run``."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassContext:
     """Everything a pass may use besides the network; there are no globals.
@@ -126,7 +135,7 @@ class PassContext:
     training: Training | None = None
     observer: Observer = field(default=silent)
     watch: Reference | None = None
-    kept: KeptPasses | None = None
+    kept: Keeper | None = None
     scope: str = ""
     index: int = 0
     total: int = 0
@@ -187,15 +196,6 @@ class PassRun(NamedTuple):
     result: PassResult
     seconds: float
     taken: bool = False
-
-
-class KeptPasses(Protocol):
-    """Where results of finished passes are kept; see `snndeploy.passes.kept.Kept`."""
-
-    def result(
-        self, step: Pass, net: Network, ctx: PassContext, run: Callable[[], PassRun]
-    ) -> PassRun:
-        """What a pass makes of a network: as it is kept, or by ``run``."""
 
 
 @dataclass(frozen=True, kw_only=True)
