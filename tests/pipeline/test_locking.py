@@ -46,6 +46,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "semantics": ("--semantics", "n3:reset=none"),
     "strict": ("--strict", *SAID),
     "accept": ("--accept", "maybe-lost-v-reset"),
+    "answers": ("--answers", "n3"),
+    "adapt": ("--adapt",),
     "recipe": ("-r", "none"),
     "guard": ("--guard", "back-off", "-d", "data.npz"),
     "max_divergence": ("--max-divergence", "0.001", "--guard", "back-off", "-d", "data.npz"),
