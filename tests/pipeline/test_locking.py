@@ -57,8 +57,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "target": ("-t", "loihi1"),
     "board": ("--board", "3"),
     "objective": ("--objective", "cores"),
-    "answers": ("--answers", "n4"),
-    "adapt": ("--adapt", "-t", "loihi1"),
 }
 """For every option that a lock holds, a value of it that is not its default."""
 
