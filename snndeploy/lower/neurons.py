@@ -385,7 +385,7 @@ def _unproved(
     """Registers that the worst case exceeds."""
     basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
     bits = arithmetic.state_bits
-    does = {"wrap": "wraps", "saturate": "saturates"}
+    does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
     found = []
     if room.wraps:
         found.append(

@@ -209,7 +209,7 @@ def _leak(neuron: Neuron, family: Family) -> Array:
     match family.arithmetic.decay:
         case "multiply":
             return neuron.leak
-        case "shift":
+        case "shift" | "floor-shift":
             most = family.target.numeric.decay_max.limit
             return kept(to_decay(neuron.leak, 0, most, family.arithmetic), family.arithmetic)
 
