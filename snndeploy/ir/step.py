@@ -47,9 +47,9 @@ class Arithmetic:
         arrival: ``summed`` decays u, adds up all input of a step and puts both into u once; ``in-turn``
             adds every spike to u by itself, sources in their order, where each sum overflows like u,
             and decays u after that.
-        v_step: ``free`` is ``v = decayed v + u + bias``; ``held`` puts the change of v into a register of
-            `state_bits` first: what the leak takes wraps there, and the sum with u, and that with the
-            bias, overflow like v.
+        v_step: ``free`` is ``v = decayed v + u + bias``; ``held`` puts the change of v into a register
+            of `state_bits` first: what the leak takes wraps there, and the sum with u, and that with
+            the bias, overflow like v.
     """
 
     state_bits: int
@@ -305,7 +305,9 @@ def step_integer(
             wide = state.u + (a << arithmetic.state_shift)
             held = held_in(wide, arithmetic.u_overflow, arithmetic, xp)
             state.u = decayed(held, p.du, arithmetic, xp)
-    return step_membrane(rule, arithmetic, p, state, state.u, xp, None if see is None else wide, see)
+    return step_membrane(
+        rule, arithmetic, p, state, state.u, xp, None if see is None else wide, see
+    )
 
 
 def arrived(u: Any, spikes: Any, weight: Any, arithmetic: Arithmetic, xp: Any = np) -> Any:
@@ -330,7 +332,11 @@ def step_membrane(
     """The part of `step_integer` behind u: advance v by ``current``, spike and reset.
 
     Args:
-        rule: as of `step_integer`, and so ``arithmetic``, ``p``, ``state`` and ``xp``.
+        rule: as of `step_integer`.
+        arithmetic: likewise.
+        p: likewise; its ``du`` is not looked at.
+        state: likewise; its u is not looked at.
+        xp: likewise.
         current: what the synaptic states add to v.
         wide: u before it was put into its register, for ``see``.
         see: told that, and v likewise.
@@ -381,7 +387,7 @@ def step_membrane(
 def _one_by_one(
     rule: NeuronRule, v: Any, threshold: Any, arithmetic: Arithmetic, xp: Any
 ) -> tuple[Any, Any]:
-    """Spike after spike, each of which takes the threshold off v, which wraps; and the v that is left."""
+    """Spike after spike, each of which takes the threshold off v, which wraps; and what is left."""
     fired = xp.where(above(rule, v, threshold), 0, 0)
     most = 1 if rule.spikes_per_step == "one" else rule.max_spikes
     if most is None:

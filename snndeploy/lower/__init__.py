@@ -1,7 +1,8 @@
 """Lowering: a float or quantised `Network` becomes an integer `Program`."""
 
+from .in_turn.adapt import adapted
 from .coding import InputCoding, encode_inputs, infer_coding
 from .layout import LayoutName
 from .lowering import lower
 
-__all__ = ["InputCoding", "LayoutName", "encode_inputs", "infer_coding", "lower"]
+__all__ = ["InputCoding", "LayoutName", "adapted", "encode_inputs", "infer_coding", "lower"]

@@ -36,7 +36,7 @@ def proof(
     arithmetic: Arithmetic,
 ) -> Rounding:
     """``rounding`` with everything else in which float64 and integers may differ within ``steps``."""
-    short = _truncated(group, synapses, worst, steps, arithmetic)
+    short = truncated(group, synapses, worst, steps, arithmetic)
     reasons = (
         *_registers(group, worst, steps, adder, arithmetic),
         *_floor(neuron, group),
@@ -135,7 +135,7 @@ def coarse_leak(
 # --- decays -------------------------------------------------------------------------------------------
 
 
-def _truncated(
+def truncated(
     group: CompartmentGroup,
     synapses: Sequence[SynapseGroup],
     worst: WorstCase,

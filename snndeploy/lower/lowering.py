@@ -14,6 +14,8 @@ from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding
 from .decays import to_decay
+from .in_turn.adapt import adapted
+from .in_turn.lowering import lower_in_turn
 from .incoming import Incoming, MostSpikes, bias_incoming, incoming_of
 from .layout import LayoutName, layout_of
 from .neurons import Lowered, lower_population
@@ -56,6 +58,17 @@ def lower(
     """
     family = family_of(target)
     held_in = layout_of(layout, family)
+    if (own := family.own_neuron) is not None:
+        network, told = adapted(network, family)
+        program = lower_in_turn(
+            network,
+            family,
+            own,
+            coding=_codings(network, target, inputs),
+            observed=observed,
+            steps=steps,
+        )
+        return dataclasses.replace(program, findings=(*told, *program.findings))
     bits = family.weights.bits
     network = _with_biases_at_once(network)
     depth = depths(network)

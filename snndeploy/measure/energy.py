@@ -14,10 +14,10 @@ import numpy as np
 from ..chip import ArithmeticModel, EnergyModel, Target, weakest
 from ..ir.arrays import Array, size
 from ..ir.finding import Certainty
+from ..ir.linear.unroll import unroll
 from ..ir.program import CompartmentGroup, Program
 from ..mapping.tell.effects import Effects
 from ..simulate.recording import Recording
-from ..simulate.unroll import unroll
 
 
 @dataclass(frozen=True, kw_only=True)

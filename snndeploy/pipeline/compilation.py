@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..calibrate.fidelity import Reference
-from ..chip import Target, load_target
+from ..chip import Target, family_of, load_target
 from ..data import Feed, Samples
 from ..errors import InputError
 from ..ir.network import Network
-from ..lower import InputCoding, LayoutName, infer_coding, lower
+from ..lower import InputCoding, LayoutName, adapted, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.base import Observer, PassContext, Training
 from ..passes.guard.back_off import run_guarded
@@ -99,6 +99,8 @@ def compile(
         training=training,
         observer=observer,
     )
+    network, told_of_neurons = adapted(log.network, family_of(chip))
+    log = dataclasses.replace(log, network=network, notes=(*log.notes, *told_of_neurons))
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:

@@ -24,7 +24,7 @@ from ..verify.judged import judged_output
 from .compiled import Compiled, Loaded
 from .tally import Tally
 
-STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
+STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
@@ -94,6 +94,10 @@ def run_program(
         from ..simulate.integer.engine import run_integer
 
         return run_integer(program, messages, progress=progress, watch=watch)
+    if engine == "xylosim":
+        from ..simulate.xylo.engine import run_xylosim
+
+        return run_xylosim(program, messages, progress=progress)
     from ..simulate.lava.engine import run_lava
 
     return run_lava(program, messages, progress=progress)

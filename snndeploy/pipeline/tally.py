@@ -75,7 +75,7 @@ class Tally:
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
         if self.verification is not None:
             self.verification.add(runs, samples.labels)
-        exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
+        exact = next((runs[e] for e in ("integer", "lava", "xylosim") if e in runs), None)
         if exact is not None:
             self.clock.add(
                 {g.name: exact.spikes[g.name] != 0 for g in self.program.groups if _sends(g)}

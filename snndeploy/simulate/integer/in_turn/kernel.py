@@ -150,9 +150,7 @@ def _run(
         passed = np.zeros(n, np.int64)
         x, sent = messages[:, s], spikes[:, s]
         for t in range(messages.shape[0]):
-            _arrive(
-                x, t, 1, back, host_first, host_target, host_state, host_weight, host_steps, u
-            )
+            _arrive(x, t, 1, back, host_first, host_target, host_state, host_weight, host_steps, u)
             _arrive(sent, t, 0, back, first, target, state, weight, steps, u)
             passed[:] = 0
             for i in range(n):

@@ -1,4 +1,4 @@
-"""The reference: source after source and neuron after neuron, by the functions of `snndeploy.ir.step`."""
+"""The reference: source after source, neuron after neuron, by the functions of `snndeploy.ir.step`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....ir.arrays import Array
-from ....ir.step import (
-    IntegerParameters,
-    IntegerState,
-    NeuronRule,
-    arrived,
-    decayed,
-    step_membrane,
-)
+from ....ir.step import IntegerParameters, IntegerState, NeuronRule, arrived, decayed, step_membrane
 from .wiring import Synapses, Wiring
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ....ir.arrays import Array, size
+from ....ir.linear.unroll import unroll
 from ....ir.program import CompartmentGroup, Program
 from ....ir.step import Arithmetic, shifted, wrapped
-from ...unroll import unroll
 from ..neurons.step import registers
 
 
