@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .engine import apply, decayed, pull, run, shift
+from .turns import run_in_turn
 
 FAR = 1 << 61
 """Stands for infinity."""
@@ -22,7 +23,7 @@ MANY = 15
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
     """Where ``x = decayed(x) + drive`` climbs to from zero, for a drive that is not negative."""
     drive, d = np.broadcast_arrays(np.minimum(drive, FAR >> 32), d)
-    if arithmetic.decay == "shift":
+    if arithmetic.decay != "multiply":
         return drive << np.minimum(d, 28)
     lost = ((np.maximum(drive, 1) - 1) << arithmetic.decay_bits) // np.maximum(d, 1) + 1
     return np.where(drive <= 0, 0, np.where(d > 0, lost, FAR))
@@ -51,6 +52,9 @@ def bounds(program: Any, *, stated: bool) -> dict[str, SimpleNamespace]:
 
 def _sends(group: Any, limit: int, stated: bool) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
+    if group.kind == "input" and group.message_bits and group.max_spikes:
+        most = (1 << (group.message_bits - 1)) - 1
+        return 0, min(most // 2 + 1 if stated else most, group.max_spikes)
     if group.kind == "input" and group.message_bits:
         most = (1 << (group.message_bits - 1)) - 1
         return (-(most // 2) - 1, most // 2 + 1) if stated else (-most, most)
@@ -129,5 +133,5 @@ def worst_inputs(program: Any, found: Any, steps: int = 48) -> dict[str, tuple[i
                 toward = sign * push.get(source, np.zeros((1, *shape)))[0]
                 batch[source].append(np.where(toward > 0, high, low))
     trains = {n: np.repeat(np.stack(x)[None], steps, axis=0) for n, x in batch.items()}
-    peaks = run(program, trains)[1]
+    peaks = (run_in_turn if program.arithmetic.arrival == "in-turn" else run)(program, trains)[1]
     return {name: (int(p.max()), tried[int(np.argmax(p))]) for name, p in peaks.items()}

@@ -103,6 +103,23 @@ class Breach:
     certainty: Certainty | None = None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cycles:
+    """Clock cycles of steps, where a formula for the whole chip is published.
+
+    Attributes:
+        parts: cycles of each kind of work, (steps,).
+        ns: nanoseconds of a cycle.
+        certainty: of the formula and of the clock.
+        not_counted: what it leaves out.
+    """
+
+    parts: Mapping[str, Array]
+    ns: float
+    certainty: Certainty
+    not_counted: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgramRule:
     """A rule about programs that only one family of chips has.

@@ -17,9 +17,9 @@ from ..ir.fan.fan_in import FanIn
 from ..ir.finding import Certainty
 from ..ir.neurons import Neuron
 from ..ir.placement import Bounds
-from ..ir.program import CompartmentGroup, Kind, SignMode
+from ..ir.program import CompartmentGroup, Kind, Program, SignMode
 from ..ir.step import Arithmetic, Compare
-from .counting import CoreRule, Count, Cuts, ProgramRule, Resources, Sent, Stored, added
+from .counting import CoreRule, Count, Cuts, Cycles, ProgramRule, Resources, Sent, Stored, added
 from .floor import Boxes, Floor, NoFloor
 from .schema import Target
 
@@ -275,6 +275,17 @@ class Family(ABC):
         return self.memory_certainties
 
     # Time
+
+    def cycles(self, program: Program, active: Mapping[str, Array]) -> Cycles | None:
+        """Clock cycles of steps, by a formula for the whole chip (None: none is known).
+
+        Args:
+            program: what runs.
+            active: for every group that spikes, which neurons do, (steps, *shape) of zeros and ones or
+                of probabilities.
+        """
+        del program, active
+        return None
 
     def updates(self, used: Mapping[str, int], neurons: int) -> int:
         """State updates of a slice in a step."""

@@ -155,11 +155,13 @@ class Power(Strict):
 class PowerModel(Strict):
     """Power of a chip that idles, and of one that computes, where no energy per event is published.
 
-    ``not_counted`` is printed beside every estimate.
+    ``not_counted`` is printed beside every estimate; ``slower`` tells how many times slower the chip was
+    clocked when this was measured than the time of its steps is told for.
     """
 
     idle: Power
     active: Power
+    slower: float = 1.0
     not_counted: list[str]
 
 
@@ -214,8 +216,8 @@ class Target(Strict):
     ``family`` names the family of chips that counts and computes alike; each has its own subclass with
     the keys that it reads beside these, and the ``resources`` of a core that it counts. ``core`` maps
     these resources to their limits. ``energy_alternatives`` are other published models of the same
-    chip, to be printed beside; without ``energy`` it follows from ``power`` and the time of a step, where
-    these are known. ``time`` is None where nothing is known about the speed of a step.
+    chip, to be printed beside; without ``energy`` it follows from ``power`` and the time of a step,
+    where these are known. ``time`` is None where nothing is known about the speed of a step.
     """
 
     resources: ClassVar[tuple[str, ...]] = ()

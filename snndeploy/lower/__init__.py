@@ -1,7 +1,7 @@
 """Lowering: a float or quantised `Network` becomes an integer `Program`."""
 
-from .in_turn.adapt import adapted
 from .coding import InputCoding, encode_inputs, infer_coding
+from .in_turn.adapt import adapted
 from .layout import LayoutName
 from .lowering import lower
 

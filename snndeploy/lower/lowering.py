@@ -60,14 +60,15 @@ def lower(
     held_in = layout_of(layout, family)
     if (own := family.own_neuron) is not None:
         network, told = adapted(network, family)
-        program = lower_in_turn(
-            network,
-            family,
-            own,
-            coding=_codings(network, target, inputs),
-            observed=observed,
-            steps=steps,
-        )
+        coding = _codings(network, target, inputs)
+        for name, c in coding.items():
+            if c.kind == "analog":
+                raise LoweringRefused(
+                    "analog-input",
+                    f"{target.name} takes numbers of spikes, the data of {name!r} are analog",
+                    hint="encode the data as spikes (rate, latency)",
+                )
+        program = lower_in_turn(network, family, own, coding=coding, observed=observed, steps=steps)
         return dataclasses.replace(program, findings=(*told, *program.findings))
     bits = family.weights.bits
     network = _with_biases_at_once(network)

@@ -146,7 +146,7 @@ def place_program(
 
 def _on_one_core(memory: Memory, target: Target) -> Placement:
     """Every group whole, on the one core that there is."""
-    slices = _slices(memory, Found({g.name: [_box(g)] for g in memory.program.on_chip}, 1), False)
+    slices = _slices(memory, Found({g.name: (_box(g),) for g in memory.program.on_chip}, 1), False)
     slices = [replace(s, core=0) for s in slices]
     placed = Placement(
         target=target.name, cores_per_chip=target.chip.cores.limit, slices=tuple(slices)

@@ -9,7 +9,7 @@ import numpy as np
 
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.step import Arithmetic
-from snndeploy.simulate.integer.in_turn.plain import Trace
+from snndeploy.simulate.integer.in_turn.plain import TurnTrace
 from snndeploy.simulate.integer.in_turn.wiring import Synapses, Wiring
 
 MOST_IN, MOST_HIDDEN, MOST_OUT = 15, 31, 1
@@ -76,7 +76,7 @@ def messages(c: Mapping[str, Any]) -> Array:
     return np.minimum(c["x"].astype(np.int64), MOST_IN)[:, None]
 
 
-def differing(c: Mapping[str, Any], trace: Trace) -> dict[str, int]:
+def differing(c: Mapping[str, Any], trace: TurnTrace) -> dict[str, int]:
     """Places of spikes and states in which a run differs from the recording."""
     n, states = c["w_rec"].shape[0], c["w_in"].shape[2]
     spikes, u, v = trace.spikes[:, 0], trace.u[:, 0], trace.v[:, 0]

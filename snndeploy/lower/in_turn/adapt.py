@@ -45,7 +45,9 @@ def adapted(
     own = family.own_neuron
     if own is None:
         return network, ()
-    populations, findings, factors = [], [], {}
+    populations: list[Population] = []
+    findings: list[Finding] = []
+    factors: dict[str, Array] = {}
     for population in network.populations:
         neuron = population.neuron
         if neuron is None:
@@ -130,9 +132,7 @@ def _scaled(projection: Projection, gain: Array, network: Network) -> Projection
     return dataclasses.replace(projection, weight=scaled)
 
 
-def _factor(
-    each: Array, projection: Projection, network: Network, shape: tuple[int, ...]
-) -> Array:
+def _factor(each: Array, projection: Projection, network: Network, shape: tuple[int, ...]) -> Array:
     if each.ndim == 0:
         return each
     found = weight_factors(each, projection.ops, network.source_shape(projection), shape)

@@ -2,8 +2,8 @@
 
 Weights are codes of 8 bits times ``2**shift``; a block (all synapses into hidden neurons, all into
 outputs) has one shift. A neuron's scale is the largest that its codes hold, and its threshold follows
-it. A larger shift rounds decays less and saturates sooner: it is the largest for which nothing saturates,
-whatever arrives, or else in what is usual.
+it. A larger shift rounds decays less and saturates sooner: it is the largest for which nothing
+saturates, whatever arrives, or else in what is usual.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _MARGIN = 1.25
 """Room above what was seen on calibration data."""
 _ROUNDED = "its states are whole numbers whose decays are rounded, and spikes add up in turn"
 
-Block = Literal["hidden", "output"]
+BlockName = Literal["hidden", "output"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _Lowering:
     """A population, what it is rounded to, and where it is."""
 
     population: Population
@@ -45,7 +45,7 @@ class _Part:
     depth: int
 
     @property
-    def block(self) -> Block:
+    def block(self) -> BlockName:
         return "output" if self.population.role == "output" else "hidden"
 
 
@@ -65,7 +65,7 @@ def lower_in_turn(
     """
     depth = depths(network)
     parts = [
-        _Part(p, network.incoming(p.name), neuron_scales(p, network, family), depth[p.name])
+        _Lowering(p, network.incoming(p.name), neuron_scales(p, network, family), depth[p.name])
         for p in network.populations
         if p.neuron is not None
     ]
@@ -80,7 +80,7 @@ def lower_in_turn(
             role="input",
             kind="input",
             depth=0,
-            message_bits=max(coding[name].message_bits, own.most_of_inputs.bit_length() + 1),
+            message_bits=coding[name].message_bits,
             max_spikes=own.most_of_inputs,
         )
     synapses: list[SynapseGroup] = []
@@ -88,7 +88,7 @@ def lower_in_turn(
     for part in parts:
         name, shift = part.population.name, shifts[part.block]
         group = groups[name] = _group(part, shift, family, own)
-        mine = [_synapses(p, part, shift, depth, network) for p in part.incoming]
+        mine = [_synapses(p, part, shift, depth) for p in part.incoming]
         synapses += mine
         worst = worst_case(group, _arriving(mine, network, peaks), family.arithmetic)
         room[name] = headroom(worst, family.arithmetic)
@@ -120,27 +120,26 @@ def _most(population: Population, coding: Mapping[str, InputCoding], own: OwnNeu
 
 
 def _shifts(
-    parts: list[_Part],
+    parts: list[_Lowering],
     network: Network,
     family: Family,
     peaks: Mapping[str, int],
     observed: Mapping[str, float] | None,
-) -> dict[Block, int]:
+) -> dict[BlockName, int]:
     """The shift of each block: the largest with room for all spikes, or for usual ones."""
     span, limit = family.target.synapse.exponent, family.arithmetic.state_max
-    usual = {
-        p.name: peaks[p.name] if p.role == "input" else 1 for p in network.populations
-    }
-    shifts: dict[Block, int] = {}
-    blocks: tuple[Block, ...] = ("hidden", "output")
+    usual = {p.name: peaks[p.name] if p.role == "input" else 1 for p in network.populations}
+    shifts: dict[BlockName, int] = {}
+    blocks: tuple[BlockName, ...] = ("hidden", "output")
     for block in blocks:
         mine = [part for part in parts if part.block == block]
         formats = [part.scales.largest_shift for part in mine]
         most = min([span.high, *formats])
 
-        def room(part: _Part, sent: Mapping[str, int]) -> float:
+        def room(part: _Lowering, sent: Mapping[str, int]) -> float:
             neuron = part.population.neuron
-            assert neuron is not None and neuron.syn_leak is not None
+            assert neuron is not None
+            assert neuron.syn_leak is not None
             if observed is not None and part.population.name in observed:
                 u = _MARGIN * observed[part.population.name] / float(np.min(neuron.syn_leak))
                 u_peak = u * part.scales.scale
@@ -158,11 +157,10 @@ def _shifts(
     return shifts
 
 
-def _group(
-    part: _Part, shift: int, family: Family, own: OwnNeuron
-) -> CompartmentGroup:
+def _group(part: _Lowering, shift: int, family: Family, own: OwnNeuron) -> CompartmentGroup:
     population, neuron = part.population, part.population.neuron
-    assert neuron is not None and neuron.syn_leak is not None
+    assert neuron is not None
+    assert neuron.syn_leak is not None
     numeric, arithmetic = family.target.numeric, family.arithmetic
     scale = part.scales.scale * 2.0**shift
     spiking = neuron.threshold is not None
@@ -194,7 +192,7 @@ def _group(
 
 
 def _synapses(
-    projection: Projection, part: _Part, shift: int, depth: dict[str, int], network: Network
+    projection: Projection, part: _Lowering, shift: int, depth: dict[str, int]
 ) -> SynapseGroup:
     mantissa = part.scales.mantissas[projection.name]
     low, high = int(mantissa.min(initial=0)), int(mantissa.max(initial=0))
@@ -216,9 +214,7 @@ def _synapses(
     )
 
 
-def _arriving(
-    synapses: list[SynapseGroup], network: Network, peaks: Mapping[str, int]
-) -> Interval:
+def _arriving(synapses: list[SynapseGroup], network: Network, peaks: Mapping[str, int]) -> Interval:
     shape = network.population(synapses[0].target).shape if synapses else ()
     total = Interval(np.zeros(shape), np.zeros(shape))
     for s in synapses:
@@ -227,4 +223,3 @@ def _arriving(
         one = input_interval(s.ops, s.mantissa, source.shape, peak, False)
         total = total + (one * float(len(s.sources))).shifted(s.exponent)
     return total
-

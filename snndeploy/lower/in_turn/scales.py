@@ -66,7 +66,8 @@ def neuron_scales(population: Population, network: Network, family: Family) -> N
     codes on one grid stay exact where the codes fit.
     """
     neuron, shape = population.neuron, population.shape
-    assert neuron is not None and neuron.syn_leak is not None
+    assert neuron is not None
+    assert neuron.syn_leak is not None
     numeric = family.target.numeric
     du = to_decay(neuron.syn_leak, 0, numeric.decay_max.limit, family.arithmetic)
     keeps = kept(du, family.arithmetic)
@@ -76,7 +77,7 @@ def neuron_scales(population: Population, network: Network, family: Family) -> N
     top = family.weights.code_max
     peak = np.full((size_of(shape, each=each),), 1e-300)
     for p in incoming:
-        peak = np.maximum(peak, _peaks(values[p.name], p, shape, each=each))
+        peak = np.maximum(peak, _peaks(values[p.name], shape, each=each))
     scale = _on_grid(incoming, keeps, peak, top)
     scale = _shaped(np.where(peak > 1e-300, scale, 1.0), shape, each=each)
     wanted = np.zeros(())
@@ -128,7 +129,7 @@ def _factor(values: Array, projection: Projection, network: Network, shape: Shap
     return np.asarray(values.mean()) if found is None else found
 
 
-def _peaks(values: Array, projection: Projection, shape: Shape, *, each: bool) -> Array:
+def _peaks(values: Array, shape: Shape, *, each: bool) -> Array:
     """The largest weight into every row (or of all)."""
     size = np.abs(values)
     if not each:

@@ -219,7 +219,7 @@ def _input_train(group: CompartmentGroup, data: Array, low: int, count: int) -> 
     """Messages of a batch: bytes that are not zero for spikes, int32 for graded ones (mod 2**32)."""
     as_given = (np.int32,) if group.message_bits else (np.uint8, np.bool_)
     if group.max_spikes is not None:
-        data = _taken(group, data)
+        data = _taken(group, data, group.max_spikes)
     if data.dtype in as_given and data.flags.c_contiguous:
         flat = data.reshape(*data.shape[:2], size(group.shape))
         return Train(flat.view(np.uint8) if data.dtype == np.bool_ else flat, low)
@@ -228,7 +228,7 @@ def _input_train(group: CompartmentGroup, data: Array, low: int, count: int) -> 
     return Train(np.ascontiguousarray(messages).reshape(*part.shape[:2], size(group.shape)))
 
 
-def _taken(group: CompartmentGroup, data: Array) -> Array:
+def _taken(group: CompartmentGroup, data: Array, most: int) -> Array:
     """What a channel takes of the spikes that the host sends in a step."""
     if data.size and int(data.min()) < 0:
         raise InputError(
@@ -237,7 +237,7 @@ def _taken(group: CompartmentGroup, data: Array) -> Array:
             where=f"input {group.name}",
             hint="send what is negative over channels of its own",
         )
-    return np.minimum(data, group.max_spikes)
+    return np.minimum(data, most)
 
 
 def program_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:

@@ -85,7 +85,9 @@ def job_of(configuration: Configuration, sent: Array) -> dict[str, Array]:
     }
 
 
-def run_worker(jobs: Mapping[str, Mapping[str, Array]], env: XyloEnv) -> dict[str, dict[str, Array]]:
+def run_worker(
+    jobs: Mapping[str, Mapping[str, Array]], env: XyloEnv
+) -> dict[str, dict[str, Array]]:
     """Run jobs by number; what the simulator recorded of each.
 
     Raises:

@@ -1,7 +1,7 @@
 """The interpreter that has xylosim: where it is, and how one is made.
 
-The vendor publishes wheels for Python 3.9 and 3.10; later versions build it from source, which takes a C++
-compiler and some minutes. Only an interpreter that answers with the version that was checked counts.
+The vendor publishes wheels for Python 3.9 and 3.10; later versions build it from source, which takes a
+C++ compiler and some minutes. Only an interpreter with the version that was checked counts.
 """
 
 from __future__ import annotations

@@ -6,26 +6,29 @@ weight, synaptic state) in the order in which they are to act, ``x`` is (samples
 result holds what xylosim recorded, of all samples.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 import numpy as np
 
 
-def block(synapse, entries, sources):
+def block(synapse: Any, entries: Any, sources: int) -> list[list[Any]]:
     """Synapse lists by source."""
-    lists = [[] for _ in range(sources)]
+    lists: list[list[Any]] = [[] for _ in range(sources)]
     for source, target, weight, state in entries.tolist():
         lists[source].append(synapse(target, state, weight))
     return lists
 
 
-def run(job):
+def run(job: dict[str, Any]) -> dict[str, Any]:
     """One configuration on all its samples."""
     if int(job["version"]) == 1:
         from xylosim.v1 import XyloLayer, XyloSynapse
     else:
         from xylosim.v2 import XyloLayer, XyloSynapse
-    hidden, outputs = len(job["dash_mem"]), len(job["dash_mem_out"])
+    hidden = len(job["dash_mem"])
     # The layer keeps raw pointers: the lists must live as long as it does.
     blocks = [
         block(XyloSynapse, job[name], sources)
@@ -35,11 +38,11 @@ def run(job):
             ("outputs", hidden),
         )
     ]
-    aliases = [[] for _ in range(hidden)]
+    aliases: list[list[int]] = [[] for _ in range(hidden)]
     for source, target in job["alias"].tolist():
         aliases[source].append(target)
     shift = job["shift"].tolist()
-    fields = {
+    fields: dict[str, Any] = {
         "synapses_in": blocks[0],
         "synapses_rec": blocks[1],
         "synapses_out": blocks[2],
@@ -60,7 +63,7 @@ def run(job):
         fields["bias"] = job["bias"].tolist()
         fields["bias_out"] = job["bias_out"].tolist()
     layer = XyloLayer(**fields)
-    found = {name: [] for name in NAMES}
+    found: dict[str, list[Any]] = {name: [] for name in NAMES}
     for sample in job["x"]:
         layer.reset_all()
         layer.evolve(sample.tolist())
@@ -82,10 +85,11 @@ NAMES = {
 """What a result holds, (samples, steps, neurons), and what xylosim calls it."""
 
 
-def main(job_file, result_file):
+def main(job_file: str, result_file: str) -> None:
+    """Run all configurations of a job."""
     with np.load(job_file, allow_pickle=False) as stored:
         arrays = dict(stored)
-    results = {}
+    results: dict[str, Any] = {}
     for k in sorted({name.partition(".")[0] for name in arrays}, key=int):
         job = {n.partition(".")[2]: a for n, a in arrays.items() if n.partition(".")[0] == k}
         results.update({f"{k}.{name}": values for name, values in run(job).items()})

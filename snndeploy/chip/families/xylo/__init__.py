@@ -1,4 +1,4 @@
-"""SynSense Xylo: one core of leaky neurons with synaptic currents in 16-bit states, and 8-bit weights."""
+"""SynSense Xylo: one core of leaky neurons with synapses, 16-bit states and 8-bit weights."""
 
 from __future__ import annotations
 

@@ -98,7 +98,9 @@ def _connections(program: Program, name: str, place: dict[str, int]) -> Connecti
             if (o.latency != 1).any():
                 raise _refused(s.name, "its spikes would have to wait")
             columns.append(
-                np.stack([matrix.cols + place[o.group], matrix.rows + place[s.target], matrix.values])
+                np.stack(
+                    [matrix.cols + place[o.group], matrix.rows + place[s.target], matrix.values]
+                )
             )
     if len(shifts) > 1:
         raise _refused(name, f"weights of {name} have the shifts {sorted(shifts)}")

@@ -6,17 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....ir.arrays import Array, size
+from ....ir.arrays import Array
 from ....ir.fan.fan import Fan
 from ....ir.fan.fan_in import FanIn
 from ....ir.finding import Certainty
 from ....ir.neurons import Neuron
 from ....ir.placement import Bounds
-from ....ir.program import CompartmentGroup
+from ....ir.program import CompartmentGroup, Program
 from ....ir.step import Arithmetic, Compare
-from ...counting import CoreRule, Cuts, ProgramRule, Resources, Sent, Stored, neurons_in, tile_sums
+from ...counting import (
+    CoreRule,
+    Cuts,
+    Cycles,
+    ProgramRule,
+    Resources,
+    Sent,
+    Stored,
+    neurons_in,
+    tile_sums,
+)
 from ...family import Family, Form, NoForm, OutsideSimulator, OwnNeuron, Realisation, WeightFormat
 from ...schema import Target
+from .clock import cycles
 from .rules import CORE_RULES, PROGRAM_RULES
 from .tables import XyloTarget
 
@@ -130,15 +141,13 @@ class Xylo(Family):
         return {
             "hidden_neurons": 0 if output else neurons,
             "output_neurons": neurons if output else 0,
-            "recurrent_entries": 0 if output else self._recurrent(group, stored, fans),
+            "recurrent_entries": 0 if output else self._recurrent(stored, fans),
             "heard": sum(s.axons for s in stored),
             "sent": 0,
         }
 
     @staticmethod
-    def _recurrent(
-        group: CompartmentGroup, stored: Sequence[Stored], fans: Sequence[Fan]
-    ) -> int:
+    def _recurrent(stored: Sequence[Stored], fans: Sequence[Fan]) -> int:
         return sum(s.words for s, fan in zip(stored, fans, strict=True) if not fan.from_host)
 
     def outgoing(self, sent: Sent) -> Resources:
@@ -159,11 +168,9 @@ class Xylo(Family):
     def axons_out(self, used: Mapping[str, int]) -> int:
         return used["sent"]
 
+    def cycles(self, program: Program, active: Mapping[str, Array]) -> Cycles:
+        return cycles(self.target, program, active)
+
     @property
     def memory_certainties(self) -> tuple[Certainty, ...]:
         return (self.target.core["recurrent_entries"].certainty,)
-
-
-def neurons_of(groups: Sequence[CompartmentGroup]) -> int:
-    """Neurons of some groups together."""
-    return sum(size(g.shape) for g in groups)

@@ -31,6 +31,17 @@ def _over(where: str, resource: str, used: int, limit: Limit) -> Iterator[Breach
         )
 
 
+def _never(family: Any, where: str, resource: str, message: str) -> Breach:
+    neurons = family.target.neurons
+    return Breach(
+        where=where,
+        resource=resource,
+        source=neurons.source,
+        certainty=neurons.certainty,
+        message=message,
+    )
+
+
 def inputs(family: Any, program: Program) -> Iterator[Breach]:
     """Channels of all inputs together."""
     groups = [g for g in program.groups if g.kind == "input"]
@@ -38,7 +49,7 @@ def inputs(family: Any, program: Program) -> Iterator[Breach]:
     yield from _over(_names(groups), "inputs", channels, family.target.ends.inputs)
 
 
-def layers(_: Any, program: Program) -> Iterator[Breach]:
+def layers(family: Any, program: Program) -> Iterator[Breach]:
     """The ways that synapses go: into hidden neurons, between them, and from them to outputs."""
     for s in program.synapses:
         into = program.group(s.target)
@@ -49,29 +60,38 @@ def layers(_: Any, program: Program) -> Iterator[Breach]:
             elif source.kind == "input" and into.role == "output":
                 what = f"output neurons ({into.name}) hear hidden neurons alone, not the host"
             if what:
-                yield Breach(where=s.name, resource="layers", message=what)
+                yield _never(family, s.name, "layers", what)
 
 
-def delays(_: Any, program: Program) -> Iterator[Breach]:
+def delays(family: Any, program: Program) -> Iterator[Breach]:
     """Spikes that would have to wait: the chip holds none back."""
     for s in program.synapses:
         longest = max(int(o.latency.max()) for o in s.sources)
-        if longest > 1:
-            what = f"its spikes arrive {longest - 1} step{'s' * (longest > 2)} later than the chip's"
+        if longest > 1 + family.target.synapse.delay_max.limit:
+            what = (
+                f"its spikes arrive {longest - 1} step{'s' * (longest > 2)} later than the chip's"
+            )
             message = f"{what} (a way around a layer, or a trained delay)"
-            yield Breach(where=s.name, resource="latency", used=longest, limit=1, message=message)
+            limit = family.target.synapse.delay_max
+            yield Breach(
+                where=s.name,
+                resource="latency",
+                used=longest,
+                limit=1 + limit.limit,
+                unit=limit.unit,
+                source=limit.source,
+                certainty=limit.certainty,
+                message=message,
+            )
 
 
-def shifts(_: Any, program: Program) -> Iterator[Breach]:
+def shifts(family: Any, program: Program) -> Iterator[Breach]:
     """One weight shift for each block of weights."""
     for name, block in blocks(program).items():
         if len({s.exponent for s in block}) > 1:
             told = ", ".join(f"{s.name}: {s.exponent}" for s in block)
-            yield Breach(
-                where=_names(block),
-                resource="weight_shift",
-                message=f"weights of {name} have several shifts ({told})",
-            )
+            message = f"weights of {name} have several shifts ({told})"
+            yield _never(family, _names(block), "weight_shift", message)
 
 
 def fan_out(family: Any, program: Program) -> Iterator[Breach]:
@@ -86,7 +106,9 @@ def ends(family: Any, program: Program) -> Iterator[Breach]:
     """Hidden neurons that hear the host or feed outputs, where only some of them can."""
     limits = family.target.ends
     groups = hidden_groups(program)
-    heard = [g for g in groups if any(program.group(o.group).kind == "input" for o in _into(program, g))]
+    heard = [
+        g for g in groups if any(program.group(o.group).kind == "input" for o in _into(program, g))
+    ]
     feeding = [
         g
         for g in groups
@@ -140,9 +162,7 @@ def _names(parts: list[Any]) -> str:
 
 PROGRAM_RULES = (
     ProgramRule(
-        code="xylo-inputs",
-        sentence="The host has a limited number of input channels.",
-        run=inputs,
+        code="xylo-inputs", sentence="The host has a limited number of input channels.", run=inputs
     ),
     ProgramRule(
         code="xylo-layers",

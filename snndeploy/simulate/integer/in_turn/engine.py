@@ -1,8 +1,8 @@
 """The engine for chips whose neurons take spike after spike: in chip time, as the chip runs.
 
-On such a chip all neurons run from the first step on. A group of depth d hears a sample's first step d - 1
-steps after the first; what its bias does until then counts. So the whole chip is run, and of each group
-the steps of the sample are kept.
+On such a chip all neurons run from the first step on. A group of depth d hears a sample's first step
+d - 1 steps after the first; what its bias does until then counts. So the whole chip is run, and of each
+group the steps of the sample are kept.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ...recording import RegisterUse
 from ..plan import RunPlan
 from ..train import States, Train
 from .kernel import fits, run_compiled
-from .plain import Trace, run_plain
+from .plain import TurnTrace, run_plain
 from .wiring import wiring_of
 
-_VALUES = 1 << 23
+_VALUES = 1 << 22
 """Places (steps, samples, neurons) that are run at once."""
 
 
@@ -67,9 +67,9 @@ class TurnEngine:
             first = last
 
 
-def _use(trace: Trace, neurons: slice, limit: int) -> RegisterUse:
-    assert trace.wide is not None and trace.lost is not None
+def _use(trace: TurnTrace, neurons: slice, limit: int) -> RegisterUse:
+    assert trace.wide is not None
+    assert trace.lost is not None
     u, v = (int(x[neurons].max(initial=0)) for x in trace.wide)
     wraps, clips = (int(x[neurons].sum()) for x in trace.lost)
     return RegisterUse(limit=limit, u_peak=u, v_peak=v, wraps=wraps, clips=clips)
-

@@ -10,7 +10,7 @@ import numpy as np
 from ....ir.arrays import Array
 from ....ir.step import Arithmetic
 from ...jit import compiled, has_numba, inlined
-from .plain import Trace
+from .plain import TurnTrace
 from .wiring import Wiring
 
 _LARGEST_MESSAGE = 1 << 15
@@ -39,7 +39,7 @@ def fits(wiring: Wiring, messages: Array) -> bool:
     return has_numba() and arithmetic == known and small and held and biases
 
 
-def run_compiled(wiring: Wiring, messages: Array, *, states: bool = True) -> Trace:
+def run_compiled(wiring: Wiring, messages: Array, *, states: bool = True) -> TurnTrace:
     """`run_plain`, compiled; ``states`` asks for u and v too (else they are empty)."""
     steps, samples, _ = messages.shape
     n = wiring.neurons
@@ -49,7 +49,8 @@ def run_compiled(wiring: Wiring, messages: Array, *, states: bool = True) -> Tra
     v = np.zeros((kept, samples, n), np.int64)
     aliases = wiring.aliases
     steps_back = int(max(wiring.host.steps.max(initial=1), wiring.inner.steps.max(initial=1)))
-    _run(
+    run: Any = _run
+    run(
         np.ascontiguousarray(messages, np.int64),
         *_flat(wiring.host),
         *_flat(wiring.inner),
@@ -66,7 +67,7 @@ def run_compiled(wiring: Wiring, messages: Array, *, states: bool = True) -> Tra
         u,
         v,
     )
-    return Trace(spikes, u, v)
+    return TurnTrace(spikes, u, v)
 
 
 def _flat(synapses: Any) -> tuple[Array, ...]:

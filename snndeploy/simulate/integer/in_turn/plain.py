@@ -12,7 +12,7 @@ from .wiring import Synapses, Wiring
 
 
 @dataclass(eq=False)
-class Trace:
+class TurnTrace:
     """What a run of a wiring left: spikes (v of neurons that are read), u after decay, v after spikes.
 
     ``spikes`` and ``v`` are (steps, samples, neurons), ``u`` (steps, samples, neurons, states). ``wide``
@@ -27,12 +27,12 @@ class Trace:
     lost: Array | None = None
 
 
-def run_plain(wiring: Wiring, messages: Array, *, watch: bool = False) -> Trace:
+def run_plain(wiring: Wiring, messages: Array, *, watch: bool = False) -> TurnTrace:
     """Run a chip on what the host sends: int64 (steps, samples, channels), not negative."""
     steps, samples, _ = messages.shape
     n, states, arithmetic = wiring.neurons, wiring.states, wiring.arithmetic
     u = np.zeros((samples, n, states), np.int64)
-    trace = Trace(
+    trace = TurnTrace(
         spikes=np.zeros((steps, samples, n), np.int64),
         u=np.zeros((steps, samples, n, states), np.int64),
         v=np.zeros((steps, samples, n), np.int64),
@@ -66,7 +66,14 @@ def run_plain(wiring: Wiring, messages: Array, *, watch: bool = False) -> Trace:
 
 
 def _arrive(
-    wiring: Wiring, synapses: Synapses, sent: Array, t: int, u: Array, trace: Trace, *, late: int
+    wiring: Wiring,
+    synapses: Synapses,
+    sent: Array,
+    t: int,
+    u: Array,
+    trace: TurnTrace,
+    *,
+    late: int,
 ) -> None:
     """Add the spikes that arrive at step ``t`` to u, source after source."""
     for i in range(len(synapses.first) - 1):
@@ -97,7 +104,7 @@ class _Neuron:
             du=None, dv=wiring.dv[i], threshold=wiring.threshold[i], bias=wiring.bias[i]
         )
 
-    def step(self, current: Array, passed_on: Array, trace: Trace) -> Array:
+    def step(self, current: Array, passed_on: Array, trace: TurnTrace) -> Array:
         """Advance it; what it sends, with the spikes that others ``passed_on`` to it."""
         arithmetic = self.wiring.arithmetic
         see = None

@@ -37,7 +37,7 @@ class Synapses:
         sources: int,
         source: Array,
         target: Array,
-        weight: Array,
+        weight: Array | int,
         *,
         state: Array | int = 0,
         steps: Array | int = 1,
