@@ -169,7 +169,8 @@ def _headroom(program: Any, told: dict[str, Any]) -> None:
             continue
         found, what = worst[name]
         told["bounds"][name].update(worst_found=found, worst_input=what)
-        wraps = "wraps" if found > limit else "may wrap"
+        verb = "wrap" if program.arithmetic.u_overflow == "wrap" else "saturate"
+        wraps = f"{verb}s" if found > limit else f"may {verb}"
         why = f"the worst input that was found takes it to {found:,} of {limit:,}: {what}"
         told["not_proved"].append(f"head-room of {name}: u {wraps}; {why}")
 

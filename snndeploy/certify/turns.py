@@ -41,12 +41,12 @@ def run_in_turn(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], d
             u[g.name] = x = decayed(x, g.decay_u, a)
             change = _held(signed(decayed(v[g.name], g.dv, a) - v[g.name], a.state_bits) + x, a)
             x = _held(v[g.name] + _held(change + g.bias, a), a)
-            n = x * (g.kind == "readout")
-            if g.kind != "readout":
-                n = np.where(x >= g.theta, x // np.maximum(g.theta, 1), 0)
-                n = np.minimum(n, g.max_spikes or 1)
-            v[g.name] = x if g.kind == "readout" else x - n * g.theta
-            sent[g.name][t] = n
+            # A neuron that is read has the end of its register as threshold.
+            theta = (1 << (a.state_bits - 1)) - 1 if g.kind == "readout" else g.theta
+            n = np.where(x >= theta, x // np.maximum(theta, 1), 0)
+            n = np.minimum(n, g.max_spikes or 1)
+            v[g.name] = x - n * theta
+            sent[g.name][t] = v[g.name] if g.kind == "readout" else n
     return {g.name: sent[g.name][g.depth - 1 :][:steps] for g in groups}, peaks
 
 

@@ -17,8 +17,8 @@ from .explain import explain
 from .export import export
 from .finetune import finetune
 from .frontend import frontend
-from .info import doctor, lava, passes, targets
-from .model import check, compile_, inspect
+from .info import doctor, lava, passes, targets, xylo
+from .model import check, compare, compile_, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
@@ -129,6 +129,8 @@ for _command in (
     passes,
     frontend,
     lava,
+    xylo,
+    compare,
     doctor,
 ):
     main.add_command(_command)

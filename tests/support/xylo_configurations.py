@@ -67,6 +67,7 @@ def wired(c: Mapping[str, Any]) -> Wiring:
         threshold=both("threshold"),
         bias=both("bias") * biased,
         most=np.array([MOST_HIDDEN] * n + [MOST_OUT] * o),
+        read=np.zeros(n + o, bool),
         alias=c["alias"].astype(np.int64).reshape(-1, 2),
     )
 

@@ -104,7 +104,9 @@ def fan_out(family: Any, program: Program) -> Iterator[Breach]:
 
 def ends(family: Any, program: Program) -> Iterator[Breach]:
     """Hidden neurons that hear the host or feed outputs, where only some of them can."""
-    limits = family.target.ends
+    limits, core = family.target.ends, family.target.core
+    if limits.fed_by_inputs.limit >= core["hidden_neurons"].limit:
+        return
     groups = hidden_groups(program)
     heard = [
         g for g in groups if any(program.group(o.group).kind == "input" for o in _into(program, g))

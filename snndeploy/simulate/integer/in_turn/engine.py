@@ -24,10 +24,10 @@ _VALUES = 1 << 22
 
 
 class TurnEngine:
-    """A program prepared once; ``plain`` runs the reference even where it is compiled."""
+    """A program prepared once, for runs on chunks of samples."""
 
-    def __init__(self, plan: RunPlan, *, plain: bool = False) -> None:
-        self.plan, self.plain = plan, plain
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
         self.wiring = wiring_of(plan.program)
 
     @property
@@ -50,7 +50,7 @@ class TurnEngine:
             sent[:steps, :, first:last] = given[g.name]
             first = last
         watch = states.watch
-        if self.plain or watch is not None or not fits(self.wiring, sent):
+        if watch is not None or not fits(self.wiring, sent):
             trace = run_plain(self.wiring, sent, watch=watch is not None)
         else:
             trace = run_compiled(self.wiring, sent, states=bool(states.u))

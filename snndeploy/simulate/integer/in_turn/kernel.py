@@ -61,6 +61,7 @@ def run_compiled(wiring: Wiring, messages: Array, *, states: bool = True) -> Tur
         wiring.threshold,
         wiring.bias,
         wiring.most,
+        wiring.read,
         wiring.arithmetic.v_step == "held",
         steps_back,
         spikes,
@@ -138,6 +139,7 @@ def _run(
     threshold: Array,
     bias: Array,
     most: Array,
+    read: Array,
     held: bool,
     back: int,
     spikes: Array,
@@ -165,9 +167,6 @@ def _run(
                     new = _held(old + _held(change + bias[i]))
                 else:
                     new = _held(old - _lost(old, dv[i]) + current + bias[i])
-                if most[i] < 0:
-                    v[i] = new
-                    continue
                 fired, theta = passed[i], threshold[i]
                 if theta > 0:
                     if new >= theta:
@@ -190,5 +189,5 @@ def _run(
                 us[t, s], vs[t, s] = u, v
             # those that are read send nothing
             for i in range(n):
-                if most[i] < 0:
+                if read[i]:
                     sent[t, i] = v[i]

@@ -60,8 +60,7 @@ def run_plain(wiring: Wiring, messages: Array, *, watch: bool = False) -> TurnTr
                     trace.spikes[t, :, other] = np.minimum(total, most)
             trace.v[t, :, i] = neuron.state.v
         trace.u[t] = u
-    read = wiring.most < 0
-    trace.spikes[:, :, read] = trace.v[:, :, read]
+    trace.spikes[:, :, wiring.read] = trace.v[:, :, wiring.read]
     return trace
 
 
@@ -116,9 +115,6 @@ class _Neuron:
                 wide[1, i] = max(wide[1, i], int(np.abs(v).max(initial=0)))
                 lost[1, i] += np.count_nonzero((v > top) | (v < -top - 1))
 
-        if self.most < 0:
-            step_membrane(None, arithmetic, self.parameters, self.state, current, see=see)
-            return np.zeros_like(current)
         sent = np.zeros_like(current)
         for n in np.unique(passed_on):  # those that have as many spikes left
             here = passed_on == n

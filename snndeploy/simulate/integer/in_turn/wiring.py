@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -66,7 +66,8 @@ class Wiring:
         dv: int64 (neurons,), that of v.
         threshold: v units.
         bias: added to v at every step.
-        most: spikes of a step at the most; -1: it never spikes, and is read.
+        most: spikes of a step at the most.
+        read: whether v is told instead of spikes.
         alias: int64 (pairs, 2): a neuron, and another that sends every spike of it as its own.
     """
 
@@ -79,6 +80,7 @@ class Wiring:
     threshold: Array
     bias: Array
     most: Array
+    read: Array
     alias: Array = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     @property
@@ -127,7 +129,7 @@ def wiring_of(program: Program) -> Wiring:
             )
     neurons = sum(size(g.shape) for g in groups)
     columns = [_columns(g, program.arithmetic) for g in groups]
-    du, dv, threshold, bias, most = (np.concatenate(c) for c in zip(*columns, strict=True))
+    du, dv, threshold, bias, most, read = (np.concatenate(c) for c in zip(*columns, strict=True))
     h, i = np.concatenate(host, axis=1), np.concatenate(inner, axis=1)
     return Wiring(
         arithmetic=program.arithmetic,
@@ -139,12 +141,8 @@ def wiring_of(program: Program) -> Wiring:
         threshold=threshold,
         bias=bias,
         most=most,
+        read=read > 0,
     )
-
-
-def with_aliases(wiring: Wiring, alias: Array) -> Wiring:
-    """``wiring`` with neurons that send the spikes of others as their own."""
-    return replace(wiring, alias=np.asarray(alias, np.int64).reshape(-1, 2))
 
 
 def _starts(groups: list[CompartmentGroup]) -> list[int]:
@@ -156,12 +154,15 @@ def _columns(group: CompartmentGroup, arithmetic: Arithmetic) -> tuple[Array, ..
     rule = group.rule
     if group.kind == "constant" or group.v_floor is not None:
         raise ValueError(f"{group.name}: no chip that adds spikes in turn has such neurons")
-    most = -1
+    most, p = 1, registers(group, arithmetic)
+    # The neuron of a readout is one whose threshold is the end of its register.
+    threshold = np.asarray(arithmetic.state_max)
     if rule is not None:
         known = rule.compare == ">=" and rule.reset == "subtract"
         if not known or rule.reset_timing != "immediate":
             raise ValueError(f"{group.name}: no chip that adds spikes in turn has such neurons")
+        threshold = p.threshold
         most = 1 if rule.spikes_per_step == "one" else rule.max_spikes or arithmetic.state_max
-    p = registers(group, arithmetic)
-    parameters = (p.du, p.dv, p.threshold, p.bias, np.asarray(most))
+    read = np.asarray(rule is None)
+    parameters = (p.du, p.dv, threshold, p.bias, np.asarray(most), read)
     return tuple(np.broadcast_to(x, group.shape).reshape(-1).astype(np.int64) for x in parameters)
