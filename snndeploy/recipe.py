@@ -157,7 +157,8 @@ def load_recipe(name: str | Path) -> Recipe:
         raise RecipeError(
             "recipe-unknown",
             f"there is no recipe {name!r}",
-            hint=f"{did_you_mean(name, recipe_names())} (or give the path of a .toml file)",
+            hint=f"{did_you_mean(name, recipe_names())} There are {', '.join(recipe_names())} "
+            "(snndeploy recipes says what for), or give the path of a .toml file",
         )
     return Recipe.from_toml(recipe_folder() / f"{name}.toml")
 

@@ -280,7 +280,8 @@ def test_unknown_recipes_are_corrected() -> None:
     assert caught.value.code == "recipe-unknown"
     assert str(caught.value) == (
         "there is no recipe 'digit'\n"
-        "  next: did you mean 'digits'? (or give the path of a .toml file)"
+        "  next: did you mean 'digits'? There are admm, auto, default, digits, osbc, qp-snn, sbc, "
+        "sbc-plus, spatio-temporal (snndeploy recipes says what for), or give the path of a .toml file"
     )
 
 

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ..brief import brief
 from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
 from ..files import Unreadable, read_bytes, refuse_taken_folder, write_folder
@@ -83,6 +84,8 @@ class Bundle:
     report: Mapping[str, Any]
     golden: Mapping[str, Array]
     networks: Mapping[str, Network] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool = False) -> Path:

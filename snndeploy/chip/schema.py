@@ -239,6 +239,9 @@ class Target(Strict):
     time: TimeModel | None = None
     power: PowerModel | None = None
 
+    def __repr__(self) -> str:
+        return f"Target({self.name!r}, {self.title!r})"
+
     @field_validator("core")
     @classmethod
     def _every_resource(cls, core: dict[str, Limit], info: ValidationInfo) -> dict[str, Limit]:

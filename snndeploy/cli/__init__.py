@@ -17,8 +17,8 @@ from .explain import explain
 from .export import export
 from .finetune import finetune
 from .frontend import frontend
-from .info import doctor, lava, passes, targets, xylo
-from .model import check, compare, compile_, inspect
+from .info import doctor, lava, passes, recipes, targets, xylo
+from .model import check, compare, compile_, init, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
@@ -111,9 +111,11 @@ def main(
 
 
 for _command in (
+    init,
     inspect,
     compile_,
     check,
+    compare,
     simulate,
     verify,
     certify,
@@ -127,10 +129,10 @@ for _command in (
     demo,
     targets,
     passes,
+    recipes,
     frontend,
     lava,
     xylo,
-    compare,
     doctor,
 ):
     main.add_command(_command)

@@ -9,9 +9,10 @@ import click
 
 from ..errors import InputError, VerificationFailed
 from .options import json_option
+from .show.help import command
 
 
-@click.command()
+@command(example="snndeploy certify model.snnb")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @json_option
 def certify(bundle: Path, as_json: bool) -> None:

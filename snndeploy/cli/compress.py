@@ -14,9 +14,10 @@ from .options import (
     semantics_options,
     target_options,
 )
+from .show.help import command
 
 
-@click.command()
+@command(example="snndeploy compress model.nir -d val.npz -o small.nir")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "-r", "--recipe", default="auto", show_default=True, help="Name or .toml file of a recipe."

@@ -10,12 +10,13 @@ import click
 
 from ..errors import UsageError
 from .options import admitted, json_option
+from .show.help import command
 
 _SHOWN = 12
 """Neighbours that are listed one by one."""
 
 
-@click.command()
+@command(example="snndeploy explain model.snnb --core 0")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", type=click.IntRange(min=0), help="What is on this core.")
 @click.option("--layer", help="What this layer (a population or a projection) takes.")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import admitted, compile_options, data_options
+from .show.help import command
 
 if TYPE_CHECKING:
     from ..ir.network import Network
 
 
-@click.command()
+@command(example="snndeploy export model.snnb --to nir -o compiled.nir")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--to", "form", required=True, type=click.Choice(["nir", "netx", "xylo"]), help="Format."

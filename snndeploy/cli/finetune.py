@@ -12,12 +12,15 @@ import click
 
 from ..errors import DoesNotFit, UsageError
 from .options import data_options, json_option, semantics_options, target_options
+from .show.help import command
 
 if TYPE_CHECKING:
     from ..passes.base import Observer, PassEvent
 
 
-@click.command()
+@command(
+    example="snndeploy finetune model.nir -r qp-snn --train train.npz --val val.npz -o tuned.nir"
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-r", "--recipe", required=True, help="Name or .toml file of a recipe that trains.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Commands about the installation: targets, passes, lava, doctor."""
+"""Commands about the installation: targets, passes, recipes, lava, doctor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from typing import Any
 import click
 
 from .options import json_option
+from .show.help import command
+
+_EXTRAS = (
+    ("fast", "numba", "compiled neuron loops: engines several times faster"),
+    ("train", "sklearn", "the digits that the examples train on"),
+    ("partition", "mtkahypar", "a partitioner for place_program(…, effort='high')"),
+    ("tonic", "tonic", "public event data by name: --data tonic:NMNIST"),
+)
+"""What an installation may leave out: the extra, a module that shows it, and what it is good for."""
 
 
-@click.command()
+@command(example="snndeploy targets loihi2")
 @click.argument("name", required=False)
 @json_option
 def targets(name: str | None, as_json: bool) -> None:
@@ -54,7 +63,7 @@ def _limits(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, st
             yield from _limits(value, f"{path}.{key}" if path else key)
 
 
-@click.command()
+@command(example="snndeploy passes prune")
 @click.argument("name", required=False)
 @json_option
 def passes(name: str | None, as_json: bool) -> None:
@@ -84,6 +93,36 @@ def passes(name: str | None, as_json: bool) -> None:
         default = "required" if option.required else f"default {option.default_text}"
         click.echo(f"{option.name}: {option.type}{allowed}; {default}")
         click.echo(click.wrap_text(option.meaning, 96, "    ", "    "))
+
+
+@command(example="snndeploy recipes sbc-plus")
+@click.argument("name", required=False)
+@json_option
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the shipped recipes, or print one as the file to start one's own from."""
+    from .. import toml
+    from ..recipe import load_recipe, recipe_folder, recipe_names
+    from .show.render import console, print_json, table
+
+    if name is None:
+        loaded = {n: load_recipe(n) for n in recipe_names()}
+        rows = [
+            (n, ", ".join(p.name for p in r.passes), r.guard, r.description)
+            for n, r in loaded.items()
+        ]
+        columns = ("name", "passes", "guard", "what it is for")
+        if as_json:
+            print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        else:
+            console().print(table("recipes", columns, rows))
+        return
+    recipe = load_recipe(name)
+    if as_json:
+        print_json(toml.loads(recipe.to_toml()))
+    elif name in recipe_names():
+        click.echo((recipe_folder() / f"{name}.toml").read_text(encoding="utf-8"), nl=False)
+    else:
+        click.echo(recipe.to_toml(), nl=False)
 
 
 @click.group()
@@ -164,12 +203,13 @@ def status_of_xylo(as_json: bool) -> None:
             click.echo(f"{key:8} {value}")
 
 
-@click.command()
+@command(example="snndeploy doctor")
 @json_option
 def doctor(as_json: bool) -> None:
     """Report versions, simulators from outside and plug-ins, with what to do about each problem."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
 
     from ..chip import target_names
     from ..passes.registry import broken
@@ -184,6 +224,10 @@ def doctor(as_json: bool) -> None:
             return "missing"
 
     env, xylosim = find_lava(), find_xylosim()
+    extras = {
+        f"[{extra}]": "installed" if find_spec(module) else f"missing; it would bring {what}"
+        for extra, module, what in _EXTRAS
+    }
     facts: dict[str, Any] = {
         "snndeploy": installed("snndeploy"),
         "python": platform.python_version(),
@@ -196,6 +240,7 @@ def doctor(as_json: bool) -> None:
         "xylosim": "missing; run: snndeploy xylo install"
         if xylosim is None
         else f"{xylosim.xylosim}, Python {_dotted(xylosim.version)} ({xylosim.origin})",
+        **extras,
         "targets": ", ".join(target_names()),
         "broken plug-ins": [str(b) for b in broken()] or "none",
     }

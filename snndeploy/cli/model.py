@@ -1,8 +1,9 @@
-"""Commands that look at a model: inspect, compile, check, compare."""
+"""Commands that look at a model: init, inspect, compile, check, compare."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,7 @@ from .options import (
     semantics_of,
     semantics_options,
 )
+from .show.help import command
 
 _model = click.argument("model", type=click.Path(path_type=Path))
 _objective = click.option(
@@ -31,7 +33,54 @@ _objective = click.option(
 )
 
 
-@click.command()
+@command(example="snndeploy init model.nir")
+@_model
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Recipe (default: MODEL.toml)."
+)
+@click.option("--force", is_flag=True, help="Replace an existing recipe.")
+@semantics_options
+def init(model: Path, output: Path | None, force: bool, **options: Any) -> None:
+    """Look at a model, write a commented recipe for it, and say what to run next."""
+    from ..ingest import read_model
+    from ..pipeline import refuse_place, write_text
+    from ..pipeline.advise.beginning import first_recipe, next_commands
+    from ..report import finding_record
+    from .show.plain import plain
+    from .show.render import print_findings
+
+    output = output or Path(f"{model.stem}.toml")
+    admitted(model)
+    refuse_place(output, force, suffix=".toml")
+    reading = read_model(model, options["frontend"], **semantics_of(options))
+    network = reading.network
+    click.echo(
+        plain(
+            f"{model}: {len(network.populations)} populations, {len(network.projections)} "
+            f"projections, read as {reading.profile.describe()}"
+        )
+    )
+    print_findings([f for f in map(finding_record, reading.findings) if f["severity"] != "note"])
+    write_text(output, first_recipe(network, model), force=force, option="-o")
+    click.echo(f"wrote {output}, a recipe to edit; next, with your own samples as val.npz:\n")
+    for text, why in next_commands(model, output, _spelled(options)):
+        click.echo(plain(f"  {text}\n      {why}"))
+
+
+def _spelled(options: dict[str, Any]) -> str:
+    """Options of the running command, as the user gave them."""
+    words: list[str] = []
+    for name, word in given_options(click.get_current_context()).items():
+        value = options.get(name)
+        if value is True:
+            words.append(word)
+        elif value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [part for one in values for part in (word, str(one))]
+    return shlex.join(words)
+
+
+@command(example="snndeploy inspect model.nir")
 @_model
 @click.option("--groups", is_flag=True, help="Also show which kernels can only go together.")
 @semantics_options
@@ -56,7 +105,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
     print_json(report) if as_json else print_inspection(report)
 
 
-@click.command("compile")
+@command("compile", example="snndeploy compile model.nir -t loihi2 -d val.npz")
 @_model
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
@@ -135,7 +184,7 @@ def compile_(
     click.echo(f"wrote {output}", err=True)
 
 
-@click.command()
+@command(example="snndeploy check model.nir -t loihi1")
 @_model
 @compile_options
 @_objective
@@ -249,7 +298,7 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
     sys.exit(DoesNotFit.exit_code)
 
 
-@click.command()
+@command(example="snndeploy compare model.nir --targets loihi1,loihi2,xylo-a2 -d val.npz")
 @_model
 @click.option(
     "--targets",

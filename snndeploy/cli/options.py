@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
+from .show.help import SEMANTICS, section
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -33,7 +34,8 @@ def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-semantics_options = _all(
+semantics_options = section(
+    SEMANTICS,
     click.option("--frontend", help="Framework that trained the network (default: find out)."),
     click.option("--dt", type=float, help="Time step of the trained network, seconds."),
     click.option("--reset", type=click.Choice(["zero", "subtract", "none"]), help="Reset rule."),
@@ -67,7 +69,8 @@ semantics_options = _all(
     ),
 )
 
-target_options = _all(
+target_options = section(
+    "Target",
     click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
     click.option(
         "--board",
@@ -78,7 +81,8 @@ target_options = _all(
     ),
 )
 
-guard_options = _all(
+guard_options = section(
+    "Answers kept",
     click.option(
         "--guard",
         type=click.Choice(["off", "warn", "back-off", "search"]),
@@ -133,7 +137,8 @@ def _sensor(
 
 
 def _data(*names: str) -> Callable[[F], F]:
-    return _all(
+    return section(
+        "Samples",
         click.option(
             *names,
             "data",

@@ -11,6 +11,7 @@ import click
 
 from ..errors import UsageError, VerificationFailed
 from .options import admitted, compile_options, data_options, json_option
+from .show.help import command
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -89,7 +90,7 @@ def _write_html(
     click.echo(f"wrote {path}", err=True)
 
 
-@click.command()
+@command(example="snndeploy simulate model.snnb -d val.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "-e",
@@ -147,7 +148,7 @@ def simulate(
     _leave_if_partial(report)
 
 
-@click.command()
+@command(example="snndeploy verify model.snnb -d val.npz --max-drop 1")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--engines",
@@ -283,7 +284,7 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
     return not set(comparison["engines"]) & {"float", "compressed"}
 
 
-@click.command()
+@command(example="snndeploy report model.snnb --html model.html")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--run",
@@ -361,7 +362,7 @@ def _read_run(path: Path) -> dict[str, Any]:
     )
 
 
-@click.command()
+@command(example="snndeploy demo -n 20")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Keep the bundle here.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")

@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError
 from .options import data_options, json_option, semantics_options
+from .show.help import command
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -60,7 +61,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(parts))
 
 
-@click.command()
+@command(example="snndeploy sensitivity model.nir -d val.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--ratios",
@@ -181,7 +182,7 @@ def sensitivity(
             click.echo(f"wrote {path}", err=True)
 
 
-@click.command("reduce-timesteps")
+@command("reduce-timesteps", example="snndeploy reduce-timesteps model.nir -d val.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",

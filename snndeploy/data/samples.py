@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..brief import brief
 from ..ir.arrays import Array, Shape, size
 from .arrays import forget
 
@@ -33,6 +34,8 @@ class Samples:
 
     source: Array | SampleSource
     labels: Array | None = None
+
+    __repr__ = brief
 
     @cached_property
     def inputs(self) -> Array:

@@ -12,6 +12,7 @@ from typing import Literal
 import networkx as nx
 import numpy as np
 
+from ..brief import brief
 from ..errors import InputError, did_you_mean
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
@@ -38,6 +39,8 @@ class Population:
     role: Role = "hidden"
     kept: Array | None = field(default=None, metadata=NOT_CONTENT)
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -49,6 +52,8 @@ class Source:
 
     population: str
     delay: Array = field(default_factory=lambda: frozen(0, np.int64))
+
+    __repr__ = brief
 
     @property
     def min_delay(self) -> int:
@@ -77,6 +82,8 @@ class Projection:
     weight: Weight
     bias: Array | None = None
 
+    __repr__ = brief
+
     @property
     def op(self) -> Weighted:
         """The chain's one weighted operator."""
@@ -96,6 +103,8 @@ class Network:
     projections: tuple[Projection, ...]
     notes: Mapping[str, str] = field(default_factory=dict, metadata=NOT_CONTENT)
     findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
+
+    __repr__ = brief
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
 from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
@@ -50,6 +51,8 @@ class Neuron:
     v_init: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
     bias: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
     drive: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
+
+    __repr__ = brief
 
     @classmethod
     def create(cls, shape: Shape, **fields: object) -> Neuron:

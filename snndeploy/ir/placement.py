@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..brief import brief
 from .arrays import Array, Shape, size
 
 Bounds = tuple[tuple[int, int], ...]
@@ -62,6 +63,8 @@ class Verdict:
     tried: int
     reason: str
 
+    __repr__ = brief
+
     @property
     def gap(self) -> float:
         """How many more cores than the bound were taken, as a share of it (0: none)."""
@@ -93,6 +96,8 @@ class Placement:
     cores_per_chip: int
     slices: tuple[Slice, ...]
     search: Verdict | None = None
+
+    __repr__ = brief
 
     @property
     def cores(self) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..brief import brief
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .finding import Finding
@@ -76,6 +77,8 @@ class CompartmentGroup:
     v_floor: Array | None = None
     route: str = field(default="", metadata=NOT_CONTENT)
 
+    __repr__ = brief
+
     @property
     def rule(self) -> NeuronRule | None:
         """When it spikes and what follows, as `snndeploy.ir.step` takes it; None: it never does."""
@@ -102,6 +105,8 @@ class SynapseSource:
     group: str
     latency: Array
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SynapseGroup:
@@ -119,6 +124,8 @@ class SynapseGroup:
     sign_mode: SignMode
     weight_bits: int
     alive: Array | None = None
+
+    __repr__ = brief
 
     @property
     def op(self) -> Weighted:
@@ -185,6 +192,8 @@ class Program:
     rounding: Mapping[str, Rounding] = field(default_factory=dict, metadata=NOT_CONTENT)
     findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
     differing: Mapping[str, float] = field(default_factory=dict, metadata=NOT_CONTENT)
+
+    __repr__ = brief
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..brief import brief
 from .arrays import Array, Shape, frozen
 
 Levels = Literal["symmetric", "complement", "odd", "powers"]
@@ -50,6 +51,8 @@ class Weight:
     bits: int | None = None
     mask: Array | None = field(default=None)
     levels: Levels | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         mask = None if self.mask is None else frozen(self.mask, bool)

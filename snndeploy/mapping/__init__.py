@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .check import check_program, fits
 from .fix.repair import Repair, repair
-from .place import place_program, share_of
+from .place import compares, place_program, share_of
 from .route.fan_out import fan_out
 from .route.traffic import Traffic, traffic
 from .rules.validate import recounted, validate_placement
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "Traffic",
     "check_program",
+    "compares",
     "core_shares",
     "effects",
     "explain_core",

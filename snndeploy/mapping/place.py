@@ -17,7 +17,7 @@ from .bound.verdict import judge
 from .count.axons import NOWHERE, Outgoing, fan_outs, recount, total
 from .count.memory import Memory
 from .cut.pack import pack
-from .cut.split import Found, Known, in_layer_order, split_program
+from .cut.split import Found, Known, Split, in_layer_order, split_program
 from .route.arrange import Budget, arrange
 from .route.flows import flows
 
@@ -52,6 +52,16 @@ _LEVELS: Mapping[Effort, _Level] = {
 
 _PACKED = 4000
 """Slices up to which finer cuts are packed too."""
+
+
+_SECOND_GROUPS = 256
+_SECOND_WEIGHTS = 2_000_000
+"""Up to which a second placement, made for a comparison, takes seconds at most."""
+
+
+def compares(groups: int, weights: int) -> bool:
+    """Whether a program of that size is placed a second time where a report would compare the two."""
+    return groups <= _SECOND_GROUPS and weights <= _SECOND_WEIGHTS
 
 
 def share_of(placement: Placement) -> Share:
@@ -189,7 +199,11 @@ def _packed(
             for fill in level.fills
         ]
     best: list[Slice] = []
+    seen: list[Split] = []
     for split in splits:
+        if split.split in seen:
+            continue
+        seen.append(split.split)
         slices = _slices(memory, split, off_chip)
         resources = [dict(s.resources) for s in slices]
         cores = pack(resources, memory.family, draws=level.draws, seed=seed)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief
 from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
@@ -36,6 +37,8 @@ class PassStep:
     digest: str
     answers: Fidelity | None = None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PassLog:
@@ -48,6 +51,8 @@ class PassLog:
     steps: tuple[PassStep, ...]
     passes: tuple[Pass, ...] = ()
     notes: tuple[Finding, ...] = ()
+
+    __repr__ = brief
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ..brief import brief
 from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.network import Network
@@ -49,6 +50,8 @@ class Compiled:
     read: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    __repr__ = brief
+
     @property
     def network(self) -> Network:
         """The compressed network."""
@@ -80,6 +83,8 @@ class Loaded:
     target: Target
     board: str
     findings: tuple[Finding, ...]
+
+    __repr__ = brief
 
     @property
     def networks(self) -> dict[str, Network]:

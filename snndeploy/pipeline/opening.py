@@ -80,6 +80,7 @@ _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - 
 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
     {
+        "init": {"nir": _ALL},
         "inspect": {"nir": _ALL, "netx": frozenset(), "bundle": frozenset()},
         "compile": {**_NETWORKS, "netx": _NETX | _DATA, "program": _PLACE | _DATA},
         "check": {"nir": _ALL, "netx": _NETX, "bundle": _PLACE | {"fix_path"}},

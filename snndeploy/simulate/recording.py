@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..brief import brief
 from ..ir.arrays import Array
 from ..ir.program import Program
 
@@ -55,6 +56,8 @@ class Recording:
     v: Mapping[str, Array] = field(default_factory=dict)
     registers: Mapping[str, RegisterUse] = field(default_factory=dict)
     units: Mapping[str, Array] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def counts(self, name: str) -> Array:
         """Sum over time of what ``name`` emitted, flattened per sample: ``(samples, neurons)``."""

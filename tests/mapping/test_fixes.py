@@ -90,7 +90,12 @@ def expected(program: Program, placement: Placement, target: Target, chips: int)
 
         for code, resource, value, limit in (
             ("decay", "decay", peak(g.du, g.dv), numeric.decay_max.limit),
-            ("threshold", "threshold", peak(g.vth), numeric.vth_max.limit),
+            (
+                "threshold",
+                "threshold",
+                0 if g.kind == "readout" else peak(g.vth),  # compared with nothing
+                numeric.vth_max.limit,
+            ),
             ("bias", "bias", peak(g.bias_mant), numeric.bias_mant_max.limit),
             ("bias-exponent", "bias_exponent", g.bias_exp, numeric.bias_exp_max.limit),
         ):

@@ -156,6 +156,15 @@ class Grid:
         counts = np.array([self._sent(box) for box in boxes]).reshape(index.shape)
         return np.asarray(counts[index.of])
 
+    def least_sent(self) -> int:
+        """Axons, counted likewise, that reach the group whatever its tiles and encodings are."""
+        whole, total = tuple((0, n) for n in self.group.shape), 0
+        for s in self.memory.into[self.group.name]:
+            fan = self.memory.fans[s.name]
+            heard = int((fan.into(whole).stored > 0).sum())
+            total += heard * (self.memory.family.least_slots(fan) + self.surcharge)
+        return total
+
     def fitting(self, counts: Counts) -> Array:
         """Which tiles exceed no limit, as an array of the shape ``counts``."""
         used, fits = self.used(counts), np.ones(counts, bool)

@@ -42,6 +42,8 @@ def ways_to_cut(grid: Grid, slack: int, fill: float) -> list[Way]:
     shape, limits = grid.group.shape, grid.limits
     if not _limits_axons(grid):
         slack = 1
+    if (whole := _whole(grid, fill)) is not None:
+        return [whole]
     found: list[Counts] = []
     if fill < 1:
         grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
@@ -78,6 +80,8 @@ def ways_to_cut(grid: Grid, slack: int, fill: float) -> list[Way]:
 def in_order(grid: Grid) -> Way | None:
     """The fewest equal ranges in the order of the neurons: of whole channels, else of their rows."""
     channels, *spatial = grid.group.shape
+    if (whole := _whole(grid)) is not None:
+        return whole
     options = [[(n, *(1 for _ in spatial)) for n in range(1, channels + 1)]]
     if spatial:
         options.append([(channels, n, *(1 for _ in spatial[1:])) for n in range(1, spatial[0] + 1)])
@@ -87,6 +91,20 @@ def in_order(grid: Grid) -> Way | None:
             sent = int(grid.sent(grid.axes(cut[at])).sum())
             return Way(tuple(tiles(grid.group.shape, cut[at])), sent)
     return None
+
+
+def _whole(grid: Grid, fill: float = 1.0) -> Way | None:
+    """The group in one box, if that fits ``fill`` of a core and no cut takes fewer axons in front."""
+    once, limits = tuple(1 for _ in grid.group.shape), grid.limits
+    grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
+    fits = _holds(grid.group.shape, once, grid)
+    grid.limits = limits
+    if not fits:
+        return None
+    sent = int(grid.sent(grid.axes(once)).sum())
+    if _limits_axons(grid) and sent > grid.least_sent():
+        return None
+    return Way(tuple(tiles(grid.group.shape, once)), sent)
 
 
 def _trimmed(grid: Grid, counts: Counts, fits: bool) -> Way:

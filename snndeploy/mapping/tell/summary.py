@@ -10,11 +10,8 @@ from ...ir.finding import Certainty, Finding
 from ...ir.placement import Placement, Verdict
 from ...ir.program import Program
 from ..count.memory import Memory
-from ..place import place_program, share_of
+from ..place import compares, place_program, share_of
 from .step_time import StepTime, step_time
-
-_LARGE = 2_000_000
-"""Weights up to which a second placement takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +97,8 @@ def core_shares(placement: Placement, target: Target) -> dict[int, float]:
 def _published(memory: Memory, placement: Placement, chips: int | None) -> int | None:
     """Cores where lists are stored as the published compiler was seen to store them."""
     program, other = memory.program, memory.family.published
-    if other is None or sum(s.mantissa.size for s in program.synapses) > _LARGE:
+    weights = sum(s.mantissa.size for s in program.synapses)
+    if other is None or not compares(len(program.groups), weights):
         return None
     ways = {
         memory.stored(s.name, part.bounds).encoding

@@ -14,14 +14,12 @@ from ...ir.placement import Placement
 from ...ir.program import Program
 from ...lower import InputCoding, lower
 from ...lower.coding import Coding
-from ...mapping import ASSUMED_ACTIVITY, effects, place_program, share_of, step_time
+from ...mapping import ASSUMED_ACTIVITY, compares, effects, place_program, share_of, step_time
 from ...measure.energy import Meter, chip_estimates
 from ...report import span
 from ...simulate.recording import Recording
 from ..compiled import Compiled
 
-_LARGE = 2_000_000
-"""Weights up to which a second placement takes seconds."""
 _STEPS = round(1 / ASSUMED_ACTIVITY)
 """Steps in which every neuron spikes once."""
 
@@ -50,12 +48,14 @@ def savings_record(compiled: Compiled) -> dict[str, Any] | None:
     both sides: what compression changes in how often neurons spike is for runs to tell.
 
     Returns:
-        None where no pass changed the network, or where it cannot be placed as it was trained.
+        None where no pass changed the network, where it cannot be placed as it was trained, or where
+        that would take longer than seconds (`mapping.compares`).
     """
     steps = compiled.log.steps
     if not steps or compiled.network.digest == compiled.source.digest:
         return None
-    if sum(layer.weights for layer in steps[0].before.layers.values()) > _LARGE:
+    weights = sum(layer.weights for layer in steps[0].before.layers.values())
+    if not compares(len(compiled.program.groups), weights):
         return None
     before = _uncompressed(compiled)
     if before is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ....ir.fan.fan import Fan
@@ -26,7 +27,7 @@ class LoihiFamily(Family):
 
     target: ListTarget
 
-    @property
+    @cached_property
     def arithmetic(self) -> Arithmetic:
         return replace(LOIHI, state_bits=self.target.numeric.state_bits.limit)
 

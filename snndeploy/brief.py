@@ -1,0 +1,66 @@
+"""What an object is, in a line: arrays by their size, parts by their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_NAMED = 4
+"""Parts that are named, of many."""
+_TEXT = 60
+"""Characters of one value."""
+
+
+def brief(thing: Any) -> str:
+    """A ``__repr__`` for dataclasses whose own would be pages: what is not its default, in a line.
+
+    >>> @dataclasses.dataclass
+    ... class Weight:
+    ...     values: Any
+    ...     __repr__ = brief
+    >>> Weight(np.zeros((8, 2, 3, 3)))
+    Weight(values=float64 (8, 2, 3, 3))
+    """
+    told = [
+        f"{f.name}={_word(value)}"
+        for f in dataclasses.fields(thing)
+        if f.repr and not _is_default(f, value := getattr(thing, f.name))
+    ]
+    return f"{type(thing).__name__}({', '.join(told)})"
+
+
+def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
+    if value is None or (isinstance(value, (tuple, Mapping)) and not value):
+        return True
+    return isinstance(value, (str, int, float)) and bool(value == field.default)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.item():g}" if value.size == 1 else f"{value.dtype} {value.shape}"
+    if isinstance(value, Mapping):
+        return "{" + _listed([str(key) for key in value]) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if all(isinstance(v, (int, float, str)) for v in value):
+            return _cut(repr(value))
+        if not all(hasattr(v, "name") for v in value):
+            return f"<{len(value)} {type(value[0]).__name__}>"
+        return f"<{_listed([str(v.name) for v in value])}>"
+    if dataclasses.is_dataclass(value):
+        return str(getattr(value, "name", type(value).__name__))
+    return _cut(repr(value))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(_cut(name) for name in names[:_NAMED]) + (
+        f", and {more} more" if more > 0 else ""
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}…"

@@ -1,0 +1,123 @@
+"""Help: an example of each command that runs as it is printed, and options where one looks for them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from snndeploy.cli import main
+from snndeploy.cli.show.help import Command
+from snndeploy.demo import FOLDER, digits
+from snndeploy.simulate.lava.env import find_lava
+
+EXAMPLES = {
+    name: command.example for name, command in main.commands.items() if isinstance(command, Command)
+}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the examples name."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copy(FOLDER / "digits.nir", folder / "model.nir")
+    for first, name in ((0, "val"), (40, "train")):
+        samples = digits().part(first, 40)
+        x = np.moveaxis(samples.inputs, 1, 0).astype(np.float32)
+        np.savez(folder / f"{name}.npz", x=x, y=samples.labels)
+    return folder
+
+
+def run(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    program, *words = text.split()
+    assert program == "snndeploy"
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, (text, result.output, result.stderr)
+
+
+def test_every_command_has_an_example() -> None:
+    """But for the groups, whose commands are words of their own."""
+    groups = {name for name, c in main.commands.items() if isinstance(c, click.Group)}
+    assert set(EXAMPLES) == set(main.commands) - groups
+    assert all(text.split()[1] == name for name, text in EXAMPLES.items())
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES, key=lambda name: name != "compile"))
+def test_the_example_runs(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "demo" and find_lava() is None:
+        pytest.skip("there is no Lava environment")
+    if name not in ("compile", "init", "inspect") and not (desk / "model.snnb").exists():
+        run(desk, EXAMPLES["compile"], monkeypatch)
+    run(desk, EXAMPLES[name], monkeypatch)
+
+
+def test_options_stand_under_headings_and_the_rare_ones_last() -> None:
+    text = CliRunner().invoke(main, ["compile", "--help"]).output
+    headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == [
+        "Example:",
+        "Options:",
+        "Target:",
+        "Answers kept:",
+        "Samples:",
+        "How the network is read (what a file does not say):",
+    ]
+    assert text.index("--objective") < text.index("Target:") < text.index("--board")
+    assert text.index("How the network") < text.index("--frontend") < text.index("--semantics")
+    assert "MODEL\n" not in text.split("Options:")[1]  # an argument is no option
+
+
+def test_recipes_are_listed_and_shown() -> None:
+    listed = CliRunner().invoke(main, ["recipes"]).output
+    assert "sbc-plus" in listed
+    assert "auto" in listed
+    shown = CliRunner().invoke(main, ["recipes", "sbc-plus"]).output
+    assert shown.startswith('name = "sbc-plus"')
+    assert "[[pass]]" in shown
+    wrong = CliRunner().invoke(main, ["recipes", "sbcplus"])
+    assert wrong.exit_code == 3
+    assert "did you mean 'sbc-plus'? There are admm, auto, default" in wrong.stderr
+
+
+def test_doctor_names_what_an_installation_may_leave_out() -> None:
+    text = CliRunner().invoke(main, ["doctor"]).output
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("[")] == [
+        "[fast]",
+        "[train]",
+        "[partition]",
+        "[tonic]",
+    ]
+
+
+def test_init_writes_a_recipe_that_compiles(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says what to run, each line of which runs, with the options that the model needs."""
+    monkeypatch.chdir(desk)
+    shutil.copy("model.nir", "mine one.nir")
+    options = ["--frontend", "snntorch", "--accept", "maybe-lost-padding"]
+    result = CliRunner().invoke(main, ["init", "mine one.nir", *options])
+    assert result.exit_code == 0, result.output
+    text = (desk / "mine one.toml").read_text()
+    assert "#   3        4,608 weights" in text
+    assert "remove-kernels" in text  # it has convolutions
+    commands = [line for line in result.output.splitlines() if line.startswith("  snndeploy")]
+    assert [line.split()[1] for line in commands] == [
+        "check",
+        "sensitivity",
+        "compile",
+        "verify",
+        "report",
+    ]
+    assert "'mine one.nir' --frontend snntorch --accept maybe-lost-padding" in commands[0]
+    for line in commands:
+        words = shlex.split(line)[1:] + (["-n", "10"] if "val.npz" in line else [])
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code in (0, 6), (line, done.output)  # 10 samples may lose a point
+    again = CliRunner().invoke(main, ["init", "mine one.nir", *options])
+    assert again.exit_code == 3
+    assert "error[output-exists]" in again.stderr
