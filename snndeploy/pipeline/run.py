@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
@@ -115,11 +117,14 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    return {
-        g.name: encode_inputs(samples.inputs, g.message_bits, float(g.scale), f"input {g.name}")
-        for g in program.groups
-        if g.kind == "input"
-    }
+    found = {}
+    for g in program.groups:
+        if g.kind == "input":
+            where = f"input {g.name}"
+            messages = encode_inputs(samples.inputs, g.message_bits, float(g.scale), where)
+            # what a channel does not take is not sent
+            found[g.name] = messages if g.max_spikes is None else np.minimum(messages, g.max_spikes)
+    return found
 
 
 def run_compiled(

@@ -71,7 +71,21 @@ def lower_in_turn(
     ]
     peaks = {p.name: _most(p, coding, own) for p in network.populations}
     shifts = _shifts(parts, network, family, peaks, observed)
-    found: list[Finding] = []
+    found = [
+        Finding(
+            code="input-clipped",
+            severity="warning",
+            where=name,
+            message=f"the data hold up to {c.message_peak} spikes of a channel in a step; "
+            f"it takes {own.most_of_inputs}, and the rest is lost",
+            used=c.message_peak,
+            limit=own.most_of_inputs,
+            unit="spikes",
+            rule="What a channel sends in a step must not exceed what it takes.",
+        )
+        for name, c in coding.items()
+        if c.message_peak > own.most_of_inputs
+    ]
     groups: dict[str, CompartmentGroup] = {}
     for name in (p.name for p in network.with_role("input")):
         groups[name] = CompartmentGroup(
@@ -80,7 +94,7 @@ def lower_in_turn(
             role="input",
             kind="input",
             depth=0,
-            message_bits=coding[name].message_bits,
+            message_bits=min(coding[name].message_bits, own.most_of_inputs.bit_length() + 1),
             max_spikes=own.most_of_inputs,
         )
     synapses: list[SynapseGroup] = []
