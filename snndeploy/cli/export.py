@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @command(example="snndeploy export model.snnb --to nir -o compiled.nir")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "form", required=True, type=click.Choice(["nir", "netx", "xylo"]), help="Format."
+    "--to", "form", required=True, type=click.Choice(["nir", "netx", "rockpool"]), help="Format."
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -53,7 +53,7 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
         program, network = compiled.program, compiled.network
     if form == "netx":
         write_netx(output, program, force=force)
-    elif form == "xylo":
+    elif form == "rockpool":
         write_xylo(output, program, force=force)
     elif network is not None:
         write_nir(output, network, force=force)
