@@ -35,6 +35,7 @@ Ranges = dict[str, tuple[float, float]]
 """Quantities of a point, each from low to high."""
 
 NOT_RECOMPUTED = {
+    "pilotnet-sdnn-oheo": "sigma-delta networks are not read",
     "pilotnet-lif-synops": "it is per printed tile: the printed mapping has to be rebuilt by hand",
     "pilotnet-lif-steps": "pairs of steps were chosen by hand: a hint, not a test",
     "tactile-braille-loihi1": "weights and activity are not published",
@@ -207,7 +208,8 @@ def ntidigits(folder: Path) -> Ranges:
     (name,) = (g.name for g in program.groups if g.kind == "input")
     channels = int(np.prod(program.group(name).shape))
     x = x.reshape(channels, -1).T if x.shape[0] == channels else x.reshape(-1, channels)
-    spikes = run_integer(program, (x[:, None] != 0).astype(np.uint8)).spikes
+    sent = (x != 0).astype(np.uint8).reshape(len(x), 1, *program.group(name).shape)
+    spikes = run_integer(program, sent).spikes
     plain = [
         dataclasses.replace(
             s, sources=tuple(dataclasses.replace(o, latency=frozen(1, np.int64)) for o in s.sources)
@@ -231,13 +233,6 @@ def pilotnet(folder: Path) -> Ranges:
     return {quantity: found[quantity] for quantity in ("cores", "step_us", "time_us", "dynamic_uj")}
 
 
-def pilotnet_sdnn(folder: Path) -> Ranges:
-    """Cores alone."""
-    program = read_netx(folder / "pilotnet_sdnn_200x66.net", "loihi2")
-    placed = place_program(program, load_target("loihi2"))
-    return {"cores": (len(placed.cores),) * 2}
-
-
 def points(data: Path) -> dict[str, Callable[[], Ranges]]:
     """How each point is recomputed, the quick ones first."""
     lava, models = data / "nir_models" / "lava_dl", data / "nir_models"
@@ -250,7 +245,6 @@ def points(data: Path) -> dict[str, Callable[[], Ranges]]:
         "nxtf-mnist-loihi1": nxtf,
         "ntidigits-loihi1": lambda: ntidigits(lava),
         "pilotnet-lif-oheo": lambda: pilotnet(lava),
-        "pilotnet-sdnn-oheo": lambda: pilotnet_sdnn(lava),
         "nxtf-mobilenet-loihi1": nxtf_mobilenet,
     }
 

@@ -19,7 +19,7 @@ from .run import run_compiled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class TargetAnswer:
     """What became of a network on one chip.
 
     Attributes:
@@ -68,7 +68,7 @@ def compare_targets(
     frontend: str | None = None,
     semantics: Mapping[str, Any] | None = None,
     samples: Samples | None = None,
-) -> tuple[Candidate, ...]:
+) -> tuple[TargetAnswer, ...]:
     """Compile a network for every target, and run it there where there are samples.
 
     Args:
@@ -93,20 +93,20 @@ def compare_targets(
             compiled = compile(network, target=chip, recipe=recipe, calibration=samples)
         except SnnDeployError as error:
             found.append(
-                Candidate(
+                TargetAnswer(
                     target=chip.name, answer="refused", why=(error.code,), told=(error.message,)
                 )
             )
             continue
-        found.append(_candidate(compiled, samples))
+        found.append(_answer(compiled, samples))
     return tuple(found)
 
 
-def _candidate(compiled: Compiled, samples: Samples | None) -> Candidate:
+def _answer(compiled: Compiled, samples: Samples | None) -> TargetAnswer:
     errors = [f for f in compiled.findings if f.severity == "error"]
     changed = [f for f in compiled.findings if f.code == "neuron-adapted"]
     figures = _run(compiled, samples) if not errors else _Figures()
-    return Candidate(
+    return TargetAnswer(
         target=compiled.target.name,
         answer="does not fit" if errors else "fits",
         why=tuple(dict.fromkeys(f.code for f in errors)),
