@@ -64,7 +64,8 @@ class IntegerEngine:
         if program.arithmetic.arrival == "in-turn":
             from .in_turn.engine import TurnEngine
 
-            _checked_device(device or "cpu")
+            if device is not None:
+                _checked_device(device)
             self._engine = TurnEngine(plan)
         elif device is None and program.arithmetic.sum_bits == SUM_BITS:
             self._engine = NativeEngine(plan, route, kernels=has_numba())
