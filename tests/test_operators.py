@@ -28,6 +28,7 @@ from snndeploy.ir.decoding import decode
 from snndeploy.ir.fan.fan import Fan
 from snndeploy.ir.linear.apply import apply_chain
 from snndeploy.ir.linear.float_chain import float_chain
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Op, chain_shapes, index_map, weighted_op
 from snndeploy.ir.text import full_text
@@ -42,7 +43,6 @@ from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import IntegerEngine
 from snndeploy.simulate.integer.plan import chain_peaks
 from snndeploy.simulate.lava.plan import plan_lava
-from snndeploy.simulate.unroll import unroll
 from tests.support.operators import CHAINS, around
 
 Chain = tuple[tuple[Op, ...], Shape]

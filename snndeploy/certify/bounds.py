@@ -20,7 +20,7 @@ FAR = 1 << 61
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
     """Where ``x = decayed(x) + drive`` climbs to from zero, for a drive that is not negative."""
     drive, d = np.broadcast_arrays(np.minimum(drive, FAR >> 32), d)
-    if arithmetic.decay == "shift":
+    if arithmetic.decay != "multiply":
         return drive << np.minimum(d, 28)
     lost = ((np.maximum(drive, 1) - 1) << arithmetic.decay_bits) // np.maximum(d, 1) + 1
     return np.where(drive <= 0, 0, np.where(d > 0, lost, FAR))
@@ -49,6 +49,8 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
 
 def _sends(group: Any, limit: int) -> tuple[int, int]:
     """The least and the most that a neuron sends in a step."""
+    if group.kind == "input" and group.message_bits and group.max_spikes:
+        return 0, min((1 << (group.message_bits - 1)) - 1, group.max_spikes)
     if group.message_bits and group.kind == "input":
         most = (1 << (group.message_bits - 1)) - 1
         return -most, most

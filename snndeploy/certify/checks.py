@@ -13,11 +13,13 @@ from .cores import check_cores, check_partition, check_registers
 from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
 from .files import At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
+from .turns import check_xylo, run_in_turn
 
 WORK, MEMORY = 2e11, 1 << 26
 """Multiplications and messages that the golden run may take; with more, fewer samples are run."""
-_LOIHI = "24 wrap saturate multiply 12 1 6 32"
-ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI}
+_LOIHI = "24 wrap saturate multiply 12 1 6 32 summed free"
+_XYLO = "16 saturate-full saturate-full floor-shift 15 0 0 32 in-turn held"
+ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI, "xylo": _XYLO}
 """The registers of a family of chips: bits, overflow of u and v, decay, its bits and offset, …"""
 
 
@@ -75,7 +77,10 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     proved(f"placement: every neuron, with its synapses, is on exactly one of {cores} cores")
     if family in ARITHMETIC:
         check_registers(program, target)
-        most = check_cores(program, bundle.placement, target, family)
+        if family == "xylo":
+            most = check_xylo(program, target)
+        else:
+            most = check_cores(program, bundle.placement, target, family)
         name = max(most, key=lambda name: most[name])
         proved("registers: every number fits the register that holds it")
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
@@ -201,7 +206,8 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
         At("golden.npz", what).same("shape", (steps, samples, *g.shape), golden[what].shape)
     values = steps * sum(prod(g.shape) for g in program.groups)
     ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
-    for name, x in run(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
+    engine = run_in_turn if program.arithmetic.arrival == "in-turn" else run
+    for name, x in engine(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
         stated = golden[f"spikes.{name}"][:, :ran]
         for i in map(tuple, np.argwhere(stated != x)[:1]):
             where = f"step, sample, neuron {[int(n) for n in i]}"

@@ -68,6 +68,7 @@ def check_cores(program: Any, placement: Any, target: Any, family: str) -> dict[
 def check_registers(program: Any, target: Any) -> None:
     """Every number against the range of its register, and weights against their field."""
     neurons, synapse, numeric = (target[x] for x in ("neurons", "synapse", "numeric"))
+    turns = program.arithmetic.arrival == "in-turn"  # there a sign takes no bit of a weight
     for g in program.groups:
         at = At("program.npz", g.name)
         at.within("bits of a message", 0, g.message_bits, neurons.get("graded_bits", 0))
@@ -89,7 +90,7 @@ def check_registers(program: Any, target: Any) -> None:
         longest = max(int(o.latency.max()) for o in s.sources) - 1
         at.within("longest delay", 0, longest, synapse["delay_max"])
         mixed, used = s.sign_mode == "mixed", int(np.bitwise_or.reduce(np.abs(s.mantissa), None))
-        legal = {"excitatory": low >= 0, "inhibitory": high <= 0, "mixed": not used & 1}
+        legal = {"excitatory": low >= 0, "inhibitory": high <= 0, "mixed": not used & 1 or turns}
         at.need(legal[s.sign_mode], "signs", s.sign_mode, f"{low}..{high}")
         zeros, widest = max((used & -used).bit_length() - 1, 0), max(synapse["weight"]["widths"])
         bits = max(high >> zeros, -(low >> zeros) - 1).bit_length() + mixed

@@ -175,6 +175,8 @@ def decayed(x: Any, d: Any, arithmetic: Any) -> Any:
     size = np.abs(x)
     if arithmetic.decay == "shift":
         return np.sign(x) * (size - (size >> d))
+    if arithmetic.decay == "floor-shift":  # rounded down, and at least one toward zero
+        return x - np.where(x >> d == 0, np.sign(x), x >> d)
     return np.sign(x) * (size * ((1 << arithmetic.decay_bits) - d) >> arithmetic.decay_bits)
 
 

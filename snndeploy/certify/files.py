@@ -210,8 +210,9 @@ def _header(content: bytes) -> Any:
 _FORMS = """
 Program target=str arithmetic=Arithmetic groups=[CompartmentGroup] synapses=[SynapseGroup]
   headroom={Headroom} rounding={Rounding} findings=any differing=any
-Arithmetic state_bits=2..31 u_overflow=wrap|saturate v_overflow=wrap|saturate decay=multiply|shift
-  decay_bits=0..20 u_decay_offset=0..1 state_shift=0..16 sum_bits=8..32
+Arithmetic state_bits=2..31 u_overflow=wrap|saturate|saturate-full
+  v_overflow=wrap|saturate|saturate-full decay=multiply|shift|floor-shift decay_bits=0..20
+  u_decay_offset=0..1 state_shift=0..16 sum_bits=8..32 arrival=summed|in-turn v_step=free|held
 CompartmentGroup name=str shape=shape role=input|hidden|output
   kind=input|constant|lif|custom|readout depth=0..999999 scale=real[] message_bits=0..32
   du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=

@@ -95,8 +95,10 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak, 0),
     ):  # the nearest, or the last that the register holds
         nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one + more
-        shifts = a.decay == "shift"
-        keeps, within = (1 - 0.5**d, error) if shifts else (1 - d / one, np.minimum(error, nearest))
+        shifts = a.decay != "multiply"
+        keeps, within = (
+            (_kept(d, a), error) if shifts else (1 - d / one, np.minimum(error, nearest))
+        )
         _near(at, what, keeps, leak, within + _NOISE)
     theta = (
         np.ones(()) if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
@@ -120,6 +122,11 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     if neuron.v_floor is not None:
         most = 2 ** (a.state_bits - 1) - 1  # a floor below what v can hold is none
         _near(at, "floor of v", group.v_floor, np.clip(neuron.v_floor * scale, -most, most), 0.5)
+
+
+def _kept(d: Any, arithmetic: Any) -> Any:
+    """The factor that a shift keeps: 1 where it leaves no bit of a register to take off."""
+    return np.where(d >= arithmetic.state_bits - 1, 1.0, 1 - 0.5**d)
 
 
 def _whole(group: Any, arithmetic: Any) -> Any:
@@ -164,7 +171,9 @@ def _projection(program: Any, q: Any, s: Any) -> None:
     At("network.npz", s.name).need(not (values * ~mask).any(), "pruned weights", 0, "others")
     scales = {float(g.scale.max()) for g in sources if g.kind == "input"}
     at.need(len(scales) < 2, "scale of its sources", "one", scales)
-    factor = _factors(s, sources[0].shape, target, at) / (scales.pop() if scales else 1)
+    late = program.arithmetic.arrival == "in-turn"  # what arrives decays at once
+    scale = target.scale / _kept(target.decay_u, program.arithmetic) if late else target.scale
+    factor = _factors(s, sources[0].shape, target, at, scale) / (scales.pop() if scales else 1)
     unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
     peak = np.abs(values).max() * factor.max()
     half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
@@ -174,13 +183,13 @@ def _projection(program: Any, q: Any, s: Any) -> None:
     _near(at, "weight", mantissa * unit, wanted, min(half + codes * peak, stated * peak))
 
 
-def _factors(s: Any, shape: Any, target: Any, at: At) -> Any:
+def _factors(s: Any, shape: Any, target: Any, at: At, scale: Any) -> Any:
     """The scale of the neurons that each weight feeds, in the form of the weights."""
     place, w = weighted(s.ops), s.mantissa
-    if target.scale.size == 1:
-        return np.full((1,) * w.ndim, float(target.scale.reshape(())))
+    if scale.size == 1:
+        return np.full((1,) * w.ndim, float(scale.reshape(())))
     after, behind = s.ops[place + 1 :], chain(s.ops[: place + 1], shape)[-1]
-    scale = np.broadcast_to(target.scale, target.shape)[None].astype(np.float64)
+    scale = np.broadcast_to(scale, target.shape)[None].astype(np.float64)
     fed, total, square = (pull(after, np.ones(1), scale**n, behind)[0] for n in range(3))
     # The values behind the operator that one weight, or one row of weights, makes.
     rows = w.shape if s.ops[place].type == "Pointwise" else (len(w), *(1,) * (len(behind) - 1))

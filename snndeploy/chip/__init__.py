@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .families import built_in_families, family_class, family_names, family_of
-from .family import Family, Form, NoForm, Realisation, WeightFormat
+from .family import Family, Form, NoForm, OwnNeuron, Realisation, WeightFormat
 from .load import (
     arithmetic_models,
     dump_target,
@@ -23,6 +23,8 @@ from .schema import (
     Limit,
     Neurons,
     Numeric,
+    Power,
+    PowerModel,
     Range,
     Strict,
     Synapse,
@@ -46,6 +48,9 @@ __all__ = [
     "Neurons",
     "NoForm",
     "Numeric",
+    "OwnNeuron",
+    "Power",
+    "PowerModel",
     "Range",
     "Realisation",
     "Strict",

@@ -1,15 +1,17 @@
-"""What families count with: a synapse group as stored, spikes on their way out, and a core's rules."""
+"""What families count with: synapses as stored, spikes on their way out, and rules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..ir.arrays import Array, size
+from ..ir.finding import Certainty
 from ..ir.placement import Bounds
+from ..ir.program import Program
 
 Resources = dict[str, int]
 """What a slice, or a core, takes of each resource."""
@@ -84,6 +86,54 @@ class CoreRule:
     resources: tuple[str, ...]
     sentence: str
     of_memory: bool = False
+    shrinks: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """What breaks a rule: where, what it uses, and the limit with its source."""
+
+    where: str
+    message: str
+    resource: str
+    used: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    source: str = ""
+    certainty: Certainty | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cycles:
+    """Clock cycles of steps, where a formula for the whole chip is published.
+
+    Attributes:
+        parts: cycles of each kind of work, (steps,).
+        ns: nanoseconds of a cycle.
+        certainty: of the formula and of the clock.
+        not_counted: what it leaves out.
+    """
+
+    parts: Mapping[str, Array]
+    ns: float
+    certainty: Certainty
+    not_counted: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramRule:
+    """A rule about programs that only one family of chips has.
+
+    Attributes:
+        code: of its findings.
+        sentence: what must hold; message and documentation.
+        run: yields a `Breach` for everything that breaks it, given the family and the program.
+        shrinks: whether a smaller network helps: fewer bits, weights or neurons.
+    """
+
+    code: str
+    sentence: str
+    run: Callable[[Any, Program], Iterator[Breach]]
     shrinks: bool = False
 
 

@@ -17,9 +17,9 @@ from ..ir.fan.fan_in import FanIn
 from ..ir.finding import Certainty
 from ..ir.neurons import Neuron
 from ..ir.placement import Bounds
-from ..ir.program import CompartmentGroup, Kind, SignMode
-from ..ir.step import Arithmetic
-from .counting import CoreRule, Count, Cuts, Resources, Sent, Stored, added
+from ..ir.program import CompartmentGroup, Kind, Program, SignMode
+from ..ir.step import Arithmetic, Compare
+from .counting import CoreRule, Count, Cuts, Cycles, ProgramRule, Resources, Sent, Stored, added
 from .floor import Boxes, Floor, NoFloor
 from .schema import Target
 
@@ -27,7 +27,7 @@ Realisation = Literal["native", "program", "two-compartments"]
 """How a chip realises a neuron: by itself, by a program, or by two of its own compartments."""
 
 
-OutsideSimulator = Literal["lava"]
+OutsideSimulator = Literal["lava", "xylosim"]
 """Simulators from outside that run programs."""
 
 
@@ -85,6 +85,26 @@ class WeightFormat:
                 return -self.high, 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnNeuron:
+    """The one kind of neuron that a chip has, where it has only one.
+
+    It subtracts the threshold at once, as often as v holds it, and compares as the family's
+    ``native_compare`` says.
+
+    Attributes:
+        most: spikes of a hidden neuron in a step.
+        most_of_outputs: those of an output neuron.
+        most_of_inputs: those that an input channel takes.
+        shortest_u_decay: the smallest decay constant of u; a smaller one lets no spike through.
+    """
+
+    most: int
+    most_of_outputs: int
+    most_of_inputs: int
+    shortest_u_decay: int
+
+
 @dataclass(frozen=True)
 class Family(ABC):
     """One chip of a family, which answers for all that the family alone knows.
@@ -98,6 +118,9 @@ class Family(ABC):
         neuron_resource: the resource that is the number of neurons of a core, if one is.
         filled: the resource that `contents` adds up to.
         synapse_resource: the resource that synapses alone take.
+        program_rules: what programs for chips of this family must obey beside the rules for all.
+        native_compare: how the chip's own neurons compare v with the threshold.
+        whole: whether a chip is one core that holds the whole network, or none of it.
         target: the chip.
     """
 
@@ -109,6 +132,9 @@ class Family(ABC):
     neuron_resource: ClassVar[str | None] = None
     filled: ClassVar[str]
     synapse_resource: ClassVar[str]
+    program_rules: ClassVar[tuple[ProgramRule, ...]] = ()
+    native_compare: ClassVar[Compare] = ">"
+    whole: ClassVar[bool] = False
 
     target: Any
 
@@ -148,6 +174,11 @@ class Family(ABC):
     @abstractmethod
     def way(self, group: CompartmentGroup) -> Realisation:
         """How the chip realises the neurons of a lowered group that it has a form of."""
+
+    @property
+    def own_neuron(self) -> OwnNeuron | None:
+        """The only kind of neuron that the chip has (None: it has several, or programs)."""
+        return None
 
     # Memory
 
@@ -244,6 +275,17 @@ class Family(ABC):
         return self.memory_certainties
 
     # Time
+
+    def cycles(self, program: Program, active: Mapping[str, Array]) -> Cycles | None:
+        """Clock cycles of steps, by a formula for the whole chip (None: none is known).
+
+        Args:
+            program: what runs.
+            active: for every group that spikes, which neurons do, (steps, *shape) of zeros and ones or
+                of probabilities.
+        """
+        del program, active
+        return None
 
     def updates(self, used: Mapping[str, int], neurons: int) -> int:
         """State updates of a slice in a step."""

@@ -110,9 +110,9 @@ class Neurons(Strict):
     ``two-compartments``, or ``none`` where the chip cannot do it.
     """
 
-    zero_reset: Literal["native", "program"]
+    zero_reset: Literal["native", "program", "none"]
     subtract_reset: Literal["native", "program", "two-compartments", "none"]
-    many_spikes: Literal["program", "none"]
+    many_spikes: Literal["native", "program", "none"]
     v_floor: Literal["program", "none"]
     graded_spikes: bool
     graded_bits: int = 0
@@ -136,6 +136,32 @@ class EnergyModel(Strict):
     spike_message: Energy
     hop_x: Energy
     hop_y: Energy
+    not_counted: list[str]
+
+
+class Power(Strict):
+    """Power in microwatts; ``high`` gives the other end of a range where there is one."""
+
+    uw: float
+    high: float | None = None
+    source: str
+    certainty: Certainty
+
+    @property
+    def most(self) -> float:
+        return self.uw if self.high is None else self.high
+
+
+class PowerModel(Strict):
+    """Power of a chip that idles, and of one that computes, where no energy per event is published.
+
+    ``not_counted`` is printed beside every estimate; ``slower`` tells how many times slower the chip was
+    clocked when this was measured than the time of its steps is told for.
+    """
+
+    idle: Power
+    active: Power
+    slower: float = 1.0
     not_counted: list[str]
 
 
@@ -190,7 +216,8 @@ class Target(Strict):
     ``family`` names the family of chips that counts and computes alike; each has its own subclass with
     the keys that it reads beside these, and the ``resources`` of a core that it counts. ``core`` maps
     these resources to their limits. ``energy_alternatives`` are other published models of the same
-    chip, to be printed beside. ``time`` is None where nothing is known about the speed of a step.
+    chip, to be printed beside; without ``energy`` it follows from ``power`` and the time of a step,
+    where these are known. ``time`` is None where nothing is known about the speed of a step.
     """
 
     resources: ClassVar[tuple[str, ...]] = ()
@@ -207,9 +234,10 @@ class Target(Strict):
     axons: Axons | None = None
     numeric: Numeric
     neurons: Neurons
-    energy: EnergyModel
+    energy: EnergyModel | None = None
     energy_alternatives: dict[str, EnergyModel] = {}
     time: TimeModel | None = None
+    power: PowerModel | None = None
 
     def __repr__(self) -> str:
         return f"Target({self.name!r}, {self.title!r})"

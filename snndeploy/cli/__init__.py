@@ -17,8 +17,8 @@ from .explain import explain
 from .export import export
 from .finetune import finetune
 from .frontend import frontend
-from .info import doctor, lava, passes, recipes, targets
-from .model import check, compile_, init, inspect
+from .info import doctor, lava, passes, recipes, targets, xylo
+from .model import check, compare, compile_, init, inspect
 from .run import demo, report, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
@@ -115,6 +115,7 @@ for _command in (
     inspect,
     compile_,
     check,
+    compare,
     simulate,
     verify,
     certify,
@@ -131,6 +132,7 @@ for _command in (
     recipes,
     frontend,
     lava,
+    xylo,
     doctor,
 ):
     main.add_command(_command)

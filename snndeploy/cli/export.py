@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 @command(example="snndeploy export model.snnb --to nir -o compiled.nir")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--to", "form", required=True, type=click.Choice(["nir", "netx"]), help="Format.")
+@click.option(
+    "--to", "form", required=True, type=click.Choice(["nir", "netx", "rockpool"]), help="Format."
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @compile_options
 @data_options
 def export(model: Path, form: str, output: Path, force: bool, **options: Any) -> None:
-    """Write a network as NIR, or as integers for lava-dl's netx; a NIR file is compressed first."""
+    """Write a network as NIR, or as integers for lava-dl's netx or rockpool's Xylo.
+
+    A NIR file is compressed first.
+    """
     from ..bundle import read_bundle
-    from ..export import write_netx, write_nir
+    from ..export import write_netx, write_nir, write_xylo
     from ..export.netx import refuse_network
     from ..ingest import read_network, read_netx
     from ..pipeline import refuse_place
@@ -50,6 +55,8 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
             tell(program.findings, notes=True)  # what these integers are not, that the file holds
     if form == "netx":
         write_netx(output, program, force=force)
+    elif form == "rockpool":
+        write_xylo(output, program, force=force)
     elif network is not None:
         write_nir(output, network, force=force)
     else:

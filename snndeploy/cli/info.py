@@ -163,10 +163,50 @@ def status(as_json: bool) -> None:
             click.echo(f"{key:8} {value}")
 
 
+@click.group()
+def xylo() -> None:
+    """Install or look for the interpreter that runs xylosim, the vendor's simulator of Xylo."""
+
+
+@xylo.command("install")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
+@click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
+def install_xylo(directory: Path | None, python: Path | None) -> None:
+    """Create a private environment with xylosim (does nothing where there is one).
+
+    xylosim states no licence; it is fetched from where its vendor publishes it.
+    """
+    from ..simulate.xylo.env import install_xylosim
+
+    env = install_xylosim(directory, python, progress=lambda text: click.echo(text, err=True))
+    click.echo(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
+
+
+@xylo.command("status")
+@json_option
+def status_of_xylo(as_json: bool) -> None:
+    """Say which interpreter runs xylosim; exit 7 where there is none."""
+    from ..simulate.xylo.env import require_xylosim
+    from .show.render import print_json
+
+    env = require_xylosim()
+    facts: dict[str, Any] = {
+        "python": str(env.python),
+        "version": _dotted(env.version),
+        "xylosim": env.xylosim,
+        "origin": env.origin,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key:8} {value}")
+
+
 @command(example="snndeploy doctor")
 @json_option
 def doctor(as_json: bool) -> None:
-    """Report versions, the Lava environment and plug-ins, with what to do about each problem."""
+    """Report versions, simulators from outside and plug-ins, with what to do about each problem."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
@@ -174,6 +214,7 @@ def doctor(as_json: bool) -> None:
     from ..chip import target_names
     from ..passes.registry import broken
     from ..simulate.lava.env import find_lava
+    from ..simulate.xylo.env import find_xylosim
     from .show.render import print_json
 
     def installed(package: str) -> str:
@@ -182,7 +223,7 @@ def doctor(as_json: bool) -> None:
         except PackageNotFoundError:
             return "missing"
 
-    env = find_lava()
+    env, xylosim = find_lava(), find_xylosim()
     extras = {
         f"[{extra}]": "installed" if find_spec(module) else f"missing; it would bring {what}"
         for extra, module, what in _EXTRAS
@@ -196,6 +237,9 @@ def doctor(as_json: bool) -> None:
         else f"lava-nc {env.lava_version}, Python {_dotted(env.version)}"
         + (", patched at import" if env.patched else "")
         + f" ({env.origin})",
+        "xylosim": "missing; run: snndeploy xylo install"
+        if xylosim is None
+        else f"{xylosim.xylosim}, Python {_dotted(xylosim.version)} ({xylosim.origin})",
         **extras,
         "targets": ", ".join(target_names()),
         "broken plug-ins": [str(b) for b in broken()] or "none",

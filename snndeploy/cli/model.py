@@ -1,4 +1,4 @@
-"""Commands that look at a model: init, inspect, compile, check."""
+"""Commands that look at a model: init, inspect, compile, check, compare."""
 
 from __future__ import annotations
 
@@ -298,3 +298,64 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
             err=True,
         )
     sys.exit(DoesNotFit.exit_code)
+
+
+@command(example="snndeploy compare model.nir --targets loihi1,loihi2,xylo-a2 -d val.npz")
+@_model
+@click.option(
+    "--targets",
+    default="loihi1,loihi2,xylo-a2",
+    show_default=True,
+    help="Names or .toml files, separated by commas.",
+)
+@click.option(
+    "-r",
+    "--recipe",
+    default="default",
+    show_default=True,
+    help="Name or .toml file of a recipe; 'none' for no compression.",
+)
+@semantics_options
+@data_options
+@json_option
+def compare(model: Path, targets: str, recipe: str, as_json: bool, **options: Any) -> None:
+    """Compile a network for several chips: what fits, what it takes, how often it answers right."""
+    from ..pipeline.choosing import compare_targets
+    from .options import admitted, read_weighed
+    from .show.plain import plain
+    from .show.render import console, print_json, table
+
+    admitted(model)
+    network, samples = read_weighed(model, options)
+    names = [name.strip() for name in targets.split(",") if name.strip()]
+    chosen = None if recipe == "none" else recipe
+    found = compare_targets(network, names, recipe=chosen, samples=samples)
+    if as_json:
+        print_json([c.record() for c in found])
+        return
+    rows = [
+        (
+            c.target,
+            c.answer,
+            "" if c.cores is None else f"{c.cores} of {c.board_cores}",
+            _range(c.step_ns, 1e-3),
+            _range(c.energy_nj, 1e-3),
+            "" if c.accuracy is None else f"{c.accuracy:.1%}",
+            ", ".join(c.why),
+        )
+        for c in found
+    ]
+    head = ("target", "answer", "cores", "step, us", "sample, uJ", "accuracy", "because")
+    console().print(table("targets", head, rows))
+    trained = next((c.trained for c in found if c.trained is not None), None)
+    if trained is not None:
+        click.echo(f"as trained: {trained:.1%}")
+    for c in found:
+        for text in c.told:
+            click.echo(plain(f"{c.target}: {text}"))
+
+
+def _range(ends: tuple[float, float] | None, unit: float) -> str:
+    from ..report import span
+
+    return "" if ends is None else span(ends[0] * unit, ends[1] * unit, ",.3g")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data import Samples
     from ..pipeline import Compiled, Loaded
 
-_ENGINES = ("float", "compressed", "integer", "lava")
+_ENGINES = ("float", "compressed", "integer", "lava", "xylosim")
 
 
 def _engines(

@@ -20,8 +20,10 @@ Compare = Literal[">", ">="]
 Reset = Literal["zero", "subtract", "none"]
 ResetTiming = Literal["immediate", "next-step", "snntorch-immediate"]
 SpikesPerStep = Literal["one", "many"]
-Overflow = Literal["wrap", "saturate"]
-Decay = Literal["multiply", "shift"]
+Overflow = Literal["wrap", "saturate", "saturate-full"]
+Decay = Literal["multiply", "shift", "floor-shift"]
+Arrival = Literal["summed", "in-turn"]
+Membrane = Literal["free", "held"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +33,23 @@ class Arithmetic:
     Attributes:
         state_bits: width of u and v, the sign included.
         u_overflow: what the synaptic state does beyond its register: ``wrap`` once, as lava-nc 0.10.0
-            does, or ``saturate`` at +-`state_max`.
+            does, or ``saturate`` at +-`state_max`, or ``saturate-full`` at `state_max` and the most
+            negative number of two's complement.
         v_overflow: likewise for the membrane, before the reset.
         decay: ``multiply`` is ``sign(x) * (|x| * (decay_one - d) >> decay_bits)``, toward zero;
-            ``shift`` is ``sign(x) * (|x| - (|x| >> d))``.
+            ``shift`` is ``sign(x) * (|x| - (|x| >> d))``; ``floor-shift`` takes off ``x >> d``, rounded
+            down, and at least one toward zero.
         decay_bits: bits of a decay constant (``multiply``), or the longest shift (``shift``).
         u_decay_offset: what the chip adds to the register du before it decays u (1 on Loihi).
         state_shift: weights and thresholds enter the state shifted left by this many bits.
         sum_bits: width of the adder, which wraps: of sums of synaptic input, of graded messages
             before their exponent acts, and of u and v until they are put into their registers.
+        arrival: ``summed`` decays u, adds up all input of a step and puts both into u once; ``in-turn``
+            adds every spike to u by itself, sources in their order, where each sum overflows like u,
+            and decays u after that.
+        v_step: ``free`` is ``v = decayed v + u + bias``; ``held`` puts the change of v into a register
+            of `state_bits` first: what the leak takes wraps there, and the sum with u, and that with
+            the bias, overflow like v.
     """
 
     state_bits: int
@@ -50,9 +60,17 @@ class Arithmetic:
     u_decay_offset: int
     state_shift: int
     sum_bits: int
+    arrival: Arrival = "summed"
+    v_step: Membrane = "free"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("u_overflow", Overflow), ("v_overflow", Overflow), ("decay", Decay)):
+        for name, allowed in (
+            ("u_overflow", Overflow),
+            ("v_overflow", Overflow),
+            ("decay", Decay),
+            ("arrival", Arrival),
+            ("v_step", Membrane),
+        ):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {allowed}")
 
@@ -279,10 +297,59 @@ def step_integer(
     Returns:
         The spikes, or v without a rule: int64.
     """
-    wide = decayed(state.u, p.du, arithmetic, xp) + (a << arithmetic.state_shift)
+    match arithmetic.arrival:
+        case "summed":
+            wide = decayed(state.u, p.du, arithmetic, xp) + (a << arithmetic.state_shift)
+            state.u = held_in(wide, arithmetic.u_overflow, arithmetic, xp)
+        case "in-turn":
+            wide = state.u + (a << arithmetic.state_shift)
+            held = held_in(wide, arithmetic.u_overflow, arithmetic, xp)
+            state.u = decayed(held, p.du, arithmetic, xp)
+    return step_membrane(
+        rule, arithmetic, p, state, state.u, xp, None if see is None else wide, see
+    )
+
+
+def arrived(u: Any, spikes: Any, weight: Any, arithmetic: Arithmetic, xp: Any = np) -> Any:
+    """u after ``spikes`` of one source over one synapse, where they arrive in turn.
+
+    Adding the same weight again and again, saturating, comes to adding it once as often.
+    """
+    added = u + ((spikes * weight) << arithmetic.state_shift)
+    return held_in(added, arithmetic.u_overflow, arithmetic, xp)
+
+
+def step_membrane(
+    rule: NeuronRule | None,
+    arithmetic: Arithmetic,
+    p: IntegerParameters,
+    state: Any,
+    current: Any,
+    xp: Any = np,
+    wide: Any = None,
+    see: Callable[[Any, Any], None] | None = None,
+) -> Any:
+    """The part of `step_integer` behind u: advance v by ``current``, spike and reset.
+
+    Args:
+        rule: as of `step_integer`.
+        arithmetic: likewise.
+        p: likewise; its ``du`` is not looked at.
+        state: likewise; its u is not looked at.
+        xp: likewise.
+        current: what the synaptic states add to v.
+        wide: u before it was put into its register, for ``see``.
+        see: told that, and v likewise.
+    """
     before = state.v
-    state.u = held_in(wide, arithmetic.u_overflow, arithmetic, xp)
-    x = decayed(before, p.dv, arithmetic, xp) + state.u + p.bias
+    match arithmetic.v_step:
+        case "free":
+            x = decayed(before, p.dv, arithmetic, xp) + current + p.bias
+        case "held":
+            lost = decayed(before, p.dv, arithmetic, xp) - before
+            change = wrapped(lost, arithmetic.state_bits) + current
+            change = held_in(change, arithmetic.v_overflow, arithmetic, xp) + p.bias
+            x = before + held_in(change, arithmetic.v_overflow, arithmetic, xp)
     last = None
     if rule is not None and rule.reset_timing == "next-step":
         last = state.fired
@@ -298,6 +365,10 @@ def step_integer(
         return v
     if last is not None and rule.zeroes:
         v = xp.where(last > 0, 0, v)
+    if arithmetic.arrival == "in-turn" and last is None and rule.subtracts:
+        fired, v = _one_by_one(rule, v, p.threshold, arithmetic, xp)
+        state.v = v if p.v_floor is None else xp.maximum(v, p.v_floor)
+        return fired
     fired = xp.where(above(rule, v, p.threshold), 1, 0)
     if rule.spikes_per_step == "many":
         fired = xp.where(fired > 0, v // xp.clip(p.threshold, 1, None), 0)
@@ -313,14 +384,33 @@ def step_integer(
     return fired
 
 
+def _one_by_one(
+    rule: NeuronRule, v: Any, threshold: Any, arithmetic: Arithmetic, xp: Any
+) -> tuple[Any, Any]:
+    """Spike after spike, each of which takes the threshold off v, which wraps; and what is left."""
+    fired = xp.where(above(rule, v, threshold), 0, 0)
+    most = 1 if rule.spikes_per_step == "one" else rule.max_spikes
+    if most is None:
+        most = arithmetic.state_max + 1
+    for _ in range(most):
+        more = xp.where(above(rule, v, threshold), 1, 0)
+        if not more.any():
+            break
+        fired, v = fired + more, wrapped(v - more * threshold, arithmetic.state_bits)
+    return fired, v
+
+
 def decayed(x: Any, d: Any, arithmetic: Arithmetic, xp: Any = np) -> Any:
     """What a step leaves of a state ``x`` with the decay constant ``d``."""
-    magnitude = xp.abs(x)
-    if arithmetic.decay == "multiply":
-        left = (magnitude * (arithmetic.decay_one - d)) >> arithmetic.decay_bits
-    elif arithmetic.decay == "shift":
-        left = magnitude - (magnitude >> d)
-    return xp.sign(x) * left
+    match arithmetic.decay:
+        case "multiply":
+            left = (xp.abs(x) * (arithmetic.decay_one - d)) >> arithmetic.decay_bits
+            return xp.sign(x) * left
+        case "shift":
+            return xp.sign(x) * (xp.abs(x) - (xp.abs(x) >> d))
+        case "floor-shift":
+            lost = x >> d
+            return x - xp.where(lost == 0, xp.sign(x), lost)
 
 
 def wrapped(x: Any, bits: int) -> Any:
@@ -336,18 +426,26 @@ def held_in(x: Any, overflow: Overflow, arithmetic: Arithmetic, xp: Any = np) ->
     """
     x = wrapped(x, arithmetic.sum_bits)
     most = arithmetic.state_max
-    if overflow == "saturate":
-        return xp.clip(x, -most, most)
     half = most + 1
-    return xp.where(x > half, x - 2 * half, xp.where(x <= -half, x + 2 * half, x))
+    match overflow:
+        case "saturate":
+            return xp.clip(x, -most, most)
+        case "saturate-full":
+            return xp.clip(x, -half, most)
+        case "wrap":
+            return xp.where(x > half, x - 2 * half, xp.where(x <= -half, x + 2 * half, x))
 
 
 def overflows(x: Any, overflow: Overflow, arithmetic: Arithmetic) -> Any:
     """Where the register does not hold what the adder would deliver if it were wide enough."""
     most = arithmetic.state_max
-    if overflow == "saturate":
-        return abs(x) > most
-    return (x > most + 1) | (x <= -most - 1)
+    match overflow:
+        case "saturate":
+            return abs(x) > most
+        case "saturate-full":
+            return (x > most) | (x < -most - 1)
+        case "wrap":
+            return (x > most + 1) | (x <= -most - 1)
 
 
 def shifted(x: Any, exponent: int) -> Any:

@@ -38,7 +38,7 @@ def representable(leak: Array, arithmetic: Arithmetic) -> bool:
         case "multiply":
             wanted = (1.0 - leak) * arithmetic.decay_one
             return bool((np.abs(wanted - np.rint(wanted)) < 1e-9).all())
-        case "shift":
+        case "shift" | "floor-shift":
             known = kept(np.arange(arithmetic.state_bits), arithmetic)
             return bool(np.isin(leak, known).all())
 
@@ -51,7 +51,7 @@ def _nearest(leak: Array, most: int, arithmetic: Arithmetic, at: float | None) -
             dropped = 0.5 * arithmetic.decay_one / at if at else 0.0
             best = np.where(exact, wanted, np.maximum(wanted - dropped, 0.0))
             return np.rint(best).astype(np.int64)
-        case "shift":
+        case "shift" | "floor-shift":
             known = kept(np.arange(most + 1), arithmetic)
             return np.asarray(np.abs(known - np.asarray(leak)[..., None]).argmin(axis=-1))
 
@@ -61,7 +61,7 @@ def kept(decay: Array, arithmetic: Arithmetic) -> Array:
     match arithmetic.decay:
         case "multiply":
             return np.asarray(1.0 - decay / arithmetic.decay_one)
-        case "shift":
+        case "shift" | "floor-shift":
             # No state has bits left to subtract once it is shifted by its whole width.
             whole = decay >= arithmetic.state_bits - 1
             return np.asarray(np.where(whole, 1.0, 1.0 - 0.5**decay))

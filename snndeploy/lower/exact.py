@@ -36,7 +36,7 @@ def proof(
     arithmetic: Arithmetic,
 ) -> Rounding:
     """``rounding`` with everything else in which float64 and integers may differ within ``steps``."""
-    short = _truncated(group, synapses, worst, steps, arithmetic)
+    short = truncated(group, synapses, worst, steps, arithmetic)
     reasons = (
         *_registers(group, worst, steps, adder, arithmetic),
         *_floor(neuron, group),
@@ -58,7 +58,7 @@ def _registers(
     # Whatever is beyond a threshold spikes once and is forgotten.
     forgotten = rule is not None and rule.zeroes and rule.spikes_per_step == "one"
     if v.low.min(initial=0.0) < -limit or (
-        v.high.max(initial=0.0) > limit and not (forgotten and arithmetic.v_overflow == "saturate")
+        v.high.max(initial=0.0) > limit and not (forgotten and arithmetic.v_overflow != "wrap")
     ):
         yield "v may not fit its register"
 
@@ -135,7 +135,7 @@ def coarse_leak(
 # --- decays -------------------------------------------------------------------------------------------
 
 
-def _truncated(
+def truncated(
     group: CompartmentGroup,
     synapses: Sequence[SynapseGroup],
     worst: WorstCase,
@@ -180,7 +180,7 @@ def _bits(decay: Array, arithmetic: Arithmetic) -> int:
             left = arithmetic.decay_one - np.unique(decay)
             left = left[(left > 0) & (left < arithmetic.decay_one)]
             return max((arithmetic.decay_bits - _trailing(x) for x in left), default=0)
-        case "shift":
+        case "shift" | "floor-shift":
             shifts = np.unique(decay)
             shifts = shifts[(shifts > 0) & (shifts < arithmetic.state_bits - 1)]
             return int(shifts.max(initial=0))

@@ -14,6 +14,8 @@ from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding
 from .decays import to_decay
+from .in_turn.adapt import fitted_in_turn
+from .in_turn.lowering import lower_in_turn
 from .incoming import Incoming, MostSpikes, bias_incoming, incoming_of
 from .layout import LayoutName, layout_of
 from .neurons import Lowered, lower_population
@@ -56,6 +58,18 @@ def lower(
     """
     family = family_of(target)
     held_in = layout_of(layout, family)
+    if (own := family.own_neuron) is not None:
+        network, told = fitted_in_turn(network, family)
+        coding = _codings(network, target, inputs)
+        for name, c in coding.items():
+            if c.kind == "analog":
+                raise LoweringRefused(
+                    "analog-input",
+                    f"{target.name} takes numbers of spikes, the data of {name!r} are analog",
+                    hint="encode the data as spikes (rate, latency)",
+                )
+        program = lower_in_turn(network, family, own, coding=coding, observed=observed, steps=steps)
+        return dataclasses.replace(program, findings=(*told, *program.findings))
     bits = family.weights.bits
     network = _with_biases_at_once(network)
     depth = depths(network)

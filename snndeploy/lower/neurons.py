@@ -99,9 +99,9 @@ def lower_population(
     if group.spikes_per_step == "many":
         group = replace(group, message_bits=max(int(most.max()).bit_length(), 1))
     told = (*_findings(neuron, group, form, incoming, family), *told)
-    told += _unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
+    told += unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
     told += saturating(group, worst, steps, arithmetic)
-    rounding = _rounding(neuron, group, max(weights), max(biases), arithmetic)
+    rounding = rounding_of(neuron, group, max(weights), max(biases), arithmetic)
     rounding = proof(rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic)
     told += coarse_leak(neuron, group, rounding, steps, arithmetic)
     return Lowered(
@@ -304,7 +304,7 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
     return frozen(np.minimum(vth, largest).astype(np.int64))
 
 
-def _rounding(
+def rounding_of(
     neuron: Neuron,
     group: CompartmentGroup,
     weight_error: float,
@@ -383,7 +383,7 @@ def _approximated(neuron: Neuron, group: CompartmentGroup) -> Iterator[Finding]:
     )
 
 
-def _unproved(
+def unproved(
     group: CompartmentGroup,
     room: Headroom,
     adder: float,
@@ -394,7 +394,7 @@ def _unproved(
     """Registers that the worst case exceeds."""
     basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
     bits = arithmetic.state_bits
-    does = {"wrap": "wraps", "saturate": "saturates"}
+    does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
     found = []
     if room.wraps:
         found.append(

@@ -14,7 +14,7 @@ import numpy as np
 from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
-from ..ir.ops import chain_shapes, weighted_index, weighted_op
+from ..ir.ops import Op, chain_shapes, weighted_index, weighted_op
 from ..ir.step import Arithmetic
 from .decays import kept, representable, to_decay
 from .incoming import Incoming
@@ -33,17 +33,21 @@ _CALIBRATION_MARGIN = 1.25
 
 
 def per_weight(values: Array, incoming: Incoming, shape: Shape) -> Array | None:
+    """`weight_factors` of a projection that is ready to be scaled."""
+    return weight_factors(values, incoming.ops, incoming.source_shape, shape)
+
+
+def weight_factors(
+    values: Array, ops: Sequence[Op], source_shape: Shape, shape: Shape
+) -> Array | None:
     """Shape per-neuron ``values`` (broadcastable to ``shape``) to multiply a projection's weight.
 
     None where a weight feeds neurons of different values, so that no factor per weight exists.
     """
     if values.ndim == 0:
         return values
-    i = weighted_index(incoming.ops)
-    op, after = (
-        weighted_op(incoming.ops),
-        chain_shapes(incoming.ops, incoming.source_shape)[i + 1 :],
-    )
+    i = weighted_index(ops)
+    op, after = weighted_op(ops), chain_shapes(ops, source_shape)[i + 1 :]
     if op.one_to_one:
         return values if all(s == shape for s in after) else None
     outputs, trailing = op.weight_shape[0], (1,) * (len(op.weight_shape) - 1)
@@ -218,7 +222,7 @@ def _leak(neuron: Neuron, family: Family) -> Array:
     match family.arithmetic.decay:
         case "multiply":
             return neuron.leak
-        case "shift":
+        case "shift" | "floor-shift":
             most = family.target.numeric.decay_max.limit
             return kept(to_decay(neuron.leak, 0, most, family.arithmetic), family.arithmetic)
 

@@ -10,8 +10,8 @@ from ..chip import Target
 from ..chip.counting import Resources
 from ..errors import UsageError, did_you_mean
 from ..ir.arrays import Array
-from ..ir.placement import Placement, Slice
-from ..ir.program import Program
+from ..ir.placement import Bounds, Placement, Slice, Verdict
+from ..ir.program import CompartmentGroup, Program
 from .bound.bounds import group_bounds
 from .bound.verdict import judge
 from .count.axons import NOWHERE, Outgoing, fan_outs, recount, total
@@ -116,6 +116,8 @@ def place_program(
     level = _LEVELS[effort]
     memory = Memory(program, target)
     per_chip = target.chip.cores.limit
+    if memory.family.whole:
+        return _on_one_core(memory, target)
     available = (target.chips() if chips is None else chips) * per_chip
     bounds = group_bounds(memory)
     floors = {name: bound.slices for name, bound in bounds.items()}
@@ -150,6 +152,32 @@ def place_program(
         tried=found.tried,
     )
     return replace(placed, slices=tuple(slices), search=verdict)
+
+
+def _on_one_core(memory: Memory, target: Target) -> Placement:
+    """Every group whole, on the one core that there is."""
+    slices = _slices(memory, Found({g.name: (_box(g),) for g in memory.program.on_chip}, 1), False)
+    slices = [replace(s, core=0) for s in slices]
+    placed = Placement(
+        target=target.name, cores_per_chip=target.chip.cores.limit, slices=tuple(slices)
+    )
+    used = recount(memory, placed)
+    slices = [replace(s, resources=r) for s, r in zip(slices, used, strict=True)]
+    broken = _broken(slices, memory)
+    verdict = Verdict(
+        kind="impossible" if broken else "optimal",
+        cores=1,
+        available=1,
+        bound=1,
+        shared=True,
+        tried=1,
+        reason="the chip is one core",
+    )
+    return replace(placed, slices=tuple(slices), search=verdict)
+
+
+def _box(group: CompartmentGroup) -> Bounds:
+    return tuple((0, n) for n in group.shape)
 
 
 def _packed(

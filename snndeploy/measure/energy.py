@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..chip import ArithmeticModel, EnergyModel, Target, weakest
+from ..chip import ArithmeticModel, EnergyModel, PowerModel, Target, weakest
 from ..ir.arrays import Array, size
 from ..ir.finding import Certainty
+from ..ir.linear.unroll import unroll
 from ..ir.program import CompartmentGroup, Program
 from ..mapping.tell.effects import Effects
 from ..simulate.recording import Recording
-from ..simulate.unroll import unroll
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +274,39 @@ def estimate_energy(activity: Activity, target: Target, model: EnergyModel) -> E
             )
         ),
         not_counted=tuple(model.not_counted),
+    )
+
+
+def chip_estimates(
+    activity: Activity, target: Target, step_ns: tuple[float, float] | None
+) -> dict[str, EnergyEstimate]:
+    """Energy per sample by every model of the target, by name.
+
+    Args:
+        activity: the events of a run.
+        target: the chip; its power counts where it knows no energy per event.
+        step_ns: how long a step takes, from low to high (None: nothing is known about it).
+    """
+    models = {**target.energy_alternatives}
+    if target.energy is not None:
+        models = {target.name: target.energy, **models}
+    found = {name: estimate_energy(activity, target, model) for name, model in models.items()}
+    if target.energy is None and target.power is not None and step_ns is not None:
+        found[target.name] = _by_power(target.power, activity.steps, step_ns)
+    return found
+
+
+def _by_power(power: PowerModel, steps: int, step_ns: tuple[float, float]) -> EnergyEstimate:
+    """Power times time: of a chip that idles as long as the steps take, to one that computes."""
+    low, high = (1e-6 * ns * steps * power.slower for ns in step_ns)  # microwatts to nanojoules
+    idle = power.idle.uw * low
+    return EnergyEstimate(
+        low=idle,
+        high=power.active.most * high,
+        parts={"idling": idle},
+        certainty=weakest((power.idle.certainty, power.active.certainty)),
+        sources=(power.idle.source, power.active.source),
+        not_counted=tuple(power.not_counted),
     )
 
 

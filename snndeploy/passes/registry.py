@@ -23,6 +23,7 @@ BUILT_IN = {
     "prune-quantize": "quantization.prune_quantize:PruneQuantize",
     "correct-bias": "correct.correct_bias:CorrectBias",
     "correct-threshold": "correct.correct_threshold:CorrectThreshold",
+    "adapt-gains": "correct.adapt_gains:AdaptGains",
     "remove-kernels": "kernels.remove_kernels:RemoveKernels",
     "finetune": "training.finetune:FineTune",
     "distil": "training.distil:Distil",

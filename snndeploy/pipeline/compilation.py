@@ -13,7 +13,7 @@ from ..data import Feed, Samples
 from ..errors import InputError
 from ..ir.finding import Finding
 from ..ir.network import Network
-from ..lower import InputCoding, LayoutName, infer_coding, lower
+from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.adapt import Adapt, adapted, unsupported
 from ..passes.base import Observer, PassContext, Training
@@ -114,6 +114,8 @@ def compile(
         resume=resume,
         observer=observer,
     )
+    network, told_of_neurons = fitted_in_turn(log.network, family_of(chip))
+    log = dataclasses.replace(log, network=network, notes=(*log.notes, *told_of_neurons))
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:

@@ -97,6 +97,7 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "reduce-timesteps": _NETWORKS,
         "export": {"nir": _ALL, "netx": frozenset(("target",)), "bundle": frozenset()},
         "probe": {"nir": _ALL},
+        "compare": _NETWORKS,
     }
 )
 """What each command takes, and the options among `_ALL` that it can obey for it.

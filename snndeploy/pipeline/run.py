@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
@@ -24,7 +26,7 @@ from ..verify.judged import judged_output
 from .compiled import Compiled, Loaded
 from .tally import Tally
 
-STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava")
+STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
@@ -94,6 +96,10 @@ def run_program(
         from ..simulate.integer.engine import run_integer
 
         return run_integer(program, messages, progress=progress, watch=watch)
+    if engine == "xylosim":
+        from ..simulate.xylo.engine import run_xylosim
+
+        return run_xylosim(program, messages, progress=progress)
     from ..simulate.lava.engine import run_lava
 
     return run_lava(program, messages, progress=progress)
@@ -111,11 +117,14 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    return {
-        g.name: encode_inputs(samples.inputs, g.message_bits, float(g.scale), f"input {g.name}")
-        for g in program.groups
-        if g.kind == "input"
-    }
+    found = {}
+    for g in program.groups:
+        if g.kind == "input":
+            where = f"input {g.name}"
+            messages = encode_inputs(samples.inputs, g.message_bits, float(g.scale), where)
+            # what a channel does not take is not sent
+            found[g.name] = messages if g.max_spikes is None else np.minimum(messages, g.max_spikes)
+    return found
 
 
 def run_compiled(

@@ -16,7 +16,7 @@ from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import CompartmentGroup, Program
 from ..mapping import StepMeter, effects
-from ..measure.energy import Activity, Meter, estimate_arithmetic, estimate_energy
+from ..measure.energy import Activity, Meter, chip_estimates, estimate_arithmetic
 from ..measure.neurobench import NeuroBenchMeter
 from ..report import run_report
 from ..simulate.recording import Recording
@@ -75,7 +75,7 @@ class Tally:
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
         if self.verification is not None:
             self.verification.add(runs, samples.labels)
-        exact = next((runs[e] for e in ("integer", "lava") if e in runs), None)
+        exact = next((runs[e] for e in ("integer", "lava", "xylosim") if e in runs), None)
         if exact is not None:
             self.clock.add(
                 {g.name: exact.spikes[g.name] != 0 for g in self.program.groups if _sends(g)}
@@ -114,11 +114,8 @@ class Tally:
         energy, time = {}, None
         if activity is not None:
             time = self.clock.result()
-            models = {self.target.name: self.target.energy, **self.target.energy_alternatives}
-            energy = {
-                name: estimate_energy(activity, self.target, model)
-                for name, model in models.items()
-            }
+            ends = None if time is None else (time.low, time.high)
+            energy = chip_estimates(activity, self.target, ends)
             for model in arithmetic_models():
                 energy |= estimate_arithmetic(self.program, activity, model)
         report = run_report(

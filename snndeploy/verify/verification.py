@@ -18,7 +18,7 @@ from .substitution import Substitution, same_populations
 _MOST_ATTRIBUTED = 256
 """Lost answers per pair of stages for which every layer is tried."""
 
-EXACT = ("integer", "lava", "golden")
+EXACT = ("integer", "lava", "xylosim", "golden")
 """Engines that run the program, and so must agree in every spike."""
 
 

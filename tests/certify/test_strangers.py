@@ -252,7 +252,7 @@ def test_what_is_not_a_program_is_never_certified(made: Files, tmp_path: Path, w
 
 def test_an_unknown_family_is_said_and_not_certified_silently(made: Files, tmp_path: Path) -> None:
     files = made.copy()
-    files.target["family"] = "xylo"
+    files.target["family"] = "truenorth"
     told = certify(files.write(tmp_path / "net.snnb"))
-    assert "cores and registers: how chips of family xylo count" in told["not_checked"]
+    assert "cores and registers: how chips of family truenorth count" in told["not_checked"]
     assert not any(line.startswith(("memory", "registers")) for line in told["proved"])

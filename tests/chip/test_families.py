@@ -57,7 +57,7 @@ def dense(codes: np.ndarray, step: float = 1 / 16, **neuron: object) -> Network:
 
 
 def test_names_and_classes() -> None:
-    assert family_names() == ["loihi1", "loihi2"]
+    assert family_names() == ["loihi1", "loihi2", "xylo"]
     for name in family_names():
         assert family_class(name).name == name
 

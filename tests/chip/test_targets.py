@@ -19,7 +19,15 @@ from snndeploy.errors import TargetError, UsageError
 
 
 def test_shipped_targets() -> None:
-    assert target_names() == ["loihi1", "loihi2", "loihi2-spec", "tiny"]
+    assert target_names() == [
+        "loihi1",
+        "loihi2",
+        "loihi2-spec",
+        "tiny",
+        "xylo-a2",
+        "xylo-a3",
+        "xylo-imu",
+    ]
     assert (target_folder() / "loihi2.toml").is_file()
 
 

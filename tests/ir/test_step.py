@@ -57,6 +57,17 @@ ARITHMETICS = {
         LOIHI, decay="shift", decay_bits=15, u_decay_offset=2, state_shift=0, sum_bits=40
     ),
 }
+ARITHMETICS["in-turn"] = dataclasses.replace(
+    TINY,
+    u_overflow="saturate-full",
+    v_overflow="saturate-full",
+    decay="floor-shift",
+    state_shift=0,
+    sum_bits=32,
+    arrival="in-turn",
+    v_step="held",
+)
+ARITHMETICS["in-turn-free"] = dataclasses.replace(ARITHMETICS["in-turn"], v_step="free")
 PARTS = list(itertools.product((False, True), repeat=4))
 """Which of syn_leak, v_floor, bias and drive a neuron has."""
 
@@ -221,6 +232,14 @@ def advance(chip: Arithmetic, u: int, v: int, a: int = 0, **p: int) -> tuple[int
         (TINY, (0, 0), -9000, {}, (-32767, -32767)),
         # the adder of 20 bits wraps before the register saturates
         (TINY, (0, 0), 2**17 + 1, {}, (-32767, -32767)),
+        # floored shifts take at least one: 1 - 1, -1 + 1, and -3 - (-3 >> 1) = -1
+        (ARITHMETICS["in-turn"], (1, 1), 0, {"du": 4, "dv": 4}, (0, 0)),
+        (ARITHMETICS["in-turn"], (-1, -3), 0, {"du": 4, "dv": 1}, (0, -1)),
+        # input arrives before u decays, and both ends of two's complement are held
+        (ARITHMETICS["in-turn"], (0, 0), -40000, {"du": 1}, (-16384, -16384)),
+        # what takes -32768 off whole wraps, so it sticks; without a register of its own it goes
+        (ARITHMETICS["in-turn"], (0, -32768), 0, {"dv": 0}, (0, -32768)),
+        (ARITHMETICS["in-turn-free"], (0, -32768), 0, {"dv": 0}, (0, 0)),
     ],
 )
 def test_registers_by_hand(
@@ -245,7 +264,13 @@ def test_words_that_mean_nothing_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="not one of"):
             NeuronRule(**fields)  # type: ignore[arg-type]
-    for fields in ({"u_overflow": "stop"}, {"v_overflow": ""}, {"decay": "linear"}):
+    for fields in (
+        {"u_overflow": "stop"},
+        {"v_overflow": ""},
+        {"decay": "linear"},
+        {"arrival": "at once"},
+        {"v_step": ""},
+    ):
         with pytest.raises(ValueError, match="not one of"):
             dataclasses.replace(LOIHI, **fields)  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from snndeploy.chip import Target, load_target
 from snndeploy.errors import UsageError
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program
 from snndeploy.mapping.count.memory import Memory
@@ -20,7 +21,6 @@ from snndeploy.mapping.route.flows import HOST, Flows, flows
 from snndeploy.mapping.route.mesh import busiest_load, cost, off_chip_hops, spot
 from snndeploy.mapping.route.partition import deal
 from snndeploy.mapping.route.traffic import traffic
-from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import cnn, mlp
 
 LOIHI2, TINY = load_target("loihi2"), load_target("tiny")

@@ -30,6 +30,7 @@ from tests.support.mapping_programs import (
 
 ROOT = Path(__file__).parents[2]
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))
+XYLO, XYLO3 = (load_target(n) for n in ("xylo-a2", "xylo-a3"))
 
 
 def found(program: Program, target: Target, chips: int | None = None) -> tuple[Finding, ...]:
@@ -83,6 +84,17 @@ BREAKS: dict[str, tuple[Program, Target]] = {
     "profiles": (BASE, limited(LOIHI1, threshold_profiles=0)),
     "delay-memory": (BASE, limited(LOIHI1, delay_slots=8)),
     "board": (mlp(8, 200, bits=4), TINY),
+    "xylo-inputs": (mlp(17, 8, 4), XYLO),
+    "xylo-layers": (mlp(6, 4), XYLO),
+    "xylo-latency": (
+        with_synapses(BASE, "l0->l1", sources=(SynapseSource("l0", frozen(2, np.int64)),)),
+        XYLO,
+    ),
+    "xylo-shift": (with_synapses(mlp(6, 8, 8, 8, 4), "l1->l2", exponent=3), XYLO),
+    "xylo-fan-out": (mlp(6, 8, 65, 4), XYLO),
+    "xylo-ends": (mlp(6, 129, 4), XYLO3),
+    "xylo-neurons": (BASE, limited(XYLO, hidden_neurons=7)),
+    "xylo-recurrent": (mlp(6, 8, 8, 4), limited(XYLO, recurrent_entries=1)),
 }
 
 

@@ -13,13 +13,13 @@ from snndeploy.chip.families.loihi1.encodings import run_length_words
 from snndeploy.chip.families.loihi2.encodings import kernel_words
 from snndeploy.ir.arrays import frozen, size
 from snndeploy.ir.fan.fan import Fan
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import slice_resources
 from snndeploy.mapping.count.memory import Memory
-from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import (
     POOL,
     cnn,

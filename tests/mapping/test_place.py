@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from snndeploy.chip import Target, family_of, load_target
 from snndeploy.ir.arrays import frozen
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.ops import Dense, Op, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program, SynapseSource
@@ -22,7 +23,6 @@ from snndeploy.mapping.count.axons import NOWHERE, recount, slice_resources
 from snndeploy.mapping.count.memory import Memory
 from snndeploy.mapping.cut.grid import tiles
 from snndeploy.mapping.route.mesh import Spot, hops, spot
-from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import cnn, conv, group, mlp, synapses, with_group
 
 LOIHI1, LOIHI2, TINY = (load_target(n) for n in ("loihi1", "loihi2", "tiny"))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from snndeploy.chip import Target, load_target
 from snndeploy.ingest import read_netx
 from snndeploy.ir.arrays import Shape, frozen
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from snndeploy.ir.placement import Bounds, Placement
 from snndeploy.ir.program import Program
@@ -25,7 +26,6 @@ from snndeploy.mapping.bound.bounds import group_bounds
 from snndeploy.mapping.count.axons import slice_resources
 from snndeploy.mapping.count.memory import Memory
 from snndeploy.mapping.cut.grid import tiles
-from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import POOL, cnn, conv, group, mlp, synapses
 from tests.support.recount import Recount, over_limits
 

@@ -9,6 +9,7 @@ import pytest
 
 from snndeploy.chip import Target, load_target
 from snndeploy.ir.arrays import frozen
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.mapping import place_program, step_time, traffic
 from snndeploy.mapping.count.memory import Memory
@@ -17,7 +18,6 @@ from snndeploy.mapping.route.mesh import spot
 from snndeploy.mapping.route.traffic import busiest_link, messages
 from snndeploy.mapping.tell.effects import effects, operations
 from snndeploy.mapping.tell.step_time import ASSUMED_ACTIVITY, StepMeter, StepTime, TimeTerm
-from snndeploy.simulate.unroll import unroll
 from tests.support.mapping_programs import mlp
 from tests.support.random_programs import random_program, small_chip
 

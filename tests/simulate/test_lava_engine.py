@@ -19,6 +19,7 @@ import pytest
 from snndeploy.cli.bounds import bounded
 from snndeploy.errors import BackendMissing, InputError, SnnDeployError, UsageError
 from snndeploy.ir.arrays import frozen
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.program import Program
 from snndeploy.simulate.lava import env as lava_env
 from snndeploy.simulate.lava import process as lava_process
@@ -26,7 +27,6 @@ from snndeploy.simulate.lava.engine import run_lava, write_job
 from snndeploy.simulate.lava.env import LavaEnv
 from snndeploy.simulate.lava.plan import gated_groups, plan_lava
 from snndeploy.simulate.lava.process import run_worker
-from snndeploy.simulate.unroll import unroll
 from tests.support.conformance_programs import DELAYED, UNDELAYED, make, random_inputs
 from tests.support.conformance_reference import matrix
 

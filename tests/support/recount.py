@@ -15,10 +15,10 @@ import numpy as np
 
 from snndeploy.chip import Target
 from snndeploy.ir.arrays import Array
+from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.ops import Conv, Dense, Reshape, SumPool
 from snndeploy.ir.placement import Placement, Slice
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup
-from snndeploy.simulate.unroll import unroll
 
 Used = dict[str, int]
 

@@ -74,9 +74,17 @@ def integer_step(
     """Likewise in integers; ``p`` are the registers du, dv, vth, bias and v_floor of the program."""
     threshold = _int(p, "vth") * 2**chip.state_shift
     before = s["v"]
-    u = _decay(s["u"], _int(p, "du") + chip.u_decay_offset, chip) + a * 2**chip.state_shift
-    s["u"] = u = _register(u, chip.u_overflow, chip)
-    v = _decay(before, _int(p, "dv"), chip) + u + _int(p, "bias")
+    du, dv, bias = _int(p, "du") + chip.u_decay_offset, _int(p, "dv"), _int(p, "bias")
+    if chip.arrival == "summed":
+        u = _register(_decay(s["u"], du, chip) + a * 2**chip.state_shift, chip.u_overflow, chip)
+    else:
+        u = _decay(_register(s["u"] + a * 2**chip.state_shift, chip.u_overflow, chip), du, chip)
+    s["u"] = u
+    v = _decay(before, dv, chip) + u + bias
+    if chip.v_step == "held":
+        lost = _wrap(_decay(before, dv, chip) - before, chip.state_bits)
+        change = _register(lost + u, chip.v_overflow, chip)
+        v = before + _register(change + bias, chip.v_overflow, chip)
     if rule is None:
         s["v"] = _register(v, chip.v_overflow, chip)
         return s["v"]
@@ -105,8 +113,13 @@ def integer_step(
         n = spikes(v)
     else:
         v = _register(v, chip.v_overflow, chip)
-        n = spikes(v)
-        v = _reset(rule, v, n, threshold)
+        if chip.arrival == "in-turn" and rule.reset == "subtract":
+            n, most = 0, 1 if rule.spikes_per_step == "one" else rule.max_spikes or 10**9
+            while n < most and above(v):
+                n, v = n + 1, _wrap(v - threshold, chip.state_bits)
+        else:
+            n = spikes(v)
+            v = _reset(rule, v, n, threshold)
     s["n"] = n
     s["v"] = v if p["v_floor"] is None else max(v, _int(p, "v_floor"))
     return n
@@ -118,7 +131,13 @@ def _int(p: Mapping[str, int | None], name: str) -> int:
     return value
 
 
+def _wrap(x: int, bits: int) -> int:
+    return (x + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
 def _decay(x: int, d: int, chip: Arithmetic) -> int:
+    if chip.decay == "floor-shift":
+        return x - (x // 2**d or (x > 0) - (x < 0))
     left = {
         "multiply": abs(x) * (2**chip.decay_bits - d) // 2**chip.decay_bits,
         "shift": abs(x) - abs(x) // 2**d,
@@ -132,6 +151,8 @@ def _register(x: int, overflow: str, chip: Arithmetic) -> int:
     half = 2 ** (chip.state_bits - 1)
     if overflow == "saturate":
         return max(1 - half, min(half - 1, x))
+    if overflow == "saturate-full":
+        return max(-half, min(half - 1, x))
     if x > half:
         return x - 2 * half
     return x + 2 * half if x <= -half else x

@@ -14,7 +14,11 @@ from ..schema import Target
 
 GROUP = "snndeploy.families"
 
-_BUILT_IN = {"loihi1": f"{__name__}.loihi1:Loihi1", "loihi2": f"{__name__}.loihi2:Loihi2"}
+_BUILT_IN = {
+    "loihi1": f"{__name__}.loihi1:Loihi1",
+    "loihi2": f"{__name__}.loihi2:Loihi2",
+    "xylo": f"{__name__}.xylo:Xylo",
+}
 
 
 def built_in_families() -> tuple[type[Family], ...]:

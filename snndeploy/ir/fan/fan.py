@@ -40,11 +40,15 @@ class _Axis:
 
 @dataclass(frozen=True, eq=False)
 class Fan:
-    """The synapses of one group, ready to be counted box by box."""
+    """The synapses of one group, ready to be counted box by box.
+
+    ``from_host`` tells that the host sends what they carry.
+    """
 
     synapses: SynapseGroup
     source_shape: Shape
     target_shape: Shape
+    from_host: bool = False
 
     @cached_property
     def nonzero(self) -> Array | None:
@@ -358,6 +362,11 @@ class Fan:
 def fans(program: Program) -> dict[str, Fan]:
     """The synapse groups of a program, by name."""
     return {
-        s.name: Fan(s, program.source_shape(s), program.group(s.target).shape)
+        s.name: Fan(
+            s,
+            program.source_shape(s),
+            program.group(s.target).shape,
+            from_host=program.group(s.sources[0].group).kind == "input",
+        )
         for s in program.synapses
     }

@@ -159,7 +159,7 @@ def v_may_wrap(arithmetic: Arithmetic) -> bool:
     match arithmetic.v_overflow:
         case "wrap":
             return True
-        case "saturate":
+        case "saturate" | "saturate-full":
             return arithmetic.sum_bits < arithmetic.state_bits + 2
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...chip import weakest
-from ...chip.counting import CoreRule
+from ...chip.counting import Breach, CoreRule
 from ...ir.finding import Certainty
-from .placed import Breach, Subject
+from .placed import Subject
 
 
 def core_rule(s: Subject, rule: CoreRule) -> Iterator[Breach]:

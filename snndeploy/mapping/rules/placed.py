@@ -1,4 +1,4 @@
-"""What rules look at, and what they yield."""
+"""What rules look at."""
 
 from __future__ import annotations
 
@@ -7,25 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...chip import Target
-from ...ir.finding import Certainty
 from ...ir.placement import Placement
 from ...ir.program import Program
 from ..count.axons import recount
 from ..count.memory import Memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Breach:
-    """What breaks a rule: where, what it uses, and the limit with its source."""
-
-    where: str
-    message: str
-    resource: str
-    used: float | None = None
-    limit: float | None = None
-    unit: str = ""
-    source: str = ""
-    certainty: Certainty | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,10 @@ from dataclasses import fields
 import numpy as np
 
 from ...chip import Limit, Range, Widths
+from ...chip.counting import Breach
 from ...ir.arrays import Array
 from ...ir.program import CompartmentGroup
-from .placed import Breach, Subject
+from .placed import Subject
 
 
 def arithmetic(s: Subject) -> Iterator[Breach]:
@@ -65,7 +66,8 @@ def neuron_program(s: Subject) -> Iterator[Breach]:
     two = s.target.neurons.subtract_reset == "two-compartments"
     for group in s.program.on_chip:
         late = group.reset_timing != "immediate" and not (two and group.reset == "subtract")
-        if group.kind == "custom" and (group.compare != ">" or late):
+        native = s.memory.family.native_compare
+        if group.kind == "custom" and (group.compare != native or late):
             what = f"it fires at v {group.compare} threshold and resets {group.reset_timing}"
             yield _unsupported(s, group, what, "neuron_program")
 

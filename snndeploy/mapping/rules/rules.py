@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...chip import Family, Target, built_in_families
-from ...chip.counting import CoreRule
+from ...chip.counting import Breach, CoreRule, ProgramRule
 from ...ir.finding import Finding, Severity
 from ...ir.placement import Placement
 from ...ir.program import Program
 from ..count.memory import Memory
 from . import core_rules, program_rules
-from .placed import Breach, Subject
+from .placed import Subject
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def _rule(
 
 def _of_core(rule: CoreRule) -> Rule:
     return Rule(rule.code, functools.partial(core_rules.core_rule, rule=rule), rule.sentence)
+
+
+def _of_family(rule: ProgramRule) -> Rule:
+    return Rule(rule.code, lambda s: rule.run(s.memory.family, s.program), rule.sentence)
 
 
 PROGRAM_RULES: tuple[Rule, ...] = (
@@ -62,18 +66,23 @@ BOARD_RULE = _rule("board", core_rules.board)
 
 def rules_of(family: type[Family]) -> tuple[Rule, ...]:
     """Every rule for chips of a family: of programs, of its cores, of boards."""
-    return (*PROGRAM_RULES, *map(_of_core, family.rules), BOARD_RULE)
+    own = map(_of_family, family.program_rules)
+    return (*PROGRAM_RULES, *own, *map(_of_core, family.rules), BOARD_RULE)
 
 
 def all_core_rules() -> tuple[Rule, ...]:
-    """The rules about cores of all built-in families, each code once, and that of boards."""
-    rules = {rule.code: rule for family in built_in_families() for rule in family.rules}
-    return (*map(_of_core, rules.values()), BOARD_RULE)
+    """The rules that families add, each code once, and that of boards."""
+    families = built_in_families()
+    cores = {rule.code: rule for family in families for rule in family.rules}
+    programs = {rule.code: rule for family in families for rule in family.program_rules}
+    own = map(_of_family, programs.values())
+    return (*map(_of_core, cores.values()), *own, BOARD_RULE)
 
 
 def shrinking_codes(family: type[Family]) -> frozenset[str]:
     """Codes of the rules that a smaller network obeys."""
-    return frozenset({BOARD_RULE.code, *(rule.code for rule in family.rules if rule.shrinks)})
+    rules: tuple[CoreRule | ProgramRule, ...] = (*family.rules, *family.program_rules)
+    return frozenset({BOARD_RULE.code, *(rule.code for rule in rules if rule.shrinks)})
 
 
 def violations(

@@ -17,11 +17,12 @@ core, and the mean is taken after that. (The busiest link is that of the mean st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...chip import Duration, Target, TimeModel, weakest
+from ...chip.counting import Cycles
 from ...ir.arrays import Array, Shape, size
 from ...ir.finding import Certainty
 from ...ir.placement import Placement
@@ -86,8 +87,6 @@ def step_time(
     Returns:
         The estimate, or None where the target says nothing about time.
     """
-    if target.time is None:
-        return None
     activity = "given"
     if spikes is None:
         spikes = {g.name: ASSUMED_ACTIVITY * size(g.shape) for g in program.groups}
@@ -127,6 +126,7 @@ class StepMeter:
         self._spikes: dict[str, Array] = {}
         self._busiest = {what: np.zeros(len(self._cores), np.int64) for what in _COUNTED}
         self._means = dict.fromkeys((*_COUNTED, _MOST_OPERATIONS, "low", "together"), 0.0)
+        self._clocked: list[Cycles] = []
 
     def add(self, spikes: Mapping[str, Array]) -> None:
         """Count steps.
@@ -136,8 +136,6 @@ class StepMeter:
                 the first that an input can reach; groups that are not named are silent. On the chip a
                 group of depth d is d steps behind the input, and samples follow one another.
         """
-        if self.target.time is None:
-            return
         trains = {
             g.name: np.roll(
                 np.moveaxis(spikes[g.name], 1, 0).reshape(-1, *g.shape), g.depth, axis=0
@@ -146,6 +144,13 @@ class StepMeter:
             if g.name in spikes
         }
         steps = len(next(iter(trains.values())))
+        if (cycles := self._memory.family.cycles(self.program, trains)) is not None:
+            sums = {what: part.sum(keepdims=True) for what, part in cycles.parts.items()}
+            self._clocked.append(replace(cycles, parts=sums))
+            self._steps += steps
+            return
+        if self.target.time is None:
+            return
         for name, train in trains.items():
             self._spikes[name] = self._spikes.get(name, 0.0) + train.sum(axis=0)
         at_once = max(1, _PLACES // max(1, len(self._cores)))
@@ -195,6 +200,8 @@ class StepMeter:
     def result(self, activity: str = "measured") -> StepTime | None:
         """The mean step so far (None: nothing is known about time, or nothing was counted)."""
         model, steps = self.target.time, self._steps
+        if self._clocked:
+            return self._by_clock(activity)
         if model is None or not steps:
             return None
         cores = list(self._cores)
@@ -226,6 +233,36 @@ class StepMeter:
             activity=activity,
             certainty=weakest(rests_on),
             not_counted=tuple(model.not_counted),
+        )
+
+    def _by_clock(self, activity: str) -> StepTime:
+        """The mean of the cycles that the family's formula counted, one part after the other."""
+        first, steps = self._clocked[0], self._steps
+        layers = tuple(s.group for s in self.placement.slices)
+        terms = []
+        for what in first.parts:
+            count = sum(float(c.parts[what].sum()) for c in self._clocked) / steps
+            ns = count * first.ns
+            terms.append(
+                TimeTerm(
+                    what=f"cycles of {what}",
+                    where="the chip",
+                    layers=layers,
+                    count=count,
+                    count_high=count,
+                    low=ns,
+                    high=ns,
+                )
+            )
+        terms.sort(key=lambda t: -t.low)
+        total = sum(t.low for t in terms)
+        return StepTime(
+            low=total,
+            high=total,
+            terms=tuple(terms),
+            activity=activity,
+            certainty=first.certainty,
+            not_counted=first.not_counted,
         )
 
 

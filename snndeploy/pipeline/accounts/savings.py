@@ -15,7 +15,7 @@ from ...ir.program import Program
 from ...lower import InputCoding, lower
 from ...lower.coding import Coding
 from ...mapping import ASSUMED_ACTIVITY, compares, effects, place_program, share_of, step_time
-from ...measure.energy import Meter, estimate_energy
+from ...measure.energy import Meter, chip_estimates
 from ...report import span
 from ...simulate.recording import Recording
 from ..compiled import Compiled
@@ -32,13 +32,13 @@ class Cost:
         words: of synapse memory (in the family's units), over all cores.
         cores: taken.
         step_ns: time of a step, from low to high; None where the target says nothing about it.
-        step_nj: energy of a step, from low to high.
+        step_nj: likewise its energy.
     """
 
     words: int
     cores: int
     step_ns: tuple[float, float] | None
-    step_nj: tuple[float, float]
+    step_nj: tuple[float, float] | None
 
 
 def savings_record(compiled: Compiled) -> dict[str, Any] | None:
@@ -92,15 +92,15 @@ def _cost(program: Program, placement: Placement, target: Target) -> Cost:
     for spikes in once.values():
         spikes[0] = True
     meter = Meter(program, effects(program, placement, target))
-    energy = estimate_energy(
-        meter.measure(Recording(engine="assumed", spikes=once)), target, target.energy
-    )
+    activity = meter.measure(Recording(engine="assumed", spikes=once))
+    ends = None if time is None else (time.low, time.high)
+    energy = chip_estimates(activity, target, ends).get(target.name)
     synapses = family_of(target).synapse_resource
     return Cost(
         words=sum(s.resources.get(synapses, 0) for s in placement.slices),
         cores=len(placement.cores),
         step_ns=None if time is None else (time.low, time.high),
-        step_nj=(energy.low / _STEPS, energy.high / _STEPS),
+        step_nj=None if energy is None else (energy.low / _STEPS, energy.high / _STEPS),
     )
 
 
@@ -111,7 +111,8 @@ def _sentence(before: Cost, after: Cost) -> str:
     ]
     if before.step_ns is not None and after.step_ns is not None:
         parts.append(f"time per step from {_range(before.step_ns)} to {_range(after.step_ns)} ns")
-    parts.append(f"energy per step from {_range(before.step_nj)} to {_range(after.step_nj)} nJ")
+    if before.step_nj is not None and after.step_nj is not None:
+        parts.append(f"energy per step from {_range(before.step_nj)} to {_range(after.step_nj)} nJ")
     return (
         f"compression brought {', '.join(parts)} (estimates where {ASSUMED_ACTIVITY:.0%} of all "
         "neurons spike in a step)"

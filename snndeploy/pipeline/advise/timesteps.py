@@ -13,9 +13,9 @@ import numpy as np
 from ...calibrate.stream import stream
 from ...data import Samples
 from ...ir.arrays import Array
+from ...ir.linear.unroll import unroll
 from ...ir.network import Network, Population
 from ...progress import Progress, silent
-from ...simulate.unroll import unroll
 from ..opening import Model, open_network
 from .judging import refuse_unfit
 

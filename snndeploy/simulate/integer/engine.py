@@ -40,7 +40,7 @@ class IntegerEngine:
         program: what to run.
         device: torch device to run on (``"cuda"``); None for this machine's cores, with compiled
             kernels where numba is installed (the ``fast`` extra), or torch where the chip's sums are
-            not of 32 bits.
+            not of 32 bits. Chips that take spike after spike in turn are run on this machine's cores.
         route: how projections are computed: ``"auto"`` by cost, or ``"events"`` and ``"dense"`` wherever
             they can be. No route changes a result.
 
@@ -61,7 +61,13 @@ class IntegerEngine:
         self.program = program
         plan = make_plan(program)
         self._engine: Any
-        if device is None and program.arithmetic.sum_bits == SUM_BITS:
+        if program.arithmetic.arrival == "in-turn":
+            from .in_turn.engine import TurnEngine
+
+            if device is not None:
+                _checked_device(device)
+            self._engine = TurnEngine(plan)
+        elif device is None and program.arithmetic.sum_bits == SUM_BITS:
             self._engine = NativeEngine(plan, route, kernels=has_numba())
         else:
             from .portable import PortableEngine
@@ -213,12 +219,26 @@ def _checked_device(device: str) -> str:
 def _input_train(group: CompartmentGroup, data: Array, low: int, count: int) -> Train:
     """Messages of a batch: bytes that are not zero for spikes, int32 for graded ones (mod 2**32)."""
     as_given = (np.int32,) if group.message_bits else (np.uint8, np.bool_)
+    if group.max_spikes is not None:
+        data = _taken(group, data, group.max_spikes)
     if data.dtype in as_given and data.flags.c_contiguous:
         flat = data.reshape(*data.shape[:2], size(group.shape))
         return Train(flat.view(np.uint8) if data.dtype == np.bool_ else flat, low)
     part = data[:, low : low + count]
     messages = part.astype(np.int32) if group.message_bits else (part != 0).view(np.uint8)
     return Train(np.ascontiguousarray(messages).reshape(*part.shape[:2], size(group.shape)))
+
+
+def _taken(group: CompartmentGroup, data: Array, most: int) -> Array:
+    """What a channel takes of the spikes that the host sends in a step."""
+    if data.size and int(data.min()) < 0:
+        raise InputError(
+            "input-negative",
+            f"data hold {int(data.min())}; a channel of this chip takes a number of spikes",
+            where=f"input {group.name}",
+            hint="send what is negative over channels of its own",
+        )
+    return np.minimum(data, most)
 
 
 def program_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:

@@ -17,10 +17,10 @@ import numpy as np
 
 from ...errors import UsageError
 from ...ir.arrays import Array
+from ...ir.linear.unroll import unroll
 from ...ir.ops import Conv, Dense, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI
-from ..unroll import unroll
 
 ConvRoute = Literal["auto", "native", "sparse"]
 

@@ -30,6 +30,8 @@ WRITTEN_FOR: dict[type, frozenset[str]] = {
             "u_decay_offset",
             "state_shift",
             "sum_bits",
+            "arrival",
+            "v_step",
         }
     ),
     NeuronRule: frozenset({"compare", "reset", "reset_timing", "spikes_per_step", "max_spikes"}),

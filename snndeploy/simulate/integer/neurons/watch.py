@@ -30,7 +30,11 @@ class Watch:
                 wraps=int(overflows(u, chip.u_overflow, chip).sum()),
                 clips=int(overflows(v, chip.v_overflow, chip).sum()),
             )
-            with self._lock:
-                self.use[group] = self.use[group] + here if group in self.use else here
+            self.tell(group, here)
 
         return see
+
+    def tell(self, group: str, here: RegisterUse) -> None:
+        """Take in what some steps of ``group`` used."""
+        with self._lock:
+            self.use[group] = self.use[group] + here if group in self.use else here

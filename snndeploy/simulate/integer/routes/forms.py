@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ....ir.arrays import Array, Shape, size
+from ....ir.linear.unroll import unroll
 from ....ir.ops import Conv, Dense, Op, chain_shapes, weighted_index
-from ...unroll import unroll
 from ..plan import Leg, chain_peaks, dense_macs
 from . import events
 

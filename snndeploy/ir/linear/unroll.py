@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.arrays import Array, Shape
-from ..ir.ops import Op, chain_shapes, index_map
+from ..arrays import Array, Shape
+from ..ops import Op, chain_shapes, index_map
 
 
 @dataclass(frozen=True, eq=False)

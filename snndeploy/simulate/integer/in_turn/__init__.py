@@ -1,0 +1,1 @@
+"""Chips whose neurons take spike after spike in turn: order counts, and nothing may be summed first."""
