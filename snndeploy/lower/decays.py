@@ -49,7 +49,8 @@ def _nearest(leak: Array, most: int, arithmetic: Arithmetic, at: float | None) -
             wanted = (1.0 - leak) * arithmetic.decay_one
             exact = np.abs(wanted - np.rint(wanted)) < 1e-9
             dropped = 0.5 * arithmetic.decay_one / at if at else 0.0
-            return np.rint(np.where(exact, wanted, wanted - dropped)).astype(np.int64)
+            best = np.where(exact, wanted, np.maximum(wanted - dropped, 0.0))
+            return np.rint(best).astype(np.int64)
         case "shift":
             known = kept(np.arange(most + 1), arithmetic)
             return np.asarray(np.abs(known - np.asarray(leak)[..., None]).argmin(axis=-1))

@@ -89,7 +89,9 @@ def lower_population(
             told += drive_lost(arriving, synapse, unit, population.name)
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
-        bounds = bounds + sums.shifted(synapse.exponent)
+        # What arrives with another delay is shifted by itself.
+        parts = sum(np.unique(source.latency).size for source in synapse.sources)
+        bounds = bounds + sums.shifted(synapse.exponent, parts)
         synapses.append(synapse)
         (biases if arriving.constant else weights).append(error + arriving.codes.error)
     worst = worst_case(group, bounds, arithmetic)

@@ -82,7 +82,7 @@ def test_recipes_are_listed_and_shown() -> None:
     assert "[[pass]]" in shown
     wrong = CliRunner().invoke(main, ["recipes", "sbcplus"])
     assert wrong.exit_code == 3
-    assert "did you mean 'sbc-plus'? There are admm, auto, default" in wrong.stderr
+    assert "did you mean 'sbc-plus'? There are admm, auto, best, default" in wrong.stderr
 
 
 def test_doctor_names_what_an_installation_may_leave_out() -> None:

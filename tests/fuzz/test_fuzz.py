@@ -58,7 +58,7 @@ def test_the_cases_have_everything() -> None:
             seen["denormal"] += bool(((values != 0) & (abs(values) < 1e-308)).any())
         for n in (p.neuron for p in network.populations if p.neuron is not None):
             seen["readout"] += not n.spiking
-            seen.update(n.parameters())
+            seen.update(list(n.parameters()))
             if n.threshold is not None:
                 seen.update(str(getattr(n, name)) for name in CHOICES)
                 seen["negative threshold"] += bool((n.threshold < 0).any())

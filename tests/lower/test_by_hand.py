@@ -105,7 +105,7 @@ def case(v: float, per_step: float, u: float = 1.0) -> WorstCase:
     def both(x: float) -> Interval:
         return Interval(np.array([-x / 2, 0.0]), np.array([x, 0.0]))
 
-    return WorstCase(both(u), both(per_step), both(v))
+    return WorstCase(both(u), both(per_step), both(v), late=np.zeros(2))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_coding_that_data_need(
     coding = infer_coding(np.array(data))
     assert (coding.kind, coding.peak) == (kind, peak)
     assert (coding.message_bits, coding.scale) == (bits, scale)
-    assert coding.message_peak == peak * scale
+    assert coding.message_peak == max(1, 2 ** (bits - 1) - 1)  # all that its field holds
     sent = encode_inputs(np.array(data), bits, scale, "x")
     assert sent.tolist() == [x * scale for x in data]
 
@@ -163,7 +163,7 @@ def test_codings_without_data() -> None:
     assert [InputCoding.named(k).message_peak for k in ("binary", "graded", "analog")] == [
         1,
         15,
-        128,
+        255,
     ]
 
 

@@ -323,7 +323,7 @@ def test_head_room_of_graded_input_is_for_all_that_its_field_holds() -> None:
     net = two_layers(np.ones((2, 2)), leak=0.0)
     for coding in (InputCoding.named("graded"), InputCoding(kind="graded", peak=9)):
         program = lower(net, LOIHI2, inputs=coding)
-        most = np.full((4, 1, 2), 15)
+        most = np.full((4, 1, *net.populations[0].shape), 15)
         run = run_integer(program, {"input": most}, record_states=("a",))
         assert program.headroom["a"].u_peak == np.abs(run.u["a"]).max()
 

@@ -28,10 +28,12 @@ class Interval:
     def __mul__(self, factor: Array | float) -> Interval:
         return Interval(self.low * factor, self.high * factor)
 
-    def shifted(self, exponent: int) -> Interval:
-        """Times ``2**exponent``; what a negative one drops is dropped downward."""
+    def shifted(self, exponent: int, parts: int = 1) -> Interval:
+        """Times ``2**exponent``; what a negative one drops is dropped downward, of each of ``parts``."""
         low, high = self.low * 2.0**exponent, self.high * 2.0**exponent
-        return Interval(np.floor(low), np.floor(high)) if exponent < 0 else Interval(low, high)
+        if exponent >= 0:
+            return Interval(low, high)
+        return Interval(np.floor(low) - np.where(low < 0, parts - 1, 0), np.floor(high))
 
     @property
     def peak(self) -> Array:

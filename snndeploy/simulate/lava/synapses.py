@@ -61,7 +61,7 @@ def connections(
     _check_weights(synapses)
     stored: dict[str, Any] = {}  # sources share the arrays of one form
     specs = []
-    for source in synapses.sources:
+    for number, source in enumerate(synapses.sources):
         group = program.group(source.group)
         extra = np.broadcast_to(source.latency, group.shape).reshape(-1) - 1
         if extra.max() > LONGEST_DELAY:
@@ -79,7 +79,8 @@ def connections(
             form = _matrix_form(program, synapses, extra, graded=group.message_bits > 0)
         for key, values in form.items():
             if isinstance(values, np.ndarray):
-                known = f"{form['process']} {key}" + (source.group if key == "delays" else "")
+                own = f" {number}" if key == "delays" else ""
+                known = f"{form['process']} {key}{own}"
                 stored.setdefault(known, None)
                 if stored[known] is None:
                     stored[known] = arrays.add(values)

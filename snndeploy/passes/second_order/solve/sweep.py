@@ -82,8 +82,7 @@ def sweep(
     loss = torch.zeros(rows, dtype=w.dtype, device=w.device)
     for low in range(0, d, block):
         high = min(low + block, d)
-        own = u[low:high, low:high]
-        part = w[:, low:high].clone(memory_format=torch.contiguous_format)
+        own, part = u[low:high, low:high], w[:, low:high].clone()
         corners = own.diagonal().tolist()
         errors = torch.empty_like(part)
         if per_group is None and sparsity is None and compiles(rounding, part):
@@ -170,8 +169,7 @@ def descend(
         moved = False
         for low in range(0, w.shape[1], block):
             span = slice(low, low + block)
-            own = gradient[:, span].clone(memory_format=torch.contiguous_format)
-            before = w[:, span].clone()
+            own, before = gradient[:, span].clone(), w[:, span].clone()
             if compiles(rounding, w):
                 w[:, span] = _compiled_descent(q, before, own, rounding, span, mask)
             else:
@@ -201,7 +199,7 @@ def _compiled_descent(
 ) -> Tensor:
     import torch
 
-    w = before.clone(memory_format=torch.contiguous_format)
+    w = before.clone()
     kept = torch.ones_like(w, dtype=torch.bool) if mask is None else mask[:, span]
     descend_block(
         w.numpy(),
