@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from snndeploy.bundle import FILES
 from snndeploy.ir.decoding import decode
 from snndeploy.ir.program import Program
 from snndeploy.pipeline import compile
@@ -30,7 +29,7 @@ def _seed_bundle(folder: Path) -> None:
 def _break_bundle(seeds: Path, target: Path, rng: Rng) -> None:
     bundle = target / "net.snnb"
     shutil.copytree(seeds / "net.snnb", bundle)
-    name = str(one_of(rng, sorted(FILES)))
+    name = str(one_of(rng, sorted(p.name for p in bundle.iterdir())))
     file = bundle / name
     kind = int(rng.integers(10))
     if kind == 0:

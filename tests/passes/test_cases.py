@@ -1,7 +1,7 @@
 """Passes on small networks, as text: one file per case in ``cases``, to be read in review.
 
-A file says what it shows, then the passes as a recipe, the network, where a pass looks at samples the
-spikes (a line per step, a column per input neuron, ``/`` between samples), and what the network
+A file says what it shows, then the passes as a recipe, where a pass asks for one the chip, the network,
+where a pass looks at samples the spikes (a line per step, a column per input neuron, ``/`` between samples), and what the network
 becomes, or the text with which it is refused. Numbers are compared to five digits.
 
 ``UPDATE_CASES=1 pytest tests/passes/test_cases.py`` writes what comes out into the files; read the
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snndeploy.chip import load_target
 from snndeploy.errors import SnnDeployError
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
@@ -25,7 +26,7 @@ from snndeploy.ir.text import full_text, read_network
 from snndeploy.passes.base import ORDER, PassContext, out_of_order, stage_of
 from snndeploy.passes.registry import BUILT_IN, pass_class
 from snndeploy.passes.runner import run_passes
-from snndeploy.passes.training.options import TrainingPass
+from snndeploy.passes.training.options import DistilOptions, TrainingPass
 from snndeploy.recipe import Recipe
 from tests.support.calibrated import Samples
 
@@ -33,7 +34,7 @@ FOLDER = Path(__file__).parent / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))
 UPDATE = "UPDATE_CASES" in os.environ
 DIGITS = 5
-_SECTION = re.compile(r"^--- (passes|network|samples|becomes|refused)$", re.MULTILINE)
+_SECTION = re.compile(r"^--- (passes|target|network|samples|becomes|refused)$", re.MULTILINE)
 
 
 @dataclass
@@ -62,12 +63,14 @@ class Case:
         return "becomes", full_text(after, DIGITS).strip()
 
     def _context(self, net: Network) -> PassContext:
-        text = self.sections.get("samples", "").strip()
+        text, chip = (self.sections.get(what, "").strip() for what in ("samples", "target"))
+        target = load_target(chip) if chip else None
         if not text:
-            return PassContext(source=net)
+            return PassContext(source=net, target=target)
         steps = [[[float(v) for v in s.split()] for s in t.split("/")] for t in text.splitlines()]
         spikes: Array = np.array(steps, dtype=np.float32)
-        return PassContext(source=net, calibration=Samples({net.populations[0].name: spikes}))
+        given = Samples({net.populations[0].name: spikes})
+        return PassContext(source=net, target=target, calibration=given)
 
     def write(self, file: Path, kind: str, outcome: str) -> None:
         inputs = {k: v for k, v in self.sections.items() if k not in ("becomes", "refused")}
@@ -95,7 +98,8 @@ CASES = [Case.read(file) for file in FILES]
 def test_every_pass_that_does_not_train_has_a_case() -> None:
     """What training gives differs from machine to machine, beyond any number of digits."""
     shown = {name for case in CASES if "becomes" in case.sections for name in case.names}
-    exact = {n for n in BUILT_IN if not issubclass(pass_class(n), TrainingPass)}
+    trained = (TrainingPass, DistilOptions)
+    exact = {n for n in BUILT_IN if not issubclass(pass_class(n), trained)}
     assert exact <= shown
 
 
