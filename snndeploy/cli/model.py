@@ -320,7 +320,7 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
 @json_option
 def compare(model: Path, targets: str, recipe: str, as_json: bool, **options: Any) -> None:
     """Compile a network for several chips: what fits, what it takes, how often it answers right."""
-    from ..pipeline.choosing import compare_targets
+    from ..pipeline.advise.choosing import compare_targets
     from .options import admitted, read_weighed
     from .show.plain import plain
     from .show.render import console, print_json, table

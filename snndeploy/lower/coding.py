@@ -42,6 +42,11 @@ class InputCoding:
         return float(2.0 ** np.floor(np.log2(_ANALOG_PEAK / max(self.peak, 1e-12))))
 
     @property
+    def largest(self) -> int:
+        """Largest integer message of the data."""
+        return int(np.ceil(self.peak * self.scale))
+
+    @property
     def message_peak(self) -> int:
         """Largest integer message: all that its field holds, which head-room is proved for."""
         return most_sent(self.message_bits)
@@ -49,7 +54,7 @@ class InputCoding:
     @property
     def message_bits(self) -> int:
         """Payload bits of a message (0: a plain spike), sign included."""
-        return 0 if self.kind == "binary" else int(np.ceil(self.peak * self.scale)).bit_length() + 1
+        return 0 if self.kind == "binary" else self.largest.bit_length() + 1
 
 
 def most_sent(message_bits: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from snndeploy.certify import certify
 from snndeploy.certify.bounds import bounds
-from snndeploy.certify.files import Contradiction
+from snndeploy.certify.files import Contradiction, plain
 from snndeploy.certify.turns import check_xylo, run_in_turn
 from snndeploy.chip import load_target
 from snndeploy.ir.arrays import frozen
@@ -23,7 +23,7 @@ from tests.support.checked import checked, folder_of
 from tests.support.xylo_networks import hidden_layers, sent
 
 XYLO = load_target("xylo-a2")
-RULES: Any = XYLO.model_dump(exclude_none=True)
+RULES: Any = plain(XYLO.model_dump(exclude_none=True))
 
 
 def program(seed: int = 0, **options: bool) -> Program:
@@ -45,7 +45,7 @@ def test_it_computes_what_the_integer_engine_computes(options: dict[str, bool]) 
 def test_no_run_leaves_the_bounds(seed: int) -> None:
     made = program(seed, bias=seed % 2 == 1)
     read = checked(made)
-    found = bounds(read, stated=False)
+    found = bounds(read)
     x = sent(seed)
     _, peaks = run_in_turn(read, {"in": x})
     names = [g.name for g in made.on_chip]
@@ -95,5 +95,5 @@ def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
         ("core", "recurrent_entries", "recurrent entries"),
         ("synapse", "fan_out_max", "fan out"),
     ):
-        small = {**RULES, table: {**RULES[table], key: {**RULES[table][key], "limit": 1}}}
+        small = {**RULES, table: {**RULES[table], key: 1}}
         assert refused(made, small) == what

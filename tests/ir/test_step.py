@@ -299,8 +299,9 @@ def test_a_new_field_takes_the_plain_integer_step(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Arithmetic)])
 def test_another_arithmetic_takes_the_plain_integer_step(field: str) -> None:
     g = group("lif", NeuronRule(), False, LOIHI, np.random.default_rng(0))
-    # TINY differs in every field but one
-    other = "wrap" if field == "v_overflow" else getattr(TINY, field)
+    # TINY differs in every field but three
+    others = {"v_overflow": "wrap", "arrival": "in-turn", "v_step": "held"}
+    other = others.get(field, getattr(TINY, field))
     assert other != getattr(LOIHI, field)
     assert not fits_int32(g, dataclasses.replace(LOIHI, **{field: other}))
 

@@ -14,7 +14,7 @@ from snndeploy.data import Samples
 from snndeploy.export import write_nir
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
-from snndeploy.pipeline.choosing import compare_targets
+from snndeploy.pipeline.advise.choosing import compare_targets
 from tests.support.builders import inputs, lif, project
 
 RNG = np.random.default_rng(3)

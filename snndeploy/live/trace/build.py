@@ -22,7 +22,7 @@ from ..layers import TimeForm, values
 from .answers import Returned, answers_of
 from .recorder import LayerRun, SignalRecorder
 from .signals import Signal
-from .terms import Arrival, arrival, terms_of
+from .terms import ArrivingTerms, arrival, terms_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +100,13 @@ class _Builder:
                 "its own, or hand states over (init_hidden=False)",
             )
 
-    def _arrival(self, seen: LayerRun) -> Arrival:
+    def _arrival(self, seen: LayerRun) -> ArrivingTerms:
         return arrival(seen.name, seen.given, self.source, self.static, self.refused)
 
     def _finish(
         self,
         draft: Draft,
-        arriving: Arrival,
+        arriving: ArrivingTerms,
         neuron: DiscreteNeuron,
         late: int = 0,
         extra: tuple[Term, ...] = (),

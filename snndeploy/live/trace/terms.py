@@ -20,7 +20,7 @@ Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Arrival:
+class ArrivingTerms:
     """Paths into a population: where from, how many steps late, through what; and a constant.
 
     ``constant`` acts from the first step on, ``later`` from ``since`` on.
@@ -38,7 +38,7 @@ def arrival(
     source: Callable[[str, str], str],
     static: frozenset[str],
     refused: Callable[[str, str, str], InputError],
-) -> Arrival:
+) -> ArrivingTerms:
     """What one population hears in every step.
 
     Args:
@@ -69,11 +69,11 @@ def arrival(
     )
     constant, final = signals[0].numbers(), signals[last].numbers()
     if np.allclose(constant, final, rtol=1e-6, atol=1e-9):
-        return Arrival(paths, final)
+        return ArrivingTerms(paths, final)
     since = next(
         t for t in range(last + 1) if np.allclose(signals[t].numbers(), final, rtol=1e-6, atol=1e-9)
     )
-    return Arrival(paths, constant, final - constant, since)
+    return ArrivingTerms(paths, constant, final - constant, since)
 
 
 def _located(
@@ -111,7 +111,7 @@ def _located(
 
 
 def terms_of(
-    arriving: Arrival,
+    arriving: ArrivingTerms,
     shapes: Mapping[str, Shape],
     shape: Shape,
     late: int,

@@ -76,15 +76,15 @@ def lower_in_turn(
             code="input-clipped",
             severity="warning",
             where=name,
-            message=f"the data hold up to {c.message_peak} spikes of a channel in a step; "
+            message=f"the data hold up to {c.largest} spikes of a channel in a step; "
             f"it takes {own.most_of_inputs}, and the rest is lost",
-            used=c.message_peak,
+            used=c.largest,
             limit=own.most_of_inputs,
             unit="spikes",
             rule="What a channel sends in a step must not exceed what it takes.",
         )
         for name, c in coding.items()
-        if c.message_peak > own.most_of_inputs
+        if c.largest > own.most_of_inputs
     ]
     groups: dict[str, CompartmentGroup] = {}
     for name in (p.name for p in network.with_role("input")):

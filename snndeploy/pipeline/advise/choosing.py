@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..chip import Target, load_target
-from ..data import Samples
-from ..errors import SnnDeployError
-from ..recipe import Recipe
-from .compilation import compile
-from .compiled import Compiled
-from .opening import Model, open_network
-from .run import run_compiled
+from ...chip import Target, load_target
+from ...data import Samples
+from ...errors import SnnDeployError
+from ...recipe import Recipe
+from ..compilation import compile
+from ..compiled import Compiled
+from ..opening import Model, open_network
+from ..run import run_compiled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def _answer(compiled: Compiled, samples: Samples | None) -> TargetAnswer:
 
 def _run(compiled: Compiled, samples: Samples | None) -> _Figures:
     if samples is None:
-        from ..mapping import step_time
+        from ...mapping import step_time
 
         time = step_time(compiled.program, compiled.placement, compiled.target)
         return _Figures(step_ns=None if time is None else (time.low, time.high))
