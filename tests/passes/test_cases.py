@@ -1,8 +1,9 @@
 """Passes on small networks, as text: one file per case in ``cases``, to be read in review.
 
 A file says what it shows, then the passes as a recipe, where a pass asks for one the chip, the network,
-where a pass looks at samples the spikes (a line per step, a column per input neuron, ``/`` between samples), and what the network
-becomes, or the text with which it is refused. Numbers are compared to five digits.
+where a pass looks at samples the spikes (a line per step, a column per input neuron, ``/`` between
+samples), and what the network becomes, or the text with which it is refused. Numbers are compared to
+five digits.
 
 ``UPDATE_CASES=1 pytest tests/passes/test_cases.py`` writes what comes out into the files; read the
 difference before you keep it.
