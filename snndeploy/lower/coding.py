@@ -89,8 +89,12 @@ def _not_finite(where: str = "") -> InputError:
     return InputError("input-not-finite", "the data hold NaN or infinity", where=where)
 
 
-def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> Array:
+def encode_inputs(
+    data: Array, message_bits: int, scale: float, where: str, taken: int | None = None
+) -> Array:
     """Round data to the integers that a program's input group sends.
+
+    Of more spikes than a channel takes in a step (``taken``; None: of any number) the rest is not sent.
 
     Raises:
         InputError: a value does not fit the coding that the program was compiled for.
@@ -107,6 +111,8 @@ def encode_inputs(data: Array, message_bits: int, scale: float, where: str) -> A
                 hint="compile with --input analog",
             )
         messages = messages.astype(np.int64)
+    if taken is not None:
+        messages = np.minimum(messages, taken)
     low, high = (int(messages.min()), int(messages.max())) if messages.size else (0, 0)
     most = most_sent(message_bits)
     if message_bits and max(-low, high) > most:

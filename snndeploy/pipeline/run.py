@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
@@ -121,9 +119,9 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     for g in program.groups:
         if g.kind == "input":
             where = f"input {g.name}"
-            messages = encode_inputs(samples.inputs, g.message_bits, float(g.scale), where)
-            # what a channel does not take is not sent
-            found[g.name] = messages if g.max_spikes is None else np.minimum(messages, g.max_spikes)
+            found[g.name] = encode_inputs(
+                samples.inputs, g.message_bits, float(g.scale), where, g.max_spikes
+            )
     return found
 
 

@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_help_lists_the_commands_in_the_order_of_the_work() -> None:
     names = re.findall(r"^  (\w+)  ", check(run("--help"), 0), re.MULTILINE)
-    assert names[:5] == ["init", "inspect", "compile", "check", "simulate"]
+    assert names[:5] == ["init", "inspect", "compile", "check", "compare"]
 
 
 def test_inspect(model: Path) -> None:

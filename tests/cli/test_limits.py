@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "inspect": ("model.nir", *FRONTEND),
     "compile": ("model.nir", *FRONTEND, "-d", "data.npz", "-o", "new.snnb"),
     "check": ("model.nir", *FRONTEND),
+    "compare": ("model.nir", *FRONTEND, "--targets", "loihi1,loihi2"),
     "simulate": ("net.snnb", "-d", "data.npz"),
     "verify": ("net.snnb", "--engines", "integer"),
     "certify": ("net.snnb",),
@@ -44,6 +45,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "recipes": (),
     "frontend": ("probe", "model.nir", "--trace", "trace.npz", "--dt", "0.001"),
     "lava": ("install", "--dir", "lava"),
+    "xylo": ("install", "--dir", "xylo"),
     "doctor": (),
 }
 """A way to call each command that there is."""

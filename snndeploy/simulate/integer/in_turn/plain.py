@@ -82,7 +82,7 @@ def _arrive(
                 continue
             target, state = synapses.target[k], synapses.state[k]
             n, w = sent[then, :, i], synapses.weight[k]
-            before = u[:, target, state]
+            before = u[:, target, state].copy()
             u[:, target, state] = arrived(before, n, w, wiring.arithmetic)
             if trace.wide is not None and trace.lost is not None:
                 shift = wiring.arithmetic.state_shift
