@@ -2,8 +2,8 @@
 
 The tests of a room are collected once, and each is run once to see which lines it reaches. For every
 mutant (see `mutate`) a copy of the process is made, the one function is replaced in it, and the tests
-that reach its line are run, the quickest first, until one fails. That takes a hundredth of what starting
-an interpreter per mutant takes, which is what general tools do.
+that reach its line are run, the quickest first, until one fails. General tools start an interpreter per
+mutant, which here takes seconds each time.
 
 Results are kept in build/mutants: what was killed is not run again unless its file changes, what
 survived not unless a test does. tools/mutants.toml says which tests look after which files, and which

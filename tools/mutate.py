@@ -1,8 +1,8 @@
 """Single faults that a programmer could make, one at a time, in the functions of a module.
 
 A mutant changes one operator, number, condition or call on one line. Text, annotations, ``assert`` and
-what an error says are left alone: they change what is told, not what is computed. Numbers of a module or
-of a class are those of its functions as soon as these use them, and are not changed themselves.
+what an error says are left alone: they change what is told, not what is computed. Constants of a module,
+bodies of classes and defaults of arguments are not changed.
 """
 
 from __future__ import annotations
