@@ -160,11 +160,13 @@ def load_recipe(name: str | Path) -> Recipe:
     if isinstance(name, Path) or name.endswith(".toml"):
         return Recipe.from_toml(Path(name))
     if name not in recipe_names():
+        near = did_you_mean(name, recipe_names())
+        every = f" There are {', '.join(recipe_names())}" if near.endswith("?") else ""
         raise RecipeError(
             "recipe-unknown",
             f"there is no recipe {name!r}",
-            hint=f"{did_you_mean(name, recipe_names())} There are {', '.join(recipe_names())} "
-            "(snndeploy recipes says what for), or give the path of a .toml file",
+            hint=f"{near}{every} (snndeploy recipes says what for), "
+            "or give the path of a .toml file",
         )
     return Recipe.from_toml(recipe_folder() / f"{name}.toml")
 
