@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ..errors import PassRefused
-from ..ir.arrays import Array, frozen, parameter
+from ..ir.arrays import Array, Shape, frozen, parameter
 from ..ir.finding import Finding
 from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
@@ -193,7 +193,7 @@ def _with_a_form(
     from ..chip import NoForm
 
     findings = []
-    for rewrite in _needed(neuron, family):
+    for rewrite in _needed(neuron, population.shape, family):
         if neuron.spiking and not isinstance(family.form(neuron), NoForm):
             break
         if not rewrite.applies(neuron):
@@ -204,13 +204,12 @@ def _with_a_form(
     return neuron, findings
 
 
-def _needed(neuron: Neuron, family: Family) -> Iterator[_Rewrite]:
+def _needed(neuron: Neuron, shape: Shape, family: Family) -> Iterator[_Rewrite]:
     """Those that help on their own first: a rewrite that the form needs not is left out."""
     from ..chip import NoForm
 
     if not neuron.spiking:
         return
-    shape = neuron.threshold.shape if neuron.threshold is not None else ()
     for rewrite in _REWRITES:
         if rewrite.applies(neuron):
             changed = rewrite.change(neuron, shape)

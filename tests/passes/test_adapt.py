@@ -54,6 +54,11 @@ def spikes(net: Network) -> Any:
             {"spikes_per_step": "one", "max_spikes": None, "v_floor": None},
             ["the floor of v goes", "many spikes per step become one"],
         ),
+        (  # one threshold, a bias per neuron
+            {"spikes_per_step": "many", "bias": np.arange(4) / 8},
+            {"spikes_per_step": "one", "reset": "zero"},
+            ["many spikes per step become one"],
+        ),
         ({"reset": "subtract"}, {"reset": "subtract"}, []),
     ],
 )
