@@ -93,9 +93,10 @@ class _Bounder:
             largest[name] = int(np.searchsorted(order, room + _EPSILON, "right"))
             if order[-1] > 0:
                 slices[name] = round_up(order[-1] / room) if room > 0 else neurons
+        # No box inside another takes more: what fits as one box needs no search.
         whole = self._over(self._least(tuple((0, n) for n in group.shape))) is None
         impossible = None if whole else self._impossible()
-        if len(group.shape) == 1 and impossible is None:
+        if len(group.shape) == 1 and not whole and impossible is None:
             count, resource, longest = self._intervals()
             slices[resource] = max(slices.get(resource, 1), count)
             largest[resource] = min(largest.get(resource, neurons), longest)
@@ -211,9 +212,6 @@ class _Bounder:
     def _reach(self, start: int, low: int) -> int:
         """The end of the longest interval from ``start`` that fits (one neuron if none does)."""
         (high,) = self.group.shape
-        if self._over(self._least(((start, high),))) is None:
-            return high
-        high -= 1
         while low < high:
             middle = (low + high + 1) // 2
             if self._over(self._least(((start, middle),))) is None:
