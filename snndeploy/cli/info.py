@@ -146,7 +146,6 @@ def install(directory: Path | None, python: Path | None) -> None:
 def status(as_json: bool) -> None:
     """Say which interpreter runs Lava; exit 7 where there is none."""
     from ..simulate.lava.env import require_lava
-    from .show.render import print_json
 
     env = require_lava()
     facts: dict[str, Any] = {
@@ -156,11 +155,7 @@ def status(as_json: bool) -> None:
         "patched": env.patched,
         "origin": env.origin,
     }
-    if as_json:
-        print_json(facts)
-    else:
-        for key, value in facts.items():
-            click.echo(f"{key:8} {value}")
+    _print_facts(facts, as_json)
 
 
 @click.group()
@@ -187,7 +182,6 @@ def install_xylo(directory: Path | None, python: Path | None) -> None:
 def status_of_xylo(as_json: bool) -> None:
     """Say which interpreter runs xylosim; exit 7 where there is none."""
     from ..simulate.xylo.env import require_xylosim
-    from .show.render import print_json
 
     env = require_xylosim()
     facts: dict[str, Any] = {
@@ -196,11 +190,7 @@ def status_of_xylo(as_json: bool) -> None:
         "xylosim": env.xylosim,
         "origin": env.origin,
     }
-    if as_json:
-        print_json(facts)
-    else:
-        for key, value in facts.items():
-            click.echo(f"{key:8} {value}")
+    _print_facts(facts, as_json)
 
 
 @command(example="snndeploy doctor")
@@ -215,7 +205,6 @@ def doctor(as_json: bool) -> None:
     from ..passes.registry import broken
     from ..simulate.lava.env import find_lava
     from ..simulate.xylo.env import find_xylosim
-    from .show.render import print_json
 
     def installed(package: str) -> str:
         try:
@@ -244,11 +233,17 @@ def doctor(as_json: bool) -> None:
         "targets": ", ".join(target_names()),
         "broken plug-ins": [str(b) for b in broken()] or "none",
     }
+    _print_facts(facts, as_json, width=16)
+
+
+def _print_facts(facts: dict[str, Any], as_json: bool, width: int = 8) -> None:
+    from .show.render import print_json
+
     if as_json:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:16} {value}")
+        click.echo(f"{key:{width}} {value}")
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, neuron, refuse
+from .layers import Framework, LayerModel, TimeForm, Told, Update, neuron, refuse
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -74,13 +74,6 @@ class _Sinabs(Framework):
             if isinstance(layer, self.known):
                 for name, state in layer.named_buffers(recurse=False):
                     layer.register_buffer(name, torch.zeros(0, device=state.device))
-
-    def call(self, module: nn.Module, inputs: Sequence[Tensor], before: Any) -> tuple[Any, Any]:
-        return module(*inputs), before
-
-    def heard(self, layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Heard:
-        del layer
-        return Heard(given=args[0] if args else next(iter(kwargs.values())))
 
     def told(self, layer: Any, returned: Any) -> Told:
         return Told(emitted=returned, membrane=layer.v_mem)

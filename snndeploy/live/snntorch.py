@@ -78,9 +78,6 @@ class _SnnTorch(Framework):
                 if hasattr(layer, name):
                     setattr(layer, name, torch.zeros(0))
 
-    def call(self, module: nn.Module, inputs: Sequence[Tensor], before: Any) -> tuple[Any, Any]:
-        return module(*inputs), before
-
     def heard(self, layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Heard:
         names = [n for n in _STATES if hasattr(layer, n)]
         given = {**dict(zip(["input_", *names], args, strict=False)), **kwargs}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -194,6 +195,25 @@ def facts_of(python: Path) -> tuple[tuple[int, int], str]:
     """The version of an interpreter, and that of its lava-nc, empty where it has none."""
     major, minor, *lava = run_python(python, "-c", _FACTS).split()
     return (int(major), int(minor)), "".join(lava[:1])
+
+
+def interpreters(versions: Iterable[tuple[int, int]]) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """The Pythons of this machine that have one of ``versions``, in their order."""
+    import findpython
+
+    found = [
+        (python.executable, (python.major, python.minor))
+        for python in findpython.find_all(3, implementation="cpython")
+    ]
+    found.append((Path(sys.executable), sys.version_info[:2]))
+    for wanted in versions:
+        yield from ((python, version) for python, version in found if version == wanted)
+
+
+def alternatives(versions: Iterable[tuple[int, int]]) -> str:
+    """``3.10, 3.11 or 3.12``."""
+    *others, last = map(dotted, versions)
+    return f"{', '.join(others)} or {last}"
 
 
 def dotted(version: tuple[int, int]) -> str:

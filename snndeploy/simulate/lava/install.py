@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,12 +14,14 @@ from .env import (
     PYTHONS,
     STAMP,
     LavaEnv,
+    alternatives,
     check_lava,
     complete_stamp,
     created,
     dotted,
     environment,
     facts_of,
+    interpreters,
     origin_of,
     private_directory,
     python_of,
@@ -87,15 +88,7 @@ def install_lava(
 
 def _bases() -> Iterator[_Base]:
     """Interpreters that an environment can be built on, best first."""
-    import findpython
-
-    found = [
-        (python.executable, (python.major, python.minor))
-        for python in findpython.find_all(3, implementation="cpython")
-    ]
-    found.append((Path(sys.executable), sys.version_info[:2]))
-    for wanted in PYTHONS:
-        yield from ((python, version) for python, version in found if version == wanted)
+    return interpreters(PYTHONS)
 
 
 def _base(python: Path) -> _Base:
@@ -115,8 +108,7 @@ def _base(python: Path) -> _Base:
 
 
 def _wanted() -> str:
-    *others, last = map(dotted, PYTHONS)
-    return f"{', '.join(others)} or {last}"
+    return alternatives(PYTHONS)
 
 
 def _create_venv(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,15 @@ from typing import Literal
 
 from ...errors import BackendMissing, UsageError
 from ...progress import silent
-from ..lava.env import FAILURES, dotted, python_of, reason_of, run_python
+from ..lava.env import (
+    FAILURES,
+    alternatives,
+    dotted,
+    interpreters,
+    python_of,
+    reason_of,
+    run_python,
+)
 
 XYLOSIM_VERSION = "0.1.3"
 PYTHON_VARIABLE = "SNNDEPLOY_XYLO_PYTHON"
@@ -168,20 +175,11 @@ def _checked(python: Path, origin: XyloOrigin) -> XyloEnv:
 
 def _bases() -> Iterator[Path]:
     """Interpreters that an environment can be built on, best first."""
-    import findpython
-
-    found = [
-        (python.executable, (python.major, python.minor))
-        for python in findpython.find_all(3, implementation="cpython")
-    ]
-    found.append((Path(sys.executable), sys.version_info[:2]))
-    for wanted in PYTHONS:
-        yield from (python for python, version in found if version == wanted)
+    return (python for python, _ in interpreters(PYTHONS))
 
 
 def _wanted() -> str:
-    *others, last = map(dotted, sorted(PYTHONS))
-    return f"{', '.join(others)} or {last}"
+    return alternatives(sorted(PYTHONS))
 
 
 def _claim(directory: Path) -> None:
