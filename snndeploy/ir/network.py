@@ -25,6 +25,10 @@ from .weights import Weight
 Role = Literal["input", "hidden", "output"]
 
 
+LONGEST_NAME = 512
+"""Characters of a name; it stands in tables, findings and file entries, and a stranger chose it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """Neurons that share one model; the input population has no neuron, it replays the data.
@@ -317,6 +321,13 @@ def _unique(what: str, names: list[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError("duplicate-name", f"two {what}s are named {name!r}")
+        if len(name) > LONGEST_NAME:
+            raise InputError(
+                "name-too-long",
+                f"a {what}'s name has {len(name):,} characters where {LONGEST_NAME} are allowed",
+                where=f"{what} {name[:40]}…",
+                hint="give it a shorter name where the model is made",
+            )
 
 
 def _verify_population(population: Population) -> None:

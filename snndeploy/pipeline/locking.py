@@ -232,7 +232,7 @@ def check_locked(lock: Lock, compiled: Compiled) -> None:
             found.append(f"{name}: locked {then}, here {now}")
     if lock.trained:
         found.append("training, which takes the samples of `snndeploy finetune`")
-    raise _differs(lock, found or ["nothing that the lock records: please report it"])
+    raise _differs(lock, found or ["nothing that the lock records: either the lock was edited, or this machine computes otherwise"])
 
 
 def _differs(lock: Lock, found: list[str]) -> VerificationFailed:

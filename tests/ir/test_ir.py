@@ -285,6 +285,12 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "duplicate-name",
         "two projections are",
     ),
+    "a name without end": (
+        (X, A, lif("n" * 513, (2,))),
+        (),
+        "name-too-long",
+        "a population's name has 513 characters where 512 are allowed",
+    ),
     "no input": ((A,), (), "no-input", "no input population: nothing reads data"),
     "no output": ((X, B), (), "no-output", "no output population: nothing answers"),
     "empty": ((X, A, lif("e", (0,))), (dense(),), "empty-population", "its shape is (0,)"),
