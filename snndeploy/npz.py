@@ -138,7 +138,9 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> 
             raise Damaged(f"{name} is not as long as its shape {header.shape} says")
         order: Any = "F" if header.fortran else "C"
         array = np.frombuffer(raw, header.dtype).reshape(header.shape, order=order)
-        return array.astype(header.dtype.newbyteorder("="), copy=False)  # torch takes no other order
+        return array.astype(
+            header.dtype.newbyteorder("="), copy=False
+        )  # torch takes no other order
 
 
 def read_arrays(content: bytes, limit: int) -> dict[str, AnyArray]:

@@ -241,9 +241,7 @@ def check_locked(lock: Lock, compiled: Compiled) -> None:
     raise _differs(
         lock,
         found
-        or [
-            "nothing that the lock records: either the lock was edited, or this machine computes otherwise"
-        ],
+        or ["nothing that the lock records: it was edited, or this machine computes otherwise"],
     )
 
 
