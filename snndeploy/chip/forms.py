@@ -26,6 +26,7 @@ def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
         word = f"reset {neuron.reset}"
     way = _whole(ways)
     many = ", many spikes per step" if neuron.spikes_per_step == "many" else ""
+    many += "".join(f", {name.replace('_', ' ')}" for name in neuron.beyond())
     match way:
         case "two-compartments":
             route = f"two compartments per neuron ({word})"

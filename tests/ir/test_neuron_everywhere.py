@@ -188,6 +188,9 @@ def test_a_parameter_without_a_register_is_not_lowered() -> None:
     with pytest.raises(SnnDeployError, match="no register holds its tiredness") as refused:
         lowered(with_neuron(taller(hidden.neuron, 0.5)))
     assert refused.value.code == "neuron-unsupported"
+    with pytest.raises(SnnDeployError, match="one kind of neuron, without tiredness") as refused:
+        lowered(with_neuron(taller(hidden.neuron, 0.5)), "xylo-a2")
+    assert refused.value.code == "neuron-unsupported"
     assert lowered(with_neuron(taller(hidden.neuron, None))).group("hidden").kind == "lif"
 
 

@@ -132,7 +132,10 @@ class Grid:
                 over[name] = float(most) / max(limit, 0.5)
                 where = np.unravel_index(int(used[name].argmax()), used[name].shape)
                 tile = [axis[i] for axis, i in zip(self.axes(counts), where, strict=True)]
-                self._hard[:] = [tuple((low + high) // 2 for low, high in tile), *self._hard[:_HARD]]
+                self._hard[:] = [
+                    tuple((low + high) // 2 for low, high in tile),
+                    *self._hard[:_HARD],
+                ]
         return sorted(over, key=lambda name: -over[name])
 
     def fits(self, counts: Counts) -> bool:
