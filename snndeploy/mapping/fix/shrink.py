@@ -7,6 +7,7 @@ the compression passes to find out.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def _fewer_neurons(g: CompartmentGroup, keep: int) -> CompartmentGroup:
         return _cut(values, keep, len(g.shape))
 
     values = {f.name: getattr(g, f.name) for f in fields(g)}
-    arrays = {name: cut(x) for name, x in values.items() if isinstance(x, np.ndarray)}
+    arrays: dict[str, Any] = {n: cut(x) for n, x in values.items() if isinstance(x, np.ndarray)}
     return replace(g, shape=(keep, *g.shape[1:]), **arrays)
 
 
