@@ -13,17 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-Held = Literal["level", "factor"]
+HeldAs = Literal["level", "factor"]
 """``level`` is in the unit of v: a register holds it times the scale of its population. ``factor`` is
 what a step leaves of a state: a register holds the decay constant."""
 
-LEVEL: Mapping[str, Held] = {"held": "level"}
-FACTOR: Mapping[str, Held] = {"held": "factor"}
+LEVEL: Mapping[str, HeldAs] = {"held": "level"}
+FACTOR: Mapping[str, HeldAs] = {"held": "factor"}
 """Metadata of the field of a `snndeploy.ir.neurons.Neuron`, or of the register of that name of a
 `snndeploy.ir.program.CompartmentGroup`, which is made of it by this alone."""
 
 
-def held_fields(cls: type) -> dict[str, Held]:
+def held_fields(cls: type) -> dict[str, HeldAs]:
     """How each parameter that says so is held, by name."""
     return {f.name: f.metadata["held"] for f in dataclasses.fields(cls) if "held" in f.metadata}
 

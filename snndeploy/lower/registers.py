@@ -9,7 +9,7 @@ import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..ir.arrays import Array, frozen
-from ..ir.fields import Held, held_fields
+from ..ir.fields import HeldAs, held_fields
 from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup, Kind
 from ..ir.step import Arithmetic
@@ -30,7 +30,7 @@ def registers(
         bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit, bias_exponent
     )
 
-    def own(value: Array | None, held: Held) -> Array | None:
+    def own(value: Array | None, held: HeldAs) -> Array | None:
         if value is None:
             return None
         match held:
@@ -92,7 +92,9 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
     return frozen(np.minimum(vth, largest).astype(np.int64))
 
 
-def _real(register: Array | None, held: Held, scale: Array, arithmetic: Arithmetic) -> Array | None:
+def _real(
+    register: Array | None, held: HeldAs, scale: Array, arithmetic: Arithmetic
+) -> Array | None:
     """Back from what `registers` holds of a parameter."""
     if register is None:
         return None

@@ -18,6 +18,7 @@ from snndeploy.ir.decoding import decode
 from snndeploy.ir.network import Network
 from snndeploy.ir.neurons import PARAMETERS, Neuron
 from snndeploy.ir.ops import Dense
+from snndeploy.ir.program import CompartmentGroup
 from snndeploy.ir.step import CHOICES, FloatParameters, IntegerState, NeuronRule
 from snndeploy.ir.text import full_text, read_network
 from snndeploy.lower import InputCoding, lower
@@ -84,14 +85,33 @@ def test_what_is_not_known_is_refused(name: str, monkeypatch: pytest.MonkeyPatch
     plain = network().population("output").neuron
     assert plain is not None
     assert plain.beyond() == ()
-    with pytest.raises(SnnDeployError, match=name) as lowered:
-        lower(net, load_target("loihi2"), inputs=InputCoding.named("binary"), steps=4)
     with pytest.raises(SnnDeployError, match=name) as as_nir:
         neuron_fields(neuron, (2,), 1e-3, "output")
     with pytest.raises(SnnDeployError, match=f"Lava's LIF has no {name}") as as_netx:
         refuse_network(net)
-    codes = [e.value.code for e in (lowered, as_nir, as_netx)]
-    assert codes == ["neuron-unsupported", "export-nir", "export-netx"]
+    codes = [e.value.code for e in (as_nir, as_netx)]
+    assert codes == ["export-nir", "export-netx"]
+
+
+def lowered(net: Network) -> CompartmentGroup:
+    program = lower(net, load_target("loihi2"), inputs=InputCoding.named("binary"), steps=4)
+    return program.group("output")
+
+
+@pytest.mark.parametrize("name", ["compare", "v_floor", "drive"])
+def test_lowering_knows_what_has_a_register(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it came: a register of its name, or a word of the rule, is filled; the rest is refused."""
+    net = network(**changed(name))
+    expected = lowered(net)
+    monkeypatch.setattr(neurons, "FOUNDING", neurons.FOUNDING - {name})
+    if name == "drive":
+        with pytest.raises(SnnDeployError, match="no register holds its drive") as refused:
+            lowered(net)
+        assert refused.value.code == "neuron-unsupported"
+        return
+    assert np.array_equal(getattr(lowered(net), name), getattr(expected, name))
+    plain = lowered(network())
+    assert not np.array_equal(getattr(expected, name), getattr(plain, name))
 
 
 def test_a_state_goes_on_where_another_ended() -> None:
