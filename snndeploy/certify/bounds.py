@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, decayed, shift
+from .engine import apply, decayed, shift, thresholds
 
 FAR = 1 << 61
 """Stands for infinity."""
@@ -90,10 +90,13 @@ def _group(program: Any, g: Any, sends: dict[str, Any], limit: int) -> SimpleNam
 
 def _reset(g: Any, a: Any, rise: Any, fall: Any, high: Any, low: Any) -> tuple[Any, Any]:
     """Bounds of v before its reset, from those without: what a reset leaves is at most the threshold."""
-    theta, late = np.maximum(g.theta, 0), 0
+    (least, most), late = thresholds(g, a), 0
+    theta = np.maximum(most, 0)
     if g.reset_timing != "immediate" and g.reset == "subtract":
         # A late reset subtracts from a v that has leaked since: it can go below by what leaked.
-        late = (most := np.minimum(high, FAR >> 32)) - decayed(most, g.dv, a)
+        late = (top := np.minimum(high, FAR >> 32)) - decayed(top, g.dv, a)
+        # And by what the threshold has risen, as often as it is taken.
+        late = late + (most - least) * _sends(g, int(top.max()))[1]
         low = np.maximum(low, fall + late)
     elif g.reset_timing == "immediate" and g.reset != "none":
         once = rise + decayed(np.minimum(theta, high), g.dv, a)

@@ -21,6 +21,8 @@ from .files import NEURONS, allow
 
 NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_per_step": "one"}
 """What every neuron does that is not a custom one."""
+TAUGHT = frozenset({"v_floor"})
+"""Registers of neuron programs that `step` obeys and `thresholds` knows."""
 EXACT = float(1 << 53)
 """Integers below this are exact in float64, which is what is multiplied fast."""
 AT_ONCE = 1 << 16
@@ -226,6 +228,12 @@ def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -
         x = x if leg.only is None else x * leg.only
         sums = signed(apply(leg.synapses.ops, leg.synapses.mantissa, x), bits)
         now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
+
+
+def thresholds(g: Any, arithmetic: Any) -> tuple[Any, Any]:
+    """The least and the most that v is ever compared with, and that a spike takes off."""
+    del arithmetic
+    return g.theta, g.theta
 
 
 def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:

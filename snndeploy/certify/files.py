@@ -206,7 +206,8 @@ def _header(content: bytes) -> Any:
 
 # A line is a record and its fields; one that starts with spaces goes on with the record above.
 # `?x` may be null, `[x]` is a list, `{x}` maps names, `a|b` is one of the words, `2..31` a whole
-# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays.
+# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays. A `level[]` is
+# the neuron's parameter of that name in units of v, a `decay[]` the constant of a factor per step.
 _FORMS = """
 Program target=str arithmetic=Arithmetic groups=[CompartmentGroup] synapses=[SynapseGroup]
   headroom={Headroom} rounding={Rounding} findings=any differing=any
@@ -217,7 +218,7 @@ CompartmentGroup name=str shape=shape role=input|hidden|output
   kind=input|constant|lif|custom|readout depth=0..999999 scale=real[] message_bits=0..32
   du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=
   reset=zero|subtract|none reset_timing=immediate|next-step|snntorch-immediate
-  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?int[] route=str
+  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?level[] route=str
 SynapseGroup name=str sources=[SynapseSource] target=str
   ops=[Dense/Conv/Pointwise/SumPool/Reshape] mantissa=int[] exponent=-31..31
   sign_mode=mixed|excitatory|inhibitory weight_bits=0..64 alive=?mask[]
@@ -242,9 +243,16 @@ Reshape shape=shape
 Placement target=str cores_per_chip=1..999999 slices=[Slice] search=any
 Slice group=str bounds=[[0..67108864]] core=0..999999999 resources={big}
 """
+_NO_INTEGERS = ("real[]", "mask[]")
 _LINES = [line.split() for line in _FORMS.replace("\n  ", " ").strip().split("\n")]
 _FIELDS = {name: dict(field.split("=", 1) for field in fields) for name, *fields in _LINES}
 _BIG = 1 << 60
+HELD = {
+    name: form[1:-2]
+    for name, form in _FIELDS["CompartmentGroup"].items()
+    if form in ("?level[]", "?decay[]")
+}
+"""Registers that only neuron programs have: whether each is a level or a decay."""
 
 
 def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
@@ -266,8 +274,10 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
         return SimpleNamespace(type=data["type"], **values)
     if form.endswith("[]"):
         data = arrays[data["array"]]
-        sound = data.dtype.kind in {"int": "iu", "real": "iuf", "mask": "b"}[form[:-2]]
-        sound = sound and (form != "int[]" or -(1 << 40) <= data.min() <= data.max() <= 1 << 40)
+        sound = data.dtype.kind in {"real": "iuf", "mask": "b"}.get(form[:-2], "iu")
+        sound = sound and (
+            form in _NO_INTEGERS or -(1 << 40) <= data.min() <= data.max() <= 1 << 40
+        )
     elif form == "shape":
         data = tuple(data)
         sound = 0 < len(data) <= 3 and all(type(n) is int and n > 0 for n in data)
@@ -281,4 +291,5 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     else:
         sound = data in form.split("|")
     allow(sound, f"has something that is not {form}")
-    return data.astype(np.int64) if form == "int[]" else data
+    whole = form.endswith("[]") and form not in _NO_INTEGERS
+    return data.astype(np.int64) if whole else data

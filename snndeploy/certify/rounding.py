@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .engine import NATIVE, by_target, chain, pull, weight_shape, weighted
-from .files import At
+from .files import HELD, At
 
 _NOISE = 1e-9
 """Relative difference that comes from computing in floating point."""
@@ -77,7 +77,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at, unit, one = At("program.npz", p.name), 2.0**a.state_shift, 1 << a.decay_bits
     at.need((scale > 0).all(), "scale", "more than 0", scale.min())
     wanted = {option: getattr(neuron, option) for option in NATIVE}
-    native = neuron.v_floor is None and {**wanted, "compare": ">"} == NATIVE
+    native = (
+        all(getattr(neuron, name) is None for name in HELD) and {**wanted, "compare": ">"} == NATIVE
+    )
     kinds = ("lif", "custom") if native else ("custom",)
     kinds = kinds if neuron.threshold is not None else ("readout",)
     at.need(group.kind in kinds, "kind of neuron", kinds, group.kind)
@@ -118,10 +120,17 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at_once = neuron.drive + (bias if neuron.syn_leak is None else 0.0)
     held, half = group.bias_mant * 2.0**group.bias_exp, 2.0 ** max(group.bias_exp, 0) / 2
     _near(at, "bias", held, at_once * scale, np.minimum(stated.bias * theta * scale, half))
-    at.same("floor of v", neuron.v_floor is None, group.v_floor is None)
-    if neuron.v_floor is not None:
-        most = 2 ** (a.state_bits - 1) - 1  # a floor below what v can hold is none
-        _near(at, "floor of v", group.v_floor, np.clip(neuron.v_floor * scale, -most, most), 0.5)
+    most = 2 ** (a.state_bits - 1) - 1  # a level beyond what v can hold is its end
+    for name, form in HELD.items():
+        real, held = getattr(neuron, name), getattr(group, name)
+        at.same(name, real is None, held is None)
+        if real is not None and form == "level":
+            _near(at, name, held, np.clip(real * scale, -most, most), 0.5)
+        elif real is not None and a.decay == "multiply":
+            nearest = np.where((held <= 1) | (held >= one - 1), 1.0, 0.5) / one
+            _near(at, name, 1 - held / one, real, nearest + _NOISE)
+        elif real is not None:  # powers of two: half of the way to the next at the most
+            _near(at, name, _kept(held, a), real, 0.5 * (1 - np.minimum(real, 1 - _NOISE)) + _NOISE)
 
 
 def _kept(d: Any, arithmetic: Any) -> Any:

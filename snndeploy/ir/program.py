@@ -23,17 +23,28 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..brief import brief
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
+from .fields import LEVEL, beyond, held_fields
 from .finding import Finding
 from .network import Role
+from .neurons import FOUNDING
 from .ops import Op, Weighted, weighted_op
-from .step import LOIHI, Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
+from .step import (
+    LOIHI,
+    Arithmetic,
+    Compare,
+    IntegerParameters,
+    NeuronRule,
+    Reset,
+    ResetTiming,
+    SpikesPerStep,
+)
 
 Kind = Literal["input", "constant", "lif", "custom", "readout"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
@@ -74,7 +85,7 @@ class CompartmentGroup:
     reset_timing: ResetTiming = "immediate"
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
-    v_floor: Array | None = None
+    v_floor: Array | None = field(default=None, metadata=LEVEL)
     route: str = field(default="", metadata=NOT_CONTENT)
 
     __repr__ = brief
@@ -96,6 +107,24 @@ class CompartmentGroup:
         if self.bias_exp >= 0:
             return self.bias_mant << self.bias_exp
         return self.bias_mant >> -self.bias_exp
+
+    def registers(self, arithmetic: Arithmetic, convert: Any = np.asarray) -> IntegerParameters:
+        """What `snndeploy.ir.step` takes; ``convert`` makes it what an engine computes with."""
+        own = self.kind == "custom"  # only neuron programs have more than the native compartment
+        held = {name: getattr(self, name) if own else None for name in held_fields(type(self))}
+        return IntegerParameters(
+            du=convert(self.du.astype(np.int64) + arithmetic.u_decay_offset),
+            dv=convert(self.dv.astype(np.int64)),
+            threshold=convert(self.vth.astype(np.int64) << arithmetic.state_shift),
+            bias=convert(np.asarray(self.bias, np.int64)),
+            **{n: None if x is None else convert(x.astype(np.int64)) for n, x in held.items()},
+        )
+
+    def beyond(self, *taught: str) -> tuple[str, ...]:
+        """What its neurons do that the caller does not know, as `Neuron.beyond` tells of a neuron."""
+        rule = {f.name for f in dataclasses.fields(NeuronRule)}
+        rest = {f.name for f in dataclasses.fields(self) if "held" not in f.metadata}
+        return beyond(self, (rest - rule) | FOUNDING.union(taught))
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,9 +278,9 @@ class Program:
     def verify(self) -> Program:
         """Check what makes a program well formed; a failure here is a bug of the lowering."""
         for g in self.groups:
-            for name in ("du", "dv", "vth", "bias_mant"):
+            for name in ("du", "dv", "vth", "bias_mant", *held_fields(CompartmentGroup)):
                 value = getattr(g, name)
-                if not np.issubdtype(value.dtype, np.integer):
+                if value is not None and not np.issubdtype(value.dtype, np.integer):
                     raise TypeError(f"{g.name}.{name} is {value.dtype}, a program holds integers")
         for s in self.synapses:
             if not np.issubdtype(s.mantissa.dtype, np.integer):

@@ -11,7 +11,7 @@ from ...ir.linear.apply import apply_chain
 from ...ir.neurons import Neuron
 from ...ir.ops import Op
 from ...ir.program import CompartmentGroup, Headroom
-from ...ir.step import Arithmetic
+from ...ir.step import Arithmetic, NeuronRule, integer_thresholds
 from ..decays import kept
 
 
@@ -95,8 +95,9 @@ def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmet
     u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
     bias, rule = group.bias, group.rule
     subtracts = rule is not None and rule.subtracts
+    lowest, highest = thresholds_of(group, arithmetic)
     # A reset that takes a negative threshold off adds it.
-    added = np.maximum(-group.vth, 0) << shift if subtracts else 0
+    added = np.maximum(-lowest, 0) if subtracts else 0
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
@@ -104,10 +105,11 @@ def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmet
     if subtracts and rule is not None and rule.reset_timing != "immediate":
         leak = np.broadcast_to(1.0 - kept(dv, arithmetic), high.shape)
         np.multiply(high, leak, where=leak > 0, out=late)
-        late = np.ceil(late)
+        # A threshold that has moved since the spike takes more than v had.
+        late = np.ceil(late) + (highest - lowest) * min(rule.most, float(arithmetic.state_max))
         low = np.minimum(low, per_step.low - late)
     if resets_below_threshold(group):
-        high = np.minimum(high, (np.maximum(group.vth, 0) << shift) + per_step.high)
+        high = np.minimum(high, np.maximum(highest, 0) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(np.minimum(group.v_floor, 0), -late) + per_step.low)
     return WorstCase(u, per_step, Interval(low, high), late)
@@ -148,7 +150,14 @@ def held_spikes(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
 
 def threshold_units(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
     """What a spike of many takes, in v units."""
-    return np.asarray(np.maximum(group.vth << arithmetic.state_shift, 1))
+    return np.asarray(np.maximum(thresholds_of(group, arithmetic)[0], 1))
+
+
+def thresholds_of(group: CompartmentGroup, arithmetic: Arithmetic) -> tuple[Array, Array]:
+    """A group's least and most threshold, in v units; as they stand where it never spikes."""
+    rule, p = group.rule or NeuronRule(), group.registers(arithmetic)
+    least, most = integer_thresholds(rule, arithmetic, p)
+    return np.asarray(least), np.asarray(most)
 
 
 def v_may_wrap(arithmetic: Arithmetic) -> bool:

@@ -41,6 +41,9 @@ class Cost:
     step_nj: tuple[float, float] | None
 
 
+_UNCOMPARED = "what compression bought is not told, since placing both networks would take too long"
+
+
 def savings_record(compiled: Compiled) -> dict[str, Any] | None:
     """What the passes bought, as plain data with its sentence.
 
@@ -48,15 +51,16 @@ def savings_record(compiled: Compiled) -> dict[str, Any] | None:
     both sides: what compression changes in how often neurons spike is for runs to tell.
 
     Returns:
-        None where no pass changed the network, where it cannot be placed as it was trained, or where
-        that would take longer than seconds (`mapping.compares`).
+        None where no pass changed the network, or where it cannot be placed as it was trained. Where
+        that would take longer than seconds (`mapping.compares`), a sentence that says so.
     """
     steps = compiled.log.steps
     if not steps or compiled.network.digest == compiled.source.digest:
         return None
     weights = sum(layer.weights for layer in steps[0].before.layers.values())
-    if not compares(len(compiled.program.groups), weights):
-        return None
+    groups = len(compiled.program.groups)
+    if not compares(groups, weights):
+        return {"text": f"{_UNCOMPARED}: {groups:,} groups, {weights:,} weights as trained"}
     before = _uncompressed(compiled)
     if before is None:
         return None
