@@ -149,6 +149,8 @@ def _computed(node: ast.AST, statement: int) -> Iterator[tuple[ast.AST, int]]:
     """The nodes below one that compute something, with the line of the statement that they are of."""
     if isinstance(node, (ast.Assert, ast.JoinedStr, ast.Raise)):
         return
+    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: it only ever refuses
+        return
     if isinstance(node, ast.stmt):
         statement = node.lineno
     yield node, statement
