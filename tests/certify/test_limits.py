@@ -171,11 +171,16 @@ def test_of_a_large_golden_run_some_samples_are_run(
 def test_what_takes_too_long_is_refused(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = files.golden["input.input"].shape[0]
+    steps = max(x["input.input"].shape[0] for x in (files.golden, files.worst))
     work = steps * sum(files.array(s["mantissa"]).size for s in files.synapses)
     place = files.write(tmp_path / "net.snnb")
-    monkeypatch.setattr(checks, "WORK", (work + 0.5) / 50)
+    kept = len(files.worst)  # worst inputs are replayed, too
+    assert kept > 1
+    monkeypatch.setattr(checks, "WORK", (work * kept + 0.5) / 50)
     assert certify(place)["certified"]
+    monkeypatch.setattr(checks, "WORK", (work * kept - 0.5) / 50)
+    with pytest.raises(BundleRefused, match="keeps more worst inputs than are replayed"):
+        certify(place)
     monkeypatch.setattr(checks, "WORK", (work - 0.5) / 50)
     with pytest.raises(BundleRefused, match="multiplications per sample: more than is checked"):
         certify(place)

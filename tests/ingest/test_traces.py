@@ -113,6 +113,13 @@ def test_which_frameworks_a_file_fits(
     assert bare(*nodes) == fits
 
 
+def test_the_largest_tau_that_norse_multiplied() -> None:
+    """In float64, as float32 has no 1e-4."""
+    model = chain(3, nir.Affine(np.eye(3), np.zeros(3)), lif(3, tau=1e-4, r=1.0))
+    found = [(c.frontend, c.dt, c.dt_assumed) for c in fingerprint(read_raw(model))]
+    assert found == [SNNTORCH, BUG]
+
+
 @pytest.mark.parametrize(
     ("dt", "taus", "fits"),
     [
@@ -179,6 +186,16 @@ def test_spikingjelly_by_what_it_leaves(
 ) -> None:
     some = [c for c in fingerprint(jelly(node, names=names)) if c.frontend == "spikingjelly"]
     assert [(c.dt, c.dt_assumed) for c in some] == ([] if found is None else [found])
+
+
+def test_neurons_that_do_not_say_what_they_reset_to_are_not_spikingjellys() -> None:
+    """Not all of them, at least: its exporter writes v_reset for every neuron."""
+    says, silent = lif(3, tau=2e-3, r=20.0), lif(3, tau=2e-3, r=20.0)
+    found = [c.frontend for c in fingerprint(jelly(says, lif(3, tau=2e-3, r=20.0)))]
+    silent.v_reset = None
+    assert "spikingjelly" in found
+    found = [c.frontend for c in fingerprint(jelly(says, silent))]
+    assert "spikingjelly" not in found
 
 
 def test_a_pool_that_sums_is_not_spikingjellys() -> None:
