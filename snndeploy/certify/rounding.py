@@ -57,15 +57,11 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
 def _depths(program: Any, network: Any) -> None:
     """Depths are the longest paths: each projection takes a step, less its delay in the network."""
     depth = {p.name: int(p.neuron is not None) for p in network.populations}
-    steps = [
-        (q.target, o.population, 1 - int(o.delay.min()))
-        for q in network.projections
-        for o in q.sources
-    ]
+    paths = [(q.target, o) for q in network.projections for o in q.sources]
     for _ in depth:
         before = dict(depth)
-        for target, source, more in steps:
-            depth[target] = max(depth[target], depth[source] + more)
+        for target, o in paths:
+            depth[target] = max(depth[target], depth[o.population] + 1 - int(o.delay.min()))
         if depth == before:
             break
     for name, longest in depth.items():
@@ -97,14 +93,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak, 0),
     ):  # the nearest, or the last that the register holds
         nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one + more
-        shifts = a.decay != "multiply"
-        keeps, within = (
-            (_kept(d, a), error) if shifts else (1 - d / one, np.minimum(error, nearest))
-        )
-        _near(at, what, keeps, leak, within + _NOISE)
-    theta = (
-        np.ones(()) if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
-    )
+        within = np.minimum(error, nearest) if a.decay == "multiply" else error
+        _near(at, what, _kept(d, a), leak, within + _NOISE)
+    theta = 1.0 if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
     if neuron.threshold is not None:
         strict = group.kind == "lif" and neuron.compare == ">="
         got, theta_here = (group.vth + strict) * unit, neuron.threshold * scale
@@ -134,7 +125,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
 
 
 def _kept(d: Any, arithmetic: Any) -> Any:
-    """The factor that a shift keeps: 1 where it leaves no bit of a register to take off."""
+    """The factor that a decay keeps; a shift keeps all where it leaves no bit of a register to take."""
+    if arithmetic.decay == "multiply":
+        return 1 - d / (1 << arithmetic.decay_bits)
     return np.where(d >= arithmetic.state_bits - 1, 1.0, 1 - 0.5**d)
 
 
@@ -158,12 +151,8 @@ def _always(p: Any, bias: Any, late: int) -> SimpleNamespace:
 
 def _projection(program: Any, q: Any, s: Any) -> None:
     """Ends, delays and operators; weights, in units of the state, times the scale of what they reach."""
-    at, w, target, mantissa = (
-        At("program.npz", s.name),
-        q.weight,
-        program.group[s.target],
-        s.mantissa,
-    )
+    at, target = At("program.npz", s.name), program.group[s.target]
+    w, mantissa = q.weight, s.mantissa
     sources = [program.group[o.group] for o in s.sources]
     at.same("sources", [o.population for o in q.sources], [g.name for g in sources])
     for o, source, g in zip(q.sources, s.sources, sources, strict=True):
