@@ -9,7 +9,6 @@ import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..errors import LoweringRefused
-from ..ir.arrays import Array
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding, input_group
@@ -114,13 +113,14 @@ def lower(
         rounding={g.name: lowered[g.name].rounding for g in groups if g.name in lowered},
         findings=tuple(findings),
     ).verify()
-    return _with_pauses(program, {name: low.most for name, low in lowered.items()})
+    return _with_pauses(program, lowered)
 
 
-def _with_pauses(program: Program, most: Mapping[str, Array]) -> Program:
+def _with_pauses(program: Program, lowered: Mapping[str, Lowered]) -> Program:
     """``program`` with the head-room that pauses of neurons leave, and without what that disproves."""
-    sent = {g.name: np.asarray(g.largest) for g in program.groups}
-    better = paced(program, {**sent, **most})
+    most = {g.name: np.asarray(g.largest) for g in program.groups}
+    most |= {name: found.most for name, found in lowered.items()}
+    better = paced(program, most, {name: found.worst for name, found in lowered.items()})
     if not better:
         return program
     mended = {name for name, room in better.items() if not room.wraps}

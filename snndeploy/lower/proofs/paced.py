@@ -15,40 +15,40 @@ from .headroom import Interval, WorstCase, headroom, input_interval, worst_case
 
 _LONGEST = 32
 """Steps beyond which it does not matter how long a neuron takes to its next spike."""
-_ROUNDS = 3
+_ROUNDS = 2
 """Longer pauses leave less drive, which makes pauses longer."""
 
 
-def paced(program: Program, most: Mapping[str, Array]) -> dict[str, Headroom]:
+def paced(
+    program: Program, most: Mapping[str, Array], worst: Mapping[str, WorstCase]
+) -> dict[str, Headroom]:
     """Head-room of the groups for which it gets better when the pauses of their sources count.
 
     Args:
         program: with the head-room that takes every source to spike in every step.
         most: spikes of a step at the most, by group; the largest message of inputs.
+        worst: by group, where every source spikes in every step.
     """
     a = program.arithmetic
     if a.decay != "multiply" or a.arrival != "summed" or a.v_overflow == "wrap":
         return {}
-    groups = [g for g in program.on_chip if g.kind != "constant"]
-    drives = {g.name: _Drive(program, g, most) for g in groups}
-    worst = {name: drive.worst for name, drive in drives.items()}
+    drives = {name: _Drive(program, program.group(name), most) for name in worst}
+    better: dict[str, WorstCase] = {}
     pauses: dict[str, Array] = {}
     for _ in range(_ROUNDS):
-        before = pauses
-        pauses = {g.name: _pause(g, worst[g.name], a) for g in groups}
+        before, now = pauses, {**worst, **better}
+        pauses = {name: _pause(program.group(name), case, a) for name, case in now.items()}
         pauses = {name: n for name, n in pauses.items() if (n > 1).any()}
         if pauses.keys() == before.keys() and all((pauses[n] == before[n]).all() for n in pauses):
             break
         for name, drive in drives.items():
             if not pauses.keys().isdisjoint(drive.sources):
-                worst[name] = drive.where_spikes_lie_apart(pauses)
+                better[name] = drive.where_spikes_lie_apart(pauses)
     found = {}
-    for name, case in worst.items():
-        if case is not drives[name].worst:
-            room, stated = headroom(case, a), program.headroom[name]
-            found[name] = replace(
-                room, u_peak=min(room.u_peak, stated.u_peak), v_peak=min(room.v_peak, stated.v_peak)
-            )
+    for name, case in better.items():
+        room, stated = headroom(case, a), program.headroom[name]
+        u, v = min(room.u_peak, stated.u_peak), min(room.v_peak, stated.v_peak)
+        found[name] = replace(room, u_peak=u, v_peak=v)
     return {name: room for name, room in found.items() if room != program.headroom[name]}
 
 
@@ -64,18 +64,14 @@ class _Drive:
     def sources(self) -> frozenset[str]:
         return frozenset(o.group for s in self.program.incoming(self.group.name) for o in s.sources)
 
-    @property
-    def worst(self) -> WorstCase:
-        """Where every source spikes in every step."""
-        return worst_case(self.group, self._arriving({}, 1), self.program.arithmetic)
-
     def where_spikes_lie_apart(self, pauses: Mapping[str, Array]) -> WorstCase:
         """The same, where spikes of a source are so many steps apart."""
         a, group = self.program.arithmetic, self.group
         ku = np.broadcast_to(kept(group.du + a.u_decay_offset, a), group.shape)
         kv = np.broadcast_to(kept(group.dv, a), group.shape)
         u, v = (Interval(np.zeros(group.shape), np.zeros(group.shape)) for _ in range(2))
-        for n in sorted({1, *(int(n) for p in pauses.values() for n in np.unique(p))}):
+        heard = [pauses[name] for name in self.sources if name in pauses]
+        for n in sorted({1, *(int(n) for p in heard for n in np.unique(p))}):
             arriving = self._arriving(pauses, n) * float(1 << a.state_shift)
             u = u + _times(arriving, _lasting(n, ku, np.zeros_like(ku)))
             v = v + _times(arriving, _lasting(n, ku, kv))
