@@ -66,16 +66,15 @@ def test_the_bound_is_reached_and_a_longer_pause_would_break_it(
     found = checker.bounds(checked(program))
     assert stated == pytest.approx(weight / (1 - kept**pause), rel=1e-4)
     assert seen <= int(found["out"].v.max()) <= stated
-    if fields.get("reset") != "subtract":  # spikes there as often as it may
-        assert stated - seen <= 2
+    if fields.get("reset") != "subtract":  # which makes every other pause longer
+        assert stated - seen <= 4  # v drops fractions
     own = checker.pause
 
     def longer(*of: Any) -> Any:
         return own(*of) + 1
 
     monkeypatch.setattr(checker, "pause", longer)
-    broken = int(checker.bounds(checked(program))["out"].v.max())
-    assert (broken < seen) == (fields.get("reset") != "subtract")
+    assert int(checker.bounds(checked(program))["out"].v.max()) < seen
 
 
 @settings(max_examples=60, deadline=None)
