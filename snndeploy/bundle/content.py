@@ -124,6 +124,8 @@ def _check_group(group: CompartmentGroup) -> None:
     _check_shape(group.shape, where)
     _within(group.depth, 0, _STEPS, f"{where}: depth")
     _within(group.message_bits, 0, _SHIFT, f"{where}: message_bits")
+    if group.message_peak is not None:
+        _within(group.message_peak, 1, 1 << _SHIFT, f"{where}: message_peak")
     _within(group.bias_exp, -_SHIFT, _SHIFT, f"{where}: bias_exp")
     for f in dataclasses.fields(group):
         value = getattr(group, f.name)

@@ -195,6 +195,7 @@ def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, 
     steps, samples = next(iter(inputs.values())).shape[:2]
     for g, x in ((program.group[name], x) for name, x in inputs.items()):
         at, most = At(file, f"input.{g.name}"), (1 << max(g.message_bits - 1, 0)) - 1
+        most = min(most, g.message_peak or most)
         at.same("shape", (steps, samples, *g.shape), x.shape)
         at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps

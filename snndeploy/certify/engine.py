@@ -248,7 +248,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     else:
         state.u = np.maximum(np.minimum(wide, most), -most)
     late = g.reset_timing != "immediate"
-    before = _fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
+    before = fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
     if late and g.reset == "subtract":
         x = x - before * g.theta
@@ -261,7 +261,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
         return v
     if late and g.reset == "zero":
         v = np.where(before > 0, 0, v)
-    fired = _fires(g, v)
+    fired = fires(g, v)
     if g.spikes_per_step == "many":
         fired = fired * np.minimum(v // np.maximum(g.theta, 1), g.max_spikes or most)
     if g.reset_timing == "snntorch-immediate":
@@ -272,5 +272,6 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     return fired
 
 
-def _fires(g: Any, v: Any) -> Any:
+def fires(g: Any, v: Any) -> Any:
+    """Where v is enough for a spike."""
     return np.asarray(v >= g.theta if g.compare == ">=" else v > g.theta).astype(np.int64)

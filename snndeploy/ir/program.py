@@ -64,7 +64,8 @@ class CompartmentGroup:
 
     Integer arrays broadcast to ``shape``. ``scale`` converts back: v units per unit of the network
     (for inputs: integer message per unit of data). ``message_bits`` is 0 for binary spikes, else the
-    width of the graded ones.
+    width of the graded ones; ``message_peak`` is the size up to which an input takes them, for which
+    bounds are proved (None: whatever the field holds).
     """
 
     name: str
@@ -74,6 +75,7 @@ class CompartmentGroup:
     depth: int
     scale: Array = field(default_factory=lambda: frozen(1.0))
     message_bits: int = 0
+    message_peak: int | None = None
     du: Array = field(default_factory=lambda: frozen(LOIHI.decay_one - 1, np.int64))
     dv: Array = field(default_factory=_zero)
     vth: Array = field(default_factory=_zero)
@@ -100,6 +102,12 @@ class CompartmentGroup:
                 return NeuronRule()
             case "readout" | "input" | "constant":
                 return None
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest message that an input takes."""
+        field = (1 << (self.message_bits - 1)) - 1 if self.message_bits else 1
+        return field if self.message_peak is None else min(field, self.message_peak)
 
     @property
     def bias(self) -> Array:

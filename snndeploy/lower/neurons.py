@@ -21,7 +21,7 @@ from .exact import coarse_leak, proof, saturating
 from .incoming import Incoming
 from .integers import to_mantissas
 from .layout import Layout
-from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, worst_case
+from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_spikes, worst_case
 from .proofs.rounding import rounding_of, unproved
 from .registers import registers
 from .rows import drive_lost, with_row_scales
@@ -32,7 +32,8 @@ from .scale import base_scale, choose_scale, per_weight
 class Lowered:
     """A population's compartments, the synapses that end on it, and what rounding did.
 
-    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by.
+    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by;
+    ``worst`` is how far its states go where all that it hears spikes all the time.
     """
 
     group: CompartmentGroup
@@ -41,6 +42,7 @@ class Lowered:
     rounding: Rounding
     most: Array
     held: Array
+    worst: WorstCase
     findings: tuple[Finding, ...]
 
 
@@ -112,6 +114,7 @@ def lower_population(
         rounding=rounding,
         most=most,
         held=held_spikes(group, arithmetic),
+        worst=worst,
         findings=told,
     )
 

@@ -118,10 +118,7 @@ def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     found = {}
     for g in program.groups:
         if g.kind == "input":
-            where = f"input {g.name}"
-            found[g.name] = encode_inputs(
-                samples.inputs, g.message_bits, float(g.scale), where, g.max_spikes
-            )
+            found[g.name] = encode_inputs(samples.inputs, g)
     return found
 
 

@@ -35,6 +35,10 @@ class Interval:
             return Interval(low, high)
         return Interval(np.floor(low) - np.where(low < 0, parts - 1, 0), np.floor(high))
 
+    def within(self, other: Interval) -> Interval:
+        """What both allow."""
+        return Interval(np.maximum(self.low, other.low), np.minimum(self.high, other.high))
+
     @property
     def peak(self) -> Array:
         """Largest magnitude per neuron."""
@@ -88,11 +92,21 @@ class WorstCase:
         )
 
 
-def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic) -> WorstCase:
-    """Bounds of a lowered group; ``synaptic`` bounds its input a (weight units)."""
+def worst_case(
+    group: CompartmentGroup,
+    synaptic: Interval,
+    arithmetic: Arithmetic,
+    apart: tuple[Interval, Interval] | None = None,
+) -> WorstCase:
+    """Bounds of a lowered group; ``synaptic`` bounds its input a (weight units).
+
+    ``apart`` bounds u, and what u takes v to, in another way; what is smaller counts.
+    """
     shift = arithmetic.state_shift
     du, dv = group.du + arithmetic.u_decay_offset, group.dv
     u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
+    if apart is not None:
+        u = u.within(apart[0])
     bias, rule = group.bias, group.rule
     subtracts = rule is not None and rule.subtracts
     lowest, highest = thresholds_of(group, arithmetic)
@@ -101,6 +115,12 @@ def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmet
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
+    lowest = np.full(group.shape, -np.inf)
+    if apart is not None and u.peak.max(initial=0.0) <= arithmetic.state_max:
+        alone = geometric(
+            Interval(np.minimum(bias, 0.0), np.maximum(bias, 0.0) + added), kept(dv, arithmetic)
+        )
+        lowest, high = apart[1].low + alone.low, np.minimum(high, apart[1].high + alone.high)
     late = np.zeros(group.shape)
     if subtracts and rule is not None and rule.reset_timing != "immediate":
         leak = np.broadcast_to(1.0 - kept(dv, arithmetic), high.shape)
@@ -108,6 +128,7 @@ def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmet
         # A threshold that has moved since the spike takes more than v had.
         late = np.ceil(late) + (highest - lowest) * min(rule.most, float(arithmetic.state_max))
         low = np.minimum(low, per_step.low - late)
+    low = np.maximum(low, lowest - late)
     if resets_below_threshold(group):
         high = np.minimum(high, np.maximum(highest, 0) + per_step.high)
     if group.v_floor is not None:

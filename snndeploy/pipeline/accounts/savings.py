@@ -11,7 +11,7 @@ from ...chip import Target, family_of
 from ...errors import SnnDeployError
 from ...ir.arrays import size
 from ...ir.placement import Placement
-from ...ir.program import Program
+from ...ir.program import CompartmentGroup, Program
 from ...lower import InputCoding, lower
 from ...lower.coding import Coding
 from ...mapping import ASSUMED_ACTIVITY, compares, effects, place_program, share_of, step_time
@@ -70,9 +70,7 @@ def savings_record(compiled: Compiled) -> dict[str, Any] | None:
 
 def _uncompressed(compiled: Compiled) -> Cost | None:
     target, program = compiled.target, compiled.program
-    inputs = {
-        g.name: _coding(g.message_bits, float(g.scale)) for g in program.groups if g.kind == "input"
-    }
+    inputs = {g.name: _coding(g) for g in program.groups if g.kind == "input"}
     try:
         whole = lower(compiled.source, target, inputs=inputs)
     except SnnDeployError:
@@ -82,12 +80,13 @@ def _uncompressed(compiled: Compiled) -> Cost | None:
     return _cost(whole, placed, target)
 
 
-def _coding(message_bits: int, scale: float) -> InputCoding:
+def _coding(group: CompartmentGroup) -> InputCoding:
     """A coding with the same messages."""
-    if not message_bits:
+    if not group.message_bits:
         return InputCoding.named("binary")
+    scale = float(group.scale)
     kind: Coding = "graded" if scale == 1 else "analog"
-    return InputCoding(kind=kind, peak=(2 ** (message_bits - 1) - 1) / scale)
+    return InputCoding(kind=kind, peak=group.largest / scale)
 
 
 def _cost(program: Program, placement: Placement, target: Target) -> Cost:
