@@ -19,7 +19,7 @@ from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGrou
 from ..ir.step import Arithmetic
 from .decays import kept, to_decay
 from .exact import coarse_leak, proof, saturating
-from .incoming import Incoming
+from .incoming import Incoming, rest_of_bias
 from .integers import to_bias, to_mantissas
 from .layout import Layout
 from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
@@ -79,21 +79,29 @@ def lower_population(
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
     group = _group(population, neuron, form, scale, family, layout, depth)
-    synapses, weights, biases = [], [0.0], [0.0]
+    heard, synapses, weights = [], [], [0.0]
+    lost_bias: Array = np.zeros(shape)
     told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
-    for arriving in incoming:
+    waiting = list(incoming)
+    while waiting:
+        arriving = waiting.pop(0)
         synapse, error, unit = _synapses(arriving, scale, shape, population.name, family, layout)
-        if not arriving.constant:
+        if arriving.constant:
+            rest = rest_of_bias(arriving, synapse, unit, neuron, shape)
+            waiting[:0] = [] if rest.carried is None else [rest.carried]
+            lost_bias = lost_bias + rest.lost
+        else:
             told += drive_lost(arriving, synapse, unit, population.name)
+            weights.append(error + arriving.codes.error)
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         # What arrives with another delay is shifted by itself.
         parts = sum(np.unique(source.latency).size for source in synapse.sources)
         bounds = bounds + sums.shifted(synapse.exponent, parts)
         synapses.append(synapse)
-        (biases if arriving.constant else weights).append(error + arriving.codes.error)
+        heard.append(arriving)
     worst = worst_case(group, bounds, arithmetic)
     room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
     if group.spikes_per_step == "many":
@@ -101,8 +109,8 @@ def lower_population(
     told = (*_findings(neuron, group, form, incoming, family), *told)
     told += unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
     told += saturating(group, worst, steps, arithmetic)
-    rounding = rounding_of(neuron, group, max(weights), max(biases), arithmetic)
-    rounding = proof(rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic)
+    rounding = rounding_of(neuron, group, max(weights), lost_bias, arithmetic)
+    rounding = proof(rounding, neuron, group, heard, synapses, worst, steps, adder, arithmetic)
     told += coarse_leak(neuron, group, rounding, steps, arithmetic)
     return Lowered(
         group=group,
@@ -184,7 +192,10 @@ def _synapses(
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
-    wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
+    values = incoming.codes.codes * incoming.step
+    if incoming.constant:  # rounded once, here
+        values = incoming.codes.values
+    wanted = values * factor / (1 << family.arithmetic.state_shift)
     m = to_mantissas(wanted, layout.exponent_low, family.weights)
     alive = incoming.alive
     return (
@@ -308,17 +319,17 @@ def rounding_of(
     neuron: Neuron,
     group: CompartmentGroup,
     weight_error: float,
-    bias_error: float,
+    lost_by_synapses: Array,
     arithmetic: Arithmetic,
 ) -> Rounding:
     """Largest differences between the group and the neuron it stands for.
 
-    ``bias_error`` is that of a bias which arrives by synapses, relative to the largest bias.
+    ``lost_by_synapses`` is what biases that arrive by synapses lose, per neuron.
     """
     scale, syn_leak = group.scale, np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
-    lost_bias = np.abs(group.bias / scale - bias) + bias_error * np.abs(neuron.bias).max()
+    lost_bias = np.abs(group.bias / scale - bias) + lost_by_synapses
     lost = np.zeros(())
     if neuron.threshold is not None:
         wanted = neuron.threshold * scale
@@ -357,7 +368,7 @@ def _findings(
             f"changes them by up to {i.codes.error:.2%} of the largest of their row",
         )
         for i in incoming
-        if not i.codes.exact
+        if not i.codes.exact and not i.constant
     ]
     if form.way != "native":
         found.append(
