@@ -234,7 +234,7 @@ def test_what_a_bias_loses_to_one_exponent_has_synapses_of_its_own() -> None:
     np.testing.assert_allclose(first + rest, bias, atol=1e-4)
     assert 0 < program.rounding["output"].bias < 1e-4
     silence = np.zeros((60, 1, 2), np.int64)
-    found = run_integer(program, {"input": silence}, record=["output"]).v["output"]
+    found = run_integer(program, {"input": silence}, record_states=["output"]).v["output"]
     trained = run_float(net, silence.astype(float), dtype="float64", record=["output"])
     np.testing.assert_allclose(found / scale, trained.v["output"], atol=0.02)
 
