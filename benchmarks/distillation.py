@@ -6,11 +6,13 @@
 Cases: ``p90`` prunes 90 %, ``b2`` gives 2-bit codes, ``j90`` prunes 90 % and gives 4-bit codes. A draw
 is a choice of calibration samples among those that are not tested on. ``sbc`` and ``ours`` (sbc-plus)
 see all of them. ``distil`` puts every fifth aside: ours on the others, then the pass `distil` on the
-same, and the epoch that answers those aside best. ``ours-aside`` is the network that it starts from;
-``lamp`` and ``lamp-distil`` start from magnitudes (or rounding); ``gradual`` prunes in steps and distils
-after each; ``best`` is the recipe: pruned, distilled, 4 bits, distilled. The last column compares draw
-by draw, with an exact paired test over all signs (5 draws reach p 0.062, and no less). Rows are kept in
-the cache as they come; after ``--minutes`` it stops, and the same command goes on.
+same, and the epoch that answers those aside best; ``distil-8`` rounds that to 8 bits by membrane error,
+a step per channel on Loihi's grid, where lowering has one step for a layer. ``ours-aside`` is the
+network that ``distil`` starts from; ``lamp`` and ``lamp-distil`` start from magnitudes (or rounding);
+``gradual`` prunes in steps and distils after each; ``best`` is the recipe: pruned, distilled, 4 bits,
+distilled. The last column compares draw by draw, with an exact paired test over all signs (5 draws reach
+p 0.062, and no less). Rows are kept in the cache as they come; after ``--minutes`` it stops, and the same
+command goes on.
 """
 
 from __future__ import annotations
@@ -39,8 +41,18 @@ from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.training.distil import Distil
 from snndeploy.recipe import load_recipe
 
-METHODS = ("sbc", "ours", "ours-aside", "distil", "lamp", "lamp-distil", "gradual", "best")
-TRAINED = ("distil", "lamp-distil", "gradual", "best")
+METHODS = (
+    "sbc",
+    "ours",
+    "ours-aside",
+    "distil",
+    "distil-8",
+    "lamp",
+    "lamp-distil",
+    "gradual",
+    "best",
+)
+TRAINED = ("distil", "distil-8", "lamp-distil", "gradual", "best")
 _ASIDE = 5
 _POOL = 100_000
 
@@ -89,6 +101,9 @@ class Draw:
             return self._gradual(int(kind[1:]), how)
         if method == "best":
             return self._best(kind, how)
+        if method == "distil-8":
+            ctx = dataclasses.replace(parted, source=trained)
+            return second_order("b8").apply(self.network(kind, "distil", how), ctx).network
         start = {"distil": "ours-aside", "lamp-distil": "lamp"}[method]
         return how.apply(self.network(kind, start, how), parted).network
 
