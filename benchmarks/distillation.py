@@ -11,8 +11,8 @@ a step per channel on Loihi's grid, where lowering has one step for a layer. ``o
 network that ``distil`` starts from; ``lamp`` and ``lamp-distil`` start from magnitudes (or rounding);
 ``gradual`` prunes in steps and distils after each; ``best`` is the recipe: pruned, distilled, 4 bits,
 distilled. The last column compares draw by draw, with an exact paired test over all signs (5 draws reach
-p 0.062, and no less). Rows are kept in the cache as they come; after ``--minutes`` it stops, and the same
-command goes on.
+p 0.062, and no less). Rows are kept in the cache as they come; after ``--minutes`` it stops, and the
+same command goes on.
 """
 
 from __future__ import annotations
