@@ -218,7 +218,8 @@ def test_what_a_bias_loses_to_one_exponent_has_synapses_of_its_own() -> None:
     """Filtered biases add up: behind a leak of 15/16 and a filter of 1/2, to 32 times what was lost.
 
     Eight bits hold the larger one to a hundredth, a third of the threshold in the membrane. With the
-    rest the membranes are those of real numbers.
+    rest the membranes are those of real numbers, but for the unit of the state (1/512 of the network's)
+    that a sum drops per step.
     """
     bias = np.array([-0.0513, -5.3137])
     fc = Weight(np.array([[3, 0], [0, 3]]), scale=np.array([[1 / 64], [1.0]]), bits=4)
@@ -236,7 +237,8 @@ def test_what_a_bias_loses_to_one_exponent_has_synapses_of_its_own() -> None:
     silence = np.zeros((60, 1, 2), np.int64)
     found = run_integer(program, {"input": silence}, record_states=["output"]).v["output"]
     trained = run_float(net, silence.astype(float), dtype="float64", record=["output"])
-    np.testing.assert_allclose(found / scale, trained.v["output"], atol=0.02)
+    np.testing.assert_allclose(found / scale, trained.v["output"], atol=32 / 512)
+    assert scale[1] == 512
 
 
 def test_a_bias_that_one_exponent_holds_well_has_no_other_synapses() -> None:
