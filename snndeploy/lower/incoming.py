@@ -228,7 +228,8 @@ def rest_of_bias(
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     forgets = (1 - neuron.leak) * (1 - syn_leak)
     threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
-    if incoming.name.endswith(REST) or not (lost > _NOTICED * forgets * threshold).any():
+    finest = incoming.name.endswith(REST) or synapses.exponent <= 0
+    if finest or not (lost > _NOTICED * forgets * threshold).any():
         return Rest(lost=lost, carried=None)
     codes = integer_codes(Weight(rest))
     more = replace(incoming, name=incoming.name + REST, codes=codes, step=codes.step)

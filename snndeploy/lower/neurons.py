@@ -191,11 +191,13 @@ def _synapses(
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
-    values = incoming.codes.codes * incoming.step
-    if incoming.constant:  # rounded once, here
-        values = incoming.codes.values
+    values, low = incoming.codes.codes * incoming.step, layout.exponent_low
+    if (
+        incoming.constant
+    ):  # rounded once, here; negative exponents would drop what is left, not round
+        values, low = incoming.codes.values, max(low, 0)
     wanted = values * factor / (1 << family.arithmetic.state_shift)
-    m = to_mantissas(wanted, layout.exponent_low, family.weights)
+    m = to_mantissas(wanted, low, family.weights)
     alive = incoming.alive
     return (
         SynapseGroup(
