@@ -240,7 +240,8 @@ class _BlockSum:
             mine = [filtered(x, *profile, self.kernel) for x in arrived]
             dense = originals and [filtered(x, *profile, self.kernel) for x in originals]
             if whole is not None:
-                self._add_map(index, whole, mine[0], mine[0] if same else dense and dense[0])
+                other = mine[0] if same else dense[0] if dense else None
+                self._add_map(index, whole, mine[0], other)
                 continue
             parts = self.keys[wanted, 0]
             per_row = 8 * size(mine[0].shape[2:]) + self._patch_bytes(places)
