@@ -48,6 +48,9 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         filtered = p.neuron.syn_leak is not None
         arriving += [_always(p, b, n) for n, b in late.items() if np.any(b) and (n or filtered)]
         found = {s.name: s for s in program.into[p.name]}
+        for q in arriving:
+            if q.type == "bias" and f"{q.name}-rest" in found:
+                found[q.name] = _sum(found[q.name], found.pop(f"{q.name}-rest"))
         at.same("projections", sorted(q.name for q in arriving), sorted(found))
         for q in arriving:
             _projection(program, q, found[q.name])
@@ -149,6 +152,18 @@ def _always(p: Any, bias: Any, late: int) -> SimpleNamespace:
     return SimpleNamespace(name=name, type="bias", sources=[source], ops=ops, weight=weight)
 
 
+def _sum(s: Any, rest: Any) -> Any:
+    """Synapses that carry a bias, and others beside them what those lose of it, on the finer grid."""
+    at = At("program.npz", rest.name)
+    ends, other = ([(o.group, str(o.latency)) for o in x.sources] for x in (s, rest))
+    at.same("sources", ends, other)
+    at.same("operators", *([vars(op) for op in x.ops] for x in (s, rest)))
+    at.need(rest.alive is None, "pruned synapses", "none", "some")
+    held = {"mantissa": s.mantissa * 2.0 ** (s.exponent - rest.exponent) + rest.mantissa}
+    held |= {"exponent": rest.exponent, "sign_mode": rest.sign_mode}
+    return SimpleNamespace(**{**vars(s), **held})
+
+
 def _projection(program: Any, q: Any, s: Any) -> None:
     """Ends, delays and operators; weights, in units of the state, times the scale of what they reach."""
     at, target = At("program.npz", s.name), program.group[s.target]
@@ -175,7 +190,7 @@ def _projection(program: Any, q: Any, s: Any) -> None:
     unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
     peak = np.abs(values).max() * factor.max()
     half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
-    codes = _HALF_CODE if w.scale is None else 0.0
+    codes = _HALF_CODE if w.scale is None and q.type != "bias" else 0.0
     stated = 1.0 if q.type == "bias" else program.rounding[s.target].weight
     wanted = np.broadcast_to(values, mantissa.shape) * factor
     _near(at, "weight", mantissa * unit, wanted, min(half + codes * peak, stated * peak))

@@ -214,6 +214,44 @@ def test_the_bias_of_a_delayed_projection_arrives_with_its_delay(syn_leak: float
     np.testing.assert_array_equal(found, trained)
 
 
+def test_what_a_bias_loses_to_one_exponent_has_synapses_of_its_own() -> None:
+    """Filtered biases add up: behind a leak of 15/16 and a filter of 1/2, to 32 times what was lost.
+
+    Eight bits hold the larger one to a hundredth, which makes a quarter of the threshold. With the
+    rest the membranes are those of real numbers but for half a unit of weights, 32 times.
+    """
+    bias = np.array([-0.0513, -5.32])
+    fc = Weight(np.array([[3, 0], [0, 3]]), scale=np.array([[1 / 64], [1.0]]), bits=4)
+    net = Network(
+        (inputs((2,)), lif("output", (2,), "output", syn_leak=0.5, leak=0.9375, bias=bias)),
+        (project("fc", "input", "output", Dense(2, 2), fc),),
+    ).verify()
+    program = lower(net, LOIHI2, steps=60)
+    assert [s.name for s in program.synapses] == ["fc", "output.bias", "output.bias-rest"]
+    scale = program.group("output").scale
+    first, rest = (s.mantissa[:, 0] * 2.0**s.exponent * 64 / scale for s in program.synapses[1:])
+    assert (np.abs(first - bias) * scale).max() > 200
+    unit = 1 << 6  # of weights, in v
+    assert (np.abs(first + rest - bias) * scale).max() <= unit / 2
+    assert program.rounding["output"].bias == pytest.approx(np.abs(first + rest - bias).max())
+    silence = np.zeros((60, 1, 2), np.int64)
+    found = run_integer(program, {"input": silence}, record_states=["output"]).v["output"]
+    trained = run_float(net, silence.astype(float), dtype="float64", record=["output"])
+    assert np.abs(found - trained.v["output"] * scale).max() <= 32 * (unit / 2 + 1)
+
+
+def test_a_bias_that_one_exponent_holds_well_has_no_other_synapses() -> None:
+    """Eight bits of 1.0 and -0.33 are near enough for a membrane that forgets at once."""
+    neuron = lif(
+        "output", (2,), "output", syn_leak=0.25, leak=0.0, bias=np.array([1, -0.33]), threshold=4.0
+    )
+    fc = project("fc", "input", "output", Dense(2, 2), np.eye(2))
+    program = lower(Network((inputs((2,)), neuron), (fc,)).verify(), LOIHI2)
+    assert [s.name for s in program.synapses] == ["fc", "output.bias"]
+    lost = program.rounding["output"].bias
+    assert 0 < lost < (2 / 254) / 4
+
+
 def test_routes_and_comparisons_are_told() -> None:
     """Nothing is told of what the chip does as trained; each deviation names its population once."""
     told = {f.code for f in lower(two_layers(np.eye(2)), LOIHI2).findings}

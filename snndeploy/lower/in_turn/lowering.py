@@ -113,7 +113,7 @@ def lower_in_turn(
         found += saturating(group, worst, steps, family.arithmetic)
         neuron = part.population.neuron
         assert neuron is not None
-        stated = rounding_of(neuron, group, part.scales.error, 0.0, family.arithmetic)
+        stated = rounding_of(neuron, group, part.scales.error, np.zeros(()), family.arithmetic)
         lost = truncated(group, mine, worst, steps, family.arithmetic)
         rounding[name] = dataclasses.replace(stated, truncation=lost, reasons=(_ROUNDED,))
     return Program(
