@@ -84,6 +84,15 @@ semantics_options = section(
     ),
 )
 
+_starts_option = click.option(
+    "--starts",
+    type=click.Choice(["chip", "sample"]),
+    default="chip",
+    show_default=True,
+    help="When the layers of a sigma-delta .net file start: all at the chip's first step, as on Loihi, "
+    "or each when a sample reaches it, as SLAYER trains.",
+)
+
 target_options = section(
     "Target",
     click.option("-t", "--target", default="loihi2", show_default=True, help="Name or .toml file."),
@@ -113,6 +122,7 @@ guard_options = section(
 
 compile_options = _all(
     semantics_options,
+    _starts_option,
     target_options,
     guard_options,
     click.option(

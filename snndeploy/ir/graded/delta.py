@@ -17,6 +17,7 @@ average, see `drift_per_message`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 

@@ -243,7 +243,7 @@ def _deltas(
         return {"process": process, "parameters": {}}
     if group.vth.size > 1:
         raise ValueError(f"{group.name}: lava's sigma-delta neurons share a threshold")
-    parameters = {
+    parameters: dict[str, Any] = {
         "vth": int(group.vth.reshape(-1)[0]),
         "cum_error": rule.cumulates,
         "spike_exp": rule.spike_exp,
