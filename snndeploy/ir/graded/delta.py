@@ -67,8 +67,11 @@ class DeltaRule:
 
     @property
     def drift_per_message(self) -> float:
-        """What a message lacks on average, in its own units: half of what its last bit is worth."""
-        return 0.5 * (1.0 - 2.0**-self.state_exp) if self.form != "sigma" else 0.0
+        """What a message lacks on average, in its own units: half of what its last bit is worth.
+
+        A ``delta`` takes whole numbers and has nothing below that bit; a ``sigma`` sends all of its sum.
+        """
+        return 0.5 * (1.0 - 2.0**-self.state_exp) if self.form == "sigma-delta" else 0.0
 
 
 @dataclass
