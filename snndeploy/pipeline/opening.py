@@ -17,10 +17,10 @@ from ..bundle import Bundle, read_bundle
 from ..errors import InputError, UsageError
 from ..ingest import Reading, read_model, read_netx
 from ..ingest.readers.foreign import described, foreign_file, foreign_object, is_hdf5
-from ..ingest.readers.netx_neurons import Starts
 from ..ir.network import Network
 from ..ir.program import Program
 from ..ir.step import Compare
+from ..ir.told.deltas import Starts
 from .compiled import Compiled, Loaded
 
 ModelKind = Literal["nir", "network", "netx", "program", "bundle", "compiled", "placed"]

@@ -9,9 +9,9 @@ from .. import toml
 from ..bundle import Bundle
 from ..chip import Target, load_target
 from ..data import Samples
-from ..ingest.readers.netx_neurons import Starts
 from ..ir.program import Program
 from ..ir.step import Compare
+from ..ir.told.deltas import Starts
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
 from .bundles import golden_of

@@ -25,17 +25,10 @@ from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI, Compare
+from ...ir.told.deltas import Starts, told_of_deltas
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
-from .netx_neurons import (
-    GRADED_BITS,
-    SIGMA_DELTA,
-    Starts,
-    ignored,
-    neurons,
-    refuse_neurons,
-    told_of_deltas,
-)
+from .netx_neurons import GRADED_BITS, SIGMA_DELTA, ignored, neurons, refuse_neurons
 
 IMAGE_BITS = 9
 """Width of what an input block with neurons takes: 8 bits and a sign."""

@@ -8,8 +8,7 @@ them, which a file cannot say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,17 +16,9 @@ from ...errors import InputError, did_you_mean
 from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.graded.delta import DeltaForm, DeltaRule
-from ...ir.linear.apply import apply_chain
-from ...ir.program import CompartmentGroup, SynapseGroup
+from ...ir.program import CompartmentGroup
 from ...ir.step import LOIHI
 from .netx_fields import Layer
-
-Starts = Literal["chip", "sample"]
-"""When the layers of a sigma-delta network start.
-
-``chip``: all of them at the chip's first step, as netx runs them, so that biases act at once and frames
-cross one layer per step. ``sample``: each in the step in which a sample reaches it, as SLAYER trains.
-"""
 
 SIGMA_DELTA = "SDNN"
 GRADED_BITS = 16
@@ -178,44 +169,4 @@ def ignored(layer: Layer) -> Iterator[Finding]:
             where=layer.name,
             message=f"the file asks for {what}; as in netx, it is not done, so this may be another "
             "network than the one that was trained",
-        )
-
-
-_TIMES = {
-    "chip": "all layers start at the chip's first step, as in netx on Loihi 2: biases act at once, and "
-    "a frame reaches layer k after k steps. SLAYER trains with layers that start when a sample "
-    "reaches them (--starts sample), and answers may differ",
-    "sample": "each layer starts in the step in which a sample reaches it, as SLAYER trains. netx on "
-    "Loihi 2 starts all layers at once (--starts chip), and answers may differ",
-}
-
-
-def told_of_deltas(
-    groups: Sequence[CompartmentGroup], synapses: Sequence[SynapseGroup], starts: Starts
-) -> Iterator[Finding]:
-    """In which time a sigma-delta network runs, and how far its sums drift."""
-    yield Finding(code="delta-time", severity="note", where="network", message=_TIMES[starts])
-    known = {g.name: g for g in groups}
-    worst, where = 0.0, ""
-    for s in synapses:
-        target = known[s.target]
-        if target.dynamics is None:
-            continue
-        for o in s.sources:
-            source = known[o.group]
-            if source.dynamics is None:
-                continue
-            lost = np.full((1, *source.shape), source.dynamics.drift_per_message)
-            moved = apply_chain(s.ops, s.mantissa.astype(np.float64), lost)
-            most = float(np.abs(moved).max()) * 2.0**s.exponent / float(target.scale.max())
-            worst, where = max((worst, where), (most, target.name))
-    if worst:
-        yield Finding(
-            code="delta-drift",
-            severity="warning",
-            where=where,
-            message=f"messages drop the low bits of what they tell, {SPIKE_EXP + FRACTION} fractional "
-            "bits are left: on average half a unit of each is lost for good, and the sums behind drift. "
-            f"Each time that all sources have sent a message, its sum is off by another {worst:.2g} "
-            "(in units of the activation); start anew after a while",
         )
