@@ -203,6 +203,20 @@ def test_pilotnet_as_it_was_recorded(pilotnet: Path, recorded: Mapping[str, Arra
     assert sum(sent.values()) == 56_193
 
 
+@pytest.mark.slow
+@pytest.mark.lava
+def test_pilotnet_on_lava_as_it_was_recorded(
+    pilotnet: Path, recorded: Mapping[str, Array], lava: LavaEnv
+) -> None:
+    program = read_netx(pilotnet)
+    frame = np.repeat(trains(recorded, "input")[:, np.newaxis], 9, axis=0)
+    real = run_lava(program, frame, lava=lava, timeout_s=300)
+    assert real.spikes["dense-9"][:, 0, 0].tolist() == recorded["output"][0].tolist()
+    here = run_integer(program, frame)
+    for g in program.on_chip:
+        np.testing.assert_array_equal(real.spikes[g.name], here.spikes[g.name], g.name)
+
+
 def test_pilotnet_answers_otherwise_in_the_time_of_the_sample(
     pilotnet: Path, recorded: Mapping[str, Array]
 ) -> None:
