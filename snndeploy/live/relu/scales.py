@@ -21,7 +21,7 @@ FRACTION = 6
 """Fractional bits of weights, thresholds and biases."""
 MESSAGE_BITS = 16
 _ROOM = 0.9
-"""Part of a register that calibration data may fill."""
+"""Part of a register, or of a message, that calibration data may fill."""
 _OF_INPUT = 0.5
 """Thresholds of the input, relative to those of layers: what it holds back no layer gets to know."""
 
@@ -100,13 +100,14 @@ def layer_scales(
         of_input: factor of the input.
     """
     unit = 2.0 ** (FRACTION + spike_exp)
-    largest = 2.0 ** (MESSAGE_BITS - 1) / unit
+    largest = _ROOM * 2.0 ** (MESSAGE_BITS - 1) / unit
     most = _ROOM * 2.0 ** (family.arithmetic.state_bits - 1) / (unit * 2.0**FRACTION)
     before, found = of_input, []
     for i, (layer, here) in enumerate(zip(layers, seen[1:], strict=True)):
         last = i == len(layers) - 1
         room = most / max(here.sums, here.activation, 1e-9)
-        factor = room if last else min(room, largest / max(here.activation, 1e-9))
+        reach = here.activation * (1 if layer.relu else 2)  # of a change, from end to end
+        factor = room if last else min(room, largest / max(reach, 1e-9))
         mantissa, exponent = _codes(layer.weight * (factor / before), bits, family)
         found.append(
             LayerScale(
