@@ -1,6 +1,6 @@
 """Recordings that come with lava-dl, of networks with spikes, through its own files.
 
-SLAYER shifts what a block answers by a step, so recordings are as many steps late as blocks stand before.
+SLAYER shifts what a block answers by a step, so recordings are a step later with every block.
 """
 
 from __future__ import annotations
