@@ -19,7 +19,15 @@ from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.told.deltas import Starts, told_of_deltas
 from ...lower import InputCoding
 from .layers import ReluLayer, relu_layers
-from .scales import FRACTION, MESSAGE_BITS, LayerScale, Seen, input_threshold, layer_scales, seen_on
+from .scales import (
+    FRACTION,
+    MESSAGE_BITS,
+    LayerScale,
+    Observed,
+    input_threshold,
+    layer_scales,
+    seen_on,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -216,7 +224,7 @@ class _Building:
 
 
 def _losses(
-    layers: Sequence[ReluLayer], scales: Sequence[LayerScale], seen: Sequence[Seen]
+    layers: Sequence[ReluLayer], scales: Sequence[LayerScale], seen: Sequence[Observed]
 ) -> tuple[Finding, ...]:
     """What was chosen for every layer, in one note each."""
     return tuple(

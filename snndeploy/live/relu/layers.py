@@ -75,7 +75,7 @@ def relu_layers(module: nn.Module, frames: Array) -> tuple[ReluLayer, ...]:
             where=_WHERE,
             hint="call module.eval() first",
         )
-    row = _Row(tuple(frames.shape[1:]))
+    row = _Reading(tuple(frames.shape[1:]))
     for node, target in _in_a_row(module):
         row.take(node, target)
     layers = row.finished()
@@ -133,7 +133,7 @@ def _in_a_row(module: nn.Module) -> list[tuple[str, Any]]:
     return found
 
 
-class _Row:
+class _Reading:
     """Layers as far as they are read."""
 
     def __init__(self, shape: Shape) -> None:

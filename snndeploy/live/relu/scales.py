@@ -46,7 +46,7 @@ class LayerScale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Observed:
     """Of a layer on calibration data: the largest activation and sum, and the mean activation but 0."""
 
     activation: float
@@ -54,7 +54,7 @@ class Seen:
     mean: float
 
 
-def seen_on(layers: Sequence[ReluLayer], frames: Array) -> tuple[Seen, ...]:
+def seen_on(layers: Sequence[ReluLayer], frames: Array) -> tuple[Observed, ...]:
     """What the data do to each layer; the data themselves come first."""
     import torch
 
@@ -68,10 +68,10 @@ def seen_on(layers: Sequence[ReluLayer], frames: Array) -> tuple[Seen, ...]:
     return tuple(found)
 
 
-def _seen(x: object, sums: object) -> Seen:
+def _seen(x: object, sums: object) -> Observed:
     values, arriving = np.abs(np.asarray(x)), np.abs(np.asarray(sums))
     moved = values[values > 0]
-    return Seen(
+    return Observed(
         activation=float(values.max(initial=0.0)),
         sums=float(arriving.max(initial=0.0)),
         mean=float(moved.mean()) if moved.size else 0.0,
@@ -80,7 +80,7 @@ def _seen(x: object, sums: object) -> Seen:
 
 def layer_scales(
     layers: Sequence[ReluLayer],
-    seen: Sequence[Seen],
+    seen: Sequence[Observed],
     family: Family,
     *,
     threshold: float,
@@ -127,7 +127,7 @@ def threshold_of(relative: float, mean: float) -> int:
     return int(relative * mean * 2**FRACTION)
 
 
-def input_threshold(relative: float, seen: Seen, factor: float) -> int:
+def input_threshold(relative: float, seen: Observed, factor: float) -> int:
     """That of the encoder."""
     return int(_OF_INPUT * threshold_of(relative, seen.mean * factor))
 
