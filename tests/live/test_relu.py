@@ -148,7 +148,7 @@ def test_messages_and_sums_fit_on_what_was_seen() -> None:
             message, sums = np.abs(seen.spikes[g.name]).max(), np.abs(seen.u[g.name]).max()
             assert message < 2**15
             assert sums < 2**23
-            assert max(message / 2**15, sums / 2**23) > 0.35, g.name
+            assert max(message / 2**15, sums / 2**23) > 0.15, g.name
 
 
 def test_weights_are_held_in_the_bits_that_were_asked_for() -> None:
@@ -157,7 +157,7 @@ def test_weights_are_held_in_the_bits_that_were_asked_for() -> None:
         for s in program.synapses[1:-1]:
             levels = s.mantissa // (1 << (9 - bits))
             assert (levels * (1 << (9 - bits)) == s.mantissa).all()
-            assert (2 ** (bits - 1) - 1) / 2 < np.abs(levels).max() <= 2 ** (bits - 1) - 1
+            assert np.abs(levels).max() == 2 ** (bits - 1) - 1
             assert s.weight_bits == bits
 
 

@@ -2,8 +2,7 @@
 
 ReLU is homogeneous: layer l may hold its activations times any factor f_l, with weights times
 f_l / f_(l-1) and biases times f_l. The factor is the largest for which messages fit 16 bits and sums fit
-the chip's register, on calibration data; weights then get the exponent with which their codes are
-largest.
+the chip's register, on calibration data, and with which the largest weight is the largest code.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ FRACTION = 6
 MESSAGE_BITS = 16
 _ROOM = 0.9
 """Part of a register, or of a message, that calibration data may fill."""
+_NOISE = 1e-5
+"""Of float32 weights, in octaves."""
 _OF_INPUT = 0.5
 """Thresholds of the input, relative to those of layers: what it holds back no layer gets to know."""
 
@@ -108,6 +109,7 @@ def layer_scales(
         room = most / max(here.sums, here.activation, 1e-9)
         reach = here.activation * (1 if layer.relu else 2)  # of a change, from end to end
         factor = room if last else min(room, largest / max(reach, 1e-9))
+        factor = before * _filling(layer.weight * (factor / before), factor / before, bits)
         mantissa, exponent = _codes(layer.weight * (factor / before), bits, family)
         found.append(
             LayerScale(
@@ -132,13 +134,22 @@ def input_threshold(relative: float, seen: Observed, factor: float) -> int:
     return int(_OF_INPUT * threshold_of(relative, seen.mean * factor))
 
 
+def _filling(weight: Array, ratio: float, bits: int) -> float:
+    """The largest ratio up to ``ratio`` with which the largest weight is the largest code, 2^k times."""
+    peak = float(np.abs(weight).max(initial=0.0))
+    if not peak:
+        return ratio
+    octaves = np.log2((2 ** (bits - 1) - 1) / peak)
+    return float(ratio * 2.0 ** (octaves - np.ceil(octaves)))
+
+
 def _codes(weight: Array, bits: int, family: Family) -> tuple[Array, int]:
     """Mantissas of ``bits`` bits with signs, and the exponent with which they are largest."""
     step = family.weights.step("mixed") << max(family.weights.bits - bits, 0)
     top = 2 ** (bits - 1) - 1
     span = family.target.synapse.exponent
     peak = float(np.abs(weight).max(initial=0.0)) * 2**FRACTION
-    grown = int(np.floor(np.log2(top * step / peak))) if peak else 0
+    grown = int(np.floor(np.log2(top * step / peak) + _NOISE)) if peak else 0
     grown = min(max(grown, -span.high), -span.low)
     codes = np.clip(
         np.rint(weight.astype(np.float64) * 2.0 ** (FRACTION + grown) / step), -top, top
