@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ir.placement import Placement
     from .ir.program import Program
     from .ir.weights import Weight
-    from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
+    from .live import from_norse, from_relu, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
     from .mapping import check_program, place_program, validate_placement
     from .pipeline import (
@@ -53,7 +53,7 @@ _HOME = {
     "ir.placement": ("Placement",),
     "ir.program": ("Program",),
     "ir.weights": ("Weight",),
-    "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
+    "live": ("from_norse", "from_relu", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
     "mapping": ("check_program", "place_program", "validate_placement"),
     "pipeline": (
@@ -100,6 +100,7 @@ __all__ = [
     "compress",
     "compress_module",
     "from_norse",
+    "from_relu",
     "from_sinabs",
     "from_snntorch",
     "from_spikingjelly",

@@ -164,6 +164,7 @@ def compile_(
             options["board"],
             options["compare"],
             objective=options["objective"],
+            starts=options["starts"],
         )
         samples = samples_of(options, loaded.program.groups[0].shape)
         fits, report = loaded.fits, loaded_report(loaded)
@@ -258,6 +259,7 @@ def check(
                 options["board"],
                 options["compare"],
                 objective=options["objective"],
+                starts=options["starts"],
             )
         )
     else:

@@ -136,7 +136,13 @@ def simulate(
                 output=output,
             )
         elif kind == "netx":
-            described = place_file(model, options["target"], options["board"], options["compare"])
+            described = place_file(
+                model,
+                options["target"],
+                options["board"],
+                options["compare"],
+                starts=options["starts"],
+            )
             samples = required(samples_of(options, described.program.groups[0].shape))
             report = run_compiled(described, samples, engines, *bar, output=output)
         else:

@@ -32,6 +32,7 @@ from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .fields import LEVEL, beyond, held_fields
 from .finding import Finding
+from .graded.delta import DeltaRule
 from .network import Role
 from .neurons import FOUNDING
 from .ops import Op, Weighted, weighted_op
@@ -46,7 +47,7 @@ from .step import (
     SpikesPerStep,
 )
 
-Kind = Literal["input", "constant", "lif", "custom", "readout"]
+Kind = Literal["input", "constant", "lif", "custom", "readout", "delta"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 
 
@@ -61,6 +62,8 @@ class CompartmentGroup:
     ``kind``: ``input`` replays data, ``constant`` spikes at every step (a bias that must pass the
     synaptic filter), ``lif`` is the native compartment above, ``readout`` never spikes and answers
     with v, ``custom`` is a neuron program that differs from ``lif`` in the fields below the line.
+    ``delta`` sends numbers and does what ``dynamics`` says (`snndeploy.ir.graded.delta`); its input is
+    not shifted, and the exponent of thresholds and biases is that of ``dynamics``.
 
     Integer arrays broadcast to ``shape``. ``scale`` converts back: v units per unit of the network
     (for inputs: integer message per unit of data). ``message_bits`` is 0 for binary spikes, else the
@@ -88,6 +91,7 @@ class CompartmentGroup:
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: Array | None = field(default=None, metadata=LEVEL)
+    dynamics: DeltaRule | None = None
     route: str = field(default="", metadata=NOT_CONTENT)
 
     __repr__ = brief
@@ -100,7 +104,7 @@ class CompartmentGroup:
                 return NeuronRule.of(self)
             case "lif":
                 return NeuronRule()
-            case "readout" | "input" | "constant":
+            case "readout" | "input" | "constant" | "delta":
                 return None
 
     @property
@@ -112,6 +116,8 @@ class CompartmentGroup:
     @property
     def bias(self) -> Array:
         """Bias added to v at every step, in v units."""
+        if self.dynamics is not None:
+            return self.bias_mant << self.dynamics.exponent
         if self.bias_exp >= 0:
             return self.bias_mant << self.bias_exp
         return self.bias_mant >> -self.bias_exp
@@ -290,6 +296,8 @@ class Program:
                 value = getattr(g, name)
                 if value is not None and not np.issubdtype(value.dtype, np.integer):
                     raise TypeError(f"{g.name}.{name} is {value.dtype}, a program holds integers")
+            if (g.kind == "delta") != (g.dynamics is not None):
+                raise ValueError(f"{g.name} is {g.kind}, its dynamics are {g.dynamics}")
         for s in self.synapses:
             if not np.issubdtype(s.mantissa.dtype, np.integer):
                 raise TypeError(f"{s.name}.mantissa is {s.mantissa.dtype}")

@@ -103,6 +103,14 @@ guard_options = section(
 
 compile_options = _all(
     semantics_options,
+    click.option(
+        "--starts",
+        type=click.Choice(["chip", "sample"]),
+        default="chip",
+        show_default=True,
+        help="When the layers of a sigma-delta .net file start: all at the chip's first step, as on "
+        "Loihi, or each when a sample reaches it, as SLAYER trains.",
+    ),
     target_options,
     guard_options,
     click.option(

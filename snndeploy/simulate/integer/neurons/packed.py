@@ -55,6 +55,7 @@ WRITTEN_FOR: dict[type, frozenset[str]] = {
             "spikes_per_step",
             "max_spikes",
             "v_floor",
+            "dynamics",
             "route",
         }
     ),
@@ -111,7 +112,7 @@ def fits_int32(group: CompartmentGroup, arithmetic: Arithmetic) -> bool:
     )
     if any(beyond(part, WRITTEN_FOR[known]) for part, known in parts):
         return False
-    if arithmetic != LOIHI:
+    if arithmetic != LOIHI or group.dynamics is not None:
         return False
     p = registers(group, arithmetic)
     if not (_within(p.du, 0, arithmetic.decay_one) and _within(p.dv, 0, arithmetic.decay_one)):
