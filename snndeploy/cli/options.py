@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -156,13 +157,48 @@ def _sensor(
     return tuple(int(n) for n in extents)
 
 
+Files: TypeAlias = "str | dict[str, str] | None"
+"""What ``--data`` names: one file, or one for each of several inputs."""
+
+
+def files_named(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> Files:
+    """One place of samples, or NAME=FILE for each input of a network."""
+    del context
+    if len(values) == 1 and ("=" not in values[0] or os.path.exists(values[0])):
+        return values[0]
+    files: dict[str, str] = {}
+    for value in values:
+        name, equals, file = value.partition("=")
+        if not (equals and name and file):
+            raise click.BadParameter(
+                f"{value!r} is not NAME=FILE, which several {parameter.opts[-1]} have to be"
+            )
+        if name in files:
+            raise click.BadParameter(f"there are two files for the input {name!r}")
+        files[name] = file
+    return files or None
+
+
+def files_told(files: Files) -> str:
+    """The same in words."""
+    if isinstance(files, dict):
+        return ", ".join(f"{name}={file}" for name, file in files.items())
+    return files or ""
+
+
 def _data(*names: str) -> Callable[[F], F]:
     return section(
         "Samples",
         click.option(
             *names,
             "data",
-            help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
+            multiple=True,
+            callback=files_named,
+            metavar="[NAME=]FILE",
+            help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data). "
+            "Of a network with several inputs, one for each by name.",
         ),
         click.option(
             "--encode",
@@ -284,8 +320,8 @@ def given_options(context: click.Context) -> dict[str, str]:
     }
 
 
-def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
-    """The samples that ``--data`` and its companions name, for an input of ``shape``."""
+def samples_of(options: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Samples | None:
+    """The samples that ``--data`` and its companions name, for inputs of these shapes."""
     from ..data import load_samples
 
     if options.get("data") is None:
@@ -302,7 +338,7 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
         "skip",
     )
     given = {name: options[name] for name in names}
-    return load_samples(options["data"], shape, encoding=options["encode"], **given)
+    return load_samples(options["data"], shapes, encoding=options["encode"], **given)
 
 
 def required(samples: Samples | None) -> Samples:
@@ -314,11 +350,12 @@ def required(samples: Samples | None) -> Samples:
 
 def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
     """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
+    from ..data import input_shapes
     from ..ingest import read_model
     from ..pipeline.stakes.assumptions import weighed
 
     reading = read_model(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, reading.network.with_role("input")[0].shape)
+    samples = samples_of(options, input_shapes(reading.network))
     return weighed(reading, samples), samples
 
 
@@ -379,6 +416,7 @@ def compile_locked(
         UsageError: an option says what the lock says.
         VerificationFailed: it gives another program.
     """
+    from ..data import input_shapes
     from ..ingest import read_network
     from ..pipeline import compile
     from ..pipeline.locking import check_locked, read_as, read_lock, refuse_unlike, untold
@@ -400,7 +438,7 @@ def compile_locked(
     semantics = untold(lock.read)
     frontend = semantics.pop("frontend", None)
     network = read_network(model, frontend, **semantics)
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    samples = samples_of(options, input_shapes(network))
     refuse_unlike(lock, network.digest, samples)
     compiled = compile(
         network,

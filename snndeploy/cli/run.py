@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +116,9 @@ def simulate(
     **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
+    from ..data import input_shapes
     from ..pipeline import place_file, run_bundle, run_compiled
-    from .options import compile_model, required, samples_of, tell
+    from .options import compile_model, files_told, required, samples_of, tell
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -130,19 +131,19 @@ def simulate(
             report = run_bundle(
                 model,
                 engines,
-                lambda shape: required(samples_of(options, shape)),
+                lambda shapes: required(samples_of(options, shapes)),
                 *bar,
                 output=output,
             )
         elif kind == "netx":
             described = place_file(model, options["target"], options["board"], options["compare"])
-            samples = required(samples_of(options, described.program.groups[0].shape))
+            samples = required(samples_of(options, input_shapes(described.program)))
             report = run_compiled(described, samples, engines, *bar, output=output)
         else:
             described, found = compile_model(model, options)
             tell(described.source.findings)
             report = run_compiled(described, required(found), engines, *bar, output=output)
-    report = {**report, "data": options["data"]}
+    report = {**report, "data": files_told(options["data"])}
     _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
@@ -190,14 +191,14 @@ def verify(
     """
     from ..pipeline import certificate_of, verify_bundle
     from ..report import certificate_line
-    from .options import samples_of
+    from .options import files_told, samples_of
     from .show.plain import plain
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
-    def load(shape: tuple[int, ...]) -> Samples | None:
-        samples = samples_of(options, shape)
+    def load(shapes: Mapping[str, tuple[int, ...]]) -> Samples | None:
+        samples = samples_of(options, shapes)
         unlabelled = samples is None or samples.labels is None
         if max_drop is not None and (unlabelled or (engines is not None and len(engines) < 2)):
             raise UsageError(
@@ -214,7 +215,7 @@ def verify(
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     report = {
         **report,
-        "data": options["data"] or "the golden inputs of the bundle",
+        "data": files_told(options["data"]) or "the golden inputs of the bundle",
         "certificate": certificate_of(bundle),
     }
     failed = _failure(report, max_drop, str(bundle))

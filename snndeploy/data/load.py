@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, did_you_mean
 from ..ir.arrays import Array, Shape, size
 from .arrays import Rows, open_arrays, whole
 from .event_files import EventFiles, EventTable, is_events, open_folder
@@ -26,8 +27,8 @@ _LABEL_KEYS = ("y", "labels", "label")
 
 
 def load_samples(
-    path: str | Path,
-    shape: Shape,
+    path: str | Path | Mapping[str, str | Path],
+    shape: Shape | Mapping[str, Shape],
     *,
     encoding: TrainEncoding = "none",
     steps: int | None = None,
@@ -53,9 +54,12 @@ def load_samples(
       ``.bin``) in a folder, one such file, a ``.npz`` with many recordings one after the other and
       their ``offset``, or ``tonic:NAME``. How they become frames: `EventFrames`.
 
+    A network with several inputs takes one such ``path`` for each, by name, or one ``.npz`` with an
+    array for each, named as the input. All have the same steps and samples; options hold for all.
+
     Args:
-        path: what to read.
-        shape: of the network's input.
+        path: what to read; for several inputs, by their names.
+        shape: of the network's input; for several, by their names.
         encoding: how images become spikes.
         steps: length of a sample in time steps.
         bin_ms: length of a step in milliseconds, a whole number of microseconds.
@@ -73,46 +77,154 @@ def load_samples(
         UsageError: an option that says nothing about these data, or one that is missing.
         BackendMissing: ``tonic:`` without tonic.
     """
-    where = str(path)
-    found = _open(where, time_unit)
+    how = _How(
+        encoding=encoding,
+        steps=steps,
+        bin_ms=bin_ms,
+        frames=frames,
+        time_from=time_from,
+        sensor=sensor,
+        time_unit=time_unit,
+        delta_threshold=delta_threshold,
+        samples=samples,
+        skip=skip,
+    )
+    if not isinstance(shape, Mapping):
+        shape = {"": shape}
+    if isinstance(path, Mapping):
+        _refuse_names(path, shape)
+        return _together({name: _load(str(path[name]), shape[name], how) for name in shape})
+    if len(shape) == 1:
+        return _load(str(path), next(iter(shape.values())), how)
+    return _load_named(str(path), shape, how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """The options of `load_samples`."""
+
+    encoding: TrainEncoding
+    steps: int | None
+    bin_ms: float | None
+    frames: FrameKind | None
+    time_from: TimeOrigin | None
+    sensor: Shape | None
+    time_unit: TimeUnit | None
+    delta_threshold: float | None
+    samples: int | None
+    skip: int
+
+
+def _refuse_names(given: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """Refuse what is not named as the inputs are."""
+    for name in given:
+        if name not in wanted:
+            raise InputError(
+                "input-names",
+                f"there is no input {name!r}",
+                hint=did_you_mean(name, wanted) or f"the inputs are {', '.join(wanted)}",
+            )
+    if missing := [name for name in wanted if name not in given]:
+        raise InputError(
+            "input-names",
+            f"no data for the input {', '.join(map(repr, missing))}",
+            hint="give --data NAME=FILE for each of " + ", ".join(wanted),
+        )
+
+
+def _together(parts: Mapping[str, Samples]) -> Samples:
+    """Samples of several inputs; labels may come with any of them."""
+    labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
+    first = next(iter(labels.values()), None)
+    for name, other in labels.items():
+        if not np.array_equal(first, other):
+            raise InputError(
+                "data-labels",
+                f"the labels beside {next(iter(labels))!r} and {name!r} differ",
+                hint="keep them in one file",
+            )
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return Samples({name: part.source for name, part in parts.items()}, first)  # type: ignore[misc]
+
+
+def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
+    """Samples of several inputs from one file with an array for each."""
+    found = _open(where, how.time_unit)
+    listed = ", ".join(shapes)
+    hint = f"name its arrays {listed}, or give --data NAME=FILE for each of them"
+    if not isinstance(found, Mapping):
+        raise InputError(
+            "data-no-inputs",
+            f"the network has the inputs {listed}, and recordings of events are for one",
+            where=where,
+            hint=f"give --data NAME=FILE for each of {listed}",
+        )
+    if missing := [name for name in shapes if name not in found]:
+        raise InputError(
+            "data-no-inputs",
+            f"found arrays {', '.join(sorted(found))}, none is the input {missing[0]!r}",
+            where=where,
+            hint=hint,
+        )
+    labels = {key: found[key] for key in _LABEL_KEYS if key in found and key not in shapes}
+    parts = {}
+    for name, shape in shapes.items():
+        arrays = {_INPUT_KEYS[0]: found[name], **labels}
+        parts[name] = _chosen(_read(arrays, shape, how, f"{where}:{name}"), how, where)
+    return _together(parts)
+
+
+def _load(where: str, shape: Shape, how: _How) -> Samples:
+    """Samples of one input."""
+    found = _open(where, how.time_unit)
     if isinstance(found, Mapping):
-        _refuse(
-            {
-                "bin_ms": bin_ms,
-                "frames": frames,
-                "time_from": time_from,
-                "sensor": sensor,
-                "time_unit": time_unit,
-            },
-            "spike trains and images",
-            where,
-        )
-        if encoding != "delta":
-            _refuse({"delta_threshold": delta_threshold}, "other encodings than delta", where)
-        whole = _from_arrays(found, shape, encoding, steps, delta_threshold, where)
-    else:
-        _refuse(
-            {
-                "encode": None if encoding == "none" else encoding,
-                "delta_threshold": delta_threshold,
-            },
-            "events",
-            where,
-        )
-        used = range(skip, len(found) if samples is None else min(skip + samples, len(found)))
-        if used:
-            found[used[0]]  # what is wrong with the columns is said now, not in the middle of a run
-        origin = time_from or "first-event"
-        bins = _bins(found, steps, bin_ms, origin, used, where)
-        whole = _framed(found, shape, bins, origin, frames, sensor, where)
-    if skip >= len(whole):
+        return _chosen(_read(found, shape, how, where), how, where)
+    _refuse(
+        {
+            "encode": None if how.encoding == "none" else how.encoding,
+            "delta_threshold": how.delta_threshold,
+        },
+        "events",
+        where,
+    )
+    last = len(found) if how.samples is None else min(how.skip + how.samples, len(found))
+    used = range(how.skip, last)
+    if used:
+        found[used[0]]  # what is wrong with the columns is said now, not in the middle of a run
+    origin = how.time_from or "first-event"
+    bins = _bins(found, how.steps, how.bin_ms, origin, used, where)
+    return _chosen(_framed(found, shape, bins, origin, how.frames, how.sensor, where), how, where)
+
+
+def _read(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str) -> Samples:
+    """Spike trains and images."""
+    _refuse(
+        {
+            "bin_ms": how.bin_ms,
+            "frames": how.frames,
+            "time_from": how.time_from,
+            "sensor": how.sensor,
+            "time_unit": how.time_unit,
+        },
+        "spike trains and images",
+        where,
+    )
+    if how.encoding != "delta":
+        _refuse({"delta_threshold": how.delta_threshold}, "other encodings than delta", where)
+    return _from_arrays(arrays, shape, how.encoding, how.steps, how.delta_threshold, where)
+
+
+def _chosen(whole: Samples, how: _How, where: str) -> Samples:
+    """The samples that are asked for."""
+    if how.skip >= len(whole):
         raise InputError(
             "data-no-samples",
-            f"there are {len(whole)} samples, none is left after skipping {skip}",
+            f"there are {len(whole)} samples, none is left after skipping {how.skip}",
             where=where,
             hint="give a smaller --skip",
         )
-    return whole.part(skip, samples)
+    return whole.part(how.skip, how.samples)
 
 
 def _open(where: str, unit: TimeUnit | None) -> Mapping[str, Rows] | Recordings:

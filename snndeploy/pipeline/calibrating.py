@@ -57,11 +57,7 @@ def put_aside(recipe: Recipe, samples: Samples | None) -> tuple[Samples | None, 
 def every_kth(samples: Samples, k: int) -> tuple[Samples, Samples]:
     """All but every k-th sample, and every k-th."""
     held = np.arange(len(samples)) % k == k - 1
-    parts = (
-        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
-        for of in (~held, held)
-    )
-    return next(parts), next(parts)
+    return samples.picked(~held), samples.picked(held)
 
 
 def feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | FilledFeed | None:

@@ -119,7 +119,7 @@ def compile(
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:
-        inputs = infer_coding(part.inputs for part in calibration.batches())
+        inputs = infer_coding(x for part in calibration.batches() for x in part.values)
     observed = None
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)

@@ -115,14 +115,17 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    found = {}
-    for g in program.groups:
-        if g.kind == "input":
-            where = f"input {g.name}"
-            found[g.name] = encode_inputs(
-                samples.inputs, g.message_bits, float(g.scale), where, g.max_spikes
-            )
-    return found
+    groups = {g.name: g for g in program.groups if g.kind == "input"}
+    return {
+        name: encode_inputs(
+            values,
+            groups[name].message_bits,
+            float(groups[name].scale),
+            f"input {name}",
+            groups[name].max_spikes,
+        )
+        for name, values in samples.by_input(groups).items()
+    }
 
 
 def run_compiled(
