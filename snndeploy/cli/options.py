@@ -141,6 +141,16 @@ compile_options = _all(
         is_flag=True,
         help="Give neurons that the target lacks the nearest form that it has, and say what it costs.",
     ),
+    click.option(
+        "--split-signs",
+        is_flag=True,
+        help="Feed -1, 0 and 1 as spikes: a second input with negated weights takes those below zero.",
+    ),
+    click.option(
+        "--native",
+        is_flag=True,
+        help="Only neurons that a board runs without microcode of its own: no neuron programs.",
+    ),
 )
 
 
@@ -241,6 +251,18 @@ def _data(*names: str) -> Callable[[F], F]:
         click.option(
             "--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."
         ),
+        click.option(
+            "--unlabelled",
+            type=int,
+            metavar="LABEL",
+            help="Among labels of single steps, that of steps without one.",
+        ),
+        click.option(
+            "--window",
+            type=click.IntRange(min=1),
+            metavar="STEPS",
+            help="Sum what outputs emit over so many steps before a step is answered [default: 1].",
+        ),
     )
 
 
@@ -336,6 +358,8 @@ def samples_of(options: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
     given = {name: options[name] for name in names}
     return load_samples(options["data"], shapes, encoding=options["encode"], **given)
@@ -349,12 +373,18 @@ def required(samples: Samples | None) -> Samples:
 
 
 def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
-    """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
-    from ..data import input_shapes
+    """The network of a NIR file, and the samples; its findings tell what on them is at stake.
+
+    Where inputs are split by sign, findings are those of reading: what is at stake is not measured.
+    """
+    from ..data import input_shapes, split_signs
     from ..ingest import read_model
     from ..pipeline.stakes.assumptions import weighed
 
     reading = read_model(model, options["frontend"], **semantics_of(options))
+    if options.get("split_signs"):
+        network = split_signs(reading.network)
+        return network, samples_of(options, input_shapes(network))
     samples = samples_of(options, input_shapes(reading.network))
     return weighed(reading, samples), samples
 
@@ -399,12 +429,16 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         layout=options.get("layout", "chip"),
         objective=options.get("objective", "speed"),
         adapt=options.get("adapt", False),
+        native=options.get("native", False),
         tell_all=options.get("tell_all", False),
         checkpoints=options.get("checkpoints"),
         resume=options.get("resume", False),
         observer=pass_progress(),
     )
-    return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
+    read = read_as(options["frontend"], semantics_of(options))
+    if options.get("split_signs"):
+        read["split_signs"] = True
+    return replace(compiled, read=read), samples
 
 
 def compile_locked(
@@ -416,7 +450,7 @@ def compile_locked(
         UsageError: an option says what the lock says.
         VerificationFailed: it gives another program.
     """
-    from ..data import input_shapes
+    from ..data import input_shapes, split_signs
     from ..ingest import read_network
     from ..pipeline import compile
     from ..pipeline.locking import check_locked, read_as, read_lock, refuse_unlike, untold
@@ -436,8 +470,10 @@ def compile_locked(
         )
     lock = read_lock(lock_file)
     semantics = untold(lock.read)
-    frontend = semantics.pop("frontend", None)
+    frontend, split = semantics.pop("frontend", None), semantics.pop("split_signs", False)
     network = read_network(model, frontend, **semantics)
+    if split:
+        network = split_signs(network)
     samples = samples_of(options, input_shapes(network))
     refuse_unlike(lock, network.digest, samples)
     compiled = compile(
@@ -455,4 +491,7 @@ def compile_locked(
         observer=pass_progress(),
     )
     check_locked(lock, compiled)
-    return replace(compiled, recipe=lock.recipe, read=read_as(frontend, semantics)), samples
+    read = read_as(frontend, semantics)
+    if split:
+        read["split_signs"] = True
+    return replace(compiled, recipe=lock.recipe, read=read), samples

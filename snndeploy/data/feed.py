@@ -46,5 +46,11 @@ class Feed:
 
     @property
     def labels(self) -> Array | None:
-        """One class per sample, where they are known."""
-        return self.samples.first(self.first).labels
+        """One class per sample or per step, where they are known."""
+        labels = self.samples.first(self.first).labels
+        return labels[:, : self.steps] if labels is not None and labels.ndim > 1 else labels
+
+    @property
+    def window(self) -> int:
+        """Over how many steps answers per step are smoothed."""
+        return self.samples.window

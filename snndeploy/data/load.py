@@ -11,11 +11,14 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError, UsageError, did_you_mean
+from ..ir.answers import UNLABELLED
 from ..ir.arrays import Array, Shape, size
+from ..limits import current
 from .arrays import Rows, open_arrays, whole
 from .event_files import EventFiles, EventTable, is_events, open_folder
 from .events import EventFrames, Recordings, TimeOrigin, TimeUnit, grid_of
 from .samples import Samples
+from .signs import bases_of, with_signs
 from .tonic import PREFIX, open_tonic
 from .trains import TrainEncoding, check_sample, encoded, spike_trains
 
@@ -40,13 +43,16 @@ def load_samples(
     delta_threshold: float | None = None,
     samples: int | None = None,
     skip: int = 0,
+    unlabelled: int | None = None,
+    window: int | None = None,
 ) -> Samples:
     """Open samples; what is large stays on disk until a batch of it is run.
 
     ``path`` is one of:
 
     - ``.npz`` (arrays ``x`` and, optionally, ``y``) or ``.npy`` with spike trains, ``(samples, steps,
-      *shape)``, or ``(steps, *shape)`` for one sample. A missing axis of extent 1 is added.
+      *shape)``, or ``(steps, *shape)`` for one sample. A missing axis of extent 1 is added. ``y`` is a
+      class per sample, ``(samples,)``, or per step, ``(samples, steps)``.
     - the same with images, ``(samples, *shape)``, given an ``encoding`` and a number of ``steps``;
       ``rate`` and ``latency`` divide images by their largest value where it is above 1. ``delta``
       takes values that change, ``(samples, steps, *shape)``; see `snndeploy.data.encode`.
@@ -55,7 +61,8 @@ def load_samples(
       their ``offset``, or ``tonic:NAME``. How they become frames: `EventFrames`.
 
     A network with several inputs takes one such ``path`` for each, by name, or one ``.npz`` with an
-    array for each, named as the input. All have the same steps and samples; options hold for all.
+    array for each, named as the input. All have the same steps and samples; options hold for all. An
+    input that was split by sign (`snndeploy.split_signs`) and its second one take one ``path``.
 
     Args:
         path: what to read; for several inputs, by their names.
@@ -71,6 +78,8 @@ def load_samples(
         delta_threshold: smallest change that spikes under ``delta`` (default 0.1).
         samples: open this many (default: all).
         skip: leave out this many in front of them.
+        unlabelled: the label of steps that have none, among labels per step.
+        window: over how many steps answers per step are smoothed (default: 1).
 
     Raises:
         InputError: an unreadable file or folder, missing arrays, or data that do not fit the input.
@@ -88,9 +97,24 @@ def load_samples(
         delta_threshold=delta_threshold,
         samples=samples,
         skip=skip,
+        unlabelled=unlabelled,
+        window=window,
     )
     if not isinstance(shape, Mapping):
-        shape = {"": shape}
+        return _loaded(path, {"": shape}, how)
+    given = bases_of(shape)
+    if len(given) == len(shape):
+        return _loaded(path, shape, how)
+    found = _loaded(path, given, how)
+    source = found.source
+    sources = source if isinstance(source, Mapping) else {next(iter(given)): source}
+    return Samples(with_signs(sources, shape), found.labels, found.window)
+
+
+def _loaded(
+    path: str | Path | Mapping[str, str | Path], shape: Mapping[str, Shape], how: _How
+) -> Samples:
+    """Samples for inputs of these shapes."""
     if isinstance(path, Mapping):
         _refuse_names(path, shape)
         return _together({name: _load(str(path[name]), shape[name], how) for name in shape})
@@ -113,6 +137,8 @@ class _How:
     delta_threshold: float | None
     samples: int | None
     skip: int
+    unlabelled: int | None
+    window: int | None
 
 
 def _refuse_names(given: Mapping[str, object], wanted: Mapping[str, object]) -> None:
@@ -135,17 +161,18 @@ def _refuse_names(given: Mapping[str, object], wanted: Mapping[str, object]) -> 
 def _together(parts: Mapping[str, Samples]) -> Samples:
     """Samples of several inputs; labels may come with any of them."""
     labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
-    first = next(iter(labels.values()), None)
+    first = next(iter(labels), "")
     for name, other in labels.items():
-        if not np.array_equal(first, other):
+        if not np.array_equal(labels[first], other):
             raise InputError(
                 "data-labels",
-                f"the labels beside {next(iter(labels))!r} and {name!r} differ",
+                f"the labels beside {first!r} and {name!r} differ",
                 hint="keep them in one file",
             )
     if len(parts) == 1:
         return next(iter(parts.values()))
-    return Samples({name: part.source for name, part in parts.items()}, first)  # type: ignore[misc]
+    window = max(part.window for part in parts.values())
+    return Samples({n: part.source for n, part in parts.items()}, labels.get(first), window)  # type: ignore[misc]
 
 
 def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
@@ -180,6 +207,7 @@ def _load(where: str, shape: Shape, how: _How) -> Samples:
     found = _open(where, how.time_unit)
     if isinstance(found, Mapping):
         return _chosen(_read(found, shape, how, where), how, where)
+    _refuse({"unlabelled": how.unlabelled, "window": how.window}, "events", where)
     _refuse(
         {
             "encode": None if how.encoding == "none" else how.encoding,
@@ -212,7 +240,7 @@ def _read(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str) -> Sa
     )
     if how.encoding != "delta":
         _refuse({"delta_threshold": how.delta_threshold}, "other encodings than delta", where)
-    return _from_arrays(arrays, shape, how.encoding, how.steps, how.delta_threshold, where)
+    return _from_arrays(arrays, shape, how, where)
 
 
 def _chosen(whole: Samples, how: _How, where: str) -> Samples:
@@ -247,14 +275,7 @@ def _open(where: str, unit: TimeUnit | None) -> Mapping[str, Rows] | Recordings:
     )
 
 
-def _from_arrays(
-    arrays: Mapping[str, Rows],
-    shape: Shape,
-    encoding: TrainEncoding,
-    steps: int | None,
-    threshold: float | None,
-    where: str,
-) -> Samples:
+def _from_arrays(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str) -> Samples:
     x = _pick(arrays, _INPUT_KEYS, where)
     if x is None:
         raise InputError(
@@ -263,20 +284,56 @@ def _from_arrays(
             where=where,
             hint=f"name it one of {', '.join(_INPUT_KEYS)}",
         )
-    if encoding == "none":
+    if how.encoding == "none":
         inputs = spike_trains(x, shape, where)
     else:
-        inputs = encoded(x, shape, encoding, steps, threshold, where)
-    if steps not in (None, inputs.steps):
-        _refuse({"steps": steps}, f"these data, which have {inputs.steps} steps", where)
+        inputs = encoded(x, shape, how.encoding, how.steps, how.delta_threshold, where)
+    if how.steps not in (None, inputs.steps):
+        _refuse({"steps": how.steps}, f"these data, which have {inputs.steps} steps", where)
     y = _pick(arrays, _LABEL_KEYS, where)
-    hint = "spike trains are (samples, steps, ...); images need --encode and --steps"
+    hint = (
+        "spike trains are (samples, steps, ...); images need --encode and --steps; labels are "
+        "(samples,), or (samples, steps)"
+    )
+    if y is not None and y.shape == (len(inputs), inputs.steps) and inputs.steps > 1:
+        return Samples(inputs.source, _step_labels(y, how, where), how.window or 1)
+    _refuse(
+        {"unlabelled": how.unlabelled, "window": how.window}, "data without labels per step", where
+    )
     labels = None
     if y is not None:
         if y.shape != (len(inputs),):  # before they are read: they may be larger than the memory
             raise _wrong_labels(y.shape, len(inputs), where, hint)
         labels = _labels(whole(y, "y", where), len(inputs), where, hint)
     return Samples(inputs.source, labels)
+
+
+def _step_labels(y: Rows, how: _How, where: str) -> Array:
+    """Labels of steps, ``(samples, steps)``."""
+    most = current().memory // y.dtype.itemsize
+    if size(y.shape) > most:
+        raise InputError(
+            "data-too-large",
+            f"y has {size(y.shape):,} values, past the limit of {most:,}",
+            where=where,
+            hint="give it more: snndeploy --max-memory MIB",
+        )
+    flat = np.asarray(y[:]).reshape(-1)
+    labels = _labels(flat, len(flat), where).reshape(y.shape)
+    if how.unlabelled is not None:
+        labels = np.where(labels == how.unlabelled, UNLABELLED, labels)
+        if (labels == UNLABELLED).all():
+            raise InputError(
+                "data-labels", "no step has a label", where=where, hint="check --unlabelled"
+            )
+    elif labels.min() < 0:
+        raise InputError(
+            "data-labels",
+            f"steps are labelled from {labels.min()} on, and classes count from 0",
+            where=where,
+            hint=f"if these have no label, say so: --unlabelled {labels.min()}",
+        )
+    return labels
 
 
 def _refuse(options: Mapping[str, object], data: str, where: str) -> None:

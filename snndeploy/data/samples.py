@@ -35,7 +35,11 @@ Inputs: TypeAlias = "Array | Mapping[str, Array]"
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs ``(steps, samples, *shape)`` and, where known, a class per sample.
+    """Inputs ``(steps, samples, *shape)`` and, where known, a class per sample or per step.
+
+    ``labels`` are ``(samples,)`` or ``(samples, steps)``; a step labelled
+    `snndeploy.ir.answers.UNLABELLED` does not count. ``window`` is over how many steps answers per step
+    are smoothed.
 
     ``source`` feeds a network with one input (the same values go into all inputs of another). For
     several inputs it is a mapping from their names, which all have the same steps and samples.
@@ -47,6 +51,7 @@ class Samples:
 
     source: Array | SampleSource | Mapping[str, Array | SampleSource]
     labels: Array | None = None
+    window: int = 1
 
     __repr__ = brief
 
@@ -64,6 +69,11 @@ class Samples:
     def inputs(self) -> Inputs:
         """All inputs at once; `batches` hands them out without holding all of them."""
         return self._read(0, len(self))
+
+    @property
+    def per_step(self) -> bool:
+        """Whether every step has a label of its own."""
+        return self.labels is not None and self.labels.ndim > 1
 
     @property
     def _sources(self) -> tuple[Array | SampleSource, ...]:
@@ -128,19 +138,19 @@ class Samples:
                 return source[:, low:high]
             return _Part(source, low, max(0, high - low))
 
-        return Samples(_each(self.source, of), labels)
+        return Samples(_each(self.source, of), labels, self.window)
 
     def picked(self, which: Array) -> Samples:
         """The samples that an array of numbers, or of truth values, picks."""
         labels = None if self.labels is None else self.labels[which]
-        return Samples(_each(self.inputs, lambda values: values[:, which]), labels)
+        return Samples(_each(self.inputs, lambda values: values[:, which]), labels, self.window)
 
     def cut(self, steps: int | None) -> Samples:
         """The first ``steps`` steps of every sample (all of them for None)."""
         labels = self.labels
         if labels is not None and labels.ndim > 1:
             labels = labels[:, :steps]
-        return Samples(_each(self.inputs, lambda values: values[:steps]), labels)
+        return Samples(_each(self.inputs, lambda values: values[:steps]), labels, self.window)
 
     def batches(self, n: int | None = None) -> Iterator[Samples]:
         """Consecutive batches of at most ``n`` samples (as many as suit the memory for None)."""
@@ -149,7 +159,7 @@ class Samples:
         for low in range(0, len(self), n):
             high = min(low + n, len(self))
             labels = None if self.labels is None else self.labels[low:high]
-            yield Samples(self._read(low, high), labels)
+            yield Samples(self._read(low, high), labels, self.window)
             for source in self._sources:
                 forget(source)
 
@@ -159,7 +169,8 @@ class Samples:
                 return source[:, low:high]
             return source.read(low, high)
 
-        return _each(self.source, of)
+        read: Inputs = _each(self.source, of)
+        return read
 
 
 def _each(source: Any, function: Callable[[Any], Any]) -> Any:

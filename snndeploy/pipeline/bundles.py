@@ -27,6 +27,7 @@ from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
 from ..verify import Verification, worst_found
 from .accounts.audit import audit, audited_report, other_target, stale_target
+from .accounts.flashing import flashing_record
 from .accounts.savings import savings_record
 from .compiled import SHARE, Compiled, Objective
 from .locking import lock_text
@@ -67,7 +68,11 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         recipe=compiled.recipe.name,
         differing_on=measured_on(data=bool(compiled.data)),
     )
-    return {**report, "savings": savings_record(compiled)}
+    return {
+        **report,
+        "savings": savings_record(compiled),
+        "flashing": flashing_record(compiled.program, compiled.target, compiled.findings),
+    }
 
 
 def answers_record(answers: Fidelity | None) -> dict[str, Any] | None:

@@ -39,6 +39,11 @@ class FilledFeed:
         labels = self.feed.labels
         return labels if labels is not None and len(labels) >= self.samples else None
 
+    @property
+    def window(self) -> int:
+        """Over how many steps answers per step are smoothed."""
+        return self.feed.window
+
 
 _STREAM = 0x66696C6C
 """Sets this stream apart from those of passes."""

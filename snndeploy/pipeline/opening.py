@@ -56,7 +56,19 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
+_LOWERING = frozenset(
+    (
+        "recipe",
+        "guard",
+        "max_divergence",
+        "coding",
+        "scale",
+        "layout",
+        "adapt",
+        "native",
+        "split_signs",
+    )
+)
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
@@ -74,6 +86,8 @@ _DATA = frozenset(
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))
