@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ FrameKind = Literal["count", "binary"]
 _LARGEST_LABEL = 1 << 53
 _INPUT_KEYS = ("x", "inputs", "input", "spikes", "images")
 _LABEL_KEYS = ("y", "labels", "label")
+_TARGET_KEYS = ("target", "targets")
 
 
 def load_samples(
@@ -52,7 +53,8 @@ def load_samples(
 
     - ``.npz`` (arrays ``x`` and, optionally, ``y``) or ``.npy`` with spike trains, ``(samples, steps,
       *shape)``, or ``(steps, *shape)`` for one sample. A missing axis of extent 1 is added. ``y`` is a
-      class per sample, ``(samples,)``, or per step, ``(samples, steps)``.
+      class per sample, ``(samples,)``, or per step, ``(samples, steps)``; ``target`` holds values
+      instead, ``(samples,)`` or ``(samples, neurons)``.
     - the same with images, ``(samples, *shape)``, given an ``encoding`` and a number of ``steps``;
       ``rate`` and ``latency`` divide images by their largest value where it is above 1. ``delta``
       takes values that change, ``(samples, steps, *shape)``; see `snndeploy.data.encode`.
@@ -108,7 +110,7 @@ def load_samples(
     found = _loaded(path, given, how)
     source = found.source
     sources = source if isinstance(source, Mapping) else {next(iter(given)): source}
-    return Samples(with_signs(sources, shape), found.labels, found.window)
+    return replace(found, source=with_signs(sources, shape))
 
 
 def _loaded(
@@ -172,7 +174,9 @@ def _together(parts: Mapping[str, Samples]) -> Samples:
     if len(parts) == 1:
         return next(iter(parts.values()))
     window = max(part.window for part in parts.values())
-    return Samples({n: part.source for n, part in parts.items()}, labels.get(first), window)  # type: ignore[misc]
+    targets = next((p.targets for p in parts.values() if p.targets is not None), None)
+    sources: Any = {name: part.source for name, part in parts.items()}
+    return Samples(sources, labels.get(first), window, targets)
 
 
 def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
@@ -194,7 +198,8 @@ def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
             where=where,
             hint=hint,
         )
-    labels = {key: found[key] for key in _LABEL_KEYS if key in found and key not in shapes}
+    beside = (*_LABEL_KEYS, *_TARGET_KEYS)
+    labels = {key: found[key] for key in beside if key in found and key not in shapes}
     parts = {}
     for name, shape in shapes.items():
         arrays = {_INPUT_KEYS[0]: found[name], **labels}
@@ -305,7 +310,25 @@ def _from_arrays(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str
         if y.shape != (len(inputs),):  # before they are read: they may be larger than the memory
             raise _wrong_labels(y.shape, len(inputs), where, hint)
         labels = _labels(whole(y, "y", where), len(inputs), where, hint)
-    return Samples(inputs.source, labels)
+    return Samples(inputs.source, labels, targets=_targets(arrays, len(inputs), where))
+
+
+def _targets(arrays: Mapping[str, Rows], samples: int, where: str) -> Array | None:
+    """Values that outputs should emit, ``(samples, neurons)``."""
+    found = _pick(arrays, _TARGET_KEYS, where)
+    if found is None:
+        return None
+    if len(found.shape) not in (1, 2) or found.shape[0] != samples:
+        raise InputError(
+            "data-targets",
+            f"{found.shape} target values for {samples} samples",
+            where=where,
+            hint="they are (samples,), or (samples, neurons of the output)",
+        )
+    values = np.asarray(found[:], np.float64).reshape(samples, -1)
+    if not np.isfinite(values).all():
+        raise InputError("data-targets", "target values hold NaN or infinity", where=where)
+    return values
 
 
 def _step_labels(y: Rows, how: _How, where: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +40,8 @@ class Samples:
 
     ``labels`` are ``(samples,)`` or ``(samples, steps)``; a step labelled
     `snndeploy.ir.answers.UNLABELLED` does not count. ``window`` is over how many steps answers per step
-    are smoothed.
+    are smoothed. ``targets`` are values instead of classes, ``(samples, neurons)``: what the output
+    should emit as mean over time.
 
     ``source`` feeds a network with one input (the same values go into all inputs of another). For
     several inputs it is a mapping from their names, which all have the same steps and samples.
@@ -52,6 +54,7 @@ class Samples:
     source: Array | SampleSource | Mapping[str, Array | SampleSource]
     labels: Array | None = None
     window: int = 1
+    targets: Array | None = None
 
     __repr__ = brief
 
@@ -131,26 +134,25 @@ class Samples:
     def part(self, low: int, n: int | None) -> Samples:
         """``n`` samples (as many as there are for None), beginning with number ``low``."""
         high = len(self) if n is None else min(low + n, len(self))
-        labels = None if self.labels is None else self.labels[low:high]
 
         def of(source: Array | SampleSource) -> Array | SampleSource:
             if isinstance(source, np.ndarray):
                 return source[:, low:high]
             return _Part(source, low, max(0, high - low))
 
-        return Samples(_each(self.source, of), labels, self.window)
+        return self._some(_each(self.source, of), slice(low, high))
 
     def picked(self, which: Array) -> Samples:
         """The samples that an array of numbers, or of truth values, picks."""
-        labels = None if self.labels is None else self.labels[which]
-        return Samples(_each(self.inputs, lambda values: values[:, which]), labels, self.window)
+        return self._some(_each(self.inputs, lambda values: values[:, which]), which)
 
     def cut(self, steps: int | None) -> Samples:
         """The first ``steps`` steps of every sample (all of them for None)."""
         labels = self.labels
         if labels is not None and labels.ndim > 1:
             labels = labels[:, :steps]
-        return Samples(_each(self.inputs, lambda values: values[:steps]), labels, self.window)
+        source = _each(self.inputs, lambda values: values[:steps])
+        return dataclasses.replace(self, source=source, labels=labels)
 
     def batches(self, n: int | None = None) -> Iterator[Samples]:
         """Consecutive batches of at most ``n`` samples (as many as suit the memory for None)."""
@@ -158,10 +160,15 @@ class Samples:
         n = n or max(1, _BATCH_VALUES // max(1, self.steps * width))
         for low in range(0, len(self), n):
             high = min(low + n, len(self))
-            labels = None if self.labels is None else self.labels[low:high]
-            yield Samples(self._read(low, high), labels, self.window)
+            yield self._some(self._read(low, high), slice(low, high))
             for source in self._sources:
                 forget(source)
+
+    def _some(self, source: Any, which: slice | Array) -> Samples:
+        """The samples of ``source``, with what else is known of these of all."""
+        known = {"labels": self.labels, "targets": self.targets}
+        some = {name: None if x is None else x[which] for name, x in known.items()}
+        return Samples(source, window=self.window, **some)
 
     def _read(self, low: int, high: int) -> Inputs:
         def of(source: Array | SampleSource) -> Array:

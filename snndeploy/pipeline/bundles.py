@@ -35,6 +35,7 @@ from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
     STAGES,
+    Heard,
     network_missing,
     program_messages,
     report_runs,
@@ -187,8 +188,12 @@ def run_bundle(
     scores: Scores = silent,
     *,
     output: str | None = None,
+    heard: Heard = silent,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers.
+
+    ``heard`` is as of `run_samples`.
+    """
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("simulate", bundle)
     return run_samples(
@@ -201,6 +206,7 @@ def run_bundle(
         progress=progress,
         scores=scores,
         output=output,
+        heard=heard,
     )
 
 

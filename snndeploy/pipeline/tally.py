@@ -8,9 +8,12 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from ..chip import Target, arithmetic_models
 from ..data import Samples
 from ..ir.answers import right
+from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import CompartmentGroup, Program
@@ -45,6 +48,7 @@ class Tally:
     right: dict[str, int] = field(default_factory=dict)
     judged: dict[str, int] = field(default_factory=dict)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
+    missed: dict[str, list[Array]] = field(default_factory=dict)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
     neurobench: dict[str, NeuroBenchMeter] = field(default_factory=dict)
@@ -70,6 +74,10 @@ class Tally:
                 hits, of = right(answers, samples.labels)
                 self.right[engine] = self.right.get(engine, 0) + hits
                 self.judged[engine] = self.judged.get(engine, 0) + of
+            if samples.targets is not None:
+                self.missed.setdefault(engine, []).append(
+                    self._values(engine, run) - samples.targets
+                )
             if engine in self.networks:
                 meter = self.neurobench.setdefault(engine, NeuroBenchMeter(self.networks[engine]))
                 meter.add(run)
@@ -109,6 +117,22 @@ class Tally:
             pair[0] = replace(pair[0], spikes=trains)
         return compare(pair[0], pair[1], (a, b))
 
+    def _values(self, engine: str, run: Recording) -> Array:
+        """Mean over time of what the output emits, ``(samples, neurons)``, in the network's units."""
+        means = run.means(self.output)
+        group = self.program.group(self.output)
+        if engine not in EXACT or group.kind != "readout" or self.output in run.units:
+            return means
+        return means / float(group.scale.reshape(-1)[0])
+
+    def errors(self) -> dict[str, dict[str, float]]:
+        """How far outputs are from their target values: root mean square, and mean magnitude."""
+        found = {engine: np.concatenate(parts) for engine, parts in self.missed.items()}
+        return {
+            engine: {"rmse": float((e**2).mean() ** 0.5), "mae": float(abs(e).mean())}
+            for engine, e in found.items()
+        }
+
     def accuracy(self) -> dict[str, float]:
         """Fraction of the samples (or labelled steps) so far that each engine answers right.
 
@@ -132,6 +156,7 @@ class Tally:
             output=self.output,
             outputs=[g.name for g in self.program.groups if g.role == "output"],
             accuracy=self.accuracy(),
+            errors=self.errors(),
             predictions=self.predictions,
             labelled_steps=max(self.judged.values(), default=None) if self.per_step else None,
             comparisons=list(self.comparisons.values()),

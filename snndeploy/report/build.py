@@ -154,6 +154,7 @@ def run_report(
     output: str,
     outputs: Sequence[str],
     accuracy: Mapping[str, float],
+    errors: Mapping[str, Mapping[str, float]],
     predictions: Mapping[str, Sequence[Any]],
     labelled_steps: int | None,
     comparisons: Sequence[Comparison],
@@ -166,7 +167,8 @@ def run_report(
     """Describe runs of the same samples on several engines.
 
     ``output`` of the ``outputs`` is the population whose answers are counted: one per sample, or one per
-    step where steps have labels (``labelled_steps`` of them).
+    step where steps have labels (``labelled_steps`` of them). ``errors`` are those of its values, where
+    there are target values.
     """
     return {
         "samples": samples,
@@ -174,6 +176,7 @@ def run_report(
         "output": output,
         "outputs": list(outputs),
         "accuracy": dict(accuracy),
+        "errors": {engine: dict(e) for engine, e in errors.items()},
         "labelled_steps": labelled_steps,
         "predictions": {engine: list(p) for engine, p in predictions.items()},
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],

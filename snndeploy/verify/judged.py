@@ -16,7 +16,7 @@ def judged_output(program: Program, samples: Samples, wanted: str | None = None)
 
     Raises:
         UsageError: there is no such output.
-        InputError: a label is no class of it.
+        InputError: a label is no class of it, or target values are not as many as its neurons.
     """
     outputs = {g.name: size(g.shape) for g in program.groups if g.role == "output"}
     name = next(iter(outputs)) if wanted is None else wanted
@@ -28,6 +28,14 @@ def judged_output(program: Program, samples: Samples, wanted: str | None = None)
             hint=did_you_mean(name, outputs),
         )
     refuse_labels(samples, name, outputs)
+    targets = samples.targets
+    if targets is not None and targets.shape[1] != outputs[name]:
+        raise InputError(
+            "targets-shape",
+            f"there are {targets.shape[1]} target values per sample, and {outputs[name]} neurons in "
+            f"the output {name!r}",
+            hint="give one value per neuron, or name another output with --output",
+        )
     return name
 
 

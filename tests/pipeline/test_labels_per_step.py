@@ -255,3 +255,52 @@ def test_a_single_output_learns_yes_and_no() -> None:
     told = torch.tensor([[1.0], [-2.0]])
     loss = missed(told, 1, torch.tensor([1, 0]), None, FineTune())
     assert float(loss) == pytest.approx(np.log1p(np.exp([-1.0, -2.0])).mean())
+
+
+def angles() -> tuple[nir.NIRGraph, Array]:
+    """A readout of one neuron, and values that it should say."""
+    rng = np.random.default_rng(5)
+    leaky = nir.LI(tau=np.full(1, 2e-2), r=np.full(1, 20.0), v_leak=np.zeros(1))
+    nodes = (nir.Linear(rng.normal(size=(8, 5))), lif(8), nir.Linear(rng.normal(size=(1, 8))))
+    return chain(5, *nodes, leaky), rng.normal(size=N)
+
+
+def test_values_are_judged_by_their_error(tmp_path: Path) -> None:
+    graph, targets = angles()
+    network = read_network(graph, "nir", dt=1e-3)
+    np.savez(tmp_path / "d.npz", x=inputs().swapaxes(0, 1), target=targets)
+    samples = load_samples(tmp_path / "d.npz", (5,))
+    report = run_compiled(compile(network, recipe=None), samples, ("float", "integer"))
+    means = run_float(network, inputs()).spikes["n3"].mean(axis=0)[:, 0]
+    wanted = means - targets
+    assert report["accuracy"] == {}
+    assert report["errors"]["float"]["rmse"] == pytest.approx((wanted**2).mean() ** 0.5, rel=1e-5)
+    assert report["errors"]["float"]["mae"] == pytest.approx(abs(wanted).mean(), rel=1e-5)
+    assert report["errors"]["integer"]["rmse"] == pytest.approx(
+        report["errors"]["float"]["rmse"], rel=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (np.zeros((N, 2)), "targets-shape"),
+        (np.zeros(N - 1), "data-targets"),
+        (np.full(N, np.nan), "data-targets"),
+    ],
+)
+def test_values_that_do_not_fit(target: Array, code: str, tmp_path: Path) -> None:
+    graph, _ = angles()
+    compiled = compile(read_network(graph, "nir", dt=1e-3), recipe=None)
+    np.savez(tmp_path / "d.npz", x=inputs().swapaxes(0, 1), target=target)
+    with pytest.raises(InputError) as caught:
+        run_compiled(compiled, load_samples(tmp_path / "d.npz", (5,)), ("float",))
+    assert caught.value.code == code
+
+
+def test_the_error_is_printed(tmp_path: Path) -> None:
+    graph, targets = angles()
+    path = written(tmp_path, graph)
+    np.savez(tmp_path / "d.npz", x=inputs().swapaxes(0, 1), target=targets)
+    told = check(run("simulate", path, *SEMANTICS, "-r", "none", "-d", tmp_path / "d.npz"), 0)
+    assert "integer: the output's mean misses the target by" in told

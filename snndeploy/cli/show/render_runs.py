@@ -48,6 +48,12 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     out.print(table(title, ("engine", "accuracy", "differing spikes"), rows))
     if judged(report):
         out.print(Text(judged(report)), soft_wrap=True)
+    for engine, error in report.get("errors", {}).items():
+        out.print(
+            f"{engine}: the output's mean misses the target by {error['rmse']:.4g} "
+            f"(root mean square), {error['mae']:.4g} (mean)",
+            highlight=False,
+        )
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
