@@ -1,7 +1,10 @@
 """``.net`` files that we write, read by lava-dl's own reader and run on Lava.
 
-$SNNDEPLOY_LAVA_DL_PYTHON names an interpreter with lava-nc 0.10.0, h5py and lava-dl 0.6.0; without it these
-skip. On Python 3.10: ``pip install lava-nc==0.10.0 h5py``, ``pip install --no-deps lava-dl==0.6.0``.
+$SNNDEPLOY_LAVA_DL_PYTHON names an interpreter with lava-nc 0.10.0, h5py and lava-dl 0.6.0; without it
+these skip. On Python 3.10::
+
+    pip install lava-nc==0.10.0 h5py
+    pip install --no-deps lava-dl==0.6.0
 """
 
 from __future__ import annotations
