@@ -102,7 +102,9 @@ def test_commands(tmp_path: Path) -> None:
     check(run("compile", path, *SEMANTICS, *data, *options), 0)
     told = check(run("verify", bundle, *data, "--engines", "float,integer", "--json"), 0)
     accuracy = json.loads(told)["accuracy"]
-    unsplit = check(run("simulate", path, *SEMANTICS, *data, "-r", "none", "--json"), 0)
+    unsplit = check(
+        run("simulate", path, *SEMANTICS, *data, "-r", "none", "-e", "float", "--json"), 0
+    )
     assert accuracy["float"] == json.loads(unsplit)["accuracy"]["float"]
     again = tmp_path / "b.snnb"
     locked = run("compile", path, *data, "--locked", bundle / "lock.toml", "-o", again)

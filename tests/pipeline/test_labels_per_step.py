@@ -202,7 +202,9 @@ def test_options_of_steps_say_nothing_about_samples(
 def test_commands(place: Path, labels: Array) -> None:
     data = ("-d", place / "d.npz", "--unlabelled", 9, "--window", WINDOW)
     hits, of = share(labels)
-    told = check(run("simulate", place / "model.nir", *SEMANTICS, "-r", "none", *data), 0)
+    told = check(
+        run("simulate", place / "model.nir", *SEMANTICS, "-r", "none", "-e", "float", *data), 0
+    )
     assert f"accuracy of {of} labelled steps" in told
     assert f"{hits / of:.1%}" in told
     bundle = place / "a.snnb"

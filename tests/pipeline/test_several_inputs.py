@@ -189,7 +189,9 @@ def test_a_lock_tells_inputs_apart() -> None:
 @pytest.mark.parametrize("one_file", [True, False])
 def test_simulate(one_file: bool, place: Path) -> None:
     data = ("-d", str(place / "both.npz")) if one_file else files(place)
-    result = run("simulate", place / "model.nir", *SEMANTICS, "-r", "none", *data, "--json")
+    result = run(
+        "simulate", place / "model.nir", *SEMANTICS, "-r", "none", "-e", "float", *data, "--json"
+    )
     report = json.loads(check(result, 0))
     assert report["accuracy"]["float"] == 1.0
     assert report["samples"] == N
