@@ -17,6 +17,7 @@ from snndeploy.errors import InputError, UsageError
 from snndeploy.ir.answers import UNLABELLED, chosen, right, smoothed, step_answers
 from snndeploy.ir.arrays import Array
 from snndeploy.passes.base import answers_window
+from snndeploy.passes.kept import digest_of
 from snndeploy.pipeline import run_compiled
 from snndeploy.pipeline.advise.sensitivity import sensitivity
 from snndeploy.pipeline.advise.timesteps import reduce_timesteps
@@ -154,6 +155,13 @@ def test_guards_compare_steps(network: Any, samples: Samples) -> None:
 
 def vars_of(thing: Any) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
+
+
+def test_a_checkpoint_is_of_one_window(network: Any, labels: Array) -> None:
+    digests = {digest_of(Feed(network, Samples(inputs(), labels, w))) for w in (1, 1, 2)}
+    assert len(digests) == 2
+    answers = np.zeros(N, np.int64)
+    assert len({digest_of(Feed(network, Samples(inputs(), answers, w))) for w in (1, 2)}) == 1
 
 
 @pytest.fixture
