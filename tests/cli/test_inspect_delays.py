@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nir
 import numpy as np
+import pytest
 
 from tests.support.commands import check, run
 from tests.support.nir_graphs import chain, lif, written
@@ -21,8 +22,9 @@ def test_a_networks_delays(tmp_path: Path) -> None:
     assert [p["sources"][0]["delay"] for p in projections] == [[3, 5]]
 
 
-def test_a_programs_delays(shared_data: Path) -> None:
+def test_a_programs_delays(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every synapse of a program takes a step; only more is worth a word."""
+    monkeypatch.setenv("COLUMNS", "200")
     told = check(run("inspect", shared_data / "nir_models/lava_dl/ntidigits.net"), 0)
     assert "1…63 steps" in told
     assert "1 steps" not in told.replace("1…63 steps", "")

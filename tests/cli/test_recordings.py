@@ -15,7 +15,7 @@ from snndeploy.limits import Limits, using
 from snndeploy.pipeline.accounts.spikes import KeptSpikes
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.recording import Recording
-from tests.support.commands import check, code_of, network, run
+from tests.support.commands import check, code_of, network, printed, run
 
 SEMANTICS = ("--frontend", "nir", "--dt", "0.001", "-r", "none")
 N, STEPS = 5, 12
@@ -37,7 +37,7 @@ def test_spikes_and_answers(place: Path) -> None:
     files = ("--save-spikes", spikes, "--predictions", table)
     both = ("-e", "float,integer", "-d", place / "d.npz")
     arguments = ("simulate", place / "model.nir", *SEMANTICS, *both)
-    report = json.loads(check(run(*arguments, *files, "--json"), 0))
+    report = json.loads(printed(run(*arguments, *files, "--json")))
     with np.load(place / "d.npz", allow_pickle=False) as stored:
         x = stored["x"].swapaxes(0, 1)
     ran = run_float(read_network(place / "model.nir", "nir", dt=1e-3), x)
@@ -60,7 +60,7 @@ def test_answers_of_steps(place: Path) -> None:
     table = place / "p.csv"
     data = ("-d", place / "steps.npz", "--unlabelled", -1)
     arguments = ("simulate", place / "model.nir", *SEMANTICS, *data, "--predictions", table)
-    report = json.loads(check(run(*arguments, "--json"), 0))
+    report = json.loads(printed(run(*arguments, "--json")))
     rows = list(csv.reader(table.open()))
     assert rows[0] == ["sample", "step", "label", "integer"]
     assert len(rows) == 1 + N * STEPS

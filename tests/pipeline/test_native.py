@@ -16,7 +16,7 @@ from snndeploy.errors import LoweringRefused
 from snndeploy.pipeline import report_of
 from snndeploy.pipeline.accounts.flashing import flashing_record
 from snndeploy.simulate.lava.standalone import SCRIPT
-from tests.support.commands import check, code_of, run
+from tests.support.commands import check, code_of, printed, run
 from tests.support.nir_graphs import chain, lif, written
 
 
@@ -105,7 +105,7 @@ def test_commands(tmp_path: Path) -> None:
     assert "flashing: all 2 layers are Lava's own neurons" in told
     check(run("certify", bundle), 0)
     check(run("verify", bundle, "--engines", "integer"), 0)
-    report = json.loads(check(run("report", bundle, "--json"), 0))
+    report = json.loads(printed(run("report", bundle, "--json")))
     assert report["target"] == "loihi2-native"
     check(run("export", bundle, "--to", "lava", "-o", tmp_path / "lava"), 0)
     assert "OWN = {}" in (tmp_path / "lava" / SCRIPT).read_text()

@@ -18,7 +18,7 @@ from snndeploy.pipeline import bundle_of, run_bundle, save_bundle, verify_bundle
 from snndeploy.pipeline.locking import data_record
 from snndeploy.pipeline.run import program_messages, run_engine
 from snndeploy.simulate.float.engine import run_float
-from tests.support.commands import check, code_of, run
+from tests.support.commands import check, code_of, printed, run
 from tests.support.nir_graphs import graph, lif, written
 
 SHAPES = {"left": (5,), "right": (3,)}
@@ -192,7 +192,7 @@ def test_simulate(one_file: bool, place: Path) -> None:
     result = run(
         "simulate", place / "model.nir", *SEMANTICS, "-r", "none", "-e", "float", *data, "--json"
     )
-    report = json.loads(check(result, 0))
+    report = json.loads(printed(result))
     assert report["accuracy"]["float"] == 1.0
     assert report["samples"] == N
     named = report["data"]
@@ -203,9 +203,12 @@ def test_compile_verify_compress_and_export(place: Path) -> None:
     bundle = place / "a.snnb"
     check(run("compile", place / "model.nir", *SEMANTICS, *files(place), "-o", bundle), 0)
     result = run("verify", bundle, *files(place), "--engines", "float,compressed,integer", "--json")
-    assert json.loads(check(result, 0))["accuracy"]["float"] == 1.0
+    assert json.loads(printed(result))["accuracy"]["float"] == 1.0
     out = place / "small.nir"
-    check(run("compress", place / "model.nir", *SEMANTICS, *files(place), "-o", out), 0)
+    check(
+        run("compress", place / "model.nir", *SEMANTICS, *files(place), "-r", "default", "-o", out),
+        0,
+    )
     assert {p.name for p in read_network(out).with_role("input")} == set(SHAPES)
     check(run("certify", bundle), 0)
 
@@ -213,7 +216,7 @@ def test_compile_verify_compress_and_export(place: Path) -> None:
 def test_sensitivity(place: Path) -> None:
     options = ("--ratios", "", "--bits", "8", "--json")
     result = run("sensitivity", place / "model.nir", *SEMANTICS, *files(place), *options)
-    assert json.loads(check(result, 0))["accuracy"] == 1.0
+    assert json.loads(printed(result))["accuracy"] == 1.0
 
 
 @pytest.mark.slow
@@ -235,7 +238,7 @@ def test_finetune(place: Path) -> None:
     result = run(
         "finetune", place / "model.nir", *SEMANTICS, *options, "-o", place / "t.snnb", "--json"
     )
-    assert json.loads(check(result, 0))["figures"]["samples"] == N
+    assert json.loads(printed(result))["figures"]["samples"] == N
 
 
 @pytest.mark.parametrize(
