@@ -7,8 +7,9 @@ from pathlib import Path
 
 import nir
 import numpy as np
-import pytest
 
+from snndeploy import compile, read_network
+from snndeploy.export import write_netx
 from tests.support.commands import check, run
 from tests.support.nir_graphs import chain, lif, written
 
@@ -22,9 +23,12 @@ def test_a_networks_delays(tmp_path: Path) -> None:
     assert [p["sources"][0]["delay"] for p in projections] == [[3, 5]]
 
 
-def test_a_programs_delays(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programs_delays(tmp_path: Path) -> None:
     """Every synapse of a program takes a step; only more is worth a word."""
-    monkeypatch.setenv("COLUMNS", "200")
-    told = check(run("inspect", shared_data / "nir_models/lava_dl/ntidigits.net"), 0)
-    assert "1…63 steps" in told
-    assert "1 steps" not in told.replace("1…63 steps", "")
+    delay = nir.Delay(np.array([2e-3, 2e-3, 4e-3]))
+    nodes = (delay, nir.Linear(np.ones((2, 3))), lif(2), nir.Linear(np.ones((2, 2))), lif(2))
+    network = read_network(chain(3, *nodes), "nir", dt=1e-3, reset="zero")
+    path = write_netx(tmp_path / "a.net", compile(network, recipe=None, layout="netx").program)
+    told = check(run("inspect", path), 0)
+    assert ", 3…5 steps" in told
+    assert told.count(" steps") == 1
