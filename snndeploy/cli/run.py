@@ -142,10 +142,11 @@ def simulate(
     from ..files import write_file
     from ..pipeline import place_file, refuse_place, run_bundle, run_compiled, write_text
     from ..pipeline.accounts.spikes import KeptSpikes, predictions_table
-    from .options import compile_model, files_told, required, samples_of, tell
+    from .options import compile_model, files_told, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
+    from .show.telling import tell
 
     _refuse_html(html, force)
     if save_spikes is not None:

@@ -16,7 +16,7 @@ from snndeploy.data import Feed, Samples, load_samples
 from snndeploy.errors import InputError, UsageError
 from snndeploy.ir.answers import UNLABELLED, chosen, right, smoothed, step_answers
 from snndeploy.ir.arrays import Array
-from snndeploy.passes.base import answers_window
+from snndeploy.passes.given import answers_window
 from snndeploy.passes.kept import digest_of
 from snndeploy.pipeline import run_compiled
 from snndeploy.pipeline.advise.sensitivity import sensitivity

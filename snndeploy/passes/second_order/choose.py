@@ -13,7 +13,8 @@ from ...calibrate.fidelity import Reference
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
-from ..base import Pass, PassContext, answers_window
+from ..base import Pass, PassContext
+from ..given import answers_window
 from .layers import folds, held_out
 
 P = TypeVar("P", bound=Pass)

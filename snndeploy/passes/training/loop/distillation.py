@@ -15,7 +15,8 @@ from ....calibrate.made_up import made_up, side_by_side
 from ....ir.arrays import Array
 from ....ir.network import Network
 from ....simulate.float.engine import run_float
-from ...base import PassContext, answers_window
+from ...base import PassContext
+from ...given import answers_window
 from ..options import DistilOptions
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
