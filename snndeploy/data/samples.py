@@ -20,7 +20,7 @@ _BATCH_VALUES = 1 << 24
 
 
 class SampleSource(Protocol):
-    """Inputs that are read some samples at a time; whoever reads them in order reads them once."""
+    """InputValues that are read some samples at a time; whoever reads them in order reads them once."""
 
     @property
     def shape(self) -> Shape:
@@ -30,13 +30,13 @@ class SampleSource(Protocol):
         """Samples ``low`` to ``high`` (exclusive): ``(steps, high - low, *input shape)``."""
 
 
-Inputs: TypeAlias = "Array | Mapping[str, Array]"
+InputValues: TypeAlias = "Array | Mapping[str, Array]"
 """Values of one input, or of several by the name of their population."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs ``(steps, samples, *shape)`` and, where known, a class per sample or per step.
+    """InputValues ``(steps, samples, *shape)`` and, where known, a class per sample or per step.
 
     ``labels`` are ``(samples,)`` or ``(samples, steps)``; a step labelled
     `snndeploy.ir.answers.UNLABELLED` does not count. ``window`` is over how many steps answers per step
@@ -69,7 +69,7 @@ class Samples:
             raise InputError("input-shape", f"inputs differ in (steps, samples): {listed}")
 
     @cached_property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> InputValues:
         """All inputs at once; `batches` hands them out without holding all of them."""
         return self._read(0, len(self))
 
@@ -170,13 +170,13 @@ class Samples:
         some = {name: None if x is None else x[which] for name, x in known.items()}
         return Samples(source, window=self.window, **some)
 
-    def _read(self, low: int, high: int) -> Inputs:
+    def _read(self, low: int, high: int) -> InputValues:
         def of(source: Array | SampleSource) -> Array:
             if isinstance(source, np.ndarray):
                 return source[:, low:high]
             return source.read(low, high)
 
-        read: Inputs = _each(self.source, of)
+        read: InputValues = _each(self.source, of)
         return read
 
 

@@ -35,7 +35,7 @@ from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
     STAGES,
-    Heard,
+    RunListener,
     network_missing,
     program_messages,
     report_runs,
@@ -188,7 +188,7 @@ def run_bundle(
     scores: Scores = silent,
     *,
     output: str | None = None,
-    heard: Heard = silent,
+    heard: RunListener = silent,
 ) -> dict[str, Any]:
     """Run samples on a bundle's program (and its networks) and report; ``output`` answers.
 

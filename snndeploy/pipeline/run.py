@@ -29,7 +29,7 @@ STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
 
-Heard: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
+RunListener: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
 """Is handed what every engine recorded of a batch, and the batch."""
 
 _BATCH_VALUES = 1 << 27
@@ -139,7 +139,7 @@ def run_compiled(
     scores: Scores = silent,
     *,
     output: str | None = None,
-    heard: Heard = silent,
+    heard: RunListener = silent,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
 
@@ -176,7 +176,7 @@ def run_samples(
     progress: Progress = silent,
     scores: Scores = silent,
     output: str | None = None,
-    heard: Heard = silent,
+    heard: RunListener = silent,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
