@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
     from .chip import Target, load_target
-    from .data import Samples, load_samples
+    from .data import Samples, load_samples, split_signs
     from .errors import SnnDeployError
     from .ingest import SemanticsProfile, read_network, read_netx
     from .ir.finding import Finding
@@ -67,7 +67,7 @@ _HOME = {
         "run_engine",
     ),
     "recipe": ("Recipe", "load_recipe"),
-    "data": ("Samples", "load_samples"),
+    "data": ("Samples", "load_samples", "split_signs"),
     "simulate.recording": ("Recording",),
     "chip": ("Target", "load_target"),
     "verify": ("compare", "probe"),
@@ -115,6 +115,7 @@ __all__ = [
     "report_of",
     "run_engine",
     "save_bundle",
+    "split_signs",
     "validate_placement",
     "write_bundle",
 ]

@@ -37,6 +37,17 @@ def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
     return Form(kind="custom", way=way, route=route)
 
 
+def native_only(target: Target) -> Target:
+    """The target without neuron programs, which need microcode that no public tool writes."""
+    neurons = target.neurons
+    fields = type(neurons).model_fields
+    lost = {name: "none" for name in fields if getattr(neurons, name) == "program"}
+    if not lost:
+        return target
+    own = neurons.model_copy(update=lost)
+    return target.model_copy(update={"name": f"{target.name}-native", "neurons": own})
+
+
 def way_of(group: CompartmentGroup, target: Target) -> Realisation:
     """How the target realises the neurons of a group, by what they do."""
     if group.kind != "custom":

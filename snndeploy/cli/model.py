@@ -141,6 +141,7 @@ def compile_(
 ) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
+    from ..data import input_shapes
     from ..export.netx import refuse_network
     from ..ingest import read_network
     from ..pipeline import (
@@ -166,7 +167,7 @@ def compile_(
             objective=options["objective"],
             starts=options["starts"],
         )
-        samples = samples_of(options, loaded.program.groups[0].shape)
+        samples = samples_of(options, input_shapes(loaded.program))
         fits, report = loaded.fits, loaded_report(loaded)
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:

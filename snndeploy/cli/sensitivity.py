@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, resume_options, semantics_options
+from .options import data_options, files_named, json_option, resume_options, semantics_options
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from ..ir.network import Network
 
 _calibration = click.option(
-    "--calib", "calibration", type=click.Path(path_type=Path), help="The same as --data."
+    "--calib",
+    "calibration",
+    multiple=True,
+    callback=files_named,
+    metavar="[NAME=]FILE",
+    help="The same as --data.",
 )
 
 

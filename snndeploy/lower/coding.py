@@ -34,6 +34,11 @@ class InputCoding:
         )
 
     @property
+    def only_signs(self) -> bool:
+        """Whether the data are -1, 0 and 1: spikes, but for their sign."""
+        return self.kind == "graded" and self.peak <= 1
+
+    @property
     def scale(self) -> float:
         """Integer message per unit of data: 1, or for analog data the largest power of two that keeps
         the peak within 8 bits and sign. A power of two folds into weight exponents exactly.

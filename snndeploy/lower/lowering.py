@@ -191,7 +191,9 @@ def _codings(
             raise LoweringRefused(
                 "graded-input",
                 f"{target.name} has binary spikes only, the data of {name!r} are {codings[name].kind}",
-                hint="encode the data as spikes (rate, latency), or compile for loihi2",
+                hint="split them by sign: --split-signs (snndeploy.split_signs)"
+                if codings[name].only_signs
+                else "encode the data as spikes (rate, latency), or compile for loihi2",
             )
     return codings
 

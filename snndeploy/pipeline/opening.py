@@ -57,7 +57,19 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
+_LOWERING = frozenset(
+    (
+        "recipe",
+        "guard",
+        "max_divergence",
+        "coding",
+        "scale",
+        "layout",
+        "adapt",
+        "native",
+        "split_signs",
+    )
+)
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare", "starts"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
@@ -75,6 +87,8 @@ _DATA = frozenset(
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..chip import Target
 from ..data import Samples
@@ -28,6 +28,9 @@ STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
+
+RunListener: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
+"""Is handed what every engine recorded of a batch, and the batch."""
 
 _BATCH_VALUES = 1 << 27
 """Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
@@ -115,11 +118,11 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    found = {}
-    for g in program.groups:
-        if g.kind == "input":
-            found[g.name] = encode_inputs(samples.inputs, g)
-    return found
+    groups = {g.name: g for g in program.groups if g.kind == "input"}
+    return {
+        name: encode_inputs(values, groups[name])
+        for name, values in samples.by_input(groups).items()
+    }
 
 
 def run_compiled(
@@ -130,6 +133,7 @@ def run_compiled(
     scores: Scores = silent,
     *,
     output: str | None = None,
+    heard: RunListener = silent,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
 
@@ -149,6 +153,7 @@ def run_compiled(
         progress=progress,
         scores=scores,
         output=output,
+        heard=heard,
     )
 
 
@@ -165,6 +170,7 @@ def run_samples(
     progress: Progress = silent,
     scores: Scores = silent,
     output: str | None = None,
+    heard: RunListener = silent,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -184,6 +190,7 @@ def run_samples(
         progress: is told (samples done, samples), where samples count once per engine.
         scores: see `Scores`.
         output: the output population whose answers count (None: the first).
+        heard: is handed the recordings of every batch, by engine, and its samples.
 
     Raises:
         InputError: labels that are no classes of the output.
@@ -211,6 +218,7 @@ def run_samples(
                 )
             with _finishing():
                 tally.add(runs, part)
+                heard(runs, part)
             scores(tally.accuracy())
             progress(tally.samples * len(engines), total)
     except KeyboardInterrupt:
@@ -218,6 +226,7 @@ def run_samples(
             if not runs:
                 raise
             tally.add(runs, part)
+            heard(runs, part)
         return tally.report(partial=True)
     return tally.report()
 

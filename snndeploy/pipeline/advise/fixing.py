@@ -15,6 +15,7 @@ from ...bundle import Bundle
 from ...chip import family_class
 from ...data import Samples
 from ...errors import PassRefused, RecipeError
+from ...ir.answers import right
 from ...ir.arrays import Array
 from ...ir.finding import Finding, Fix
 from ...ir.network import Network
@@ -314,11 +315,10 @@ class _FixSearch:
         if self._samples is None or self._answers is None:
             return -error, f"estimated membrane error {error:.3g}"
         labels = self._samples.labels
-        right = _answers(compiled.network, self._samples) == (
-            self._answers if labels is None else labels
-        )
-        share = float(np.mean(right))
-        return share, f"{share:.1%} of {len(self._samples)} answers are {self._what}"
+        answers = _answers(compiled.network, self._samples)
+        hits, of = right(answers, self._answers if labels is None else labels)
+        share = hits / max(1, of)
+        return share, f"{share:.1%} of {of} answers are {self._what}"
 
 
 def _answers(network: Network, samples: Samples) -> Array:
@@ -326,8 +326,10 @@ def _answers(network: Network, samples: Samples) -> Array:
     from ...simulate.float.engine import run_float
 
     output = network.with_role("output")[0].name
-    parts = samples.batches(_BATCH)
-    return np.concatenate([run_float(network, p.inputs).predictions(output) for p in parts])
+    runs = (run_float(network, part.inputs) for part in samples.batches(_BATCH))
+    if samples.per_step:
+        return np.concatenate([run.step_predictions(output, samples.window) for run in runs])
+    return np.concatenate([run.predictions(output) for run in runs])
 
 
 def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | None) -> Fixing:

@@ -14,6 +14,7 @@ import numpy as np
 from ...calibrate.stream import stream
 from ...data import Feed, Samples
 from ...errors import PassRefused
+from ...ir.answers import chosen, right, step_answers
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...passes.base import Pass
@@ -174,8 +175,11 @@ def _emitted(network: Network, samples: Samples) -> Array:
 def _accuracy(emitted: Array, samples: Samples) -> float | None:
     if samples.labels is None:
         return None
-    answers = emitted.sum(axis=0, dtype=np.float64).argmax(axis=-1)
-    return float((answers == samples.labels).mean())
+    answers = chosen(emitted.sum(axis=0, dtype=np.float64))
+    if samples.per_step:
+        answers = step_answers(emitted, samples.window)
+    hits, of = right(answers, samples.labels)
+    return hits / max(1, of)
 
 
 def _distance(a: Array, b: Array) -> float:
