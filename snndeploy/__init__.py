@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         report_of,
         run_engine,
         save_bundle,
+        tune,
     )
     from .recipe import Recipe, load_recipe
     from .simulate.recording import Recording
@@ -65,6 +66,7 @@ _HOME = {
         "report_of",
         "save_bundle",
         "run_engine",
+        "tune",
     ),
     "recipe": ("Recipe", "load_recipe"),
     "data": ("Samples", "load_samples"),
@@ -114,6 +116,7 @@ __all__ = [
     "report_of",
     "run_engine",
     "save_bundle",
+    "tune",
     "validate_placement",
     "write_bundle",
 ]

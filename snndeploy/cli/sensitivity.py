@@ -73,6 +73,12 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @click.option(
     "--bits", default="8,4,3,2", show_default=True, callback=_widths, help="Widths of weights."
 )
+@click.option(
+    "--sparsities",
+    default="",
+    callback=_fractions,
+    help="Fractions of a layer's weights to prune, e.g. 0.5,0.75,0.9 (default: not tried).",
+)
 @click.option("--score", default="l1", show_default=True, help="Which kernels go (remove-kernels).")
 @click.option(
     "--fold",
@@ -106,6 +112,7 @@ def sensitivity(
     model: Path,
     ratios: tuple[float, ...],
     bits: tuple[int, ...],
+    sparsities: tuple[float, ...],
     score: str,
     fold: Any,
     plot: Path | None,
@@ -118,7 +125,7 @@ def sensitivity(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Show what each layer can lose alone: accuracy against kernels removed and against bits."""
+    """Show what each layer can lose alone: accuracy against kernels removed, weights pruned, bits."""
     from ..errors import did_you_mean
     from ..passes.kernels.scores import CRITERIA
     from ..pipeline import refuse_place, write_text
@@ -139,12 +146,12 @@ def sensitivity(
             where="--score",
             hint=did_you_mean(score, CRITERIA),
         )
-    if not (ratios or bits):
+    if not (ratios or bits or sparsities):
         raise UsageError(
             "sensitivity-nothing",
-            "there is nothing to try: no ratios and no widths",
-            where="--ratios, --bits",
-            hint="leave out only one of them",
+            "there is nothing to try: no ratios, no widths and no sparsities",
+            where="--ratios, --bits, --sparsities",
+            hint="leave out only some of them",
         )
     if plot is not None:
         refuse_place(plot, force, option="--plot", suffix=".svg")
@@ -157,6 +164,7 @@ def sensitivity(
             samples,
             ratios=ratios,
             bits=bits,
+            sparsities=sparsities,
             score=score,
             fold=fold,
             seed=seed,

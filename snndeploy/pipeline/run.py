@@ -212,7 +212,7 @@ def run_samples(
                     states=engine in networks,
                     watch=verification is not None,
                 )
-            with _finishing():
+            with finishing():
                 tally.add(runs, part)
             scores(tally.accuracy())
             progress(tally.samples * len(engines), total)
@@ -226,7 +226,7 @@ def run_samples(
 
 
 @contextmanager
-def _finishing() -> Iterator[None]:
+def finishing() -> Iterator[None]:
     """Let the body finish before Ctrl-C acts, so that no batch is counted by half."""
     pressed: list[int] = []
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN

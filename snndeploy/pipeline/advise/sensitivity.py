@@ -1,4 +1,4 @@
-"""How much each layer can lose: accuracy or spikes against kernels removed and bits, one at a time."""
+"""How much each layer can lose: accuracy or spikes against kernels, weights and bits, one at a time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import Fold, RemoveKernels
 from ...passes.kernels.scores import Criterion
 from ...passes.metrics import measure
+from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...progress import Progress, silent
 from ...recipe import CalibrationOptions, Recipe
@@ -35,9 +36,10 @@ from .judging import refuse_unfit
 class Point:
     """One layer changed, everything else as trained.
 
-    ``kind`` is ``"ratio"`` (of kernels removed) or ``"bits"``; ``distance`` is the fraction of output
-    spikes that only one of both networks has (of outputs that do not spike: the relative L2 distance);
-    ``saved`` is the fraction of all weight bits that the change saves.
+    ``kind`` is ``"ratio"`` (of kernels removed), ``"sparsity"`` (weights pruned by magnitude) or
+    ``"bits"``; ``distance`` is the fraction of output spikes that only one of both networks has (of
+    outputs that do not spike: the relative L2 distance); ``saved`` is the fraction of all weight bits
+    that the change saves.
     """
 
     layer: str
@@ -69,6 +71,7 @@ def sensitivity(
     *,
     ratios: Sequence[float] = (0.125, 0.25, 0.5),
     bits: Sequence[int] = (8, 4, 3, 2),
+    sparsities: Sequence[float] = (),
     score: Criterion = "l1",
     fold: Fold = "none",
     seed: int = 0,
@@ -85,6 +88,7 @@ def sensitivity(
         samples: calibrate the changes and judge them.
         ratios: fractions of a layer's kernels (or neurons) to remove.
         bits: widths to quantise a layer's weights to (symmetric, per channel).
+        sparsities: fractions of a layer's weights to prune, the smallest ones.
         score: which kernels go.
         fold: whether those that stay make up for them.
         seed: of the score ``"random"``.
@@ -108,7 +112,7 @@ def sensitivity(
         )
     kept = kept_in(checkpoints, resume=resume)
     calibration = CalibrationOptions(samples=len(samples))
-    changes = list(_changes(network, ratios, bits, score, fold))
+    changes = list(_changes(network, ratios, bits, sparsities, score, fold))
     feed, trained = Feed(network, samples), _emitted(network, samples)
     storage = measure(network).total("storage_bits")
 
@@ -147,7 +151,12 @@ def sensitivity(
 
 
 def _changes(
-    network: Network, ratios: Sequence[float], bits: Sequence[int], score: Criterion, fold: Fold
+    network: Network,
+    ratios: Sequence[float],
+    bits: Sequence[int],
+    sparsities: Sequence[float],
+    score: Criterion,
+    fold: Fold,
 ) -> Iterator[tuple[str, str, float, Pass]]:
     ops = {p.name: p.op for p in network.projections}
     for group in coupling(network):
@@ -157,11 +166,13 @@ def _changes(
         for ratio in ratios:
             step = RemoveKernels(layers=(layer,), ratio=ratio, score=score, fold=fold)
             yield layer, "ratio", ratio, step
-    for projection in network.projections:
-        if not projection.op.one_to_one:
-            for width in bits:
-                step_q = Quantize(layers=(projection.name,), bits=width, per="channel")
-                yield projection.name, "bits", width, step_q
+    names = [p.name for p in network.projections if not p.op.one_to_one]
+    for name in names:
+        for sparsity in sparsities:
+            yield name, "sparsity", sparsity, Prune(layers=(name,), sparsity=sparsity)
+    for name in names:
+        for width in bits:
+            yield name, "bits", width, Quantize(layers=(name,), bits=width, per="channel")
 
 
 def _emitted(network: Network, samples: Samples) -> Array:
@@ -201,13 +212,15 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
             for p in found.points
             if p.accuracy is not None and found.accuracy - p.accuracy <= tolerance
         ]
-    ratios: dict[str, float] = {}
+    most: dict[str, dict[str, float]] = {"ratio": {}, "sparsity": {}}
     bits: dict[str, float] = {}
     for point in fine:
-        if point.kind == "ratio":
-            ratios[point.layer] = max(point.value, ratios.get(point.layer, 0.0))
-        else:
+        if point.kind == "bits":
             bits[point.layer] = min(point.value, bits.get(point.layer, np.inf))
+        else:
+            taken = most[point.kind]
+            taken[point.layer] = max(point.value, taken.get(point.layer, 0.0))
+    ratios, sparsities = most["ratio"], most["sparsity"]
     steps: list[Pass] = [
         RemoveKernels(
             layers=tuple(n for n in ratios if ratios[n] == ratio),
@@ -216,6 +229,10 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
             fold=found.fold,  # type: ignore[arg-type]
         )
         for ratio in sorted(set(ratios.values()) - {0.0})
+    ]
+    steps += [
+        Prune(layers=tuple(n for n in sparsities if sparsities[n] == share), sparsity=share)
+        for share in sorted(set(sparsities.values()) - {0.0})
     ]
     steps += [
         Quantize(layers=tuple(n for n in bits if bits[n] == width), bits=int(width), per="channel")
@@ -228,12 +245,16 @@ def suggested(found: Sensitivity, tolerance: float) -> Recipe:
     )
 
 
+_TITLES = {"ratio": "kernels removed", "sparsity": "weights pruned", "bits": "bits per weight"}
+"""What is changed, by the kind of a `Point`."""
+
+
 def sensitivity_table(
     found: Sensitivity,
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     """Title, columns and rows for people, for each kind of change."""
     tables = []
-    for kind, title in (("ratio", "kernels removed"), ("bits", "bits per weight")):
+    for kind, title in _TITLES.items():
         points = [p for p in found.points if p.kind == kind]
         values = list(dict.fromkeys(p.value for p in points))
         at = {(p.layer, p.value): p for p in points}
@@ -241,7 +262,7 @@ def sensitivity_table(
             (layer, *(f"{_height(at[layer, v]):.1%}" for v in values))
             for layer in dict.fromkeys(p.layer for p in points)
         ]
-        heads = [f"{v:.1%}" if kind == "ratio" else f"{v:g}" for v in values]
+        heads = [f"{v:g}" if kind == "bits" else f"{v:.1%}" for v in values]
         if rows:
             tables.append((title, ("layer", *heads), rows))
     return tables
@@ -250,7 +271,8 @@ def sensitivity_table(
 def sensitivity_chart(found: Sensitivity) -> str:
     """Accuracy (or the share of equal output spikes) against each change as SVG, a line per layer."""
     panels = []
-    for kind, label in (("ratio", "fraction of kernels removed"), ("bits", "bits per weight")):
+    for kind, title in _TITLES.items():
+        label = title if kind == "bits" else f"fraction of {title}"
         points = [p for p in found.points if p.kind == kind]
         lines = {
             layer: [(p.value, _height(p)) for p in points if p.layer == layer]
