@@ -25,12 +25,12 @@ FLOORS = (
     {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data"},
     {"chip"},
     {"ir"},
-    {"files", "npz", "toml"},
+    {"files", "npz", "toml", "workers"},
     {"brief", "certify", "errors", "limits", "progress"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 
-OWNERS = {"click": "cli", "rich": "cli", "nir": "ingest"}
+OWNERS = {"click": "cli", "rich": "cli", "nir": "ingest", "distributed": "workers"}
 """Libraries that one room alone talks to."""
 
 FRONT_DOOR = {"__init__", "__main__"}

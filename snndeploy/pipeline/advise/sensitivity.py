@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...passes.base import Pass
-from ...passes.kept import kept_in
+from ...passes.kept import Kept, digest_of, kept_in
 from ...passes.kernels.coupling import coupling
 from ...passes.kernels.remove_kernels import Fold, RemoveKernels
 from ...passes.kernels.scores import Criterion
@@ -27,6 +26,8 @@ from ...passes.quantization.quantize import Quantize
 from ...progress import Progress, silent
 from ...recipe import CalibrationOptions, Recipe
 from ...report.chart import Panel, line_chart
+from ...workers import Here, Shared, Task, Workers
+from ...workers.base import digest_of_parts
 from ..compilation import compress
 from ..opening import Model, open_network
 from .judging import refuse_unfit
@@ -65,6 +66,47 @@ class Sensitivity:
         return dataclasses.asdict(self)
 
 
+_HERE = Here()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Trained:
+    """The network, what it emits, and how its changes are made."""
+
+    network: Network
+    samples: Samples
+    emitted: Array
+    storage: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """A change of one layer."""
+
+    layer: str
+    kind: str
+    value: float
+    step: Pass
+
+
+def _tried(trained: _Trained, change: _Change) -> Point:
+    """Make a change, and run the samples."""
+    network, samples = trained.network, trained.samples
+    calibration = CalibrationOptions(samples=len(samples))
+    recipe = Recipe(seed=trained.seed, guard="off", calibration=calibration, passes=(change.step,))
+    changed = compress(network, recipe=recipe, calibration=samples).network
+    emitted = trained.emitted if changed.digest == network.digest else _emitted(changed, samples)
+    return Point(
+        layer=change.layer,
+        kind=change.kind,
+        value=change.value,
+        accuracy=_accuracy(emitted, samples),
+        distance=_distance(trained.emitted, emitted),
+        saved=1 - measure(changed).total("storage_bits") / trained.storage,
+    )
+
+
 def sensitivity(
     model: Model,
     samples: Samples,
@@ -79,6 +121,7 @@ def sensitivity(
     semantics: Mapping[str, Any] | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    workers: Workers = _HERE,
     progress: Progress = silent,
 ) -> Sensitivity:
     """Change one layer at a time and run the samples.
@@ -96,6 +139,7 @@ def sensitivity(
         semantics: as of `compile`.
         checkpoints: a folder for the points (None: none are kept).
         resume: take the points that are there already.
+        workers: who tries the changes.
         progress: is told ``(samples done, samples)`` over all changes.
 
     Raises:
@@ -111,43 +155,46 @@ def sensitivity(
             hint="start from the network as it was trained",
         )
     kept = kept_in(checkpoints, resume=resume)
-    calibration = CalibrationOptions(samples=len(samples))
     changes = list(_changes(network, ratios, bits, sparsities, score, fold))
-    feed, trained = Feed(network, samples), _emitted(network, samples)
-    storage = measure(network).total("storage_bits")
-
-    def tried(layer: str, kind: str, value: float, step: Pass) -> Point:
-        recipe = Recipe(seed=seed, guard="off", calibration=calibration, passes=(step,))
-        changed = compress(network, recipe=recipe, calibration=samples).network
-        emitted = trained if changed is network else _emitted(changed, samples)
-        return Point(
-            layer=layer,
-            kind=kind,
-            value=value,
-            accuracy=_accuracy(emitted, samples),
-            distance=_distance(trained, emitted),
-            saved=1 - measure(changed).total("storage_bits") / storage,
-        )
-
+    feed, emitted = Feed(network, samples), _emitted(network, samples)
+    trained = _Trained(
+        network=network,
+        samples=samples,
+        emitted=emitted,
+        storage=measure(network).total("storage_bits"),
+        seed=seed,
+    )
+    files = [
+        "" if kept is None else _file(kept, change, place, seed, network, feed)
+        for place, change in enumerate(changes)
+    ]
+    known = [None if kept is None else kept.load(name, Point) for name in files]
+    shared = Shared(digest_of_parts(network.digest, digest_of(feed), seed), trained)
+    todo = [c for c, point in zip(changes, known, strict=True) if point is None]
+    tasks = [Task(digest_of_parts(c.step.name, c.step.options(), c.layer), c) for c in todo]
+    found = workers.each(_tried, shared, tasks)
     points = []
-    for done, change in enumerate(changes):
+    for done, (name, before) in enumerate(zip(files, known, strict=True)):
         progress(done * len(samples), len(changes) * len(samples))
-        point = partial(tried, *change)
-        if kept is None:
-            points.append(point())
-            continue
-        what, step = f"{change[1]}-{done}", change[3]
-        options = (step.name, repr(step.options()), str(seed))
-        name = kept.name(what, *options, kept.network(network), kept.samples(feed))
-        points.append(kept.once(name, Point, point))
+        point = next(found) if before is None else before
+        if kept is not None and before is None:
+            kept.save(name, point)
+        points.append(point)
     progress(len(changes) * len(samples), len(changes) * len(samples))
     return Sensitivity(
         points=tuple(points),
-        accuracy=_accuracy(trained, samples),
+        accuracy=_accuracy(emitted, samples),
         samples=len(samples),
         score=score,
         fold=fold,
     )
+
+
+def _file(kept: Kept, change: _Change, place: int, seed: int, network: Network, feed: Feed) -> str:
+    """Where a point is kept."""
+    options = (change.step.name, repr(change.step.options()), str(seed))
+    what = f"{change.kind}-{place}"
+    return kept.name(what, *options, kept.network(network), kept.samples(feed))
 
 
 def _changes(
@@ -157,7 +204,7 @@ def _changes(
     sparsities: Sequence[float],
     score: Criterion,
     fold: Fold,
-) -> Iterator[tuple[str, str, float, Pass]]:
+) -> Iterator[_Change]:
     ops = {p.name: p.op for p in network.projections}
     for group in coupling(network):
         layer = next((n for n in group.incoming if not ops[n].one_to_one), None)
@@ -165,14 +212,16 @@ def _changes(
             continue
         for ratio in ratios:
             step = RemoveKernels(layers=(layer,), ratio=ratio, score=score, fold=fold)
-            yield layer, "ratio", ratio, step
+            yield _Change(layer=layer, kind="ratio", value=ratio, step=step)
     names = [p.name for p in network.projections if not p.op.one_to_one]
     for name in names:
         for sparsity in sparsities:
-            yield name, "sparsity", sparsity, Prune(layers=(name,), sparsity=sparsity)
+            prune = Prune(layers=(name,), sparsity=sparsity)
+            yield _Change(layer=name, kind="sparsity", value=sparsity, step=prune)
     for name in names:
         for width in bits:
-            yield name, "bits", width, Quantize(layers=(name,), bits=width, per="channel")
+            codes = Quantize(layers=(name,), bits=width, per="channel")
+            yield _Change(layer=name, kind="bits", value=width, step=codes)
 
 
 def _emitted(network: Network, samples: Samples) -> Array:

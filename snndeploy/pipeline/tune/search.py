@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from ...chip import Target, dump_target, load_target
 from ...data import Feed, Samples
 from ...passes.kept import digest_of
 from ...progress import Progress, silent
+from ...workers import Here, Shared, Task, Workers
+from ...workers.base import digest_of_parts
 from ..opening import Model, open_network
 from ..run import finishing
 from .bench import bench_of
@@ -31,10 +33,7 @@ _TRIES = 50
 _STREAM = 0x74756E65
 """Sets the stream of small steps apart."""
 
-Evaluate: TypeAlias = Callable[
-    [TrialBench, Sequence[Asked], Sequence[Rival], Mapping[str, int]], Iterator[TrialOutcome]
-]
-"""Tries a batch: yields what becomes of each trial, in their order."""
+_HERE = Here()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,6 +86,7 @@ def tune(
     frontend: str | None = None,
     semantics: Mapping[str, Any] | None = None,
     study: Path | None = None,
+    workers: Workers = _HERE,
     progress: Progress = silent,
     tell: Callable[[TrialOutcome], None] = silent,
 ) -> Tuned:
@@ -111,6 +111,7 @@ def tune(
         frontend: as of `compile`.
         semantics: as of `compile`.
         study: a file that keeps the trials; a search with the same one goes on from it.
+        workers: who tries recipes, up to four at once; see `workers_at`.
         progress: is told ``(trials done, trials)``.
         tell: is told what became of each trial.
 
@@ -145,7 +146,8 @@ def tune(
         "space": repr(bench.space.dimensions),
     }
     kept = TuneStudy(study, setup, bench.space, seed)
-    partial = _search(bench, kept, trials, seconds, seed, progress, tell, one_by_one)
+    shared = Shared(digest_of_parts(*setup.values()), bench)
+    partial = _search(shared, kept, trials, seconds, seed, progress, tell, workers)
     return Tuned(
         front=settled(bench, front_of(kept.outcomes)),
         outcomes=kept.outcomes,
@@ -160,23 +162,29 @@ def tune(
     )
 
 
-def one_by_one(
-    bench: TrialBench, batch: Sequence[Asked], rivals: Sequence[Rival], known: Mapping[str, int]
-) -> Iterator[TrialOutcome]:
-    """Try a batch in this process."""
-    for asked in batch:
-        yield bench.tried(asked.number, asked.choice, rivals, known)
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What a trial needs beside the bench."""
+
+    asked: Asked
+    rivals: Sequence[Rival]
+    known: Mapping[str, int]
+
+
+def _tried(bench: TrialBench, batch: _Batch) -> TrialOutcome:
+    """Try one recipe, wherever that is."""
+    return bench.tried(batch.asked.number, batch.asked.choice, batch.rivals, batch.known)
 
 
 def _search(
-    bench: TrialBench,
+    bench: Shared[TrialBench],
     study: TuneStudy,
     trials: int,
     seconds: float | None,
     seed: int,
     progress: Progress,
     tell: Callable[[TrialOutcome], None],
-    evaluate: Evaluate,
+    workers: Workers,
 ) -> bool:
     """Try recipes until there are ``trials``; whether that was interrupted."""
     began = time.monotonic()
@@ -192,14 +200,14 @@ def _search(
             while len(batch) < room:
                 index = done + len(batch)
                 tried = (*study.outcomes, *batch)
-                choice = _proposed(bench, before, tried, seed, index)
+                choice = _proposed(bench.value, before, tried, seed, index)
                 batch.append(study.ask(index, number, choice))
             _run(
                 bench,
                 study,
                 batch,
                 before,
-                evaluate,
+                workers,
                 lambda: progress(len(study.outcomes), trials),
                 tell,
             )
@@ -210,11 +218,11 @@ def _search(
 
 
 def _run(
-    bench: TrialBench,
+    bench: Shared[TrialBench],
     study: TuneStudy,
     batch: Sequence[Asked],
     before: Sequence[TrialOutcome],
-    evaluate: Evaluate,
+    workers: Workers,
     progress: Callable[[], None],
     tell: Callable[[TrialOutcome], None],
 ) -> None:
@@ -227,7 +235,11 @@ def _run(
     known = {o.digest: o.number for o in reversed(before) if o.digest}
     first = {tuple(o.choice.items()): o for o in reversed(before)}
     new = [asked for asked in batch if tuple(asked.choice.items()) not in first]
-    found = evaluate(bench, new, rivals, known)
+    history = digest_of_parts(*(f"{o.number} {o.why} {o.digest} {o.cost}" for o in before))
+    tasks = [
+        Task(digest_of_parts(history, a.number, a.choice), _Batch(a, rivals, known)) for a in new
+    ]
+    found = workers.each(_tried, bench, tasks)
     for asked in batch:
         same = first.get(tuple(asked.choice.items()))
         if same is None:
@@ -242,7 +254,7 @@ def _run(
                 words=same.words,
             )
         with finishing():
-            study.tell(asked, outcome, bench.cores, bench.floor)
+            study.tell(asked, outcome, bench.value.cores, bench.value.floor)
         tell(outcome)
         progress()
 
