@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError, VerificationFailed
-from .options import admitted, compile_options, data_options, json_option
+from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _write_html(
     callback=_engines,
     help="float, compressed, integer, lava; several by commas.",
 )
+@cluster_option
 @compile_options
 @data_options
 @output_option
@@ -109,6 +110,7 @@ def _write_html(
 def simulate(
     model: Path,
     engines: tuple[str, ...],
+    cluster: str | None,
     output: str | None,
     html: Path | None,
     force: bool,
@@ -117,6 +119,7 @@ def simulate(
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
     from ..pipeline import place_file, run_bundle, run_compiled
+    from ..workers import workers_at
     from .options import compile_model, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
@@ -126,23 +129,20 @@ def simulate(
     _refuse_html(html, force)
     described: Path | Compiled | Loaded = model
     kind = admitted(model)
-    with progress_bar(", ".join(engines)) as bar:
+    with progress_bar(", ".join(engines)) as bar, workers_at(cluster) as workers:
+        how: dict[str, Any] = {"output": output, "workers": workers}
         if kind == "bundle":
             report = run_bundle(
-                model,
-                engines,
-                lambda shape: required(samples_of(options, shape)),
-                *bar,
-                output=output,
+                model, engines, lambda shape: required(samples_of(options, shape)), *bar, **how
             )
         elif kind == "netx":
             described = place_file(model, options["target"], options["board"], options["compare"])
             samples = required(samples_of(options, described.program.groups[0].shape))
-            report = run_compiled(described, samples, engines, *bar, output=output)
+            report = run_compiled(described, samples, engines, *bar, **how)
         else:
             described, found = compile_model(model, options)
             tell(described.source.findings)
-            report = run_compiled(described, required(found), engines, *bar, output=output)
+            report = run_compiled(described, required(found), engines, *bar, **how)
     report = {**report, "data": options["data"]}
     _write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, resume_options, semantics_options
+from .options import cluster_option, data_options, json_option, resume_options, semantics_options
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@cluster_option
 @resume_options
 @semantics_options
 @data_options
@@ -121,6 +122,7 @@ def sensitivity(
     tolerance: float,
     seed: int,
     force: bool,
+    cluster: str | None,
     checkpoints: Path | None,
     resume: bool,
     as_json: bool,
@@ -137,6 +139,7 @@ def sensitivity(
         suggested,
     )
     from ..pipeline.advise.sensitivity import sensitivity as measured
+    from ..workers import workers_at
     from .show.progress import progress_bar
     from .show.render import console, print_json, table
 
@@ -159,7 +162,7 @@ def sensitivity(
     if recipe_file is not None:
         refuse_place(recipe_file, force, option="--recipe", suffix=".toml")
     network, samples = _read(model, options)
-    with progress_bar("sensitivity") as bar:
+    with progress_bar("sensitivity") as bar, workers_at(cluster) as workers:
         found = measured(
             network,
             samples,
@@ -171,6 +174,7 @@ def sensitivity(
             seed=seed,
             checkpoints=checkpoints,
             resume=resume,
+            workers=workers,
             progress=bar.progress,
         )
     if plot is not None:

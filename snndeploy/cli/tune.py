@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import data_options, json_option, semantics_options, target_options
+from .options import cluster_option, data_options, json_option, semantics_options, target_options
 from .show.help import command, section
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ _wanted = section(
     "--adapt", is_flag=True, help="Give neurons that the target lacks the nearest form that it has."
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@cluster_option
 @semantics_options
 @target_options
 @data_options
@@ -92,6 +93,7 @@ def tune(
     seed: int,
     adapt: bool,
     force: bool,
+    cluster: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -103,16 +105,18 @@ def tune(
     """
     from ..pipeline import tune as searched
     from ..pipeline.tune.told import front_csv, refuse_recipes, tune_record, write_recipes
-    from .options import admitted, read_weighed, required, tell
+    from ..workers import workers_at
+    from .options import admitted, read_weighed, required
     from .show.progress import progress_bar
     from .show.render import print_json
+    from .show.telling import tell
 
     admitted(model)
     if output is not None:
         refuse_recipes(output, force=force)
     network, samples = read_weighed(model, options)
     tell(network.findings)
-    with progress_bar("tune", "recipes") as bar:
+    with progress_bar("tune", "recipes") as bar, workers_at(cluster) as workers:
         found = searched(
             network,
             required(samples),
@@ -126,6 +130,7 @@ def tune(
             seed=seed,
             adapt=adapt,
             study=study,
+            workers=workers,
             progress=bar.progress,
         )
     files = [] if output is None else write_recipes(output, found, force=force)

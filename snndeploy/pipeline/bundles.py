@@ -26,6 +26,7 @@ from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
 from ..verify import Verification, worst_found
+from ..workers import Here, Workers
 from .accounts.audit import audit, audited_report, other_target, stale_target
 from .accounts.savings import savings_record
 from .compiled import SHARE, Compiled, Objective
@@ -43,6 +44,7 @@ from .run import (
 )
 from .stakes.rounding import measured_on
 
+_HERE = Here()
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
 """Steps, samples and spike probability of the self-test of a bundle compiled without data."""
@@ -182,6 +184,7 @@ def run_bundle(
     scores: Scores = silent,
     *,
     output: str | None = None,
+    workers: Workers = _HERE,
 ) -> dict[str, Any]:
     """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
@@ -196,6 +199,7 @@ def run_bundle(
         progress=progress,
         scores=scores,
         output=output,
+        workers=workers,
     )
 
 

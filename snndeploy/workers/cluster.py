@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendMissing, UsageError
@@ -60,12 +61,17 @@ def workers_at(address: str | None) -> Iterator[Workers]:
     with ExitStack() as stack:
         try:
             if local:
+                scratch = TemporaryDirectory(
+                    prefix="snndeploy-workers-", ignore_cleanup_errors=True
+                )
+                folder = stack.enter_context(scratch)
                 where: Any = stack.enter_context(
                     LocalCluster(
                         n_workers=int(local[1]),
                         threads_per_worker=1,
                         processes=True,
                         dashboard_address=None,
+                        local_directory=folder,
                         silence_logs=logging.CRITICAL,
                     )
                 )

@@ -395,7 +395,7 @@ def test_groups_are_shown(files: tuple[Path, Path, Array]) -> None:
         (("--ratios", "1.5"), "", "ratios are at least 0 and below 1"),
         (("--ratios", "a"), "", "'a' is not a list of numbers"),
         (("--bits", "40"), "", "widths are 1 to 16 bits"),
-        (("--bits", "", "--ratios", ""), "sensitivity-nothing", "no ratios, no widths and no sparsities"),
+        (("--bits", "", "--ratios", ""), "sensitivity-nothing", "no widths and no sparsities"),
         (("--plot", "x.png"), "output-suffix", "x.png: this file's name has to end in .svg"),
         (("--recipe", "x"), "output-suffix", "next: --recipe x.toml"),
     ],

@@ -3,6 +3,7 @@
 from .compiling import compile_locked, compile_model
 from .declared import (
     calibration_options,
+    cluster_option,
     compile_options,
     data_options,
     guard_options,
@@ -16,6 +17,7 @@ from .given import admitted, given_options, read_weighed, required, samples_of, 
 __all__ = [
     "admitted",
     "calibration_options",
+    "cluster_option",
     "compile_locked",
     "compile_model",
     "compile_options",
