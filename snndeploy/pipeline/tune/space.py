@@ -125,7 +125,7 @@ class RecipeSpace:
             "sparsity": 0.0,
             "share": "layer" if self.found is None else "measured",
             "widths": "even",
-            "scale": "channel",
+            "scale": "layer",
             "kernels": 0.0,
         }
         for layer in self.own:
@@ -142,7 +142,7 @@ class RecipeSpace:
             for share in ("lamp", self.dimensions["share"][-1])
         ]
         by_size = [
-            self.choice(method="magnitude", bits=b, sparsity=s, scale="layer")
+            self.choice(method="magnitude", bits=b, sparsity=s)
             for b, s in _STARTS[:4]
             if b in self.widths
         ]
@@ -215,7 +215,7 @@ class RecipeSpace:
         codes: dict[str, Any] = {
             "bits": widest,
             "layer_bits": {name: b for name, b in bits.items() if b != widest},
-            "per": "channel" if looks else choice["scale"],
+            "per": choice["scale"],
         }
         best: dict[str, Any] = {"grid": "loihi", "clip": "hessian", "refine": 1}
         if looks and any(sparsity.values()):

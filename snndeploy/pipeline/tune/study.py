@@ -84,6 +84,7 @@ class TuneStudy:
                 )
                 before = self._study.user_attrs.get(_SETUP)
                 self._outcomes = {o.number: (b, o) for b, o in self._told()}
+                self._left()
             except _OF_A_STRANGER as error:
                 raise _damaged(path) from error
         if before is None:
@@ -93,7 +94,7 @@ class TuneStudy:
             other = [name for name in setup if known.get(name) != setup[name]]
             raise InputError(
                 "study-differs",
-                f"this study is of another {', another '.join(other) or 'search'}",
+                f"this study is of another {", another ".join(other) or 'search'}",
                 where=str(path),
                 hint="give it another name with --study, or what it began with",
             )
@@ -112,12 +113,31 @@ class TuneStudy:
         """Trials that were asked for when an earlier search ended; asked again under new numbers."""
         import optuna
 
-        state = optuna.trial.TrialState
-        left = self._study.get_trials(deepcopy=False, states=(state.RUNNING,))
-        for trial in left:
-            self._study.tell(trial.number, state=state.FAIL)
-        whole = [t for t in left if set(t.params) == set(self._space.dimensions)]
-        return [self._ask(t.user_attrs.get(_BATCH, 0), t.params) for t in whole]
+        left = self._left()
+        for number, _, _ in left:
+            self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+        return [self._ask(batch, choice) for _, batch, choice in left if choice is not None]
+
+    def _left(self) -> list[tuple[int, int, dict[str, Setting] | None]]:
+        """Numbers, batches and choices of unfinished trials (None: not chosen to the end)."""
+        import optuna
+
+        dimensions = self._space.dimensions
+        found: list[tuple[int, int, dict[str, Setting] | None]] = []
+        states = (optuna.trial.TrialState.RUNNING,)
+        for trial in self._study.get_trials(deepcopy=False, states=states):
+            whole = trial.params.keys() == dimensions.keys() and _BATCH in trial.user_attrs
+            choice = self._choice(trial.params) if whole else None
+            found.append((trial.number, int(trial.user_attrs.get(_BATCH, 0)), choice))
+        return found
+
+    def _choice(self, params: Mapping[str, Setting]) -> dict[str, Setting]:
+        """The choice of a trial, if it is one."""
+        dimensions = self._space.dimensions
+        choice = {name: params[name] for name in dimensions}
+        if any(choice[name] not in values for name, values in dimensions.items()):
+            raise ValueError("a choice that there is not")
+        return choice
 
     def ask(self, index: int, batch: int, choice: RecipeChoice | None) -> Asked:
         """The next trial: a given choice, or Optuna's guess."""
@@ -167,7 +187,7 @@ class TuneStudy:
         state = optuna.trial.TrialState
         done = (state.COMPLETE, state.PRUNED)
         for trial in self._study.get_trials(deepcopy=False, states=done):
-            choice = {name: trial.params[name] for name in self._space.dimensions}
+            choice = self._choice(trial.params)
             outcome = _outcome(trial.number, choice, trial.user_attrs[_RECORD])
             yield int(trial.user_attrs[_BATCH]), outcome
 
