@@ -91,10 +91,10 @@ class TuneStudy:
             self._study.set_user_attr(_SETUP, dict(setup))
         elif before != dict(setup):
             known = before if isinstance(before, dict) else {}
-            other = [name for name in setup if known.get(name) != setup[name]]
+            other = [name for name in setup if known.get(name) != setup[name]] or ["words"]
             raise InputError(
                 "study-differs",
-                f"this study is of another {", another ".join(other) or 'search'}",
+                f"this study began with other {', '.join(other)}",
                 where=str(path),
                 hint="give it another name with --study, or what it began with",
             )

@@ -143,9 +143,7 @@ def test_a_study_of_something_else_is_not_continued(
     with pytest.raises(InputError) as caught:
         tune(net, data.first(59), study=study, **{**HOW, "seed": 4, "cores": 3})
     assert (caught.value.code, caught.value.where) == ("study-differs", str(study))
-    assert caught.value.message == (
-        "this study is of another samples, another limits, another seed, another space"
-    )
+    assert caught.value.message == "this study began with other samples, limits, seed"
 
 
 @pytest.mark.parametrize(
