@@ -8,15 +8,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import BackendMissing, UsageError
 from .base import A, Here, R, S, Shared, Task, Workers, digest_of_parts
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _CONNECT_S = 20
 _RETRIES = 3
@@ -50,7 +48,7 @@ def workers_at(address: str | None) -> Iterator[Workers]:
             hint="local:4 for four processes here, tcp://HOST:PORT, or a scheduler file (.json)",
         )
     try:
-        from distributed import Client, LocalCluster
+        dask: Any = import_module("distributed")  # its calls have no types
     except ImportError as error:
         raise BackendMissing(
             "dask-missing",
@@ -66,7 +64,7 @@ def workers_at(address: str | None) -> Iterator[Workers]:
                 )
                 folder = stack.enter_context(scratch)
                 where: Any = stack.enter_context(
-                    LocalCluster(
+                    dask.LocalCluster(
                         n_workers=int(local[1]),
                         threads_per_worker=1,
                         processes=True,
@@ -75,11 +73,13 @@ def workers_at(address: str | None) -> Iterator[Workers]:
                         silence_logs=logging.CRITICAL,
                     )
                 )
-                client = stack.enter_context(Client(where, timeout=_CONNECT_S))
+                client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
             elif address.endswith(".json"):
-                client = stack.enter_context(Client(scheduler_file=address, timeout=_CONNECT_S))
+                client = stack.enter_context(
+                    dask.Client(scheduler_file=address, timeout=_CONNECT_S)
+                )
             else:
-                client = stack.enter_context(Client(address, timeout=_CONNECT_S))
+                client = stack.enter_context(dask.Client(address, timeout=_CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise BackendMissing(
                 "cluster-unreachable",
@@ -98,7 +98,7 @@ def versions() -> dict[str, str]:
     return {"python": python, **{name: version(name) for name in names}}
 
 
-def _refuse_others(client: Client, address: str) -> None:
+def _refuse_others(client: Any, address: str) -> None:
     mine = versions()
     for worker, theirs in client.run(versions).items():
         other = [name for name in mine if theirs.get(name) != mine[name]]
@@ -113,17 +113,16 @@ def _refuse_others(client: Client, address: str) -> None:
 
 
 class DaskWorkers(Workers):
-    """Workers of a Dask scheduler. Tasks are known there by the digests of what they follow from."""
+    """Workers of a Dask scheduler (``distributed.Client``), which knows tasks by their digests."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:
         self.client = client
 
     def each(
         self, function: Callable[[S, A], R], shared: Shared[S], tasks: Sequence[Task[A]]
     ) -> Iterator[R]:
         """All at once; the first ones are handed out while later ones run."""
-        from distributed import KilledWorker
-
+        lost: Any = import_module("distributed").KilledWorker
         name = f"{function.__module__}.{function.__qualname__}"
         stem = digest_of_parts(*versions().values(), name, shared.digest)
         with warnings.catch_warnings():
@@ -140,18 +139,18 @@ class DaskWorkers(Workers):
                 for task in tasks
             ]
         try:
-            for place, future in enumerate(futures):
-                result = future.result()
-                futures[place] = None
+            while futures:
+                result: R = futures[0].result()
+                del futures[0]  # so that the workers may forget it
                 yield result
-        except KilledWorker as error:
+        except lost as error:
             raise BackendMissing(
                 "cluster-workers-lost",
                 f"workers died again and again ({error})",
                 hint="look at their logs; they may be out of memory",
             ) from error
         finally:
-            self.client.cancel([future for future in futures if future is not None])
+            self.client.cancel(futures)
 
 
 def _same(value: S) -> S:
