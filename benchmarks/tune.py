@@ -7,7 +7,7 @@ The grid is what one tries by hand: 5 widths x 5 sparsities, alike for all layer
 and judged as those of the front are: ``snndeploy compile``, all judging samples, the integer engine. A
 recipe dominates another if it is better in memory or in right answers, and not worse in the other.
 
-With ``--folder`` studies are kept there: what was interrupted goes on.
+With ``--folder`` studies and grids are kept there: what was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from networks import data_folder
 from snndeploy.chip import load_target
 from snndeploy.data import Samples, load_samples
 from snndeploy.demo import FOLDER, digits
+from snndeploy.errors import SnnDeployError
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
 from snndeploy.pipeline.tune.bench import bench_of
@@ -76,18 +77,35 @@ CASES = {
 }
 
 
-def grid(bench: TrialBench, method: str) -> dict[str, FrontMember | None]:
+def grid(bench: TrialBench, method: str, kept: Path | None) -> dict[str, FrontMember | None]:
     """Every recipe of the grid, compiled and judged (None: it does not fit, or is refused)."""
     found: dict[str, FrontMember | None] = {}
+    known: dict[str, Any] = {}
+    if kept is not None and kept.exists():
+        known = json.loads(kept.read_text())
     for bits in BITS:
         for sparsity in SPARSITIES:
             what = f"{method}, {bits} bits, {sparsity:.0%} pruned"
             choice = bench.space.choice(
                 method=method, bits=bits, sparsity=sparsity, share="layer", scale="layer"
             )
+            recipe = bench.space.recipe(choice)
             began = time.perf_counter()
-            found[what] = member_of(bench, bench.space.recipe(choice), len(found), what)
+            if what in known:
+                fields = known[what]
+                found[what] = (
+                    None if fields is None else FrontMember(**{**fields, "recipe": recipe})
+                )
+                continue
+            try:
+                found[what] = member_of(bench, recipe, len(found), what)
+            except SnnDeployError as error:
+                print(f"  {what}: {error.code}", flush=True)
+                found[what] = None
             told = found[what]
+            known[what] = None if told is None else told.record()
+            if kept is not None:
+                kept.write_text(json.dumps(known, indent=1))
             print(
                 f"  {what}: "
                 + ("does not fit" if told is None else f"{told.words:,} words, {told.accuracy:.2%}")
@@ -146,7 +164,8 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "front": [(m.words, m.cores, m.accuracy, m.what) for m in found.front],
     }
     for method in methods:
-        result[method] = compare(found, grid(bench, method))
+        kept = None if options.folder is None else options.folder / f"{name}-{method}.json"
+        result[method] = compare(found, grid(bench, method, kept))
         print(f"{name}: {method} grid: {result[method]}", flush=True)
     return result
 
