@@ -29,11 +29,11 @@ from snndeploy.demo import FOLDER, digits
 from snndeploy.errors import SnnDeployError
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
-from snndeploy.pipeline.tune.bench import bench_of
-from snndeploy.pipeline.tune.front import FrontMember, member_of
-from snndeploy.pipeline.tune.search import Tuned, tune
-from snndeploy.pipeline.tune.told import counts
-from snndeploy.pipeline.tune.trial import TrialBench
+from snndeploy.pipeline.tuning.bench import bench_of
+from snndeploy.pipeline.tuning.front import FrontMember, member_of
+from snndeploy.pipeline.tuning.search import Tuned, tune
+from snndeploy.pipeline.tuning.told import counts
+from snndeploy.pipeline.tuning.trial import TrialBench
 
 BITS = (2, 3, 4, 6, 8)
 SPARSITIES = (0.0, 0.5, 0.75, 0.9, 0.95)

@@ -13,7 +13,7 @@ from .show.help import command, section
 
 if TYPE_CHECKING:
     from ..pipeline import Tuned
-    from ..pipeline.tune.trial import Least
+    from ..pipeline.tuning.trial import Least
 
 INTERRUPTED = 130
 
@@ -104,7 +104,7 @@ def tune(
     writes) what was found until then.
     """
     from ..pipeline import tune as searched
-    from ..pipeline.tune.told import front_csv, refuse_recipes, tune_record, write_recipes
+    from ..pipeline.tuning.told import front_csv, refuse_recipes, tune_record, write_recipes
     from ..workers import workers_at
     from .options import admitted, read_weighed, required
     from .show.progress import progress_bar
@@ -148,7 +148,7 @@ def tune(
 
 
 def _print(found: Tuned, files: list[Path]) -> None:
-    from ..pipeline.tune.told import counts
+    from ..pipeline.tuning.told import counts
     from .show.plain import plain
     from .show.render import console, table
 

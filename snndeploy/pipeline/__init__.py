@@ -22,7 +22,7 @@ from .opening import ModelKind, admit, open_bundle
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
-from .tune.search import Tuned, tune
+from .tuning.search import Tuned, tune
 
 __all__ = [
     "Compiled",

@@ -17,10 +17,10 @@ from snndeploy.data import load_samples
 from snndeploy.export.hdf5 import tree_bytes
 from snndeploy.ingest import read_network
 from snndeploy.passes.training.finetune import FineTune
-from snndeploy.pipeline.tune.front import front_of
-from snndeploy.pipeline.tune.space import RecipeSpace
-from snndeploy.pipeline.tune.study import TuneStudy
-from snndeploy.pipeline.tune.trial import TrialOutcome
+from snndeploy.pipeline.tuning.front import front_of
+from snndeploy.pipeline.tuning.space import RecipeSpace
+from snndeploy.pipeline.tuning.study import TuneStudy
+from snndeploy.pipeline.tuning.trial import TrialOutcome
 from snndeploy.recipe import load_recipe, recipe_folder
 from snndeploy.verify.trace import fitted_trace, read_trace
 from tests.attack import mutate

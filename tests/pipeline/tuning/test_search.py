@@ -19,11 +19,11 @@ from snndeploy.export import write_nir
 from snndeploy.ir.network import Network
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantization.quantize import Quantize
-from snndeploy.pipeline.tune.bench import bench_of
-from snndeploy.pipeline.tune.search import BATCH, Tuned, tune
-from snndeploy.pipeline.tune.space import RecipeSpace
-from snndeploy.pipeline.tune.study import TuneStudy
-from snndeploy.pipeline.tune.trial import TrialBench, TrialOutcome
+from snndeploy.pipeline.tuning.bench import bench_of
+from snndeploy.pipeline.tuning.search import BATCH, Tuned, tune
+from snndeploy.pipeline.tuning.space import RecipeSpace
+from snndeploy.pipeline.tuning.study import TuneStudy
+from snndeploy.pipeline.tuning.trial import TrialBench, TrialOutcome
 from snndeploy.simulate.float.engine import run_float
 from tests.support.builders import conv_net, spikes
 from tests.support.commands import code_of, run
@@ -167,14 +167,14 @@ def test_limits_are_kept_and_what_cannot_keep_them_is_not_simulated(
     assert all(m.cores == 1 for m in few.front)
     bench = bench_of(net, data, load_target("loihi1"))
     tight = dataclasses.replace(bench, cores=0)
-    monkeypatch.setattr("snndeploy.pipeline.tune.trial.run_engine", None)  # nothing may run
-    monkeypatch.setattr("snndeploy.pipeline.tune.trial.compress", _once(tight))
+    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.run_engine", None)  # nothing may run
+    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.compress", _once(tight))
     outcome = tight.tried(0, tight.space.choice(bits=4, sparsity=0.5))
     assert (outcome.why, outcome.cores, outcome.digest) == ("cannot fit", 1, "")
     wide = dataclasses.replace(bench, floor=None)
     monkeypatch.setattr(TrialBench, "_least_cores", lambda *_: 0)
     monkeypatch.undo()
-    monkeypatch.setattr("snndeploy.pipeline.tune.trial.run_engine", None)
+    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.run_engine", None)
     monkeypatch.setattr(TrialBench, "_least_cores", lambda *_: 0)
     placed = dataclasses.replace(wide, cores=0).tried(0, wide.space.choice(method="magnitude"))
     assert (placed.why, placed.cores) == ("does not fit", 1)
@@ -223,8 +223,9 @@ def test_refusals(net: Network, data: Samples, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(PassRefused) as refused:
         tune(quantized, data)
     assert refused.value.code == "already-quantized"
+    silent = load_target("loihi2").model_copy(update={"time": None})
     with pytest.raises(UsageError) as unknown:
-        tune(net, data, target="tiny", least="time")
+        tune(net, data, target=silent, least="time")
     assert unknown.value.code == "tune-unknown-cost"
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(BackendMissing) as missing:

@@ -22,7 +22,7 @@ from .bench import bench_of
 from .front import FrontMember, front_of, settled
 from .race import Rival
 from .space import Setting
-from .study import Asked, TuneStudy
+from .study import Asked, TuneStudy, require_optuna
 from .trial import Least, TrialBench, TrialOutcome
 
 TRIALS = 64
@@ -124,6 +124,7 @@ def tune(
         BackendMissing: Optuna is not installed.
     """
     began = time.monotonic()
+    require_optuna()
     network = open_network("tune", model, frontend, semantics)
     chip = target if isinstance(target, Target) else load_target(target)
     bench = bench_of(
@@ -199,7 +200,7 @@ def _search(
             room = min(BATCH - (done - len(before)), trials - done)
             while len(batch) < room:
                 index = done + len(batch)
-                tried = (*study.outcomes, *batch)
+                tried: list[TrialOutcome | Asked] = [*study.outcomes, *batch]
                 choice = _proposed(bench.value, before, tried, seed, index)
                 batch.append(study.ask(index, number, choice))
             _run(

@@ -37,6 +37,22 @@ class Asked:
     choice: dict[str, Setting]
 
 
+def require_optuna() -> None:
+    """Refuse to go on without Optuna.
+
+    Raises:
+        BackendMissing: it cannot be imported.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise BackendMissing(
+            "optuna-missing",
+            f"tune searches with Optuna, which cannot be imported here ({error})",
+            hint="pip install 'snndeploy[tune]'",
+        ) from error
+
+
 class TuneStudy:
     """Trials that were asked for and what became of them.
 
@@ -55,22 +71,17 @@ class TuneStudy:
     def __init__(
         self, path: Path | None, setup: Mapping[str, str], space: RecipeSpace, seed: int
     ) -> None:
-        self._space, self._seed, self._path = space, seed, path
-        try:
-            import optuna
-        except ImportError as error:
-            raise BackendMissing(
-                "optuna-missing",
-                f"tune searches with Optuna, which cannot be imported here ({error})",
-                hint="pip install 'snndeploy[tune]'",
-            ) from error
+        self._space, self._seed = space, seed
+        require_optuna()
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+
         storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
         with _quiet():
             if path is not None:
                 _mend(path)
-                journal = optuna.storages.journal
                 try:
-                    storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(path)))
+                    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
                 except OSError as error:
                     raise unwritable(path, error, "--study") from error
                 except _OF_A_STRANGER as error:

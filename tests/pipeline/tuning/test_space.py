@@ -12,10 +12,10 @@ from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.prune_quantize import PruneQuantize
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.pipeline.advise.sensitivity import Point, Sensitivity
-from snndeploy.pipeline.tune.front import unbeaten
-from snndeploy.pipeline.tune.race import Rival, hopeless, rungs
-from snndeploy.pipeline.tune.shares import bits_by_need, shared_out
-from snndeploy.pipeline.tune.space import BITS, RATIOS, SPARSITIES, RecipeSpace, described
+from snndeploy.pipeline.tuning.front import unbeaten
+from snndeploy.pipeline.tuning.race import Rival, hopeless, rungs
+from snndeploy.pipeline.tuning.shares import bits_by_need, shared_out
+from snndeploy.pipeline.tuning.space import BITS, RATIOS, SPARSITIES, RecipeSpace, described
 from snndeploy.recipe import Recipe
 from tests.support.builders import conv_net
 
