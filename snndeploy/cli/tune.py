@@ -13,7 +13,7 @@ from .show.help import command, section
 
 if TYPE_CHECKING:
     from ..pipeline import Tuned
-    from ..pipeline.tuning.trial import Least
+    from ..pipeline.tuning.trial import TuneCost
 
 INTERRUPTED = 130
 
@@ -82,7 +82,7 @@ _wanted = section(
 @json_option
 def tune(
     model: Path,
-    least: Least,
+    least: TuneCost,
     cores: int | None,
     max_drop: float | None,
     trials: int,

@@ -14,7 +14,7 @@ from ..advise.judging import refuse_unfit
 from ..advise.sensitivity import Sensitivity, sensitivity
 from ..run import run_engine
 from .space import RecipeSpace
-from .trial import Least, TrialBench
+from .trial import TuneCost, TrialBench
 
 _SEEN = 300
 """Samples that passes see, at most; and one third of all."""
@@ -35,7 +35,7 @@ def bench_of(
     board: str | None = None,
     cores: int | None = None,
     max_drop: float | None = None,
-    least: Least = "memory",
+    least: TuneCost = "memory",
     seed: int = 0,
     adapt: bool = False,
 ) -> TrialBench:

@@ -23,7 +23,7 @@ from .front import FrontMember, front_of, settled
 from .race import Rival
 from .space import Setting
 from .study import Asked, TuneStudy, require_optuna
-from .trial import Least, TrialBench, TrialOutcome
+from .trial import TuneCost, TrialBench, TrialOutcome
 
 TRIALS = 64
 BATCH = 4
@@ -60,7 +60,7 @@ class Tuned:
     samples: int
     seen: int
     trained: float
-    least: Least
+    least: TuneCost
     partial: bool
     seconds: float
 
@@ -78,7 +78,7 @@ def tune(
     board: str | None = None,
     cores: int | None = None,
     max_drop: float | None = None,
-    least: Least = "memory",
+    least: TuneCost = "memory",
     trials: int = TRIALS,
     seconds: float | None = None,
     seed: int = 0,

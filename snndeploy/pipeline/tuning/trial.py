@@ -29,11 +29,11 @@ from ..run import run_engine, run_samples
 from .race import Rival, hopeless, rungs
 from .space import RecipeChoice, RecipeSpace, Setting
 
-Least: TypeAlias = Literal["memory", "cores", "time", "energy"]
+TuneCost: TypeAlias = Literal["memory", "cores", "time", "energy"]
 """What is to be least: words of synaptic memory, cores, nanoseconds per step, nanojoules per sample."""
 
-UNITS: Mapping[Least, str] = {"memory": "words", "cores": "cores", "time": "ns", "energy": "nJ"}
-_BEFORE: frozenset[Least] = frozenset(("memory", "cores"))
+UNITS: Mapping[TuneCost, str] = {"memory": "words", "cores": "cores", "time": "ns", "energy": "nJ"}
+_BEFORE: frozenset[TuneCost] = frozenset(("memory", "cores"))
 """What the placement alone tells."""
 
 
@@ -100,7 +100,7 @@ class TrialBench:
     samples: Samples
     inputs: InputCoding
     answers: Array
-    least: Least
+    least: TuneCost
     objective: Objective
     floor: float | None
     output: str
@@ -244,7 +244,7 @@ def words_of(program: Program, placement: Placement, target: Target) -> int:
     )
 
 
-def cost_in(report: Mapping[str, Any], least: Least, target: Target) -> float:
+def cost_in(report: Mapping[str, Any], least: TuneCost, target: Target) -> float:
     """Time per step or energy per sample in the report of a run: the upper end of what is estimated."""
     if least == "time":
         return float(report["time"]["high_ns"])
