@@ -14,7 +14,7 @@ from ..advise.judging import refuse_unfit
 from ..advise.sensitivity import Sensitivity, sensitivity
 from ..run import run_engine
 from .space import RecipeSpace
-from .trial import TuneCost, TrialBench
+from .trial import TrialBench, TuneCost
 
 _SEEN = 300
 """Samples that passes see, at most; and one third of all."""

@@ -23,7 +23,7 @@ from .front import FrontMember, front_of, settled
 from .race import Rival
 from .space import Setting
 from .study import Asked, TuneStudy, require_optuna
-from .trial import TuneCost, TrialBench, TrialOutcome
+from .trial import TrialBench, TrialOutcome, TuneCost
 
 TRIALS = 64
 BATCH = 4
