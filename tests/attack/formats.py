@@ -342,7 +342,7 @@ def _seed_study(folder: Path) -> None:
             cost=40.0,
             right=np.arange(8) > index,
         )
-        study.tell(asked, outcome, 4, 5.0)
+        study.tell(asked, outcome, 4, 0.6)
     study.ask(3, 0, None)  # one that is not finished
 
 

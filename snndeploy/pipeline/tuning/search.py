@@ -255,7 +255,7 @@ def _run(
                 words=same.words,
             )
         with finishing():
-            study.tell(asked, outcome, bench.value.cores, bench.value.floor)
+            study.tell(asked, outcome, bench.value.cores, bench.value.least_share)
         tell(outcome)
         progress()
 

@@ -173,8 +173,8 @@ class TuneStudy:
             trial.set_user_attr(_BATCH, batch)
         return Asked(trial.number, batch, {name: trial.params[name] for name in dimensions})
 
-    def tell(self, asked: Asked, outcome: TrialOutcome, cores: int, floor: float | None) -> None:
-        """Keep what became of a trial, with by how much it misses each limit."""
+    def tell(self, asked: Asked, outcome: TrialOutcome, cores: int, share: float | None) -> None:
+        """Keep what became of a trial, and by how much it misses cores and the share of right answers."""
         import optuna
 
         # the one way that Optuna has to say more about a trial which is not in hand any more
@@ -184,8 +184,8 @@ class TuneStudy:
         if outcome.cores is not None:
             over = 0.5 if outcome.why == "does not fit" else -0.5
             trial.set_constraint("cores", max(float(outcome.cores - cores), over))
-        if floor is not None and len(outcome.right):
-            trial.set_constraint("answers", floor / _judges(outcome, floor) - outcome.accuracy)
+        if share is not None and len(outcome.right):
+            trial.set_constraint("answers", share - outcome.accuracy)
         if outcome.judged and outcome.cost is not None:
             self._study.tell(trial, (outcome.accuracy, outcome.cost))
         else:
@@ -201,11 +201,6 @@ class TuneStudy:
             choice = self._choice(trial.params)
             outcome = _outcome(trial.number, choice, trial.user_attrs[_RECORD])
             yield int(trial.user_attrs[_BATCH]), outcome
-
-
-def _judges(outcome: TrialOutcome, floor: float) -> float:
-    """On how many samples a trial is judged: more than the floor, and than it has seen."""
-    return max(float(len(outcome.right)), floor)
 
 
 def _record(outcome: TrialOutcome) -> dict[str, Any]:

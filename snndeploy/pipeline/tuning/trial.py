@@ -121,6 +121,11 @@ class TrialBench:
         """The samples that no pass sees."""
         return self.samples.part(self.space.samples, None)
 
+    @property
+    def least_share(self) -> float | None:
+        """Share of the answers that have to be right (None: any)."""
+        return None if self.floor is None else self.floor / len(self.judges)
+
     def tried(
         self,
         number: int,
