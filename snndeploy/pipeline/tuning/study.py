@@ -174,7 +174,7 @@ class TuneStudy:
         return Asked(trial.number, batch, {name: trial.params[name] for name in dimensions})
 
     def tell(self, asked: Asked, outcome: TrialOutcome, cores: int, share: float | None) -> None:
-        """Keep what became of a trial, and by how much it misses cores and the share of right answers."""
+        """Keep what became of a trial, and by how much it misses cores and right answers."""
         import optuna
 
         # the one way that Optuna has to say more about a trial which is not in hand any more
