@@ -22,10 +22,10 @@ FLOORS = (
     {"recipe"},
     {"passes", "report"},
     {"calibrate", "verify", "live", "measure"},
-    {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data"},
+    {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data", "workers"},
     {"chip"},
     {"ir"},
-    {"files", "npz", "toml", "workers"},
+    {"files", "npz", "toml"},
     {"brief", "certify", "errors", "limits", "progress"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
