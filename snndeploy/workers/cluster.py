@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import re
@@ -10,15 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import BackendMissing, UsageError
+from ..files import Unreadable, read_text
 from .base import A, Here, R, S, Shared, Task, Workers, digest_of_parts
 
 _CONNECT_S = 20
 _RETRIES = 3
 """How often a task is done again elsewhere whose worker has died."""
+_NO_ANSWER = (OSError, TimeoutError, ValueError, LookupError, TypeError, Unreadable)
 _LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 _ADDRESS = re.compile(r"(tcp|tls|ucx|inproc)://\S+")
 
@@ -74,13 +78,10 @@ def workers_at(address: str | None) -> Iterator[Workers]:
                     )
                 )
                 client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
-            elif address.endswith(".json"):
-                client = stack.enter_context(
-                    dask.Client(scheduler_file=address, timeout=_CONNECT_S)
-                )
             else:
-                client = stack.enter_context(dask.Client(address, timeout=_CONNECT_S))
-        except (OSError, TimeoutError, ValueError) as error:
+                where = _listening(address) if address.endswith(".json") else address
+                client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
+        except _NO_ANSWER as error:
             raise BackendMissing(
                 "cluster-unreachable",
                 f"no scheduler answers ({error})",
@@ -89,6 +90,14 @@ def workers_at(address: str | None) -> Iterator[Workers]:
             ) from error
         _refuse_others(client, address)
         yield DaskWorkers(client)
+
+
+def _listening(file: str) -> str:
+    """Where the scheduler that wrote a file listens."""
+    address = str(json.loads(read_text(Path(file)))["address"])
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"the file names no address, but {address!r:.80}")
+    return address
 
 
 def versions() -> dict[str, str]:

@@ -46,7 +46,11 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "_CONNECT_S", 0.5)
-    for address in ("tcp://127.0.0.1:9", str(tmp_path / "no.json")):
+    (tmp_path / "text.json").write_text("text")
+    (tmp_path / "other.json").write_text('{"address": "file:///etc/passwd"}')
+    (tmp_path / "list.json").write_text("[1]")
+    files = [str(tmp_path / f"{name}.json") for name in ("no", "text", "other", "list")]
+    for address in ("tcp://127.0.0.1:9", *files):
         with pytest.raises(BackendMissing) as caught, workers_at(address):
             pass
         assert (caught.value.code, caught.value.where) == ("cluster-unreachable", address)
