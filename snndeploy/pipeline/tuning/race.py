@@ -62,7 +62,7 @@ def hopeless(
     cheaper = [rival for rival in rivals if rival.cost <= cost]
     if any(int(rival.right.sum()) >= most for rival in cheaper):
         return "dominated"
-    if seen == samples:
+    if seen in (0, samples):
         return ""
     if floor is not None and _surely(np.full(seen, floor / samples) - right):
         return "surely below"

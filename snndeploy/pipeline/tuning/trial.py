@@ -142,15 +142,14 @@ class TrialBench:
             known: digests of programs that were judged or given up, with the number of their trial.
         """
         began = time.perf_counter()
-        told = self._tried(number, choice, rivals, known or {})
+        told = self._tried(choice, rivals, known or {})
         return TrialOutcome(
             number=number, choice=dict(choice), seconds=time.perf_counter() - began, **told
         )
 
     def _tried(
-        self, number: int, choice: RecipeChoice, rivals: Sequence[Rival], known: Mapping[str, int]
+        self, choice: RecipeChoice, rivals: Sequence[Rival], known: Mapping[str, int]
     ) -> dict[str, Any]:
-        del number
         recipe = self.space.recipe(choice)
         if (least := self._least_cores(choice)) > self.cores:
             return {"why": "cannot fit", "cores": least}
@@ -212,8 +211,8 @@ class TrialBench:
         cost = float(told["words" if self.least == "memory" else "cores"]) if before else None
         right = np.zeros(0, bool)
         costs: list[tuple[int, float]] = []
-        why = ""
-        for rung in rungs(len(judges)):
+        why = "" if cost is None else hopeless(right, len(judges), cost, rivals, self.floor)
+        for rung in rungs(len(judges)) if not why else ():
             part = judges.part(len(right), rung - len(right))
             if before:
                 answers = [

@@ -152,6 +152,10 @@ def test_a_trial_is_given_up_where_it_cannot_win() -> None:
     assert hopeless(seen, 100, 1.0, [], 90.0) == "below"
     assert hopeless(seen, 100, 1.0, [], 89.0) == ""
     assert hopeless(np.arange(40) < 20, 100, 1.0, [], 79.9) == "surely below"
+    # none was asked: one that is right everywhere cannot be beaten
+    perfect = Rival(number=1, cost=10.0, right=np.ones(100, bool))
+    assert hopeless(np.zeros(0, bool), 100, 10.0, [perfect], None) == "dominated"
+    assert hopeless(np.zeros(0, bool), 100, 10.0, [rival], 50.0) == ""
     # all were asked: what remains is a comparison
     assert hopeless(np.arange(100) < 90, 100, 10.0, [rival], 90.0) == "dominated"
     assert hopeless(np.arange(100) < 91, 100, 10.0, [rival], 90.0) == ""
