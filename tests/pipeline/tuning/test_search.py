@@ -177,7 +177,7 @@ def test_limits_are_kept_and_what_cannot_keep_them_is_not_simulated(
     monkeypatch.setattr("snndeploy.pipeline.tuning.trial.run_engine", None)
     monkeypatch.setattr(TrialBench, "_least_cores", lambda *_: 0)
     placed = dataclasses.replace(wide, cores=0).tried(0, wide.space.choice(method="magnitude"))
-    assert (placed.why, placed.cores) == ("does not fit", 1)
+    assert (placed.why, placed.cores) == ("does not fit", 4)  # a core each
     assert len(placed.right) == 0
     same = wide.tried(1, wide.space.choice(method="magnitude"), (), {placed.digest: 0})
     assert same.why == "same as 0"
