@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         report_of,
         run_engine,
         save_bundle,
+        tune,
     )
     from .recipe import Recipe, load_recipe
     from .simulate.recording import Recording
@@ -65,6 +66,7 @@ _HOME = {
         "report_of",
         "save_bundle",
         "run_engine",
+        "tune",
     ),
     "recipe": ("Recipe", "load_recipe"),
     "data": ("Samples", "load_samples", "split_signs"),
@@ -116,6 +118,7 @@ __all__ = [
     "run_engine",
     "save_bundle",
     "split_signs",
+    "tune",
     "validate_placement",
     "write_bundle",
 ]

@@ -22,7 +22,7 @@ FLOORS = (
     {"recipe"},
     {"passes", "report"},
     {"calibrate", "verify", "live", "measure"},
-    {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data"},
+    {"ingest", "lower", "mapping", "simulate", "bundle", "export", "data", "workers"},
     {"chip"},
     {"ir"},
     {"files", "npz", "toml"},
@@ -30,7 +30,7 @@ FLOORS = (
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 
-OWNERS = {"click": "cli", "rich": "cli", "nir": "ingest"}
+OWNERS = {"click": "cli", "rich": "cli", "nir": "ingest", "distributed": "workers"}
 """Libraries that one room alone talks to."""
 
 FRONT_DOOR = {"__init__", "__main__"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError, VerificationFailed
-from .options import admitted, compile_options, data_options, json_option
+from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _write_html(
     callback=_engines,
     help="float, compressed, integer, lava; several by commas.",
 )
+@cluster_option
 @compile_options
 @data_options
 @output_option
@@ -128,6 +129,7 @@ def _write_html(
 def simulate(
     model: Path,
     engines: tuple[str, ...],
+    cluster: str | None,
     output: str | None,
     save_spikes: Path | None,
     recorded: tuple[str, ...],
@@ -142,6 +144,7 @@ def simulate(
     from ..files import write_file
     from ..pipeline import place_file, refuse_place, run_bundle, run_compiled, write_text
     from ..pipeline.accounts.spikes import KeptSpikes, predictions_table
+    from ..workers import workers_at
     from .options import compile_model, files_told, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
@@ -163,15 +166,11 @@ def simulate(
     kept = KeptSpikes((recorded or ("*",)) if save_spikes is not None else ())
     described: Path | Compiled | Loaded = model
     kind = admitted(model)
-    with progress_bar(", ".join(engines)) as bar:
+    with progress_bar(", ".join(engines)) as bar, workers_at(cluster) as workers:
+        how: dict[str, Any] = {"output": output, "workers": workers, "heard": kept.add}
         if kind == "bundle":
             report = run_bundle(
-                model,
-                engines,
-                lambda shapes: required(samples_of(options, shapes)),
-                *bar,
-                output=output,
-                heard=kept.add,
+                model, engines, lambda shapes: required(samples_of(options, shapes)), *bar, **how
             )
         elif kind == "netx":
             described = place_file(
@@ -182,13 +181,11 @@ def simulate(
                 starts=options["starts"],
             )
             samples = required(samples_of(options, input_shapes(described.program)))
-            report = run_compiled(described, samples, engines, *bar, output=output, heard=kept.add)
+            report = run_compiled(described, samples, engines, *bar, **how)
         else:
             described, found = compile_model(model, options)
             tell(described.source.findings)
-            report = run_compiled(
-                described, required(found), engines, *bar, output=output, heard=kept.add
-            )
+            report = run_compiled(described, required(found), engines, *bar, **how)
     if save_spikes is not None:
         write_file(save_spikes, kept.file(), force=force, option="--save-spikes")
         click.echo(f"wrote {save_spikes}", err=True)

@@ -22,6 +22,7 @@ from .opening import ModelKind, admit, open_bundle
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
+from .tuning.search import Tuned, tune
 
 __all__ = [
     "Compiled",
@@ -29,6 +30,7 @@ __all__ = [
     "Fixing",
     "Loaded",
     "ModelKind",
+    "Tuned",
     "admit",
     "bundle_of",
     "certificate_of",
@@ -57,6 +59,7 @@ __all__ = [
     "run_engine",
     "save_bundle",
     "save_certified",
+    "tune",
     "verify_bundle",
     "write_text",
 ]

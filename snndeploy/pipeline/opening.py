@@ -110,6 +110,7 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "compress": _NETWORKS,
         "finetune": _NETWORKS,
         "sensitivity": _NETWORKS,
+        "tune": _NETWORKS,
         "reduce-timesteps": _NETWORKS,
         "export": {"nir": _NIR, "netx": frozenset(("target",)), "bundle": frozenset()},
         "probe": {"nir": _NIR},

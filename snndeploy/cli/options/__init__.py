@@ -3,6 +3,7 @@
 from .compiling import compile_locked, compile_model
 from .declared import (
     calibration_options,
+    cluster_option,
     compile_options,
     data_options,
     guard_options,
@@ -18,6 +19,7 @@ __all__ = [
     "Files",
     "admitted",
     "calibration_options",
+    "cluster_option",
     "compile_locked",
     "compile_model",
     "compile_options",

@@ -35,6 +35,12 @@ resume_options = _all(
     click.option("--resume", is_flag=True, help="Go on from --checkpoints."),
 )
 
+cluster_option = click.option(
+    "--cluster",
+    metavar="local:N|tcp://…|FILE.json",
+    help="Compute on N processes, or on a Dask scheduler (docs: how-to/cluster).",
+)
+
 semantics_options = section(
     SEMANTICS,
     click.option("--frontend", help="Framework that trained the network (default: find out)."),
