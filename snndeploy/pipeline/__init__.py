@@ -19,6 +19,7 @@ from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
 from .opening import ModelKind, admit, open_bundle
+from .pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
@@ -36,6 +37,8 @@ __all__ = [
     "compile",
     "compress",
     "compress_module",
+    "described_report",
+    "difference_of",
     "explain_bundle",
     "finetune",
     "finetune_report",
@@ -49,6 +52,8 @@ __all__ = [
     "loaded_report",
     "not_certified",
     "open_bundle",
+    "page_of",
+    "pictures_of",
     "place_file",
     "refuse_place",
     "report_of",
@@ -57,6 +62,8 @@ __all__ = [
     "run_engine",
     "save_bundle",
     "save_certified",
+    "seen",
+    "tables_of",
     "verify_bundle",
     "write_text",
 ]

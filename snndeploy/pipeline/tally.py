@@ -44,6 +44,7 @@ class Tally:
     steps: int = 0
     right: dict[str, int] = field(default_factory=dict)
     predictions: dict[str, list[int]] = field(default_factory=dict)
+    labels: list[int] = field(default_factory=list)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
     neurobench: dict[str, NeuroBenchMeter] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Tally:
             if engine in self.networks:
                 meter = self.neurobench.setdefault(engine, NeuroBenchMeter(self.networks[engine]))
                 meter.add(run)
+        if samples.labels is not None:
+            self.labels.extend(samples.labels.tolist())
         for a, b in pairwise(runs):
             found = self._compared(runs, a, b)
             before = self.comparisons.get((a, b))
@@ -125,6 +128,7 @@ class Tally:
             outputs=[g.name for g in self.program.groups if g.role == "output"],
             accuracy=self.accuracy(),
             predictions=self.predictions,
+            labels=self.labels or None,
             comparisons=list(self.comparisons.values()),
             activity=activity,
             energy=energy,

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..chip import Target
+from ..chip import Target, arithmetic_models
 from ..ir.finding import Finding
 from ..ir.placement import Verdict
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
 from ..mapping import LayerUse, StepTime, Summary, fits
-from ..measure.energy import Activity, EnergyEstimate
+from ..measure.energy import ANN, Activity, EnergyEstimate
 from ..measure.neurobench import NeuroBench
 from ..verify import Comparison, Verification
 from .verification import verification_record
@@ -155,6 +155,7 @@ def run_report(
     outputs: Sequence[str],
     accuracy: Mapping[str, float],
     predictions: Mapping[str, Sequence[int]],
+    labels: Sequence[int] | None,
     comparisons: Sequence[Comparison],
     activity: Activity | None,
     energy: Mapping[str, EnergyEstimate],
@@ -164,7 +165,8 @@ def run_report(
 ) -> dict[str, Any]:
     """Describe runs of the same samples on several engines.
 
-    ``output`` of the ``outputs`` is the population whose answers are counted.
+    ``output`` of the ``outputs`` is the population whose answers are counted; ``labels`` are the classes
+    of the samples, where they are known.
     """
     return {
         "samples": samples,
@@ -173,15 +175,24 @@ def run_report(
         "outputs": list(outputs),
         "accuracy": dict(accuracy),
         "predictions": {engine: list(p) for engine, p in predictions.items()},
+        "labels": None if labels is None else list(labels),
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],
         "activity": None if activity is None else _activity(activity),
-        "energy": {model: dataclasses.asdict(e) for model, e in energy.items()},
+        "energy": {
+            model: {**dataclasses.asdict(e), "kind": _kind(model)} for model, e in energy.items()
+        },
         "time": time_record(time),
         "neurobench": {stage: dataclasses.asdict(m) for stage, m in neurobench.items()},
         "verification": None
         if verification is None
         else verification_record(verification, accuracy, samples),
     }
+
+
+def _kind(model: str) -> str:
+    """What an estimate is of, so that no picture sets unlike ones beside each other."""
+    arithmetic = model.removesuffix(ANN) in arithmetic_models()
+    return "the arithmetic alone" if arithmetic else "the chip"
 
 
 def _activity(activity: Activity) -> dict[str, Any]:

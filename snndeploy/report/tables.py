@@ -22,7 +22,7 @@ COUNTED = (
     "of neurons that they join, of which a kernel's weight makes many."
 )
 """What reports count under each word."""
-_NEUROBENCH = (
+NEUROBENCH = (
     ("footprint, bytes", "footprint", ",.0f"),
     ("connection sparsity", "connection_sparsity", ".3f"),
     ("activation sparsity", "activation_sparsity", ".3f"),
@@ -125,8 +125,7 @@ def event_rows(activity: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def neurobench_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """NeuroBench's figures, a column per stage behind their titles."""
     return [
-        (title, *(number(s[key], form) for s in stages.values()))
-        for title, key, form in _NEUROBENCH
+        (title, *(number(s[key], form) for s in stages.values())) for title, key, form in NEUROBENCH
     ]
 
 
