@@ -26,9 +26,10 @@ _LABEL_KEYS = ("y", "labels", "label")
 
 
 def load_samples(
-    path: str | Path,
+    path: str | Path | Array,
     shape: Shape,
     *,
+    labels: Array | None = None,
     encoding: TrainEncoding = "none",
     steps: int | None = None,
     bin_ms: float | None = None,
@@ -42,7 +43,7 @@ def load_samples(
 ) -> Samples:
     """Open samples; what is large stays on disk until a batch of it is run.
 
-    ``path`` is one of:
+    ``path`` is an array, as a ``.npy`` file would hold it, or one of:
 
     - ``.npz`` (arrays ``x`` and, optionally, ``y``) or ``.npy`` with spike trains, ``(samples, steps,
       *shape)``, or ``(steps, *shape)`` for one sample. A missing axis of extent 1 is added.
@@ -56,6 +57,7 @@ def load_samples(
     Args:
         path: what to read.
         shape: of the network's input.
+        labels: classes of the samples, beside an array; files hold their own.
         encoding: how images become spikes.
         steps: length of a sample in time steps.
         bin_ms: length of a step in milliseconds, a whole number of microseconds.
@@ -73,8 +75,14 @@ def load_samples(
         UsageError: an option that says nothing about these data, or one that is missing.
         BackendMissing: ``tonic:`` without tonic.
     """
-    where = str(path)
-    found = _open(where, time_unit)
+    found: Mapping[str, Rows] | Recordings
+    if isinstance(path, (str, Path)):
+        where = str(path)
+        _refuse({"labels": labels}, "files, which hold their own", where)
+        found = _open(where, time_unit)
+    else:
+        where = "the array"
+        found = {"x": path} if labels is None else {"x": path, "y": np.asarray(labels)}
     if isinstance(found, Mapping):
         _refuse(
             {

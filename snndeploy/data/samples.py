@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..ir.arrays import Array, Shape, size
 from .arrays import forget
 
@@ -36,6 +36,7 @@ class Samples:
     labels: Array | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @cached_property
     def inputs(self) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
 from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
@@ -53,6 +53,7 @@ class Neuron:
     drive: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @classmethod
     def create(cls, shape: Shape, **fields: object) -> Neuron:

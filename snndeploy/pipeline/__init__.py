@@ -2,6 +2,7 @@
 
 from ..files.places import refuse_place, write_text
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
+from .advise.sensitivity import sensitivity
 from .bundles import (
     bundle_of,
     certificate_of,
@@ -21,7 +22,7 @@ from .inspection import group_record, inspect_program, inspect_report
 from .opening import ModelKind, admit, open_bundle
 from .pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .programs import loaded_bundle, loaded_report, place_file
-from .run import run_compiled, run_engine
+from .run import energy, run_compiled, run_engine
 from .torch_modules.compress import CompressedModule, compress_module
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "compress_module",
     "described_report",
     "difference_of",
+    "energy",
     "explain_bundle",
     "finetune",
     "finetune_report",
@@ -63,6 +65,7 @@ __all__ = [
     "save_bundle",
     "save_certified",
     "seen",
+    "sensitivity",
     "tables_of",
     "verify_bundle",
     "write_text",

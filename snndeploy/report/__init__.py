@@ -2,7 +2,7 @@
 
 from .build import compile_report, finding_record, run_report
 from .certificate import certificate_line
-from .findings import grouped
+from .findings import grouped, tried
 from .listing import (
     Listing,
     compiled_listings,
@@ -64,4 +64,5 @@ __all__ = [
     "sight_of",
     "span",
     "tables_record",
+    "tried",
 ]

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Record = Mapping[str, Any]
 
-def grouped(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Findings that differ in their place alone, together, in the order of the first of each.
 
-    They have one code, one rule, one source and the same fixes; what they say of their places may
-    differ.
-    """
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+def grouped(findings: Sequence[Record]) -> list[list[Record]]:
+    """Findings of one code, rule and source of their limit, in the order of the first of each."""
+    found: dict[tuple[Any, ...], list[Record]] = {}
     for finding in findings:
-        fixes = tuple((f["text"], f["effect"]) for f in finding["fixes"] if f["effect"])
-        key = (
-            finding["severity"],
-            finding["code"],
-            finding.get("rule"),
-            finding.get("source"),
-            fixes,
-        )
-        found.setdefault(key, []).append(finding)
+        keys = ("severity", "code", "rule", "source", "certainty")
+        found.setdefault(tuple(finding.get(key) for key in keys), []).append(finding)
     return list(found.values())
+
+
+def tried(group: Sequence[Record]) -> list[Mapping[str, str]]:
+    """What was tried for findings of a group, each change once, with what it came to."""
+    fixes = {
+        (fix["text"], fix["effect"]): fix
+        for finding in group
+        for fix in finding["fixes"]
+        if fix["effect"]
+    }
+    return list(fixes.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snndeploy.report import grouped
+from snndeploy.report import grouped, tried
 from snndeploy.report.listing import Column, Listing, value_text
 from snndeploy.report.listing.listing import listing
 from snndeploy.report.page.markup import cell_html, script_data, table
@@ -77,10 +77,16 @@ def test_json_in_a_script_cannot_end_it() -> None:
 
 def test_findings_that_differ_in_their_place_alone_stand_together() -> None:
     first = {"severity": "error", "code": "a", "where": "x", "message": "1", "fixes": []}
-    fix = {"text": "prune", "effect": "fits"}
     second = {**first, "where": "y", "message": "2"}
-    others = [{**first, "code": "b"}, {**first, "fixes": [fix]}, {**first, "rule": "r"}]
-    groups = grouped([first, others[0], second, *others[1:]])
-    assert groups == [[first, second], [others[0]], [others[1]], [others[2]]]
-    idle = {**first, "fixes": [{"text": "not tried", "effect": ""}]}
-    assert grouped([first, idle]) == [[first, idle]]
+    others = [{**first, "code": "b"}, {**first, "rule": "r"}]
+    assert grouped([first, others[0], second, others[1]]) == [
+        [first, second],
+        *([o] for o in others),
+    ]
+
+
+def test_what_was_tried_is_said_once() -> None:
+    one, other = ({"text": f"prune {x}", "effect": "this rule holds"} for x in "ab")
+    idle = {"text": "not tried", "effect": ""}
+    group = [{"fixes": [one, idle]}, {"fixes": [other, one]}]
+    assert tried(group) == [one, other]

@@ -204,10 +204,10 @@ def test_a_compilation_writes_its_page_with_the_bundle(tmp_path: Path) -> None:
 def test_a_bundle_that_is_placed_anew_is_not_drawn_as_it_was(tmp_path: Path) -> None:
     model, place, page = network(tmp_path, 12, 8, 4), tmp_path / "n.snnb", tmp_path / "a.html"
     check(run("compile", model, *FRONTEND, "-o", place), 0)
-    check(run("check", place, "-t", "loihi1", "--html", page), 0)
+    check(run("check", place, "--chips", 2, "--html", page), 0)
     parsed = ParsedPage(page.read_text(encoding="utf-8"))
     assert not {"mesh", "network"} & parsed.pictures.keys()
-    assert any("loihi1" in text for tag, text in parsed.headings if tag == "h1")
+    assert any("2 chips" in text for tag, text in parsed.headings if tag == "h1")
 
 
 def test_what_was_tried_stands_behind_what_does_not_fit(bundle: Bundle, drawing: str) -> None:

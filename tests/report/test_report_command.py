@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import snndeploy
+from snndeploy.passes.prune import Prune
 from snndeploy.pipeline import difference_of
-from tests.support.builders import conv_net
+from snndeploy.recipe import Recipe
+from tests.support.builders import conv_net, recurrent_net
 from tests.support.commands import check, code_of, run
 
 drawing = pytest.mark.skipif(
@@ -22,9 +24,10 @@ drawing = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The same network as it was trained, and quantised."""
+    """The same network as it was trained, and without half of its weights."""
     folder, found = tmp_path_factory.mktemp("pair"), []
-    for name, recipe in (("whole", None), ("small", "default")):
+    half = Recipe(name="half", passes=(Prune(method="magnitude", sparsity=0.5),))
+    for name, recipe in (("whole", None), ("small", half)):
         compiled = snndeploy.compile(conv_net(seed=7), recipe=recipe)
         found.append(snndeploy.save_bundle(folder / f"{name}.snnb", snndeploy.bundle_of(compiled)))
     return found[0], found[1]
@@ -33,12 +36,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_diff_tells_what_changed_and_what_it_cost(pair: tuple[Path, Path]) -> None:
     told = json.loads(check(run("report", "diff", *pair, "--json"), 0))
     figures = {row["figure"]: row for row in told["figures"]}
-    assert figures["recipe"] == {
-        "figure": "recipe",
-        "a": "none",
-        "b": "default",
-        "change": "changed",
-    }
+    assert figures["recipe"] == {"figure": "recipe", "a": "none", "b": "half", "change": "changed"}
     assert figures["neurons"]["change"] == "the same"
     one, other = (snndeploy.read_bundle(path) for path in pair)
     nonzero = [sum(np.count_nonzero(s.mantissa) for s in b.program.synapses) for b in (one, other)]
@@ -60,7 +58,7 @@ def test_a_bundle_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
 
 
 def test_other_inputs_are_not_run(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    other = snndeploy.bundle_of(snndeploy.compile(conv_net(seed=7, channels=2), recipe=None))
+    other = snndeploy.bundle_of(snndeploy.compile(recurrent_net(), recipe=None))
     place = snndeploy.save_bundle(tmp_path / "other.snnb", other)
     assert "they take other inputs" in check(run("report", "diff", pair[0], place), 0)
 

@@ -12,9 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import answers_text, certificate_line, cores_text, rounding_note, rounding_text, span
+from ...report import (
+    answers_text,
+    certificate_line,
+    cores_text,
+    grouped,
+    rounding_note,
+    rounding_text,
+    span,
+    tried,
+)
 from .plain import plain, plain_data
 
+_PLACES = 12
+"""Places of findings of one kind that are listed."""
 _GAP = 2
 """Spaces between columns."""
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -215,24 +226,32 @@ def _headroom(layer: Mapping[str, Any]) -> str:
 
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
-    """Findings, worst first, each with its fixes."""
-    findings = plain_data(findings)
+    """Findings, worst first, each with its fixes; what repeats at many places is said once."""
     out = console()
-    for f in findings:
-        text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
-        text.append(f"{f['where']}: {f['message']}", style="default")
+    for group in grouped(plain_data(findings)):
+        first = group[0]
+        text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
+        if len(group) == 1:
+            text.append(f"{first['where']}: {first['message']}", style="default")
+        else:
+            text.append(f"at {len(group)} places:", style="default")
         out.print(text, soft_wrap=True)
-        if "rule" in f:
-            ratio = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
-            out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
-        if "source" in f:
+        if len(group) > 1:
+            for f in group[:_PLACES]:
+                times = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
+                out.print(Text(f"    {f['where']}: {f['message']}{times}"), soft_wrap=True)
+            if group[_PLACES:]:
+                out.print(Text(f"    and {len(group) - _PLACES} more (--json lists all)"))
+        if "rule" in first:
+            alone = len(group) == 1 and "ratio" in first
+            ratio = f" ({first['ratio']:.3g} times its limit)" if alone else ""
+            out.print(Text(f"  rule: {first['rule']}{ratio}", style="dim"), soft_wrap=True)
+        if "source" in first:
+            sure = first.get("certainty", "?")
             out.print(
-                Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
-                soft_wrap=True,
+                Text(f"  limit from: {first['source']} ({sure})", style="dim"), soft_wrap=True
             )
-        for fix in f["fixes"]:
-            if not fix["effect"]:
-                continue  # not tried
+        for fix in tried(group):
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..findings import grouped
+from ..findings import grouped, tried
 from .markup import panel
 
 _TITLES = {"error": "What does not fit", "warning": "Warnings", "note": "Notes"}
@@ -44,8 +44,9 @@ def _group(group: Sequence[Mapping[str, Any]]) -> str:
         rests.append(f"limit from: {first['source']} ({first.get('certainty', '?')})")
     if rests:
         text += f'<p class="soft">{escape("; ".join(rests))}</p>'
-    tried = [f for f in first["fixes"] if f["effect"]]
-    fixes = "".join(f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in tried)
+    fixes = "".join(
+        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in tried(group)
+    )
     return f'<div class="finding">{text}{f"<ul>{fixes}</ul>" if fixes else ""}</div>'
 
 
