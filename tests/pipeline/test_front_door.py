@@ -8,6 +8,8 @@ import pytest
 
 import snndeploy
 from snndeploy.demo import FOLDER, digits
+from tests.support.commands import FRONTEND, check, run
+from tests.support.nir_graphs import chain, lif, written
 from tests.support.page import ParsedPage
 
 
@@ -50,3 +52,12 @@ def test_explain_and_sensitivity(compiled: snndeploy.Compiled, tmp_path: Path) -
     assert sum(core["neurons"] for core in told["cores"]) == 1546
     found = snndeploy.sensitivity(compiled.source, digits().first(4), ratios=[], bits=[8])
     assert {p.value for p in found.points} == {8}
+
+
+def test_wiring_alone_compiles_under_the_default_recipe(tmp_path: Path) -> None:
+    """Input, neurons, output: there is no weight to quantise, and nobody asked for one."""
+    model = written(tmp_path, chain(4, lif(4)), "wires.nir")
+    check(run("compile", model, *FRONTEND, "-o", tmp_path / "wires.snnb"), 0)
+    bundle = snndeploy.read_bundle(tmp_path / "wires.snnb")
+    assert [p["name"] for p in bundle.report["passes"]] == ["as trained", "quantize"]
+    assert bundle.networks["float"].digest == bundle.networks["compressed"].digest

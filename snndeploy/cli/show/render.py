@@ -290,7 +290,7 @@ def print_demo(result: Mapping[str, Any]) -> None:
         (f"energy per digit, nJ ({model})", "", span(e["low"], e["high"], ",.0f"))
         for model, e in run["energy"].items()
     ]
-    agreement = run["comparisons"][-1]
+    compared = [] if result["equal"] is None else [_agreement(run["comparisons"][-1])]
     accuracy = [
         (
             f"accuracy, {engine}",
@@ -299,15 +299,10 @@ def print_demo(result: Mapping[str, Any]) -> None:
         )
         for engine, value in run["accuracy"].items()
     ]
-    spikes = (
-        "spikes that differ, integer and Lava",
-        "",
-        f"{sum(agreement['differing'].values())} of {sum(agreement['total'].values()):,}",
-    )
     title = (
         f"handwritten digits on {result['compile']['target']}, {run['samples']} held-out samples"
     )
-    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, spikes, *rows, *energy]))
+    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, *compared, *rows, *energy]))
     for model, e in run["energy"].items():
         out.print(
             Text(
@@ -318,3 +313,8 @@ def print_demo(result: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     print_findings([f for f in result["compile"]["findings"] if f["severity"] != "note"])
+
+
+def _agreement(comparison: Mapping[str, Any]) -> tuple[str, str, str]:
+    differing, total = (sum(comparison[key].values()) for key in ("differing", "total"))
+    return "spikes that differ, integer and Lava", "", f"{differing} of {total:,}"
