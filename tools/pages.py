@@ -56,7 +56,8 @@ _ERRORS = """\
 Written from the code: every error that a command or a function can leave with. The code is stable, and
 stands in `error[code]`, in `--json` and in `SnnDeployError.code`. A `…` stands for what the text names.
 What to do about the common ones is in [troubleshooting](../troubleshooting.md). Exit codes: 2 usage,
-3 bad input, 4 a pass or the lowering refuses, 5 does not fit, 6 verification failed, 7 a backend is missing.
+3 bad input, 4 a pass or the lowering refuses, 5 does not fit, 6 verification failed, 7 a backend is
+missing.
 
 """
 

@@ -1,7 +1,7 @@
 """A pass of one's own in a recipe, beside the shipped ones.
 
-``python run.py`` runs it on the demo's digits network before the shipped quantisation, and prints as JSON
-what is left. A package names it as an entry point (``README.md``), and recipes find it by its name.
+``python run.py`` runs it on the demo's digits network before the shipped quantisation, and prints as
+JSON what is left. A package names it as an entry point (``README.md``), and recipes find it by its name.
 """
 
 from __future__ import annotations

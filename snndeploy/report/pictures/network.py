@@ -115,7 +115,13 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             },
             {
                 "data": values(words),
-                "mark": {"type": "text", "align": "left", "dx": 8, "fontSize": 10, "limit": 240},
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "dx": 8,
+                    "fontSize": 10,
+                    "limit": {"expr": "0.5 * width"},
+                },
                 "encoding": {
                     "x": field("x", "quantitative", **x),
                     "y": field("y", "quantitative", **y),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .picture import COMPILED, NEUTRAL, TRAINED, Picture, field, tooltip, values
+from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
 
 
 def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
@@ -24,15 +24,13 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
         title="Bits of weights after each pass",
         alt=f"Bits of weights after each pass: {told}.",
         spec={
-            "height": 220,
+            "height": 36 * len(steps),
             "data": values(rows),
             "mark": {"type": "bar", "cornerRadius": 2},
             "encoding": {
-                "x": field(
-                    "step", "nominal", None, sort=steps, axis={"labelAngle": 0, "labelLimit": 110}
-                ),
-                "y": field("from", "quantitative", "bits", axis={"format": "~s"}),
-                "y2": {"field": "to"},
+                "y": field("step", "nominal", None, sort=steps),
+                "x": field("from", "quantitative", "bits", axis={"format": "~s", "tickCount": 5}),
+                "x2": {"field": "to"},
                 "color": field(
                     "what",
                     "nominal",
@@ -51,34 +49,33 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
     if not alike:
         return
     told = "; ".join(f"{a['step']} {a['share']:.1%}" for a in alike)
+    low = min(0.5, *(a["share"] for a in alike))
     yield Picture(
         name="answers",
         group="passes",
         title="Answers that stay the trained network's",
         alt=f"Share of {alike[0]['samples']} samples with the same answer, after each pass: {told}.",
         spec={
-            "height": 220,
+            "height": 36 * len(alike),
             "data": values(alike),
             "layer": [
-                {"mark": {"type": "line", "color": NEUTRAL}},
-                {"mark": {"type": "point", "filled": True, "size": 70, "color": TRAINED}},
+                {"mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"x2": {"datum": low}}},
+                {"mark": {"type": "point", "filled": True, "size": 90, "color": COMPILED}},
                 {
-                    "mark": {"type": "text", "dy": -12, "fontSize": 11},
+                    "mark": {"type": "text", "dy": -11, "fontSize": 11},
                     "encoding": {
                         "text": {"field": "share", "type": "quantitative", "format": ".1%"}
                     },
                 },
             ],
             "encoding": {
+                "y": field("step", "nominal", None, sort=steps),
                 "x": field(
-                    "step", "nominal", None, sort=steps, axis={"labelAngle": 0, "labelLimit": 110}
-                ),
-                "y": field(
                     "share",
                     "quantitative",
                     "answers alike",
-                    axis={"format": ".0%"},
-                    scale={"domain": [min(0.5, *(a["share"] for a in alike)), 1.05]},
+                    axis={"format": ".0%", "tickCount": 5},
+                    scale={"domain": [low, 1.03], "nice": False},
                 ),
                 "tooltip": tooltip(
                     step="after", share=("alike", ".1%"), samples=("of samples", ",")
