@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..chip import Target, arithmetic_models
+from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.placement import Verdict
 from ..ir.program import CompartmentGroup, Program
 from ..ir.text import chain_text
 from ..mapping import LayerUse, StepTime, Summary, fits
-from ..measure.energy import ANN, Activity, EnergyEstimate
+from ..measure.energy import Activity, EnergyEstimate
 from ..measure.neurobench import NeuroBench
 from ..verify import Comparison, Verification
+from .tables import energy_kind
 from .verification import verification_record
 
 
@@ -179,7 +180,8 @@ def run_report(
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],
         "activity": None if activity is None else _activity(activity),
         "energy": {
-            model: {**dataclasses.asdict(e), "kind": _kind(model)} for model, e in energy.items()
+            model: {**dataclasses.asdict(e), "kind": energy_kind(model)}
+            for model, e in energy.items()
         },
         "time": time_record(time),
         "neurobench": {stage: dataclasses.asdict(m) for stage, m in neurobench.items()},
@@ -187,12 +189,6 @@ def run_report(
         if verification is None
         else verification_record(verification, accuracy, samples),
     }
-
-
-def _kind(model: str) -> str:
-    """What an estimate is of, so that no picture sets unlike ones beside each other."""
-    arithmetic = model.removesuffix(ANN) in arithmetic_models()
-    return "the arithmetic alone" if arithmetic else "the chip"
 
 
 def _activity(activity: Activity) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..chip import arithmetic_models
+from ..measure.energy import ANN
+
 EVENT_COLUMNS = (
     "layer",
     "spikes in",
@@ -151,3 +154,9 @@ def judged(report: Mapping[str, Any]) -> str:
     if not others:
         return ""
     return f"answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"
+
+
+def energy_kind(model: str) -> str:
+    """What an estimate by ``model`` is of, so that nothing sets unlike ones beside each other."""
+    arithmetic = model.removesuffix(ANN) in arithmetic_models()
+    return "the arithmetic alone" if arithmetic else "the chip"

@@ -28,14 +28,12 @@ RUN: dict[str, Any] = {
             "high": 5.0,
             "parts": {"spikes": 2.0, "none": 0.0},
             "certainty": "inferred",
-            "kind": "the chip",
         },
-        "cmos": {
+        "45nm-cmos": {
             "low": 1.0,
             "high": 1.0,
             "parts": {"additions": 1.0},
             "certainty": "published",
-            "kind": "the arithmetic alone",
         },
     },
 }
@@ -66,7 +64,7 @@ def test_no_picture_of_energy_mixes_kinds() -> None:
         "Energy per sample: the chip",
         "Energy per sample: the arithmetic alone",
     ]
-    assert [[v["model"] for v in shown(p, 1)] for p in pictures] == [["chip"], ["cmos"]]
+    assert [[v["model"] for v in shown(p, 1)] for p in pictures] == [["chip"], ["45nm-cmos"]]
     assert shown(pictures[0], 0) == [{"model": "chip", "part": "spikes", "nj": 2.0}]
     assert pictures[0].note.endswith("lines reach to the high ends.")
     assert pictures[1].note == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..tables import NEUROBENCH, events_text, place
+from ..tables import NEUROBENCH, energy_kind, events_text, place
 from .listing import Column, Listing, Value, listing
 
 _STAGES = (
@@ -131,7 +131,7 @@ def _energy(run: Mapping[str, Any]) -> Listing:
     rows: list[list[Value]] = [
         [
             name,
-            e.get("kind", ""),
+            energy_kind(name),
             (e["low"], e["high"]),
             e["certainty"],
             ", ".join(f"{part} {nj:,.1f}" for part, nj in e["parts"].items() if nj),

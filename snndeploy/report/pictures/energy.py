@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..tables import energy_kind
 from .picture import NEUTRAL, Picture, field, tooltip, values
 
 _COLOURS = ("#2f6fed", "#d97706", "#0f9d8a", "#8b5cf6", "#d6455d", "#64748b", "#a3a635")
@@ -15,7 +16,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
     kinds: dict[str, dict[str, Any]] = {}
     for name, estimate in run["energy"].items():
         if estimate["high"] > 0:
-            kinds.setdefault(estimate.get("kind", "estimate"), {})[name] = estimate
+            kinds.setdefault(energy_kind(name), {})[name] = estimate
     for turn, (kind, models) in enumerate(kinds.items()):
         parts = [
             {"model": name, "part": part, "nj": nj}

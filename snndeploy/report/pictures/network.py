@@ -12,15 +12,16 @@ _LEVEL = 92
 """Pixels from a level to the next."""
 _TOP, _BOTTOM = 0.08, 0.72
 """Where in its level a box begins and ends."""
-_WIDEST = 0.56
-_LANE = 0.035
+_WIDEST = 0.52
+_LANE = 0.03
 
 
 def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     """Layers with shape, neurons and rate; ``layers`` are those with a row to lead to."""
     rows = {name: i for i, name in enumerate(layers)}
-    boxes = _boxes(sight.nodes)
-    spiking = [n for n in sight.nodes if n.rate is not None]
+    drawn = tuple(n for n in sight.nodes if n.kind != "constant")
+    boxes = _boxes(drawn)
+    spiking = [n for n in drawn if n.rate is not None]
     nodes = [
         {
             "name": n.name,
@@ -37,10 +38,11 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "line2": n.level + 0.42,
             "line3": n.level + 0.58,
         }
-        for n in sight.nodes
+        for n in drawn
     ]
-    lines, arrows, words = _lines(sight.edges, {n.name: n for n in sight.nodes}, boxes)
-    levels = 1 + max(n.level for n in sight.nodes)
+    edges = tuple(e for e in sight.edges if e.source in boxes)
+    lines, arrows, words = _lines(edges, {n.name: n for n in drawn}, boxes)
+    levels = 1 + max(n.level for n in drawn)
     x = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
     y = {"scale": {"domain": [0, levels], "reverse": True, "nice": False}, "axis": None}
     box = {
@@ -120,7 +122,8 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
                     "align": "left",
                     "dx": 8,
                     "fontSize": 10,
-                    "limit": {"expr": "0.5 * width"},
+                    "lineBreak": "\n",
+                    "limit": {"expr": "0.6 * width"},
                 },
                 "encoding": {
                     "x": field("x", "quantitative", **x),
@@ -133,12 +136,14 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             *text,
         ],
     }
-    neurons = sum(n.neurons for n in sight.nodes if n.name in rows)
+    neurons = sum(n.neurons for n in drawn if n.name in rows)
     alt = (
-        f"The network as a graph: {len(rows)} layers with {neurons:,} neurons on the chip, joined by "
-        f"{len(sight.edges)} projections; the table of layers has the same numbers."
+        f"The network as a graph: {len(drawn)} layers, {neurons:,} neurons on the chip, joined by "
+        f"{len(edges)} projections; the table of layers has the same numbers."
     )
     note = "A click on a layer leads to its row in the table."
+    if len(drawn) < len(sight.nodes):
+        note += " Neurons that only carry biases are left out."
     if spiking:
         note += f" Rates are of the golden run: {sight.samples} samples, {sight.steps} steps each."
     return Picture(
@@ -161,10 +166,10 @@ def _boxes(nodes: tuple[LayerNode, ...]) -> dict[str, tuple[float, float]]:
     found = {}
     for level in {n.level for n in nodes}:
         row = [n for n in nodes if n.level == level]
-        room = 0.86 / len(row)
+        room = 0.72 / len(row)
         width = min(_WIDEST, room * 0.94)
         for i, node in enumerate(row):
-            middle = 0.43 + room * (i - (len(row) - 1) / 2)
+            middle = 0.37 + room * (i - (len(row) - 1) / 2)
             found[node.name] = (round(middle - width / 2, 4), round(middle + width / 2, 4))
     return found
 
@@ -182,17 +187,15 @@ def _lines(
     lane = 0
     for number, edge in enumerate(edges):
         a, b = nodes[edge.source], nodes[edge.target]
-        text = f"{edge.operator}, {edge.weights:,} weights of {edge.bits} bits"
+        text = f"{edge.operator}\n{edge.weights:,} weights of {edge.bits} bits"
         if edge.delay:
-            text += f", {edge.delay} steps later"
+            text += f"\n{edge.delay} step{'s'[: edge.delay != 1]} later"
         way = f"{edge.source} → {edge.target}"
         if b.level == a.level + 1:
             x1, x2 = sum(boxes[a.name]) / 2, sum(boxes[b.name]) / 2
             points = [(x1, a.level + _BOTTOM), (x2, b.level + _TOP - 0.05)]
             arrows.append({"x": x2, "y": b.level + _TOP - 0.05, "angle": 180})
-            words.append(
-                {"x": (x1 + x2) / 2, "y": a.level + (_BOTTOM + 1 + _TOP) / 2 - 0.04, "text": text}
-            )
+            words.append({"x": (x1 + x2) / 2, "y": a.level + _BOTTOM + 0.1, "text": text})
         else:
             lane += 1
             right = min(0.99, max(e for _, e in boxes.values()) + _LANE * (1 + (lane - 1) % 3))
@@ -204,7 +207,7 @@ def _lines(
                 (boxes[b.name][1] + 0.012, end),
             ]
             arrows.append({"x": boxes[b.name][1] + 0.012, "y": end, "angle": 270})
-            words.append({"x": right, "y": (start + end) / 2, "text": text})
+            words.append({"x": right, "y": (start + end) / 2 - 0.08, "text": text})
         words[-1]["way"] = way
         lines += [
             {"edge": number, "turn": i, "x": round(x, 4), "y": round(y, 4)}

@@ -51,7 +51,11 @@ def trains_of(
     program: Program, networks: Mapping[str, Network], golden: Mapping[str, Array]
 ) -> tuple[LayerTrains, ...]:
     """The layers that spike, as far as the golden run (of the integer engine) has them."""
-    spiking = [g for g in program.on_chip if g.kind != "readout" and f"spikes.{g.name}" in golden]
+    spiking = [
+        g
+        for g in program.on_chip
+        if g.kind not in ("readout", "constant") and f"spikes.{g.name}" in golden
+    ]
     if not spiking:
         return ()
     trained = _trained(program, networks, golden)
