@@ -214,6 +214,13 @@ def compile_(
     show_default=True,
     help="How long --fix looks for something better than the first recipe that fits.",
 )
+@click.option(
+    "--try-seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long it is tried what would help against violations, the worst first.",
+)
 @page_option
 @click.option("--force", is_flag=True, help="Replace an existing recipe, and an existing page.")
 @json_option

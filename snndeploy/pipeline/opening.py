@@ -77,7 +77,14 @@ _DATA = frozenset(
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))
-_ALL = SEMANTICS | _LOWERING | _PLACE | _DATA | _KEEPING | {"groups", "fix_path", "locked"}
+_ALL = (
+    SEMANTICS
+    | _LOWERING
+    | _PLACE
+    | _DATA
+    | _KEEPING
+    | {"groups", "fix_path", "locked", "try_seconds"}
+)
 _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
