@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..bundle import Bundle
@@ -12,10 +13,13 @@ from ..report import (
     Picture,
     Sight,
     all_pictures,
+    check_names,
     compiled_listings,
     core_listing,
     diff_listings,
     html_page,
+    renamed_record,
+    renamed_sight,
     run_listings,
     sensitivity_pictures,
     sight_of,
@@ -61,6 +65,7 @@ def page_of(
     *,
     report: Mapping[str, Any] | None = None,
     sensitivity: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
     placed: bool = True,
 ) -> str:
     """The page of what was compiled and of runs of it, as HTML that needs nothing else.
@@ -70,27 +75,48 @@ def page_of(
         runs: reports of runs.
         report: of the compilation, where it is at hand.
         sensitivity: the record of ``sensitivity``, for its curves.
+        names: what layers and projections are called instead.
         placed: whether the report is of this placement, and not of a bundle placed anew.
 
     Raises:
         InputError: the bundle or its records cannot be read.
+        UsageError: ``names`` names what is not there.
     """
-    where = str(described) if isinstance(described, Path) else ""
-    with stored_report(where):
-        told = described_report(described) if report is None else report
-        return html_page(
-            told, runs, sight=seen(described) if placed else None, sensitivity=sensitivity
-        )
+    with stored_report(_where(described)):
+        told, runs, sight = _shown(described, runs, names, report)
+        return html_page(told, runs, sight=sight if placed else None, sensitivity=sensitivity)
+
+
+def _where(described: Described | Bundle) -> str:
+    return str(described) if isinstance(described, Path) else ""
+
+
+def _shown(
+    described: Described | Bundle,
+    runs: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    report: Mapping[str, Any] | None = None,
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Sight]:
+    """Reports and what is drawn, under the names that were asked for."""
+    told, sight = described_report(described) if report is None else report, seen(described)
+    if not names:
+        return told, runs, sight
+    check_names(names, told, "names")
+    renamed = [renamed_record(run, names) for run in runs]
+    return renamed_record(told, names), renamed, renamed_sight(sight, names)
 
 
 def tables_of(
-    described: Described | Bundle, runs: Sequence[Mapping[str, Any]] = ()
+    described: Described | Bundle,
+    runs: Sequence[Mapping[str, Any]] = (),
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Listing]:
     """Every table of its page by name; those of the second run are called ``…-2``, and so on."""
-    where = str(described) if isinstance(described, Path) else ""
-    with stored_report(where):
-        found = compiled_listings(described_report(described))
-        cores = core_listing(seen(described).mesh.cores)
+    with stored_report(_where(described)):
+        told, runs, sight = _shown(described, runs, names)
+        found = compiled_listings(told)
+        cores = core_listing(sight.mesh.cores)
         found[cores.name] = cores
         for number, run in enumerate(runs):
             more = f"-{number + 1}" if number else ""
@@ -103,13 +129,13 @@ def pictures_of(
     runs: Sequence[Mapping[str, Any]] = (),
     *,
     sensitivity: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Picture]:
     """Every picture of its page, by name."""
-    where = str(described) if isinstance(described, Path) else ""
-    with stored_report(where):
-        found = all_pictures(described_report(described), runs, seen(described))
+    with stored_report(_where(described)):
+        told, runs, sight = _shown(described, runs, names)
         curves = () if sensitivity is None else sensitivity_pictures(sensitivity)
-        return {picture.name: picture for picture in (*found, *curves)}
+        return {one.name: one for one in (*all_pictures(told, runs, sight), *curves)}
 
 
 def difference_of(a: str | Path | Bundle, b: str | Path | Bundle) -> dict[str, Any]:

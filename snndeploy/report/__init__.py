@@ -11,6 +11,7 @@ from .listing import (
     run_listings,
     tables_record,
 )
+from .naming import check_names, renamed_record, renamed_sight
 from .page import html_page
 from .pictures import Picture, all_pictures, picture_file, sensitivity_pictures
 from .sight import Sight, sight_of
@@ -40,6 +41,7 @@ __all__ = [
     "all_pictures",
     "answers_text",
     "certificate_line",
+    "check_names",
     "compile_report",
     "compiled_listings",
     "core_listing",
@@ -56,6 +58,8 @@ __all__ = [
     "number",
     "picture_file",
     "place",
+    "renamed_record",
+    "renamed_sight",
     "rounding_note",
     "rounding_text",
     "run_listings",

@@ -98,6 +98,9 @@ def test_pictures_alone(pair: tuple[Path, Path], tmp_path: Path) -> None:
         (("--picture", "mesh"), "picture-nowhere"),
         (("--plot", "net.svg", "--picture", "mesch"), "picture-unknown"),
         (("--sensitivity", "model.json"), "sensitivity-unreadable"),
+        (("--names", "model.json"), "names-unreadable"),
+        (("--names", "unknown.toml", "--json"), "name-unknown"),
+        (("--names", "twice.toml", "--json"), "name-twice"),
     ],
 )
 def test_what_cannot_be_shown(
@@ -109,9 +112,33 @@ def test_what_cannot_be_shown(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.json").write_text("{}")
+    (tmp_path / "unknown.toml").write_text('"s9" = "conv9"\n')
+    (tmp_path / "twice.toml").write_text('"s1" = "s2"\n')
     assert code_of(run("report", pair[0], *options)) == code
 
 
 def test_bundles_are_one_or_a_diff_of_two(pair: tuple[Path, Path]) -> None:
     assert code_of(run("report", *pair)) == "report-bundles"
     assert code_of(run("report", "diff", *pair, "--html", "a.html")) == "diff-options"
+
+
+def test_layers_are_called_as_one_likes(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """In tables, pictures and runs; what the bundle holds stays."""
+    (tmp_path / "names.toml").write_text('"s1" = "first layer"\n"conv2" = "second kernel"\n')
+    saved, page = tmp_path / "run.json", tmp_path / "page.html"
+    saved.write_text(run("verify", pair[1], "--engines", "integer", "--json").stdout)
+    names = ("--names", tmp_path / "names.toml", "--run", saved)
+    result = run("report", pair[1], *names, "--html", page, "--json")
+    check(result, 0)
+    told = json.loads(result.stdout)
+    before = told["layers"][0]["name"]
+    assert before == "s1"
+    tables = told["tables"]
+    assert tables["layers"][0]["layer"] == "first layer"
+    assert [row["projection"] for row in tables["synapses"]][1] == "second kernel"
+    assert tables["events"][1]["layer"] == "first layer"
+    assert tables["golden-integer"][0]["layer"] == "first layer"
+    assert tables["registers"][0]["layer"] == "first layer"
+    rows = page.read_text(encoding="utf-8")
+    assert rows.count(">first layer</th>") == 4
+    assert ">s1</th>" not in rows

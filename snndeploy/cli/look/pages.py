@@ -38,6 +38,7 @@ def write_html(
     force: bool,
     report: Mapping[str, Any] | None = None,
     sensitivity: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
     placed: bool = True,
 ) -> None:
     """Write the page where one was asked for; see `snndeploy.pipeline.page_of`.
@@ -48,6 +49,8 @@ def write_html(
 
     if path is None:
         return
-    page = page_of(described, runs, report=report, sensitivity=sensitivity, placed=placed)
+    page = page_of(
+        described, runs, report=report, sensitivity=sensitivity, names=names or {}, placed=placed
+    )
     write_text(path, page, force=force, option="--html")
     click.echo(f"wrote {path}", err=True)

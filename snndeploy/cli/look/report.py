@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ...errors import InputError, UsageError, did_you_mean
 from ..options import admitted, json_option
 from ..show.help import command
 from .pages import page_option, refuse_html, write_html
+
+if TYPE_CHECKING:
+    from ...report import Picture
 
 
 @command(example="snndeploy report model.snnb --html model.html")
@@ -51,6 +54,13 @@ from .pages import page_option, refuse_html, write_html
     help="Write every picture, too: FILE-network.svg and so on.",
 )
 @click.option("--picture", metavar="NAME", help="Of the pictures, write this one alone, as --plot.")
+@click.option(
+    "--names",
+    "names_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help='What layers are called in pages, tables and pictures: "4" = "conv2", a line each.',
+)
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @json_option
 def report(
@@ -61,6 +71,7 @@ def report(
     csv: Path | None,
     plot: Path | None,
     picture: str | None,
+    names_file: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -68,7 +79,7 @@ def report(
 
     With the word diff and two bundles: what changed from the first to the second, and what it cost.
     """
-    from ...pipeline import described_report, tables_of
+    from ...pipeline import described_report, pictures_of, tables_of
     from ...pipeline.accounts.recorded import stored_report
     from ...report import tables_record
     from ..show.render import print_compile_report, print_json
@@ -79,7 +90,7 @@ def report(
             "picture-nowhere", "--picture names one of --plot", hint="add --plot FILE.svg"
         )
     if str(bundles[0]) == "diff" and len(bundles) == 3:
-        idle = (*runs, *filter(None, (sensitivity_file, html, plot)))
+        idle = (*runs, *filter(None, (sensitivity_file, html, plot, names_file)))
         if idle:
             raise UsageError(
                 "diff-options", "a diff has tables alone", hint="--csv and --json show it"
@@ -98,12 +109,15 @@ def report(
     data = described_report(bundle)
     read = [_read_run(path) for path in runs]
     curves = None if sensitivity_file is None else _read_sensitivity(sensitivity_file)
-    write_html(html, bundle, read, force=force, report=data, sensitivity=curves)
-    tables = {} if csv is None and not as_json else tables_of(bundle, read)
+    names = {} if names_file is None else _read_names(names_file)
+    write_html(html, bundle, read, force=force, report=data, sensitivity=curves, names=names)
+    tables = {} if csv is None and not as_json else tables_of(bundle, read, names=names)
     if csv is not None:
         _write_tables(csv, {name: table.csv() for name, table in tables.items()}, force)
     if plot is not None:
-        _write_pictures(plot, picture, bundle, read, curves, force)
+        _write_pictures(
+            plot, picture, pictures_of(bundle, read, sensitivity=curves, names=names), force
+        )
     if as_json:
         shown = {**data, "tables": tables_record(list(tables.values()))}
         print_json({**shown, "runs": read} if read else shown)
@@ -172,18 +186,12 @@ def _write_tables(folder: Path, tables: Mapping[str, str], force: bool) -> None:
 
 
 def _write_pictures(
-    plot: Path,
-    only: str | None,
-    bundle: Path,
-    runs: Sequence[Mapping[str, Any]],
-    sensitivity: Mapping[str, Any] | None,
-    force: bool,
+    plot: Path, only: str | None, found: Mapping[str, Picture], force: bool
 ) -> None:
     from ...files.write import write_file
-    from ...pipeline import pictures_of, refuse_place
+    from ...pipeline import refuse_place
     from ...report import picture_file
 
-    found = pictures_of(bundle, runs, sensitivity=sensitivity)
     if only is not None and only not in found:
         raise UsageError(
             "picture-unknown",
@@ -248,6 +256,31 @@ def _read_sensitivity(path: Path) -> dict[str, Any]:
         f"this is no result of sensitivity ({problem})",
         where=str(path),
         hint="save what sensitivity prints with --json",
+    )
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """Names by what things are called in the bundle.
+
+    Raises:
+        InputError: it is no TOML file of names.
+    """
+    from ... import toml
+    from ...files import Unreadable, read_text
+    from ...limits import current
+
+    try:
+        names = toml.loads(read_text(path, current().text))
+        if all(isinstance(name, str) and name for name in names.values()):
+            return names
+        problem = "a name is no text"
+    except (Unreadable, ValueError) as error:
+        problem = str(error)
+    raise InputError(
+        "names-unreadable",
+        f"this is no file of names ({problem})",
+        where=str(path),
+        hint='a line for each layer: "4" = "conv2"',
     )
 
 
