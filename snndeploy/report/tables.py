@@ -158,5 +158,5 @@ def judged(report: Mapping[str, Any]) -> str:
 
 def energy_kind(model: str) -> str:
     """What an estimate by ``model`` is of, so that nothing sets unlike ones beside each other."""
-    arithmetic = model.removesuffix(ANN) in arithmetic_models()
+    arithmetic = model.removesuffix(ANN) in {known.name for known in arithmetic_models()}
     return "the arithmetic alone" if arithmetic else "the chip"

@@ -2,14 +2,14 @@
 
 from .compiled import compiled_listings
 from .diff import diff_listings
-from .listing import Column, Listing, Value, tables_record, value_text
+from .listing import CellValue, Column, Listing, tables_record, value_text
 from .ran import run_listings
 from .seen import core_listing
 
 __all__ = [
+    "CellValue",
     "Column",
     "Listing",
-    "Value",
     "compiled_listings",
     "core_listing",
     "diff_listings",

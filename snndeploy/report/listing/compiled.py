@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..tables import COUNTED, cores_text, rounding_note, rounding_text
-from .listing import Column, Listing, Value, listing
+from .listing import CellValue, Column, Listing, listing
 
 _PASSES = (
     Column(key="after", title="after"),
@@ -59,7 +59,7 @@ def layer_anchor(number: int) -> str:
 
 
 def _passes(report: Mapping[str, Any]) -> Listing:
-    rows: list[list[Value]] = []
+    rows: list[list[CellValue]] = []
     for step in report["passes"]:
         answers = step.get("answers") or {}
         counts = [step[key] for key in ("name", "neurons", "weights", "synapses", "bits")]
@@ -68,7 +68,7 @@ def _passes(report: Mapping[str, Any]) -> Listing:
 
 
 def _layers(report: Mapping[str, Any]) -> Listing:
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [
             layer["name"],
             "x".join(map(str, layer["shape"])),
@@ -95,7 +95,7 @@ def _layers(report: Mapping[str, Any]) -> Listing:
 
 
 def _synapses(report: Mapping[str, Any]) -> Listing:
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [
             s["name"],
             s["ops"],
@@ -113,7 +113,7 @@ def _synapses(report: Mapping[str, Any]) -> Listing:
 def _time(report: Mapping[str, Any]) -> Listing:
     time = report.get("time")
     terms = time["terms"] if time else ()
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [t["what"], t["where"], t["count"], (t["low_ns"], t["high_ns"]), ", ".join(t["layers"])]
         for t in terms
     ]

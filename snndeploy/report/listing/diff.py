@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .listing import Column, Listing, Value, listing
+from .listing import CellValue, Column, Listing, listing
 
 _FIGURES = (
     Column(key="figure", title="figure"),
@@ -41,7 +41,7 @@ def diff_listings(a: Report, b: Report) -> dict[str, Listing]:
     }
 
 
-def _figures() -> Iterator[tuple[str, Callable[[Report], Value]]]:
+def _figures() -> Iterator[tuple[str, Callable[[Report], CellValue]]]:
     """What is compared: a title, and how a report says it."""
     yield "target", lambda r: str(r["target"])
     yield "board", lambda r: str(r["board"])
@@ -61,22 +61,22 @@ def _figures() -> Iterator[tuple[str, Callable[[Report], Value]]]:
     yield "answers alike after the passes", _alike
 
 
-def _time(report: Report) -> Value:
+def _time(report: Report) -> CellValue:
     time = report.get("time")
     return (time["low_ns"], time["high_ns"]) if time else None
 
 
-def _energy(report: Report) -> Value:
+def _energy(report: Report) -> CellValue:
     ends = (report.get("savings") or {}).get("after", {}).get("step_nj")
     return (ends[0], ends[1]) if ends else None
 
 
-def _alike(report: Report) -> Value:
+def _alike(report: Report) -> CellValue:
     answers = report["passes"][-1].get("answers") if report["passes"] else None
     return f"{answers['agreement']:.1%} of {answers['samples']}" if answers else None
 
 
-def _change(a: Value, b: Value) -> str:
+def _change(a: CellValue, b: CellValue) -> str:
     """How much more or less B is, in percent of A."""
     if a == b:
         return "the same"
@@ -91,11 +91,11 @@ def _ends(value: int | float | tuple[float, float]) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _layers(a: Report, b: Report) -> Iterator[Sequence[Value]]:
+def _layers(a: Report, b: Report) -> Iterator[Sequence[CellValue]]:
     one, other = ({layer["name"]: layer for layer in r["layers"]} for r in (a, b))
     for name in dict.fromkeys((*one, *other)):
         pair = one.get(name), other.get(name)
-        row: list[Value] = [name]
+        row: list[CellValue] = [name]
         for key in ("neurons", "synapses", "cores"):
             row += [None if layer is None else layer[key] for layer in pair]
         row += [None if layer is None else layer["fullest"]["share"] for layer in pair]

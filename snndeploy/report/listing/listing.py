@@ -10,7 +10,7 @@ from typing import Any
 
 from ..tables import span
 
-Value = str | int | float | None | tuple[float, float]
+CellValue = str | int | float | None | tuple[float, float]
 """What a cell holds; a pair is a range, from low to high."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -45,7 +45,7 @@ class Listing:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: tuple[tuple[CellValue, ...], ...]
     anchors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ class Listing:
         return [[value_text(v, f) for v, f in zip(row, forms, strict=True)] for row in self.rows]
 
 
-def value_text(value: Value, form: str) -> str:
+def value_text(value: CellValue, form: str) -> str:
     """A value as people read it."""
     if value is None:
         return ""
@@ -97,7 +97,7 @@ def listing(
     name: str,
     title: str,
     columns: Sequence[Column],
-    rows: Sequence[Sequence[Value]],
+    rows: Sequence[Sequence[CellValue]],
     *,
     anchors: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -118,13 +118,13 @@ def tables_record(listings: Sequence[Listing]) -> Mapping[str, list[dict[str, An
     return {one.name: one.records() for one in listings}
 
 
-def _named(key: str, value: Value) -> list[tuple[str, Value]]:
+def _named(key: str, value: CellValue) -> list[tuple[str, CellValue]]:
     if isinstance(value, tuple):
         return [(f"{key}_low", value[0]), (f"{key}_high", value[1])]
     return [(key, value)]
 
 
-def _safe(value: Value) -> Value:
+def _safe(value: CellValue) -> CellValue:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return value

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..tables import NEUROBENCH, energy_kind, events_text, place
-from .listing import Column, Listing, Value, listing
+from .listing import CellValue, Column, Listing, listing
 
 _STAGES = (
     Column(key="stage", title="stage"),
@@ -59,10 +59,10 @@ def run_listings(run: Mapping[str, Any]) -> dict[str, Listing]:
 
 def _stages(run: Mapping[str, Any]) -> Listing:
     compared = {c["engines"][1]: c for c in run["comparisons"]}
-    rows: list[list[Value]] = []
+    rows: list[list[CellValue]] = []
     for stage in run["predictions"]:
         c = compared.get(stage)
-        places: list[Value] = [None, None, None]
+        places: list[CellValue] = [None, None, None]
         if c is not None:
             places = [sum(c["differing"].values()), sum(c["total"].values()), c["engines"][0]]
         rows.append([stage, run["accuracy"].get(stage), *places])
@@ -75,7 +75,7 @@ def _pairs(run: Mapping[str, Any]) -> Iterator[Listing]:
     for pair in verification["pairs"] if verification else ():
         a, b = pair["stages"]
         lost = Column(key="lost", title=f"answers it alone loses, of {pair['attributed']}")
-        rows: list[list[Value]] = [
+        rows: list[list[CellValue]] = [
             [
                 name,
                 x["match"],
@@ -96,7 +96,7 @@ def _pairs(run: Mapping[str, Any]) -> Iterator[Listing]:
 def _registers(run: Mapping[str, Any]) -> Listing:
     verification = run["verification"]
     used = verification["registers"] if verification else {}
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [name, r["u_share"], r["wraps"], r["v_share"], r["clips"]] for name, r in used.items()
     ]
     return listing("registers", "Registers of the integer run", _REGISTERS, rows)
@@ -107,7 +107,7 @@ def _events(run: Mapping[str, Any]) -> Listing:
     if not activity:
         return listing("events", "Events per sample", _EVENTS, ())
     n = max(activity["samples"], 1)
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [
             name,
             a["spikes_in"] / n,
@@ -128,7 +128,7 @@ def _events(run: Mapping[str, Any]) -> Listing:
 
 
 def _energy(run: Mapping[str, Any]) -> Listing:
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [
             name,
             energy_kind(name),
@@ -147,7 +147,7 @@ def _bench(run: Mapping[str, Any]) -> Listing:
         Column(key="figure", title="of the network as a framework runs it"),
         *(Column(key=stage, title=stage, form=",.6g") for stage in stages),
     )
-    rows: list[list[Value]] = [
+    rows: list[list[CellValue]] = [
         [title, *(s[key] for s in stages.values())] for title, key, _ in NEUROBENCH if stages
     ]
     return listing("neurobench", "NeuroBench", columns, rows)

@@ -49,6 +49,7 @@ def html_page(
         library = ""
     parts = [
         head(compiled, runs),
+        "" if library or sight is None else soft(_MISSING),
         *_failed_first(compiled),
         *_compiled(compiled, pictures, sight),
         *(part for number, run in enumerate(runs) for part in _run(run, number, pictures)),
@@ -59,8 +60,7 @@ def html_page(
     if "certificate" in compiled:
         parts.append(certificate_panel(compiled["certificate"]))
     parts.append(_provenance(compiled))
-    missing = "" if library or sight is None else soft(_MISSING)
-    return _document(compiled["target"], f"{missing}{''.join(parts)}", library, pictures)
+    return _document(compiled["target"], "".join(parts), library, pictures)
 
 
 def _document(target: str, body: str, library: str, pictures: Sequence[Picture]) -> str:

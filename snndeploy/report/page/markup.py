@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..listing import Column, Listing, Value, value_text
+from ..listing import CellValue, Column, Listing, value_text
 from ..pictures import Picture
 
 
@@ -70,7 +70,7 @@ def _row(listing: Listing, number: int, right: Sequence[bool]) -> str:
     return f"<tr{anchor}>{cells}</tr>"
 
 
-def _cell(value: Value, column: Column, right: bool, *, first: bool) -> str:
+def _cell(value: CellValue, column: Column, right: bool, *, first: bool) -> str:
     kind = 'th scope="row"' if first else "td"
     end = "th" if first else "td"
     label = f' data-label="{escape(column.title, quote=True)}"'
@@ -79,13 +79,13 @@ def _cell(value: Value, column: Column, right: bool, *, first: bool) -> str:
     return f"<{kind}{label}{by}{_class(right)}>{cell_html(value, column.form)}</{end}>"
 
 
-def _sort_key(value: Value) -> float | None:
+def _sort_key(value: CellValue) -> float | None:
     if isinstance(value, tuple):
         return float(value[0])
     return None if value is None or isinstance(value, str) else float(value)
 
 
-def cell_html(value: Value, form: str) -> str:
+def cell_html(value: CellValue, form: str) -> str:
     """A value as a cell holds it; shares have a bar, red beyond the whole."""
     text = escape(value_text(value, form))
     if form != "bar" or not isinstance(value, (int, float)):

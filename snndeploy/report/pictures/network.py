@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..listing.compiled import layer_anchor
-from ..sight import Edge, LayerNode, Sight
+from ..sight import GraphEdge, LayerNode, Sight
 from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
 
 _LEVEL = 92
@@ -175,7 +175,7 @@ def _boxes(nodes: tuple[LayerNode, ...]) -> dict[str, tuple[float, float]]:
 
 
 def _lines(
-    edges: tuple[Edge, ...], nodes: dict[str, LayerNode], boxes: dict[str, tuple[float, float]]
+    edges: tuple[GraphEdge, ...], nodes: dict[str, LayerNode], boxes: dict[str, tuple[float, float]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Points of lines, arrow heads, and words beside them.
 

@@ -2,14 +2,14 @@
 
 from .codes import CodeCounts
 from .cores import CoreTile, Mesh
-from .layers import Edge, LayerNode
+from .layers import GraphEdge, LayerNode
 from .sight import Sight, sight_of
 from .trains import LayerTrains
 
 __all__ = [
     "CodeCounts",
     "CoreTile",
-    "Edge",
+    "GraphEdge",
     "LayerNode",
     "LayerTrains",
     "Mesh",

@@ -10,7 +10,7 @@ import numpy as np
 from ...ir.arrays import size
 from ...ir.program import Program
 
-Rates = Mapping[str, float]
+MeanRates = Mapping[str, float]
 """Spikes of a neuron in a step, per group."""
 
 
@@ -27,7 +27,7 @@ class LayerNode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edge:
+class GraphEdge:
     """A synapse group from one source: operator, weights that are not zero, bits of one."""
 
     source: str
@@ -38,7 +38,7 @@ class Edge:
     delay: int
 
 
-def nodes_of(program: Program, rates: Rates) -> tuple[LayerNode, ...]:
+def nodes_of(program: Program, rates: MeanRates) -> tuple[LayerNode, ...]:
     """The groups of ``program``, in its order."""
     levels = {depth: i for i, depth in enumerate(sorted({g.depth for g in program.groups}))}
     return tuple(
@@ -54,10 +54,10 @@ def nodes_of(program: Program, rates: Rates) -> tuple[LayerNode, ...]:
     )
 
 
-def edges_of(program: Program) -> tuple[Edge, ...]:
+def edges_of(program: Program) -> tuple[GraphEdge, ...]:
     """What joins the groups, one edge per source."""
     return tuple(
-        Edge(
+        GraphEdge(
             source=source.group,
             target=s.target,
             operator=str(s.op),

@@ -15,7 +15,7 @@ from ...ir.placement import Placement
 from ...ir.program import Program
 from .codes import CodeCounts, codes_of
 from .cores import Mesh, mesh_of
-from .layers import Edge, LayerNode, edges_of, nodes_of
+from .layers import GraphEdge, LayerNode, edges_of, nodes_of
 from .trains import LayerTrains, trains_of
 
 
@@ -28,7 +28,7 @@ class Sight:
     """
 
     nodes: tuple[LayerNode, ...]
-    edges: tuple[Edge, ...]
+    edges: tuple[GraphEdge, ...]
     mesh: Mesh
     codes: tuple[CodeCounts, ...]
     trains: tuple[LayerTrains, ...]
