@@ -34,7 +34,8 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..ingest import read_network, read_netx
     from ..pipeline import refuse_place
     from ..pipeline.run import network_missing
-    from .options import compile_model, semantics_of, tell
+    from .options import compile_model, semantics_of
+    from .show.telling import tell
 
     network: Network | None = None
     kind = admitted(model)
