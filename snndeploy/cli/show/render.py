@@ -136,7 +136,7 @@ def _parameters(population: Mapping[str, Any]) -> str:
 
 
 def print_compile_report(report: Mapping[str, Any]) -> None:
-    """The report of one compilation."""
+    """The report of one compilation, the verdict last."""
     report = plain_data(report)
     out = console()
     notes = report["network"]["notes"]
@@ -166,18 +166,19 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
     out.print()
-    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
-    out.print(
-        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
-        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
-        highlight=False,
-    )
     for line in cores_text(report):
         out.print(line, highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
     if "certificate" in report:
         out.print(certificate_line(report["certificate"]), highlight=False, soft_wrap=True)
+    # last, where the eyes are when the screen stops
+    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
+    out.print(
+        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
+        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
+        highlight=False,
+    )
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:
