@@ -5,6 +5,7 @@ Each page says what stands in the code already; a test compares them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,7 +159,7 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "&#124;").replace("<", "&lt;")
+    return re.sub("<(?=[A-Za-z/!])", "&lt;", " ".join(text.split()).replace("|", "&#124;"))
 
 
 if __name__ == "__main__":
