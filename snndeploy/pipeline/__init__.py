@@ -20,9 +20,9 @@ from .explaining import explain_bundle
 from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
 from .opening import ModelKind, admit, open_bundle
-from .pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .programs import loaded_bundle, loaded_report, place_file
 from .run import energy, run_compiled, run_engine
+from .showing.pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .torch_modules.compress import CompressedModule, compress_module
 
 __all__ = [

@@ -99,8 +99,8 @@ def test_pictures_alone(pair: tuple[Path, Path], tmp_path: Path) -> None:
         (("--plot", "net.svg", "--picture", "mesch"), "picture-unknown"),
         (("--sensitivity", "model.json"), "sensitivity-unreadable"),
         (("--names", "model.json"), "names-unreadable"),
-        (("--names", "unknown.toml", "--json"), "name-unknown"),
-        (("--names", "twice.toml", "--json"), "name-twice"),
+        (("--names", "unknown.toml", "--csv", "out"), "name-unknown"),
+        (("--names", "twice.toml", "--csv", "out"), "name-twice"),
     ],
 )
 def test_what_cannot_be_shown(

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..bundle import Bundle
-from ..report import (
+from ...bundle import Bundle
+from ...report import (
     Listing,
     Picture,
     Sight,
@@ -24,12 +24,12 @@ from ..report import (
     sensitivity_pictures,
     sight_of,
 )
-from .accounts.differences import same_inputs_record
-from .accounts.recorded import stored_report
-from .bundles import certificate_of, report_of
-from .compiled import Compiled, Loaded
-from .opening import open_bundle
-from .programs import loaded_report
+from ..accounts.recorded import stored_report
+from ..bundles import certificate_of, report_of
+from ..compiled import Compiled, Loaded
+from ..opening import open_bundle
+from ..programs import loaded_report
+from .differences import same_inputs_record
 
 Described = Path | Compiled | Loaded
 """What a page is of: the place of a bundle, or what was compiled or placed just now."""
