@@ -29,7 +29,6 @@ class CatalogueEntry:
 
     code: str
     exit_code: int
-    room: str
     message: str
     hint: str
 
@@ -38,7 +37,6 @@ def entries() -> list[CatalogueEntry]:
     """Every error that the package raises by its class and a code, once per code and text."""
     found = set()
     for file in sorted(PACKAGE.rglob("*.py")):
-        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
@@ -50,7 +48,6 @@ def entries() -> list[CatalogueEntry]:
                 CatalogueEntry(
                     code=str(node.args[0].value),
                     exit_code=kind.exit_code,
-                    room=room,
                     message=_template(node.args[1]),
                     hint="" if hint is None else _template(hint),
                 )

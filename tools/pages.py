@@ -122,7 +122,7 @@ def commands_page() -> str:
 
 def _command(entry: CommandEntry) -> str:
     example = f"\n```sh\n{entry.example}\n```\n" if entry.example else ""
-    rows = [(f"`{names}`", text) for names, text in entry.options]
+    rows = [(f"`{names.replace('|', ', ')}`", text) for names, text in entry.options]
     options = f"\n{_table(('option', 'meaning'), rows)}" if rows else ""
     return f"## `{entry.name}`\n\n`{entry.usage}`\n\n{entry.text}\n{example}{options}"
 

@@ -12,7 +12,7 @@ _ABREAST = 4
 """Chips side by side."""
 _ON_CORE = 6
 """Layers of a core that are named."""
-_EMPTY = 4096
+_EMPTY = 4000
 """Cores not in use that are drawn."""
 
 
