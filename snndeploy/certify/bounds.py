@@ -127,9 +127,9 @@ def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleN
         v_high, v_low = _reset(g, a, rise, fall, v_high, v_low, v_paced)
     else:
         v_low = np.minimum(v_low, v_paced)
-    ends = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low, "rise": rise}
+    told = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low, "rise": rise}
     drive = np.maximum(np.where(v_high > limit, rise, 0), np.where(v_low > limit, fall, 0))
-    return SimpleNamespace(u=u, v=np.maximum(v_high, v_low), safe=safe, drive=drive, **ends)
+    return SimpleNamespace(u=u, v=np.maximum(v_high, v_low), safe=safe, drive=drive, **told)
 
 
 def _arrives(leg: Any, pair: Any) -> Any:

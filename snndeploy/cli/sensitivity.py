@@ -205,7 +205,10 @@ def sensitivity(
             out.print()
         if found.accuracy is not None:
             out.print(
-                f"as trained: {found.accuracy:.1%} of {found.samples} samples", highlight=False
+                f"as trained: {found.accuracy:.1%} of {found.samples} samples; accuracies of so few "
+                f"that are less than {100 * (found.noise or 0):.1f} points apart may be equal (95 %)",
+                highlight=False,
+                soft_wrap=True,
             )
     for path in (plot, recipe_file):
         if path is not None:
@@ -251,6 +254,13 @@ def reduce_timesteps(
     from .show.render import console, print_json, table
 
     if output is not None:
+        if not rescale:
+            raise UsageError(
+                "rescale-missing",
+                "without --rescale no threshold changes: the file would be the network as it is",
+                where="-o",
+                hint="add --rescale, or leave -o out",
+            )
         refuse_place(output, force, option="-o", suffix=".nir")
     network, samples = _read(model, options)
     with progress_bar("time steps") as bar:
@@ -259,7 +269,9 @@ def reduce_timesteps(
         )
     if output is not None:
         write_nir(output, found.network, force=force)
-        click.echo(f"wrote {output}", err=True)
+        same = " (no lower threshold helped: it is the network as it was)"
+        unchanged = rescale and found.chosen.factor == 1
+        click.echo(f"wrote {output}{same if unchanged else ''}", err=True)
     if as_json:
         print_json(found.record())
         return

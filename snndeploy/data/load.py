@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -29,11 +29,15 @@ _INPUT_KEYS = ("x", "inputs", "input", "spikes", "images")
 _LABEL_KEYS = ("y", "labels", "label")
 _TARGET_KEYS = ("target", "targets")
 
+Given: TypeAlias = "str | Path | Array"
+"""A file or folder by its path, or what a file would hold."""
+
 
 def load_samples(
-    path: str | Path | Mapping[str, str | Path],
+    path: Given | Mapping[str, Given],
     shape: Shape | Mapping[str, Shape],
     *,
+    labels: Array | None = None,
     encoding: TrainEncoding = "none",
     steps: int | None = None,
     bin_ms: float | None = None,
@@ -49,7 +53,7 @@ def load_samples(
 ) -> Samples:
     """Open samples; what is large stays on disk until a batch of it is run.
 
-    ``path`` is one of:
+    ``path`` is an array, as a ``.npy`` file would hold it, or one of:
 
     - ``.npz`` (arrays ``x`` and, optionally, ``y``) or ``.npy`` with spike trains, ``(samples, steps,
       *shape)``, or ``(steps, *shape)`` for one sample. A missing axis of extent 1 is added. ``y`` is a
@@ -69,6 +73,7 @@ def load_samples(
     Args:
         path: what to read; for several inputs, by their names.
         shape: of the network's input; for several, by their names.
+        labels: classes of the samples, beside an array; files hold their own.
         encoding: how images become spikes.
         steps: length of a sample in time steps.
         bin_ms: length of a step in milliseconds, a whole number of microseconds.
@@ -101,6 +106,7 @@ def load_samples(
         skip=skip,
         unlabelled=unlabelled,
         window=window,
+        labels=labels,
     )
     if not isinstance(shape, Mapping):
         return _loaded(path, {"": shape}, how)
@@ -113,15 +119,19 @@ def load_samples(
     return replace(found, source=with_signs(sources, shape))
 
 
-def _loaded(
-    path: str | Path | Mapping[str, str | Path], shape: Mapping[str, Shape], how: _How
-) -> Samples:
+def _loaded(path: Given | Mapping[str, Given], shape: Mapping[str, Shape], how: _How) -> Samples:
     """Samples for inputs of these shapes."""
     if isinstance(path, Mapping):
         _refuse_names(path, shape)
-        return _together({name: _load(str(path[name]), shape[name], how) for name in shape})
+        return _together({name: _load(path[name], shape[name], how) for name in shape})
     if len(shape) == 1:
-        return _load(str(path), next(iter(shape.values())), how)
+        return _load(path, next(iter(shape.values())), how)
+    if not isinstance(path, (str, Path)):
+        raise InputError(
+            "data-no-inputs",
+            f"the network has the inputs {', '.join(shape)}, and this is one array",
+            hint="give a mapping with an array for each of them",
+        )
     return _load_named(str(path), shape, how)
 
 
@@ -141,6 +151,7 @@ class _How:
     skip: int
     unlabelled: int | None
     window: int | None
+    labels: Array | None = None
 
 
 def _refuse_names(given: Mapping[str, object], wanted: Mapping[str, object]) -> None:
@@ -207,9 +218,16 @@ def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
     return _together(parts)
 
 
-def _load(where: str, shape: Shape, how: _How) -> Samples:
+def _load(path: Given, shape: Shape, how: _How) -> Samples:
     """Samples of one input."""
-    found = _open(where, how.time_unit)
+    found: Mapping[str, Rows] | Recordings
+    if isinstance(path, (str, Path)):
+        where = str(path)
+        _refuse({"labels": how.labels}, "files, which hold their own", where)
+        found = _open(where, how.time_unit)
+    else:
+        where = "the array"
+        found = {"x": path} if how.labels is None else {"x": path, "y": np.asarray(how.labels)}
     if isinstance(found, Mapping):
         return _chosen(_read(found, shape, how, where), how, where)
     _refuse({"unlabelled": how.unlabelled, "window": how.window}, "events", where)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..errors import InputError, did_you_mean
 from ..ir.arrays import Array, Shape, size
 from .arrays import forget
@@ -57,6 +57,7 @@ class Samples:
     targets: Array | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, Mapping):

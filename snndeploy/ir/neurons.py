@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
 from .fields import FACTOR, LEVEL, beyond, held_fields
@@ -53,6 +53,7 @@ class Neuron:
     drive: Array = field(default_factory=lambda: np.zeros(()), metadata=LEVEL)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @classmethod
     def create(cls, shape: Shape, **fields: object) -> Neuron:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .fields import LEVEL, beyond, held_fields
@@ -95,6 +95,7 @@ class CompartmentGroup:
     route: str = field(default="", metadata=NOT_CONTENT)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def rule(self) -> NeuronRule | None:
@@ -149,6 +150,7 @@ class SynapseSource:
     latency: Array
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,6 +171,7 @@ class SynapseGroup:
     alive: Array | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def op(self) -> Weighted:
@@ -237,6 +240,7 @@ class Program:
     differing: Mapping[str, float] = field(default_factory=dict, metadata=NOT_CONTENT)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @cached_property
     def _by_name(self) -> dict[str, CompartmentGroup]:

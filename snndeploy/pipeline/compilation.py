@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.adapt import Adapt, adapted, unsupported
-from ..passes.base import Observer, PassContext, Training
+from ..passes.base import Observer, PassContext, PassEvent, Training
 from ..passes.guard.back_off import run_guarded
 from ..passes.kept import kept_in
 from ..passes.runner import PassLog
@@ -62,6 +63,7 @@ def compile(
     tell_all: bool = False,
     checkpoints: Path | None = None,
     resume: bool = False,
+    try_seconds: float | None = None,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -90,7 +92,8 @@ def compile(
             which are those of the network that `Adapt` would make; else they are refused.
         checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
         resume: take the results that are there already.
-        observer: told about the progress of passes.
+        try_seconds: how long is tried what would help where it does not fit (None: all of it).
+        observer: told about the progress of passes, and of the check.
 
     Returns:
         All stages. Violated budgets are in ``findings``, not raised.
@@ -140,7 +143,14 @@ def compile(
         findings = (*program.findings, *told(differing, measured_on(data=calibration is not None)))
         program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips, share=SHARE[objective])
-    checked = check_program(program, placement, chip, chips=chips)
+    checked = check_program(
+        program,
+        placement,
+        chip,
+        chips=chips,
+        seconds=try_seconds,
+        tell=partial(_checking, observer),
+    )
     return Compiled(
         source=source,
         log=log,
@@ -159,6 +169,10 @@ def compile(
             calibration, None if scale == "calibrated" else recipe.calibration.samples
         ),
     )
+
+
+def _checking(observer: Observer, what: str, done: int, of: int) -> None:
+    observer(PassEvent(kind="progress", name="check", what=what, done=done, of=of))
 
 
 def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple[Finding, ...]:

@@ -92,7 +92,14 @@ _DATA = frozenset(
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))
-_NIR = SEMANTICS | _LOWERING | _PLACE | _DATA | _KEEPING | {"groups", "fix_path", "locked"}
+_NIR = (
+    SEMANTICS
+    | _LOWERING
+    | _PLACE
+    | _DATA
+    | _KEEPING
+    | {"groups", "fix_path", "locked", "try_seconds"}
+)
 _ALL = _NIR | {"starts"}
 _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _NIR, "network": _NIR - SEMANTICS}
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..bundle import Bundle
 from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
@@ -352,3 +353,21 @@ def report_runs(
     tally = Tally(program, placement, target, networks, verification, output=judged)
     tally.add(runs, samples)
     return tally.report(partial=partial)
+
+
+def energy(compiled: Compiled | Loaded | Bundle, samples: Samples) -> dict[str, dict[str, Any]]:
+    """Estimates of the energy per sample, by every model that knows the chip or the arithmetic.
+
+    Args:
+        compiled: what runs, as it is placed.
+        samples: what it runs on.
+
+    Returns:
+        By the model's name: ``low`` and ``high`` in nanojoules, ``parts``, ``certainty``, ``sources``,
+        what is ``not_counted``, and the ``kind`` (what the estimate is of; unlike kinds do not compare).
+    """
+    report = run_samples(
+        samples, ["integer"], compiled.program, compiled.placement, compiled.target
+    )
+    estimates: dict[str, dict[str, Any]] = report["energy"]
+    return estimates

@@ -49,6 +49,7 @@ class Tally:
     judged: dict[str, int] = field(default_factory=dict)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
     missed: dict[str, list[Array]] = field(default_factory=dict)
+    labels: list[int] = field(default_factory=list)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
     neurobench: dict[str, NeuroBenchMeter] = field(default_factory=dict)
@@ -81,6 +82,8 @@ class Tally:
             if engine in self.networks:
                 meter = self.neurobench.setdefault(engine, NeuroBenchMeter(self.networks[engine]))
                 meter.add(run)
+        if samples.labels is not None and not samples.per_step:
+            self.labels.extend(samples.labels.tolist())
         for a, b in pairwise(runs):
             found = self._compared(runs, a, b)
             before = self.comparisons.get((a, b))
@@ -159,6 +162,7 @@ class Tally:
             errors=self.errors(),
             predictions=self.predictions,
             labelled_steps=max(self.judged.values(), default=None) if self.per_step else None,
+            labels=self.labels or None,
             comparisons=list(self.comparisons.values()),
             activity=activity,
             energy=energy,

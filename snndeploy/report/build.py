@@ -17,6 +17,7 @@ from ..mapping import LayerUse, StepTime, Summary, fits
 from ..measure.energy import Activity, EnergyEstimate
 from ..measure.neurobench import NeuroBench
 from ..verify import Comparison, Verification
+from .tables import energy_kind
 from .verification import verification_record
 
 
@@ -157,6 +158,7 @@ def run_report(
     errors: Mapping[str, Mapping[str, float]],
     predictions: Mapping[str, Sequence[Any]],
     labelled_steps: int | None,
+    labels: Sequence[int] | None,
     comparisons: Sequence[Comparison],
     activity: Activity | None,
     energy: Mapping[str, EnergyEstimate],
@@ -168,7 +170,7 @@ def run_report(
 
     ``output`` of the ``outputs`` is the population whose answers are counted: one per sample, or one per
     step where steps have labels (``labelled_steps`` of them). ``errors`` are those of its values, where
-    there are target values.
+    there are target values. ``labels`` are the classes of the samples, where they are known.
     """
     return {
         "samples": samples,
@@ -179,9 +181,13 @@ def run_report(
         "errors": {engine: dict(e) for engine, e in errors.items()},
         "labelled_steps": labelled_steps,
         "predictions": {engine: list(p) for engine, p in predictions.items()},
+        "labels": None if labels is None else list(labels),
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],
         "activity": None if activity is None else _activity(activity),
-        "energy": {model: dataclasses.asdict(e) for model, e in energy.items()},
+        "energy": {
+            model: {**dataclasses.asdict(e), "kind": energy_kind(model)}
+            for model, e in energy.items()
+        },
         "time": time_record(time),
         "neurobench": {stage: dataclasses.asdict(m) for stage, m in neurobench.items()},
         "verification": None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..ir.answers import chosen, step_answers
 from ..ir.arrays import Array
 from ..ir.program import Program
@@ -59,6 +59,7 @@ class Recording:
     units: Mapping[str, Array] = field(default_factory=dict)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def counts(self, name: str) -> Array:
         """Sum over time of what ``name`` emitted, flattened per sample: ``(samples, neurons)``."""

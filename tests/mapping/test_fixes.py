@@ -433,3 +433,21 @@ def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
         assert len(fixing.tried) == (1 if data is None else 2)
     shares = [line.split(": ")[-1] for line in told if "answers are right" in line]
     assert max(shares).startswith("fits, 8")
+
+
+def test_what_is_tried_is_told_and_ends_in_time() -> None:
+    """The worst violations come first; a note says where the time was not enough for all."""
+    program, target = mlp(100, 40, 90), load_target("tiny")
+    placement = place_program(program, target)
+    heard: list[tuple[str, int, int]] = []
+    whole = check_program(program, placement, target, tell=lambda *said: heard.append(said))
+    errors = [f for f in whole if f.severity == "error"]
+    assert len(errors) > 1
+    assert [(done, of) for _, done, of in heard] == [(i, len(errors)) for i in range(len(errors))]
+    assert heard[0][0] == f"what helps against {errors[0].code} at {errors[0].where}"
+    cut = check_program(program, placement, target, seconds=0)
+    assert cut[-1].code == "fixes-not-tried"
+    assert cut[-1].message.endswith(f"against 1 of {len(errors)} violations")
+    assert cut[0].fixes[:1] == whole[0].fixes[:1]
+    assert [f.code for f in cut[:-1]] == [f.code for f in whole]
+    assert all(f.fixes == () for f in cut[1:-1])

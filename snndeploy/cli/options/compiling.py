@@ -47,6 +47,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         tell_all=options.get("tell_all", False),
         checkpoints=options.get("checkpoints"),
         resume=options.get("resume", False),
+        try_seconds=options.get("try_seconds"),
         observer=pass_progress(),
     )
     read = read_as(options["frontend"], semantics_of(options))

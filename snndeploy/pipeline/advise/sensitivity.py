@@ -62,9 +62,21 @@ class Sensitivity:
     score: str
     fold: str
 
+    @property
+    def noise(self) -> float | None:
+        """How far apart two accuracies of so many samples may be by chance, in 95 of 100 cases.
+
+        The normal approximation of two independent shares, about that of the network as trained; as the
+        same samples judge both, it is on the safe side. No less than what two samples make.
+        """
+        if self.accuracy is None:
+            return None
+        spread = 1.96 * (2 * self.accuracy * (1 - self.accuracy) / self.samples) ** 0.5
+        return max(spread, min(1.0, 2 / self.samples))
+
     def record(self) -> dict[str, Any]:
         """JSON-compatible."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "noise": self.noise}
 
 
 _HERE = Here()
