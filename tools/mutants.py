@@ -150,7 +150,7 @@ class Campaign:
         note.unlink(missing_ok=True)
         if code == 3:
             return BROKEN, ""
-        return {0: SURVIVED, 1: KILLED}.get(code, TOO_LONG), by
+        return SURVIVED if code == 0 else KILLED if code == 1 else TOO_LONG, by
 
     def _chosen(self, mutant: Mutant, reached: Reached) -> tuple[list[pytest.Item], float]:
         """Tests that reach a mutant, within the time for one, and how long they take.
@@ -164,7 +164,8 @@ class Campaign:
             if taken is not None:
                 noticed = self.noticed[item.nodeid]
                 files.setdefault(_file_of(item), []).append((-noticed, taken, item))
-        chosen, total = [], 0.0
+        chosen: list[pytest.Item] = []
+        total = 0.0
         for found in sorted(files.values(), key=lambda f: min(x[:2] for x in f)):
             total += max(reached.set_up.get(item.nodeid, 0.0) for *_, item in found)
             for _, seconds, item in sorted(found, key=lambda x: x[:2]):

@@ -111,7 +111,7 @@ def watched(file: Path, name: str, call: str) -> Codes:
 
 
 def _told(statement: ast.stmt, name: str, call: str) -> ast.stmt:
-    where = ast.Constant((name, statement.lineno))
+    where = ast.Tuple([ast.Constant(name), ast.Constant(statement.lineno)], ast.Load())
     probe = ast.Expr(ast.Call(ast.Name(call, ast.Load()), [where], []))
     return ast.fix_missing_locations(ast.copy_location(probe, statement))
 
