@@ -67,6 +67,8 @@ def workers_at(address: str | None) -> Iterator[Workers]:
                     prefix="snndeploy-workers-", ignore_cleanup_errors=True
                 )
                 folder = stack.enter_context(scratch)
+                settings: Any = import_module("dask").config
+                stack.enter_context(settings.set({"temporary-directory": folder}))
                 where: Any = stack.enter_context(
                     dask.LocalCluster(
                         n_workers=int(local[1]),
