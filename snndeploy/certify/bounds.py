@@ -142,7 +142,7 @@ def _arrives(leg: Any, pair: Any) -> Any:
 def _paced(program: Any, g: Any, sends: Any, pauses: Any) -> tuple[Any, Any]:
     """How far below and above zero u goes, and what u takes v to, where spikes lie apart."""
     a = program.arithmetic
-    ku, kv = (1 - d / (1 << a.decay_bits) for d in (g.decay_u, g.dv))
+    ku, kv = (np.broadcast_to(1 - d / (1 << a.decay_bits), g.shape) for d in (g.decay_u, g.dv))
     found = np.zeros((2, 2, *g.shape))
     for leg in program.legs[g.name]:
         apart, scale = pauses[leg.source.name], 2.0 ** (leg.synapses.exponent + a.state_shift)

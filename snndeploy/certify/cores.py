@@ -83,10 +83,10 @@ def check_registers(program: Any, target: Any) -> None:
                 at.within(name, 0, values, numeric[name])
         uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
         uses["many_spikes"] = g.spikes_per_step == "many"
-        program = "program" if "program" in neurons.values() else "none"
+        else_held = "program" if "program" in neurons.values() else "none"
         uses |= dict.fromkeys(own, True)
         lacks = [
-            name for name, used in uses.items() if used and neurons.get(name, program) == "none"
+            name for name, used in uses.items() if used and neurons.get(name, else_held) == "none"
         ]
         at.same("features that the chip lacks", [], lacks)
     for s in program.synapses:
