@@ -142,18 +142,21 @@ def _arrives(leg: Any, pair: Any) -> Any:
 def _paced(program: Any, g: Any, sends: Any, pauses: Any) -> tuple[Any, Any]:
     """How far below and above zero u goes, and what u takes v to, where spikes lie apart."""
     a = program.arithmetic
-    ku, kv = (1 - d / (1 << a.decay_bits) for d in (g.decay_u, g.dv))
+    kept = (1 - d / (1 << a.decay_bits) for d in (g.decay_u, g.dv))
+    ku, kv = (np.broadcast_to(k, g.shape) for k in kept)
     found = np.zeros((2, 2, *g.shape))
     for leg in program.legs[g.name]:
         apart, scale = pauses[leg.source.name], 2.0 ** (leg.synapses.exponent + a.state_shift)
         for n in np.unique(apart).tolist():
             part = _arrives(leg, sends[leg.source.name] * (apart == n))
             part = np.maximum(part * np.array([-1, 1]).reshape(-1, *[1] * len(g.shape)), 0) * scale
-            found += part * np.stack([lasting(n, ku, 0 * ku), lasting(n, ku, kv)])[:, None]
+            factor = np.stack([lasting(n, ku, 0 * ku), lasting(n, ku, kv)])[:, None]
+            with np.errstate(invalid="ignore"):
+                found += np.where(part > 0, part * factor, 0)
         if leg.synapses.exponent < 0:  # what is dropped makes less of it
             dropped = np.stack([lasting(1, ku, 0 * ku), lasting(1, ku, kv)]) * (1 << a.state_shift)
             found[:, 0] += dropped
-    u, v = np.ceil(np.minimum(np.nan_to_num(found, nan=np.inf), FAR)).astype(np.int64)
+    u, v = np.ceil(np.minimum(found, FAR)).astype(np.int64)
     return u, v
 
 
