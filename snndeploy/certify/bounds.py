@@ -100,12 +100,12 @@ def _sends(group: Any, limit: int) -> tuple[int, int]:
 def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleNamespace:
     a, sums = program.arithmetic, 0
     total = np.zeros((2, *g.shape), np.int64)  # the least and the most that arrives in a step
-    ends = np.array([-1, 1]).reshape(-1, *[1] * len(g.shape))
+    sides = np.array([-1, 1]).reshape(-1, *[1] * len(g.shape))
     for leg in program.legs[g.name]:
         part = _arrives(leg, sends[leg.source.name])
         sums = max(sums, int(np.abs(part).max()))
         total += shift(part, leg.synapses.exponent)
-    fall, rise = np.maximum(total * ends, 0)
+    fall, rise = np.maximum(total * sides, 0)
     sums = max(sums, int(rise.max()), int(fall.max())) << a.state_shift
     u_low, u_high = (settle(x << a.state_shift, g.decay_u, a) for x in (fall, rise))
     u_paced = v_paced = np.full((2, *g.shape), FAR)
