@@ -100,12 +100,12 @@ def _sends(group: Any, limit: int) -> tuple[int, int]:
 def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleNamespace:
     a, sums = program.arithmetic, 0
     total = np.zeros((2, *g.shape), np.int64)  # the least and the most that arrives in a step
-    ends = np.array([-1, 1]).reshape(-1, *[1] * len(g.shape))
+    sides = np.array([-1, 1]).reshape(-1, *[1] * len(g.shape))
     for leg in program.legs[g.name]:
         part = _arrives(leg, sends[leg.source.name])
         sums = max(sums, int(np.abs(part).max()))
         total += shift(part, leg.synapses.exponent)
-    fall, rise = np.maximum(total * ends, 0)
+    fall, rise = np.maximum(total * sides, 0)
     sums = max(sums, int(rise.max()), int(fall.max())) << a.state_shift
     u_low, u_high = (settle(x << a.state_shift, g.decay_u, a) for x in (fall, rise))
     u_paced = v_paced = np.full((2, *g.shape), FAR)
@@ -142,18 +142,21 @@ def _arrives(leg: Any, pair: Any) -> Any:
 def _paced(program: Any, g: Any, sends: Any, pauses: Any) -> tuple[Any, Any]:
     """How far below and above zero u goes, and what u takes v to, where spikes lie apart."""
     a = program.arithmetic
-    ku, kv = (np.broadcast_to(1 - d / (1 << a.decay_bits), g.shape) for d in (g.decay_u, g.dv))
+    kept = (1 - d / (1 << a.decay_bits) for d in (g.decay_u, g.dv))
+    ku, kv = (np.broadcast_to(k, g.shape) for k in kept)
     found = np.zeros((2, 2, *g.shape))
     for leg in program.legs[g.name]:
         apart, scale = pauses[leg.source.name], 2.0 ** (leg.synapses.exponent + a.state_shift)
         for n in np.unique(apart).tolist():
             part = _arrives(leg, sends[leg.source.name] * (apart == n))
             part = np.maximum(part * np.array([-1, 1]).reshape(-1, *[1] * len(g.shape)), 0) * scale
-            found += part * np.stack([lasting(n, ku, 0 * ku), lasting(n, ku, kv)])[:, None]
+            factor = np.stack([lasting(n, ku, 0 * ku), lasting(n, ku, kv)])[:, None]
+            with np.errstate(invalid="ignore"):
+                found += np.where(part > 0, part * factor, 0)
         if leg.synapses.exponent < 0:  # what is dropped makes less of it
             dropped = np.stack([lasting(1, ku, 0 * ku), lasting(1, ku, kv)]) * (1 << a.state_shift)
             found[:, 0] += dropped
-    u, v = np.ceil(np.minimum(np.nan_to_num(found, nan=np.inf), FAR)).astype(np.int64)
+    u, v = np.ceil(np.minimum(found, FAR)).astype(np.int64)
     return u, v
 
 

@@ -91,8 +91,13 @@ class _Drive:
                 peak = np.where(chosen, np.broadcast_to(self.most[o.group], source.shape), 0)
                 signed = source.kind == "input" and source.message_bits > 0
                 one = one + input_interval(s.ops, s.mantissa, source.shape, peak, signed)
-            if n == 1 or one.high.any() or one.low.any():
+            if not pauses:
                 total = total + one.shifted(s.exponent, parts)
+                continue
+            # What is dropped is dropped of the sum of all sources, whatever their pauses.
+            total = total + one * 2.0**s.exponent
+            if n == 1 and s.exponent < 0:
+                total = total + Interval(np.full(self.group.shape, -float(parts)), np.zeros(()))
         return total
 
 
