@@ -74,20 +74,17 @@ def check_registers(program: Any, target: Any) -> None:
         at.within("bits of a message", 0, g.message_bits, neurons.get("graded_bits", 0))
         if g.kind == "input":
             continue
-        own = {name: getattr(g, name) for name in HELD if getattr(g, name) is not None}
-        decays = [g.du, g.dv, *(x for name, x in own.items() if HELD[name] == "decay")]
+        own = [name for name in HELD if getattr(g, name) is not None]
+        decays = [g.du, g.dv, *(getattr(g, name) for name in own if HELD[name] == "decay")]
         registers = {"decay_max": np.stack(np.broadcast_arrays(*decays)), "vth_max": abs(g.vth)}
         registers |= {"bias_mant_max": abs(g.bias_mant), "bias_exp_max": abs(g.bias_exp)}
         for name, values in registers.items():
             if name != "vth_max" or g.kind in ("lif", "custom"):
                 at.within(name, 0, values, numeric[name])
-        uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
+        uses = {"subtract_reset": g.reset == "subtract", **dict.fromkeys(own, True)}
         uses["many_spikes"] = g.spikes_per_step == "many"
-        else_held = "program" if "program" in neurons.values() else "none"
-        uses |= dict.fromkeys(own, True)
-        lacks = [
-            name for name, used in uses.items() if used and neurons.get(name, else_held) == "none"
-        ]
+        other = neurons["v_floor"]  # takes a program: so does what no target speaks of
+        lacks = [name for name, used in uses.items() if used and neurons.get(name, other) == "none"]
         at.same("features that the chip lacks", [], lacks)
     for s in program.synapses:
         at, low, high = At("program.npz", s.name), int(s.mantissa.min()), int(s.mantissa.max())

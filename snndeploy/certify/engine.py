@@ -230,9 +230,8 @@ def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -
         now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
 
 
-def thresholds(g: Any, arithmetic: Any) -> tuple[Any, Any]:
+def thresholds(g: Any, _: Any) -> tuple[Any, Any]:
     """The least and the most that v is ever compared with, and that a spike takes off."""
-    del arithmetic
     return g.theta, g.theta
 
 

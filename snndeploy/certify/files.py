@@ -243,15 +243,11 @@ Reshape shape=shape
 Placement target=str cores_per_chip=1..999999 slices=[Slice] search=any
 Slice group=str bounds=[[0..67108864]] core=0..999999999 resources={big}
 """
-_NO_INTEGERS = ("real[]", "mask[]")
 _LINES = [line.split() for line in _FORMS.replace("\n  ", " ").strip().split("\n")]
 _FIELDS = {name: dict(field.split("=", 1) for field in fields) for name, *fields in _LINES}
 _BIG = 1 << 60
-HELD = {
-    name: form[1:-2]
-    for name, form in _FIELDS["CompartmentGroup"].items()
-    if form in ("?level[]", "?decay[]")
-}
+_GROUP = _FIELDS["CompartmentGroup"].items()
+HELD = {name: form[1:-2] for name, form in _GROUP if form in ("?level[]", "?decay[]")}
 """Registers that only neuron programs have: whether each is a level or a decay."""
 
 
@@ -272,12 +268,11 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
         allow(known, f"has a {data['type']} with other fields: {sorted(given)}")
         values = {name: shaped(item, fields[name], arrays) for name, item in given.items()}
         return SimpleNamespace(type=data["type"], **values)
+    whole = form in ("int[]", "level[]", "decay[]")
     if form.endswith("[]"):
         data = arrays[data["array"]]
-        sound = data.dtype.kind in {"real": "iuf", "mask": "b"}.get(form[:-2], "iu")
-        sound = sound and (
-            form in _NO_INTEGERS or -(1 << 40) <= data.min() <= data.max() <= 1 << 40
-        )
+        sound = data.dtype.kind in ("iu" if whole else {"real": "iuf", "mask": "b"}[form[:-2]])
+        sound = sound and (not whole or -(1 << 40) <= data.min() <= data.max() <= 1 << 40)
     elif form == "shape":
         data = tuple(data)
         sound = 0 < len(data) <= 3 and all(type(n) is int and n > 0 for n in data)
@@ -291,5 +286,4 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     else:
         sound = data in form.split("|")
     allow(sound, f"has something that is not {form}")
-    whole = form.endswith("[]") and form not in _NO_INTEGERS
     return data.astype(np.int64) if whole else data

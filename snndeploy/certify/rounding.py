@@ -76,9 +76,8 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at, unit, one = At("program.npz", p.name), 2.0**a.state_shift, 1 << a.decay_bits
     at.need((scale > 0).all(), "scale", "more than 0", scale.min())
     wanted = {option: getattr(neuron, option) for option in NATIVE}
-    native = (
-        all(getattr(neuron, name) is None for name in HELD) and {**wanted, "compare": ">"} == NATIVE
-    )
+    plain = all(getattr(neuron, name) is None for name in HELD)
+    native = plain and {**wanted, "compare": ">"} == NATIVE
     kinds = ("lif", "custom") if native else ("custom",)
     kinds = kinds if neuron.threshold is not None else ("readout",)
     at.need(group.kind in kinds, "kind of neuron", kinds, group.kind)
@@ -120,11 +119,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         at.same(name, real is None, held is None)
         if real is not None and form == "level":
             _near(at, name, held, np.clip(real * scale, -most, most), 0.5)
-        elif real is not None and a.decay == "multiply":
-            nearest = np.where((held <= 1) | (held >= one - 1), 1.0, 0.5) / one
-            _near(at, name, 1 - held / one, real, nearest + _NOISE)
-        elif real is not None:  # powers of two: half of the way to the next at the most
-            _near(at, name, _kept(held, a), real, 0.5 * (1 - np.minimum(real, 1 - _NOISE)) + _NOISE)
+        elif real is not None:  # a step of the constant, or half of the way to the next shift
+            pair = (1 - held / one, 1 / one) if a.decay == "multiply" else (_kept(held, a), 0.5)
+            _near(at, name, pair[0], real, pair[1] + _NOISE)
 
 
 def _kept(d: Any, arithmetic: Any) -> Any:

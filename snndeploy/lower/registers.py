@@ -117,16 +117,17 @@ def held_neuron(neuron: Neuron, group: CompartmentGroup, target: Target) -> Neur
     held = dataclasses.replace(group, **registers(neuron, group.kind, group.scale, family))
     bias = held.bias / held.scale
     filtered = neuron.syn_leak is not None
+    own: dict[str, Any] = {
+        name: _real(getattr(held, name), how, held.scale, arithmetic)
+        for name, how in held_fields(CompartmentGroup).items()
+    }
     changed = dataclasses.replace(
         neuron,
         leak=kept(held.dv, arithmetic),
         syn_leak=kept(held.du + arithmetic.u_decay_offset, arithmetic) if filtered else None,
         bias=neuron.bias if filtered else bias,
         drive=bias if filtered else np.zeros(()),
-        **{
-            name: _real(getattr(held, name), how, held.scale, arithmetic)
-            for name, how in held_fields(CompartmentGroup).items()
-        },
+        **own,
     )
     if neuron.threshold is None:
         return changed
