@@ -71,7 +71,7 @@ class Sensitivity:
         """
         if self.accuracy is None:
             return None
-        spread = 1.96 * (2 * self.accuracy * (1 - self.accuracy) / self.samples) ** 0.5
+        spread: float = 1.96 * (2 * self.accuracy * (1 - self.accuracy) / self.samples) ** 0.5
         return max(spread, min(1.0, 2 / self.samples))
 
     def record(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def float_answers(module: nn.Module, samples: Samples) -> Array:
     (x,) = samples.values
     flat = torch.from_numpy(np.ascontiguousarray(x, np.float32)).reshape(-1, *x.shape[2:])
     with torch.no_grad():
-        answers = torch.cat([module(part) for part in flat.split(1024)])
+        answers = torch.cat([module(part) for part in flat.chunk(-(-len(flat) // 1024))])
     return answers.reshape(*x.shape[:2], -1).argmax(-1).numpy()
 
 
