@@ -20,6 +20,8 @@ from ...simulate.integer.engine import run_integer
 if TYPE_CHECKING:
     from torch import nn
 
+_AT_ONCE = 1024
+"""Frames that the module answers together."""
 THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
@@ -77,7 +79,7 @@ def float_answers(module: nn.Module, samples: Samples) -> Array:
     (x,) = samples.values
     flat = torch.from_numpy(np.ascontiguousarray(x, np.float32)).reshape(-1, *x.shape[2:])
     with torch.no_grad():
-        answers = torch.cat([module(part) for part in flat.chunk(-(-len(flat) // 1024))])
+        answers = torch.cat([module(part) for part in flat.chunk(-(-len(flat) // _AT_ONCE))])
     return answers.reshape(*x.shape[:2], -1).argmax(-1).numpy()
 
 
