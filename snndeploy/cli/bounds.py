@@ -17,7 +17,7 @@ from ..limits import Limits, using
 _GRACE_S = 10.0
 """Time to clean up in after --timeout, before the process is ended from outside the computation."""
 
-_AGAIN_S = 0.05
+_AGAIN_S = 0.002
 """Time until --timeout is tried again where it fell into the loading of a library."""
 
 
