@@ -17,6 +17,9 @@ from ..limits import Limits, using
 _GRACE_S = 10.0
 """Time to clean up in after --timeout, before the process is ended from outside the computation."""
 
+_AGAIN_S = 0.002
+"""Time until --timeout is tried again where it fell into the loading of a library."""
+
 
 class TimeUp(BaseException):
     """The time of --timeout is over; no handler of ordinary errors takes it for one."""
@@ -95,6 +98,15 @@ def _taken_by_libraries() -> int:
     return int(kibibytes) << 10
 
 
+def _loading(frame: FrameType | None) -> bool:
+    """Whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
     """Raise `TimeUp` in the main thread; end the process if that does not come to it."""
@@ -102,7 +114,10 @@ def _alarm(seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    def ring(_number: int, _frame: FrameType | None) -> None:
+    def ring(_number: int, frame: FrameType | None) -> None:
+        if _loading(frame):  # some libraries end the process where their loading is interrupted
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+            return
         raise TimeUp
 
     def give_up() -> None:
