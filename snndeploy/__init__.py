@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
     from .chip import Target, load_target
-    from .data import Samples, load_samples
+    from .data import Samples, load_samples, split_signs
     from .errors import SnnDeployError
     from .ingest import SemanticsProfile, read_network, read_netx
     from .ir.finding import Finding
@@ -34,9 +34,17 @@ if TYPE_CHECKING:
         compile,
         compress,
         compress_module,
+        energy,
+        explain_bundle,
+        finetune,
+        page_of,
         report_of,
         run_engine,
         save_bundle,
+        sensitivity,
+        tables_of,
+        tune,
+        verify_bundle,
     )
     from .recipe import Recipe, load_recipe
     from .simulate.recording import Recording
@@ -62,12 +70,20 @@ _HOME = {
         "compile",
         "compress",
         "compress_module",
+        "energy",
+        "explain_bundle",
+        "finetune",
+        "page_of",
         "report_of",
         "save_bundle",
+        "sensitivity",
+        "tables_of",
         "run_engine",
+        "tune",
+        "verify_bundle",
     ),
     "recipe": ("Recipe", "load_recipe"),
-    "data": ("Samples", "load_samples"),
+    "data": ("Samples", "load_samples", "split_signs"),
     "simulate.recording": ("Recording",),
     "chip": ("Target", "load_target"),
     "verify": ("compare", "probe"),
@@ -99,6 +115,9 @@ __all__ = [
     "compile",
     "compress",
     "compress_module",
+    "energy",
+    "explain_bundle",
+    "finetune",
     "from_norse",
     "from_relu",
     "from_sinabs",
@@ -107,6 +126,7 @@ __all__ = [
     "load_recipe",
     "load_samples",
     "load_target",
+    "page_of",
     "place_program",
     "probe",
     "read_bundle",
@@ -115,7 +135,12 @@ __all__ = [
     "report_of",
     "run_engine",
     "save_bundle",
+    "sensitivity",
+    "split_signs",
+    "tables_of",
+    "tune",
     "validate_placement",
+    "verify_bundle",
     "write_bundle",
 ]
 

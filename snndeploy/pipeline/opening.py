@@ -57,7 +57,19 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
+_LOWERING = frozenset(
+    (
+        "recipe",
+        "guard",
+        "max_divergence",
+        "coding",
+        "scale",
+        "layout",
+        "adapt",
+        "native",
+        "split_signs",
+    )
+)
 _PLACE = frozenset(("target", "board"))
 _NETX = _PLACE | {"compare", "starts"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
@@ -75,10 +87,19 @@ _DATA = frozenset(
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))
-_NIR = SEMANTICS | _LOWERING | _PLACE | _DATA | _KEEPING | {"groups", "fix_path", "locked"}
+_NIR = (
+    SEMANTICS
+    | _LOWERING
+    | _PLACE
+    | _DATA
+    | _KEEPING
+    | {"groups", "fix_path", "locked", "try_seconds"}
+)
 _ALL = _NIR | {"starts"}
 _NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _NIR, "network": _NIR - SEMANTICS}
 
@@ -96,6 +117,7 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "compress": _NETWORKS,
         "finetune": _NETWORKS,
         "sensitivity": _NETWORKS,
+        "tune": _NETWORKS,
         "reduce-timesteps": _NETWORKS,
         "export": {"nir": _NIR, "netx": frozenset(("target",)), "bundle": frozenset()},
         "probe": {"nir": _NIR},

@@ -14,6 +14,7 @@ from ..ir.step import Compare
 from ..ir.told.deltas import Starts
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
+from .accounts.flashing import flashing_record
 from .bundles import golden_of
 from .compiled import SHARE, Loaded, Objective
 from .opening import open_program
@@ -53,7 +54,7 @@ def place_file(
 def loaded_report(loaded: Loaded) -> dict[str, Any]:
     """The report of a file that was placed, in the form of a compilation's."""
     target = loaded.target
-    return compile_report(
+    report = compile_report(
         network={"digest": loaded.program.digest, "notes": _notes(loaded)},
         program=loaded.program,
         summary=summarise(
@@ -65,6 +66,7 @@ def loaded_report(loaded: Loaded) -> dict[str, Any]:
         passes=[],
         recipe="none",
     )
+    return {**report, "flashing": flashing_record(loaded.program, target, loaded.findings)}
 
 
 def loaded_bundle(loaded: Loaded, samples: Samples | None = None) -> Bundle:

@@ -76,18 +76,18 @@ def float_answers(module: nn.Module, samples: Samples) -> Array:
     """Class that the module answers every frame with: (steps, samples)."""
     import torch
 
-    x = samples.inputs
+    (x,) = samples.values
     flat = torch.from_numpy(np.ascontiguousarray(x, np.float32)).reshape(-1, *x.shape[2:])
     with torch.no_grad():
-        answers = torch.cat([module(part) for part in torch.split(flat, _AT_ONCE)])
+        answers = torch.cat([module(part) for part in flat.chunk(-(-len(flat) // _AT_ONCE))])
     return answers.reshape(*x.shape[:2], -1).argmax(-1).numpy()
 
 
 def judge(program: Program, samples: Samples, expected: Array, threshold: float) -> ThresholdPoint:
     """Run a converted network and count."""
     entry = program.groups[0]
-    scale = float(entry.scale)
-    messages = encode_inputs(samples.inputs, entry.message_bits, scale, f"input {entry.name}")
+    (x,) = samples.values
+    messages = encode_inputs(x, entry)
     run = run_integer(program, messages)
     sums = run.spikes["answers"]
     answers = sums.reshape(*sums.shape[:2], -1).argmax(-1)

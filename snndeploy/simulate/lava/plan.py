@@ -160,10 +160,10 @@ def gated_groups(program: Program, samples: int) -> frozenset[str]:
     delayed = {
         o.group for s in program.synapses for o in s.sources if program.delay(s, o).max() > 0
     }
-    return frozenset(delayed - _silent_before(program) if samples == 1 else delayed)
+    return frozenset(delayed - silent_before(program) if samples == 1 else delayed)
 
 
-def _silent_before(program: Program) -> set[str]:
+def silent_before(program: Program) -> set[str]:
     """Groups that cannot spike before the first sample reaches them."""
     silent = {
         g.name

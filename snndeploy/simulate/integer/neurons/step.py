@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class State(IntegerState):
     @classmethod
     def at_rest(cls, shape: tuple[int, ...], xp: Any = np, **where: Any) -> State:
         """All zero; ``where`` is passed on to ``xp.zeros`` (a torch device)."""
-        return cls(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in range(3)))
+        return cls(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in fields(cls)))
 
 
 def rested(group: CompartmentGroup, samples: int, xp: Any = np, **where: Any) -> Any:
@@ -52,15 +52,7 @@ def registers(
     group: CompartmentGroup, arithmetic: Arithmetic, convert: Any = np.asarray
 ) -> IntegerParameters:
     """Read them off ``group``; ``convert`` makes them what the engine computes with."""
-    # only neuron programs have a floor
-    floor = group.v_floor if group.kind == "custom" else None
-    return IntegerParameters(
-        du=convert(group.du.astype(np.int64) + arithmetic.u_decay_offset),
-        dv=convert(group.dv.astype(np.int64)),
-        threshold=convert(group.vth.astype(np.int64) << arithmetic.state_shift),
-        bias=convert(np.asarray(group.bias, np.int64)),
-        v_floor=None if floor is None else convert(floor.astype(np.int64)),
-    )
+    return group.registers(arithmetic, convert)
 
 
 def step_group(
