@@ -69,23 +69,21 @@ def sync_folder(folder: Path) -> None:
 def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A locked place to write to, beside ``path``; what is there at the end is removed."""
     _remove_leftovers(path)
-    while True:
-        part = hidden(path, PART)
-        try:
-            if folder:
-                os.mkdir(part, 0o700)
-            else:
-                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            lock = _locked(part)
-        except FileExistsError:
-            continue
-        if lock is not None:
-            break  # else another writer took it for a leftover before it was locked
-    try:
+    part, lock = hidden(path, PART), None
+    try:  # a signal may fall anywhere: from here on there may be something to remove
+        while lock is None:  # if it is, another writer took it for a leftover before it was locked
+            try:
+                if folder:
+                    os.mkdir(part, 0o700)
+                else:
+                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                lock = _locked(part)
+            except FileExistsError:  # of another writer
+                part = hidden(path, PART)
         yield part
     finally:
         _remove(part)
-        _unlock(lock)
+        _unlock(-1 if lock is None else lock)
 
 
 def _locked(part: Path) -> int | None:

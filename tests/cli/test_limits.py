@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "export": ("model.nir", *FRONTEND, "--to", "nir", "-o", "new.nir"),
     "demo": ("-n", "20", "-o", "new.snnb"),
     "init": ("model.nir", *FRONTEND),
+    "tune": ("model.nir", *FRONTEND, "-d", "data.npz", "--trials", "4", "-o", "tuned"),
     "targets": (),
     "passes": ("prune",),
     "recipes": (),
