@@ -76,6 +76,7 @@ def one(
         "reset_timing": "immediate",
         "spikes_per_step": "one",
         "max_spikes": None,
+        "message_peak": None,
         "v_floor": None,
         "scale": np.array(1.0),
     }
