@@ -18,10 +18,12 @@ from .export import export
 from .finetune import finetune
 from .frontend import frontend
 from .info import doctor, lava, passes, recipes, targets, xylo
+from .look.report import report
 from .model import check, compare, compile_, init, inspect
-from .run import demo, report, simulate, verify
+from .run import demo, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
+from .tune import tune
 
 
 class _Group(click.Group):
@@ -125,6 +127,7 @@ for _command in (
     finetune,
     sensitivity,
     reduce_timesteps,
+    tune,
     export,
     demo,
     targets,

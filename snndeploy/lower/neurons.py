@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from ..chip import Family, Form, NoForm
 from ..errors import LoweringRefused
 from ..ir.arrays import Array, Shape, frozen
+from ..ir.fields import held_fields
 from ..ir.finding import Finding
 from ..ir.network import Population
 from ..ir.neurons import Neuron
 from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Rounding, SynapseGroup
+from ..ir.step import NeuronRule
 from .exact import coarse_leak, proof, saturating
 from .incoming import Incoming, rest_of_bias
 from .integers import to_mantissas
 from .layout import Layout
-from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, worst_case
+from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_spikes, worst_case
 from .proofs.rounding import rounding_of, unproved
 from .registers import registers
 from .rows import drive_lost, with_row_scales
@@ -30,7 +32,8 @@ from .scale import base_scale, choose_scale, per_weight
 class Lowered:
     """A population's compartments, the synapses that end on it, and what rounding did.
 
-    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by.
+    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by;
+    ``worst`` is how far its states go where all that it hears spikes all the time.
     """
 
     group: CompartmentGroup
@@ -39,6 +42,7 @@ class Lowered:
     rounding: Rounding
     most: Array
     held: Array
+    worst: WorstCase
     findings: tuple[Finding, ...]
 
 
@@ -118,6 +122,7 @@ def lower_population(
         rounding=rounding,
         most=most,
         held=held_spikes(group, arithmetic),
+        worst=worst,
         findings=told,
     )
 
@@ -130,7 +135,8 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
             "its membrane does not start at the reset value; a chip's reset state is 0",
             where=name,
         )
-    if unknown := neuron.beyond():
+    held = (*held_fields(CompartmentGroup), *(f.name for f in fields(NeuronRule)))
+    if unknown := neuron.beyond(*held):
         raise LoweringRefused(
             "neuron-unsupported", f"no register holds its {', '.join(unknown)}", where=name
         )
@@ -236,6 +242,10 @@ def _group(
 ) -> CompartmentGroup:
     custom = form.kind == "custom"
     many = custom and neuron.spikes_per_step == "many"
+    rule = NeuronRule() if neuron.rule is None or not custom else neuron.rule
+    words = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    words["compare"] = neuron.compare if form.way != "native" else ">"
+    words["max_spikes"] = neuron.max_spikes if many else None
     return CompartmentGroup(
         name=population.name,
         shape=population.shape,
@@ -243,12 +253,8 @@ def _group(
         kind=form.kind,
         depth=depth,
         scale=frozen(scale),
-        compare=neuron.compare if form.way != "native" else ">",
-        reset=neuron.reset if custom else "zero",
-        reset_timing=neuron.reset_timing if custom else "immediate",
-        spikes_per_step=neuron.spikes_per_step if custom else "one",
-        max_spikes=neuron.max_spikes if many else None,
         route=form.route,
+        **words,
         **registers(neuron, form.kind, scale, family, layout.bias_exponent_low),
     )
 

@@ -14,6 +14,7 @@ from ...passes.base import Observer, PassEvent
 from ...progress import Progress, Scores
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_IN_SILENCE = 2.0
 
 
 class Bar(NamedTuple):
@@ -26,10 +27,16 @@ class Bar(NamedTuple):
 def pass_progress() -> Observer:
     """An observer that names each pass as it starts, and says how far a long one is."""
     began = last = time.monotonic()
+    checking: float | None = None
 
     def observe(event: PassEvent) -> None:
-        nonlocal began, last
+        nonlocal began, last, checking
         now = time.monotonic()
+        if event.name == "check":
+            checking = now if checking is None else checking
+            if now - checking > _SECONDS_IN_SILENCE:
+                click.echo(f"check {event.done + 1}/{event.of}: {event.what}", err=True)
+            return
         if event.kind == "start":
             began = last = now
             click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
@@ -44,8 +51,8 @@ def pass_progress() -> Observer:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Bar]:
-    """A bar on a terminal, and rare lines elsewhere; the last scores told stay."""
+def progress_bar(label: str, unit: str = "samples") -> Iterator[Bar]:
+    """A bar of ``unit`` on a terminal, and rare lines elsewhere; the last scores told stay."""
     start = time.monotonic()
     known = ""
 
@@ -55,7 +62,8 @@ def progress_bar(label: str) -> Iterator[Bar]:
 
     def status(done: int) -> str:
         rate = done / max(time.monotonic() - start, 1e-9)
-        return f"{rate:,.0f} samples/s" + (f", {known}" if known else "")
+        fast = f"{rate:,.0f} {unit}/s" if unit == "samples" else ""
+        return ", ".join(filter(None, (fast, known)))
 
     if not sys.stderr.isatty():
         last = time.monotonic()
@@ -65,7 +73,10 @@ def progress_bar(label: str) -> Iterator[Bar]:
             text = status(done)
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                click.echo(f"{label}  {done}/{total}  {text}", err=True)
+                spent = last - start
+                left = f"about {spent / done * (total - done):,.0f} s left" if done else ""
+                told = filter(None, (f"{label}  {done}/{total}", unit * (not text), text, left))
+                click.echo("  ".join(told), err=True)
 
         yield Bar(line, scores)
         return

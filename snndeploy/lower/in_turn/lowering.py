@@ -95,6 +95,7 @@ def lower_in_turn(
             kind="input",
             depth=0,
             message_bits=min(coding[name].message_bits, own.most_of_inputs.bit_length() + 1),
+            message_peak=coding[name].message_peak if coding[name].message_bits else None,
             max_spikes=own.most_of_inputs,
         )
     synapses: list[SynapseGroup] = []
