@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 
 _NAMED = 4
 """Parts that are named, of many."""
+_LINES = 40
+"""Parts that a notebook shows, a line each."""
 _TEXT = 60
 """Characters of one value."""
 
@@ -30,6 +33,27 @@ def brief(thing: Any) -> str:
         if f.repr and not _is_default(f, value := getattr(thing, f.name))
     ]
     return f"{type(thing).__name__}({', '.join(told)})"
+
+
+def brief_html(thing: Any) -> str:
+    """A ``_repr_html_`` for notebooks: the fields as a table, and under each its named parts."""
+    rows = "".join(
+        f'<tr><th style="text-align:left">{escape(f.name)}</th>'
+        f'<td style="text-align:left">{_html(value)}</td></tr>'
+        for f in dataclasses.fields(thing)
+        if f.repr and not _is_default(f, value := getattr(thing, f.name))
+    )
+    return f"<b>{escape(type(thing).__name__)}</b><table>{rows}</table>"
+
+
+def _html(value: Any) -> str:
+    """A value; parts with names, of a tuple, are lines of their own."""
+    if not isinstance(value, tuple) or not value or not all(hasattr(v, "name") for v in value):
+        return escape(_word(value))
+    lines = [escape(repr(v)) for v in value[:_LINES]]
+    if value[_LINES:]:
+        lines.append(f"and {len(value) - _LINES} more")
+    return "<br>".join(lines)
 
 
 def _is_default(field: dataclasses.Field[Any], value: object) -> bool:

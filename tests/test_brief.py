@@ -44,3 +44,16 @@ def test_what_they_say() -> None:
     samples = snndeploy.Samples(np.zeros((2, 3, 4)), np.arange(3))
     assert repr(samples) == "Samples(source=float64 (2, 3, 4), labels=int64 (3,))"
     assert repr(snndeploy.load_target("loihi1")).startswith("Target('loihi1', 'Loihi, ")
+
+
+def test_notebooks_show_fields_and_parts_as_text() -> None:
+    network = compile(FOLDER / "digits.nir", recipe=None).source
+    shown = network._repr_html_()
+    assert shown.startswith("<b>Network</b><table><tr><th ")
+    assert "Population(name=&#x27;1&#x27;, shape=(16, 8, 8), neuron=Neuron)<br>" in shown
+    strange = snndeploy.Population("<script>", (1,), None)
+    assert "&lt;script&gt;" in strange._repr_html_()
+    assert "<script>" not in strange._repr_html_()
+    many = snndeploy.Network(tuple(network.populations[:1]) * 50, ())
+    assert many._repr_html_().count("<br>") == 40
+    assert "and 10 more" in many._repr_html_()

@@ -72,3 +72,15 @@ def test_the_demo_command(lava: Any, tmp_path: Path) -> None:
     for name in ("synapses", "synapse words on chip", "SynOps per digit", "neurons"):
         assert rows[name][1] < rows[name][0], name
     assert CliRunner().invoke(main, ["verify", str(bundle)]).exit_code == 0
+
+
+def test_without_lava_the_demo_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snndeploy.demo.find_lava", lambda: None)
+    result = CliRunner().invoke(main, ["demo", "-n", "3"])
+    assert result.exit_code == 0, result.output
+    assert "without Lava, whose run is left out: snndeploy lava install" in result.stderr
+    assert "accuracy, integer" in result.stdout
+    assert "integer and Lava" not in result.stdout
+    report = json.loads(CliRunner().invoke(main, ["demo", "-n", "3", "--json"]).stdout)
+    assert report["equal"] is None
+    assert "lava" not in report["run"]["predictions"]

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from snndeploy.cli import main
 from snndeploy.mapping.rules.rules import PROGRAM_RULES, all_core_rules
 from snndeploy.passes.registry import BUILT_IN
 from snndeploy.recipe import recipe_names
@@ -42,3 +43,16 @@ def test_the_pages_leave_nothing_out(tool: ModuleType) -> None:
 def test_the_pages_are_in_the_menu(tool: ModuleType) -> None:
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert all(f"reference/{page.name}\n" in menu for page in tool.pages())
+
+
+def test_every_command_and_every_code_has_its_place(tool: ModuleType) -> None:
+    text = tool.commands_page()
+    assert all(f"## `snndeploy {name}`\n" in text for name in main.commands)
+    assert "## `snndeploy lava install`\n" in text
+    assert "`--max-drop POINTS`" in text
+    page = tool.errors_page()
+    assert "| `picture-unknown` | 2 | there is no picture … of it |" in page
+    assert "| `does-not-exist` |" not in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 200
+    assert len(rows) == len(set(rows))

@@ -5,6 +5,8 @@ Each page says what stands in the code already; a test compares them.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from snndeploy.passes.base import ORDER
 from snndeploy.passes.describe import PassDescription, describe
 from snndeploy.passes.registry import BUILT_IN, pass_class
 from snndeploy.recipe import load_recipe, recipe_names
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from catalogue import CommandEntry, commands, entries
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -45,10 +51,36 @@ start of [one of your own](recipes.md). The guard is what happens where the answ
 
 """
 
+_ERRORS = """\
+# Errors
+
+Written from the code: every error that a command or a function can leave with. The code is stable, and
+stands in `error[code]`, in `--json` and in `SnnDeployError.code`. A `…` stands for what the text names.
+What to do about the common ones is in [troubleshooting](../troubleshooting.md). Exit codes: 2 usage,
+3 bad input, 4 a pass or the lowering refuses, 5 does not fit, 6 verification failed, 7 a backend is
+missing.
+
+"""
+
+_COMMANDS = """\
+# Commands
+
+Written from the commands themselves; `snndeploy COMMAND --help` says the same. Results go to standard
+output, everything else to standard error. Exit codes: 0 ok, 1 a bug of ours, 2 usage, 3 bad input,
+4 a pass or the lowering refuses, 5 does not fit, 6 verification failed, 7 a backend is missing.
+
+"""
+
 
 def pages() -> dict[Path, str]:
     """Every generated page: its path and its text."""
-    texts = {"rules.md": rules_page(), "passes.md": passes_page(), "shipped.md": recipes_page()}
+    texts = {
+        "rules.md": rules_page(),
+        "passes.md": passes_page(),
+        "shipped.md": recipes_page(),
+        "commands.md": commands_page(),
+        "errors.md": errors_page(),
+    }
     return {FOLDER / name: _NOTE + text for name, text in texts.items()}
 
 
@@ -83,6 +115,24 @@ def recipes_page() -> str:
     return _RECIPES + _table(("recipe", "passes", "guard", "what it is for"), rows)
 
 
+def commands_page() -> str:
+    """Every command with its options."""
+    return _COMMANDS + "\n".join(map(_command, commands()))
+
+
+def _command(entry: CommandEntry) -> str:
+    example = f"\n```sh\n{entry.example}\n```\n" if entry.example else ""
+    rows = [(f"`{names.replace('|', ', ')}`", text) for names, text in entry.options]
+    options = f"\n{_table(('option', 'meaning'), rows)}" if rows else ""
+    return f"## `{entry.name}`\n\n`{entry.usage}`\n\n{entry.text}\n{example}{options}"
+
+
+def errors_page() -> str:
+    """Every error: its code, exit code, text and what it says to do next."""
+    rows = [(f"`{e.code}`", str(e.exit_code), e.message, e.hint) for e in entries()]
+    return _ERRORS + _table(("code", "exit", "says", "next"), rows)
+
+
 def _pass(described: PassDescription) -> str:
     rows = [
         (
@@ -105,7 +155,11 @@ def _rules(rules: Sequence[Rule]) -> str:
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = [columns, ("---",) * len(columns), *rows]
-    return "".join(f"| {' | '.join(c.replace('|', '&#124;') for c in row)} |\n" for row in cells)
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in cells)
+
+
+def _cell(text: str) -> str:
+    return re.sub("<(?=[A-Za-z/!])", "&lt;", " ".join(text.split()).replace("|", "&#124;"))
 
 
 if __name__ == "__main__":

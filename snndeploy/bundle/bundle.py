@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
 from ..files import Unreadable, read_bytes, refuse_taken_folder, write_folder
@@ -88,6 +88,7 @@ class Bundle:
     worst: Mapping[str, Array] = field(default_factory=dict)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
 
 def write_bundle(path: str | Path, bundle: Bundle, *, version: str, force: bool = False) -> Path:

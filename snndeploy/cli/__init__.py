@@ -18,8 +18,9 @@ from .export import export
 from .finetune import finetune
 from .frontend import frontend
 from .info import doctor, lava, passes, recipes, targets, xylo
+from .look.report import report
 from .model import check, compare, compile_, init, inspect
-from .run import demo, report, simulate, verify
+from .run import demo, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
 from .tune import tune

@@ -15,6 +15,7 @@ _EXTRAS = (
     ("fast", "numba", "compiled neuron loops: engines several times faster"),
     ("train", "sklearn", "the digits that the examples train on"),
     ("partition", "mtkahypar", "a partitioner for place_program(…, effort='high')"),
+    ("report", "vl_convert", "pictures in the pages of --html, and report --plot"),
     ("tonic", "tonic", "public event data by name: --data tonic:NMNIST"),
 )
 """What an installation may leave out: the extra, a module that shows it, and what it is good for."""

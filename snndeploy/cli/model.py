@@ -7,11 +7,12 @@ import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import DoesNotFit
+from .look.pages import page_option, refuse_html, write_html
 from .options import (
     admitted,
     compile_options,
@@ -23,6 +24,9 @@ from .options import (
     semantics_options,
 )
 from .show.help import command
+
+if TYPE_CHECKING:
+    from ..pipeline import Compiled, Loaded
 
 _model = click.argument("model", type=click.Path(path_type=Path))
 _objective = click.option(
@@ -111,7 +115,8 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
 )
-@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@page_option
+@click.option("--force", is_flag=True, help="Replace an existing bundle, and an existing page.")
 @click.option(
     "--for",
     "layout",
@@ -134,6 +139,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 def compile_(
     model: Path,
     output: Path | None,
+    html: Path | None,
     force: bool,
     locked: Path | None,
     as_json: bool,
@@ -141,6 +147,7 @@ def compile_(
 ) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
+    from ..data import input_shapes
     from ..export.netx import refuse_network
     from ..ingest import read_network
     from ..pipeline import (
@@ -157,6 +164,7 @@ def compile_(
     output = output or Path(f"{model.stem}.snnb")
     kind = admitted(model)
     refuse_existing(output, force)
+    refuse_html(html, force)
     if kind == "netx":
         loaded = place_file(
             model,
@@ -164,9 +172,11 @@ def compile_(
             options["board"],
             options["compare"],
             objective=options["objective"],
+            starts=options["starts"],
         )
-        samples = samples_of(options, loaded.program.groups[0].shape)
+        samples = samples_of(options, input_shapes(loaded.program))
         fits, report = loaded.fits, loaded_report(loaded)
+        described: Compiled | Loaded = loaded
         bundle = loaded_bundle(loaded, samples) if fits else None
     else:
         if options["layout"] == "netx":
@@ -175,11 +185,12 @@ def compile_(
             compiled, samples = compile_model(model, {**options, "tell_all": True})
         else:
             compiled, samples = compile_locked(model, locked, options)
-        fits = compiled.fits
+        fits, described = compiled.fits, compiled
         bundle = bundle_of(compiled, samples) if fits else None
         report = report_of(compiled) if bundle is None else dict(bundle.report)
     if bundle is not None:
         report = {**report, "certificate": save_certified(output, bundle, force=force)}
+    write_html(html, described if bundle is None else output, force=force, report=report)
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)
@@ -205,12 +216,21 @@ def compile_(
     show_default=True,
     help="How long --fix looks for something better than the first recipe that fits.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing recipe.")
+@click.option(
+    "--try-seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long it is tried what would help against violations, the worst first.",
+)
+@page_option
+@click.option("--force", is_flag=True, help="Replace an existing recipe, and an existing page.")
 @json_option
 def check(
     model: Path,
     fix_path: Path | None,
     fix_seconds: float,
+    html: Path | None,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -238,6 +258,9 @@ def check(
 
     if fix_path is not None:
         refuse_place(fix_path, force, option="--fix", suffix=".toml")
+    refuse_html(html, force)
+    described: Path | Compiled | Loaded = model
+    placed = True
     fixing = None
     kind = admitted(model)
     if kind == "bundle":
@@ -245,24 +268,25 @@ def check(
         target = options["target"] if "target" in given else None
         objective = options["objective"] if "objective" in given else None
         with stored_report(str(model)):
+            placed = (target, options["board"], objective) == (None, None, None)
             report = check_bundle(model, target, options["board"], objective)
             _ = [report[key] for key in ("fits", "findings", "target", "board")]
         report["certificate"] = certificate_of(model)
         if fix_path is not None:
             fixing = fix_bundle(model, target, options["board"])
     elif kind == "netx":
-        report = loaded_report(
-            place_file(
-                model,
-                options["target"],
-                options["board"],
-                options["compare"],
-                objective=options["objective"],
-            )
+        described = place_file(
+            model,
+            options["target"],
+            options["board"],
+            options["compare"],
+            objective=options["objective"],
+            starts=options["starts"],
         )
+        report = loaded_report(described)
     else:
         compiled, samples = compile_model(model, {**options, "tell_all": True})
-        report = report_of(compiled)
+        described, report = compiled, report_of(compiled)
         if fix_path is not None:
             fixing = fix_model(
                 compiled,
@@ -275,6 +299,7 @@ def check(
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
             write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
+    write_html(html, described, force=force, report=report, placed=placed)
     if as_json:
         print_json(report)
     else:

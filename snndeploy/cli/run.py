@@ -1,15 +1,16 @@
-"""Commands that run a program: simulate, verify, report, demo."""
+"""Commands that run a program: simulate, verify, demo."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError, VerificationFailed
+from .look.pages import html_option, refuse_html, write_html
 from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
 
@@ -50,46 +51,6 @@ output_option = click.option(
 )
 
 
-def html_option(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a command that can write its result as a page."""
-    command = click.option("--force", is_flag=True, help="Replace an existing page.")(command)
-    return click.option(
-        "--html", type=click.Path(path_type=Path), help="Write a page to look at, too."
-    )(command)
-
-
-def _refuse_html(path: Path | None, force: bool) -> None:
-    from ..pipeline import refuse_place
-
-    if path is not None:
-        refuse_place(path, force, option="--html")
-
-
-def _write_html(
-    path: Path | None, run: Path | Compiled | Loaded, pages: list[Any], *, force: bool
-) -> None:
-    """Write the page where one was asked for; ``run`` is a bundle's place, or what was compiled.
-
-    This comes before anything is printed: who reads along may go away at the first line.
-    """
-    from ..bundle import read_bundle
-    from ..pipeline import Loaded, certificate_of, loaded_report, report_of, write_text
-    from ..pipeline.accounts.recorded import stored_report
-    from ..report import html_page
-
-    if path is None:
-        return
-    if isinstance(run, Path):
-        with stored_report(str(run)):
-            described = {**read_bundle(run).report, "certificate": certificate_of(run)}
-            page = html_page(described, pages)
-    else:
-        described = loaded_report(run) if isinstance(run, Loaded) else report_of(run)
-        page = html_page(described, pages)
-    write_text(path, page, force=force, option="--html")
-    click.echo(f"wrote {path}", err=True)
-
-
 @command(example="snndeploy simulate model.snnb -d val.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -105,6 +66,25 @@ def _write_html(
 @compile_options
 @data_options
 @output_option
+@click.option(
+    "--save-spikes",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Write what populations emit: arrays ENGINE.POPULATION, (samples, steps, ...).",
+)
+@click.option(
+    "--record",
+    "recorded",
+    multiple=True,
+    metavar="NAME",
+    help="A population (or a pattern) for --save-spikes; may be repeated [default: all].",
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write labels and answers, a line per sample (or step, where steps have labels).",
+)
 @html_option
 @json_option
 def simulate(
@@ -112,39 +92,70 @@ def simulate(
     engines: tuple[str, ...],
     cluster: str | None,
     output: str | None,
+    save_spikes: Path | None,
+    recorded: tuple[str, ...],
+    predictions: Path | None,
     html: Path | None,
     force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
-    from ..pipeline import place_file, run_bundle, run_compiled
+    from ..data import input_shapes
+    from ..files import write_file
+    from ..pipeline import place_file, refuse_place, run_bundle, run_compiled, write_text
+    from ..pipeline.accounts.spikes import KeptSpikes, predictions_table
     from ..workers import workers_at
-    from .options import compile_model, required, samples_of
+    from .options import compile_model, files_told, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
     from .show.telling import tell
 
-    _refuse_html(html, force)
+    refuse_html(html, force)
+    if save_spikes is not None:
+        refuse_place(save_spikes, force, option="--save-spikes", suffix=".npz")
+    elif recorded:
+        raise UsageError(
+            "record-nowhere",
+            "there is no file for what is recorded",
+            where="--record",
+            hint="name one: --save-spikes FILE.npz",
+        )
+    if predictions is not None:
+        refuse_place(predictions, force, option="--predictions", suffix=".csv")
+    kept = KeptSpikes((recorded or ("*",)) if save_spikes is not None else ())
     described: Path | Compiled | Loaded = model
     kind = admitted(model)
     with progress_bar(", ".join(engines)) as bar, workers_at(cluster) as workers:
-        how: dict[str, Any] = {"output": output, "workers": workers}
+        how: dict[str, Any] = {"output": output, "workers": workers, "heard": kept.add}
         if kind == "bundle":
             report = run_bundle(
-                model, engines, lambda shape: required(samples_of(options, shape)), *bar, **how
+                model, engines, lambda shapes: required(samples_of(options, shapes)), *bar, **how
             )
         elif kind == "netx":
-            described = place_file(model, options["target"], options["board"], options["compare"])
-            samples = required(samples_of(options, described.program.groups[0].shape))
+            described = place_file(
+                model,
+                options["target"],
+                options["board"],
+                options["compare"],
+                starts=options["starts"],
+            )
+            samples = required(samples_of(options, input_shapes(described.program)))
             report = run_compiled(described, samples, engines, *bar, **how)
         else:
             described, found = compile_model(model, options)
             tell(described.source.findings)
             report = run_compiled(described, required(found), engines, *bar, **how)
-    report = {**report, "data": options["data"]}
-    _write_html(html, described, [report], force=force)
+    if save_spikes is not None:
+        write_file(save_spikes, kept.file(), force=force, option="--save-spikes")
+        click.echo(f"wrote {save_spikes}", err=True)
+    if predictions is not None:
+        table = predictions_table(report, kept.labels())
+        write_text(predictions, table, force=force, option="--predictions")
+        click.echo(f"wrote {predictions}", err=True)
+    report = {**report, "data": files_told(options["data"])}
+    write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
 
@@ -191,14 +202,14 @@ def verify(
     """
     from ..pipeline import certificate_of, verify_bundle
     from ..report import certificate_line
-    from .options import samples_of
+    from .options import files_told, samples_of
     from .show.plain import plain
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
-    def load(shape: tuple[int, ...]) -> Samples | None:
-        samples = samples_of(options, shape)
+    def load(shapes: Mapping[str, tuple[int, ...]]) -> Samples | None:
+        samples = samples_of(options, shapes)
         unlabelled = samples is None or samples.labels is None
         if max_drop is not None and (unlabelled or (engines is not None and len(engines) < 2)):
             raise UsageError(
@@ -209,19 +220,19 @@ def verify(
             )
         return samples
 
-    _refuse_html(html, force)
+    refuse_html(html, force)
     admitted(bundle)
     with progress_bar("verify") as bar:
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     report = {
         **report,
-        "data": options["data"] or "the golden inputs of the bundle",
+        "data": files_told(options["data"]) or "the golden inputs of the bundle",
         "certificate": certificate_of(bundle),
     }
     failed = _failure(report, max_drop, str(bundle))
     if failed is not None:
         report = {**report, "error": failed.record()}
-    _write_html(html, bundle, [report], force=force)
+    write_html(html, bundle, [report], force=force)
     if as_json:
         print_json(report)
     else:
@@ -285,84 +296,6 @@ def _must_agree(comparison: dict[str, Any]) -> bool:
     return not set(comparison["engines"]) & {"float", "compressed"}
 
 
-@command(example="snndeploy report model.snnb --html model.html")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--run",
-    "runs",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="What simulate or verify printed with --json, to show too; may be repeated.",
-)
-@html_option
-@json_option
-def report(
-    bundle: Path, runs: tuple[Path, ...], html: Path | None, force: bool, as_json: bool
-) -> None:
-    """Show what the compiler said about a bundle, and what runs of it gave."""
-    from ..bundle import read_bundle
-    from ..pipeline import certificate_of
-    from ..pipeline.accounts.recorded import stored_report
-    from .show.render import print_compile_report, print_json
-    from .show.render_runs import print_run_report
-
-    _refuse_html(html, force)
-    admitted(bundle)
-    data = {**read_bundle(bundle).report, "certificate": certificate_of(bundle)}
-    read = [_read_run(path) for path in runs]
-    _write_html(html, bundle, read, force=force)
-    if as_json:
-        print_json({**data, "runs": read} if read else data)
-        return
-    with stored_report(str(bundle)):
-        print_compile_report(data)
-    for path, run in zip(runs, read, strict=True):
-        with stored_report(str(path)):
-            print_run_report(run)
-
-
-_RUN_KEYS = {
-    "samples",
-    "steps",
-    "accuracy",
-    "predictions",
-    "comparisons",
-    "activity",
-    "energy",
-    "neurobench",
-    "verification",
-    "partial",
-}
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    """A run report from a file.
-
-    Raises:
-        InputError: it is none.
-    """
-    import json
-
-    from ..errors import InputError
-    from ..files import Unreadable, read_text
-    from ..limits import current
-
-    try:
-        run = json.loads(read_text(path, current().memory))
-        if run.keys() >= _RUN_KEYS:
-            return dict(run)
-        problem = "it lacks what a run report holds"
-    except (Unreadable, ValueError, AttributeError, RecursionError) as error:
-        problem = str(error)
-    raise InputError(
-        "run-unreadable",
-        f"this is no report of a run ({problem})",
-        where=str(path),
-        hint="save what simulate or verify prints with --json",
-    )
-
-
 @command(example="snndeploy demo -n 20")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Keep the bundle here.")
@@ -386,7 +319,9 @@ def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
             progress=bar.progress,
         )
     print_json(result) if as_json else print_demo(result)
-    if not result["equal"]:
+    if result["equal"] is None:
+        click.echo("without Lava, whose run is left out: snndeploy lava install", err=True)
+    elif not result["equal"]:
         raise VerificationFailed(
             "spikes-differ", "the integer and the Lava engine do not agree", where="demo"
         )

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import cluster_option, data_options, json_option, resume_options, semantics_options
+from .options import (
+    cluster_option,
+    data_options,
+    files_named,
+    json_option,
+    resume_options,
+    semantics_options,
+)
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -16,7 +23,12 @@ if TYPE_CHECKING:
     from ..ir.network import Network
 
 _calibration = click.option(
-    "--calib", "calibration", type=click.Path(path_type=Path), help="The same as --data."
+    "--calib",
+    "calibration",
+    multiple=True,
+    callback=files_named,
+    metavar="[NAME=]FILE",
+    help="The same as --data.",
 )
 
 
@@ -193,7 +205,10 @@ def sensitivity(
             out.print()
         if found.accuracy is not None:
             out.print(
-                f"as trained: {found.accuracy:.1%} of {found.samples} samples", highlight=False
+                f"as trained: {found.accuracy:.1%} of {found.samples} samples; accuracies of so few "
+                f"that are less than {100 * (found.noise or 0):.1f} points apart may be equal (95 %)",
+                highlight=False,
+                soft_wrap=True,
             )
     for path in (plot, recipe_file):
         if path is not None:
@@ -239,6 +254,13 @@ def reduce_timesteps(
     from .show.render import console, print_json, table
 
     if output is not None:
+        if not rescale:
+            raise UsageError(
+                "rescale-missing",
+                "without --rescale no threshold changes: the file would be the network as it is",
+                where="-o",
+                hint="add --rescale, or leave -o out",
+            )
         refuse_place(output, force, option="-o", suffix=".nir")
     network, samples = _read(model, options)
     with progress_bar("time steps") as bar:
@@ -247,7 +269,9 @@ def reduce_timesteps(
         )
     if output is not None:
         write_nir(output, found.network, force=force)
-        click.echo(f"wrote {output}", err=True)
+        same = " (no lower threshold helped: it is the network as it was)"
+        unchanged = rescale and found.chosen.factor == 1
+        click.echo(f"wrote {output}{same if unchanged else ''}", err=True)
     if as_json:
         print_json(found.record())
         return

@@ -12,7 +12,7 @@ from typing import Literal
 import networkx as nx
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..errors import InputError, UsageError, did_you_mean
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
@@ -47,6 +47,7 @@ class Population:
     kept: Array | None = field(default=None, metadata=NOT_CONTENT)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class Source:
     delay: Array = field(default_factory=lambda: frozen(0, np.int64))
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def min_delay(self) -> int:
@@ -90,6 +92,7 @@ class Projection:
     bias: Array | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def op(self) -> Weighted:
@@ -112,6 +115,7 @@ class Network:
     findings: tuple[Finding, ...] = field(default=(), metadata=NOT_CONTENT)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from .arrays import Array, Shape, size
 
 Bounds = tuple[tuple[int, int], ...]
@@ -64,6 +64,7 @@ class Verdict:
     reason: str
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def gap(self) -> float:
@@ -98,6 +99,7 @@ class Placement:
     search: Verdict | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def cores(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from .arrays import Array, Shape, frozen
 
 Levels = Literal["symmetric", "complement", "odd", "powers"]
@@ -53,6 +53,7 @@ class Weight:
     levels: Levels | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         mask = None if self.mask is None else frozen(self.mask, bool)

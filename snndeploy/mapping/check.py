@@ -8,7 +8,8 @@ from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.placement import Placement
 from ..ir.program import Program
-from .fix.suggest import suggest_fixes
+from ..progress import silent
+from .fix.suggest import Tell, suggest_fixes
 from .rules.rules import violations
 
 _SMALL = 2_000_000
@@ -22,6 +23,8 @@ def check_program(
     chips: int | None = None,
     *,
     fixes_for: int | None = None,
+    seconds: float | None = None,
+    tell: Tell = silent,
 ) -> tuple[Finding, ...]:
     """Run every rule, and try what would help against the worst violations.
 
@@ -32,6 +35,8 @@ def check_program(
         chips: chips of the board (None: the target's default board).
         fixes_for: how many of the violations get suggestions; each try places the program anew.
             None: all of a small program's, the three worst of one with millions of synapses.
+        seconds: how long suggestions are tried (None: for all violations that get some).
+        tell: as of `suggest_fixes`.
 
     Returns:
         All violations, errors first and the worst overrun first; none if the program fits.
@@ -41,7 +46,9 @@ def check_program(
     if fixes_for is None:
         small = sum(s.mantissa.size for s in program.synapses) <= _SMALL
         fixes_for = len(found) if small else 3
-    return suggest_fixes(found, program, target, board, worst=fixes_for) if fixes_for else found
+    if not fixes_for:
+        return found
+    return suggest_fixes(found, program, target, board, worst=fixes_for, seconds=seconds, tell=tell)
 
 
 def fits(findings: Iterable[Finding]) -> bool:

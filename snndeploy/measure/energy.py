@@ -19,6 +19,9 @@ from ..ir.program import CompartmentGroup, Program
 from ..mapping.tell.effects import Effects
 from ..simulate.recording import Recording
 
+ANN = "-ann"
+"""How the name of a conventional network's estimate ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerActivity:
@@ -340,7 +343,7 @@ def estimate_arithmetic(
         for name, parts, used, left_out in (
             (model.name, spiking, (model.addition, model.multiply_add), model.not_counted),
             (
-                f"{model.name}-ann",
+                f"{model.name}{ANN}",
                 {"multiplications": once * multiply},
                 (model.multiply_add,),
                 model.ann_not_counted,

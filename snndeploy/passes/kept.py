@@ -205,4 +205,6 @@ def digest_of(samples: Calibration) -> str:
             found.update(np.ascontiguousarray(step).tobytes())
     if samples.labels is not None:
         found.update(np.ascontiguousarray(samples.labels).tobytes())
+        if samples.labels.ndim > 1:
+            found.update(f"window {samples.window}".encode())
     return found.hexdigest()

@@ -35,7 +35,7 @@ class LayerPass(Pass):
         """The layers that a wildcard passes over, each with the reason."""
 
     def select(self, net: Network) -> tuple[Projection, ...]:
-        """The layers to work on, in the network's order.
+        """The layers to work on, in the network's order; none where all there is is wiring.
 
         Raises:
             RecipeError: a pattern matches nothing, or nothing the pass works on.
@@ -44,6 +44,8 @@ class LayerPass(Pass):
         exempt = self.ignored(net)
         spared = self.spares(net)
         chosen: set[str] = set()
+        if self.layers == ("*",) and wiring(net).keys() >= set(names):
+            return ()  # nobody chose a layer, and there is none with weights to speak of
         for pattern in self.layers:
             found = matching(pattern, names, self.key("layers"))
             meant = [n for n in found if pattern == n or n not in spared]
@@ -94,7 +96,7 @@ def to_quantize(step: LayerPass, net: Network) -> tuple[Projection, ...]:
         PassRefused: there are none, or one has codes already.
     """
     chosen = step.select(net)
-    if not chosen:
+    if not chosen and step.ignore:
         raise PassRefused(
             "nothing-to-quantize",
             "every layer that was chosen is also ignored",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
@@ -42,6 +42,7 @@ class PassStep:
     answers: Fidelity | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +58,7 @@ class PassLog:
     notes: tuple[Finding, ...] = ()
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from ..files.places import refuse_place, write_text
 from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
+from .advise.sensitivity import sensitivity
 from .bundles import (
     bundle_of,
     certificate_of,
@@ -20,7 +21,8 @@ from .finetuning import finetune, finetune_report
 from .inspection import group_record, inspect_program, inspect_report
 from .opening import ModelKind, admit, open_bundle
 from .programs import loaded_bundle, loaded_report, place_file
-from .run import run_compiled, run_engine
+from .run import energy, run_compiled, run_engine
+from .showing.pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .torch_modules.compress import CompressedModule, compress_module
 from .tuning.search import Tuned, tune
 
@@ -38,6 +40,9 @@ __all__ = [
     "compile",
     "compress",
     "compress_module",
+    "described_report",
+    "difference_of",
+    "energy",
     "explain_bundle",
     "finetune",
     "finetune_report",
@@ -51,6 +56,8 @@ __all__ = [
     "loaded_report",
     "not_certified",
     "open_bundle",
+    "page_of",
+    "pictures_of",
     "place_file",
     "refuse_place",
     "report_of",
@@ -59,6 +66,9 @@ __all__ = [
     "run_engine",
     "save_bundle",
     "save_certified",
+    "seen",
+    "sensitivity",
+    "tables_of",
     "tune",
     "verify_bundle",
     "write_text",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..calibrate.fidelity import Reference
-from ..chip import Target, family_of, load_target
+from ..chip import Target, family_of, load_target, native_only
 from ..data import Feed, Samples
 from ..errors import InputError
 from ..ir.finding import Finding
@@ -16,7 +17,7 @@ from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.adapt import Adapt, adapted, unsupported
-from ..passes.base import Observer, PassContext, Training
+from ..passes.base import Observer, PassContext, PassEvent, Training
 from ..passes.guard.back_off import run_guarded
 from ..passes.kept import kept_in
 from ..passes.runner import PassLog
@@ -58,9 +59,11 @@ def compile(
     layout: LayoutName = "chip",
     objective: Objective = "speed",
     adapt: bool = False,
+    native: bool = False,
     tell_all: bool = False,
     checkpoints: Path | None = None,
     resume: bool = False,
+    try_seconds: float | None = None,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -84,11 +87,13 @@ def compile(
         objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
             takes as few as it finds.
         adapt: start with the pass `Adapt`, which gives neurons forms that the target has.
+        native: neurons are the chip's own, without programs (see `snndeploy.chip.native_only`).
         tell_all: neurons and inputs that the target has no form of are findings beside the budgets,
             which are those of the network that `Adapt` would make; else they are refused.
         checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
         resume: take the results that are there already.
-        observer: told about the progress of passes.
+        try_seconds: how long is tried what would help where it does not fit (None: all of it).
+        observer: told about the progress of passes, and of the check.
 
     Returns:
         All stages. Violated budgets are in ``findings``, not raised.
@@ -97,6 +102,8 @@ def compile(
         SnnDeployError: the file, recipe or target is bad, or a pass or the lowering refuses.
     """
     chip = target if isinstance(target, Target) else load_target(target)
+    if native:
+        chip = native_only(chip)
     recipe = _recipe(recipe)
     if adapt and not any(isinstance(p, Adapt) for p in recipe.passes):
         recipe = recipe.model_copy(update={"passes": (Adapt(), *recipe.passes)})
@@ -119,7 +126,7 @@ def compile(
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:
-        inputs = infer_coding(part.inputs for part in calibration.batches())
+        inputs = infer_coding(x for part in calibration.batches() for x in part.values)
     observed = None
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
@@ -136,7 +143,14 @@ def compile(
         findings = (*program.findings, *told(differing, measured_on(data=calibration is not None)))
         program = dataclasses.replace(program, differing=differing, findings=findings)
     placement = place_program(program, chip, chips=chips, share=SHARE[objective])
-    checked = check_program(program, placement, chip, chips=chips)
+    checked = check_program(
+        program,
+        placement,
+        chip,
+        chips=chips,
+        seconds=try_seconds,
+        tell=partial(_checking, observer),
+    )
     return Compiled(
         source=source,
         log=log,
@@ -157,6 +171,10 @@ def compile(
     )
 
 
+def _checking(observer: Observer, what: str, done: int, of: int) -> None:
+    observer(PassEvent(kind="progress", name="check", what=what, done=done, of=of))
+
+
 def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple[Finding, ...]:
     """Inputs of several spikes, or of values, on a chip whose spikes are all alike."""
     if inputs is None or inputs.kind == "binary" or chip.neurons.graded_spikes:
@@ -166,8 +184,13 @@ def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple
             code="graded-input",
             severity="error",
             where=p.name,
-            message=f"{chip.name} has binary spikes only, the data are {inputs.kind}: encode them as "
-            "spikes (--encode rate), or bin events so finely that no bin holds two (--bin-ms)",
+            message=f"{chip.name} has binary spikes only, the data are "
+            + (
+                "-1, 0 and 1: split them by sign (--split-signs)"
+                if inputs.only_signs
+                else f"{inputs.kind}: encode them as spikes (--encode rate), or bin events so finely "
+                "that no bin holds two (--bin-ms)"
+            ),
         )
         for p in network.with_role("input")
     )
@@ -221,7 +244,12 @@ def compress(
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
         compared = Feed(network, watched, first=_JUDGED, steps=steps)
-        watch = Reference(network, compared.inputs, held_out=held_out)
+        watch = Reference(
+            network,
+            compared.inputs,
+            held_out=held_out,
+            window=watched.window if watched.per_step else 0,
+        )
     fitted, aside = put_aside(recipe, seen)
     context = PassContext(
         seed=recipe.seed,

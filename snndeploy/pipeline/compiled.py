@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..brief import brief
+from ..brief import brief, brief_html
 from ..chip import Target
 from ..ir.finding import Finding
 from ..ir.network import Network
@@ -53,6 +53,7 @@ class Compiled:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def network(self) -> Network:
@@ -87,6 +88,7 @@ class Loaded:
     findings: tuple[Finding, ...]
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def networks(self) -> dict[str, Network]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..bundle import Bundle
 from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
@@ -35,6 +36,9 @@ STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 """What a network is on its way to the chip."""
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
+
+RunListener: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
+"""Is handed what every engine recorded of a batch, and the batch."""
 
 _HERE = Here()
 _BATCH_VALUES = 1 << 27
@@ -123,14 +127,11 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    found = {}
-    for g in program.groups:
-        if g.kind == "input":
-            where = f"input {g.name}"
-            found[g.name] = encode_inputs(
-                samples.inputs, g.message_bits, float(g.scale), where, g.max_spikes
-            )
-    return found
+    groups = {g.name: g for g in program.groups if g.kind == "input"}
+    return {
+        name: encode_inputs(values, groups[name])
+        for name, values in samples.by_input(groups).items()
+    }
 
 
 def run_compiled(
@@ -141,6 +142,7 @@ def run_compiled(
     scores: Scores = silent,
     *,
     output: str | None = None,
+    heard: RunListener = silent,
     workers: Workers = _HERE,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
@@ -161,6 +163,7 @@ def run_compiled(
         progress=progress,
         scores=scores,
         output=output,
+        heard=heard,
         workers=workers,
     )
 
@@ -178,6 +181,7 @@ def run_samples(
     progress: Progress = silent,
     scores: Scores = silent,
     output: str | None = None,
+    heard: RunListener = silent,
     workers: Workers = _HERE,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
@@ -198,6 +202,7 @@ def run_samples(
         progress: is told (samples done, samples), where samples count once per engine.
         scores: see `Scores`.
         output: the output population whose answers count (None: the first).
+        heard: is handed the recordings of every batch, by engine, and its samples.
         workers: who runs batches; they are reported on in their order, whoever ran them.
 
     Raises:
@@ -218,6 +223,7 @@ def run_samples(
             for part, found in _elsewhere(staged, samples.batches(batch), workers):
                 with finishing():
                     tally.add(found, part)
+                    heard(found, part)
                 scores(tally.accuracy())
                 progress(tally.samples * len(engines), total)
             return tally.report()
@@ -229,6 +235,7 @@ def run_samples(
                 runs[engine] = staged.run(engine, part, told)
             with finishing():
                 tally.add(runs, part)
+                heard(runs, part)
             scores(tally.accuracy())
             progress(tally.samples * len(engines), total)
     except KeyboardInterrupt:
@@ -236,6 +243,7 @@ def run_samples(
             if not runs:
                 raise
             tally.add(runs, part)
+            heard(runs, part)
         return tally.report(partial=True)
     return tally.report()
 
@@ -287,8 +295,11 @@ def _elsewhere(
 
 def _content(part: Samples) -> str:
     """A digest of samples."""
-    x = np.ascontiguousarray(part.inputs)
-    return digest_of_parts(x.shape, x.dtype, hashlib.sha256(x.tobytes()).hexdigest())
+    told: list[object] = [*part.inputs] if isinstance(part.inputs, Mapping) else []
+    for values in part.values:
+        x = np.ascontiguousarray(values)
+        told += [x.shape, x.dtype, hashlib.sha256(x.tobytes()).hexdigest()]
+    return digest_of_parts(*told)
 
 
 @contextmanager
@@ -342,3 +353,21 @@ def report_runs(
     tally = Tally(program, placement, target, networks, verification, output=judged)
     tally.add(runs, samples)
     return tally.report(partial=partial)
+
+
+def energy(compiled: Compiled | Loaded | Bundle, samples: Samples) -> dict[str, dict[str, Any]]:
+    """Estimates of the energy per sample, by every model that knows the chip or the arithmetic.
+
+    Args:
+        compiled: what runs, as it is placed.
+        samples: what it runs on.
+
+    Returns:
+        By the model's name: ``low`` and ``high`` in nanojoules, ``parts``, ``certainty``, ``sources``,
+        what is ``not_counted``, and the ``kind`` (what the estimate is of; unlike kinds do not compare).
+    """
+    report = run_samples(
+        samples, ["integer"], compiled.program, compiled.placement, compiled.target
+    )
+    estimates: dict[str, dict[str, Any]] = report["energy"]
+    return estimates

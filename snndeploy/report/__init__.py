@@ -1,8 +1,20 @@
 """Reports: what was compiled, what it costs and what it gave, as plain data and as a page."""
 
 from .build import compile_report, finding_record, run_report
-from .certificate import certificate_line, certificate_panel
-from .html import html_page
+from .certificate import certificate_line
+from .findings import grouped, tried
+from .listing import (
+    Listing,
+    compiled_listings,
+    core_listing,
+    diff_listings,
+    run_listings,
+    tables_record,
+)
+from .naming import check_names, renamed_record, renamed_sight
+from .page import html_page
+from .pictures import Picture, all_pictures, picture_file, sensitivity_pictures
+from .sight import Sight, sight_of
 from .tables import (
     COUNTED,
     EVENT_COLUMNS,
@@ -23,22 +35,38 @@ from .tables import (
 __all__ = [
     "COUNTED",
     "EVENT_COLUMNS",
+    "Listing",
+    "Picture",
+    "Sight",
+    "all_pictures",
     "answers_text",
     "certificate_line",
-    "certificate_panel",
+    "check_names",
     "compile_report",
+    "compiled_listings",
+    "core_listing",
     "cores_text",
+    "diff_listings",
     "event_rows",
     "events_text",
     "finding_record",
+    "grouped",
     "html_page",
     "judged",
     "judged_on",
     "neurobench_rows",
     "number",
+    "picture_file",
     "place",
+    "renamed_record",
+    "renamed_sight",
     "rounding_note",
     "rounding_text",
+    "run_listings",
     "run_report",
+    "sensitivity_pictures",
+    "sight_of",
     "span",
+    "tables_record",
+    "tried",
 ]

@@ -1,12 +1,9 @@
-"""A certificate in words: one line for a terminal, a panel for a page."""
+"""A certificate in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
-
-from .html_parts import panel
 
 
 def certificate_line(told: Mapping[str, Any]) -> str:
@@ -25,18 +22,3 @@ def certificate_line(told: Mapping[str, Any]) -> str:
         "certified: a separate checker found every number, delay, core and golden spike as stated; "
         f"head-room is proved for all inputs of {proved} of {len(registers)} registers"
     )
-
-
-def certificate_panel(told: Mapping[str, Any]) -> str:
-    """What was proved, what was not, and what nobody checked."""
-    lists = (
-        ("Proved", told["proved"]),
-        ("Not proved", told["not_proved"]),
-        ("Not checked", told["not_checked"]),
-    )
-    parts = [f'<p class="verdict">{escape(certificate_line(told))}</p>']
-    for title, lines in lists if told["certified"] else ():
-        if lines:
-            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-            parts.append(f"<h3>{title}</h3><ul>{items}</ul>")
-    return panel("Certificate", *parts)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..chip import arithmetic_models
+from ..measure.energy import ANN
+
 EVENT_COLUMNS = (
     "layer",
     "spikes in",
@@ -22,7 +25,7 @@ COUNTED = (
     "of neurons that they join, of which a kernel's weight makes many."
 )
 """What reports count under each word."""
-_NEUROBENCH = (
+NEUROBENCH = (
     ("footprint, bytes", "footprint", ",.0f"),
     ("connection sparsity", "connection_sparsity", ".3f"),
     ("activation sparsity", "activation_sparsity", ".3f"),
@@ -52,7 +55,9 @@ def judged_on(run: Mapping[str, Any]) -> str:
     """What a run's figures are of: how many samples, of what, how many steps each."""
     data = f" of {run['data']}" if run.get("data") else ""
     many = f"{run['samples']:,} sample{'s'[: run['samples'] != 1]}"
-    return f"{many}{data}, {run['steps']:,} steps"
+    steps = run.get("labelled_steps")
+    counted = f", {steps:,} of them labelled" if steps else ""
+    return f"{many}{data}, {run['steps']:,} steps{counted}"
 
 
 def cores_text(report: Mapping[str, Any]) -> list[str]:
@@ -68,6 +73,8 @@ def cores_text(report: Mapping[str, Any]) -> list[str]:
         )
     if report.get("savings"):
         lines.append(report["savings"]["text"])
+    if report.get("flashing"):
+        lines.append(report["flashing"]["text"])
     return lines
 
 
@@ -125,8 +132,7 @@ def event_rows(activity: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def neurobench_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """NeuroBench's figures, a column per stage behind their titles."""
     return [
-        (title, *(number(s[key], form) for s in stages.values()))
-        for title, key, form in _NEUROBENCH
+        (title, *(number(s[key], form) for s in stages.values())) for title, key, form in NEUROBENCH
     ]
 
 
@@ -152,3 +158,9 @@ def judged(report: Mapping[str, Any]) -> str:
     if not others:
         return ""
     return f"answers of output {report['output']!r} (others: {', '.join(others)}; --output NAME)"
+
+
+def energy_kind(model: str) -> str:
+    """What an estimate by ``model`` is of, so that nothing sets unlike ones beside each other."""
+    arithmetic = model.removesuffix(ANN) in {known.name for known in arithmetic_models()}
+    return "the arithmetic alone" if arithmetic else "the chip"

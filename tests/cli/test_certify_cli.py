@@ -70,7 +70,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
 def test_report_and_page_show_the_certificate(bundle: Path, wrong: Path, tmp_path: Path) -> None:
     assert LINE in check(run("report", bundle, "--html", tmp_path / "net.html"), 0)
     page = (tmp_path / "net.html").read_text()
-    assert "<h2>Certificate</h2>" in page
+    assert '<h2 id="certificate-title">Certificate</h2>' in page
     assert "<h3>Proved</h3>" in page
     assert "<h3>Not checked</h3>" in page
     text = check(run("report", wrong, "--html", tmp_path / "net.html", "--force"), 0)

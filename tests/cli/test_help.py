@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from snndeploy.cli import main
 from snndeploy.cli.show.help import Command
 from snndeploy.demo import FOLDER, digits
-from snndeploy.simulate.lava.env import find_lava
 
 EXAMPLES = {
     name: command.example for name, command in main.commands.items() if isinstance(command, Command)
@@ -50,8 +49,6 @@ def test_every_command_has_an_example() -> None:
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES, key=lambda name: name != "compile"))
 def test_the_example_runs(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "demo" and find_lava() is None:
-        pytest.skip("there is no Lava environment")
     if name not in ("compile", "init", "inspect") and not (desk / "model.snnb").exists():
         run(desk, EXAMPLES["compile"], monkeypatch)
     run(desk, EXAMPLES[name], monkeypatch)

@@ -460,3 +460,19 @@ def test_samples_are_named_once(files: tuple[Path, Path, Array]) -> None:
     result = run("sensitivity", model)
     assert result.exit_code == 2
     assert "there is nothing to run" in result.output
+
+
+def test_what_accuracies_may_differ_by_chance() -> None:
+    found = Sensitivity(points=(), accuracy=0.9, samples=100, score="l1", fold="none")
+    assert found.noise == pytest.approx(1.96 * (2 * 0.9 * 0.1 / 100) ** 0.5)
+    assert dataclasses.replace(found, accuracy=1.0).noise == pytest.approx(0.02)
+    assert dataclasses.replace(found, accuracy=1.0, samples=1).noise == 1.0
+    assert dataclasses.replace(found, accuracy=None).noise is None
+    assert found.record()["noise"] == found.noise
+
+
+def test_a_file_of_thresholds_needs_thresholds_that_change(tmp_path: Path) -> None:
+    arguments = ["reduce-timesteps", "model.nir", "-o", str(tmp_path / "new.nir")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error[rescale-missing]: -o: without --rescale no threshold")

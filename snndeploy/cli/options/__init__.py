@@ -12,9 +12,11 @@ from .declared import (
     semantics_options,
     target_options,
 )
+from .files import Files, files_named, files_told
 from .given import admitted, given_options, read_weighed, required, samples_of, semantics_of
 
 __all__ = [
+    "Files",
     "admitted",
     "calibration_options",
     "cluster_option",
@@ -22,6 +24,8 @@ __all__ = [
     "compile_model",
     "compile_options",
     "data_options",
+    "files_named",
+    "files_told",
     "given_options",
     "guard_options",
     "json_option",

@@ -14,6 +14,7 @@ from ...passes.base import Observer, PassEvent
 from ...progress import Progress, Scores
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_IN_SILENCE = 2.0
 
 
 class Bar(NamedTuple):
@@ -26,10 +27,16 @@ class Bar(NamedTuple):
 def pass_progress() -> Observer:
     """An observer that names each pass as it starts, and says how far a long one is."""
     began = last = time.monotonic()
+    checking: float | None = None
 
     def observe(event: PassEvent) -> None:
-        nonlocal began, last
+        nonlocal began, last, checking
         now = time.monotonic()
+        if event.name == "check":
+            checking = now if checking is None else checking
+            if now - checking > _SECONDS_IN_SILENCE:
+                click.echo(f"check {event.done + 1}/{event.of}: {event.what}", err=True)
+            return
         if event.kind == "start":
             began = last = now
             click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)

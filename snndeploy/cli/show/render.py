@@ -12,9 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...report import answers_text, certificate_line, cores_text, rounding_note, rounding_text, span
+from ...report import (
+    answers_text,
+    certificate_line,
+    cores_text,
+    grouped,
+    rounding_note,
+    rounding_text,
+    span,
+    tried,
+)
 from .plain import plain, plain_data
 
+_PLACES = 12
+"""Places of findings of one kind that are listed."""
 _GAP = 2
 """Spaces between columns."""
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -105,7 +116,10 @@ def print_inspection(report: Mapping[str, Any]) -> None:
 
 def _from(source: Mapping[str, Any]) -> str:
     name = str(source["population"])
-    steps = span(*_ends(source["delay"])) if "delay" in source else "0"
+    if "latency" in source:  # a program's: every synapse takes a step
+        low, high = _ends(source["latency"])
+        return name if high == 1 else f"{name}, {span(low, high)} steps"
+    steps = span(*_ends(source["delay"]))
     return name if steps == "0" else f"{name}[t-{steps}]"
 
 
@@ -125,7 +139,7 @@ def _parameters(population: Mapping[str, Any]) -> str:
 
 
 def print_compile_report(report: Mapping[str, Any]) -> None:
-    """The report of one compilation."""
+    """The report of one compilation, the verdict last."""
     report = plain_data(report)
     out = console()
     notes = report["network"]["notes"]
@@ -155,18 +169,19 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
     out.print()
-    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
-    out.print(
-        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
-        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
-        highlight=False,
-    )
     for line in cores_text(report):
         out.print(line, highlight=False, soft_wrap=True)
     print_time(report.get("time"))
     print_findings(report["findings"])
     if "certificate" in report:
         out.print(certificate_line(report["certificate"]), highlight=False, soft_wrap=True)
+    # last, where the eyes are when the screen stops
+    cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
+    out.print(
+        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
+        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
+        highlight=False,
+    )
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:
@@ -215,24 +230,32 @@ def _headroom(layer: Mapping[str, Any]) -> str:
 
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
-    """Findings, worst first, each with its fixes."""
-    findings = plain_data(findings)
+    """Findings, worst first, each with its fixes; what repeats at many places is said once."""
     out = console()
-    for f in findings:
-        text = Text(f"{f['severity']}[{f['code']}] ", style=_COLOURS[f["severity"]])
-        text.append(f"{f['where']}: {f['message']}", style="default")
+    for group in grouped(plain_data(findings)):
+        first = group[0]
+        text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
+        if len(group) == 1:
+            text.append(f"{first['where']}: {first['message']}", style="default")
+        else:
+            text.append(f"at {len(group)} places:", style="default")
         out.print(text, soft_wrap=True)
-        if "rule" in f:
-            ratio = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
-            out.print(Text(f"  rule: {f['rule']}{ratio}", style="dim"), soft_wrap=True)
-        if "source" in f:
+        if len(group) > 1:
+            for f in group[:_PLACES]:
+                times = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
+                out.print(Text(f"    {f['where']}: {f['message']}{times}"), soft_wrap=True)
+            if group[_PLACES:]:
+                out.print(Text(f"    and {len(group) - _PLACES} more (--json lists all)"))
+        if "rule" in first:
+            alone = len(group) == 1 and "ratio" in first
+            ratio = f" ({first['ratio']:.3g} times its limit)" if alone else ""
+            out.print(Text(f"  rule: {first['rule']}{ratio}", style="dim"), soft_wrap=True)
+        if "source" in first:
+            sure = first.get("certainty", "?")
             out.print(
-                Text(f"  limit from: {f['source']} ({f.get('certainty', '?')})", style="dim"),
-                soft_wrap=True,
+                Text(f"  limit from: {first['source']} ({sure})", style="dim"), soft_wrap=True
             )
-        for fix in f["fixes"]:
-            if not fix["effect"]:
-                continue  # not tried
+        for fix in tried(group):
             out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
 
 
@@ -271,7 +294,7 @@ def print_demo(result: Mapping[str, Any]) -> None:
         (f"energy per digit, nJ ({model})", "", span(e["low"], e["high"], ",.0f"))
         for model, e in run["energy"].items()
     ]
-    agreement = run["comparisons"][-1]
+    compared = [] if result["equal"] is None else [_agreement(run["comparisons"][-1])]
     accuracy = [
         (
             f"accuracy, {engine}",
@@ -280,15 +303,10 @@ def print_demo(result: Mapping[str, Any]) -> None:
         )
         for engine, value in run["accuracy"].items()
     ]
-    spikes = (
-        "spikes that differ, integer and Lava",
-        "",
-        f"{sum(agreement['differing'].values())} of {sum(agreement['total'].values()):,}",
-    )
     title = (
         f"handwritten digits on {result['compile']['target']}, {run['samples']} held-out samples"
     )
-    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, spikes, *rows, *energy]))
+    out.print(table(title, ("", "as trained", "compiled"), [*accuracy, *compared, *rows, *energy]))
     for model, e in run["energy"].items():
         out.print(
             Text(
@@ -299,3 +317,8 @@ def print_demo(result: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     print_findings([f for f in result["compile"]["findings"] if f["severity"] != "note"])
+
+
+def _agreement(comparison: Mapping[str, Any]) -> tuple[str, str, str]:
+    differing, total = (sum(comparison[key].values()) for key in ("differing", "total"))
+    return "spikes that differ, integer and Lava", "", f"{differing} of {total:,}"

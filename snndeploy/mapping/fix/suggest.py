@@ -20,6 +20,7 @@ from ...chip import Target, family_class, family_of, load_target, target_names
 from ...ir.arrays import size
 from ...ir.finding import Finding, Fix
 from ...ir.program import Program
+from ...progress import StopWatch, silent
 from ..bound.bounds import group_bounds
 from ..bound.verdict import fewest_cores
 from ..count.memory import Memory
@@ -33,6 +34,8 @@ _LARGE = 300_000
 """Weights and neurons from which on a change is placed with less effort, and the search ends in time."""
 SECONDS = 20.0
 """How long fixes of a large program are looked for."""
+Tell = Callable[[str, int, int], None]
+"""Is told what is tried now, how many findings are done, and how many there are."""
 _FITS = "this rule then holds"
 
 
@@ -221,9 +224,16 @@ def same_place(a: Finding, b: Finding) -> bool:
 
 
 def suggest_fixes(
-    findings: tuple[Finding, ...], program: Program, target: Target, chips: int, *, worst: int = 3
+    findings: tuple[Finding, ...],
+    program: Program,
+    target: Target,
+    chips: int,
+    *,
+    worst: int = 3,
+    seconds: float | None = None,
+    tell: Tell = silent,
 ) -> tuple[Finding, ...]:
-    """Add fixes to the findings.
+    """Add fixes to the findings; a note says so where the time was not enough for all.
 
     Args:
         findings: what `violations` found.
@@ -231,15 +241,30 @@ def suggest_fixes(
         target: the chip.
         chips: chips of the board.
         worst: how many findings to try fixes for (each try places the program anew).
+        seconds: when no other finding is begun (None: all of them are).
+        tell: is told what is tried, and how many of how many findings are done.
     """
-    bench = Bench(program, target, chips)
-    tried = [
-        replace(f, fixes=(*f.fixes, *_fixes(_Trial(f, bench))))
-        if i < worst and f.severity == "error"
-        else f
-        for i, f in enumerate(findings)
-    ]
-    return tuple(tried)
+    bench, watch = Bench(program, target, chips), StopWatch()
+    broken = [f for f in findings[:worst] if f.severity == "error"]
+    helped: dict[int, Finding] = {}
+    for turn, finding in enumerate(broken):
+        tell(f"what helps against {finding.code} at {finding.where}", turn, len(broken))
+        fixes = list(finding.fixes)
+        for fix in _fixes(_Trial(finding, bench)):
+            fixes.append(fix)
+            if seconds is not None and watch.seconds > seconds:
+                break
+        helped[id(finding)] = replace(finding, fixes=tuple(fixes))
+        if seconds is not None and watch.seconds > seconds and turn + 1 < len(broken):
+            left = Finding(
+                code="fixes-not-tried",
+                severity="note",
+                where="check",
+                message=f"what helps was tried for {seconds:g} s, against {turn + 1} of "
+                f"{len(broken)} violations",
+            )
+            return (*(helped.get(id(f), f) for f in findings), left)
+    return tuple(helped.get(id(f), f) for f in findings)
 
 
 def carry_out(program: Program, fix: Fix) -> Program:

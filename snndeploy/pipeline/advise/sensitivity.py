@@ -13,6 +13,7 @@ import numpy as np
 from ...calibrate.stream import stream
 from ...data import Feed, Samples
 from ...errors import PassRefused
+from ...ir.answers import chosen, right, step_answers
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...passes.base import Pass
@@ -61,9 +62,21 @@ class Sensitivity:
     score: str
     fold: str
 
+    @property
+    def noise(self) -> float | None:
+        """How far apart two accuracies of so many samples may be by chance, in 95 of 100 cases.
+
+        The normal approximation of two independent shares, about that of the network as trained; as the
+        same samples judge both, it is on the safe side. No less than what two samples make.
+        """
+        if self.accuracy is None:
+            return None
+        spread: float = 1.96 * (2 * self.accuracy * (1 - self.accuracy) / self.samples) ** 0.5
+        return max(spread, min(1.0, 2 / self.samples))
+
     def record(self) -> dict[str, Any]:
         """JSON-compatible."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "noise": self.noise}
 
 
 _HERE = Here()
@@ -234,8 +247,11 @@ def _emitted(network: Network, samples: Samples) -> Array:
 def _accuracy(emitted: Array, samples: Samples) -> float | None:
     if samples.labels is None:
         return None
-    answers = emitted.sum(axis=0, dtype=np.float64).argmax(axis=-1)
-    return float((answers == samples.labels).mean())
+    answers = chosen(emitted.sum(axis=0, dtype=np.float64))
+    if samples.per_step:
+        answers = step_answers(emitted, samples.window)
+    hits, of = right(answers, samples.labels)
+    return hits / max(1, of)
 
 
 def _distance(a: Array, b: Array) -> float:

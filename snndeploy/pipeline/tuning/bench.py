@@ -92,7 +92,7 @@ def bench_of(
         chips=chips,
         cores=available if cores is None else min(cores, available),
         samples=samples,
-        inputs=infer_coding(part.inputs for part in samples.batches()),
+        inputs=infer_coding(x for part in samples.batches() for x in part.values),
         answers=answers,
         least=least,
         objective="cores" if cores is not None or least == "cores" else "speed",

@@ -1,0 +1,1 @@
+"""What one looks at: the report of a bundle, pages, tables and pictures."""

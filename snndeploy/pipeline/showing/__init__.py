@@ -1,0 +1,1 @@
+"""What was compiled as something to look at: pages, tables, pictures, differences."""

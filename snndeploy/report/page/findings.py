@@ -1,0 +1,74 @@
+"""Findings on a page: those that say the same of many places stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..findings import grouped, tried
+from .markup import panel
+
+_TITLES = {"error": "What does not fit", "warning": "Warnings", "note": "Notes"}
+_PLACES = 8
+"""Places of one kind that are listed at once."""
+
+
+def findings_panels(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A panel per severity, the worst first."""
+    found = []
+    for severity, title in _TITLES.items():
+        groups = grouped([f for f in findings if f["severity"] == severity])
+        found.append(panel(f"findings-{severity}", title, *map(_group, groups)))
+    return found
+
+
+def _group(group: Sequence[Mapping[str, Any]]) -> str:
+    first = group[0]
+    severity = escape(first["severity"])
+    lines = [f"<li>{_said(f)}</li>" for f in group]
+    head = f'<p><b class="{severity}">{severity}</b> <code>{escape(first["code"])}</code>'
+    if len(group) == 1:
+        text = f"{head} {_said(first)}</p>"
+    else:
+        text = f"{head} at {len(group)} places</p><ul>{''.join(lines[:_PLACES])}</ul>"
+        if lines[_PLACES:]:
+            more = f"{len(lines) - _PLACES} more"
+            text += (
+                f"<details><summary>{more}</summary><ul>{''.join(lines[_PLACES:])}</ul></details>"
+            )
+    rests = []
+    if "rule" in first:
+        rests.append(f"rule: {first['rule']}")
+    if "source" in first:
+        rests.append(f"limit from: {first['source']} ({first.get('certainty', '?')})")
+    if rests:
+        text += f'<p class="soft">{escape("; ".join(rests))}</p>'
+    fixes = "".join(
+        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in tried(group)
+    )
+    return f'<div class="finding">{text}{f"<ul>{fixes}</ul>" if fixes else ""}</div>'
+
+
+def _said(finding: Mapping[str, Any]) -> str:
+    times = f" ({finding['ratio']:.3g} times its limit)" if finding.get("ratio") else ""
+    return f"{escape(finding['where'])}: {escape(finding['message'])}{times}"
+
+
+def fix_panel(fix: Mapping[str, Any] | None) -> str:
+    """What looking for a recipe that makes it fit came to."""
+    if fix is None:
+        return ""
+    if fix["found"]:
+        said = "A recipe makes it fit" + (f": {'; '.join(fix['steps'])}" if fix["steps"] else "")
+        said += f". {fix['cores']:,} cores; {fix['proof']}"
+        lines = [f"<li>{escape(line)}</li>" for line in fix["tried"]]
+    else:
+        said = "No recipe was found that makes it fit"
+        said += f" (tried: {'; '.join(fix['steps'])})" if fix["steps"] else ""
+        lines = [
+            f"<li>{escape(f['code'])} {escape(f['where'])}: {escape(f['message'])}</li>"
+            for f in fix["left"]
+        ]
+    listed = f"<ul>{''.join(lines)}</ul>" if lines else ""
+    return panel("fix", "What was tried", f"<p>{escape(said)}</p>{listed}")

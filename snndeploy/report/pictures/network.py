@@ -1,0 +1,216 @@
+"""The network as a graph, from the input down: boxes are layers, lines what joins them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..listing.compiled import layer_anchor
+from ..sight import GraphEdge, LayerNode, Sight
+from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
+
+_LEVEL = 92
+"""Pixels from a level to the next."""
+_TOP, _BOTTOM = 0.08, 0.72
+"""Where in its level a box begins and ends."""
+_WIDEST = 0.52
+_LANE = 0.03
+
+
+def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
+    """Layers with shape, neurons and rate; ``layers`` are those with a row to lead to."""
+    rows = {name: i for i, name in enumerate(layers)}
+    drawn = tuple(n for n in sight.nodes if n.kind != "constant")
+    boxes = _boxes(drawn)
+    spiking = [n for n in drawn if n.rate is not None]
+    nodes = [
+        {
+            "name": n.name,
+            "size": f"{'×'.join(map(str, n.shape))}, {n.neurons:,} {_counted(n)}",
+            "rate": _rate(n),
+            "link": f"#{layer_anchor(rows[n.name])}" if n.name in rows else "",
+            "kind": "on the chip" if n.name in rows else "sent by the host",
+            "x": boxes[n.name][0],
+            "x2": boxes[n.name][1],
+            "middle": sum(boxes[n.name]) / 2,
+            "y": n.level + _TOP,
+            "y2": n.level + _BOTTOM,
+            "line1": n.level + 0.24,
+            "line2": n.level + 0.42,
+            "line3": n.level + 0.58,
+        }
+        for n in drawn
+    ]
+    edges = tuple(e for e in sight.edges if e.source in boxes)
+    lines, arrows, words = _lines(edges, {n.name: n for n in drawn}, boxes)
+    levels = 1 + max(n.level for n in drawn)
+    x: dict[str, Any] = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
+    y: dict[str, Any] = {"scale": {"domain": [0, levels], "reverse": True, "nice": False}, "axis": None}
+    box = {
+        "data": values(nodes),
+        "name": "box",
+        "mark": {"type": "rect", "cornerRadius": 6, "fillOpacity": 0.14, "strokeWidth": 1.5},
+        "encoding": {
+            "x": field("x", "quantitative", **x),
+            "x2": {"field": "x2"},
+            "y": field("y", "quantitative", **y),
+            "y2": {"field": "y2"},
+            "fill": field(
+                "kind",
+                "nominal",
+                scale={"domain": ["on the chip", "sent by the host"], "range": [COMPILED, NEUTRAL]},
+                legend=None,
+            ),
+            "stroke": field(
+                "kind",
+                "nominal",
+                scale={"domain": ["on the chip", "sent by the host"], "range": [COMPILED, NEUTRAL]},
+                legend=None,
+            ),
+            "tooltip": tooltip(name="layer", size="size", rate="spikes", kind="where"),
+        },
+    }
+    text = [
+        {
+            "data": values(nodes),
+            "mark": {
+                "type": "text",
+                "fontSize": size,
+                "fontWeight": weight,
+                "limit": 300,
+                "tooltip": None,
+            },
+            "encoding": {
+                "x": field("middle", "quantitative", **x),
+                "y": field(line, "quantitative", **y),
+                "text": {"field": what, "type": "nominal"},
+            },
+        }
+        for what, line, size, weight in (
+            ("name", "line1", 13, "bold"),
+            ("size", "line2", 11, "normal"),
+            ("rate", "line3", 11, "normal"),
+        )
+    ]
+    spec = {
+        "height": levels * _LEVEL,
+        "layer": [
+            {
+                "data": values(lines),
+                "mark": {"type": "line", "strokeWidth": 1.5, "color": NEUTRAL},
+                "encoding": {
+                    "x": field("x", "quantitative", **x),
+                    "y": field("y", "quantitative", **y),
+                    "detail": {"field": "edge", "type": "nominal"},
+                    "order": {"field": "turn", "type": "quantitative"},
+                },
+            },
+            {
+                "data": values(arrows),
+                "mark": {"type": "point", "shape": "triangle", "filled": True, "size": 45},
+                "encoding": {
+                    "x": field("x", "quantitative", **x),
+                    "y": field("y", "quantitative", **y),
+                    "angle": {"field": "angle", "type": "quantitative", "scale": None},
+                    "color": {"value": NEUTRAL},
+                    "opacity": {"value": 1},
+                },
+            },
+            {
+                "data": values(words),
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "dx": 8,
+                    "fontSize": 10,
+                    "lineBreak": "\n",
+                    "limit": {"expr": "0.6 * width"},
+                },
+                "encoding": {
+                    "x": field("x", "quantitative", **x),
+                    "y": field("y", "quantitative", **y),
+                    "text": {"field": "text", "type": "nominal"},
+                    "tooltip": tooltip(text="synapses", way="from and to"),
+                },
+            },
+            box,
+            *text,
+        ],
+    }
+    neurons = sum(n.neurons for n in drawn if n.name in rows)
+    alt = (
+        f"The network as a graph: {len(drawn)} layers, {neurons:,} neurons on the chip, joined by "
+        f"{len(edges)} projections; the table of layers has the same numbers."
+    )
+    note = "A click on a layer leads to its row in the table."
+    if len(drawn) < len(sight.nodes):
+        note += " Neurons that only carry biases are left out."
+    if spiking:
+        note += f" Rates are of the golden run: {sight.samples} samples, {sight.steps} steps each."
+    return Picture(
+        name="network", group="network", title="The network", alt=alt, spec=spec, note=note
+    )
+
+
+def _counted(node: LayerNode) -> str:
+    return "places" if node.kind == "input" else "neurons"
+
+
+def _rate(node: LayerNode) -> str:
+    if node.kind == "readout":
+        return "answers with its membrane"
+    return "" if node.rate is None else f"{node.rate:.3g} spikes each a step"
+
+
+def _boxes(nodes: tuple[LayerNode, ...]) -> dict[str, tuple[float, float]]:
+    """Left and right end of every box, side by side within a level."""
+    found = {}
+    for level in {n.level for n in nodes}:
+        row = [n for n in nodes if n.level == level]
+        room = 0.72 / len(row)
+        width = min(_WIDEST, room * 0.94)
+        for i, node in enumerate(row):
+            middle = 0.37 + room * (i - (len(row) - 1) / 2)
+            found[node.name] = (round(middle - width / 2, 4), round(middle + width / 2, 4))
+    return found
+
+
+def _lines(
+    edges: tuple[GraphEdge, ...], nodes: dict[str, LayerNode], boxes: dict[str, tuple[float, float]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Points of lines, arrow heads, and words beside them.
+
+    What goes to the next level goes straight down; all else takes a lane on the right.
+    """
+    lines: list[dict[str, Any]] = []
+    arrows: list[dict[str, Any]] = []
+    words: list[dict[str, Any]] = []
+    lane = 0
+    for number, edge in enumerate(edges):
+        a, b = nodes[edge.source], nodes[edge.target]
+        text = f"{edge.operator}\n{edge.weights:,} weights of {edge.bits} bits"
+        if edge.delay:
+            text += f"\n{edge.delay} step{'s'[: edge.delay != 1]} later"
+        way = f"{edge.source} → {edge.target}"
+        if b.level == a.level + 1:
+            x1, x2 = sum(boxes[a.name]) / 2, sum(boxes[b.name]) / 2
+            points = [(x1, a.level + _BOTTOM), (x2, b.level + _TOP - 0.05)]
+            arrows.append({"x": x2, "y": b.level + _TOP - 0.05, "angle": 180})
+            words.append({"x": (x1 + x2) / 2, "y": a.level + _BOTTOM + 0.1, "text": text})
+        else:
+            lane += 1
+            right = min(0.99, max(e for _, e in boxes.values()) + _LANE * (1 + (lane - 1) % 3))
+            start, end = a.level + 0.5, b.level + 0.3
+            points = [
+                (boxes[a.name][1], start),
+                (right, start),
+                (right, end),
+                (boxes[b.name][1] + 0.012, end),
+            ]
+            arrows.append({"x": boxes[b.name][1] + 0.012, "y": end, "angle": 270})
+            words.append({"x": right, "y": (start + end) / 2 - 0.08, "text": text})
+        words[-1]["way"] = way
+        lines += [
+            {"edge": number, "turn": i, "x": round(x, 4), "y": round(y, 4)}
+            for i, (x, y) in enumerate(points)
+        ]
+    return lines, arrows, words

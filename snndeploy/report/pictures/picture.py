@@ -1,0 +1,123 @@
+"""One picture: a Vega-Lite specification with its title and what it shows in words."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import BackendMissing, UsageError
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+"""The version of the specifications' language; it is a name, and nothing is fetched from there."""
+
+TRAINED, COMPILED, APART = "#d97706", "#2f6fed", "#d6455d"
+"""Colours of the network as trained, as compiled, and of what differs: apart for the colour-blind."""
+NEUTRAL = "#8492ad"
+SCALE = ("#dbe6fd", "#8fb0f8", "#2f6fed", "#123a8f")
+"""From little to much."""
+
+_CONFIG = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"},
+    "legend": {"labelFontSize": 11, "titleFontSize": 11, "orient": "bottom", "symbolLimit": 12},
+}
+_FILE_WIDTH = 640
+FORMATS = (".svg", ".png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture.
+
+    Attributes:
+        name: as an anchor and in names of files.
+        group: which section of a page it belongs to.
+        title: for people.
+        alt: what it shows, in a sentence with its numbers.
+        spec: a Vega-Lite view; data are in it, nothing refers to anything outside.
+        note: what one has to know to read it.
+        wide: it needs the width of a page.
+    """
+
+    name: str
+    group: str
+    title: str
+    alt: str
+    spec: Mapping[str, Any]
+    note: str = ""
+    wide: bool = False
+
+    def whole(self) -> dict[str, Any]:
+        """The specification with what all pictures share."""
+        return {
+            "$schema": SCHEMA,
+            "config": _CONFIG,
+            "description": self.alt,
+            "width": "container",
+            "autosize": {"type": "fit-x", "contains": "padding"},
+            **self.spec,
+        }
+
+
+def picture_file(picture: Picture, suffix: str) -> bytes:
+    """A picture alone, as SVG or PNG, dark on white.
+
+    Raises:
+        BackendMissing: the library that draws is not installed.
+        UsageError: the format is another one.
+    """
+    if suffix not in FORMATS:
+        raise UsageError(
+            "picture-format",
+            f"pictures are {' or '.join(FORMATS)}, not {suffix or 'without a suffix'}",
+            where="--plot",
+            hint="for example --plot net.svg",
+        )
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise drawing_missing() from error
+    spec = copy.deepcopy(picture.whole())
+    spec["width"] = _FILE_WIDTH
+    spec["title"] = {"text": picture.title, "anchor": "start"}
+    spec["config"]["background"] = "white"
+    if suffix == ".png":
+        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    return str(vl_convert.vegalite_to_svg(spec)).encode()
+
+
+def drawing_missing() -> BackendMissing:
+    """The error where pictures are asked for and nothing can draw them."""
+    return BackendMissing(
+        "drawing-missing",
+        "nothing is installed that draws pictures",
+        where="--plot",
+        hint='pip install "snndeploy[report]"',
+    )
+
+
+def values(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows as the data of a view."""
+    return {"values": [dict(row) for row in rows]}
+
+
+def field(name: str, kind: str, title: str | None = None, **more: Any) -> dict[str, Any]:
+    """A channel that shows a field of the data: ``kind`` is ``quantitative``, ``nominal``, …"""
+    return {"field": name, "type": kind, "title": title, **more}
+
+
+def tooltip(**titles: str | tuple[str, str]) -> list[dict[str, Any]]:
+    """What a pointer is told: titles of fields, with a number's format where there is one."""
+    told = []
+    for name, title in titles.items():
+        if isinstance(title, tuple):
+            told.append(
+                {"field": name, "type": "quantitative", "title": title[0], "format": title[1]}
+            )
+        else:
+            told.append({"field": name, "type": "nominal", "title": title})
+    return told

@@ -1,0 +1,42 @@
+"""Histograms of weight codes, a picture per projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..sight import CodeCounts
+from .picture import COMPILED, Picture, field, tooltip, values
+
+_MOST = 24
+
+
+def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
+    """How often each code occurs, of the first projections."""
+    for number, one in enumerate(codes[:_MOST]):
+        total = sum(n for _, _, n in one.bars)
+        rows = [{"low": low, "high": high + 1, "n": n} for low, high, n in one.bars]
+        pruned = f", {one.pruned:,} were pruned" if one.pruned else ""
+        yield Picture(
+            name=f"codes-{number}",
+            group="codes",
+            title=one.projection,
+            alt=(
+                f"Histogram of the {total:,} weight codes of {one.projection}"
+                + (f", from {one.bars[0][0]} to {one.bars[-1][1]}" if one.bars else "")
+                + f"{pruned}."
+            ),
+            spec={
+                "height": 110,
+                "data": values(rows),
+                "mark": {"type": "bar", "color": COMPILED, "binSpacing": 1},
+                "encoding": {
+                    "x": field(
+                        "low", "quantitative", "code", bin={"binned": True}, axis={"tickCount": 6}
+                    ),
+                    "x2": {"field": "high"},
+                    "y": field("n", "quantitative", None, axis={"tickCount": 4, "format": "~s"}),
+                    "tooltip": tooltip(low=("code", ","), n=("weights", ",")),
+                },
+            },
+            note=f"{total:,} weights, {one.bits} bits, times 2^{one.exponent}{pruned}",
+        )

@@ -1,0 +1,160 @@
+"""Pictures are data: what they show is what was counted, and a library draws all of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any
+
+import pytest
+
+import snndeploy
+from snndeploy.errors import BackendMissing, UsageError
+from snndeploy.report import all_pictures, picture_file, sensitivity_pictures, sight_of
+from snndeploy.report.pictures import Picture
+from snndeploy.report.pictures.answers import confusion_pictures
+from snndeploy.report.pictures.energy import energy_pictures
+from snndeploy.report.pictures.mesh import mesh_pictures
+from snndeploy.report.pictures.passes import pass_pictures
+from snndeploy.report.sight import CoreTile, Mesh
+from tests.support.builders import conv_net
+
+RUN: dict[str, Any] = {
+    "labels": [0, 0, 1, 2],
+    "predictions": {"float": [0, 0, 1, 2], "integer": [0, 1, 1, 2]},
+    "energy": {
+        "chip": {
+            "low": 2.0,
+            "high": 5.0,
+            "parts": {"spikes": 2.0, "none": 0.0},
+            "certainty": "inferred",
+        },
+        "45nm-cmos": {
+            "low": 1.0,
+            "high": 1.0,
+            "parts": {"additions": 1.0},
+            "certainty": "published",
+        },
+    },
+}
+
+
+def shown(picture: Picture, layer: int | None = None) -> list[dict[str, Any]]:
+    view = picture.spec if layer is None else picture.spec["layer"][layer]
+    values: list[dict[str, Any]] = view["data"]["values"]
+    return values
+
+
+def test_confusion_matrices_count_pairs() -> None:
+    before, after = confusion_pictures(RUN)
+    assert before.alt == "Confusion matrix of float: 4 of 4 samples are right."
+    assert after.alt == "Confusion matrix of integer: 3 of 4 samples are right."
+    assert {(v["is"], v["said"]): v["n"] for v in shown(after)} == {
+        (0, 0): 1,
+        (0, 1): 1,
+        (1, 1): 1,
+        (2, 2): 1,
+    }
+    assert list(confusion_pictures({**RUN, "labels": None})) == []
+
+
+def test_no_picture_of_energy_mixes_kinds() -> None:
+    pictures = list(energy_pictures(RUN))
+    assert [p.title for p in pictures] == [
+        "Energy per sample: the chip",
+        "Energy per sample: the arithmetic alone",
+    ]
+    assert [[v["model"] for v in shown(p, 1)] for p in pictures] == [["chip"], ["45nm-cmos"]]
+    assert shown(pictures[0], 0) == [{"model": "chip", "part": "spikes", "nj": 2.0}]
+    assert pictures[0].note.endswith("lines reach to the high ends.")
+    assert pictures[1].note == ""
+
+
+def test_the_waterfall_falls_from_pass_to_pass() -> None:
+    alike = {"agreement": 0.9, "samples": 50, "divergence": 0.1}
+    steps = [
+        {"name": "as trained", "bits": 1000},
+        {"name": "prune", "bits": 400, "answers": None},
+        {"name": "quantize", "bits": 100, "answers": alike},
+    ]
+    bits, answers = pass_pictures(steps)
+    taken = [(v["step"], v["from"], v["to"]) for v in shown(bits) if v["what"] == "taken"]
+    assert taken == [("1. prune", 400, 1000), ("2. quantize", 100, 400)]
+    assert [(v["step"], v["share"]) for v in shown(answers)] == [("2. quantize", 0.9)]
+    assert list(pass_pictures(steps[:1])) == []
+
+
+def tile(core: int, chip: int, fill: float) -> CoreTile:
+    return CoreTile(
+        core=core,
+        chip=chip,
+        column=core,
+        row=0,
+        layers=tuple(f"layer{i}" for i in range(8)),
+        neurons=5,
+        fill=fill,
+        resource="synapse_words",
+        received=2.0,
+        sent=1.0,
+    )
+
+
+def test_chips_stand_beside_each_other_and_cores_lead_to_their_layer() -> None:
+    mesh = Mesh(columns=2, rows=1, chips=2, cores=(tile(0, 0, 0.5), tile(1, 3, 1.2)))
+    fill, traffic = mesh_pictures(mesh, ("layer9", "layer0"))
+    assert [v["x"] for v in shown(fill, 1)] == [0, 4]
+    assert [(v["x"], v["y"]) for v in shown(fill, 0)] == [(1, 0), (3, 0)]
+    first = shown(fill, 1)[0]
+    assert first["link"] == "#layer-1"
+    assert first["layers"] == "layer0, layer1, layer2, layer3, layer4, layer5 and 2 more"
+    assert "core 1, uses 120.0% of its synapse words" in fill.alt
+    assert shown(traffic, 1)[1]["messages"] == 3.0
+
+
+def test_curves_of_what_layers_can_lose() -> None:
+    point = {"layer": "a", "kind": "bits", "value": 4, "accuracy": 0.9, "distance": 0.2}
+    (picture,) = sensitivity_pictures({"points": [point], "accuracy": 0.95})
+    assert shown(picture) == [{"layer": "a", "at": 4, "kept": 0.9}]
+    (picture,) = sensitivity_pictures({"points": [{**point, "accuracy": None}], "accuracy": None})
+    assert shown(picture) == [{"layer": "a", "at": 4, "kept": 0.8}]
+
+
+def test_a_picture_alone_needs_a_library_and_a_known_format(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = next(confusion_pictures(RUN))
+    with pytest.raises(UsageError) as caught:
+        picture_file(picture, ".gif")
+    assert caught.value.code == "picture-format"
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(BackendMissing) as missing:
+        picture_file(picture, ".svg")
+    assert missing.value.code == "drawing-missing"
+    assert missing.value.hint == 'pip install "snndeploy[report]"'
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("vl_convert") is None, reason="the report extra is not installed"
+)
+def test_all_pictures_are_drawn() -> None:
+    """Every specification is Vega-Lite, and what it says in words is in the drawing."""
+    bundle = snndeploy.bundle_of(snndeploy.compile(conv_net(seed=7), recipe="default"))
+    sight = sight_of(
+        bundle.program, bundle.placement, bundle.target, bundle.networks, bundle.golden
+    )
+    pictures = all_pictures(bundle.report, [RUN], sight)
+    assert {p.group for p in pictures} == {
+        "network",
+        "mesh",
+        "passes",
+        "confusion",
+        "energy",
+        "spikes",
+        "rasters",
+        "codes",
+    }
+    for picture in pictures:
+        drawn = picture_file(picture, ".svg").decode()
+        assert drawn.startswith("<svg ")
+        assert drawn.count("<path") > 1
+    assert picture_file(pictures[0], ".png").startswith(b"\x89PNG")
