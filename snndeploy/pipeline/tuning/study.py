@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -268,12 +269,14 @@ def _number(words: Sequence[int]) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna tells of every study and trial; what there is to say, we say."""
+    """Optuna tells of every study, and warns of what is odd in a journal; we say what matters."""
     import optuna
 
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         optuna.logging.set_verbosity(before)
