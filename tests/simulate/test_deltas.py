@@ -24,7 +24,7 @@ from tests.support.conformance_reference import matrix
 from tests.support.random_deltas import random_deltas
 from tests.support.scalar_delta import ScalarDelta, int32
 
-STEPS, SAMPLES, PER_RUN = 9, 2, 20
+STEPS, SAMPLES, PER_RUN = 9, 2, 10
 
 
 def groups(program: Program) -> list[str]:
@@ -164,7 +164,7 @@ def test_lavas_own_neurons_do_the_same(lava: LavaEnv) -> None:
 @pytest.mark.lava
 @pytest.mark.parametrize("first", range(0, 200, PER_RUN))
 def test_lavas_own_neurons_do_the_same_200_times(first: int, lava: LavaEnv) -> None:
-    assert against_lava(range(first, first + PER_RUN), lava) > 5_000
+    assert against_lava(range(first, first + PER_RUN), lava) > 4_000
 
 
 # --- recordings of Loihi's own runs -------------------------------------------------------------------
