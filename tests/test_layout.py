@@ -35,7 +35,7 @@ REGISTERS = {4095, 4096, 131071, 2**23 - 1, 2**23}
 MAY_KNOW = {
     "chip/families": "where numbers of chips belong",
     "certify": "derives everything once more, by itself",
-    "ir/step.py": "Lava's arithmetic, which programs name",
+    "ir/step": "Lava's arithmetic, which programs name",
     "simulate/lava": "drives Lava's own processes, which hold for Loihi alone",
     "simulate/integer/neurons/kernel.py": "a fast path that is admitted for Lava's arithmetic alone",
     "simulate/integer/native.py": "values of a block of memory; no register",

@@ -56,10 +56,11 @@ def compress(
     from ..pipeline.bundles import answers_record
     from ..recipe import load_recipe
     from ..report import finding_record
-    from .options import admitted, read_weighed, tell
+    from .options import admitted, read_weighed
     from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
+    from .show.telling import tell
 
     refuse_place(output, force)
     chosen = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])

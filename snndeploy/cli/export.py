@@ -46,7 +46,8 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..pipeline.bundles import golden_of
     from ..pipeline.run import network_missing
     from ..simulate.lava.standalone import refuse_standalone_place, write_standalone
-    from .options import compile_model, semantics_of, tell
+    from .options import compile_model, semantics_of
+    from .show.telling import tell
 
     network: Network | None = None
     golden: Mapping[str, Array] | None = None

@@ -117,10 +117,11 @@ def simulate(
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
     from ..pipeline import place_file, run_bundle, run_compiled
-    from .options import compile_model, required, samples_of, tell
+    from .options import compile_model, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
+    from .show.telling import tell
 
     _refuse_html(html, force)
     described: Path | Compiled | Loaded = model

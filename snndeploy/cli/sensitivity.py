@@ -22,7 +22,8 @@ _calibration = click.option(
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data or --calib names."""
-    from .options import admitted, read_weighed, required, tell
+    from .options import admitted, read_weighed, required
+    from .show.telling import tell
 
     if options["calibration"] is not None and options["data"] is not None:
         raise UsageError(

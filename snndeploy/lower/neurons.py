@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,14 @@ from ..ir.finding import Finding
 from ..ir.network import Population
 from ..ir.neurons import Neuron
 from ..ir.ops import Op, Pointwise, weighted_index
-from ..ir.program import CompartmentGroup, Headroom, Kind, Rounding, SynapseGroup
-from ..ir.step import Arithmetic
-from .decays import kept, to_decay
+from ..ir.program import CompartmentGroup, Headroom, Rounding, SynapseGroup
 from .exact import coarse_leak, proof, saturating
 from .incoming import Incoming
-from .integers import to_bias, to_mantissas
+from .integers import to_mantissas
 from .layout import Layout
-from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, v_may_wrap, worst_case
+from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, worst_case
+from .proofs.rounding import rounding_of, unproved
+from .registers import registers
 from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight
 
@@ -241,105 +240,6 @@ def _group(
     )
 
 
-def registers(
-    neuron: Neuron, kind: Kind, scale: Array, family: Family, bias_exponent: int = 0
-) -> dict[str, Any]:
-    """The neuron's parameters as a compartment group of that scale holds them, by field."""
-    n, arithmetic = family.target.numeric, family.arithmetic
-    unit = 1 << arithmetic.state_shift
-    vth_max = min(n.vth_max.limit, arithmetic.state_max // unit)
-    syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
-    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    bias_mant, bias_exp = to_bias(
-        bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit, bias_exponent
-    )
-    floor = neuron.v_floor
-    return {
-        "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
-        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale)),
-        "vth": _threshold(neuron, kind, scale, vth_max, unit),
-        "bias_mant": bias_mant,
-        "bias_exp": bias_exp,
-        "v_floor": None if floor is None else _floor(floor * scale, arithmetic),
-    }
-
-
-def _floor(wanted: Array, arithmetic: Arithmetic) -> Array:
-    """A floor of v; one beyond the register is none, and its end says the same."""
-    most = arithmetic.state_max
-    return frozen(np.rint(np.clip(wanted, -most, most)).astype(np.int64))
-
-
-def _usual(neuron: Neuron, scale: Array) -> float | None:
-    """v of a neuron on its way to a spike, in v units."""
-    if neuron.threshold is None:
-        return None
-    return 0.5 * float(np.mean(np.abs(neuron.threshold) * scale))
-
-
-def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int) -> Array:
-    """Threshold mantissa, in ``unit``. v is compared with ``vth * unit``, strictly.
-
-    Without leak, v is a multiple of the unit (64 on Loihi): there ``v > theta`` is exactly
-    ``v > 64 * floor(theta / 64)`` and ``v >= theta`` exactly ``v > 64 * (ceil(theta / 64) - 1)``.
-    With a leak the same holds for a threshold on the grid; one off the grid is rounded to it. Neuron
-    programs compare as trained; a native reset that subtracts takes off the threshold, which must be
-    right for that. A readout has none; nothing looks at its 0.
-    """
-    if neuron.threshold is None:
-        return frozen(np.int64(0))
-    wanted = np.asarray(neuron.threshold * scale / unit)
-    # What is on the grid but for float error of the scale must not fall off it.
-    wanted = np.where(
-        np.abs(wanted - np.rint(wanted)) < 1e-9 * np.abs(wanted), np.rint(wanted), wanted
-    )
-    if kind == "custom":
-        # A threshold of 0 has no multiples to count, and is met by a v that nothing ever moved.
-        above = (neuron.spikes_per_step == "many") | (neuron.compare == ">=") & (wanted > 0)
-        vth = np.maximum(np.rint(wanted), np.where(above, 1, -np.inf))
-    else:
-        exact = (neuron.leak == 1) | (wanted == np.rint(wanted))
-        on_grid = np.floor(wanted) if neuron.compare == ">" else np.ceil(wanted) - 1
-        vth = np.where(exact, on_grid, np.rint(wanted))
-    return frozen(np.minimum(vth, largest).astype(np.int64))
-
-
-def rounding_of(
-    neuron: Neuron,
-    group: CompartmentGroup,
-    weight_error: float,
-    bias_error: float,
-    arithmetic: Arithmetic,
-) -> Rounding:
-    """Largest differences between the group and the neuron it stands for.
-
-    ``bias_error`` is that of a bias which arrives by synapses, relative to the largest bias.
-    """
-    scale, syn_leak = group.scale, np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
-    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
-    threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
-    lost_bias = np.abs(group.bias / scale - bias) + bias_error * np.abs(neuron.bias).max()
-    lost = np.zeros(())
-    if neuron.threshold is not None:
-        wanted = neuron.threshold * scale
-        strict = group.kind != "custom" and neuron.compare == ">="
-        got = (group.vth + int(strict)) << arithmetic.state_shift
-        # One that subtracts and compares strictly misses v = threshold: a threshold one unit of v up.
-        got = got + int(group.kind == "custom" and group.compare != neuron.compare)
-        # Without leak the grid step between threshold and mantissa holds no reachable v.
-        reachable = neuron.leak != 1 if group.kind == "lif" else np.ones((), bool)
-        lost = np.where(reachable, np.abs(got - wanted) / np.maximum(np.abs(wanted), 1e-300), 0.0)
-    return Rounding(
-        leak=float(np.abs(kept(group.dv, arithmetic) - neuron.leak).max()),
-        syn_leak=float(
-            np.abs(kept(group.du + arithmetic.u_decay_offset, arithmetic) - syn_leak).max()
-        ),
-        threshold=float(lost.max()),
-        bias=float((lost_bias / np.maximum(threshold, 1e-300)).max()),
-        weight=weight_error,
-    )
-
-
 def _findings(
     neuron: Neuron,
     group: CompartmentGroup,
@@ -381,60 +281,3 @@ def _approximated(neuron: Neuron, group: CompartmentGroup) -> Iterator[Finding]:
         where=group.name,
         message=f"trained with v {neuron.compare} threshold; the chip fires at v > {at}",
     )
-
-
-def unproved(
-    group: CompartmentGroup,
-    room: Headroom,
-    adder: float,
-    arithmetic: Arithmetic,
-    *,
-    proved_by_data: bool,
-) -> tuple[Finding, ...]:
-    """Registers that the worst case exceeds."""
-    basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
-    bits = arithmetic.state_bits
-    does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
-    found = []
-    if room.wraps:
-        found.append(
-            Finding(
-                code="headroom-unproved",
-                severity="warning",
-                where=group.name,
-                message=f"in the worst case u reaches {room.u_peak:,} and "
-                f"{does[arithmetic.u_overflow]} ({basis})",
-                resource="u",
-                used=room.u_peak,
-                limit=room.limit,
-                unit="v units",
-                rule=f"The synaptic state must not exceed its {bits}-bit register.",
-            )
-        )
-    if room.clip_steps is not None and v_may_wrap(arithmetic):
-        found.append(
-            Finding(
-                code="headroom-unproved",
-                severity="warning",
-                where=group.name,
-                message=f"in the worst case v wraps after {room.clip_steps} steps ({basis})",
-                resource="v",
-                unit="v units",
-                rule=f"The membrane potential must not exceed its {bits}-bit register.",
-            )
-        )
-    most = 2 ** (arithmetic.sum_bits - 1) - 1
-    if adder > most:
-        found.append(
-            Finding(
-                code="headroom-unproved",
-                severity="warning",
-                where=group.name,
-                message=f"in the worst case its input adds up to {adder:,.0f} and wraps ({basis})",
-                resource="sum",
-                used=adder,
-                limit=most,
-                rule=f"Sums of synaptic input must not exceed the adder's {arithmetic.sum_bits} bits.",
-            )
-        )
-    return tuple(found)

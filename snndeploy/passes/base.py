@@ -8,8 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
 
 import numpy as np
 
@@ -18,83 +17,30 @@ from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..progress import silent
-from .metrics import NetworkMetrics
+from .given import Calibration, Observer, PassEvent, Training
+from .order import ORDER, PassStage, out_of_order, refuse_wrong_side, stage_of
 
 if TYPE_CHECKING:
     from ..calibrate.fidelity import Reference
     from ..chip import Target
 
-PassStage = Literal["any", "remove-kernels", "prune", "quantize"]
-
-ORDER: tuple[PassStage, ...] = ("remove-kernels", "prune", "quantize")
-"""The order law: each kind of compression works on what the ones before it left."""
-
-
-class Calibration(Protocol):
-    """Samples that data-driven passes look at.
-
-    ``inputs`` holds one array ``(steps, samples, *shape)`` per input population, ``labels`` the
-    classes of the samples where they are known.
-    """
-
-    @property
-    def inputs(self) -> Mapping[str, Array]:
-        """Spikes (or values) fed to each input population."""
-
-    @property
-    def labels(self) -> Array | None:
-        """One class per sample."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Training:
-    """What training passes train on, and where they keep what they have done so far.
-
-    Args:
-        samples: labelled samples to learn from.
-        validation: samples to judge by; those learnt from where there are none.
-        folder: for a checkpoint after each epoch (None: none are kept).
-        resume: go on from the checkpoints in ``folder``.
-        device: where torch computes (``"cpu"``, ``"cuda"``, …).
-        aware: name of a target whose rounding all training passes include ("": as each one says).
-    """
-
-    samples: Calibration
-    validation: Calibration | None = None
-    folder: Path | None = None
-    resume: bool = False
-    device: str = "cpu"
-    aware: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PassEvent:
-    """What an observer is told.
-
-    ``start`` and ``end`` come once per pass (``network`` is the one before it, then the one after
-    it), ``progress`` whenever a pass has something to say: ``done`` of ``of`` units of ``what``, and
-    in ``status`` how it goes; an ``end`` has one where an earlier run had kept the result.
-    ``index`` counts passes from 1; 0 is a pass that runs on its own.
-    """
-
-    kind: Literal["start", "progress", "end"]
-    name: str
-    index: int = 0
-    total: int = 0
-    network: Network | None = None
-    metrics: NetworkMetrics | None = None
-    what: str = ""
-    done: int = 0
-    of: int = 0
-    status: str = ""
-
-    @property
-    def label(self) -> str:
-        """A file name stem that sorts in running order, e.g. ``002-prune``."""
-        return f"{self.index:03d}-{self.name}"
-
-
-Observer = Callable[[PassEvent], None]
+__all__ = [
+    "ORDER",
+    "Calibration",
+    "Keeper",
+    "Observer",
+    "Pass",
+    "PassContext",
+    "PassEvent",
+    "PassResult",
+    "PassRun",
+    "PassStage",
+    "Training",
+    "out_of_order",
+    "ports",
+    "stage_of",
+]
+"""What a pass is written with, and what runs it, is here from one place."""
 
 
 class Keeper(Protocol):
@@ -299,7 +245,7 @@ class Pass(ABC):
             PassRefused: the pass cannot run on this network.
             SnnDeployError: the pass broke a promise.
         """
-        refuse_wrong_side(self, net)
+        refuse_wrong_side(self.name, self.stages[0], net)
         self.requires(net)
         result = self.run(net, ctx)
         after = result.network
@@ -317,37 +263,6 @@ class Pass(ABC):
 def ports(net: Network) -> list[tuple[str, str, tuple[int, ...]]]:
     """What a network shows to the outside, which no pass changes."""
     return [(p.name, p.role, p.shape) for p in net.populations if p.role != "hidden"]
-
-
-def stage_of(net: Network) -> PassStage:
-    """The furthest kind of compression whose marks the network carries."""
-    weights = [p.weight for p in net.projections]
-    if any(w.quantized for w in weights):
-        return "quantize"
-    return "prune" if any(w.mask is not None for w in weights) else "any"
-
-
-def out_of_order(earlier: PassStage, later: PassStage) -> bool:
-    """Whether ``later`` may no longer run once ``earlier`` has."""
-    if "any" in (earlier, later):
-        return False
-    return ORDER.index(later) < ORDER.index(earlier)
-
-
-def refuse_wrong_side(step: Pass, net: Network) -> None:
-    """Apply the order law to a pass and the network it is to run on.
-
-    Raises:
-        PassRefused: the network has already been through a later kind of compression.
-    """
-    reached = stage_of(net)
-    if out_of_order(reached, step.stages[0]):
-        done = {"prune": "pruned", "quantize": "quantized"}[reached]
-        raise PassRefused(
-            "order-law",
-            f"{step.name!r} cannot run on a network that is already {done}",
-            hint=f"the order is {' → '.join(ORDER)}; start from the network as it was ingested",
-        )
 
 
 @lru_cache

@@ -14,17 +14,9 @@ from ..calibrate.fidelity import Fidelity
 from ..errors import RecipeError, SnnDeployError
 from ..ir.finding import Finding
 from ..ir.network import Network
-from .base import (
-    ORDER,
-    Pass,
-    PassContext,
-    PassEvent,
-    PassResult,
-    PassRun,
-    out_of_order,
-    refuse_wrong_side,
-)
+from .base import ORDER, Pass, PassContext, PassEvent, PassResult, PassRun, out_of_order
 from .metrics import NetworkMetrics, measure
+from .order import refuse_wrong_side
 
 TAKEN = "taken from an earlier run"
 """The status of a pass that did not have to run."""
@@ -165,7 +157,7 @@ def check_requirements(net: Network, passes: Sequence[Pass]) -> None:
     """
     for index, step in enumerate(passes, start=1):
         try:
-            refuse_wrong_side(step, net)
+            refuse_wrong_side(step.name, step.stages[0], net)
             step.requires(net)
             if index < len(passes):
                 net = step.expect(net)

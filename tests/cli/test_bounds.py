@@ -17,8 +17,8 @@ import nir
 import numpy as np
 import pytest
 
-from snndeploy.cli.options import tell
 from snndeploy.cli.show.plain import plain
+from snndeploy.cli.show.telling import tell
 from snndeploy.ir.finding import Finding, Fix
 from snndeploy.limits import Limits, current
 from tests.support.commands import FRONTEND, check, network, run

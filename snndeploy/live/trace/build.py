@@ -20,7 +20,8 @@ from ...ir.network import Network
 from ...ir.ops import Pointwise
 from ..layers import TimeForm, values
 from .answers import Returned, answers_of
-from .recorder import LayerRun, SignalRecorder
+from .layer_run import LayerRun
+from .recorder import SignalRecorder
 from .signals import Signal
 from .terms import ArrivingTerms, arrival, terms_of
 

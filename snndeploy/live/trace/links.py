@@ -1,4 +1,4 @@
-"""Chains of links: when two are the same, and how they become operators of the network."""
+"""Chains of links: when two are the same, what they do, and how they become operators of the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...ingest.normal_form.linear import LinearStage
 from ...ir.arrays import Array, Shape, size
 from ...ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
 from .entries import SparseMap
-from .signals import ChainLink
+from .signals import ChainLink, SignalPath
 
 
 def link_key(link: ChainLink) -> tuple[object, ...]:
@@ -31,6 +31,31 @@ def link_key(link: ChainLink) -> tuple[object, ...]:
     if not root.flags.owndata:  # a parameter, where it lies in the module
         told = (weight.__array_interface__["data"][0], weight.strides)
     return ("stage", link.op, link.in_shape, told)
+
+
+def is_positive(link: ChainLink) -> bool:
+    """Whether it makes nothing negative of what is not."""
+    weight = link.values if isinstance(link, SparseMap) else link.weight
+    return weight is None or bool((weight >= 0).all())
+
+
+def only_counts(link: ChainLink) -> bool:
+    """Whether it only moves and adds what arrives."""
+    if isinstance(link, SparseMap):
+        return bool((link.values == 1).all())
+    return isinstance(link.op, SumPool)
+
+
+def picked_by(path: SignalPath, size: int) -> Array | None:
+    """Where a path delivers a value, at most one each; None where it does more than picking."""
+    picked: Array = np.ones(size)
+    for link in path.links:
+        if not isinstance(link, SparseMap) or not link.picks:
+            return None
+        picked = np.zeros(size)
+        if link is path.links[-1]:
+            picked[link.rows] = 1
+    return picked
 
 
 def stages_of(

@@ -2,81 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError
-from ...ingest.normal_form.linear import LinearStage
-from ...ingest.normal_form.neurons import DiscreteNeuron
-from ...ir.arrays import Array, Shape
-from ...ir.ops import SumPool
+from ...ir.arrays import Shape
 from ..layers import Framework, Heard, LayerModel, TimeForm, Told
 from .code import CodeSpot, spot
-from .entries import SparseMap
-from .links import link_key
+from .hooks import ModuleHooks, foreign_folders, weight_names
+from .layer_run import FIRES_ON_ANY, LayerRun
+from .links import is_positive, link_key, only_counts, picked_by
 from .memory import SignalMemory, key
 from .operators import WITHOUT_VALUES, lost, signals_of
 from .signals import Blocks, Emission, Lost, Signal, SignalPath
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_HALF = 0.5
-_FIRES_ON_ANY = DiscreteNeuron(
-    {"leak": 0.0, "threshold": _HALF, "compare": ">", "reset": "zero"}, np.ones(())
-)
-"""A neuron without memory that spikes where any spike arrives."""
-
-
-@dataclass(eq=False)
-class LayerRun:
-    """A population, as far as it was seen.
-
-    Attributes:
-        name: the layer's, with a number where the layer is used with several states.
-        shape: of the population.
-        model: what the layer is.
-        given: what arrived, for each step.
-        emitted: what it emitted, for each step.
-        spot: where it was called first.
-        layer: name of the layer.
-        membranes: v behind each step, where the layer returns it.
-        start: v in front of the first step, where the caller hands it over.
-    """
-
-    name: str
-    shape: Shape
-    model: LayerModel
-    spot: CodeSpot
-    layer: str = ""
-    given: list[Signal] = field(default_factory=list)
-    emitted: list[Tensor] = field(default_factory=list)
-    membranes: list[Tensor] = field(default_factory=list)
-    start: Tensor | None = None
-
-    @property
-    def steps(self) -> int:
-        return len(self.emitted)
-
-    @property
-    def is_binary(self) -> bool:
-        fields = self.model.neuron.fields
-        return "threshold" in fields and fields.get("spikes_per_step", "one") == "one"
-
-    @property
-    def is_pooling(self) -> bool:
-        """Whether it is no layer, but stands for an operation that picks the largest spike."""
-        return self.model.neuron is _FIRES_ON_ANY
-
-    @property
-    def spikes(self) -> bool:
-        return "threshold" in self.model.neuron.fields
 
 
 class SignalRecorder:
@@ -99,11 +43,10 @@ class SignalRecorder:
         self._states: dict[int, tuple[str, int]] = {}
         self._computed: set[int] = set()
         self._alive: list[Any] = []
-        self._paused = False
-        self._running: list[str] = []
+        self._hooks = ModuleHooks(module, framework, self._note)
         self._either: dict[object, str] = {}
-        self._names = _weight_names(module)
-        self._foreign = _foreign_folders(framework)
+        self._names = weight_names(module)
+        self._foreign = foreign_folders(framework)
 
     # --- what operations ask -----------------------------------------------------------------------
 
@@ -116,13 +59,13 @@ class SignalRecorder:
         return self.memory.read(tensor)
 
     def name_of(self, weight: Tensor) -> str:
-        return self._names.get(key(weight), self._running[-1] if self._running else "weight")
+        return self._names.get(key(weight), self._hooks.innermost or "weight")
 
     def is_positive(self, signal: Signal) -> bool:
         return (
             signal.lost is None
             and bool((signal.numbers() >= 0).all())
-            and all(self._spikes(p) and all(map(_is_positive, p.links)) for p in signal.paths)
+            and all(self._spikes(p) and all(map(is_positive, p.links)) for p in signal.paths)
         )
 
     def is_binary(self, signal: Signal) -> bool:
@@ -130,7 +73,7 @@ class SignalRecorder:
             return False
         heard = np.zeros(signal.size)
         for path in signal.paths:
-            picked = _picked(path, signal.size)
+            picked = picked_by(path, signal.size)
             seen = self.populations.get(path.emission.population)
             if picked is None or seen is None or not (self._spikes(path) and seen.is_binary):
                 return False
@@ -144,18 +87,18 @@ class SignalRecorder:
     def either(self, signal: Signal, name: str, shape: Shape) -> Signal | None:
         if signal.lost is not None or signal.numbers().any() or not signal.paths:
             return None
-        if not all(self._spikes(p) and all(map(_counts, p.links)) for p in signal.paths):
+        if not all(self._spikes(p) and all(map(only_counts, p.links)) for p in signal.paths):
             return None
         step = max(p.emission.step for p in signal.paths)
         told = tuple(
             (p.emission.population, step - p.emission.step, tuple(map(link_key, p.links)))
             for p in signal.paths
         )
-        which = (name, tuple(self._running), shape, told)
+        which = (name, tuple(self._hooks.running), shape, told)
         if which not in self._either:
-            layer = self._running[-1] if self._running else ""
+            layer = self._hooks.innermost
             free = self._free_name(layer or name)
-            model = LayerModel(neuron=_FIRES_ON_ANY)
+            model = LayerModel(neuron=FIRES_ON_ANY)
             self.populations[free] = LayerRun(free, shape, model, self._spot(), layer)
             self._either[which] = free
         seen = self.populations[self._either[which]]
@@ -169,7 +112,7 @@ class SignalRecorder:
         return next(n for n in names if n not in self.populations and n not in self.inputs)
 
     def _spot(self) -> CodeSpot:
-        return spot(self._running[-1] if self._running else "", self._foreign)
+        return spot(self._hooks.innermost, self._foreign)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -204,62 +147,11 @@ class SignalRecorder:
 
         self.framework.start(self.module)
         answers, before = [], None
-        with torch.no_grad(), self._patched(), _following(self):
+        with torch.no_grad(), self._hooks.attached(), _following(self):
             for given in calls:
                 answer, before = self.framework.call(self.module, given, before)
                 answers.append(answer)
         return answers
-
-    @contextlib.contextmanager
-    def _patched(self) -> Iterator[None]:
-        """Layers call back to us while this holds; names of running modules are known."""
-        handles = []
-        patched: list[Any] = []
-        layers: list[tuple[str, Any]] = list(self.module.named_modules())
-        for name, layer in layers:
-            is_known = isinstance(layer, self.framework.known)
-            if is_known:
-                layer.forward = self._around(name or "neurons", layer, layer.forward)
-                patched.append(layer)
-            handles.append(layer.register_forward_pre_hook(self._entering(name)))
-            handles.append(layer.register_forward_hook(self._leaving))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            for layer in patched:
-                del layer.forward
-
-    def _entering(self, name: str) -> Any:
-        def enter(module: object, given: object) -> None:
-            del module, given
-            self._running.append(name)
-
-        return enter
-
-    def _leaving(self, module: object, given: object, out: object) -> None:
-        del module, given, out
-        if self._running:
-            self._running.pop()
-
-    @contextlib.contextmanager
-    def _pause(self) -> Iterator[None]:
-        paused, self._paused = self._paused, True
-        try:
-            yield
-        finally:
-            self._paused = paused
-
-    def _around(self, name: str, layer: Any, original: Any) -> Any:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            heard = self.framework.heard(layer, args, kwargs)
-            with self._pause():
-                returned = original(*args, **kwargs)
-            self._note(name, layer, heard, self.framework.told(layer, returned))
-            return returned
-
-        return forward
 
     def _note(self, name: str, layer: Any, heard: Heard, told: Told) -> None:
         seen = self._population(name, layer, heard, told)
@@ -353,9 +245,9 @@ class SignalRecorder:
     def follow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run an operation of aten, and note what its result holds."""
         out = func(*args, **kwargs)
-        if self._paused:
+        if self._hooks.paused:
             return out
-        with self._pause():
+        with self._hooks.pause():
             self._descend(args, kwargs, out)
             if self.symbolic:
                 self._followed(func, args, kwargs, out)
@@ -431,46 +323,3 @@ def _following(recorder: SignalRecorder) -> Any:
             return recorder.follow(func, args, kwargs or {})
 
     return Following()  # type: ignore[no-untyped-call]
-
-
-def _weight_names(module: nn.Module) -> dict[int, str]:
-    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
-    return {key(t): name.rpartition(".")[0] or name for name, t in tensors if t.numel()}
-
-
-def _foreign_folders(framework: Framework) -> tuple[str, ...]:
-    import torch
-
-    modules = (torch.__file__, *(_file_of(kind) for kind in framework.known))
-    return tuple({str(Path(f).parent) for f in modules if f})
-
-
-def _file_of(kind: type) -> str:
-    import sys
-
-    package = sys.modules.get(kind.__module__.partition(".")[0])
-    return getattr(package, "__file__", "") or ""
-
-
-def _is_positive(link: LinearStage | SparseMap) -> bool:
-    weight = link.values if isinstance(link, SparseMap) else link.weight
-    return weight is None or bool((weight >= 0).all())
-
-
-def _counts(link: LinearStage | SparseMap) -> bool:
-    """Whether it only moves and adds what arrives."""
-    if isinstance(link, SparseMap):
-        return bool((link.values == 1).all())
-    return isinstance(link.op, SumPool)
-
-
-def _picked(path: SignalPath, size: int) -> Array | None:
-    """Where a path delivers a value, at most one each; None where it does more than picking."""
-    picked: Array = np.ones(size)
-    for link in path.links:
-        if not isinstance(link, SparseMap) or not link.picks:
-            return None
-        picked = np.zeros(size)
-        if link is path.links[-1]:
-            picked[link.rows] = 1
-    return picked

@@ -23,8 +23,8 @@ from ...ir.program import CompartmentGroup, Program, SignMode, SynapseGroup, Syn
 from ..coding import InputCoding
 from ..decays import to_decay
 from ..exact import saturating, truncated
-from ..neurons import rounding_of, unproved
 from ..proofs.headroom import Interval, headroom, input_interval, worst_case
+from ..proofs.rounding import rounding_of, unproved
 from ..timing import depths, latency
 from .scales import NeuronScales, neuron_scales
 

@@ -18,7 +18,7 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.ir.weights import Weight, levels_of
 from snndeploy.lower import InputCoding, lower
-from snndeploy.lower.held import held_neuron
+from snndeploy.lower.registers import held_neuron
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.registry import pass_class

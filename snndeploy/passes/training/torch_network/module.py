@@ -22,7 +22,7 @@ from ....ir.network import Network, Projection
 from ....ir.neurons import Neuron
 from ....ir.program import Program
 from ....ir.weights import Weight
-from ....lower.held import held_neuron
+from ....lower.registers import held_neuron
 from .grid import WeightGrid, WeightRounding
 from .surrogate import SpikeGradient
 from .unroll import Acting, Unroll, UnrolledRun, Unrolling

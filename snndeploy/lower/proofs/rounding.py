@@ -1,0 +1,105 @@
+"""How far a lowered group is from its neuron, and which registers its worst case exceeds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir.finding import Finding
+from ...ir.neurons import Neuron
+from ...ir.program import CompartmentGroup, Headroom, Rounding
+from ...ir.step import Arithmetic
+from ..decays import kept
+from .headroom import v_may_wrap
+
+
+def rounding_of(
+    neuron: Neuron,
+    group: CompartmentGroup,
+    weight_error: float,
+    bias_error: float,
+    arithmetic: Arithmetic,
+) -> Rounding:
+    """Largest differences between the group and the neuron it stands for.
+
+    ``bias_error`` is that of a bias which arrives by synapses, relative to the largest bias.
+    """
+    scale, syn_leak = group.scale, np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    lost_bias = np.abs(group.bias / scale - bias) + bias_error * np.abs(neuron.bias).max()
+    lost = np.zeros(())
+    if neuron.threshold is not None:
+        wanted = neuron.threshold * scale
+        strict = group.kind != "custom" and neuron.compare == ">="
+        got = (group.vth + int(strict)) << arithmetic.state_shift
+        # One that subtracts and compares strictly misses v = threshold: a threshold one unit of v up.
+        got = got + int(group.kind == "custom" and group.compare != neuron.compare)
+        # Without leak the grid step between threshold and mantissa holds no reachable v.
+        reachable = neuron.leak != 1 if group.kind == "lif" else np.ones((), bool)
+        lost = np.where(reachable, np.abs(got - wanted) / np.maximum(np.abs(wanted), 1e-300), 0.0)
+    return Rounding(
+        leak=float(np.abs(kept(group.dv, arithmetic) - neuron.leak).max()),
+        syn_leak=float(
+            np.abs(kept(group.du + arithmetic.u_decay_offset, arithmetic) - syn_leak).max()
+        ),
+        threshold=float(lost.max()),
+        bias=float((lost_bias / np.maximum(threshold, 1e-300)).max()),
+        weight=weight_error,
+    )
+
+
+def unproved(
+    group: CompartmentGroup,
+    room: Headroom,
+    adder: float,
+    arithmetic: Arithmetic,
+    *,
+    proved_by_data: bool,
+) -> tuple[Finding, ...]:
+    """Registers that the worst case exceeds."""
+    basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
+    bits = arithmetic.state_bits
+    does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
+    found = []
+    if room.wraps:
+        found.append(
+            Finding(
+                code="headroom-unproved",
+                severity="warning",
+                where=group.name,
+                message=f"in the worst case u reaches {room.u_peak:,} and "
+                f"{does[arithmetic.u_overflow]} ({basis})",
+                resource="u",
+                used=room.u_peak,
+                limit=room.limit,
+                unit="v units",
+                rule=f"The synaptic state must not exceed its {bits}-bit register.",
+            )
+        )
+    if room.clip_steps is not None and v_may_wrap(arithmetic):
+        found.append(
+            Finding(
+                code="headroom-unproved",
+                severity="warning",
+                where=group.name,
+                message=f"in the worst case v wraps after {room.clip_steps} steps ({basis})",
+                resource="v",
+                unit="v units",
+                rule=f"The membrane potential must not exceed its {bits}-bit register.",
+            )
+        )
+    most = 2 ** (arithmetic.sum_bits - 1) - 1
+    if adder > most:
+        found.append(
+            Finding(
+                code="headroom-unproved",
+                severity="warning",
+                where=group.name,
+                message=f"in the worst case its input adds up to {adder:,.0f} and wraps ({basis})",
+                resource="sum",
+                used=adder,
+                limit=most,
+                rule=f"Sums of synaptic input must not exceed the adder's {arithmetic.sum_bits} bits.",
+            )
+        )
+    return tuple(found)
