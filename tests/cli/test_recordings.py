@@ -46,7 +46,7 @@ def test_spikes_and_answers(place: Path) -> None:
         for name, emitted in ran.spikes.items():
             np.testing.assert_array_equal(found[f"float.{name}"], emitted.swapaxes(0, 1))
         np.testing.assert_array_equal(found["y"], np.arange(N) % 4)
-    rows = list(csv.reader(table.open()))
+    rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["sample", "label", "float", "integer"]
     answers = zip(report["predictions"]["float"], report["predictions"]["integer"], strict=True)
     assert rows[1:] == [[str(i), str(i % 4), str(a), str(b)] for i, (a, b) in enumerate(answers)]
@@ -61,7 +61,7 @@ def test_answers_of_steps(place: Path) -> None:
     data = ("-d", place / "steps.npz", "--unlabelled", -1)
     arguments = ("simulate", place / "model.nir", *SEMANTICS, *data, "--predictions", table)
     report = json.loads(printed(run(*arguments, "--json")))
-    rows = list(csv.reader(table.open()))
+    rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["sample", "step", "label", "integer"]
     assert len(rows) == 1 + N * STEPS
     assert rows[1][:3] == ["0", "0", ""]
