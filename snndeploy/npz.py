@@ -137,7 +137,10 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> 
         if len(raw) != header.nbytes or stream.read(1):
             raise Damaged(f"{name} is not as long as its shape {header.shape} says")
         order: Any = "F" if header.fortran else "C"
-        return np.frombuffer(raw, header.dtype).reshape(header.shape, order=order)
+        array = np.frombuffer(raw, header.dtype).reshape(header.shape, order=order)
+        return array.astype(
+            header.dtype.newbyteorder("="), copy=False
+        )  # torch takes no other order
 
 
 def read_arrays(content: bytes, limit: int) -> dict[str, AnyArray]:

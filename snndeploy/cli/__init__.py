@@ -69,7 +69,7 @@ class _Group(click.Group):
     "--max-memory",
     type=click.IntRange(min=256),
     metavar="MIB",
-    help="Memory that reading a file (default: 1024) and the whole command may take.",
+    help="Memory for reading a file (default: 1024), and for all but the libraries.",
 )
 @click.option(
     "--timeout",

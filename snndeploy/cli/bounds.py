@@ -7,7 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 from ..limits import Limits, using
@@ -38,7 +40,7 @@ def bounded(
     """Put a command's bounds in force for the body.
 
     Args:
-        max_memory: MiB that reading a file, and the process as a whole, may take.
+        max_memory: MiB that reading a file, and the process beside its libraries, may take.
         timeout: seconds that all of it may take.
         lava_timeout: seconds that Lava may take for its next steps.
 
@@ -58,7 +60,10 @@ def bounded(
 
 @contextmanager
 def _data_limit(mebibytes: int | None) -> Iterator[None]:
-    """Bound the memory that the process can write to, where the system can."""
+    """Bound the memory that the process can write to, its libraries apart, where the system can.
+
+    Libraries are loaded first: some of them crash or wait for ever where there is no memory to load in.
+    """
     if mebibytes is None:
         yield
         return
@@ -68,7 +73,7 @@ def _data_limit(mebibytes: int | None) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = mebibytes << 20
+    wanted = _taken_by_libraries() + (mebibytes << 20)
     resource.setrlimit(
         resource.RLIMIT_DATA,
         (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
@@ -77,6 +82,17 @@ def _data_limit(mebibytes: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _taken_by_libraries() -> int:
+    """Bytes that the process can write to once everything is loaded that commands compute with."""
+    for name in ("torch", "numba", "h5py", "networkx"):
+        with suppress(ImportError):
+            import_module(name)
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    kibibytes = next((line.split()[1] for line in lines if line.startswith("VmData:")), "0")
+    return int(kibibytes) << 10
 
 
 @contextmanager

@@ -8,7 +8,6 @@ it from what somebody is still writing.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -16,7 +15,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..errors import InputError
-from .parts import PART, beside, hidden, place, recover, sync_folder
+from .parts import beside, place, recover, sync_folder
 
 _LONGEST_NAME = 225
 """Bytes of a name; what is written beside has a longer one, and file systems have 255."""
@@ -169,12 +168,8 @@ def _probe(target: Path, folder: Path, path: Path, option: str) -> None:
     try:
         if len(os.fsencode(target.name)) > _LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        name = hidden(folder / target.name, PART)
-        try:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+        with beside(folder / target.name):
+            pass
     except (OSError, ValueError) as error:
         told = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
         raise unwritable(path, told, option) from error

@@ -18,11 +18,18 @@ from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
 from .digest.graph import LabelledEdge, graph_digest
 from .finding import Finding
-from .neurons import Neuron
+from .neurons import Neuron, broadcasts
 from .ops import Op, Weighted, chain_shapes, weighted_op
 from .weights import Weight
 
 Role = Literal["input", "hidden", "output"]
+
+
+LONGEST_NAME = 512
+"""Characters of a name; it stands in tables, findings and file entries, and a stranger chose it."""
+
+LONGEST_DELAY = 1 << 16
+"""Steps of a delay; engines keep as many of what was sent, and no chip comes near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,9 +309,24 @@ class Network:
                     where=where,
                     hint="training diverged or the file is damaged; export it again",
                 )
+        if projection.bias is not None and not broadcasts(projection.bias.shape, out):
+            raise InputError(
+                "shape-mismatch", f"bias {projection.bias.shape}, neurons {out}", where=where
+            )
         for source in projection.sources:
+            if not broadcasts(source.delay.shape, shape):
+                raise InputError(
+                    "shape-mismatch", f"delay {source.delay.shape}, neurons {shape}", where=where
+                )
             if source.min_delay < 0:
                 raise InputError("negative-delay", f"delay {source.min_delay}", where=where)
+            if source.max_delay > LONGEST_DELAY:
+                raise InputError(
+                    "delay-too-long",
+                    f"delay {source.max_delay:,}, more than {LONGEST_DELAY:,} steps",
+                    where=where,
+                    hint="delays are counted in steps here: is the time step the right one?",
+                )
 
     def _verify_fed(self) -> None:
         for population in self.with_role("output"):
@@ -321,6 +343,13 @@ def _unique(what: str, names: list[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError("duplicate-name", f"two {what}s are named {name!r}")
+        if len(name) > LONGEST_NAME:
+            raise InputError(
+                "name-too-long",
+                f"a {what}'s name has {len(name):,} characters where {LONGEST_NAME} are allowed",
+                where=f"{what} {name[:40]}…",
+                hint="give it a shorter name where the model is made",
+            )
 
 
 def _verify_population(population: Population) -> None:

@@ -109,7 +109,7 @@ class Neuron:
                 raise InputError(
                     "parameter-not-finite", f"{name} holds NaN or infinity", where=where
                 )
-            if not _broadcasts(value.shape, shape):
+            if not broadcasts(value.shape, shape):
                 raise InputError(
                     "parameter-shape",
                     f"{name} has shape {value.shape}, neurons {shape}",
@@ -140,7 +140,8 @@ class Neuron:
             )
 
 
-def _broadcasts(part: Shape, shape: Shape) -> bool:
+def broadcasts(part: Shape, shape: Shape) -> bool:
+    """Whether values of shape ``part`` give each place of ``shape`` one."""
     try:
         return np.broadcast_shapes(part, shape) == shape
     except ValueError:

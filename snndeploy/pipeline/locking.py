@@ -158,7 +158,7 @@ def read_lock(path: str | Path) -> Lock:
             inputs=_coding(compiling.get("coding")),
             recipe=Recipe.from_toml(toml.dumps(raw["recipe"])),
             program=str(raw["program"]["digest"]),
-            read={str(key): value for key, value in raw["read"].items()},
+            read=_read(raw["read"]),
             data=_data(raw.get("data", {})),
             versions={str(k): str(v) for k, v in raw.get("versions", {}).items()},
             trained="training" in raw,
@@ -181,6 +181,12 @@ def _coding(raw: Mapping[str, Any] | None) -> InputCoding | None:
     if kind not in get_args(Coding) or not 0 <= peak < _LARGEST_PEAK:
         raise ValueError(f"coding = {raw!r}")
     return InputCoding(kind=kind, peak=peak)
+
+
+def _read(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(raw.get("frontend", ""), str):
+        raise ValueError(f"frontend = {raw['frontend']!r}")
+    return {str(key): value for key, value in raw.items()}
 
 
 def _data(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,7 +238,11 @@ def check_locked(lock: Lock, compiled: Compiled) -> None:
             found.append(f"{name}: locked {then}, here {now}")
     if lock.trained:
         found.append("training, which takes the samples of `snndeploy finetune`")
-    raise _differs(lock, found or ["nothing that the lock records: please report it"])
+    raise _differs(
+        lock,
+        found
+        or ["nothing that the lock records: it was edited, or this machine computes otherwise"],
+    )
 
 
 def _differs(lock: Lock, found: list[str]) -> VerificationFailed:

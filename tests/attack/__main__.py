@@ -66,8 +66,10 @@ def main() -> int:
     if given.crash_points:
         with tempfile.TemporaryDirectory(prefix="attack-") as folder:
             tried, lost = enumerated(Path(folder))
-        _say(f"{'crash points':<12}{tried:>7} tried{lost:>5} lost outputs or left files")
-        failures += lost
+        _say(f"{'crash points':<12}{tried:>7} tried{len(lost):>5} lost outputs or left files")
+        for told in lost:
+            _say(f"  {told}")
+        failures += len(lost)
     if given.kills:
         with tempfile.TemporaryDirectory(prefix="attack-") as folder:
             tried, lost = killed(Path(folder), given.kills)

@@ -248,13 +248,13 @@ def points(
     return len(tried), lost
 
 
-def enumerated(folder: Path) -> tuple[int, int]:
-    """All crash points of all writers; how many there are, and after how many something was amiss."""
-    both, tried, lost = made(), 0, 0
+def enumerated(folder: Path) -> tuple[int, list[str]]:
+    """All crash points of all writers; how many there are, and what was amiss after which."""
+    both, tried, lost = made(), 0, list[str]()
     for i, case in enumerate(cases()):
         (folder / str(i)).mkdir()
         count, found = points(*case.values, folder / str(i), both)
-        tried, lost = tried + count, lost + len(found)
+        tried, lost = tried + count, [*lost, *found]
     return tried, lost
 
 

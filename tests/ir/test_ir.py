@@ -285,6 +285,12 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "duplicate-name",
         "two projections are",
     ),
+    "a name without end": (
+        (X, A, lif("n" * 513, (2,))),
+        (),
+        "name-too-long",
+        "a population's name has 513 characters where 512 are allowed",
+    ),
     "no input": ((A,), (), "no-input", "no input population: nothing reads data"),
     "no output": ((X, B), (), "no-output", "no output population: nothing answers"),
     "empty": ((X, A, lif("e", (0,))), (dense(),), "empty-population", "its shape is (0,)"),
@@ -335,6 +341,19 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "negative-delay",
         "delay -1",
     ),
+    "a delay without end": (
+        (X, A),
+        (dense(sources=(Source("x", frozen(65537, np.int64)),)),),
+        "delay-too-long",
+        "delay 65,537, more than 65,536 steps",
+    ),
+    "delays": (
+        (X, A),
+        (dense(sources=(Source("x", frozen([1, 2, 3], np.int64)),)),),
+        "shape-mismatch",
+        "delay (3,), neurons (2,)",
+    ),
+    "bias": ((X, A), (dense(bias=frozen(np.ones((2, 2)))),), "shape-mismatch", "bias (2, 2)"),
     "loop": (
         (X, A, B),
         (
@@ -352,6 +371,11 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "no path leads from an input",
     ),
 }
+
+
+def test_the_longest_name_and_delay_are_taken() -> None:
+    late = dense(sources=(Source("x", frozen(65536, np.int64)),), name="p" * 512)
+    assert Network((X, A), (late,)).verify().projections == (late,)
 
 
 @pytest.mark.parametrize("case", BROKEN)

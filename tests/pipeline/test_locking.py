@@ -189,3 +189,17 @@ def test_what_is_different_is_said(files: tuple[Path, Path], tmp_path: Path) -> 
     text = check(run("compile", model, "--locked", tmp_path / "lock.toml", "-o", out), 3)
     assert code_of(text) == "lock-unreadable"
     assert not out.exists()
+
+
+@pytest.mark.parametrize("frontend", [["snntorch"], {"name": "snntorch"}, 1])
+def test_a_frontend_that_is_no_word(
+    frontend: object, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, _ = files
+    check(run("compile", model, *FRONTEND, "-o", tmp_path / "a.snnb"), 0)
+    content = toml.loads((tmp_path / "a.snnb/lock.toml").read_text())
+    content["read"]["frontend"] = frontend
+    (tmp_path / "lock.toml").write_text(toml.dumps(content))
+    locked = ("--locked", tmp_path / "lock.toml", "-o", tmp_path / "b.snnb")
+    text = check(run("compile", model, *locked), 3)
+    assert code_of(text) == "lock-unreadable"

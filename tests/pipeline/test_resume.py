@@ -267,7 +267,17 @@ def test_killed_by_the_system(command: str, tmp_path: Path) -> None:
         "sensitivity": ("--recipe", tmp_path / "a.toml", "--force"),
     }
     base = [sys.executable, "-m", "snndeploy", command, demo / "digits.nir"]
-    full = [*base, "-d", demo / "digits_heldout.npz", *made[command], *outs[command]]
+    full = [
+        *base,
+        "-d",
+        demo / "digits_heldout.npz",
+        "--encode",
+        "rate",
+        "--steps",
+        "16",
+        *made[command],
+        *outs[command],
+    ]
     began = time.monotonic()
     subprocess.run([*map(str, full)], check=True, capture_output=True)
     took = time.monotonic() - began
