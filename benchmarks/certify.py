@@ -21,7 +21,7 @@ def main(number: int) -> int:
 
     made, rejected = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        right = bases(Path(folder) / "right")
+        right = bases()
         began = time.perf_counter()
         for seed in range(number):
             kind, files = miscompile(right, seed)

@@ -4,7 +4,7 @@
 
 compares the simulated samples of the first digits with the real ones of the same digits. The path was
 measured on real samples (their event maps against the digits, in windows of 5 ms, no labels), the
-threshold fitted to their number of events. ``simulated`` is what ``nmnist_dense.py`` trains on.
+threshold fitted to their number of events. ``simulated`` is what ``nmnist_training.py`` trains on.
 
 A pixel remembers the logarithm of its brightness at its last event, and emits one whenever the
 present one is a threshold away: polarity 0 where it has grown, 1 where it has fallen, as in N-MNIST.

@@ -143,9 +143,7 @@ def _accuracy(program: Program, samples: Labelled, engine: str) -> float:
     x, labels = samples.inputs["input"], samples.labels
     right = 0
     for low in range(0, len(labels), 250):
-        messages = encode_inputs(
-            x[:, low : low + 250], group.message_bits, float(group.scale), "input"
-        )
+        messages = encode_inputs(x[:, low : low + 250], group)
         answers = run_program(engine, program, {group.name: messages}).predictions(output)
         right += int((answers == labels[low : low + 250]).sum())
     return right / len(labels)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
     from .chip import Target, load_target
-    from .data import Samples, load_samples
+    from .data import Samples, load_samples, split_signs
     from .errors import SnnDeployError
     from .ingest import SemanticsProfile, read_network, read_netx
     from .ir.finding import Finding
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ir.placement import Placement
     from .ir.program import Program
     from .ir.weights import Weight
-    from .live import from_norse, from_sinabs, from_snntorch, from_spikingjelly
+    from .live import from_norse, from_relu, from_sinabs, from_snntorch, from_spikingjelly
     from .lower import InputCoding
     from .mapping import check_program, place_program, validate_placement
     from .pipeline import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         save_bundle,
         sensitivity,
         tables_of,
+        tune,
         verify_bundle,
     )
     from .recipe import Recipe, load_recipe
@@ -60,7 +61,7 @@ _HOME = {
     "ir.placement": ("Placement",),
     "ir.program": ("Program",),
     "ir.weights": ("Weight",),
-    "live": ("from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly"),
+    "live": ("from_norse", "from_relu", "from_sinabs", "from_snntorch", "from_spikingjelly"),
     "lower": ("InputCoding",),
     "mapping": ("check_program", "place_program", "validate_placement"),
     "pipeline": (
@@ -78,10 +79,11 @@ _HOME = {
         "sensitivity",
         "tables_of",
         "run_engine",
+        "tune",
         "verify_bundle",
     ),
     "recipe": ("Recipe", "load_recipe"),
-    "data": ("Samples", "load_samples"),
+    "data": ("Samples", "load_samples", "split_signs"),
     "simulate.recording": ("Recording",),
     "chip": ("Target", "load_target"),
     "verify": ("compare", "probe"),
@@ -117,6 +119,7 @@ __all__ = [
     "explain_bundle",
     "finetune",
     "from_norse",
+    "from_relu",
     "from_sinabs",
     "from_snntorch",
     "from_spikingjelly",
@@ -133,7 +136,9 @@ __all__ = [
     "run_engine",
     "save_bundle",
     "sensitivity",
+    "split_signs",
     "tables_of",
+    "tune",
     "validate_placement",
     "verify_bundle",
     "write_bundle",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SnnDeployError(Exception):
@@ -34,9 +34,17 @@ class SnnDeployError(Exception):
         """The error as plain data."""
         return {name: getattr(self, name) for name in ("code", "message", "where", "hint")}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As itself, also from another process."""
+        return _again, (type(self), self.record())
+
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  next: {self.hint}" if self.hint else head
+
+
+def _again(kind: type[SnnDeployError], record: dict[str, str]) -> SnnDeployError:
+    return kind(**record)
 
 
 class UsageError(SnnDeployError):

@@ -146,7 +146,9 @@ def test_shipped_recipes_load_and_run() -> None:
     ]
     rng = np.random.default_rng(0)
     spikes = (rng.random((8, 12, 2, 8, 8)) < 0.3).astype(np.float32)
-    labelled = SimpleNamespace(inputs={"input": spikes}, labels=rng.integers(0, 5, 12))
+    labelled = SimpleNamespace(
+        inputs={"input": spikes}, labels=rng.integers(0, 5, 12), window=1, targets=None
+    )
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name

@@ -1,32 +1,40 @@
 """Whether the tests notice single faults: ``python tools/mutants.py [ROOM ...] [--sample N]``.
 
-The tests of a room are collected once, and each is run once to see which lines it reaches. For every
-mutant (see `mutate`) a copy of the process is made, the one function is replaced in it, and the tests
-that reach its line are run, the quickest first, until one fails. General tools start an interpreter per
-mutant, which here takes seconds each time.
+The tests of a room are collected once, and run once to see which statements each of them reaches. For
+every mutant (see `mutate`) a copy of the process is made, the one function is replaced in it, and the
+tests that reach its statement are run until one fails: first those that noticed others. General tools
+start an interpreter per mutant, which here takes seconds each time.
 
-Results are kept in build/mutants: what was killed is not run again unless its file changes, what
-survived not unless a test does. tools/mutants.toml says which tests look after which files, and which
-mutants are none because they compute the same.
+Results are kept in build/mutants, so a run that was stopped goes on: what was killed is not run again
+unless its function changes, what survived not unless a test does. tools/mutants.toml says which tests
+look after which files, and which mutants are none because they compute the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import builtins
 import gc
 import hashlib
+import importlib
 import json
+import math
 import os
+import resource
+import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import _lru_cache_wrapper
 from pathlib import Path
-from types import FrameType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import pytest
-from mutate import Mutant, mutants_of, mutated
+from mutate import Codes, Mutant, mutants_of, mutated, watched
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,51 +43,61 @@ else:
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / "build" / "mutants"
-PATIENCE = 20.0
-"""Seconds that a mutant may take besides ten times what its tests take."""
-LONGEST = 60.0
-"""Seconds of tests that are run for one mutant: those that take longest are left out."""
+PROBE = "_reached_statement"
+"""What instrumented functions call: a name among the builtins, so that every module has it."""
+PATIENCE = 10.0
+"""Seconds of computing that a mutant may take besides five times what its tests take."""
+SPARE = 2 << 30
+"""Bytes of memory that a mutant may take besides what the tests have already."""
+SURVIVED, KILLED, TOO_LONG, BROKEN = "survived", "killed", "too long", "broken"
 
 
 class Room:
     """Files, the tests that look after them, and what was found out before."""
 
-    def __init__(self, name: str, files: list[str], tests: list[str]) -> None:
-        self.name, self.tests = name, tests
+    def __init__(
+        self,
+        name: str,
+        files: list[str],
+        tests: list[str],
+        without: str | None = None,
+        prepared: str | None = None,
+    ) -> None:
+        self.name, self.tests, self.without, self.prepared = name, tests, without, prepared
         found = (path for pattern in files for path in ROOT.glob(pattern))
         self.files = {str(p.relative_to(ROOT)): p for p in sorted(found) if p.suffix == ".py"}
         self.state = STATE / f"{name}.json"
         self.known: dict[str, dict[str, str]] = {}
         if self.state.exists():
             self.known = json.loads(self.state.read_text(encoding="utf-8"))
-        self.digests = {name: _digest([path]) for name, path in self.files.items()}
+        self.content = _digest(self.files.values())
         self.tested = _digest(p for t in tests for p in _python_files(ROOT / t))
 
     def status(self, mutant: Mutant) -> str | None:
         """What became of a mutant, as far as that still holds."""
         told = self.known.get(mutant.key)
-        if told is None or told["file"] != self.digests[mutant.file]:
+        if told is None or told["within"] != mutant.within or told["status"] == BROKEN:
             return None
-        return (
-            None
-            if told["status"] == "survived" and told["tests"] != self.tested
-            else told["status"]
-        )
+        again = told["status"] == SURVIVED and told["tests"] != self.tested
+        return None if again else told["status"]
 
-    def keep(self, mutant: Mutant, status: str) -> None:
-        """Remember what became of a mutant."""
-        file = self.digests[mutant.file]
-        self.known[mutant.key] = {"status": status, "file": file, "tests": self.tested}
-        STATE.mkdir(parents=True, exist_ok=True)
-        self.state.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
+    def keep(self, mutant: Mutant, status: str, by: str) -> None:
+        """Remember what became of a mutant, and which test noticed it."""
+        told = {"status": status, "within": mutant.within, "tests": self.tested, "by": by}
+        self.known[mutant.key] = told
+        _write(self.state, self.known)
 
 
 class Campaign:
     """A pytest plugin that runs mutants instead of the tests."""
 
-    def __init__(self, room: Room, mutants: list[Mutant], seconds: float) -> None:
-        self.room, self.mutants, self.ends = room, mutants, time.monotonic() + seconds
+    def __init__(self, room: Room, mutants: list[Mutant], asked: argparse.Namespace) -> None:
+        self.room, self.mutants, self.longest = room, mutants, asked.longest
+        self.ends = time.monotonic() + asked.seconds
         self.failed = False
+        self.noticed: Counter[str] = Counter(
+            told["by"] for told in room.known.values() if told["status"] == KILLED
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -89,100 +107,169 @@ class Campaign:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run what is to be run within the time given."""
-        reached = self._reached(session.items)
+        if self.room.prepared is not None:  # what tests are given, and no mutant makes
+            module, _, function = self.room.prepared.partition(":")
+            getattr(importlib.import_module(module), function)()
         live = _functions({str(path) for path in self.room.files.values()})
+        reached = Reached(self.room, session, live)
+        if not reached.measured(self.ends, self):
+            return True
         for number, mutant in enumerate(self.mutants, 1):
             if time.monotonic() > self.ends:
                 break
-            status = self._run(mutant, session.items, reached, live)
-            self.room.keep(mutant, status)
-            if status == "survived":
-                _say(f"{number}/{len(self.mutants)} survived: {_told(mutant)}")
+            status, by = self._run(mutant, session, reached, live)
+            self.noticed[by] += status == KILLED
+            self.room.keep(mutant, status, by)
+            if status in (SURVIVED, BROKEN):
+                _say(f"{number}/{len(self.mutants)} {status}: {_told(mutant)}")
         return True
 
-    def _run(self, mutant: Mutant, items: list[pytest.Item], reached: Any, live: Any) -> str:
+    def _run(
+        self, mutant: Mutant, session: pytest.Session, reached: Reached, live: Any
+    ) -> tuple[str, str]:
+        items, seconds = self._chosen(mutant, reached)
+        if not items:
+            return SURVIVED, "no test reaches it"
         file = self.room.files[mutant.file]
         codes = mutated(file, mutant.number)
-        lines = {(str(file), mutant.line)}
-        chosen = [(seconds, i) for i, (seconds, hit) in enumerate(reached) if lines & hit]
-        total, some = 0.0, []
-        for seconds, i in sorted(chosen):
-            total += seconds
-            if total < LONGEST:
-                some.append(items[i])
+        note = STATE / f"{self.room.name}.{os.getpid()}"
+        note.unlink(missing_ok=True)
 
-        def work() -> bool:
-            for key, function in live:
-                if key[0] == str(file) and key[1:] in codes:
-                    function.__code__ = codes[key[1:]]
-            return self._fails(some)
+        def work() -> int:
+            if not _replaced(live, str(file), codes):
+                return 3
+            for item, after in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+                if self.failed:
+                    note.write_text(item.nodeid, encoding="utf-8")
+                    return 1
+            return 0
 
-        return {0: "survived", None: "too long"}.get(_forked(work, PATIENCE + 10 * total), "killed")
+        code = _forked(session, work, PATIENCE + 5 * seconds)
+        by = note.read_text(encoding="utf-8") if note.exists() else ""
+        note.unlink(missing_ok=True)
+        if code == 3:
+            return BROKEN, ""
+        return SURVIVED if code == 0 else KILLED if code == 1 else TOO_LONG, by
 
-    def _fails(self, items: list[pytest.Item]) -> bool:
-        """Whether one of the tests fails; those behind it are not run."""
+    def _chosen(self, mutant: Mutant, reached: Reached) -> tuple[list[pytest.Item], float]:
+        """Tests that reach a mutant, within the time for one, and how long they take.
+
+        Those of a file stay together, as they share what is set up for them.
+        """
+        where = (mutant.file, mutant.statement)
+        files: dict[str, list[tuple[int, float, pytest.Item]]] = {}
+        for item in reached.items:
+            taken = reached.taken(item, where)
+            if taken is not None:
+                noticed = self.noticed[item.nodeid]
+                files.setdefault(_file_of(item), []).append((-noticed, taken, item))
+        chosen: list[pytest.Item] = []
+        total = 0.0
+        for found in sorted(files.values(), key=lambda f: min(x[:2] for x in f)):
+            total += max(reached.set_up.get(item.nodeid, 0.0) for *_, item in found)
+            for _, seconds, item in sorted(found, key=lambda x: x[:2]):
+                if not chosen or total + seconds <= self.longest:
+                    total += seconds
+                    chosen.append(item)
+        return chosen, total
+
+
+class Reached:
+    """Which statements of a room each test reaches, and what it takes; kept until either changes."""
+
+    def __init__(self, room: Room, session: pytest.Session, live: Any) -> None:
+        self.room, self.session, self.live = room, session, live
+        self.items = list(session.items)
+        self.hits: dict[str, set[tuple[str, int]]] = {}
+        self.seconds: dict[str, float] = {}
+        self.set_up: dict[str, float] = {}
+        self.shared: dict[str, set[tuple[str, int]]] = {}
+
+    def taken(self, item: pytest.Item, where: tuple[str, int]) -> float | None:
+        """Seconds of a test that reaches a statement, alone or in what its file sets up."""
+        if where in self.hits.get(item.nodeid, ()) or where in self.shared.get(_file_of(item), ()):
+            return self.seconds[item.nodeid]
+        return None
+
+    def measured(self, ends: float, campaign: Campaign) -> bool:
+        """Run what has not been run; False where the time is over before all of it is known."""
+        files: dict[str, list[pytest.Item]] = {}
+        for item in self.items:
+            files.setdefault(_file_of(item), []).append(item)
+        for file, items in files.items():
+            if time.monotonic() > ends:
+                return False
+            test = _digest([ROOT / file])
+            place = STATE / f"{self.room.name}.{test}.{self.room.content}.lines"
+            if not place.exists():
+                _say(f"{self.room.name}: {file}: running {len(items)} tests once")
+
+                def work(items: list[pytest.Item] = items, place: Path = place) -> int:
+                    found = list(self._watched(items))
+                    if campaign.failed:
+                        return 1
+                    _write(place, found)
+                    return 0
+
+                if _forked(self.session, work, 3600) != 0:
+                    raise SystemExit(f"{file}: a test fails without any fault")
+            for name, set_up, seconds, before, hits in json.loads(place.read_text("utf-8")):
+                self.set_up[name], self.seconds[name] = set_up, seconds
+                self.hits[name] = {(f, line) for f, line in hits}
+                self.shared.setdefault(file, set()).update((f, line) for f, line in before)
+        self.items = [item for item in self.items if item.nodeid in self.seconds]
+        return True
+
+    def _watched(self, items: list[pytest.Item]) -> Iterator[list[Any]]:
+        hits: set[tuple[str, int]] = set()
+        setattr(builtins, PROBE, hits.add)
+        for name, path in self.room.files.items():
+            _replaced(self.live, str(path), watched(path, name, PROBE))
+        marks: list[Any] = []
+
+        class Between:
+            """Tells apart what a test does from what was set up for it and others."""
+
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_runtest_call(self) -> None:
+                marks[:] = [time.process_time(), sorted(hits)]
+                hits.clear()
+
+        self.session.config.pluginmanager.register(Between())
         for item, after in zip(items, [*items[1:], None], strict=True):
+            hits.clear()
+            marks[:] = [began := time.process_time(), []]
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            if self.failed:
-                return True
-        return False
-
-    def _reached(self, items: list[pytest.Item]) -> list[tuple[float, set[tuple[str, int]]]]:
-        """Seconds and lines of every test; read again where neither files nor tests have changed."""
-        files = {str(path) for path in self.room.files.values()}
-        names = " ".join(item.nodeid for item in items)
-        what = [*self.room.digests.values(), self.room.tested, names]
-        place = (
-            STATE
-            / f"{self.room.name}.lines.{hashlib.sha256(' '.join(what).encode()).hexdigest()[:16]}"
-        )
-        if not place.exists():
-            _say(f"{self.room.name}: running {len(items)} tests once")
-            found = []
-
-            def work() -> bool:
-                for item in items:
-                    seconds, hit = self._traced(item, files)
-                    found.append([seconds, sorted(hit)])
-                STATE.mkdir(parents=True, exist_ok=True)
-                place.write_text(json.dumps(found), encoding="utf-8")
-                return self.failed
-
-            if _forked(work, 3600) != 0:
-                place.unlink(missing_ok=True)
-                raise SystemExit(f"{self.room.name}: tests fail without any fault")
-        read = json.loads(place.read_text(encoding="utf-8"))
-        return [(seconds, {(file, line) for file, line in hit}) for seconds, hit in read]
-
-    def _traced(self, item: pytest.Item, files: set[str]) -> tuple[float, set[tuple[str, int]]]:
-        hit: set[tuple[str, int]] = set()
-
-        def line(frame: FrameType, _event: str, _: object) -> Any:
-            hit.add((frame.f_code.co_filename, frame.f_lineno))
-            return line
-
-        def call(frame: FrameType, _event: str, _: object) -> Any:
-            return line if frame.f_code.co_filename in files else None
-
-        began = time.monotonic()
-        sys.settrace(call)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        sys.settrace(None)
-        return time.monotonic() - began, hit
+            middle, before = marks
+            took = [middle - began, time.process_time() - middle]
+            yield [item.nodeid, *took, before, sorted(hits)]
 
 
-def _functions(files: set[str]) -> list[tuple[tuple[str, int, str], FunctionType]]:
-    """Every function that is alive, by file, line and name."""
+def _functions(files: set[str]) -> list[tuple[str, tuple[int, str], FunctionType]]:
+    """Every function that is alive: file, first line and name, and itself."""
     found = []
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:
+        if type(thing) is FunctionType and thing.__code__.co_filename in files:
             code = thing.__code__
-            found.append(((code.co_filename, code.co_firstlineno, code.co_name), thing))
+            found.append((code.co_filename, (code.co_firstlineno, code.co_name), thing))
     return found
 
 
-def _forked(work: Callable[[], bool], seconds: float) -> int | None:
-    """The exit code of a copy of this process that works: 1 where it says True; None: too long."""
+def _replaced(live: Any, file: str, codes: Codes) -> bool:
+    """Give the functions of a file other code; False where one does not take it."""
+    for name, key, function in live:
+        if name == file and key in codes:
+            try:
+                function.__code__ = codes[key]
+            except ValueError:  # it does not close over the same variables any more
+                return False
+    return True
+
+
+def _forked(session: pytest.Session, work: Callable[[], int], seconds: float) -> int | None:
+    """The exit code of a copy of this process that works for so long; None: it was ended."""
+    folder = Path(tempfile.mkdtemp(prefix="mutant-"))
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -191,18 +278,45 @@ def _forked(work: Callable[[], bool], seconds: float) -> int | None:
         os.dup2(quiet, 2)
         code = 1
         try:
-            code = int(work())
+            _alone(session, folder, seconds)
+            code = work()
         finally:
             os._exit(code)
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + 60 + 30 * seconds  # of a machine that others use, too
+    status: int | None = None
     while time.monotonic() < ends:
-        done, status = os.waitpid(child, os.WNOHANG)
+        done, told = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            status = os.waitstatus_to_exitcode(told)
+            break
         time.sleep(0.01)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    else:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+def _alone(session: pytest.Session, folder: Path, seconds: float) -> None:
+    """What a copy of the process has for itself: files, limits, and nothing remembered."""
+    from tests.support.leftovers import Leftovers
+
+    # What a mutant leaves behind is not its fault, and no fault of the next.
+    Leftovers.found = list  # type: ignore[assignment, method-assign]
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    session.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
+    for thing in gc.get_objects():
+        if type(thing) is _lru_cache_wrapper and thing.__module__.startswith("snndeploy"):
+            thing.cache_clear()
+    cpu = math.ceil(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+    most = pages * resource.getpagesize() + SPARE
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def _python_files(path: Path) -> list[Path]:
@@ -211,6 +325,14 @@ def _python_files(path: Path) -> list[Path]:
 
 def _digest(files: Iterable[Path]) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _write(place: Path, data: Any) -> None:
+    """All of it or nothing."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_suffix(".new")
+    beside.write_text(json.dumps(data, indent=0), encoding="utf-8")
+    beside.replace(place)
 
 
 def _told(mutant: Mutant) -> str:
@@ -238,39 +360,33 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample", type=int, help="mutants of each room (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop then; run again to go on")
-    parser.add_argument("--file", help="only files whose path contains this")
+    parser.add_argument("--longest", type=float, default=20, help="seconds of tests per mutant")
+    parser.add_argument("--only", default="", help="mutants whose name contains this")
     asked = parser.parse_args(arguments)
     told = tomllib.loads((ROOT / "tools" / "mutants.toml").read_text(encoding="utf-8"))
     same = {x["mutant"] for x in told["equivalent"]}
-    table, good = ["| room | mutants | run | killed | score |", "|---|---|---|---|---|"], True
+    os.environ["CI"] = "1"  # the same examples for every mutant
+    lines = ["| room | mutants | tried | killed | equivalent | survived | score |"]
+    lines, good = [*lines, "|---|---|---|---|---|---|---|"], True
     for name in asked.rooms or told["room"]:
         room = Room(name, **told["room"][name])
         every = [m for n, path in room.files.items() for m in mutants_of(path, n)]
-        every = [m for m in every if m.key not in same and (asked.file or "") in m.file]
-        chosen = _sampled(every, asked.sample, asked.seed)
-        if waiting := [m for m in chosen if room.status(m) is None]:
-            options = [
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:xdist",
-                "-m",
-                "not slow and not lava",
-            ]
-            campaign = Campaign(room, waiting, asked.seconds)
-            pytest.main([*options, "--rootdir", str(ROOT), *room.tests], plugins=[campaign])
-        status = [room.status(m) for m in chosen]
-        run, killed = (
-            len(status) - status.count(None),
-            status.count("killed") + status.count("too long"),
-        )
-        table.append(f"| {name} | {len(every)} | {run} | {killed} | {killed / max(run, 1):.1%} |")
+        chosen = _sampled([m for m in every if asked.only in m.key], asked.sample, asked.seed)
+        if waiting := [m for m in chosen if m.key not in same and room.status(m) is None]:
+            options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-s"]
+            options += ["-m", "not slow and not lava", "--rootdir", str(ROOT)]
+            options += ["-k", f"not ({room.without})"] if room.without else []
+            pytest.main([*options, *room.tests], plugins=[Campaign(room, waiting, asked)])
+        alike = sum(m.key in same for m in chosen)
+        status = Counter(room.status(m) for m in chosen if m.key not in same)
+        killed, run = status[KILLED] + status[TOO_LONG], status.total() - status[None]
+        counts = (len(every), run + alike, killed, alike, status[SURVIVED])
+        lines.append(f"| {name} | {' | '.join(map(str, counts))} | {killed / max(run, 1):.1%} |")
         good = good and killed >= told["goal"] * run
-        for m, x in zip(chosen, status, strict=True):
-            if x == "survived":
-                _say(f"survived: {_told(m)}\n  {m.key}")
-    print("\n".join(table))
+        for m in chosen:
+            if m.key not in same and room.status(m) == SURVIVED:
+                _say(f"survived: {_told(m)}\n  {m.key}\n  ({room.known[m.key]['by'] or 'reached'})")
+    print("\n".join(lines))
     return int(not good)
 
 

@@ -8,6 +8,7 @@ bodies of classes and defaults of arguments are not changed.
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,10 @@ Change = tuple[str, Callable[[], None]]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: where it is, the text of its line, and what becomes of it."""
+    """One fault: where it is, the text of its line, and what becomes of it.
+
+    ``statement`` is the line on which its statement starts, and ``within`` a digest of its function.
+    """
 
     file: str
     function: str
@@ -56,6 +60,8 @@ class Mutant:
     text: str
     change: str
     number: int
+    statement: int
+    within: str
 
     @property
     def key(self) -> str:
@@ -67,20 +73,50 @@ def mutants_of(file: Path, name: str) -> list[Mutant]:
     """All mutants of a file, which is called ``name``, in its order."""
     source = file.read_text(encoding="utf-8")
     lines, found, seen = source.splitlines(), [], dict[str, int]()
-    for number, (function, line, (what, _)) in enumerate(_places(ast.parse(source))):
+    tree = ast.parse(source)
+    digests = {
+        path: hashlib.sha256(ast.dump(function).encode()).hexdigest()[:16]
+        for path, function in _functions(tree.body)
+    }
+    for number, (function, line, statement, (what, _)) in enumerate(_places(tree)):
         text = lines[line - 1].strip()
         place = f"{function} {text} {what}"
         seen[place] = seen.get(place, 0) + 1
         change = what if seen[place] == 1 else f"{what}, no. {seen[place]}"
-        found.append(Mutant(name, function, line, text, change, number))
+        within = digests[function]
+        found.append(Mutant(name, function, line, text, change, number, statement, within))
     return found
 
 
-def mutated(file: Path, number: int) -> dict[tuple[int, str], CodeType]:
-    """The functions of a file with one fault in it."""
+Codes = dict[tuple[int, str], CodeType]
+
+
+def mutated(file: Path, number: int) -> Codes:
+    """The functions of a file with one fault in it, by their first line and name."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    change = next(c for n, (_, _, c) in enumerate(_places(tree)) if n == number)
+    change = next(c for n, (*_, c) in enumerate(_places(tree)) if n == number)
     change[1]()
+    return _compiled(tree, file)
+
+
+def watched(file: Path, name: str, call: str) -> Codes:
+    """The functions of a file that tell which statements they reach: ``call((name, line))``."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for _, function in _functions(tree.body):
+        for node in list(ast.walk(function)):
+            for _, body in ast.iter_fields(node):
+                if isinstance(body, list) and body and isinstance(body[0], ast.stmt):
+                    body[:] = [x for s in body for x in (_told(s, name, call), s)]
+    return _compiled(tree, file)
+
+
+def _told(statement: ast.stmt, name: str, call: str) -> ast.stmt:
+    where = ast.Tuple([ast.Constant(name), ast.Constant(statement.lineno)], ast.Load())
+    probe = ast.Expr(ast.Call(ast.Name(call, ast.Load()), [where], []))
+    return ast.fix_missing_locations(ast.copy_location(probe, statement))
+
+
+def _compiled(tree: ast.Module, file: Path) -> Codes:
     code = compile(ast.fix_missing_locations(tree), str(file), "exec")
     return {(c.co_firstlineno, c.co_name): c for c in _codes(code)}
 
@@ -92,11 +128,13 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
         yield from [part] if is_function else _codes(part)
 
 
-def _places(tree: ast.Module) -> Iterator[tuple[str, int, Change]]:
+def _places(tree: ast.Module) -> Iterator[tuple[str, int, int, Change]]:
+    """Function, line, line of the statement, and what can be done there."""
     for name, function in _functions(tree.body):
-        for node in (n for statement in function.body for n in _computed(statement)):
-            for change in _changes(node):
-                yield name, getattr(node, "lineno", function.lineno), change
+        for first in function.body:
+            for node, statement in _computed(first, first.lineno):
+                for change in _changes(node):
+                    yield name, getattr(node, "lineno", statement), statement, change
 
 
 def _functions(body: list[ast.stmt], path: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -107,15 +145,19 @@ def _functions(body: list[ast.stmt], path: str = "") -> Iterator[tuple[str, ast.
             yield from _functions(node.body, f"{path}{node.name}.")
 
 
-def _computed(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes below one that compute something."""
+def _computed(node: ast.AST, statement: int) -> Iterator[tuple[ast.AST, int]]:
+    """The nodes below one that compute something, with the line of the statement that they are of."""
     if isinstance(node, (ast.Assert, ast.JoinedStr, ast.Raise)):
         return
-    yield node
+    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: it only ever refuses
+        return
+    if isinstance(node, ast.stmt):
+        statement = node.lineno
+    yield node, statement
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and name not in ("annotation", "returns"):
-                yield from _computed(child)
+                yield from _computed(child, statement)
 
 
 def _changes(node: ast.AST) -> Iterator[Change]:

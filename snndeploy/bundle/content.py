@@ -21,7 +21,6 @@ _NEURONS = 1 << 31
 _STEPS = 1 << 20
 """Chip steps of a latency or a depth."""
 _SHIFT = 63
-_PER_NEURON = ("scale", "du", "dv", "vth", "bias_mant", "v_floor")
 
 
 def check_program(program: Program) -> None:
@@ -125,11 +124,13 @@ def _check_group(group: CompartmentGroup) -> None:
     _check_shape(group.shape, where)
     _within(group.depth, 0, _STEPS, f"{where}: depth")
     _within(group.message_bits, 0, _SHIFT, f"{where}: message_bits")
+    if group.message_peak is not None:
+        _within(group.message_peak, 1, 1 << _SHIFT, f"{where}: message_peak")
     _within(group.bias_exp, -_SHIFT, _SHIFT, f"{where}: bias_exp")
-    for name in _PER_NEURON:
-        value = getattr(group, name)
-        if value is not None:
-            _check_fits(value, group.shape, f"{where}: {name}")
+    for f in dataclasses.fields(group):
+        value = getattr(group, f.name)
+        if isinstance(value, np.ndarray):
+            _check_fits(value, group.shape, f"{where}: {f.name}")
     if not (np.isfinite(group.scale).all() and (group.scale > 0).all()):
         raise ValueError(f"{where}: scale is not above 0")
 

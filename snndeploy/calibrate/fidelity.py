@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..ir.answers import smoothed
 from ..ir.arrays import Array
 from ..ir.network import Network
 from .stream import stream
@@ -64,21 +65,32 @@ class Reference:
         network: as it was trained.
         inputs: per input population ``(steps, samples, *shape)``.
         held_out: whether no pass sees these samples.
+        window: where every step has an answer of its own, over how many steps it is smoothed (0: one
+            answer per sample). Steps are compared then, and their errors averaged over each sample.
     """
 
     def __init__(
-        self, network: Network, inputs: Mapping[str, Array], *, held_out: bool = True
+        self,
+        network: Network,
+        inputs: Mapping[str, Array],
+        *,
+        held_out: bool = True,
+        window: int = 0,
     ) -> None:
         self.inputs = inputs
         self.held_out = held_out
-        self.counts, self.steps = _counts(network, inputs)
+        self.window = window
+        self.counts, self.steps = _counts(network, inputs, window)
 
     def __len__(self) -> int:
         return len(next(iter(self.counts.values())))
 
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
-        mine, steps = _counts(network, self.inputs)
+        mine, steps = _counts(network, self.inputs, self.window)
+        if self.window:
+            wanted = {name: counts[:, :steps] for name, counts in self.counts.items()}
+            return compared(wanted, mine, held_out=self.held_out)
         scaled = {name: counts * (self.steps / steps) for name, counts in mine.items()}
         return compared(self.counts, scaled, held_out=self.held_out)
 
@@ -94,14 +106,17 @@ class Reference:
 def compared(
     wanted: Mapping[str, Array], found: Mapping[str, Array], *, held_out: bool = True
 ) -> Fidelity:
-    """How alike counts ``(samples, neurons)`` of each output are."""
+    """How alike counts ``(samples, neurons)``, or ``(samples, steps, neurons)``, of each output are."""
     per_sample, alike, changed = [], [], []
     for name, counts in wanted.items():
-        per_sample.append(_divergences(counts, found[name]))
-        if counts.shape[1] == 1:
-            alike.append(np.isclose(counts, found[name])[:, 0].mean())
+        neurons = counts.shape[-1]
+        a, b = (x.reshape(-1, neurons) for x in (counts, found[name]))
+        rows = _divergences(a, b)
+        per_sample.append(rows if neurons == 1 else rows.reshape(len(counts), -1).mean(axis=1))
+        if neurons == 1:
+            alike.append(np.isclose(a, b)[:, 0].mean())
         else:
-            alike.append((counts.argmax(axis=1) == found[name].argmax(axis=1)).mean())
+            alike.append((a.argmax(axis=1) == b.argmax(axis=1)).mean())
             others = 1 - alike[-1]
             changed.append(others - (others * alike[-1] / max(1, len(counts))) ** 0.5)
     return Fidelity(
@@ -127,13 +142,23 @@ def _log_softmax(values: Array) -> Array:
     return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
 
 
-def _counts(net: Network, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
-    """Sum over time of what each output emitted, (samples, neurons) float64, and the steps."""
+def _counts(net: Network, inputs: Mapping[str, Array], window: int) -> tuple[dict[str, Array], int]:
+    """Sum over time of what each output emitted, (samples, neurons) float64, and the steps.
+
+    With a ``window``, the sums over so many steps behind each: (samples, steps, neurons).
+    """
     steps = int(net.notes.get("steps", 0)) or len(next(iter(inputs.values())))
     names = [p.name for p in net.with_role("output")]
+
+    def summed(emitted: Array) -> Array:
+        flat = emitted.reshape(*emitted.shape[:2], -1)
+        if window:
+            return smoothed(flat, window).swapaxes(0, 1)
+        return np.asarray(flat.sum(axis=0, dtype=np.float64))
+
     parts = [
-        {n: chunk.recording.spikes[n].sum(axis=0, dtype=np.float64) for n in names}
+        {n: summed(chunk.recording.spikes[n]) for n in names}
         for chunk in stream(net, {name: x[:steps] for name, x in inputs.items()})
     ]
-    counts = {n: np.concatenate([p[n].reshape(len(p[n]), -1) for p in parts]) for n in names}
+    counts = {n: np.concatenate([p[n] for p in parts]) for n in names}
     return counts, min(steps, len(next(iter(inputs.values()))))

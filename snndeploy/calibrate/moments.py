@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection, Source
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
+from .maps import MapMoments, read_places, summed
 from .stream import MAX_MEMORY, Chunk, prefix, stream
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
@@ -222,6 +224,7 @@ class _BlockSum:
         self.hessian = np.zeros((len(self.keys), d, d))
         self.cross = np.zeros_like(self.hessian) if cross else None
         self.mean = np.zeros((len(self.keys), d))
+        self.maps: dict[int, MapMoments] = {}
         self.count = 0
         self.steps = 0
 
@@ -231,28 +234,51 @@ class _BlockSum:
         originals = None if reference is None or same else self._arrivals(reference)
         steps, samples = arrived[0].shape[:2]
         places = self._places(start, samples)
+        whole = self._whole_map(arrived, places, share)
         for index, profile in enumerate(self.profiles):
             wanted = np.flatnonzero(self.keys[:, 1] == index)
-            parts = self.keys[wanted, 0]
             mine = [filtered(x, *profile, self.kernel) for x in arrived]
             dense = originals and [filtered(x, *profile, self.kernel) for x in originals]
+            if whole is not None:
+                other = mine[0] if same else dense[0] if dense else None
+                self._add_map(index, whole, mine[0], other)
+                continue
+            parts = self.keys[wanted, 0]
             per_row = 8 * size(mine[0].shape[2:]) + self._patch_bytes(places)
             block = max(1, share // max(1, per_row * samples))
             for low in range(0, steps, block):
                 span = slice(low, low + block)
-                y = self._columns([x[span] for x in mine], places)[parts]
+                y = _of(self._columns([x[span] for x in mine], places), parts)
                 gram = _gram(y, y)
                 self.hessian[wanted] += gram
                 self.mean[wanted] += y.sum(axis=1)
                 if self.cross is not None and dense:
-                    y0 = self._columns([x[span] for x in dense], places)[parts]
+                    y0 = _of(self._columns([x[span] for x in dense], places), parts)
                     self.cross[wanted] += _gram(y, y0)
                 elif self.cross is not None and same:
                     self.cross[wanted] += gram
         self.steps = steps
         self.count += samples * (self._grid() if places is None else places.shape[1])
 
+    def _whole_map(self, arrived: Sequence[Array], drawn: Array | None, share: int) -> Array | None:
+        """Where windows read the map, if moments of all of it are the shorter way to theirs."""
+        shape = arrived[0].shape[2:]
+        if drawn is not None or len(arrived) > 1 or 3 * 8 * size(shape) ** 2 > share:
+            return None
+        return read_places(self.block[0], shape)
+
+    def _add_map(self, profile: int, places: Array, mine: Array, dense: Array | None) -> None:
+        x = mine.reshape(-1, size(mine.shape[2:]))
+        found = self.maps.setdefault(profile, MapMoments(places, self.cross is not None))
+        found.add(x, None if dense is None else x if dense is mine else dense.reshape(x.shape))
+
     def finish(self) -> Moments:
+        for profile, found in self.maps.items():
+            wanted = self.keys[:, 1] == profile
+            self.hessian[wanted] += summed(found.square, found.places)
+            self.mean[wanted] += np.append(found.total, 0.0)[found.places].sum(axis=0)
+            if self.cross is not None and found.cross is not None:
+                self.cross[wanted] += summed(found.cross, found.places)
         n = max(1, self.count)
         return Moments(
             hessian=self.hessian * (2 / n),
@@ -266,8 +292,8 @@ class _BlockSum:
         """x of every projection, behind the operators before its weight: (steps, samples, …)."""
         out = []
         for p in self.block:
-            x = sum(delayed(run.spikes[s.population].astype(np.float64), s) for s in p.sources)
-            out.append(arrivals(p, np.asarray(x)))
+            x = reduce(np.add, (delayed(_exact(run.spikes[s.population]), s) for s in p.sources))
+            out.append(arrivals(p, x))
         return out
 
     def _grid(self) -> int:
@@ -293,6 +319,17 @@ class _BlockSum:
         """(conv groups or weight elements, rows of data, d) of filtered inputs."""
         parts = [patches(p, x, places) for p, x in zip(self.block, inputs, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _exact(spikes: Array) -> Array:
+    """Spikes in the smallest type that counts them without an error."""
+    small = spikes.dtype.kind in "bu" and spikes.dtype.itemsize == 1
+    return spikes.astype(np.float32 if small else np.float64)
+
+
+def _of(columns: Array, parts: Array) -> Array:
+    """The groups ``parts`` of ``columns``, which are not copied where these are all."""
+    return columns if np.array_equal(parts, np.arange(len(columns))) else columns[parts]
 
 
 def _gram(a: Array, b: Array) -> Array:

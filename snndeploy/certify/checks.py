@@ -10,13 +10,15 @@ import numpy as np
 
 from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
-from .engine import NATIVE, by_target, chain, legs, run, shift, weight_shape, weighted
-from .files import At, BundleRefused, Contradiction, allow, read
+from .engine import NATIVE, TAUGHT, by_target, chain, legs, run, shift, weight_shape, weighted
+from .files import HELD, At, BundleRefused, Contradiction, allow, read
 from .rounding import check_numbers
 from .turns import check_xylo, run_in_turn
 
 WORK, MEMORY = 2e11, 1 << 26
 """Multiplications and messages that the golden run may take; with more, fewer samples are run."""
+LATEST = 4095
+"""Steps that a spike may take to arrive: what a run keeps of its past, and so its time, has an end."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32 summed free"
 _XYLO = "16 saturate-full saturate-full floor-shift 15 0 0 32 in-turn held"
 ARITHMETIC = {"loihi1": _LOIHI, "loihi2": _LOIHI, "xylo": _XYLO}
@@ -86,6 +88,9 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
+    if any(g.kind == "delta" for g in program.groups):
+        told["not_checked"].append("head-room and the golden run: what sigma-delta neurons compute")
+        return
     _headroom(program, bundle.worst, told)
     _golden(program, bundle.golden, told)
 
@@ -97,14 +102,16 @@ def structure(program: Any) -> None:
     At("program.npz", "program").same("names", names, (len(program.groups), len(program.synapses)))
     for g in program.groups:
         at = At("program.npz", g.name)
-        for field in ("scale", "du", "dv", "vth", "bias_mant", "v_floor"):
+        for field in ("scale", "du", "dv", "vth", "bias_mant", *HELD):
             shape = np.shape(0 if getattr(g, field) is None else getattr(g, field))
             at.same(f"shape of {field}", g.shape, np.broadcast_shapes(shape, g.shape))
         g.decay_u, g.theta = g.du + a.u_decay_offset, g.vth << a.state_shift
         g.bias = shift(g.bias_mant, g.bias_exp)
         at.same("input", g.role == "input", g.kind == "input")
+        unknown = [name for name in HELD if getattr(g, name) is not None and name not in TAUGHT]
+        allow(not unknown, f"has neurons with {unknown}, which this checker cannot step")
         if g.kind != "custom":
-            only = {**NATIVE, "v_floor": None}
+            only = {**NATIVE, **dict.fromkeys(HELD)}
             at.same(f"options of {g.kind}", only, {option: getattr(g, option) for option in only})
     for s in program.synapses:
         target, at = program.group[s.target], At("program.npz", s.name)
@@ -113,7 +120,7 @@ def structure(program: Any) -> None:
         for o in s.sources:
             source = program.group[o.group]
             at.same("delivers", target.shape, chain(s.ops, source.shape)[-1])
-            at.within("latency", max(1, target.depth - source.depth), o.latency, 4095)
+            at.within("latency", max(1, target.depth - source.depth), o.latency, LATEST)
             found = np.broadcast_shapes(o.latency.shape, source.shape)
             at.same("shape of latency", source.shape, found)
     program.into = by_target(program.synapses, program.group)
@@ -191,6 +198,7 @@ def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, 
     steps, samples = next(iter(inputs.values())).shape[:2]
     for g, x in ((program.group[name], x) for name, x in inputs.items()):
         at, most = At(file, f"input.{g.name}"), (1 << max(g.message_bits - 1, 0)) - 1
+        most = min(most, g.message_peak or most)
         at.same("shape", (steps, samples, *g.shape), x.shape)
         at.within("messages", -most, x, most if g.message_bits else 1)
     work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
@@ -215,8 +223,7 @@ def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
     what = f"{steps} steps of {ran} samples (of {samples}) give every recorded spike"
     told["proved"].append(f"golden run: {what} on the checker's own engine")
     spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
-    silent = [name for name in spiking if not golden[f"spikes.{name}"].any()]
-    if silent:
+    if silent := [name for name in spiking if not golden[f"spikes.{name}"].any()]:
         told["not_checked"].append(f"spikes of {', '.join(silent)}: silent in the golden run")
 
 

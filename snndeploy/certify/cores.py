@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .engine import chain, pull
-from .files import At
+from .files import HELD, At
 
 FILE = "placement.json"
 
@@ -74,14 +74,17 @@ def check_registers(program: Any, target: Any) -> None:
         at.within("bits of a message", 0, g.message_bits, neurons.get("graded_bits", 0))
         if g.kind == "input":
             continue
-        registers = {"decay_max": np.stack(np.broadcast_arrays(g.du, g.dv)), "vth_max": abs(g.vth)}
+        own = [name for name in HELD if getattr(g, name) is not None]
+        decays = [g.du, g.dv, *(getattr(g, name) for name in own if HELD[name] == "decay")]
+        registers = {"decay_max": np.stack(np.broadcast_arrays(*decays)), "vth_max": abs(g.vth)}
         registers |= {"bias_mant_max": abs(g.bias_mant), "bias_exp_max": abs(g.bias_exp)}
         for name, values in registers.items():
             if name != "vth_max" or g.kind in ("lif", "custom"):
                 at.within(name, 0, values, numeric[name])
-        uses = {"subtract_reset": g.reset == "subtract", "v_floor": g.v_floor is not None}
+        uses = {"subtract_reset": g.reset == "subtract", **dict.fromkeys(own, True)}
         uses["many_spikes"] = g.spikes_per_step == "many"
-        lacks = [name for name, used in uses.items() if used and neurons[name] == "none"]
+        other = neurons["v_floor"]  # takes a program: so does what no target speaks of
+        lacks = [name for name, used in uses.items() if used and neurons.get(name, other) == "none"]
         at.same("features that the chip lacks", [], lacks)
     for s in program.synapses:
         at, low, high = At("program.npz", s.name), int(s.mantissa.min()), int(s.mantissa.max())

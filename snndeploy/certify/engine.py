@@ -21,6 +21,8 @@ from .files import NEURONS, allow
 
 NATIVE = {"compare": ">", "reset": "zero", "reset_timing": "immediate", "spikes_per_step": "one"}
 """What every neuron does that is not a custom one."""
+TAUGHT = frozenset({"v_floor"})
+"""Registers of neuron programs that `step` obeys and `thresholds` knows."""
 EXACT = float(1 << 53)
 """Integers below this are exact in float64, which is what is multiplied fast."""
 AT_ONCE = 1 << 16
@@ -228,6 +230,11 @@ def _arrive(leg: Any, sent: Any, drive: Any, first: int, last: int, bits: int) -
         now += signed(shift(sums, leg.synapses.exponent), bits).reshape(now.shape)
 
 
+def thresholds(g: Any, _: Any) -> tuple[Any, Any]:
+    """The least and the most that v is ever compared with, and that a spike takes off."""
+    return g.theta, g.theta
+
+
 def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     """One step of a group; changes ``state``, fills ``peaks`` and returns what the group emits."""
     most = (1 << (arithmetic.state_bits - 1)) - 1
@@ -240,7 +247,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     else:
         state.u = np.maximum(np.minimum(wide, most), -most)
     late = g.reset_timing != "immediate"
-    before = _fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
+    before = fires(g, state.v) if g.reset_timing == "snntorch-immediate" else state.fired
     x = decayed(state.v, g.dv, arithmetic) + state.u + g.bias
     if late and g.reset == "subtract":
         x = x - before * g.theta
@@ -253,7 +260,7 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
         return v
     if late and g.reset == "zero":
         v = np.where(before > 0, 0, v)
-    fired = _fires(g, v)
+    fired = fires(g, v)
     if g.spikes_per_step == "many":
         fired = fired * np.minimum(v // np.maximum(g.theta, 1), g.max_spikes or most)
     if g.reset_timing == "snntorch-immediate":
@@ -264,5 +271,6 @@ def step(g: Any, arithmetic: Any, state: Any, drive: Any, peaks: Any) -> Any:
     return fired
 
 
-def _fires(g: Any, v: Any) -> Any:
+def fires(g: Any, v: Any) -> Any:
+    """Where v is enough for a spike."""
     return np.asarray(v >= g.theta if g.compare == ">=" else v > g.theta).astype(np.int64)

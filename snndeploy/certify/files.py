@@ -206,7 +206,8 @@ def _header(content: bytes) -> Any:
 
 # A line is a record and its fields; one that starts with spaces goes on with the record above.
 # `?x` may be null, `[x]` is a list, `{x}` maps names, `a|b` is one of the words, `2..31` a whole
-# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays.
+# number, `Dense/Conv` one of the records; `int[]`, `real[]` and `mask[]` are arrays. A `level[]` is
+# the neuron's parameter of that name in units of v, a `decay[]` the constant of a factor per step.
 _FORMS = """
 Program target=str arithmetic=Arithmetic groups=[CompartmentGroup] synapses=[SynapseGroup]
   headroom={Headroom} rounding={Rounding} findings=any differing=any
@@ -214,10 +215,10 @@ Arithmetic state_bits=2..31 u_overflow=wrap|saturate|saturate-full
   v_overflow=wrap|saturate|saturate-full decay=multiply|shift|floor-shift decay_bits=0..20
   u_decay_offset=0..1 state_shift=0..16 sum_bits=8..32 arrival=summed|in-turn v_step=free|held
 CompartmentGroup name=str shape=shape role=input|hidden|output
-  kind=input|constant|lif|custom|readout depth=0..999999 scale=real[] message_bits=0..32
-  du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=
+  kind=input|constant|lif|custom|readout|delta depth=0..999999 scale=real[] message_bits=0..32
+  message_peak=?1..2147483647 du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=
   reset=zero|subtract|none reset_timing=immediate|next-step|snntorch-immediate
-  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?int[] route=str
+  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?level[] dynamics=any route=str
 SynapseGroup name=str sources=[SynapseSource] target=str
   ops=[Dense/Conv/Pointwise/SumPool/Reshape] mantissa=int[] exponent=-31..31
   sign_mode=mixed|excitatory|inhibitory weight_bits=0..64 alive=?mask[]
@@ -245,6 +246,9 @@ Slice group=str bounds=[[0..67108864]] core=0..999999999 resources={big}
 _LINES = [line.split() for line in _FORMS.replace("\n  ", " ").strip().split("\n")]
 _FIELDS = {name: dict(field.split("=", 1) for field in fields) for name, *fields in _LINES}
 _BIG = 1 << 60
+_GROUP = _FIELDS["CompartmentGroup"].items()
+HELD = {name: form[1:-2] for name, form in _GROUP if form in ("?level[]", "?decay[]")}
+"""Registers that only neuron programs have: whether each is a level or a decay."""
 
 
 def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
@@ -264,10 +268,11 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
         allow(known, f"has a {data['type']} with other fields: {sorted(given)}")
         values = {name: shaped(item, fields[name], arrays) for name, item in given.items()}
         return SimpleNamespace(type=data["type"], **values)
+    whole = form in ("int[]", "level[]", "decay[]")
     if form.endswith("[]"):
         data = arrays[data["array"]]
-        sound = data.dtype.kind in {"int": "iu", "real": "iuf", "mask": "b"}[form[:-2]]
-        sound = sound and (form != "int[]" or -(1 << 40) <= data.min() <= data.max() <= 1 << 40)
+        sound = data.dtype.kind in ("iu" if whole else {"real": "iuf", "mask": "b"}[form[:-2]])
+        sound = sound and (not whole or -(1 << 40) <= data.min() <= data.max() <= 1 << 40)
     elif form == "shape":
         data = tuple(data)
         sound = 0 < len(data) <= 3 and all(type(n) is int and n > 0 for n in data)
@@ -281,4 +286,4 @@ def shaped(data: Any, form: str, arrays: dict[str, Any]) -> Any:
     else:
         sound = data in form.split("|")
     allow(sound, f"has something that is not {form}")
-    return data.astype(np.int64) if form == "int[]" else data
+    return data.astype(np.int64) if whole else data

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .engine import NATIVE, by_target, chain, pull, weight_shape, weighted
-from .files import At
+from .files import HELD, At
 
 _NOISE = 1e-9
 """Relative difference that comes from computing in floating point."""
@@ -48,6 +48,9 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
         filtered = p.neuron.syn_leak is not None
         arriving += [_always(p, b, n) for n, b in late.items() if np.any(b) and (n or filtered)]
         found = {s.name: s for s in program.into[p.name]}
+        for q in arriving:
+            if q.type == "bias" and f"{q.name}-rest" in found:
+                found[q.name] = _sum(found[q.name], found.pop(f"{q.name}-rest"))
         at.same("projections", sorted(q.name for q in arriving), sorted(found))
         for q in arriving:
             _projection(program, q, found[q.name])
@@ -57,15 +60,11 @@ def check_numbers(program: Any, network: Any, told: dict[str, Any]) -> float:
 def _depths(program: Any, network: Any) -> None:
     """Depths are the longest paths: each projection takes a step, less its delay in the network."""
     depth = {p.name: int(p.neuron is not None) for p in network.populations}
-    steps = [
-        (q.target, o.population, 1 - int(o.delay.min()))
-        for q in network.projections
-        for o in q.sources
-    ]
+    paths = [(q.target, o) for q in network.projections for o in q.sources]
     for _ in depth:
         before = dict(depth)
-        for target, source, more in steps:
-            depth[target] = max(depth[target], depth[source] + more)
+        for target, o in paths:
+            depth[target] = max(depth[target], depth[o.population] + 1 - int(o.delay.min()))
         if depth == before:
             break
     for name, longest in depth.items():
@@ -77,7 +76,8 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at, unit, one = At("program.npz", p.name), 2.0**a.state_shift, 1 << a.decay_bits
     at.need((scale > 0).all(), "scale", "more than 0", scale.min())
     wanted = {option: getattr(neuron, option) for option in NATIVE}
-    native = neuron.v_floor is None and {**wanted, "compare": ">"} == NATIVE
+    plain = all(getattr(neuron, name) is None for name in HELD)
+    native = plain and {**wanted, "compare": ">"} == NATIVE
     kinds = ("lif", "custom") if native else ("custom",)
     kinds = kinds if neuron.threshold is not None else ("readout",)
     at.need(group.kind in kinds, "kind of neuron", kinds, group.kind)
@@ -95,14 +95,9 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
         ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak, 0),
     ):  # the nearest, or the last that the register holds
         nearest = np.where((d <= 1) | (d >= one - 1), 1.0, 0.5) / one + more
-        shifts = a.decay != "multiply"
-        keeps, within = (
-            (_kept(d, a), error) if shifts else (1 - d / one, np.minimum(error, nearest))
-        )
-        _near(at, what, keeps, leak, within + _NOISE)
-    theta = (
-        np.ones(()) if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
-    )
+        within = np.minimum(error, nearest) if a.decay == "multiply" else error
+        _near(at, what, _kept(d, a), leak, within + _NOISE)
+    theta = 1.0 if neuron.threshold is None else np.maximum(np.abs(neuron.threshold), 1e-300)
     if neuron.threshold is not None:
         strict = group.kind == "lif" and neuron.compare == ">="
         got, theta_here = (group.vth + strict) * unit, neuron.threshold * scale
@@ -118,14 +113,21 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     at_once = neuron.drive + (bias if neuron.syn_leak is None else 0.0)
     held, half = group.bias_mant * 2.0**group.bias_exp, 2.0 ** max(group.bias_exp, 0) / 2
     _near(at, "bias", held, at_once * scale, np.minimum(stated.bias * theta * scale, half))
-    at.same("floor of v", neuron.v_floor is None, group.v_floor is None)
-    if neuron.v_floor is not None:
-        most = 2 ** (a.state_bits - 1) - 1  # a floor below what v can hold is none
-        _near(at, "floor of v", group.v_floor, np.clip(neuron.v_floor * scale, -most, most), 0.5)
+    most = 2 ** (a.state_bits - 1) - 1  # a level beyond what v can hold is its end
+    for name, form in HELD.items():
+        real, held = getattr(neuron, name), getattr(group, name)
+        at.same(name, real is None, held is None)
+        if real is not None and form == "level":
+            _near(at, name, held, np.clip(real * scale, -most, most), 0.5)
+        elif real is not None:  # a step of the constant, or half of the way to the next shift
+            pair = (1 - held / one, 1 / one) if a.decay == "multiply" else (_kept(held, a), 0.5)
+            _near(at, name, pair[0], real, pair[1] + _NOISE)
 
 
 def _kept(d: Any, arithmetic: Any) -> Any:
-    """The factor that a shift keeps: 1 where it leaves no bit of a register to take off."""
+    """The factor that a decay keeps; a shift keeps all where it leaves no bit of a register to take."""
+    if arithmetic.decay == "multiply":
+        return 1 - d / (1 << arithmetic.decay_bits)
     return np.where(d >= arithmetic.state_bits - 1, 1.0, 1 - 0.5**d)
 
 
@@ -147,14 +149,22 @@ def _always(p: Any, bias: Any, late: int) -> SimpleNamespace:
     return SimpleNamespace(name=name, type="bias", sources=[source], ops=ops, weight=weight)
 
 
+def _sum(s: Any, rest: Any) -> Any:
+    """Synapses that carry a bias, and others beside them what those lose of it, on the finer grid."""
+    at = At("program.npz", rest.name)
+    ends, other = ([(o.group, str(o.latency)) for o in x.sources] for x in (s, rest))
+    at.same("sources", ends, other)
+    at.same("operators", *([vars(op) for op in x.ops] for x in (s, rest)))
+    at.need(rest.alive is None, "pruned synapses", "none", "some")
+    held = {"mantissa": s.mantissa * 2.0 ** (s.exponent - rest.exponent) + rest.mantissa}
+    held |= {"exponent": rest.exponent, "sign_mode": rest.sign_mode}
+    return SimpleNamespace(**{**vars(s), **held})
+
+
 def _projection(program: Any, q: Any, s: Any) -> None:
     """Ends, delays and operators; weights, in units of the state, times the scale of what they reach."""
-    at, w, target, mantissa = (
-        At("program.npz", s.name),
-        q.weight,
-        program.group[s.target],
-        s.mantissa,
-    )
+    at, target = At("program.npz", s.name), program.group[s.target]
+    w, mantissa = q.weight, s.mantissa
     sources = [program.group[o.group] for o in s.sources]
     at.same("sources", [o.population for o in q.sources], [g.name for g in sources])
     for o, source, g in zip(q.sources, s.sources, sources, strict=True):
@@ -177,7 +187,7 @@ def _projection(program: Any, q: Any, s: Any) -> None:
     unit = 2.0 ** (s.exponent + program.arithmetic.state_shift)
     peak = np.abs(values).max() * factor.max()
     half = unit * (1.0 if s.sign_mode == "mixed" else 0.5)
-    codes = _HALF_CODE if w.scale is None else 0.0
+    codes = _HALF_CODE if w.scale is None and q.type != "bias" else 0.0
     stated = 1.0 if q.type == "bias" else program.rounding[s.target].weight
     wanted = np.broadcast_to(values, mantissa.shape) * factor
     _near(at, "weight", mantissa * unit, wanted, min(half + codes * peak, stated * peak))

@@ -71,15 +71,13 @@ def _in_order(program: Any, g: Any, rank: Any) -> list[tuple[str, int, Any, int]
 
 def check_xylo(program: Any, target: Any) -> dict[str, float]:
     """Recount what the chip holds against the target's limits; returns the share of each."""
-    kinds: dict[str, list[Any]] = {"input": [], "hidden": [], "output": []}
-    for g in program.groups:
-        kinds[g.role].append(g)
-    used = {name: sum(prod(g.shape) for g in groups) for name, groups in kinds.items()}
+    used, place = {"input": 0, "hidden": 0, "output": 0}, {}
+    for g in program.groups:  # where it starts among those of its role
+        place[g.name] = used[g.role]
+        used[g.role] += prod(g.shape)
     fan_out = {g.name: np.zeros(prod(g.shape), np.int64) for g in program.groups}
     shifts: dict[tuple[bool, bool], set[int]] = {}
     ends = {"fed_by_inputs": 0, "feeding_outputs": 0}
-    starts = np.cumsum([0, *(prod(g.shape) for g in kinds["hidden"])]).tolist()
-    place = dict(zip((g.name for g in kinds["hidden"]), starts, strict=False))
     for leg in (leg for legs in program.legs.values() for leg in legs):
         s, source, into = leg.synapses, leg.source, program.group[leg.synapses.target]
         ways = {("input", "hidden"), ("hidden", "hidden"), ("hidden", "output")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .families import built_in_families, family_class, family_names, family_of
 from .family import Family, Form, NoForm, OwnNeuron, Realisation, WeightFormat
+from .forms import native_only
 from .load import (
     arithmetic_models,
     dump_target,
@@ -66,6 +67,7 @@ __all__ = [
     "family_names",
     "family_of",
     "load_target",
+    "native_only",
     "parse_target",
     "target_folder",
     "target_names",

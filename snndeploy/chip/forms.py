@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup
-from ..ir.step import Reset, ResetTiming, SpikesPerStep
 from .family import Form, NoForm, Realisation
 from .schema import Target
 
@@ -14,13 +13,7 @@ _LATE = {"next-step": "reset in the next step", "snntorch-immediate": "snnTorch 
 
 def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
     """How the target realises a spiking neuron, or why it cannot."""
-    ways = _ways(
-        target,
-        neuron.reset,
-        neuron.reset_timing,
-        neuron.spikes_per_step,
-        neuron.v_floor is not None,
-    )
+    ways = _ways(target, neuron)
     if not ways:
         return Form(kind="lif", way="native", route="native compartment")
     missing = [feature for feature, way in ways.items() if way == "none"]
@@ -33,6 +26,7 @@ def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
         word = f"reset {neuron.reset}"
     way = _whole(ways)
     many = ", many spikes per step" if neuron.spikes_per_step == "many" else ""
+    many += "".join(f", {name.replace('_', ' ')}" for name in neuron.beyond())
     match way:
         case "two-compartments":
             route = f"two compartments per neuron ({word})"
@@ -43,34 +37,45 @@ def neuron_form(neuron: Neuron, target: Target) -> Form | NoForm:
     return Form(kind="custom", way=way, route=route)
 
 
+def native_only(target: Target) -> Target:
+    """The target without neuron programs, which need microcode that no public tool writes."""
+    neurons = target.neurons
+    fields = type(neurons).model_fields
+    lost = {name: "none" for name in fields if getattr(neurons, name) == "program"}
+    if not lost:
+        return target
+    own = neurons.model_copy(update=lost)
+    return target.model_copy(update={"name": f"{target.name}-native", "neurons": own})
+
+
 def way_of(group: CompartmentGroup, target: Target) -> Realisation:
     """How the target realises the neurons of a group, by what they do."""
     if group.kind != "custom":
         return "native"
-    ways = _ways(
-        target, group.reset, group.reset_timing, group.spikes_per_step, group.v_floor is not None
-    )
+    ways = _ways(target, group)
     if group.compare != ">" or not ways:
         return "program"
     return _whole(ways)
 
 
-def _ways(
-    target: Target, reset: Reset, timing: ResetTiming, spikes: SpikesPerStep, floor: bool
-) -> dict[str, str]:
-    """Every feature beyond the plain neuron, and how the target realises it."""
+def _ways(target: Target, model: Neuron | CompartmentGroup) -> dict[str, str]:
+    """Every feature beyond the plain neuron, and how the target realises it.
+
+    What target files do not speak of takes a program, where the chip runs some.
+    """
     neurons = target.neurons
-    ways: dict[str, str] = {}
-    if reset == "subtract":
+    program = "program" if neurons.programmable else "none"
+    ways: dict[str, str] = dict.fromkeys(model.beyond(), program)
+    if model.reset == "subtract":
         ways["subtract_reset"] = neurons.subtract_reset
-    if spikes == "many":
+    if model.spikes_per_step == "many":
         ways["many_spikes"] = neurons.many_spikes
-    if floor:
+    if model.v_floor is not None:
         ways["v_floor"] = neurons.v_floor
-    if reset == "none" or timing != "immediate":
+    if model.reset == "none" or model.reset_timing != "immediate":
         # A second compartment resets late by nature; a native reset acts at once.
         if neurons.subtract_reset == "native":
-            ways["late_reset"] = "program" if neurons.programmable else "none"
+            ways["late_reset"] = program
         else:
             ways["subtract_reset"] = neurons.subtract_reset
     return ways

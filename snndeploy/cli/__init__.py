@@ -23,6 +23,7 @@ from .model import check, compare, compile_, init, inspect
 from .run import demo, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
 from .show.plain import plain
+from .tune import tune
 
 
 class _Group(click.Group):
@@ -126,6 +127,7 @@ for _command in (
     finetune,
     sensitivity,
     reduce_timesteps,
+    tune,
     export,
     demo,
     targets,

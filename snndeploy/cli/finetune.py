@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DoesNotFit, UsageError
-from .options import data_options, json_option, resume_options, semantics_options, target_options
+from .options import (
+    Files,
+    data_options,
+    files_named,
+    json_option,
+    resume_options,
+    semantics_options,
+    target_options,
+)
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -24,9 +32,20 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-r", "--recipe", required=True, help="Name or .toml file of a recipe that trains.")
 @click.option(
-    "--train", required=True, help="Labelled samples to learn from (as --data elsewhere)."
+    "--train",
+    required=True,
+    multiple=True,
+    callback=files_named,
+    metavar="[NAME=]FILE",
+    help="Labelled samples to learn from (as --data elsewhere).",
 )
-@click.option("--val", help="Labelled samples that choose the best epoch and judge the result.")
+@click.option(
+    "--val",
+    multiple=True,
+    callback=files_named,
+    metavar="[NAME=]FILE",
+    help="Labelled samples that choose the best epoch and judge the result.",
+)
 @click.option(
     "-o",
     "--output",
@@ -44,8 +63,8 @@ if TYPE_CHECKING:
 def finetune(
     model: Path,
     recipe: str,
-    train: str,
-    val: str | None,
+    train: Files,
+    val: Files,
     output: Path | None,
     force: bool,
     aware: str,
@@ -57,6 +76,7 @@ def finetune(
 ) -> None:
     """Compress with training: a recipe, labelled samples, and a network that lowers as trained."""
     from ..bundle import refuse_existing
+    from ..data import input_shapes
     from ..export import write_nir
     from ..ingest import read_model
     from ..pipeline import (
@@ -88,11 +108,11 @@ def finetune(
     refuse_place(network_file, force)
     admitted(model)
     reading = read_model(model, options["frontend"], **semantics_of(options))
-    shape = reading.network.with_role("input")[0].shape
-    samples = required(samples_of({**options, "data": train}, shape))
+    shapes = input_shapes(reading.network)
+    samples = required(samples_of({**options, "data": train}, shapes))
     network = weighed(reading, samples)
     whole = {**options, "data": val, "samples": None, "skip": 0}  # -n and --skip are of --train
-    validation = samples_of(whole, shape)
+    validation = samples_of(whole, shapes)
     with training_progress() as observer:
         compiled = finetune(
             network,

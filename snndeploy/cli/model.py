@@ -147,6 +147,7 @@ def compile_(
 ) -> None:
     """Compile a NIR or .net file to a bundle: compress, lower to integers, place, check."""
     from ..bundle import refuse_existing
+    from ..data import input_shapes
     from ..export.netx import refuse_network
     from ..ingest import read_network
     from ..pipeline import (
@@ -171,8 +172,9 @@ def compile_(
             options["board"],
             options["compare"],
             objective=options["objective"],
+            starts=options["starts"],
         )
-        samples = samples_of(options, loaded.program.groups[0].shape)
+        samples = samples_of(options, input_shapes(loaded.program))
         fits, report = loaded.fits, loaded_report(loaded)
         described: Compiled | Loaded = loaded
         bundle = loaded_bundle(loaded, samples) if fits else None
@@ -279,6 +281,7 @@ def check(
             options["board"],
             options["compare"],
             objective=options["objective"],
+            starts=options["starts"],
         )
         report = loaded_report(described)
     else:

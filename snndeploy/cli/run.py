@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from ..errors import UsageError, VerificationFailed
 from .look.pages import html_option, refuse_html, write_html
-from .options import admitted, compile_options, data_options, json_option
+from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -61,49 +62,99 @@ output_option = click.option(
     callback=_engines,
     help="float, compressed, integer, lava; several by commas.",
 )
+@cluster_option
 @compile_options
 @data_options
 @output_option
+@click.option(
+    "--save-spikes",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Write what populations emit: arrays ENGINE.POPULATION, (samples, steps, ...).",
+)
+@click.option(
+    "--record",
+    "recorded",
+    multiple=True,
+    metavar="NAME",
+    help="A population (or a pattern) for --save-spikes; may be repeated [default: all].",
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write labels and answers, a line per sample (or step, where steps have labels).",
+)
 @html_option
 @json_option
 def simulate(
     model: Path,
     engines: tuple[str, ...],
+    cluster: str | None,
     output: str | None,
+    save_spikes: Path | None,
+    recorded: tuple[str, ...],
+    predictions: Path | None,
     html: Path | None,
     force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Run samples on a NIR file (compiled on the way), a .net file or a bundle."""
-    from ..pipeline import place_file, run_bundle, run_compiled
-    from .options import compile_model, required, samples_of
+    from ..data import input_shapes
+    from ..files import write_file
+    from ..pipeline import place_file, refuse_place, run_bundle, run_compiled, write_text
+    from ..pipeline.accounts.spikes import KeptSpikes, predictions_table
+    from ..workers import workers_at
+    from .options import compile_model, files_told, required, samples_of
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
     from .show.telling import tell
 
     refuse_html(html, force)
+    if save_spikes is not None:
+        refuse_place(save_spikes, force, option="--save-spikes", suffix=".npz")
+    elif recorded:
+        raise UsageError(
+            "record-nowhere",
+            "there is no file for what is recorded",
+            where="--record",
+            hint="name one: --save-spikes FILE.npz",
+        )
+    if predictions is not None:
+        refuse_place(predictions, force, option="--predictions", suffix=".csv")
+    kept = KeptSpikes((recorded or ("*",)) if save_spikes is not None else ())
     described: Path | Compiled | Loaded = model
     kind = admitted(model)
-    with progress_bar(", ".join(engines)) as bar:
+    with progress_bar(", ".join(engines)) as bar, workers_at(cluster) as workers:
+        how: dict[str, Any] = {"output": output, "workers": workers, "heard": kept.add}
         if kind == "bundle":
             report = run_bundle(
-                model,
-                engines,
-                lambda shape: required(samples_of(options, shape)),
-                *bar,
-                output=output,
+                model, engines, lambda shapes: required(samples_of(options, shapes)), *bar, **how
             )
         elif kind == "netx":
-            described = place_file(model, options["target"], options["board"], options["compare"])
-            samples = required(samples_of(options, described.program.groups[0].shape))
-            report = run_compiled(described, samples, engines, *bar, output=output)
+            described = place_file(
+                model,
+                options["target"],
+                options["board"],
+                options["compare"],
+                starts=options["starts"],
+            )
+            samples = required(samples_of(options, input_shapes(described.program)))
+            report = run_compiled(described, samples, engines, *bar, **how)
         else:
             described, found = compile_model(model, options)
             tell(described.source.findings)
-            report = run_compiled(described, required(found), engines, *bar, output=output)
-    report = {**report, "data": options["data"]}
+            report = run_compiled(described, required(found), engines, *bar, **how)
+    if save_spikes is not None:
+        write_file(save_spikes, kept.file(), force=force, option="--save-spikes")
+        click.echo(f"wrote {save_spikes}", err=True)
+    if predictions is not None:
+        table = predictions_table(report, kept.labels())
+        write_text(predictions, table, force=force, option="--predictions")
+        click.echo(f"wrote {predictions}", err=True)
+    report = {**report, "data": files_told(options["data"])}
     write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
@@ -151,14 +202,14 @@ def verify(
     """
     from ..pipeline import certificate_of, verify_bundle
     from ..report import certificate_line
-    from .options import samples_of
+    from .options import files_told, samples_of
     from .show.plain import plain
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
 
-    def load(shape: tuple[int, ...]) -> Samples | None:
-        samples = samples_of(options, shape)
+    def load(shapes: Mapping[str, tuple[int, ...]]) -> Samples | None:
+        samples = samples_of(options, shapes)
         unlabelled = samples is None or samples.labels is None
         if max_drop is not None and (unlabelled or (engines is not None and len(engines) < 2)):
             raise UsageError(
@@ -175,7 +226,7 @@ def verify(
         report = verify_bundle(bundle, engines, load, *bar, tau=tau, output=output)
     report = {
         **report,
-        "data": options["data"] or "the golden inputs of the bundle",
+        "data": files_told(options["data"]) or "the golden inputs of the bundle",
         "certificate": certificate_of(bundle),
     }
     failed = _failure(report, max_drop, str(bundle))

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import data_options, json_option, resume_options, semantics_options
+from .options import (
+    cluster_option,
+    data_options,
+    files_named,
+    json_option,
+    resume_options,
+    semantics_options,
+)
 from .show.help import command
 
 if TYPE_CHECKING:
@@ -16,7 +23,12 @@ if TYPE_CHECKING:
     from ..ir.network import Network
 
 _calibration = click.option(
-    "--calib", "calibration", type=click.Path(path_type=Path), help="The same as --data."
+    "--calib",
+    "calibration",
+    multiple=True,
+    callback=files_named,
+    metavar="[NAME=]FILE",
+    help="The same as --data.",
 )
 
 
@@ -74,6 +86,12 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @click.option(
     "--bits", default="8,4,3,2", show_default=True, callback=_widths, help="Widths of weights."
 )
+@click.option(
+    "--sparsities",
+    default="",
+    callback=_fractions,
+    help="Fractions of a layer's weights to prune, e.g. 0.5,0.75,0.9 (default: not tried).",
+)
 @click.option("--score", default="l1", show_default=True, help="Which kernels go (remove-kernels).")
 @click.option(
     "--fold",
@@ -98,6 +116,7 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the score 'random'.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@cluster_option
 @resume_options
 @semantics_options
 @data_options
@@ -107,6 +126,7 @@ def sensitivity(
     model: Path,
     ratios: tuple[float, ...],
     bits: tuple[int, ...],
+    sparsities: tuple[float, ...],
     score: str,
     fold: Any,
     plot: Path | None,
@@ -114,12 +134,13 @@ def sensitivity(
     tolerance: float,
     seed: int,
     force: bool,
+    cluster: str | None,
     checkpoints: Path | None,
     resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Show what each layer can lose alone: accuracy against kernels removed and against bits."""
+    """Show what each layer can lose alone: accuracy against kernels removed, weights pruned, bits."""
     from ..errors import did_you_mean
     from ..passes.kernels.scores import CRITERIA
     from ..pipeline import refuse_place, write_text
@@ -130,6 +151,7 @@ def sensitivity(
         suggested,
     )
     from ..pipeline.advise.sensitivity import sensitivity as measured
+    from ..workers import workers_at
     from .show.progress import progress_bar
     from .show.render import console, print_json, table
 
@@ -140,29 +162,31 @@ def sensitivity(
             where="--score",
             hint=did_you_mean(score, CRITERIA),
         )
-    if not (ratios or bits):
+    if not (ratios or bits or sparsities):
         raise UsageError(
             "sensitivity-nothing",
-            "there is nothing to try: no ratios and no widths",
-            where="--ratios, --bits",
-            hint="leave out only one of them",
+            "there is nothing to try: no ratios, no widths and no sparsities",
+            where="--ratios, --bits, --sparsities",
+            hint="leave out only some of them",
         )
     if plot is not None:
         refuse_place(plot, force, option="--plot", suffix=".svg")
     if recipe_file is not None:
         refuse_place(recipe_file, force, option="--recipe", suffix=".toml")
     network, samples = _read(model, options)
-    with progress_bar("sensitivity") as bar:
+    with progress_bar("sensitivity") as bar, workers_at(cluster) as workers:
         found = measured(
             network,
             samples,
             ratios=ratios,
             bits=bits,
+            sparsities=sparsities,
             score=score,
             fold=fold,
             seed=seed,
             checkpoints=checkpoints,
             resume=resume,
+            workers=workers,
             progress=bar.progress,
         )
     if plot is not None:

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..ir.arrays import Array
+from ..ir.arrays import Array, Shape
 from ..ir.network import Network
+from ..ir.program import Program
 from .samples import Samples
+
+
+def input_shapes(model: Network | Program) -> dict[str, Shape]:
+    """The shapes of a network's or a program's inputs, by name, as `load_samples` takes them."""
+    if isinstance(model, Network):
+        return {p.name: p.shape for p in model.with_role("input")}
+    return {g.name: g.shape for g in model.groups if g.kind == "input"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +40,17 @@ class Feed:
     @cached_property
     def inputs(self) -> Mapping[str, Array]:
         """``(steps, samples, *shape)`` by input population."""
-        x = self.samples.first(self.first).inputs[: self.steps]
-        return {p.name: x for p in self.network.with_role("input")}
+        some = self.samples.first(self.first)
+        found = some.by_input(p.name for p in self.network.with_role("input"))
+        return {name: x[: self.steps] for name, x in found.items()}
 
     @property
     def labels(self) -> Array | None:
-        """One class per sample, where they are known."""
-        return self.samples.first(self.first).labels
+        """One class per sample or per step, where they are known."""
+        labels = self.samples.first(self.first).labels
+        return labels[:, : self.steps] if labels is not None and labels.ndim > 1 else labels
+
+    @property
+    def window(self) -> int:
+        """Over how many steps answers per step are smoothed."""
+        return self.samples.window

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..brief import brief, brief_html
+from ..errors import InputError, did_you_mean
 from ..ir.arrays import Array, Shape, size
 from .arrays import forget
 
@@ -18,7 +20,7 @@ _BATCH_VALUES = 1 << 24
 
 
 class SampleSource(Protocol):
-    """Inputs that are read some samples at a time; whoever reads them in order reads them once."""
+    """InputValues that are read some samples at a time; whoever reads them in order reads them once."""
 
     @property
     def shape(self) -> Shape:
@@ -28,27 +30,103 @@ class SampleSource(Protocol):
         """Samples ``low`` to ``high`` (exclusive): ``(steps, high - low, *input shape)``."""
 
 
+InputValues: TypeAlias = "Array | Mapping[str, Array]"
+"""Values of one input, or of several by the name of their population."""
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs ``(steps, samples, *shape)`` and, where known, a class per sample."""
+    """InputValues ``(steps, samples, *shape)`` and, where known, a class per sample or per step.
 
-    source: Array | SampleSource
+    ``labels`` are ``(samples,)`` or ``(samples, steps)``; a step labelled
+    `snndeploy.ir.answers.UNLABELLED` does not count. ``window`` is over how many steps answers per step
+    are smoothed. ``targets`` are values instead of classes, ``(samples, neurons)``: what the output
+    should emit as mean over time.
+
+    ``source`` feeds a network with one input (the same values go into all inputs of another). For
+    several inputs it is a mapping from their names, which all have the same steps and samples.
+
+    Raises:
+        InputError: ``input-shape``, inputs of different steps or numbers of samples; ``input-names``, a
+            mapping without any.
+    """
+
+    source: Array | SampleSource | Mapping[str, Array | SampleSource]
     labels: Array | None = None
+    window: int = 1
+    targets: Array | None = None
 
     __repr__ = brief
     _repr_html_ = brief_html
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Mapping):
+            return
+        if not self.source:
+            raise InputError("input-names", "there is no input among the samples")
+        extents = {name: tuple(s.shape[:2]) for name, s in self.source.items()}
+        if len(set(extents.values())) > 1:
+            listed = ", ".join(f"{name} has {extent}" for name, extent in extents.items())
+            raise InputError("input-shape", f"inputs differ in (steps, samples): {listed}")
+
     @cached_property
-    def inputs(self) -> Array:
+    def inputs(self) -> InputValues:
         """All inputs at once; `batches` hands them out without holding all of them."""
         return self._read(0, len(self))
 
     @property
+    def per_step(self) -> bool:
+        """Whether every step has a label of its own."""
+        return self.labels is not None and self.labels.ndim > 1
+
+    @property
+    def _sources(self) -> tuple[Array | SampleSource, ...]:
+        if isinstance(self.source, Mapping):
+            return tuple(self.source.values())
+        return (self.source,)
+
+    @property
+    def values(self) -> tuple[Array, ...]:
+        """The values of all inputs, in the order of their names' mapping."""
+        inputs = self.inputs
+        return tuple(inputs.values()) if isinstance(inputs, Mapping) else (inputs,)
+
+    def by_input(self, names: Iterable[str]) -> dict[str, Array]:
+        """The values for each of the inputs ``names``.
+
+        Raises:
+            InputError: ``input-names``, an input has none, or there is no input of a name.
+        """
+        names, inputs = tuple(names), self.inputs
+        if not isinstance(inputs, Mapping):
+            return dict.fromkeys(names, inputs)
+        for name in inputs:
+            if name not in names:
+                raise InputError(
+                    "input-names",
+                    f"there is no input {name!r}",
+                    hint=did_you_mean(name, names) or f"the inputs are {', '.join(names)}",
+                )
+        if missing := [name for name in names if name not in inputs]:
+            raise InputError(
+                "input-names",
+                f"no data for the input {', '.join(map(repr, missing))}",
+                hint=f"give --data NAME=FILE for each of {', '.join(names)}",
+            )
+        return {name: inputs[name] for name in names}
+
+    def shape_of(self, name: str) -> Shape | None:
+        """Shape of the values for the input ``name``; None if it has none."""
+        if isinstance(self.source, Mapping):
+            return tuple(self.source[name].shape[2:]) if name in self.source else None
+        return tuple(self.source.shape[2:])
+
+    @property
     def steps(self) -> int:
-        return int(self.source.shape[0])
+        return int(self._sources[0].shape[0])
 
     def __len__(self) -> int:
-        return int(self.source.shape[1])
+        return int(self._sources[0].shape[1])
 
     def first(self, n: int | None) -> Samples:
         """The first ``n`` samples (all of them for None)."""
@@ -57,24 +135,57 @@ class Samples:
     def part(self, low: int, n: int | None) -> Samples:
         """``n`` samples (as many as there are for None), beginning with number ``low``."""
         high = len(self) if n is None else min(low + n, len(self))
-        labels = None if self.labels is None else self.labels[low:high]
-        if isinstance(self.source, np.ndarray):
-            return Samples(self.source[:, low:high], labels)
-        return Samples(_Part(self.source, low, max(0, high - low)), labels)
+
+        def of(source: Array | SampleSource) -> Array | SampleSource:
+            if isinstance(source, np.ndarray):
+                return source[:, low:high]
+            return _Part(source, low, max(0, high - low))
+
+        return self._some(_each(self.source, of), slice(low, high))
+
+    def picked(self, which: Array) -> Samples:
+        """The samples that an array of numbers, or of truth values, picks."""
+        return self._some(_each(self.inputs, lambda values: values[:, which]), which)
+
+    def cut(self, steps: int | None) -> Samples:
+        """The first ``steps`` steps of every sample (all of them for None)."""
+        labels = self.labels
+        if labels is not None and labels.ndim > 1:
+            labels = labels[:, :steps]
+        source = _each(self.inputs, lambda values: values[:steps])
+        return dataclasses.replace(self, source=source, labels=labels)
 
     def batches(self, n: int | None = None) -> Iterator[Samples]:
         """Consecutive batches of at most ``n`` samples (as many as suit the memory for None)."""
-        n = n or max(1, _BATCH_VALUES // max(1, self.steps * size(self.source.shape[2:])))
+        width = sum(size(s.shape[2:]) for s in self._sources)
+        n = n or max(1, _BATCH_VALUES // max(1, self.steps * width))
         for low in range(0, len(self), n):
             high = min(low + n, len(self))
-            labels = None if self.labels is None else self.labels[low:high]
-            yield Samples(self._read(low, high), labels)
-            forget(self.source)
+            yield self._some(self._read(low, high), slice(low, high))
+            for source in self._sources:
+                forget(source)
 
-    def _read(self, low: int, high: int) -> Array:
-        if isinstance(self.source, np.ndarray):
-            return self.source[:, low:high]
-        return self.source.read(low, high)
+    def _some(self, source: Any, which: slice | Array) -> Samples:
+        """The samples of ``source``, with what else is known of these of all."""
+        known = {"labels": self.labels, "targets": self.targets}
+        some = {name: None if x is None else x[which] for name, x in known.items()}
+        return Samples(source, window=self.window, **some)
+
+    def _read(self, low: int, high: int) -> InputValues:
+        def of(source: Array | SampleSource) -> Array:
+            if isinstance(source, np.ndarray):
+                return source[:, low:high]
+            return source.read(low, high)
+
+        read: InputValues = _each(self.source, of)
+        return read
+
+
+def _each(source: Any, function: Callable[[Any], Any]) -> Any:
+    """``function`` of one source, or of each of several."""
+    if isinstance(source, Mapping):
+        return {name: function(one) for name, one in source.items()}
+    return function(source)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,13 @@ def write_file(path: Path, content: bytes | str, *, force: bool, option: str = "
 
 
 def refuse_taken_folder(
-    path: Path, force: bool, owned: Collection[str], sign: str, *, option: str = "-o"
+    path: Path,
+    force: bool,
+    owned: Collection[str],
+    sign: str,
+    *,
+    option: str = "-o",
+    kind: str = "a bundle",
 ) -> None:
     """Refuse a place for a directory that `write_folder` would refuse, before long work begins.
 
@@ -77,6 +83,7 @@ def refuse_taken_folder(
         owned: names of the files that such a directory holds; others are not deleted.
         sign: the one among them that tells its kind.
         option: how the user names the place.
+        kind: what such a directory is called.
 
     Raises:
         InputError: it is taken (without ``force``), of another kind, or holds files of others, or
@@ -89,7 +96,7 @@ def refuse_taken_folder(
         if path.is_symlink() or not (path / sign).is_file():
             raise InputError(
                 "output-not-bundle",
-                "it exists and is not a bundle; it is not replaced",
+                f"it exists and is not {kind}; it is not replaced",
                 where=str(path),
                 hint=f"choose another place with {option}",
             )
@@ -114,13 +121,14 @@ def write_folder(
     owned: Collection[str],
     sign: str,
     option: str = "-o",
+    kind: str = "a bundle",
 ) -> Path:
     """Write a directory of files: complete, or not at all; see `refuse_taken_folder`.
 
     Raises:
         InputError: as `refuse_taken_folder`, or it cannot be written.
     """
-    refuse_taken_folder(path, force, owned, sign, option=option)
+    refuse_taken_folder(path, force, owned, sign, option=option, kind=kind)
     try:
         os.makedirs(path.parent, exist_ok=True)
         with beside(path, folder=True) as part:

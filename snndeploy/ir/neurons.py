@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..brief import brief, brief_html
 from ..errors import InputError
 from .arrays import Array, Shape, parameter
+from .fields import FACTOR, LEVEL, beyond, held_fields
 from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
 
@@ -39,18 +39,18 @@ class Neuron:
     shape, dimensionless and per time step; u, v, threshold and biases share one (arbitrary) unit.
     """
 
-    leak: Array
-    syn_leak: Array | None = None
-    threshold: Array | None = None
+    leak: Array = field(metadata=FACTOR)
+    syn_leak: Array | None = field(default=None, metadata=FACTOR)
+    threshold: Array | None = field(default=None, metadata=LEVEL)
     compare: Compare = ">"
     reset: Reset = "zero"
     reset_timing: ResetTiming = "immediate"
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
-    v_floor: Array | None = None
-    v_init: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
-    bias: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
-    drive: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
+    v_floor: Array | None = field(default=None, metadata=LEVEL)
+    v_init: Array = field(default_factory=lambda: np.zeros(()), metadata=LEVEL)
+    bias: Array = field(default_factory=lambda: np.zeros(()), metadata=LEVEL)
+    drive: Array = field(default_factory=lambda: np.zeros(()), metadata=LEVEL)
 
     __repr__ = brief
     _repr_html_ = brief_html
@@ -90,13 +90,7 @@ class Neuron:
         Code that turns a neuron into another form, and would lose what it does not know, asks this
         first and refuses. It knows `FOUNDING`, and what it was ``taught`` since.
         """
-        return tuple(
-            f.name
-            for f in dataclasses.fields(self)
-            if f.name not in FOUNDING
-            and f.name not in taught
-            and not np.array_equal(getattr(self, f.name), _default(f))
-        )
+        return beyond(self, FOUNDING.union(taught))
 
     def verify(self, where: str, shape: Shape) -> None:
         """Check values and broadcasting.
@@ -115,7 +109,7 @@ class Neuron:
                     f"{name} has shape {value.shape}, neurons {shape}",
                     where=where,
                 )
-        for name in ("leak", "syn_leak"):
+        for name in (name for name, held in held_fields(Neuron).items() if held == "factor"):
             value = getattr(self, name)
             if value is not None and ((value < 0) | (value > 1)).any():
                 raise InputError(
@@ -146,12 +140,6 @@ def broadcasts(part: Shape, shape: Shape) -> bool:
         return np.broadcast_shapes(part, shape) == shape
     except ValueError:
         return False
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
 
 
 FOUNDING = frozenset(

@@ -23,19 +23,31 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..brief import brief, brief_html
 from .arrays import Array, Shape, frozen
 from .digest.content import NOT_CONTENT, content_digest
+from .fields import LEVEL, beyond, held_fields
 from .finding import Finding
+from .graded.delta import DeltaRule
 from .network import Role
+from .neurons import FOUNDING
 from .ops import Op, Weighted, weighted_op
-from .step import LOIHI, Arithmetic, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
+from .step import (
+    LOIHI,
+    Arithmetic,
+    Compare,
+    IntegerParameters,
+    NeuronRule,
+    Reset,
+    ResetTiming,
+    SpikesPerStep,
+)
 
-Kind = Literal["input", "constant", "lif", "custom", "readout"]
+Kind = Literal["input", "constant", "lif", "custom", "readout", "delta"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 
 
@@ -50,10 +62,13 @@ class CompartmentGroup:
     ``kind``: ``input`` replays data, ``constant`` spikes at every step (a bias that must pass the
     synaptic filter), ``lif`` is the native compartment above, ``readout`` never spikes and answers
     with v, ``custom`` is a neuron program that differs from ``lif`` in the fields below the line.
+    ``delta`` sends numbers and does what ``dynamics`` says (`snndeploy.ir.graded.delta`); its input is
+    not shifted, and the exponent of thresholds and biases is that of ``dynamics``.
 
     Integer arrays broadcast to ``shape``. ``scale`` converts back: v units per unit of the network
     (for inputs: integer message per unit of data). ``message_bits`` is 0 for binary spikes, else the
-    width of the graded ones.
+    width of the graded ones; ``message_peak`` is the size up to which an input takes them, for which
+    bounds are proved (None: whatever the field holds).
     """
 
     name: str
@@ -63,6 +78,7 @@ class CompartmentGroup:
     depth: int
     scale: Array = field(default_factory=lambda: frozen(1.0))
     message_bits: int = 0
+    message_peak: int | None = None
     du: Array = field(default_factory=lambda: frozen(LOIHI.decay_one - 1, np.int64))
     dv: Array = field(default_factory=_zero)
     vth: Array = field(default_factory=_zero)
@@ -74,7 +90,8 @@ class CompartmentGroup:
     reset_timing: ResetTiming = "immediate"
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
-    v_floor: Array | None = None
+    v_floor: Array | None = field(default=None, metadata=LEVEL)
+    dynamics: DeltaRule | None = None
     route: str = field(default="", metadata=NOT_CONTENT)
 
     __repr__ = brief
@@ -88,15 +105,41 @@ class CompartmentGroup:
                 return NeuronRule.of(self)
             case "lif":
                 return NeuronRule()
-            case "readout" | "input" | "constant":
+            case "readout" | "input" | "constant" | "delta":
                 return None
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest message that an input takes."""
+        field = (1 << (self.message_bits - 1)) - 1 if self.message_bits else 1
+        return field if self.message_peak is None else min(field, self.message_peak)
 
     @property
     def bias(self) -> Array:
         """Bias added to v at every step, in v units."""
+        if self.dynamics is not None:
+            return self.bias_mant << self.dynamics.exponent
         if self.bias_exp >= 0:
             return self.bias_mant << self.bias_exp
         return self.bias_mant >> -self.bias_exp
+
+    def registers(self, arithmetic: Arithmetic, convert: Any = np.asarray) -> IntegerParameters:
+        """What `snndeploy.ir.step` takes; ``convert`` makes it what an engine computes with."""
+        own = self.kind == "custom"  # only neuron programs have more than the native compartment
+        held = {name: getattr(self, name) if own else None for name in held_fields(type(self))}
+        return IntegerParameters(
+            du=convert(self.du.astype(np.int64) + arithmetic.u_decay_offset),
+            dv=convert(self.dv.astype(np.int64)),
+            threshold=convert(self.vth.astype(np.int64) << arithmetic.state_shift),
+            bias=convert(np.asarray(self.bias, np.int64)),
+            **{n: None if x is None else convert(x.astype(np.int64)) for n, x in held.items()},
+        )
+
+    def beyond(self, *taught: str) -> tuple[str, ...]:
+        """What its neurons do that the caller does not know, as `Neuron.beyond` tells of a neuron."""
+        rule = {f.name for f in dataclasses.fields(NeuronRule)}
+        rest = {f.name for f in dataclasses.fields(self) if "held" not in f.metadata}
+        return beyond(self, (rest - rule) | FOUNDING.union(taught))
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +296,12 @@ class Program:
     def verify(self) -> Program:
         """Check what makes a program well formed; a failure here is a bug of the lowering."""
         for g in self.groups:
-            for name in ("du", "dv", "vth", "bias_mant"):
+            for name in ("du", "dv", "vth", "bias_mant", *held_fields(CompartmentGroup)):
                 value = getattr(g, name)
-                if not np.issubdtype(value.dtype, np.integer):
+                if value is not None and not np.issubdtype(value.dtype, np.integer):
                     raise TypeError(f"{g.name}.{name} is {value.dtype}, a program holds integers")
+            if (g.kind == "delta") != (g.dynamics is not None):
+                raise ValueError(f"{g.name} is {g.kind}, its dynamics are {g.dynamics}")
         for s in self.synapses:
             if not np.issubdtype(s.mantissa.dtype, np.integer):
                 raise TypeError(f"{s.name}.mantissa is {s.mantissa.dtype}")

@@ -37,8 +37,9 @@ def from_norse(module: nn.Module, sample: Sample) -> Network:
         module: with LIF, LIFBox, IAF, LI or LIBox neurons: cells in a ``SequentialState`` or in a
             ``forward`` that hands states on, or modules that take all of time. It is not changed.
         sample: of a module that takes one time step (and a state): a frame, without an axis of
-            samples. Of modules over time, and of a ``forward`` that goes through time itself:
-            (steps, samples, *shape). Several inputs are a tuple, or a dict by their names.
+            samples (with one where a batch norm needs it). Of modules over time, and of a ``forward``
+            that goes through time itself: (steps, samples, *shape). Several inputs are a tuple, or a
+            dict by their names.
 
     Raises:
         BackendMissing: norse is not installed.
@@ -74,7 +75,8 @@ class _Norse(Framework):
     def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         if any(self._over_time(layer) for layer in module.modules()):
             return [TimeForm(kind="sequence", time=0, batch=1)]
-        return loops(sample, steps, TimeForm(kind="steps", batch=None))
+        batch = 0 if _normalises(module) else None
+        return loops(sample, steps, TimeForm(kind="steps", batch=batch))
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
         del module
@@ -136,6 +138,13 @@ class _Norse(Framework):
             inward=None if inward is None else partial(_through, inward),
             back=None if back is None else partial(_through, back),
         )
+
+
+def _normalises(module: nn.Module) -> bool:
+    """Whether a layer takes nothing without an axis of samples."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
 
 
 def _through(weight: Tensor, x: Tensor) -> Tensor:

@@ -181,7 +181,8 @@ def _known_only(module: nn.Module, framework: Framework) -> None:
 
 def _counted(framework: Framework, module: nn.Module, given: Sequence[Tensor]) -> int:
     """How often a layer of neurons takes a step in one call."""
-    recorder = SignalRecorder(module, framework, TimeForm(kind="steps"), symbolic=False)
+    form = TimeForm(kind="steps", batch=None)  # whole shapes take parameters of any shape
+    recorder = SignalRecorder(module, framework, form, symbolic=False)
     recorder.calls([tuple(t.detach() for t in given)])
     return min((seen.steps for seen in recorder.populations.values()), default=1)
 

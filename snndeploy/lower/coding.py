@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from ..ir.arrays import Array
+from ..ir.arrays import Array, Shape, frozen
+from ..ir.program import CompartmentGroup
 
 Coding = Literal["binary", "graded", "analog"]
 
@@ -33,6 +34,11 @@ class InputCoding:
         )
 
     @property
+    def only_signs(self) -> bool:
+        """Whether the data are -1, 0 and 1: spikes, but for their sign."""
+        return self.kind == "graded" and self.peak <= 1
+
+    @property
     def scale(self) -> float:
         """Integer message per unit of data: 1, or for analog data the largest power of two that keeps
         the peak within 8 bits and sign. A power of two folds into weight exponents exactly.
@@ -48,8 +54,8 @@ class InputCoding:
 
     @property
     def message_peak(self) -> int:
-        """Largest integer message: all that its field holds, which head-room is proved for."""
-        return most_sent(self.message_bits)
+        """Size of the largest message that is let in, which head-room is proved for."""
+        return max(1, self.largest) if self.message_bits else 1
 
     @property
     def message_bits(self) -> int:
@@ -57,9 +63,18 @@ class InputCoding:
         return 0 if self.kind == "binary" else self.largest.bit_length() + 1
 
 
-def most_sent(message_bits: int) -> int:
-    """Largest message of an input; nothing beyond it may enter, or no bound would hold."""
-    return (1 << (message_bits - 1)) - 1 if message_bits else 1
+def input_group(name: str, shape: Shape, coding: InputCoding) -> CompartmentGroup:
+    """What the host sends for an input of the network."""
+    return CompartmentGroup(
+        name=name,
+        shape=shape,
+        role="input",
+        kind="input",
+        depth=0,
+        scale=frozen(coding.scale),
+        message_bits=coding.message_bits,
+        message_peak=coding.message_peak if coding.message_bits else None,
+    )
 
 
 def infer_coding(data: Array | Iterable[Array]) -> InputCoding:
@@ -89,16 +104,16 @@ def _not_finite(where: str = "") -> InputError:
     return InputError("input-not-finite", "the data hold NaN or infinity", where=where)
 
 
-def encode_inputs(
-    data: Array, message_bits: int, scale: float, where: str, taken: int | None = None
-) -> Array:
-    """Round data to the integers that a program's input group sends.
+def encode_inputs(data: Array, group: CompartmentGroup) -> Array:
+    """Round data to the integers that an input group of a program sends.
 
-    Of more spikes than a channel takes in a step (``taken``; None: of any number) the rest is not sent.
+    Of more spikes than a channel takes in a step (``max_spikes``; None: of any number) the rest is not
+    sent. Nothing beyond the size that head-room was proved for may enter, or no bound would hold.
 
     Raises:
         InputError: a value does not fit the coding that the program was compiled for.
     """
+    where, scale = f"input {group.name}", float(group.scale)
     if np.issubdtype(data.dtype, np.floating) and not np.isfinite(data).all():
         raise _not_finite(where)
     messages = np.rint(data * scale).astype(np.int64) if scale != 1.0 else data
@@ -111,11 +126,11 @@ def encode_inputs(
                 hint="compile with --input analog",
             )
         messages = messages.astype(np.int64)
-    if taken is not None:
-        messages = np.minimum(messages, taken)
+    if group.max_spikes is not None:
+        messages = np.minimum(messages, group.max_spikes)
     low, high = (int(messages.min()), int(messages.max())) if messages.size else (0, 0)
-    most = most_sent(message_bits)
-    if message_bits and max(-low, high) > most:
+    most = group.largest
+    if group.message_bits and max(-low, high) > most:
         reach = "value" if scale == 1.0 else f"value (times {scale:g})"
         raise InputError(
             "input-beyond",
@@ -124,7 +139,7 @@ def encode_inputs(
             where=where,
             hint="compile with --data that reaches as far",
         )
-    if message_bits == 0 and (low < 0 or high > 1):
+    if group.message_bits == 0 and (low < 0 or high > 1):
         raise InputError(
             "input-not-binary",
             f"the program takes binary spikes, the data hold values from {low} to {high}",

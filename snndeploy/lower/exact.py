@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir.arrays import Array
+from ..ir.fields import held_fields
 from ..ir.finding import Finding
 from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup, Rounding, SynapseGroup
@@ -40,6 +41,7 @@ def proof(
     reasons = (
         *_registers(group, worst, steps, adder, arithmetic),
         *_floor(neuron, group),
+        *(f"no proof knows its {name.replace('_', ' ')}" for name in neuron.beyond()),
         *("the host rounds the values of its input" for i in incoming if i.rounded),
         *_ties(neuron, group, incoming, synapses, worst, steps, arithmetic),
     )
@@ -154,8 +156,9 @@ def truncated(
     spare = min(spare, _trailing(group.bias))
     if group.rule is not None and group.rule.subtracts:
         spare = min(spare, _trailing(group.vth << arithmetic.state_shift))
-    if group.v_floor is not None:
-        spare = min(spare, _trailing(group.v_floor))
+    for name, held in held_fields(CompartmentGroup).items():
+        if held == "level" and getattr(group, name) is not None:
+            spare = min(spare, _trailing(getattr(group, name)))
     first = 1 + (spare // per_step if per_step else steps)
     if first >= steps:
         return 0.0
@@ -231,7 +234,8 @@ def _sums_are_exact(
 ) -> bool:
     """Whether every sum of a sample fits float64: all values are multiples of one power of two."""
     values = [i.codes.codes * i.step for i in incoming]
-    values += [v for n, v in neuron.parameters().items() if n not in ("leak", "syn_leak")]
+    held = held_fields(Neuron)
+    values += [v for n, v in neuron.parameters().items() if held[n] == "level"]
     finest = min((_exponent(np.asarray(v)) for v in values), default=0)
     for leak in (neuron.leak, neuron.syn_leak):
         if leak is not None and ((leak > 0) & (leak < 1)).any():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..errors import LoweringRefused
 from ..ir.arrays import Array, Shape, frozen, size
 from ..ir.network import Network, Population, Projection
+from ..ir.neurons import Neuron
 from ..ir.ops import Dense, Op, Reshape
-from ..ir.program import SynapseSource
+from ..ir.program import SynapseGroup, SynapseSource
 from ..ir.weights import Weight
 from .coding import InputCoding
 from .integers import Codes, integer_codes
@@ -20,6 +21,11 @@ from .timing import latency
 
 MANY_SPIKES = 15
 """Spikes per neuron and step that scales in a loop are first chosen for, where nothing bounds them."""
+REST = "-rest"
+"""Ends the name of the synapses that carry what the first ones of a bias lose."""
+_NOTICED = 2.0**-8
+"""Part of its threshold by which a membrane may end up beside where its bias should bring it."""
+_NOISE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,3 +202,35 @@ def _constant(population: Population, late: int, bias: Array, bits: int) -> Inco
         signed=False,
         constant=True,
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rest:
+    """What is ``lost`` of a bias per neuron, or what other synapses are to carry of it."""
+
+    lost: Array
+    carried: Incoming | None
+
+
+def rest_of_bias(
+    incoming: Incoming, synapses: SynapseGroup, unit: Array, neuron: Neuron, shape: Shape
+) -> Rest:
+    """What ``synapses`` lose of a bias; ``unit`` is the weight of a mantissa of 1.
+
+    A bias is there at every step, so what it loses adds up: behind a leak of 0.9 and a synaptic filter
+    of 0.5 the membrane ends up twenty times as far off. Eight bits and one exponent for all neurons of
+    a population are coarse where their scales differ, as they do after quantising per channel.
+    """
+    wanted = incoming.codes.values
+    rest = wanted - synapses.mantissa * (2.0**synapses.exponent * unit)
+    rest = np.where(np.abs(rest) > _NOISE * np.abs(wanted).max(initial=0.0), rest, 0.0)
+    lost = np.abs(rest).reshape(shape)
+    syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
+    forgets = (1 - neuron.leak) * (1 - syn_leak)
+    threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    finest = incoming.name.endswith(REST) or synapses.exponent <= 0
+    if finest or not (lost > _NOTICED * forgets * threshold).any():
+        return Rest(lost=lost, carried=None)
+    codes = integer_codes(Weight(rest))
+    more = replace(incoming, name=incoming.name + REST, codes=codes, step=codes.step)
+    return Rest(lost=np.zeros(shape), carried=more)

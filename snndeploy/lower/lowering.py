@@ -9,16 +9,16 @@ import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..errors import LoweringRefused
-from ..ir.arrays import frozen
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
-from .coding import InputCoding
+from .coding import InputCoding, input_group
 from .decays import to_decay
 from .in_turn.adapt import fitted_in_turn
 from .in_turn.lowering import lower_in_turn
 from .incoming import Incoming, MostSpikes, bias_incoming, incoming_of
 from .layout import LayoutName, layout_of
 from .neurons import Lowered, lower_population
+from .proofs.paced import paced
 from .timing import depths
 
 _ROUNDS = 8
@@ -95,7 +95,7 @@ def lower(
     synapses: list[SynapseGroup] = []
     for population in network.populations:
         if population.role == "input":
-            groups.append(_input_group(population, coding[population.name]))
+            groups.append(input_group(population.name, population.shape, coding[population.name]))
             continue
         constant = bias_incoming(network, population, bits)
         if constant:
@@ -104,7 +104,7 @@ def lower(
         groups.append(result.group)
         synapses.extend(result.synapses)
     findings = [f for g in groups if g.name in lowered for f in lowered[g.name].findings]
-    return Program(
+    program = Program(
         arithmetic=family.arithmetic,
         target=target.name,
         groups=tuple(groups),
@@ -113,6 +113,26 @@ def lower(
         rounding={g.name: lowered[g.name].rounding for g in groups if g.name in lowered},
         findings=tuple(findings),
     ).verify()
+    return _with_pauses(program, lowered)
+
+
+def _with_pauses(program: Program, lowered: Mapping[str, Lowered]) -> Program:
+    """``program`` with the head-room that pauses of neurons leave, and without what that disproves."""
+    most = {g.name: np.asarray(g.largest) for g in program.groups}
+    most |= {name: found.most for name, found in lowered.items()}
+    better = paced(program, most, {name: found.worst for name, found in lowered.items()})
+    if not better:
+        return program
+    mended = {name for name, room in better.items() if not room.wraps}
+    return dataclasses.replace(
+        program,
+        headroom={**program.headroom, **better},
+        findings=tuple(
+            f
+            for f in program.findings
+            if f.code != "headroom-unproved" or f.resource != "u" or f.where not in mended
+        ),
+    )
 
 
 def _with_bounds_that_hold(
@@ -171,21 +191,11 @@ def _codings(
             raise LoweringRefused(
                 "graded-input",
                 f"{target.name} has binary spikes only, the data of {name!r} are {codings[name].kind}",
-                hint="encode the data as spikes (rate, latency), or compile for loihi2",
+                hint="split them by sign: --split-signs (snndeploy.split_signs)"
+                if codings[name].only_signs
+                else "encode the data as spikes (rate, latency), or compile for loihi2",
             )
     return codings
-
-
-def _input_group(population: Population, coding: InputCoding) -> CompartmentGroup:
-    return CompartmentGroup(
-        name=population.name,
-        shape=population.shape,
-        role="input",
-        kind="input",
-        depth=0,
-        scale=frozen(coding.scale),
-        message_bits=coding.message_bits,
-    )
 
 
 def _constant_group(incoming: Incoming, depth: int, family: Family) -> CompartmentGroup:

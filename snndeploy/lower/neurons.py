@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from ..chip import Family, Form, NoForm
 from ..errors import LoweringRefused
 from ..ir.arrays import Array, Shape, frozen
+from ..ir.fields import held_fields
 from ..ir.finding import Finding
 from ..ir.network import Population
 from ..ir.neurons import Neuron
 from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Rounding, SynapseGroup
+from ..ir.step import NeuronRule
 from .exact import coarse_leak, proof, saturating
-from .incoming import Incoming
+from .incoming import Incoming, rest_of_bias
 from .integers import to_mantissas
 from .layout import Layout
-from .proofs.headroom import Interval, headroom, held_spikes, most_spikes, worst_case
+from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_spikes, worst_case
 from .proofs.rounding import rounding_of, unproved
 from .registers import registers
 from .rows import drive_lost, with_row_scales
@@ -30,7 +32,8 @@ from .scale import base_scale, choose_scale, per_weight
 class Lowered:
     """A population's compartments, the synapses that end on it, and what rounding did.
 
-    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by.
+    ``most`` bounds its spikes per step, ``held`` is what its registers alone bound them by;
+    ``worst`` is how far its states go where all that it hears spikes all the time.
     """
 
     group: CompartmentGroup
@@ -39,6 +42,7 @@ class Lowered:
     rounding: Rounding
     most: Array
     held: Array
+    worst: WorstCase
     findings: tuple[Finding, ...]
 
 
@@ -78,21 +82,29 @@ def lower_population(
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
     group = _group(population, neuron, form, scale, family, layout, depth)
-    synapses, weights, biases = [], [0.0], [0.0]
+    heard, synapses, weights = [], [], [0.0]
+    lost_bias: Array = np.zeros(shape)
     told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
-    for arriving in incoming:
+    waiting = list(incoming)
+    while waiting:
+        arriving = waiting.pop(0)
         synapse, error, unit = _synapses(arriving, scale, shape, population.name, family, layout)
-        if not arriving.constant:
+        if arriving.constant:
+            rest = rest_of_bias(arriving, synapse, unit, neuron, shape)
+            waiting[:0] = [] if rest.carried is None else [rest.carried]
+            lost_bias = lost_bias + rest.lost
+        else:
             told += drive_lost(arriving, synapse, unit, population.name)
+            weights.append(error + arriving.codes.error)
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         # What arrives with another delay is shifted by itself.
         parts = sum(np.unique(source.latency).size for source in synapse.sources)
         bounds = bounds + sums.shifted(synapse.exponent, parts)
         synapses.append(synapse)
-        (biases if arriving.constant else weights).append(error + arriving.codes.error)
+        heard.append(arriving)
     worst = worst_case(group, bounds, arithmetic)
     room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
     if group.spikes_per_step == "many":
@@ -100,8 +112,8 @@ def lower_population(
     told = (*_findings(neuron, group, form, incoming, family), *told)
     told += unproved(group, room, adder, arithmetic, proved_by_data=observed is not None)
     told += saturating(group, worst, steps, arithmetic)
-    rounding = rounding_of(neuron, group, max(weights), max(biases), arithmetic)
-    rounding = proof(rounding, neuron, group, incoming, synapses, worst, steps, adder, arithmetic)
+    rounding = rounding_of(neuron, group, max(weights), lost_bias, arithmetic)
+    rounding = proof(rounding, neuron, group, heard, synapses, worst, steps, adder, arithmetic)
     told += coarse_leak(neuron, group, rounding, steps, arithmetic)
     return Lowered(
         group=group,
@@ -110,6 +122,7 @@ def lower_population(
         rounding=rounding,
         most=most,
         held=held_spikes(group, arithmetic),
+        worst=worst,
         findings=told,
     )
 
@@ -122,7 +135,8 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
             "its membrane does not start at the reset value; a chip's reset state is 0",
             where=name,
         )
-    if unknown := neuron.beyond():
+    held = (*held_fields(CompartmentGroup), *(f.name for f in fields(NeuronRule)))
+    if unknown := neuron.beyond(*held):
         raise LoweringRefused(
             "neuron-unsupported", f"no register holds its {', '.join(unknown)}", where=name
         )
@@ -183,8 +197,13 @@ def _synapses(
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
-    wanted = incoming.codes.codes * incoming.step * factor / (1 << family.arithmetic.state_shift)
-    m = to_mantissas(wanted, layout.exponent_low, family.weights)
+    values, low = incoming.codes.codes * incoming.step, layout.exponent_low
+    if (
+        incoming.constant
+    ):  # rounded once, here; negative exponents would drop what is left, not round
+        values, low = incoming.codes.values, max(low, 0)
+    wanted = values * factor / (1 << family.arithmetic.state_shift)
+    m = to_mantissas(wanted, low, family.weights)
     alive = incoming.alive
     return (
         SynapseGroup(
@@ -223,6 +242,10 @@ def _group(
 ) -> CompartmentGroup:
     custom = form.kind == "custom"
     many = custom and neuron.spikes_per_step == "many"
+    rule = NeuronRule() if neuron.rule is None or not custom else neuron.rule
+    words = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    words["compare"] = neuron.compare if form.way != "native" else ">"
+    words["max_spikes"] = neuron.max_spikes if many else None
     return CompartmentGroup(
         name=population.name,
         shape=population.shape,
@@ -230,12 +253,8 @@ def _group(
         kind=form.kind,
         depth=depth,
         scale=frozen(scale),
-        compare=neuron.compare if form.way != "native" else ">",
-        reset=neuron.reset if custom else "zero",
-        reset_timing=neuron.reset_timing if custom else "immediate",
-        spikes_per_step=neuron.spikes_per_step if custom else "one",
-        max_spikes=neuron.max_spikes if many else None,
         route=form.route,
+        **words,
         **registers(neuron, form.kind, scale, family, layout.bias_exponent_low),
     )
 
@@ -257,7 +276,7 @@ def _findings(
             f"changes them by up to {i.codes.error:.2%} of the largest of their row",
         )
         for i in incoming
-        if not i.codes.exact
+        if not i.codes.exact and not i.constant
     ]
     if form.way != "native":
         found.append(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..ir.arrays import Array, frozen
+from ..ir.fields import HeldAs, held_fields
 from ..ir.neurons import Neuron
 from ..ir.program import CompartmentGroup, Kind
 from ..ir.step import Arithmetic
@@ -28,19 +29,31 @@ def registers(
     bias_mant, bias_exp = to_bias(
         bias * scale, n.bias_mant_max.limit, n.bias_exp_max.limit, bias_exponent
     )
-    floor = neuron.v_floor
+
+    def own(value: Array | None, held: HeldAs) -> Array | None:
+        if value is None:
+            return None
+        match held:
+            case "level":
+                return _level(value * scale, arithmetic)
+            case "factor":
+                return to_decay(value, 0, n.decay_max.limit, arithmetic)
+
     return {
         "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
         "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale)),
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
-        "v_floor": None if floor is None else _floor(floor * scale, arithmetic),
+        **{
+            name: own(getattr(neuron, name), held)
+            for name, held in held_fields(CompartmentGroup).items()
+        },
     }
 
 
-def _floor(wanted: Array, arithmetic: Arithmetic) -> Array:
-    """A floor of v; one beyond the register is none, and its end says the same."""
+def _level(wanted: Array, arithmetic: Arithmetic) -> Array:
+    """In v units; what is beyond the register is its end: no v is."""
     most = arithmetic.state_max
     return frozen(np.rint(np.clip(wanted, -most, most)).astype(np.int64))
 
@@ -79,6 +92,19 @@ def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int
     return frozen(np.minimum(vth, largest).astype(np.int64))
 
 
+def _real(
+    register: Array | None, held: HeldAs, scale: Array, arithmetic: Arithmetic
+) -> Array | None:
+    """Back from what `registers` holds of a parameter."""
+    if register is None:
+        return None
+    match held:
+        case "level":
+            return register / scale
+        case "factor":
+            return kept(register, arithmetic)
+
+
 def held_neuron(neuron: Neuron, group: CompartmentGroup, target: Target) -> Neuron:
     """``neuron`` with its parameters rounded as ``group`` of ``target`` holds them, in network units.
 
@@ -91,13 +117,17 @@ def held_neuron(neuron: Neuron, group: CompartmentGroup, target: Target) -> Neur
     held = dataclasses.replace(group, **registers(neuron, group.kind, group.scale, family))
     bias = held.bias / held.scale
     filtered = neuron.syn_leak is not None
+    own: dict[str, Any] = {
+        name: _real(getattr(held, name), how, held.scale, arithmetic)
+        for name, how in held_fields(CompartmentGroup).items()
+    }
     changed = dataclasses.replace(
         neuron,
         leak=kept(held.dv, arithmetic),
         syn_leak=kept(held.du + arithmetic.u_decay_offset, arithmetic) if filtered else None,
         bias=neuron.bias if filtered else bias,
         drive=bias if filtered else np.zeros(()),
-        v_floor=None if held.v_floor is None else held.v_floor / held.scale,
+        **own,
     )
     if neuron.threshold is None:
         return changed

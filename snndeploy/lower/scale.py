@@ -8,6 +8,7 @@ accumulator could overflow. Per-channel steps give per-channel scales, absorbed 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..chip import Family
 from ..ir.arrays import Array, Shape, size
 from ..ir.neurons import Neuron
 from ..ir.ops import Op, chain_shapes, weighted_index, weighted_op
-from ..ir.step import Arithmetic
+from ..ir.step import Arithmetic, FloatParameters, float_thresholds
 from .decays import kept, representable, to_decay
 from .incoming import Incoming
 from .layout import Layout
@@ -132,6 +133,7 @@ def choose_scale(
     n, arithmetic = family.target.numeric, family.arithmetic
     largest, unit = arithmetic.state_max, 1 << arithmetic.state_shift
     threshold = np.zeros(()) if neuron.threshold is None else neuron.threshold
+    highest = np.abs(_highest_threshold(neuron))
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     offset = arithmetic.u_decay_offset
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
@@ -142,14 +144,14 @@ def choose_scale(
         u = Interval(np.maximum(u.low, -seen), np.minimum(u.high, seen))
     per_step = Interval(np.minimum(u.low + bias, 0.0), np.maximum(u.high + bias, 0.0))
     lasting = geometric(per_step, _leak(neuron, family))
-    reach = np.maximum(u.peak, np.abs(threshold) + per_step.high)
+    reach = np.maximum(u.peak, highest + per_step.high)
     lowest = np.minimum(-lasting.low, -per_step.low * steps)
-    highest = np.minimum(lasting.high, per_step.high * steps)
+    largest_v = np.minimum(lasting.high, per_step.high * steps)
     if neuron.threshold is not None and resets_below_threshold(neuron):
-        highest = np.minimum(highest, reach)
+        largest_v = np.minimum(largest_v, reach)
     if neuron.v_floor is not None:
         lowest = np.minimum(lowest, np.abs(np.minimum(neuron.v_floor, 0.0)) - per_step.low)
-    ever = np.maximum(lowest, highest)
+    ever = np.maximum(lowest, largest_v)
     never_wraps = np.maximum(reach, ever) if v_may_wrap(arithmetic) else reach
 
     def format_holds(scale: Array) -> bool:
@@ -157,7 +159,7 @@ def choose_scale(
         top = (scale * np.abs(threshold)).max()
         return (
             top / unit <= n.vth_max.limit
-            and top <= largest
+            and (scale * highest).max() <= largest
             and (scale * np.abs(bias)).max() <= n.bias_mant_max.limit << n.bias_exp_max.limit
             and all(e <= layout.exponent_high for e in exponents)
         )
@@ -174,7 +176,8 @@ def choose_scale(
         )
         leaks = (neuron.leak, syn_leak)
         return (
-            all(i.codes.exact for i in incoming)
+            not neuron.beyond()
+            and all(i.codes.exact for i in incoming)
             and bool((scale >= base).all())
             and all(np.isin(leak, (0.0, 1.0)).all() for leak in leaks)
             and all(np.abs(v * scale - np.rint(v * scale)).max() < 1e-9 for v in values)
@@ -206,6 +209,14 @@ def choose_scale(
     if fine:
         return fine[-1]
     return (safe or grid[-1:] or candidates[-1:])[0]
+
+
+def _highest_threshold(neuron: Neuron) -> Array:
+    """The most that v is ever compared with, in network units."""
+    if neuron.rule is None:
+        return np.zeros(())
+    p = FloatParameters(**{f.name: getattr(neuron, f.name) for f in fields(FloatParameters)})
+    return np.asarray(float_thresholds(neuron.rule, p)[1])
 
 
 def _slow_threshold(neuron: Neuron, arithmetic: Arithmetic) -> float:

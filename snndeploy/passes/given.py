@@ -16,7 +16,7 @@ class Calibration(Protocol):
     """Samples that data-driven passes look at.
 
     ``inputs`` holds one array ``(steps, samples, *shape)`` per input population, ``labels`` the
-    classes of the samples where they are known.
+    classes of the samples, or of their steps, where they are known; see `snndeploy.data.Samples`.
     """
 
     @property
@@ -25,7 +25,16 @@ class Calibration(Protocol):
 
     @property
     def labels(self) -> Array | None:
-        """One class per sample."""
+        """One class per sample, or per step."""
+
+    @property
+    def window(self) -> int:
+        """Over how many steps answers per step are smoothed."""
+
+
+def answers_window(samples: Calibration) -> int:
+    """Over how many steps answers are smoothed where each step has one; 0 for an answer per sample."""
+    return samples.window if samples.labels is not None and samples.labels.ndim > 1 else 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -125,14 +125,6 @@ class Kept:
             self._digests[samples] = digest_of(samples)
         return self._digests[samples]
 
-    def once(self, name: str, kind: type[T], compute: Callable[[], T]) -> T:
-        """A result as it is kept; else it is computed, and kept."""
-        found = self.load(name, kind)
-        if found is None:
-            found = compute()
-            self.save(name, found)
-        return found
-
     def load(self, name: str, kind: type[T]) -> T | None:
         """A result of an earlier run; None where there is none, or none is to be taken.
 
@@ -213,4 +205,6 @@ def digest_of(samples: Calibration) -> str:
             found.update(np.ascontiguousarray(step).tobytes())
     if samples.labels is not None:
         found.update(np.ascontiguousarray(samples.labels).tobytes())
+        if samples.labels.ndim > 1:
+            found.update(f"window {samples.window}".encode())
     return found.hexdigest()

@@ -24,6 +24,7 @@ from .programs import loaded_bundle, loaded_report, place_file
 from .run import energy, run_compiled, run_engine
 from .showing.pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
 from .torch_modules.compress import CompressedModule, compress_module
+from .tuning.search import Tuned, tune
 
 __all__ = [
     "Compiled",
@@ -31,6 +32,7 @@ __all__ = [
     "Fixing",
     "Loaded",
     "ModelKind",
+    "Tuned",
     "admit",
     "bundle_of",
     "certificate_of",
@@ -67,6 +69,7 @@ __all__ = [
     "seen",
     "sensitivity",
     "tables_of",
+    "tune",
     "verify_bundle",
     "write_text",
 ]

@@ -14,7 +14,7 @@ from ..bundle import Bundle, write_bundle
 from ..calibrate.fidelity import Fidelity
 from ..certify import BundleRefused, certify
 from ..chip import family_of
-from ..data import Samples
+from ..data import Samples, input_shapes
 from ..errors import VerificationFailed
 from ..ir.arrays import Array, Shape
 from ..ir.network import Network
@@ -26,7 +26,9 @@ from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
 from ..verify import Verification, worst_found
+from ..workers import Here, Workers
 from .accounts.audit import audit, audited_report, other_target, stale_target
+from .accounts.flashing import flashing_record
 from .accounts.savings import savings_record
 from .compiled import SHARE, Compiled, Objective
 from .locking import lock_text
@@ -34,6 +36,7 @@ from .opening import open_bundle
 from .run import (
     FLOAT_STAGES,
     STAGES,
+    RunListener,
     network_missing,
     program_messages,
     report_runs,
@@ -43,6 +46,7 @@ from .run import (
 )
 from .stakes.rounding import measured_on
 
+_HERE = Here()
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
 """Steps, samples and spike probability of the self-test of a bundle compiled without data."""
@@ -67,7 +71,11 @@ def report_of(compiled: Compiled) -> dict[str, Any]:
         recipe=compiled.recipe.name,
         differing_on=measured_on(data=bool(compiled.data)),
     )
-    return {**report, "savings": savings_record(compiled)}
+    return {
+        **report,
+        "savings": savings_record(compiled),
+        "flashing": flashing_record(compiled.program, compiled.target, compiled.findings),
+    }
 
 
 def answers_record(answers: Fidelity | None) -> dict[str, Any] | None:
@@ -177,17 +185,22 @@ def golden_of(program: Program, samples: Samples | None) -> dict[str, Array]:
 def run_bundle(
     bundle: str | Path | Bundle,
     engines: Sequence[str],
-    load: Callable[[Shape], Samples],
+    load: Callable[[Mapping[str, Shape]], Samples],
     progress: Progress = silent,
     scores: Scores = silent,
     *,
     output: str | None = None,
+    heard: RunListener = silent,
+    workers: Workers = _HERE,
 ) -> dict[str, Any]:
-    """Run samples on a bundle's program (and its networks) and report; ``output`` answers."""
+    """Run samples on a bundle's program (and its networks) and report; ``output`` answers.
+
+    ``heard`` is as of `run_samples`.
+    """
     where = str(bundle) if not isinstance(bundle, Bundle) else ""
     bundle = open_bundle("simulate", bundle)
     return run_samples(
-        load(_input_shape(bundle.program)),
+        load(input_shapes(bundle.program)),
         engines,
         bundle.program,
         bundle.placement,
@@ -196,6 +209,8 @@ def run_bundle(
         progress=progress,
         scores=scores,
         output=output,
+        heard=heard,
+        workers=workers,
     )
 
 
@@ -211,14 +226,10 @@ def _networks(bundle: Bundle, engines: Sequence[str], where: str) -> Mapping[str
     return bundle.networks
 
 
-def _input_shape(program: Program) -> Shape:
-    return next(g.shape for g in program.groups if g.kind == "input")
-
-
 def verify_bundle(
     bundle: str | Path | Bundle,
     engines: Sequence[str] | None,
-    load: Callable[[Shape], Samples | None],
+    load: Callable[[Mapping[str, Shape]], Samples | None],
     progress: Progress = silent,
     scores: Scores = silent,
     *,
@@ -235,7 +246,7 @@ def verify_bundle(
         engines: stages, each held against the one before in the order of `STAGES`. None: on samples
             every stage that the bundle can run, on the golden inputs ``integer`` and the outside
             simulator of its family of chips, if there is one.
-        load: gives the samples for an input shape, or None for the golden inputs.
+        load: gives the samples for inputs of these shapes, or None for the golden inputs.
         progress: as in `run_samples`.
         scores: as in `run_samples`.
         tau: time constant of the van Rossum distance, in steps.
@@ -267,13 +278,13 @@ def _compared(
     where: str,
     bundle: Bundle,
     engines: Sequence[str] | None,
-    load: Callable[[Shape], Samples | None],
+    load: Callable[[Mapping[str, Shape]], Samples | None],
     progress: Progress,
     scores: Scores,
     tau: float,
     output: str | None,
 ) -> dict[str, Any]:
-    samples = load(_input_shape(bundle.program))
+    samples = load(input_shapes(bundle.program))
     if engines is None:
         floats = [] if samples is None else [s for s in FLOAT_STAGES if s in bundle.networks]
         judge = family_of(bundle.target).judge
@@ -309,7 +320,7 @@ def _verify_golden(
     program = bundle.program
     groups = [g for g in program.groups if g.kind == "input"]
     messages = {g.name: bundle.golden[f"input.{g.name}"] for g in groups}
-    samples = Samples(messages[groups[0].name] / float(groups[0].scale))
+    samples = Samples({g.name: messages[g.name] / float(g.scale) for g in groups})
     recorded = {g.name: bundle.golden[f"spikes.{g.name}"] for g in program.on_chip}
     runs: dict[str, Recording] = {}
     partial = False

@@ -39,6 +39,11 @@ class FilledFeed:
         labels = self.feed.labels
         return labels if labels is not None and len(labels) >= self.samples else None
 
+    @property
+    def window(self) -> int:
+        """Over how many steps answers per step are smoothed."""
+        return self.feed.window
+
 
 _STREAM = 0x66696C6C
 """Sets this stream apart from those of passes."""
@@ -57,11 +62,7 @@ def put_aside(recipe: Recipe, samples: Samples | None) -> tuple[Samples | None, 
 def every_kth(samples: Samples, k: int) -> tuple[Samples, Samples]:
     """All but every k-th sample, and every k-th."""
     held = np.arange(len(samples)) % k == k - 1
-    parts = (
-        Samples(samples.inputs[:, of], None if samples.labels is None else samples.labels[of])
-        for of in (~held, held)
-    )
-    return next(parts), next(parts)
+    return samples.picked(~held), samples.picked(held)
 
 
 def feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | FilledFeed | None:

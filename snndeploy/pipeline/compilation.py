@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..calibrate.fidelity import Reference
-from ..chip import Target, family_of, load_target
+from ..chip import Target, family_of, load_target, native_only
 from ..data import Feed, Samples
 from ..errors import InputError
 from ..ir.finding import Finding
@@ -59,6 +59,7 @@ def compile(
     layout: LayoutName = "chip",
     objective: Objective = "speed",
     adapt: bool = False,
+    native: bool = False,
     tell_all: bool = False,
     checkpoints: Path | None = None,
     resume: bool = False,
@@ -86,6 +87,7 @@ def compile(
         objective: ``"speed"`` gives every slice a core of its own while there are enough, ``"cores"``
             takes as few as it finds.
         adapt: start with the pass `Adapt`, which gives neurons forms that the target has.
+        native: neurons are the chip's own, without programs (see `snndeploy.chip.native_only`).
         tell_all: neurons and inputs that the target has no form of are findings beside the budgets,
             which are those of the network that `Adapt` would make; else they are refused.
         checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
@@ -100,6 +102,8 @@ def compile(
         SnnDeployError: the file, recipe or target is bad, or a pass or the lowering refuses.
     """
     chip = target if isinstance(target, Target) else load_target(target)
+    if native:
+        chip = native_only(chip)
     recipe = _recipe(recipe)
     if adapt and not any(isinstance(p, Adapt) for p in recipe.passes):
         recipe = recipe.model_copy(update={"passes": (Adapt(), *recipe.passes)})
@@ -122,7 +126,7 @@ def compile(
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
     if inputs is None and calibration is not None:
-        inputs = infer_coding(part.inputs for part in calibration.batches())
+        inputs = infer_coding(x for part in calibration.batches() for x in part.values)
     observed = None
     if scale == "calibrated":
         observed = observed_peaks(log.network, calibration)
@@ -180,8 +184,13 @@ def _graded(network: Network, chip: Target, inputs: InputCoding | None) -> tuple
             code="graded-input",
             severity="error",
             where=p.name,
-            message=f"{chip.name} has binary spikes only, the data are {inputs.kind}: encode them as "
-            "spikes (--encode rate), or bin events so finely that no bin holds two (--bin-ms)",
+            message=f"{chip.name} has binary spikes only, the data are "
+            + (
+                "-1, 0 and 1: split them by sign (--split-signs)"
+                if inputs.only_signs
+                else f"{inputs.kind}: encode them as spikes (--encode rate), or bin events so finely "
+                "that no bin holds two (--bin-ms)"
+            ),
         )
         for p in network.with_role("input")
     )
@@ -235,7 +244,12 @@ def compress(
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
         compared = Feed(network, watched, first=_JUDGED, steps=steps)
-        watch = Reference(network, compared.inputs, held_out=held_out)
+        watch = Reference(
+            network,
+            compared.inputs,
+            held_out=held_out,
+            window=watched.window if watched.per_step else 0,
+        )
     fitted, aside = put_aside(recipe, seen)
     context = PassContext(
         seed=recipe.seed,

@@ -86,7 +86,7 @@ def finetune(
         recipe=recipe,
         board=board,
         observer=observer,
-        inputs=inputs or infer_coding(train.inputs),
+        inputs=inputs or infer_coding(train.values),
         calibration=train.first(recipe.calibration.samples),
         judged=validation,
         training=Training(
@@ -125,7 +125,7 @@ def finetune(
 def trained_steps(compiled: Compiled, samples: Samples) -> Samples:
     """``samples`` at the length that the network was trained for."""
     steps = int(compiled.network.notes.get("steps", samples.steps))
-    return Samples(samples.inputs[:steps], samples.labels)
+    return samples.cut(steps)
 
 
 def finetune_report(

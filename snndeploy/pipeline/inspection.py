@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,10 @@ def inspect_program(program: Program, source: str) -> dict[str, Any]:
 
 def _group(group: CompartmentGroup) -> dict[str, Any]:
     values = {"du": group.du, "dv": group.dv, "vth": group.vth, "bias": group.bias}
+    if group.dynamics is not None:
+        values = {"vth": group.vth, "bias": group.bias_mant}
     shown = {} if group.kind == "input" else values
+    rule = group.dynamics
     return {
         "name": group.name,
         "role": group.role,
@@ -130,6 +134,7 @@ def _group(group: CompartmentGroup) -> dict[str, Any]:
         "shape": list(group.shape),
         "neurons": size(group.shape),
         "parameters": {k: [int(v.min()), int(v.max())] for k, v in shown.items()},
+        **({} if rule is None else {"dynamics": dataclasses.asdict(rule)}),
     }
 
 

@@ -119,9 +119,12 @@ def data_record(samples: Samples | None, used: int | None) -> dict[str, Any]:
         return {}
     digest, looked_at = hashlib.sha256(), samples.first(used)
     for part in looked_at.batches():
-        values = np.ascontiguousarray(part.inputs)
-        little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{little.dtype.str}{little.shape}".encode() + little.tobytes())
+        if isinstance(part.inputs, Mapping):
+            digest.update(repr(tuple(part.inputs)).encode())
+        for array in part.values:
+            values = np.ascontiguousarray(array)
+            little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+            digest.update(f"{little.dtype.str}{little.shape}".encode() + little.tobytes())
         if part.labels is not None:
             digest.update(part.labels.astype("<i8").tobytes())
     return {

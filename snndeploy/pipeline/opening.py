@@ -20,6 +20,7 @@ from ..ingest.readers.foreign import described, foreign_file, foreign_object, is
 from ..ir.network import Network
 from ..ir.program import Program
 from ..ir.step import Compare
+from ..ir.told.deltas import Starts
 from .compiled import Compiled, Loaded
 
 ModelKind = Literal["nir", "network", "netx", "program", "bundle", "compiled", "placed"]
@@ -56,9 +57,21 @@ SEMANTICS = frozenset(
     )
 )
 """Options about what a file means by its numbers."""
-_LOWERING = frozenset(("recipe", "guard", "max_divergence", "coding", "scale", "layout", "adapt"))
+_LOWERING = frozenset(
+    (
+        "recipe",
+        "guard",
+        "max_divergence",
+        "coding",
+        "scale",
+        "layout",
+        "adapt",
+        "native",
+        "split_signs",
+    )
+)
 _PLACE = frozenset(("target", "board"))
-_NETX = _PLACE | {"compare"}
+_NETX = _PLACE | {"compare", "starts"}
 LOCKED = SEMANTICS | _LOWERING | _PLACE | {"objective"}
 """Options whose values a lock holds."""
 _DATA = frozenset(
@@ -74,10 +87,12 @@ _DATA = frozenset(
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
 )
 _KEEPING = frozenset(("checkpoints", "resume"))
-_ALL = (
+_NIR = (
     SEMANTICS
     | _LOWERING
     | _PLACE
@@ -85,15 +100,16 @@ _ALL = (
     | _KEEPING
     | {"groups", "fix_path", "locked", "try_seconds"}
 )
-_NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _ALL, "network": _ALL - SEMANTICS}
+_ALL = _NIR | {"starts"}
+_NETWORKS: Mapping[ModelKind, frozenset[str]] = {"nir": _NIR, "network": _NIR - SEMANTICS}
 
 OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
     {
-        "init": {"nir": _ALL},
-        "inspect": {"nir": _ALL, "netx": frozenset(), "bundle": frozenset()},
+        "init": {"nir": _NIR},
+        "inspect": {"nir": _NIR, "netx": frozenset(), "bundle": frozenset()},
         "compile": {**_NETWORKS, "netx": _NETX | _DATA, "program": _PLACE | _DATA},
-        "check": {"nir": _ALL, "netx": _NETX, "bundle": _PLACE | {"fix_path"}},
-        "simulate": {"nir": _ALL, "netx": _NETX | _DATA, "bundle": _DATA},
+        "check": {"nir": _NIR, "netx": _NETX, "bundle": _PLACE | {"fix_path"}},
+        "simulate": {"nir": _NIR, "netx": _NETX | _DATA, "bundle": _DATA},
         "verify": {"bundle": _DATA},
         "report": {"bundle": frozenset()},
         "explain": {"bundle": frozenset()},
@@ -101,9 +117,10 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "compress": _NETWORKS,
         "finetune": _NETWORKS,
         "sensitivity": _NETWORKS,
+        "tune": _NETWORKS,
         "reduce-timesteps": _NETWORKS,
-        "export": {"nir": _ALL, "netx": frozenset(("target",)), "bundle": frozenset()},
-        "probe": {"nir": _ALL},
+        "export": {"nir": _NIR, "netx": frozenset(("target",)), "bundle": frozenset()},
+        "probe": {"nir": _NIR},
         "compare": _NETWORKS,
     }
 )
@@ -304,6 +321,7 @@ def open_program(
     program: str | os.PathLike[str] | Program,
     target: str = "loihi2",
     compare: Compare | None = None,
+    starts: Starts = "chip",
 ) -> Program:
     """The program that a ``.net`` file holds, or as it is.
 
@@ -315,4 +333,4 @@ def open_program(
         return program
     if kind != "netx":
         raise wrong_kind(command, program, kind, ("netx", "program"))
-    return read_netx(program, target, compare)
+    return read_netx(program, target, compare, starts=starts)

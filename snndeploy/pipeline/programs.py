@@ -11,8 +11,10 @@ from ..chip import Target, load_target
 from ..data import Samples
 from ..ir.program import Program
 from ..ir.step import Compare
+from ..ir.told.deltas import Starts
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
+from .accounts.flashing import flashing_record
 from .bundles import golden_of
 from .compiled import SHARE, Loaded, Objective
 from .opening import open_program
@@ -25,17 +27,18 @@ def place_file(
     compare: Compare | None = None,
     *,
     objective: Objective = "speed",
+    starts: Starts = "chip",
 ) -> Loaded:
     """Read a ``.net`` file (or take a program), place it (see `Objective`) and check it.
 
-    ``compare`` is as of `read_netx`.
+    ``compare`` and ``starts`` are as of `read_netx`.
 
     Raises:
         SnnDeployError: the file, target or board is bad. Violated budgets are in ``findings``.
     """
     chip = target if isinstance(target, Target) else load_target(target)
     chips = chip.chips(board)
-    held = open_program("compile", program, chip.name, compare)
+    held = open_program("compile", program, chip.name, compare, starts)
     placement = place_program(held, chip, chips=chips, share=SHARE[objective])
     checked = check_program(held, placement, chip, chips=chips)
     return Loaded(
@@ -51,7 +54,7 @@ def place_file(
 def loaded_report(loaded: Loaded) -> dict[str, Any]:
     """The report of a file that was placed, in the form of a compilation's."""
     target = loaded.target
-    return compile_report(
+    report = compile_report(
         network={"digest": loaded.program.digest, "notes": _notes(loaded)},
         program=loaded.program,
         summary=summarise(
@@ -63,13 +66,22 @@ def loaded_report(loaded: Loaded) -> dict[str, Any]:
         passes=[],
         recipe="none",
     )
+    return {**report, "flashing": flashing_record(loaded.program, target, loaded.findings)}
 
 
 def loaded_bundle(loaded: Loaded, samples: Samples | None = None) -> Bundle:
     """A bundle of a file that was placed."""
     lock = {
         "network": {"digest": loaded.program.digest, **_notes(loaded)},
-        "compile": {"target": loaded.target.name, "board": loaded.board},
+        "compile": {
+            "target": loaded.target.name,
+            "board": loaded.board,
+            "inputs": {
+                g.name: {"message_bits": g.message_bits, "scale": float(g.scale)}
+                for g in loaded.program.groups
+                if g.kind == "input"
+            },
+        },
     }
     return Bundle(
         program=loaded.program,

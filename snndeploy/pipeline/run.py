@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ..bundle import Bundle
 from ..chip import Target
@@ -22,6 +27,8 @@ from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
 from ..verify.judged import judged_output
+from ..workers import Here, Shared, Task, Workers
+from ..workers.base import digest_of_parts
 from .compiled import Compiled, Loaded
 from .tally import Tally
 
@@ -30,6 +37,10 @@ STAGES: tuple[str, ...] = ("float", "compressed", "integer", "lava", "xylosim")
 FLOAT_STAGES = STAGES[:2]
 """The network as it was trained and after the passes, both run by the float engine."""
 
+RunListener: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
+"""Is handed what every engine recorded of a batch, and the batch."""
+
+_HERE = Here()
 _BATCH_VALUES = 1 << 27
 """Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
 _FLOAT_VALUES = 9
@@ -116,14 +127,11 @@ def network_missing(engine: str, where: str = "") -> UsageError:
 
 def program_messages(program: Program, samples: Samples) -> dict[str, Array]:
     """The integers that each input group of ``program`` sends for these samples."""
-    found = {}
-    for g in program.groups:
-        if g.kind == "input":
-            where = f"input {g.name}"
-            found[g.name] = encode_inputs(
-                samples.inputs, g.message_bits, float(g.scale), where, g.max_spikes
-            )
-    return found
+    groups = {g.name: g for g in program.groups if g.kind == "input"}
+    return {
+        name: encode_inputs(values, groups[name])
+        for name, values in samples.by_input(groups).items()
+    }
 
 
 def run_compiled(
@@ -134,6 +142,8 @@ def run_compiled(
     scores: Scores = silent,
     *,
     output: str | None = None,
+    heard: RunListener = silent,
+    workers: Workers = _HERE,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
 
@@ -153,6 +163,8 @@ def run_compiled(
         progress=progress,
         scores=scores,
         output=output,
+        heard=heard,
+        workers=workers,
     )
 
 
@@ -169,6 +181,8 @@ def run_samples(
     progress: Progress = silent,
     scores: Scores = silent,
     output: str | None = None,
+    heard: RunListener = silent,
+    workers: Workers = _HERE,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 
@@ -188,6 +202,8 @@ def run_samples(
         progress: is told (samples done, samples), where samples count once per engine.
         scores: see `Scores`.
         output: the output population whose answers count (None: the first).
+        heard: is handed the recordings of every batch, by engine, and its samples.
+        workers: who runs batches; they are reported on in their order, whoever ran them.
 
     Raises:
         InputError: labels that are no classes of the output.
@@ -197,24 +213,29 @@ def run_samples(
     tally = Tally(program, placement, target, networks, verification, output=judged)
     batch = batch or _batch(samples, engines, program)
     total = len(samples) * len(engines)
+    staged = _Stages(
+        engines=tuple(engines), networks=networks, program=program, watch=verification is not None
+    )
     runs: dict[str, Recording] = {}
     part = samples
     try:
+        if not isinstance(workers, Here):
+            for part, found in _elsewhere(staged, samples.batches(batch), workers):
+                with finishing():
+                    tally.add(found, part)
+                    heard(found, part)
+                scores(tally.accuracy())
+                progress(tally.samples * len(engines), total)
+            return tally.report()
         for part in samples.batches(batch):
             runs = {}
             for k, engine in enumerate(engines):
                 before = tally.samples * len(engines) + k * len(part)
-                runs[engine] = run_engine(
-                    engine,
-                    part,
-                    network=networks.get(engine),
-                    program=program,
-                    progress=_shifted(progress, before, total, len(part)),
-                    states=engine in networks,
-                    watch=verification is not None,
-                )
-            with _finishing():
+                told = _shifted(progress, before, total, len(part))
+                runs[engine] = staged.run(engine, part, told)
+            with finishing():
                 tally.add(runs, part)
+                heard(runs, part)
             scores(tally.accuracy())
             progress(tally.samples * len(engines), total)
     except KeyboardInterrupt:
@@ -222,12 +243,67 @@ def run_samples(
             if not runs:
                 raise
             tally.add(runs, part)
+            heard(runs, part)
         return tally.report(partial=True)
     return tally.report()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stages:
+    """What a batch is run on."""
+
+    engines: tuple[str, ...]
+    networks: Mapping[str, Network]
+    program: Program
+    watch: bool
+
+    def run(self, engine: str, part: Samples, progress: Progress = silent) -> Recording:
+        return run_engine(
+            engine,
+            part,
+            network=self.networks.get(engine),
+            program=self.program,
+            progress=progress,
+            states=engine in self.networks,
+            watch=self.watch,
+        )
+
+    @property
+    def digest(self) -> str:
+        networks = [self.networks[e].digest for e in self.engines if e in self.networks]
+        return digest_of_parts(*self.engines, *networks, self.program.digest, self.watch)
+
+
+def _on_all(stages: _Stages, part: Samples) -> dict[str, Recording]:
+    """One batch on every engine, wherever that is."""
+    return {engine: stages.run(engine, part) for engine in stages.engines}
+
+
+_SENT = 16
+"""Batches that are with the workers at a time."""
+
+
+def _elsewhere(
+    stages: _Stages, parts: Iterator[Samples], workers: Workers
+) -> Iterator[tuple[Samples, dict[str, Recording]]]:
+    """Batches in their order, each with what the workers made of it."""
+    shared = Shared(stages.digest, stages)
+    while some := list(islice(parts, _SENT)):
+        tasks = [Task(_content(part), part) for part in some]
+        yield from zip(some, workers.each(_on_all, shared, tasks), strict=True)
+
+
+def _content(part: Samples) -> str:
+    """A digest of samples."""
+    told: list[object] = [*part.inputs] if isinstance(part.inputs, Mapping) else []
+    for values in part.values:
+        x = np.ascontiguousarray(values)
+        told += [x.shape, x.dtype, hashlib.sha256(x.tobytes()).hexdigest()]
+    return digest_of_parts(*told)
+
+
 @contextmanager
-def _finishing() -> Iterator[None]:
+def finishing() -> Iterator[None]:
     """Let the body finish before Ctrl-C acts, so that no batch is counted by half."""
     pressed: list[int] = []
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN

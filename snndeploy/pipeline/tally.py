@@ -12,6 +12,8 @@ import numpy as np
 
 from ..chip import Target, arithmetic_models
 from ..data import Samples
+from ..ir.answers import right
+from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import CompartmentGroup, Program
@@ -42,8 +44,11 @@ class Tally:
     output: str = ""
     samples: int = 0
     steps: int = 0
+    per_step: bool = False
     right: dict[str, int] = field(default_factory=dict)
-    predictions: dict[str, list[int]] = field(default_factory=dict)
+    judged: dict[str, int] = field(default_factory=dict)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+    missed: dict[str, list[Array]] = field(default_factory=dict)
     labels: list[int] = field(default_factory=list)
     comparisons: dict[tuple[str, str], Comparison] = field(default_factory=dict)
     activity: Activity | None = None
@@ -63,21 +68,28 @@ class Tally:
         """Count one batch that every engine has run."""
         for engine, run in runs.items():
             answers = run.predictions(self.output)
+            if samples.per_step:
+                answers = run.step_predictions(self.output, samples.window)
             self.predictions.setdefault(engine, []).extend(answers.tolist())
             if samples.labels is not None:
-                hits = int(np.count_nonzero(answers == samples.labels))
+                hits, of = right(answers, samples.labels)
                 self.right[engine] = self.right.get(engine, 0) + hits
+                self.judged[engine] = self.judged.get(engine, 0) + of
+            if samples.targets is not None:
+                self.missed.setdefault(engine, []).append(
+                    self._values(engine, run) - samples.targets
+                )
             if engine in self.networks:
                 meter = self.neurobench.setdefault(engine, NeuroBenchMeter(self.networks[engine]))
                 meter.add(run)
-        if samples.labels is not None:
+        if samples.labels is not None and not samples.per_step:
             self.labels.extend(samples.labels.tolist())
         for a, b in pairwise(runs):
             found = self._compared(runs, a, b)
             before = self.comparisons.get((a, b))
             self.comparisons[a, b] = found if before is None else merge(before, found, self.samples)
         if self.verification is not None:
-            self.verification.add(runs, samples.labels)
+            self.verification.add(runs, samples.labels, samples.window)
         exact = next((runs[e] for e in ("integer", "lava", "xylosim") if e in runs), None)
         if exact is not None:
             self.clock.add(
@@ -86,6 +98,7 @@ class Tally:
             events = self.meter.measure(exact)
             self.activity = events if self.activity is None else self.activity + events
         self.samples += len(samples)
+        self.per_step = samples.per_step
         self.steps = samples.steps
 
     def _compared(self, runs: Mapping[str, Recording], a: str, b: str) -> Comparison:
@@ -107,9 +120,28 @@ class Tally:
             pair[0] = replace(pair[0], spikes=trains)
         return compare(pair[0], pair[1], (a, b))
 
+    def _values(self, engine: str, run: Recording) -> Array:
+        """Mean over time of what the output emits, ``(samples, neurons)``, in the network's units."""
+        means = run.means(self.output)
+        group = self.program.group(self.output)
+        if engine not in EXACT or group.kind != "readout" or self.output in run.units:
+            return means
+        return means / float(group.scale.reshape(-1)[0])
+
+    def errors(self) -> dict[str, dict[str, float]]:
+        """How far outputs are from their target values: root mean square, and mean magnitude."""
+        found = {engine: np.concatenate(parts) for engine, parts in self.missed.items()}
+        return {
+            engine: {"rmse": float((e**2).mean() ** 0.5), "mae": float(abs(e).mean())}
+            for engine, e in found.items()
+        }
+
     def accuracy(self) -> dict[str, float]:
-        """Fraction of the samples so far that each engine answers right; empty without labels."""
-        return {engine: hits / max(1, self.samples) for engine, hits in self.right.items()}
+        """Fraction of the samples (or labelled steps) so far that each engine answers right.
+
+        Empty without labels.
+        """
+        return {e: hits / max(1, self.judged[e]) for e, hits in self.right.items()}
 
     def report(self, *, partial: bool = False) -> dict[str, Any]:
         """The run report; ``partial`` marks one that was interrupted."""
@@ -127,7 +159,9 @@ class Tally:
             output=self.output,
             outputs=[g.name for g in self.program.groups if g.role == "output"],
             accuracy=self.accuracy(),
+            errors=self.errors(),
             predictions=self.predictions,
+            labelled_steps=max(self.judged.values(), default=None) if self.per_step else None,
             labels=self.labels or None,
             comparisons=list(self.comparisons.values()),
             activity=activity,

@@ -155,7 +155,9 @@ def run_report(
     output: str,
     outputs: Sequence[str],
     accuracy: Mapping[str, float],
-    predictions: Mapping[str, Sequence[int]],
+    errors: Mapping[str, Mapping[str, float]],
+    predictions: Mapping[str, Sequence[Any]],
+    labelled_steps: int | None,
     labels: Sequence[int] | None,
     comparisons: Sequence[Comparison],
     activity: Activity | None,
@@ -166,8 +168,9 @@ def run_report(
 ) -> dict[str, Any]:
     """Describe runs of the same samples on several engines.
 
-    ``output`` of the ``outputs`` is the population whose answers are counted; ``labels`` are the classes
-    of the samples, where they are known.
+    ``output`` of the ``outputs`` is the population whose answers are counted: one per sample, or one per
+    step where steps have labels (``labelled_steps`` of them). ``errors`` are those of its values, where
+    there are target values. ``labels`` are the classes of the samples, where they are known.
     """
     return {
         "samples": samples,
@@ -175,6 +178,8 @@ def run_report(
         "output": output,
         "outputs": list(outputs),
         "accuracy": dict(accuracy),
+        "errors": {engine: dict(e) for engine, e in errors.items()},
+        "labelled_steps": labelled_steps,
         "predictions": {engine: list(p) for engine, p in predictions.items()},
         "labels": None if labels is None else list(labels),
         "comparisons": [dataclasses.asdict(c) | {"equal": c.equal} for c in comparisons],
@@ -187,7 +192,7 @@ def run_report(
         "neurobench": {stage: dataclasses.asdict(m) for stage, m in neurobench.items()},
         "verification": None
         if verification is None
-        else verification_record(verification, accuracy, samples),
+        else verification_record(verification, accuracy, labelled_steps or samples),
     }
 
 

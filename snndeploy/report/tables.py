@@ -55,7 +55,9 @@ def judged_on(run: Mapping[str, Any]) -> str:
     """What a run's figures are of: how many samples, of what, how many steps each."""
     data = f" of {run['data']}" if run.get("data") else ""
     many = f"{run['samples']:,} sample{'s'[: run['samples'] != 1]}"
-    return f"{many}{data}, {run['steps']:,} steps"
+    steps = run.get("labelled_steps")
+    counted = f", {steps:,} of them labelled" if steps else ""
+    return f"{many}{data}, {run['steps']:,} steps{counted}"
 
 
 def cores_text(report: Mapping[str, Any]) -> list[str]:
@@ -71,6 +73,8 @@ def cores_text(report: Mapping[str, Any]) -> list[str]:
         )
     if report.get("savings"):
         lines.append(report["savings"]["text"])
+    if report.get("flashing"):
+        lines.append(report["flashing"]["text"])
     return lines
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..brief import brief, brief_html
+from ..ir.answers import chosen, step_answers
 from ..ir.arrays import Array
 from ..ir.program import Program
 
@@ -66,16 +67,30 @@ class Recording:
         return total.reshape(total.shape[0], -1)
 
     def predictions(self, name: str) -> Array:
-        """Class per sample: the neuron that emitted most, the lowest index on a tie.
+        """Class per sample: the neuron that emitted most; see `snndeploy.ir.answers.chosen`.
 
         What neurons emit in different units is compared in the network's.
         """
-        counts = self.counts(name)
-        if name in self.units:
-            shape = self.spikes[name].shape[2:]
-            counts = counts / np.broadcast_to(self.units[name], shape).reshape(-1)
-        best: Array = counts.argmax(axis=1)
+        best: Array = chosen(self._in_units(name, self.counts(name)))
         return best
+
+    def step_predictions(self, name: str, window: int = 1) -> Array:
+        """Class per step, ``(samples, steps)``; see `snndeploy.ir.answers.step_answers`."""
+        emitted = self.spikes[name]
+        flat = emitted.reshape(*emitted.shape[:2], -1)
+        return step_answers(self._in_units(name, flat), window)
+
+    def means(self, name: str) -> Array:
+        """Mean over time of what ``name`` emitted, in the network's units: ``(samples, neurons)``."""
+        return self._in_units(name, self.counts(name)) / len(self.spikes[name])
+
+    def _in_units(self, name: str, values: Array) -> Array:
+        """``values`` of flat neurons, made comparable."""
+        if name not in self.units:
+            return values
+        shape = self.spikes[name].shape[2:]
+        compared: Array = values / np.broadcast_to(self.units[name], shape).reshape(-1)
+        return compared
 
 
 def units_of(program: Program) -> dict[str, Array]:

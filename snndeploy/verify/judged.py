@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..data import Samples
 from ..errors import InputError, UsageError, did_you_mean
+from ..ir.answers import UNLABELLED, classes
 from ..ir.arrays import size
 from ..ir.program import Program
 
@@ -15,7 +16,7 @@ def judged_output(program: Program, samples: Samples, wanted: str | None = None)
 
     Raises:
         UsageError: there is no such output.
-        InputError: a label is no class of it.
+        InputError: a label is no class of it, or target values are not as many as its neurons.
     """
     outputs = {g.name: size(g.shape) for g in program.groups if g.role == "output"}
     name = next(iter(outputs)) if wanted is None else wanted
@@ -27,6 +28,14 @@ def judged_output(program: Program, samples: Samples, wanted: str | None = None)
             hint=did_you_mean(name, outputs),
         )
     refuse_labels(samples, name, outputs)
+    targets = samples.targets
+    if targets is not None and targets.shape[1] != outputs[name]:
+        raise InputError(
+            "targets-shape",
+            f"there are {targets.shape[1]} target values per sample, and {outputs[name]} neurons in "
+            f"the output {name!r}",
+            hint="give one value per neuron, or name another output with --output",
+        )
     return name
 
 
@@ -49,17 +58,20 @@ def refuse_labels(
     Raises:
         InputError: a label is below 0, or not below the number of the output's neurons.
     """
-    if samples.labels is None or not len(samples.labels):
+    labels = samples.labels
+    if labels is not None and labels.ndim > 1:
+        labels = labels[labels != UNLABELLED]
+    if labels is None or not len(labels):
         return
-    low, high = int(samples.labels.min()), int(samples.labels.max())
-    if low >= 0 and high < outputs[name]:
+    low, high = int(labels.min()), int(labels.max())
+    if low >= 0 and high < classes(outputs[name]):
         return
-    others = [n for n, classes in outputs.items() if low >= 0 and high < classes]
-    one_based = low == 1 and high == outputs[name]
+    others = [n for n, neurons in outputs.items() if low >= 0 and high < classes(neurons)]
+    one_based = low == 1 and high == outputs[name] > 1
     raise InputError(
         "labels-range",
         f"the labels go from {low} to {high}, the output {name!r} has the classes 0 to "
-        f"{outputs[name] - 1}",
+        f"{classes(outputs[name]) - 1}",
         where=where,
         hint=f"they may belong to another output: {option} {others[0]}"
         if others

@@ -132,9 +132,7 @@ def _messages(program: Program, name: str, values: Array) -> Array:
     """What a group sends for what the network's population emits."""
     group = program.group(name)
     if group.kind == "input":
-        return encode_inputs(
-            values, group.message_bits, float(group.scale), f"input {name}", group.max_spikes
-        )
+        return encode_inputs(values, group)
     if group.kind == "readout":
         return np.asarray(np.rint(values * group.scale), np.int64)
     return values.astype(np.int64, copy=False)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..ir.answers import UNLABELLED
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..ir.program import Program
@@ -30,8 +31,8 @@ class PairResult:
         stages: the earlier and the later one.
         layers: agreement of every population (of the kernels that are left, where some were removed).
         not_compared: populations of different shapes, where it is not known which neurons are the same.
-        lost: samples that the earlier stage answers right and the later one does not; without labels,
-            those that they answer differently.
+        lost: samples (steps, where these have labels) that the earlier stage answers right and the later
+            one does not; without labels, those that they answer differently.
         gained: samples where it is the other way round (0 without labels).
         attributed: the lost samples that were looked into (the first ones, where there are many).
         alone: of those, how many each layer loses when it alone is replaced (see `Substitution`).
@@ -72,12 +73,12 @@ class Verification:
         self.registers: dict[str, RegisterUse] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
 
-    def add(self, runs: Mapping[str, Recording], labels: Array | None) -> None:
-        """Take in one batch that every stage has run."""
+    def add(self, runs: Mapping[str, Recording], labels: Array | None, window: int = 1) -> None:
+        """Take in one batch that every stage has run; ``window`` is that of its `Samples`."""
         for a, b in pairwise(runs):
             if (a, b) not in self._pairs:
                 self._pairs[a, b] = _Pair(self, a, b)
-            self._pairs[a, b].add(runs[a], runs[b], labels)
+            self._pairs[a, b].add(runs[a], runs[b], labels, window)
         for run in runs.values():
             for name, use in run.registers.items():
                 seen = self.registers.get(name)
@@ -109,7 +110,7 @@ class _Pair:
                 self.substitution = Substitution(networks[a], after, self.kept, self.output)
                 self.alone = {", ".join(unit): 0 for unit in self.substitution.units}
 
-    def add(self, a: Recording, b: Recording, labels: Array | None) -> None:
+    def add(self, a: Recording, b: Recording, labels: Array | None, window: int) -> None:
         """Take in one batch."""
         for group in self.compared:
             x, y = (run.spikes[group.name] for run in (a, b))
@@ -121,6 +122,9 @@ class _Pair:
             if group.name not in self.meters:
                 self.meters[group.name] = AgreementMeter(self.tau, spiking=group.kind != "readout")
             self.meters[group.name].add(x, y)
+        if labels is not None and labels.ndim > 1:
+            self._add_steps(a, b, labels, window)
+            return
         before, after = a.predictions(self.output), b.predictions(self.output)
         lost = before != after
         if labels is not None:
@@ -129,6 +133,13 @@ class _Pair:
         self.lost += int(np.count_nonzero(lost))
         if self.substitution is not None:
             self._attribute(self.substitution, a, np.flatnonzero(lost))
+
+    def _add_steps(self, a: Recording, b: Recording, labels: Array, window: int) -> None:
+        """Count steps instead of samples; no layer is found for them."""
+        before, after = (run.step_predictions(self.output, window) for run in (a, b))
+        known = labels != UNLABELLED
+        self.lost += int(np.count_nonzero(known & (before == labels) & (after != labels)))
+        self.gained += int(np.count_nonzero(known & (before != labels) & (after == labels)))
 
     def _attribute(self, substitution: Substitution, run: Recording, lost: Array) -> None:
         """Try every layer on the samples that the later stage loses, while there are not too many."""

@@ -107,8 +107,7 @@ class _Search:
         self.ends: dict[str, tuple[int, int]] = {}
         for g in program.groups:
             if g.kind == "input":
-                most = (1 << (g.message_bits - 1)) - 1 if g.message_bits else 1
-                self.ends[g.name] = (-most if g.message_bits else 0, most)
+                self.ends[g.name] = (-g.largest if g.message_bits else 0, g.largest)
         self.best: dict[Place, tuple[int, Stimulus]] = {}
 
     def guesses(self, sought: list[Place]) -> Iterator[Stimulus]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from snndeploy.data import load_samples
 from snndeploy.export.hdf5 import tree_bytes
 from snndeploy.ingest import read_network
 from snndeploy.passes.training.finetune import FineTune
+from snndeploy.pipeline.tuning.front import front_of
+from snndeploy.pipeline.tuning.space import RecipeSpace
+from snndeploy.pipeline.tuning.study import TuneStudy
+from snndeploy.pipeline.tuning.trial import TrialOutcome
 from snndeploy.recipe import load_recipe, recipe_folder
 from snndeploy.verify.trace import fitted_trace, read_trace
 from tests.attack import mutate
@@ -312,6 +317,55 @@ def _use_checkpoint(folder: Path) -> None:
     how.apply(network, context(folder, resume=True))
 
 
+@cache
+def _space() -> RecipeSpace:
+    rng = np.random.default_rng(0)
+    network = chain_net([rng.normal(0, 0.5, (3, 4)).astype(np.float32)])
+    return RecipeSpace(network=network, target=load_target("loihi2"), samples=4)
+
+
+def _study(path: Path) -> TuneStudy:
+    return TuneStudy(path, {"network": "n", "seed": "0"}, _space(), 0)
+
+
+def _seed_study(folder: Path) -> None:
+    study = _study(folder / "study.journal")
+    for index, why in enumerate(("", "does not fit", "dominated")):
+        asked = study.ask(index, 0, _space().starts[index])
+        outcome = TrialOutcome(
+            number=asked.number,
+            choice=asked.choice,
+            why=why,
+            digest="d",
+            cores=3,
+            words=40,
+            cost=40.0,
+            right=np.arange(8) > index,
+        )
+        study.tell(asked, outcome, 4, 0.6)
+    study.ask(3, 0, None)  # one that is not finished
+
+
+def _break_study(seeds: Path, target: Path, rng: Rng) -> None:
+    path = target / "study.journal"
+    content = (seeds / "study.journal").read_bytes()
+    kind = rng.random()
+    if kind < 0.05:
+        mutate.special(path, rng)
+    elif kind < 0.4:
+        path.write_bytes(mutate.bytes_of(content, rng))
+    else:
+        lines = content.splitlines()
+        place = int(rng.integers(len(lines)))
+        changed = mutate.json_of(json.loads(lines[place]), rng)
+        lines[place] = json.dumps(changed).encode()
+        path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def _use_study(folder: Path) -> None:
+    front_of(_study(folder / "study.journal").outcomes)
+
+
 FORMATS: dict[str, Format] = {
     "nir": Format(_seed_nir, _break_nir, _use_nir),
     "net": Format(_seed_net, _break_net, _use_net),
@@ -320,4 +374,5 @@ FORMATS: dict[str, Format] = {
     "toml": Format(_seed_toml, _break_toml, _use_toml),
     "trace": Format(_seed_trace, _break_trace, _use_trace),
     "checkpoint": Format(_seed_checkpoint, _break_checkpoint, _use_checkpoint),
+    "study": Format(_seed_study, _break_study, _use_study),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from snndeploy.calibrate.maps import read_places
 from snndeploy.calibrate.moments import Moments, filtered, gather, gather_joint, rows
 from snndeploy.calibrate.stream import prefix, stream
 from snndeploy.errors import InputError
@@ -258,6 +259,43 @@ def test_cross_moment_pairs_both_networks() -> None:
     np.testing.assert_allclose(m.cross[0], 2 * mine.T @ dense / 2, rtol=1e-12)
     np.testing.assert_allclose(m.hessian[0], 2 * mine.T @ mine / 2, rtol=1e-12)
     np.testing.assert_allclose(m.mean[0], mine.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_moments_by_way_of_the_map_are_those_of_its_windows(
+    padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overlapping windows on a small map: the same numbers both ways, in chunks and with a reference."""
+    rng = np.random.default_rng(padding)
+    op = Conv(5, 2, (4, 4), (1, 1), ((padding, padding), (0, 0)), (1, 1), 1)
+    shape = op.out_shape((2, 6, 6))
+    net = Network(
+        (inputs((2, 6, 6)), lif("a", (2, 6, 6)), lif("output", shape, "output", leak=0.7)),
+        (
+            project("pass", "input", "a", Pointwise((2, 6, 6), (2, 6, 6)), np.ones((2, 6, 6))),
+            project("conv", "a", "output", op, rng.normal(size=op.weight_shape)),
+        ),
+    ).verify()
+    weaker = 0.6 * np.ones((2, 6, 6))
+    other = net.replace(
+        projections=[dataclasses.replace(net.projections[0], weight=Weight(weaker))]
+    )
+    x = {"input": spikes(net, padding, 5, 7)}
+    places = read_places(net.projections[1], (2, 6, 6))
+    assert places is not None
+    assert (places.max() == 72) == bool(padding)
+    short = gather(net, x, ["conv"], reference=other)["conv"]
+    pieces = gather(net, x, ["conv"], reference=other, max_memory=1 << 20)["conv"]
+    monkeypatch.setattr("snndeploy.calibrate.moments.read_places", lambda *_: None)
+    long = gather(net, x, ["conv"], reference=other)["conv"]
+    assert short.cross is not None
+    assert long.cross is not None
+    assert np.abs(long.cross - long.hessian).max() > 0.1
+    for found in (short, pieces):
+        np.testing.assert_allclose(found.hessian, long.hessian, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(found.cross, long.cross, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(found.mean, long.mean, rtol=1e-12, atol=1e-12)
+        assert found.count == long.count
 
 
 def test_joint_moments_hold_both_projections() -> None:

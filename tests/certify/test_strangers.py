@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from snndeploy.certify import BundleRefused, certify
-from tests.support.miscompiled import Files, compiled_to
+from tests.support.miscompiled import Files, taken_apart
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(compiled_to(tmp_path_factory.mktemp("made"), "convolutional", "loihi2"))
+def made() -> Files:
+    return taken_apart("convolutional", "loihi2")
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from snndeploy.data import load_samples
 from snndeploy.data.arrays import open_arrays
 from snndeploy.data.encode import constant, delta, latency, rate
 from snndeploy.errors import InputError, SnnDeployError
+from snndeploy.ir.arrays import frozen
+from snndeploy.ir.program import CompartmentGroup
 from snndeploy.lower import encode_inputs
 
 
@@ -209,10 +211,22 @@ def test_refused_images(tmp_path: Path) -> None:
     assert refusal(path).startswith("data-labels: FILE: labels are not whole numbers")
 
 
+def entry(bits: int, scale: float = 1.0) -> CompartmentGroup:
+    return CompartmentGroup(
+        name="x",
+        shape=(1,),
+        role="input",
+        kind="input",
+        depth=0,
+        scale=frozen(scale),
+        message_bits=bits,
+    )
+
+
 def test_data_that_do_not_fit_the_coding() -> None:
     def text(data: np.ndarray, bits: int) -> str:
         with pytest.raises(InputError) as caught:
-            encode_inputs(data, bits, 1.0, "input x")
+            encode_inputs(data, entry(bits))
         return f"{caught.value.code}: {caught.value}"
 
     assert text(np.array([0, 3]), 0) == (
@@ -225,6 +239,6 @@ def test_data_that_do_not_fit_the_coding() -> None:
     )
     for bits, scale in ((0, 1.0), (9, 4.0)):
         with pytest.raises(InputError, match="input x: the data hold NaN or infinity") as caught:
-            encode_inputs(np.array([0.5, np.nan]), bits, scale, "input x")
+            encode_inputs(np.array([0.5, np.nan]), entry(bits, scale))
         assert caught.value.code == "input-not-finite"
-    np.testing.assert_array_equal(encode_inputs(np.array([0.5, -0.25]), 9, 4.0, ""), [2, -1])
+    np.testing.assert_array_equal(encode_inputs(np.array([0.5, -0.25]), entry(9, 4.0)), [2, -1])

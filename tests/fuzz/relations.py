@@ -75,11 +75,7 @@ class Subject:
         return self.messages_of(self.program, self.case.data)
 
     def messages_of(self, program: Program, data: Mapping[str, Array]) -> dict[str, Array]:
-        return {
-            g.name: encode_inputs(data[g.name], g.message_bits, float(g.scale), g.name)
-            for g in program.groups
-            if g.kind == "input"
-        }
+        return {g.name: encode_inputs(data[g.name], g) for g in program.groups if g.kind == "input"}
 
     @cached_property
     def neurons(self) -> list[str]:
@@ -192,11 +188,7 @@ def registers_stay_within_head_room(s: Subject) -> None:
     """Neither the data nor inputs at their most leave what is stated and what the checker bounds."""
     if any(abs(q.exponent) > 31 for q in s.program.synapses):
         raise DoesNotApply("its exponents fit no chip")
-    most = {
-        g.name: (1 << (g.message_bits - 1)) - 1 if g.message_bits else 1
-        for g in s.program.groups
-        if g.kind == "input"
-    }
+    most = {g.name: g.largest for g in s.program.groups if g.kind == "input"}
     within = {n: np.minimum(np.maximum(x, -most[n]), most[n]) for n, x in s.messages.items()}
     peak = int(np.ceil(s.case.coding.message_peak))
     full = {n: np.full((12, 1, *x.shape[2:]), min(most[n], peak)) for n, x in s.messages.items()}

@@ -18,9 +18,12 @@ from tests.fuzz.campaign import Tally, fuzz, resumed
 from tests.fuzz.networks import KINDS, draw
 from tests.fuzz.relations import RELATIONS
 
-CASES, PIECES, LONG = 200, 4, 10_000
+CASES, PIECES, LONG = 200, 20, 10_000
 COSTLY = ("compiling twice gives one digest", "a bundle is certified and read back")
 """Asked of one case in five here, so that 200 cases take well under a minute."""
+
+
+_TALLIES: dict[int, Tally] = {}
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
@@ -28,10 +31,17 @@ def test_every_relation_holds(piece: int) -> None:
     seeds = range(piece, CASES, PIECES)
     tally = fuzz(seeds, [name for name in RELATIONS if name not in COSTLY])
     tally += fuzz(seeds[::5], COSTLY)
+    _TALLIES[piece] = tally
     assert tally.failures == []
-    # What says nothing of most cases is no test of them.
+
+
+def test_every_relation_says_something_of_enough_cases() -> None:
+    """What says nothing of most cases is no test of them."""
+    if len(_TALLIES) < PIECES:
+        pytest.skip("all pieces are to be run before")
+    whole = sum(_TALLIES.values(), Tally())
     for relation in RELATIONS:
-        assert tally.held(relation) >= 3, relation
+        assert whole.held(relation) >= 12, relation
 
 
 def test_the_cases_have_everything() -> None:

@@ -84,3 +84,28 @@ def test_an_average_pool_of_snntorch_may_have_had_padding() -> None:
     with pytest.raises(UsageError, match="there is no possible loss 'maybe-lost'") as caught:
         read_model(model, "snntorch", accept=("maybe-lost",))
     assert caught.value.code == "accept-unknown"
+
+
+def test_the_tau_that_norse_multiplied_is_the_first_of_the_node() -> None:
+    tau = np.array([5e-5, 6e-5, 7e-5], np.float32)
+    found = read_model(chain(3, lif(3, tau=tau, r=1.0)), "norse", dt=1e-6).findings
+    (told,) = (f for f in found if f.code == "norse-tau")
+    assert told.message.startswith("tau is 5e-05: Norse's exporter multiplies tau by dt")
+
+
+@pytest.mark.parametrize(
+    ("count", "listed"), [(1, "n0"), (4, "n0, n1, n2, n3"), (5, "n0, n1, n2, n3 and 1 more")]
+)
+def test_what_may_have_lost_something_is_named(count: int, listed: str) -> None:
+    """Neurons alone, and no more than four of them."""
+    weight = nir.Linear(np.eye(3, dtype=np.float32))
+    names = [f"n{i}" for i in range(count)]
+    model = chain(3, weight, *[lif(3) for _ in names], names=("fc", *names))
+    found = {f.code: f.message for f in read_model(model, "rockpool", dt=1e-3).findings}
+    assert f"(w_rec): if {listed} had any" in found["maybe-lost-recurrence"]
+    assert f"of its neurons: if {listed} had one" in found["maybe-lost-bias"]
+    found = {f.code: f.message for f in read_model(model, "sinabs").findings}
+    assert f"drops tau_syn: if {listed} had a synaptic" in found["maybe-lost-tau-syn"]
+    found = {f.code: f.message for f in read_model(model, "norse", dt=1e-3).findings}
+    assert f"if that of {listed} was not 0" in found["maybe-lost-v-reset"]
+    assert "norse-tau" not in found

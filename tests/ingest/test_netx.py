@@ -120,6 +120,8 @@ def net(folder: Path, *layers: Mapping[str, Any]) -> Path:
         for i, layer in enumerate(layers):
             group = file.create_group(f"layer/{i}")
             for key, value in layer.items():
+                if value is None:
+                    continue
                 if key == "neuron":
                     names = ("iDecay", "vDecay", "vThMant")
                     group["neuron/type"] = np.bytes_("CUBA")
@@ -215,7 +217,14 @@ def neuron(kind: str) -> dict[str, Any]:
             "a conv block comes first",
         ),
         ([{"type": "convT"}], "netx-block", "a block of type 'convT' is not supported"),
-        ([neuron("SDNN")], "netx-neuron", "SDNN neurons are not supported"),
+        ([neuron("ALIF")], "netx-neuron", "ALIF neurons (adaptive threshold) are not supported"),
+        ([neuron("SDN")], "netx-neuron", "SDN neurons are not supported"),
+        (
+            [{**neuron("RF_PHASE"), "weight": None}],
+            "netx-neuron",
+            "RF_PHASE neurons (resonate-and-fire) are not supported",
+        ),
+        ([neuron("SDNN")], "netx-field", "'neuron/vThMant' is missing or does not hold numbers"),
         ([neuron("CUBA")], "netx-field", "'neuron/vDecay' is missing or does not hold numbers"),
         ([dense([[0.5]])], "netx-integers", "weight holds 0.5, which is no whole number"),
         ([dense([[1, -300, 7]])], "netx-range", "need more than 9 bits"),

@@ -18,6 +18,7 @@ from snndeploy.ir.decoding import decode
 from snndeploy.ir.network import Network
 from snndeploy.ir.neurons import PARAMETERS, Neuron
 from snndeploy.ir.ops import Dense
+from snndeploy.ir.program import CompartmentGroup
 from snndeploy.ir.step import CHOICES, FloatParameters, IntegerState, NeuronRule
 from snndeploy.ir.text import full_text, read_network
 from snndeploy.lower import InputCoding, lower
@@ -44,7 +45,9 @@ def other(name: str) -> Any:
 
 
 def changed(name: str) -> dict[str, Any]:
-    fields = {name: other(name)}
+    """What came since the founding fields is set together: one part may need another."""
+    new = [n for n in FIELDS if n not in neurons.FOUNDING]
+    fields = {n: other(n) for n in (new if name in new else [name])}
     if name == "max_spikes":
         fields["spikes_per_step"] = "many"
     if name == "reset_timing":
@@ -56,7 +59,7 @@ def changed(name: str) -> dict[str, Any]:
 def test_every_field_is_told_in_text_files_and_digests(name: str) -> None:
     fields = changed(name)
     plain = {k: v for k, v in fields.items() if k != name}
-    net, without = network(**fields).verify(), network(**plain).verify()
+    net, without = network(**fields).verify(), network(**plain)
     assert net.digest != without.digest
     assert read_network(full_text(net)).digest == net.digest
     arrays: dict[str, Any] = {}
@@ -82,14 +85,33 @@ def test_what_is_not_known_is_refused(name: str, monkeypatch: pytest.MonkeyPatch
     plain = network().population("output").neuron
     assert plain is not None
     assert plain.beyond() == ()
-    with pytest.raises(SnnDeployError, match=name) as lowered:
-        lower(net, load_target("loihi2"), inputs=InputCoding.named("binary"), steps=4)
     with pytest.raises(SnnDeployError, match=name) as as_nir:
         neuron_fields(neuron, (2,), 1e-3, "output")
     with pytest.raises(SnnDeployError, match=f"Lava's LIF has no {name}") as as_netx:
         refuse_network(net)
-    codes = [e.value.code for e in (lowered, as_nir, as_netx)]
-    assert codes == ["neuron-unsupported", "export-nir", "export-netx"]
+    codes = [e.value.code for e in (as_nir, as_netx)]
+    assert codes == ["export-nir", "export-netx"]
+
+
+def lowered(net: Network) -> CompartmentGroup:
+    program = lower(net, load_target("loihi2"), inputs=InputCoding.named("binary"), steps=4)
+    return program.group("output")
+
+
+@pytest.mark.parametrize("name", ["v_floor", "drive"])
+def test_lowering_knows_what_has_a_register(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A register of its name is filled whenever it came; what has none is refused."""
+    net = network(**changed(name))
+    expected = lowered(net)
+    monkeypatch.setattr(neurons, "FOUNDING", neurons.FOUNDING - {name})
+    if name == "drive":
+        with pytest.raises(SnnDeployError, match="no register holds its drive") as refused:
+            lowered(net)
+        assert refused.value.code == "neuron-unsupported"
+        return
+    assert np.array_equal(getattr(lowered(net), name), getattr(expected, name))
+    plain = lowered(network())
+    assert not np.array_equal(getattr(expected, name), getattr(plain, name))
 
 
 def test_a_state_goes_on_where_another_ended() -> None:
@@ -121,5 +143,6 @@ def test_every_register_reaches_the_integer_step() -> None:
         steps=4,
     )
     held = vars(registers(program.group("output"), program.arithmetic))
-    assert [name for name, value in held.items() if value is None] == []
-    assert [f.name for f in dataclasses.fields(IntegerState)] == ["u", "v", "fired"]
+    unset = {name for name, value in held.items() if value is None}
+    assert unset == set(FIELDS) & held.keys() - neurons.FOUNDING
+    assert [f.name for f in dataclasses.fields(IntegerState)][:3] == ["u", "v", "fired"]

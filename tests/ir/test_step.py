@@ -278,18 +278,19 @@ def test_words_that_mean_nothing_are_refused() -> None:
 # --- fast paths admit by whitelist ----------------------------------------------------------------
 
 
-def extended(value: Any) -> Any:
-    """``value`` with a field that no kernel was written for."""
+def extended(value: Any, adapts: int = 1) -> Any:
+    """``value`` with a field that no kernel was written for, and which does nothing at 0."""
     cls = dataclasses.make_dataclass(
         "Extended", [("adapts", int, 0)], bases=(type(value),), frozen=True, kw_only=True
     )
-    return cls(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    return cls(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, adapts=adapts)
 
 
 def test_a_new_field_takes_the_plain_integer_step(monkeypatch: pytest.MonkeyPatch) -> None:
     g = group("custom", NeuronRule(), False, LOIHI, np.random.default_rng(0))
     assert fits_int32(g, LOIHI)
     assert not fits_int32(extended(g), LOIHI)
+    assert fits_int32(extended(g, 0), LOIHI)
     assert not fits_int32(g, extended(LOIHI))
     wider = extended(NeuronRule())
     monkeypatch.setattr(CompartmentGroup, "rule", property(lambda _: wider))
@@ -313,6 +314,7 @@ def test_a_new_field_takes_the_plain_float_step() -> None:
     gradient: Any = SimpleNamespace(smooth=False, through_reset=False)
     assert holds(n)
     assert not holds(new)
+    assert holds(extended(n, 0))
     assert not fusible(new, like, gradient)
     x, out = torch.ones(3, 1, 2), torch.empty(3, 1, 2)
     NeuronState(new, (2,), 1, torch.float32, kernel=True).run(x, out)

@@ -15,7 +15,7 @@ from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import CompartmentGroup
 from snndeploy.ir.step import LOIHI
 from snndeploy.lower import InputCoding, lower
-from snndeploy.lower.coding import encode_inputs, infer_coding
+from snndeploy.lower.coding import encode_inputs, infer_coding, input_group
 from snndeploy.lower.proofs.headroom import (
     Interval,
     WorstCase,
@@ -154,8 +154,8 @@ def test_the_coding_that_data_need(
     coding = infer_coding(np.array(data))
     assert (coding.kind, coding.peak) == (kind, peak)
     assert (coding.message_bits, coding.scale) == (bits, scale)
-    assert coding.message_peak == max(1, 2 ** (bits - 1) - 1)  # all that its field holds
-    sent = encode_inputs(np.array(data), bits, scale, "x")
+    assert coding.message_peak == max(abs(x) * scale for x in data)
+    sent = encode_inputs(np.array(data), input_group("x", (1,), coding))
     assert sent.tolist() == [x * scale for x in data]
 
 
@@ -163,7 +163,7 @@ def test_codings_without_data() -> None:
     assert [InputCoding.named(k).message_peak for k in ("binary", "graded", "analog")] == [
         1,
         15,
-        255,
+        128,
     ]
 
 

@@ -214,6 +214,44 @@ def test_the_bias_of_a_delayed_projection_arrives_with_its_delay(syn_leak: float
     np.testing.assert_array_equal(found, trained)
 
 
+def test_what_a_bias_loses_to_one_exponent_has_synapses_of_its_own() -> None:
+    """Filtered biases add up: behind a leak of 15/16 and a filter of 1/2, to 32 times what was lost.
+
+    Eight bits hold the larger one to a hundredth, which makes a quarter of the threshold. With the
+    rest the membranes are those of real numbers but for half a unit of weights, 32 times.
+    """
+    bias = np.array([-0.0513, -5.32])
+    fc = Weight(np.array([[3, 0], [0, 3]]), scale=np.array([[1 / 64], [1.0]]), bits=4)
+    net = Network(
+        (inputs((2,)), lif("output", (2,), "output", syn_leak=0.5, leak=0.9375, bias=bias)),
+        (project("fc", "input", "output", Dense(2, 2), fc),),
+    ).verify()
+    program = lower(net, LOIHI2, steps=60)
+    assert [s.name for s in program.synapses] == ["fc", "output.bias", "output.bias-rest"]
+    scale = program.group("output").scale
+    first, rest = (s.mantissa[:, 0] * 2.0**s.exponent * 64 / scale for s in program.synapses[1:])
+    assert (np.abs(first - bias) * scale).max() > 200
+    unit = 1 << 6  # of weights, in v
+    assert (np.abs(first + rest - bias) * scale).max() <= unit / 2
+    assert program.rounding["output"].bias == pytest.approx(np.abs(first + rest - bias).max())
+    silence = np.zeros((60, 1, 2), np.int64)
+    found = run_integer(program, {"input": silence}, record_states=["output"]).v["output"]
+    trained = run_float(net, silence.astype(float), dtype="float64", record=["output"])
+    assert np.abs(found - trained.v["output"] * scale).max() <= 32 * (unit / 2 + 1)
+
+
+def test_a_bias_that_one_exponent_holds_well_has_no_other_synapses() -> None:
+    """Eight bits of 1.0 and -0.33 are near enough for a membrane that forgets at once."""
+    neuron = lif(
+        "output", (2,), "output", syn_leak=0.25, leak=0.0, bias=np.array([1, -0.33]), threshold=4.0
+    )
+    fc = project("fc", "input", "output", Dense(2, 2), np.eye(2))
+    program = lower(Network((inputs((2,)), neuron), (fc,)).verify(), LOIHI2)
+    assert [s.name for s in program.synapses] == ["fc", "output.bias"]
+    lost = program.rounding["output"].bias
+    assert 0 < lost < (2 / 254) / 4
+
+
 def test_routes_and_comparisons_are_told() -> None:
     """Nothing is told of what the chip does as trained; each deviation names its population once."""
     told = {f.code for f in lower(two_layers(np.eye(2)), LOIHI2).findings}
@@ -291,8 +329,8 @@ def test_codings_are_inferred_from_data() -> None:
     assert infer_coding(np.array([0, 1, 1])).kind == "binary"
     assert infer_coding(np.array([0.0, 1.0])).message_bits == 0
     graded = infer_coding(np.array([0, 8, 3]))
-    # head-room is for all that five bits hold, as what they hold is let in
-    assert (graded.kind, graded.message_peak, graded.message_bits) == ("graded", 15, 5)
+    # head-room is for what the data hold, and no more than that is let in
+    assert (graded.kind, graded.message_peak, graded.message_bits) == ("graded", 8, 5)
     analog = infer_coding(np.array([0.0, -0.4, 0.25]))
     parts = np.array([0, 0]), np.array([-0.4]), np.array([0.25])
     assert infer_coding(iter(parts)) == analog
@@ -301,29 +339,37 @@ def test_codings_are_inferred_from_data() -> None:
     assert (analog.kind, analog.scale, analog.message_bits) == ("analog", 512.0, 9)
 
 
-def test_what_is_beyond_the_field_of_an_input_is_refused() -> None:
-    """Head-room is proved for messages of 15, so 15 enters and 16 does not, of either sign."""
+@pytest.mark.parametrize("peak", [15, 9])
+def test_what_is_beyond_the_peak_of_an_input_is_refused(peak: int) -> None:
+    """Head-room is proved for messages of 15 (or 9), so these enter and larger ones do not."""
     net = two_layers(np.eye(2))
-    program = lower(net, LOIHI2, inputs=InputCoding.named("graded"))
-    bits, scale = program.group("input").message_bits, float(program.group("input").scale)
-    for held in (15, -15):
-        assert encode_inputs(np.array([held, 0]), bits, scale, "input x").tolist() == [held, 0]
-    for beyond in (16, -16):
-        with pytest.raises(InputError) as caught:
-            encode_inputs(np.array([beyond, 0]), bits, scale, "input x")
-        assert caught.value.code == "input-beyond"
-        assert str(caught.value) == (
-            f"input x: the program takes inputs up to 15 in size, the data hold a value of {beyond}: "
-            "registers might overflow\n  next: compile with --data that reaches as far"
+    coding = InputCoding(kind="graded", peak=peak)
+    program = lower(net, LOIHI2, inputs=coding)
+    group = program.group("input")
+    assert (group.message_bits, group.message_peak, group.largest) == (5, peak, peak)
+    assert program.headroom["a"].u_peak == peak * program.group("a").scale
+    for held in (peak, -peak):
+        assert encode_inputs(np.array([held, 0]), group).tolist() == [held, 0]
+    for beyond in (peak + 1, -peak - 1):
+        message = (
+            f"input input: the program takes inputs up to {peak} in size, the data hold a value of "
+            f"{beyond}: registers might overflow\n  next: compile with --data that reaches as far"
         )
+        with pytest.raises(InputError) as caught:
+            encode_inputs(np.array([beyond, 0]), group)
+        assert caught.value.code == "input-beyond"
+        assert str(caught.value) == message
+        with pytest.raises(InputError) as caught:
+            run_integer(program, np.full((3, 1, 2), beyond))
+        assert caught.value.code == "input-beyond"
 
 
-def test_head_room_of_graded_input_is_for_all_that_its_field_holds() -> None:
-    """Weights 1 on messages of 15: |u| reaches what is called its peak, and with 9 seen as well."""
+def test_head_room_of_graded_input_is_for_all_that_is_let_in() -> None:
+    """Weights 1 on messages of 15 (or 9): |u| reaches what is called its peak."""
     net = two_layers(np.ones((2, 2)), leak=0.0)
     for coding in (InputCoding.named("graded"), InputCoding(kind="graded", peak=9)):
         program = lower(net, LOIHI2, inputs=coding)
-        most = np.full((4, 1, *net.populations[0].shape), 15)
+        most = np.full((4, 1, *net.populations[0].shape), int(coding.peak))
         run = run_integer(program, {"input": most}, record_states=("a",))
         assert program.headroom["a"].u_peak == np.abs(run.u["a"]).max()
 

@@ -12,9 +12,12 @@ import pytest
 import snndeploy
 from snndeploy.chip import Target, load_target
 from snndeploy.cli.show.render import print_fix
+from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.finding import Finding, Fix
+from snndeploy.ir.network import Network, Projection
+from snndeploy.ir.ops import Conv, Dense, Reshape
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program
 from snndeploy.mapping import check_program, place_program, repair
@@ -22,8 +25,11 @@ from snndeploy.mapping.fix.plans import membrane_error, plans
 from snndeploy.mapping.fix.shrink import neighbourhood
 from snndeploy.mapping.fix.suggest import carry_out, may_fit
 from snndeploy.mapping.rules.rules import violations
+from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.pipeline.advise.fixing import fix_model
 from snndeploy.recipe import Recipe
+from snndeploy.simulate.float.engine import run_float
+from tests.support.builders import inputs, lif, project
 from tests.support.commands import FRONTEND, code_of, network, run
 from tests.support.mapping_programs import cnn, mlp, with_group
 from tests.support.random_programs import broken_program, small_chip
@@ -350,10 +356,64 @@ def narrow(cores: int, **limits: int) -> Target:
     )
 
 
+def residual() -> Network:
+    """A block with a way around it, 580 neurons."""
+    rng = np.random.default_rng(3)
+
+    def conv(name: str, source: str, target: str, kernel: int, channels: int) -> Projection:
+        pad = kernel // 2
+        op = Conv(8, channels, (kernel,) * 2, (1, 1), ((pad, pad),) * 2, (1, 1))
+        weight = rng.normal(size=op.weight_shape) / np.sqrt(channels * kernel**2)
+        return project(name, source, target, op, weight.astype(np.float32) * 2)
+
+    last = (Reshape((288,)), Dense(4, 288))
+    return Network(
+        (inputs((2, 6, 6)), lif("a", (8, 6, 6)), lif("b", (8, 6, 6)), lif("out", (4,), "output")),
+        (
+            conv("stem", "input", "a", 3, 2),
+            conv("c", "a", "b", 3, 8),
+            conv("skip", "input", "b", 1, 2),
+            project("fc", "b", "out", last, rng.normal(size=(4, 288)).astype(np.float32) / 8),
+        ),
+    ).verify()
+
+
+def test_what_fits_is_ordered_by_answers() -> None:
+    """Labels are what one way to remove kernels answers, then what the other does: each gets chosen."""
+    network, rng = residual(), np.random.default_rng(0)
+    x = (rng.random((8, 60, 2, 6, 6)) < 0.4).astype(np.float32)
+    plain = Samples(x)
+
+    def compiled(recipe: Recipe | None) -> snndeploy.Compiled:
+        chip = narrow(1, neurons=400)
+        return snndeploy.compile(network, recipe=recipe, calibration=plain, target=chip)
+
+    first = compiled(None)
+    assert not first.fits
+    found = fix_model(first, compiled, plain)
+    assert found.recipe is not None
+    (removal,) = (p for p in found.recipe.passes if isinstance(p, RemoveKernels))
+    assert removal.fold == "weights"
+    assert len(found.tried) > 1
+    assert found.ordered.startswith("answers on 60 samples: those of the trained network")
+    answers = {}
+    for score in ("l1", "second-order"):
+        way = replace(removal, score=score)
+        answers[score] = run_float(compiled(Recipe(name="x", passes=(way,))).network, x)
+    for score, recorded in answers.items():
+        labelled = Samples(x, recorded.predictions("out"))
+        fixing = fix_model(first, compiled, labelled)
+        assert fixing.recipe is not None
+        (chosen,) = (p for p in fixing.recipe.passes if isinstance(p, RemoveKernels))
+        assert chosen.score == score
+        assert f"chosen by {score}, folded into weights" in fixing.steps
+        assert any(line.endswith("100.0% of 60 answers are right") for line in fixing.tried)
+
+
 @pytest.mark.slow
 def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
-    """Digits on 3 small cores: fewer kernels at 8 bits keep 84 % of 300 answers, with fewer bits and
-    pruning too 10 % are left. Without samples the smaller membrane error picks the same."""
+    """Digits on 3 small cores: fewer kernels at 8 bits keep 84 % of 300 answers; fewer bits and pruning,
+    which would leave 10 %, are not tried. The smaller membrane error removes as many kernels."""
     chip = narrow(3, neurons=150, synapse_words=700, pool_words=1000)
     samples = digits().first(300)
     how = {"frontend": "snntorch", "semantics": {"reset": "zero"}, "target": chip}
@@ -366,13 +426,12 @@ def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
     for data, ordered in ((samples, "answers on 300 samples: right"), (None, "membrane error")):
         fixing = fix_model(first, compiled, data, tell=told.append)
         assert ordered in fixing.ordered
-        assert fixing.steps == ("remove 12 of 16 kernels of 1", "remove 24 of 32 kernels of 4")
+        assert fixing.steps[:2] == ("remove 12 of 16 kernels of 1", "remove 24 of 32 kernels of 4")
         assert fixing.recipe is not None
         assert compiled(fixing.recipe).fits
-        assert len(fixing.tried) == 2
+        assert len(fixing.tried) == (1 if data is None else 2)
     shares = [line.split(": ")[-1] for line in told if "answers are right" in line]
-    assert shares[0].startswith("fits, 8")
-    assert shares[1].startswith("fits, 1")
+    assert max(shares).startswith("fits, 8")
 
 
 def test_what_is_tried_is_told_and_ends_in_time() -> None:

@@ -44,6 +44,22 @@ def test_what_compression_bought_is_the_uncompressed_compilation_less_this_one(
     assert report_of(whole)["savings"] is None  # there is nothing to compare with
 
 
+def test_a_report_says_why_it_does_not_compare(
+    pair: tuple[snndeploy.Compiled, snndeploy.Compiled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snndeploy.pipeline.accounts import savings
+
+    monkeypatch.setattr(savings, "compares", lambda groups, weights: False)
+    report = report_of(pair[0])
+    told = report["savings"]["text"]
+    assert told == (
+        "what compression bought is not told, since placing both networks would take too long: "
+        f"{len(pair[0].program.groups)} groups, "
+        f"{sum(p.weight.data.size for p in pair[0].source.projections):,} weights as trained"
+    )
+    assert told in cores_text(report)
+
+
 def test_the_verdict_says_which_question_it_answers() -> None:
     model = FOLDER / "digits.nir"
     speed, cores = (

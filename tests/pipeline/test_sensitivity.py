@@ -23,6 +23,7 @@ from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import index_map
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
+from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.pipeline.advise.sensitivity import (
     Point,
@@ -170,6 +171,17 @@ def test_points_are_runs_of_the_changed_network() -> None:
     point = next(p for p in found.points if (p.layer, p.kind, p.value) == ("fc1", "bits", 2))
     answers = run_float(changed, data.inputs)
     assert point.accuracy == pytest.approx((answers.predictions("output") == data.labels).mean())
+    pruned = sensitivity(net, data, ratios=(), bits=(), sparsities=(0.5, 0.9))
+    assert [(p.layer, p.kind, p.value) for p in pruned.points] == [
+        (n, "sparsity", s) for n in ("conv1", "conv2", "fc1", "fc2") for s in (0.5, 0.9)
+    ]
+    changed = Prune(layers=("conv2",), sparsity=0.9).apply(net, PassContext()).network
+    answers = run_float(changed, data.inputs)
+    assert pruned.points[3].distance == pytest.approx(
+        1
+        - (answers.spikes["output"] & run_float(net, data.inputs).spikes["output"]).sum()
+        / (answers.spikes["output"] | run_float(net, data.inputs).spikes["output"]).sum()
+    )
     total = sum(p.weight.data.size for p in net.projections)
     share = net.projections[2].weight.data.size / total
     assert point.saved == pytest.approx(share * 30 / 32)
@@ -203,11 +215,15 @@ def test_the_suggested_recipe_takes_the_most_each_layer_allows() -> None:
         _point("conv1", "bits", 4, 0.7),
         _point("conv2", "bits", 8, 0.91),
         _point("conv2", "bits", 4, 0.9),
+        _point("fc1", "sparsity", 0.5, 0.91),
+        _point("fc1", "sparsity", 0.75, 0.9),
+        _point("fc1", "sparsity", 0.9, 0.5),
     )
     found = Sensitivity(points=points, accuracy=0.91, samples=9, score="svs", fold="weights")
     assert suggested(found, 0.02).passes == (
         RemoveKernels(layers=("conv1",), ratio=0.25, score="svs", fold="weights"),
         RemoveKernels(layers=("conv2",), ratio=0.5, score="svs", fold="weights"),
+        Prune(layers=("fc1",), sparsity=0.75),
         Quantize(layers=("conv1",), bits=8, per="channel"),
         Quantize(layers=("conv2",), bits=4, per="channel"),
     )
@@ -217,6 +233,7 @@ def test_the_suggested_recipe_takes_the_most_each_layer_allows() -> None:
     assert suggested(unlabelled, 0.0).passes == ()
     assert [p.layers for p in suggested(unlabelled, 0.1).passes] == [  # type: ignore[attr-defined]
         ("conv1", "conv2"),
+        ("fc1",),
         ("conv1",),
         ("conv2",),
     ]
@@ -378,7 +395,7 @@ def test_groups_are_shown(files: tuple[Path, Path, Array]) -> None:
         (("--ratios", "1.5"), "", "ratios are at least 0 and below 1"),
         (("--ratios", "a"), "", "'a' is not a list of numbers"),
         (("--bits", "40"), "", "widths are 1 to 16 bits"),
-        (("--bits", "", "--ratios", ""), "sensitivity-nothing", "no ratios and no widths"),
+        (("--bits", "", "--ratios", ""), "sensitivity-nothing", "no widths and no sparsities"),
         (("--plot", "x.png"), "output-suffix", "x.png: this file's name has to end in .svg"),
         (("--recipe", "x"), "output-suffix", "next: --recipe x.toml"),
     ],

@@ -18,6 +18,7 @@ from snndeploy.simulate.lava import env as lava_env
 from snndeploy.simulate.lava import install as lava_install
 from snndeploy.simulate.lava.env import LAVA_VERSION, PYTHON_VARIABLE, LavaEnv, find_lava
 from snndeploy.simulate.lava.lava_worker.compat import import_lava
+from snndeploy.simulate.lava.place import EnvironmentPlace
 
 HERE = sys.version_info[:2]
 
@@ -63,7 +64,7 @@ def complete(directory: Path, version: tuple[int, int] = (3, 11)) -> Path:
     python = lava_env.python_of(directory)
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    lava_install._write_stamp(directory, lava_env.complete_stamp(version))
+    EnvironmentPlace(directory, lava_env.STAMP).sign(lava_env.complete_stamp(version))
     return python
 
 
@@ -203,7 +204,7 @@ def test_a_failed_install_leaves_nothing(nowhere: Path, monkeypatch: pytest.Monk
     directory = nowhere / "private"
     (directory / "lib").mkdir(parents=True)
     (directory / "lib" / "half-written").touch()
-    lava_install._write_stamp(directory, lava_install._BUILDING)
+    EnvironmentPlace(directory, lava_env.STAMP).sign("building")
     monkeypatch.setattr(lava_install, "_bases", lambda: [(Path(sys.executable), HERE)])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)

@@ -20,6 +20,7 @@ from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.integer.in_turn.kernel import fits, run_compiled
 from snndeploy.simulate.integer.in_turn.plain import run_plain
 from snndeploy.simulate.integer.in_turn.wiring import wiring_of
+from snndeploy.simulate.lava import place
 from snndeploy.simulate.xylo import env as xylo_env
 from snndeploy.simulate.xylo.engine import run_worker, run_xylosim
 from tests.support.xylo_configurations import differing, messages, random_configuration, wired
@@ -211,20 +212,45 @@ def test_an_install_that_fails_leaves_nothing(
 ) -> None:
     def refuses(python: Path, *arguments: str, timeout: float | None = None) -> str:
         if "venv" in arguments:
-            Path(arguments[-1]).mkdir(parents=True)
+            (Path(arguments[-1]) / "bin").mkdir()
             return ""
         raise OSError("no network")
 
     monkeypatch.setattr(xylo_env, "run_python", refuses)
-    monkeypatch.setattr(xylo_env, "_bases", lambda: iter([Path(sys.executable)]))
+    monkeypatch.setattr(place, "run_python", refuses)
+    monkeypatch.setattr(xylo_env, "_bases", lambda: [(Path(sys.executable), (3, 11))])
     with pytest.raises(BackendMissing) as caught:
         xylo_env.install_xylosim()
     assert caught.value.code == "xylosim-install-failed"
     assert not (nowhere / "private").exists()
-    monkeypatch.setattr(xylo_env, "_bases", lambda: iter([]))
+    monkeypatch.setattr(xylo_env, "_bases", list)
     with pytest.raises(BackendMissing) as caught:
         xylo_env.install_xylosim()
     assert caught.value.code == "xylosim-no-python"
+    assert not (nowhere / "private").exists()
+
+
+def test_the_next_python_is_tried(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without what environments are made with is passed over."""
+    tried: list[Path] = []
+
+    def first_fails(python: Path, *arguments: str, timeout: float | None = None) -> str:
+        tried.append(python)
+        if python.name == "without":
+            raise OSError("no ensurepip")
+        return ""
+
+    monkeypatch.setattr(place, "run_python", first_fails)
+    made = place.EnvironmentPlace(nowhere / "here", "stamp.txt")
+    assert made.claim()
+    bases = [(nowhere / "without", (3, 10)), (nowhere / "with", (3, 11))]
+    version, failure = made.made_on(bases, lambda line: None)
+    assert version == (3, 11)
+    assert failure.endswith("without cannot create an environment: no ensurepip")
+    assert [p.name for p in tried] == ["without", "with"]
+    assert not made.complete
+    made.sign("done")
+    assert made.complete
 
 
 def test_a_directory_of_others_is_left_alone(nowhere: Path) -> None:

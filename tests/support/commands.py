@@ -26,6 +26,12 @@ def check(result: Result, code: int) -> str:
     return result.output
 
 
+def printed(result: Result, code: int = 0) -> str:
+    """What a command wrote to standard output alone."""
+    check(result, code)
+    return result.stdout
+
+
 def code_of(result: Result) -> str:
     """The code of the error that a command left with; empty without one."""
     found = re.search(r"^error\[([a-z0-9-]+)\]", result.stderr, re.MULTILINE)

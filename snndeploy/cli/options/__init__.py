@@ -3,6 +3,7 @@
 from .compiling import compile_locked, compile_model
 from .declared import (
     calibration_options,
+    cluster_option,
     compile_options,
     data_options,
     guard_options,
@@ -11,15 +12,20 @@ from .declared import (
     semantics_options,
     target_options,
 )
+from .files import Files, files_named, files_told
 from .given import admitted, given_options, read_weighed, required, samples_of, semantics_of
 
 __all__ = [
+    "Files",
     "admitted",
     "calibration_options",
+    "cluster_option",
     "compile_locked",
     "compile_model",
     "compile_options",
     "data_options",
+    "files_named",
+    "files_told",
     "given_options",
     "guard_options",
     "json_option",

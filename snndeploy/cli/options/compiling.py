@@ -43,13 +43,17 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         layout=options.get("layout", "chip"),
         objective=options.get("objective", "speed"),
         adapt=options.get("adapt", False),
+        native=options.get("native", False),
         tell_all=options.get("tell_all", False),
         checkpoints=options.get("checkpoints"),
         resume=options.get("resume", False),
         try_seconds=options.get("try_seconds"),
         observer=pass_progress(),
     )
-    return replace(compiled, read=read_as(options["frontend"], semantics_of(options))), samples
+    read = read_as(options["frontend"], semantics_of(options))
+    if options.get("split_signs"):
+        read["split_signs"] = True
+    return replace(compiled, read=read), samples
 
 
 def compile_locked(
@@ -61,6 +65,7 @@ def compile_locked(
         UsageError: an option says what the lock says.
         VerificationFailed: it gives another program.
     """
+    from ...data import input_shapes, split_signs
     from ...ingest import read_network
     from ...pipeline import compile
     from ...pipeline.locking import check_locked, read_as, read_lock, refuse_unlike, untold
@@ -80,9 +85,11 @@ def compile_locked(
         )
     lock = read_lock(lock_file)
     semantics = untold(lock.read)
-    frontend = semantics.pop("frontend", None)
+    frontend, split = semantics.pop("frontend", None), semantics.pop("split_signs", False)
     network = read_network(model, frontend, **semantics)
-    samples = samples_of(options, network.with_role("input")[0].shape)
+    if split:
+        network = split_signs(network)
+    samples = samples_of(options, input_shapes(network))
     refuse_unlike(lock, network.digest, samples)
     compiled = compile(
         network,
@@ -99,4 +106,7 @@ def compile_locked(
         observer=pass_progress(),
     )
     check_locked(lock, compiled)
-    return replace(compiled, recipe=lock.recipe, read=read_as(frontend, semantics)), samples
+    read = read_as(frontend, semantics)
+    if split:
+        read["split_signs"] = True
+    return replace(compiled, recipe=lock.recipe, read=read), samples

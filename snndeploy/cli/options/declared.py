@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..show.help import SEMANTICS, section
+from .files import files_named
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +33,12 @@ resume_options = _all(
         help="Keep what has been finished here, so that --resume can go on from it.",
     ),
     click.option("--resume", is_flag=True, help="Go on from --checkpoints."),
+)
+
+cluster_option = click.option(
+    "--cluster",
+    metavar="local:N|tcp://…|FILE.json",
+    help="Compute on N processes, or on a Dask scheduler (docs: how-to/cluster).",
 )
 
 semantics_options = section(
@@ -103,6 +110,14 @@ guard_options = section(
 
 compile_options = _all(
     semantics_options,
+    click.option(
+        "--starts",
+        type=click.Choice(["chip", "sample"]),
+        default="chip",
+        show_default=True,
+        help="When the layers of a sigma-delta .net file start: all at the chip's first step, as on "
+        "Loihi, or each when a sample reaches it, as SLAYER trains.",
+    ),
     target_options,
     guard_options,
     click.option(
@@ -130,6 +145,16 @@ compile_options = _all(
         is_flag=True,
         help="Give neurons that the target lacks the nearest form that it has, and say what it costs.",
     ),
+    click.option(
+        "--split-signs",
+        is_flag=True,
+        help="Feed -1, 0 and 1 as spikes: a second input with negated weights takes those below zero.",
+    ),
+    click.option(
+        "--native",
+        is_flag=True,
+        help="Only neurons that a board runs without microcode of its own: no neuron programs.",
+    ),
 )
 
 
@@ -152,7 +177,11 @@ def _data(*names: str) -> Callable[[F], F]:
         click.option(
             *names,
             "data",
-            help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data).",
+            multiple=True,
+            callback=files_named,
+            metavar="[NAME=]FILE",
+            help="Samples: .npz, .npy, a file or a folder of events, or tonic:NAME (docs: how-to/data). "
+            "Of a network with several inputs, one for each by name.",
         ),
         click.option(
             "--encode",
@@ -194,6 +223,18 @@ def _data(*names: str) -> Callable[[F], F]:
         ),
         click.option(
             "--skip", type=click.IntRange(min=0), default=0, help="Leave out N samples first."
+        ),
+        click.option(
+            "--unlabelled",
+            type=int,
+            metavar="LABEL",
+            help="Among labels of single steps, that of steps without one.",
+        ),
+        click.option(
+            "--window",
+            type=click.IntRange(min=1),
+            metavar="STEPS",
+            help="Sum what outputs emit over so many steps before a step is answered [default: 1].",
         ),
     )
 

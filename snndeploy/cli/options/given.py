@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,8 @@ def given_options(context: click.Context) -> dict[str, str]:
     }
 
 
-def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | None:
-    """The samples that ``--data`` and its companions name, for an input of ``shape``."""
+def samples_of(options: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Samples | None:
+    """The samples that ``--data`` and its companions name, for inputs of these shapes."""
     from ...data import load_samples
 
     if options.get("data") is None:
@@ -105,9 +106,11 @@ def samples_of(options: dict[str, Any], shape: tuple[int, ...]) -> Samples | Non
         "delta_threshold",
         "samples",
         "skip",
+        "unlabelled",
+        "window",
     )
     given = {name: options[name] for name in names}
-    return load_samples(options["data"], shape, encoding=options["encode"], **given)
+    return load_samples(options["data"], shapes, encoding=options["encode"], **given)
 
 
 def required(samples: Samples | None) -> Samples:
@@ -118,10 +121,17 @@ def required(samples: Samples | None) -> Samples:
 
 
 def read_weighed(model: Path, options: dict[str, Any]) -> tuple[Network, Samples | None]:
-    """The network of a NIR file, and the samples; its findings tell what on them is at stake."""
+    """The network of a NIR file, and the samples; its findings tell what on them is at stake.
+
+    Where inputs are split by sign, findings are those of reading: what is at stake is not measured.
+    """
+    from ...data import input_shapes, split_signs
     from ...ingest import read_model
     from ...pipeline.stakes.assumptions import weighed
 
     reading = read_model(model, options["frontend"], **semantics_of(options))
-    samples = samples_of(options, reading.network.with_role("input")[0].shape)
+    if options.get("split_signs"):
+        network = split_signs(reading.network)
+        return network, samples_of(options, input_shapes(network))
+    samples = samples_of(options, input_shapes(reading.network))
     return weighed(reading, samples), samples

@@ -51,8 +51,8 @@ def pass_progress() -> Observer:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Bar]:
-    """A bar on a terminal, and rare lines elsewhere; the last scores told stay."""
+def progress_bar(label: str, unit: str = "samples") -> Iterator[Bar]:
+    """A bar of ``unit`` on a terminal, and rare lines elsewhere; the last scores told stay."""
     start = time.monotonic()
     known = ""
 
@@ -62,7 +62,8 @@ def progress_bar(label: str) -> Iterator[Bar]:
 
     def status(done: int) -> str:
         rate = done / max(time.monotonic() - start, 1e-9)
-        return f"{rate:,.0f} samples/s" + (f", {known}" if known else "")
+        fast = f"{rate:,.0f} {unit}/s" if unit == "samples" else ""
+        return ", ".join(filter(None, (fast, known)))
 
     if not sys.stderr.isatty():
         last = time.monotonic()
@@ -72,7 +73,10 @@ def progress_bar(label: str) -> Iterator[Bar]:
             text = status(done)
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                click.echo(f"{label}  {done}/{total}  {text}", err=True)
+                spent = last - start
+                left = f"about {spent / done * (total - done):,.0f} s left" if done else ""
+                told = filter(None, (f"{label}  {done}/{total}", unit * (not text), text, left))
+                click.echo("  ".join(told), err=True)
 
         yield Bar(line, scores)
         return

@@ -116,7 +116,10 @@ def print_inspection(report: Mapping[str, Any]) -> None:
 
 def _from(source: Mapping[str, Any]) -> str:
     name = str(source["population"])
-    steps = span(*_ends(source["delay"])) if "delay" in source else "0"
+    if "latency" in source:  # a program's: every synapse takes a step
+        low, high = _ends(source["latency"])
+        return name if high == 1 else f"{name}, {span(low, high)} steps"
+    steps = span(*_ends(source["delay"]))
     return name if steps == "0" else f"{name}[t-{steps}]"
 
 

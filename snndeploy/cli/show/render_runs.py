@@ -43,9 +43,17 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     if report.get("data"):
         out.print(f"on {judged_on(report)}", highlight=False, soft_wrap=True)
     title = f"{report['samples']} samples, {report['steps']} steps"
+    if report.get("labelled_steps"):
+        title += f"; accuracy of {report['labelled_steps']:,} labelled steps"
     out.print(table(title, ("engine", "accuracy", "differing spikes"), rows))
     if judged(report):
         out.print(Text(judged(report)), soft_wrap=True)
+    for engine, error in report.get("errors", {}).items():
+        out.print(
+            f"{engine}: the output's mean misses the target by {error['rmse']:.4g} "
+            f"(root mean square), {error['mae']:.4g} (mean)",
+            highlight=False,
+        )
     for (first, second), c in comparisons.items():
         for name, at in c["first"].items():
             out.print(
@@ -56,7 +64,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
     if report["verification"]:
         out.print()
         print_verification(report)
-    if report["samples"] == 1:
+    if report["samples"] == 1 and not report.get("labelled_steps"):
         for engine, predicted in report["predictions"].items():
             out.print(f"{engine} answers class {predicted[0]}", highlight=False)
     stages = report["neurobench"]

@@ -121,13 +121,13 @@ def _merged(stages: list[LinearStage], first: int, second: int) -> list[LinearSt
     """Merge the weighted stages at two positions into one; None where that has no closed form."""
     left, right, between = stages[first], stages[second], stages[first + 1 : second]
     if isinstance(left.op, Pointwise):
-        factor = _carried(left, between)
+        factor = _carried(left, between, back=False)
         scaled = None if factor is None else _scale_input(right, factor)
         return (
             None if scaled is None else [*stages[:first], *between, scaled, *stages[second + 1 :]]
         )
     if isinstance(right.op, Pointwise):
-        factor = _carried_back(right, between)
+        factor = _carried(right, between, back=True)
         scaled = None if factor is None else _scale_output(left, factor)
         return (
             None if scaled is None else [*stages[:first], scaled, *between, *stages[second + 1 :]]
@@ -144,27 +144,18 @@ def _full(stage: LinearStage) -> Array:
     return weight if weight.size == 1 else np.broadcast_to(weight, stage.in_shape)
 
 
-def _carried(stage: LinearStage, between: Sequence[LinearStage]) -> Array | None:
-    """Factors in front of ``between`` as factors behind it; None (unmerged) where unsure."""
-    factor = _full(stage)
-    for passed in between:
-        if factor.size == 1 or isinstance(passed.op, Reshape):
-            factor = factor if factor.size == 1 else factor.reshape(passed.out_shape)
-        elif isinstance(passed.op, SumPool) and (channels := _per_channel(factor)) is not None:
-            factor = np.broadcast_to(channels.reshape(-1, 1, 1), passed.out_shape)
-        else:
-            return None
-    return factor
+def _carried(stage: LinearStage, between: Sequence[LinearStage], *, back: bool) -> Array | None:
+    """Factors in front of ``between`` as factors behind it, or the other way round.
 
-
-def _carried_back(stage: LinearStage, between: Sequence[LinearStage]) -> Array | None:
-    """Factors behind ``between`` as factors in front of it; None (unmerged) where unsure."""
+    None (unmerged) where unsure.
+    """
     factor = _full(stage)
-    for passed in reversed(between):
+    for passed in reversed(between) if back else between:
+        shape = passed.in_shape if back else passed.out_shape
         if factor.size == 1 or isinstance(passed.op, Reshape):
-            factor = factor if factor.size == 1 else factor.reshape(passed.in_shape)
+            factor = factor if factor.size == 1 else factor.reshape(shape)
         elif isinstance(passed.op, SumPool) and (channels := _per_channel(factor)) is not None:
-            factor = np.broadcast_to(channels.reshape(-1, 1, 1), passed.in_shape)
+            factor = np.broadcast_to(channels.reshape(-1, 1, 1), shape)
         else:
             return None
     return factor

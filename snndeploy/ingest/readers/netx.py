@@ -2,8 +2,8 @@
 
 Such a file holds the integers that Loihi computes with, so there is nothing to interpret: layers in a
 row (``layer/0``, ``layer/1``, …), each a block with integer weights and a neuron. What netx 0.6.0
-does with it is what the program does (``lava/lib/dl/netx/hdf5.py``): CUBA and LOIHI neurons are Lava's
-``LIF`` with du = iDecay - 1, dv = vDecay, vth = vThMant, and the bias shifted left by 6.
+does with it is what the program does (``lava/lib/dl/netx/hdf5.py``); `netx_neurons` tells which neurons
+its neurons are.
 
 Shapes and weights are in PyTorch's order (channels, height, width), strides and paddings (y, x).
 """
@@ -15,22 +15,25 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ...errors import InputError, did_you_mean
-from ...ir.arrays import Array, Shape, frozen, parameter, size
+from ...ir.arrays import Array, Shape, frozen, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI, Compare
+from ...ir.told.deltas import Starts, told_of_deltas
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
+from .netx_neurons import GRADED_BITS, SIGMA_DELTA, ignored, neurons, refuse_neurons
 
 IMAGE_BITS = 9
 """Width of what an input block with neurons takes: 8 bits and a sign."""
-_BIAS_EXPONENT = 6
-_NEURONS = ("CUBA", "LOIHI")
+HOST_WEIGHT = 64
+"""What netx multiplies values of an input block with where the file does not say."""
 
 
 @dataclass
@@ -43,6 +46,18 @@ class _Row:
     findings: list[Finding] = field(default_factory=list)
     shape: Shape = ()
     waiting: tuple[Op, ...] = ()
+    together: bool = False
+    entry: Entry = "spikes"
+
+    def depth_behind(self, source: CompartmentGroup) -> int:
+        """Chip step at which neurons start that hear ``source``.
+
+        In the chip's time that is the same for all: the first step, or the one after it where data reach
+        a Delta, which no synapse feeds on the chip: it takes a frame in the step of the frame.
+        """
+        if not self.together:
+            return source.depth + 1
+        return 1 if self.entry == "encoded" else 0
 
     @property
     def last(self) -> CompartmentGroup:
@@ -50,7 +65,11 @@ class _Row:
 
 
 def read_netx(
-    path: str | os.PathLike[str], target: str = "loihi2", compare: Compare | None = None
+    path: str | os.PathLike[str],
+    target: str = "loihi2",
+    compare: Compare | None = None,
+    *,
+    starts: Starts = "chip",
 ) -> Program:
     """Read a ``.net`` file.
 
@@ -59,6 +78,8 @@ def read_netx(
         target: name of the target that the program is for.
         compare: ``>``, as Loihi and netx fire, or ``>=``, as lava-dl's SLAYER trained; None: ``>``,
             and a finding says that it matters.
+        starts: when layers of a file with sigma-delta neurons start, see `Starts`; what they answer
+            depends on it. Files without such neurons have one meaning.
 
     Returns:
         A verified program; groups are named ``<type>-<layer>``, the data enter through ``input``.
@@ -69,9 +90,12 @@ def read_netx(
     """
     file = Path(path)
     layers = _layers(read_tree(file, ("layer", "node")), str(file))
-    row = _Row(str(file))
+    deltas = any(layer.neuron == SIGMA_DELTA for layer in layers)
+    row = _Row(str(file), together=deltas and starts == "chip", entry=_entry(layers))
     for layer in layers:
+        refuse_neurons(layer)
         _BLOCKS[layer.kind](row, layer)
+        row.findings += ignored(layer)
     if len(row.groups) < 2:
         raise InputError("netx-layout", "it holds no layer with neurons", where=str(file))
     row.groups[-1] = dataclasses.replace(row.last, role="output")
@@ -79,6 +103,8 @@ def read_netx(
         row.groups = [_reached(g) for g in row.groups]
     elif compare is None and any(g.kind == "lif" for g in row.groups):
         row.findings.append(_COMPARED)
+    if deltas:
+        row.findings += told_of_deltas(row.groups, row.synapses, starts)
     return Program(
         arithmetic=LOIHI,
         target=target,
@@ -94,6 +120,15 @@ _COMPARED = Finding(
     where="thresholds",
     message="lava-dl trains neurons that fire at v >= threshold, netx and Loihi fire at v > threshold; "
     "where v meets a threshold they differ. For the trained spikes read it with compare '>='",
+)
+
+
+_NUMBERS = Finding(
+    code="netx-graded-input",
+    severity="note",
+    where="input",
+    message="its first neurons add up numbers, so the input sends numbers (16 bits, in the units of the "
+    "messages between layers); netx takes spikes there unless input_message_bits is given",
 )
 
 
@@ -139,8 +174,23 @@ def _layers(tree: Tree, source: str) -> list[Layer]:
     return layers
 
 
+Entry = Literal["spikes", "numbers", "encoded"]
+"""What enters: spikes (or values that drive a neuron each), numbers for neurons that add them up, or
+values whose changes a Delta sends."""
+
+
+def _entry(layers: list[Layer]) -> Entry:
+    first = next((layer for layer in layers if layer.neuron), None)
+    if first is None or first.neuron != SIGMA_DELTA:
+        return "spikes"
+    return "encoded" if first.kind == "input" else "numbers"
+
+
 def _enter(row: _Row, shape: Shape, message_bits: int = 0, scale: float = 1.0) -> None:
     """The data, where nothing came before."""
+    if row.entry == "numbers":
+        message_bits = GRADED_BITS
+        row.findings.append(_NUMBERS)
     row.groups.append(
         CompartmentGroup(
             name="input",
@@ -166,7 +216,17 @@ def _input(row: _Row, layer: Layer) -> None:
     if not layer.has("neuron"):
         _enter(row, shape)
         return
-    weight = layer.whole("weight", 1)
+    weight = layer.whole("weight", HOST_WEIGHT)
+    if not layer.has("weight"):
+        row.findings.append(
+            Finding(
+                code="netx-host-weight",
+                severity="note",
+                where=layer.name,
+                message="the file does not say what values are multiplied with before they are rounded; "
+                f"as in netx it is {HOST_WEIGHT}: data are -1…1, not whole numbers of the chip",
+            )
+        )
     _enter(row, shape, IMAGE_BITS, weight)
     _connect(row, layer, Pointwise(shape), np.ones((), np.int64), shape)
 
@@ -265,7 +325,7 @@ def _connect(row: _Row, layer: Layer, op: Op, weight: Array, shape: Shape) -> No
             "netx-shape", f"its weights deliver {arriving}, its shape is {shape}", where=layer.where
         )
     delays = layer.delays(size(shape), size(source.shape))
-    group = _neurons(layer, shape, source.depth + 1)
+    group = neurons(layer, shape, row.depth_behind(source))
     row.groups.append(group)
     if delays.ndim == 2:  # one delay per output: a group of synapses for each
         rows = delays.reshape(-1, *(1,) * (weight.ndim - 1))
@@ -293,55 +353,6 @@ def _group(
         exponent=exponent,
         sign_mode=mode,
         weight_bits=bits,
-    )
-
-
-def _neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
-    if not layer.has("neuron"):
-        # netx accumulates in u (du = -1); v of a neuron without leak holds the same sum
-        return CompartmentGroup(
-            name=layer.name,
-            shape=shape,
-            role="hidden",
-            kind="readout",
-            depth=depth,
-            route="adds up what arrives, without spiking",
-        )
-    kind = layer.text("neuron", "type")
-    if kind not in _NEURONS:
-        raise InputError(
-            "netx-neuron",
-            f"{kind} neurons are not supported",
-            where=layer.where,
-            hint=did_you_mean(kind, _NEURONS),
-        )
-    i_decay, v_decay, threshold = (
-        layer.whole(name, None, "neuron") for name in ("iDecay", "vDecay", "vThMant")
-    )
-    for name, value in (("iDecay", i_decay), ("vDecay", v_decay)):
-        if not 0 <= value <= LOIHI.decay_one:
-            raise InputError(
-                "netx-range", f"{name} is {value}, outside 0…{LOIHI.decay_one}", where=layer.where
-            )
-    bias = layer.integers("bias") if layer.has("bias") else np.zeros(1, np.int64)
-    if bias.size == shape[0] and len(shape) > 1:
-        bias = bias.reshape(-1, *(1,) * (len(shape) - 1))
-    elif bias.size not in (1, size(shape)):
-        raise layer.misfit("bias", bias.shape, f"({shape[0]},)")
-    else:
-        bias = bias.reshape(() if bias.size == 1 else shape)
-    return CompartmentGroup(
-        name=layer.name,
-        shape=shape,
-        role="hidden",
-        kind="lif",
-        depth=depth,
-        du=frozen(i_decay - 1, np.int64),
-        dv=frozen(v_decay, np.int64),
-        vth=frozen(threshold, np.int64),
-        bias_mant=parameter(bias, shape, np.int64),
-        bias_exp=_BIAS_EXPONENT,
-        route="native compartment",
     )
 
 

@@ -26,6 +26,18 @@ class Layer:
     def has(self, name: str) -> bool:
         return self.fields.get(name) is not None
 
+    @property
+    def neuron(self) -> str:
+        """The type of its neurons; empty where it has none."""
+        return self.text("neuron", "type") if self.has("neuron") else ""
+
+    def of_neuron(self, name: str) -> object:
+        """A field of its neurons as it is stored; None: there is none."""
+        value = self._value(("neuron", name))
+        if isinstance(value, (list, np.ndarray)) and np.size(value) == 1:
+            return np.asarray(value).reshape(-1)[0]
+        return value
+
     def text(self, *path: str) -> str:
         """A text field, stored as a scalar or as one element.
 

@@ -76,7 +76,7 @@ def windows(
     dilation: Sequence[int],
 ) -> Array:
     """Views ``(samples, channels, *places, *taps)`` of every window of the padded input."""
-    padded = np.pad(x, [(0, 0), (0, 0), *padding])
+    padded = np.pad(x, [(0, 0), (0, 0), *padding]) if any(map(any, padding)) else x
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     axes = tuple(range(2, 2 + len(kernel)))
     windows = sliding_window_view(padded, extent, axis=axes)

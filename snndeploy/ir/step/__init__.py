@@ -8,8 +8,15 @@ This room imports nothing but the standard library and NumPy: the Lava worker lo
 """
 
 from .arithmetic import LOIHI, Arithmetic, Overflow, decayed, held_in, overflows, shifted, wrapped
-from .integer import IntegerParameters, IntegerState, arrived, step_integer, step_membrane
-from .real import FloatParameters, FloatState, step_float
+from .integer import (
+    IntegerParameters,
+    IntegerState,
+    arrived,
+    integer_thresholds,
+    step_integer,
+    step_membrane,
+)
+from .real import FloatParameters, FloatState, float_thresholds, step_float
 from .rule import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep, above
 
 __all__ = [
@@ -29,7 +36,9 @@ __all__ = [
     "above",
     "arrived",
     "decayed",
+    "float_thresholds",
     "held_in",
+    "integer_thresholds",
     "overflows",
     "shifted",
     "step_float",

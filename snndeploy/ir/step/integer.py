@@ -71,6 +71,17 @@ def step_integer(
     )
 
 
+def integer_thresholds(
+    rule: NeuronRule, arithmetic: Arithmetic, p: IntegerParameters
+) -> tuple[Any, Any]:
+    """The least and the most that v is ever compared with, and that a spike takes off.
+
+    Head-room asks it: between two spikes v is at most the one, and a spike takes no more than the other.
+    """
+    del rule, arithmetic
+    return p.threshold, p.threshold
+
+
 def arrived(u: Any, spikes: Any, weight: Any, arithmetic: Arithmetic, xp: Any = np) -> Any:
     """u after ``spikes`` of one source over one synapse, where they arrive in turn.
 

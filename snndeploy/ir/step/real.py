@@ -83,9 +83,8 @@ def step_float(
     elif last is not None and rule.zeroes:
         v = v * (1 - _at_most_one(rule, last, xp))
     fired = _as_type(above(rule, v, p.threshold), v)
-    most = 1.0
+    most = rule.most
     if rule.spikes_per_step == "many":
-        most = float("inf") if rule.max_spikes is None else float(rule.max_spikes)
         fired = xp.clip(fired * xp.floor(v / p.threshold), None, most)
     if emit is not None:
         fired = emit(v, p.threshold, fired, most)
@@ -97,6 +96,12 @@ def step_float(
         v = v * (1 - _at_most_one(rule, held(fired), xp))
     state.v = v if p.v_floor is None else xp.maximum(v, p.v_floor)
     return fired
+
+
+def float_thresholds(rule: NeuronRule, p: FloatParameters) -> tuple[Any, Any]:
+    """The least and the most that v is ever compared with, and that a spike takes off: scales ask it."""
+    del rule
+    return p.threshold, p.threshold
 
 
 def _at_most_one(rule: NeuronRule, fired: Any, xp: Any) -> Any:

@@ -36,6 +36,13 @@ class NeuronRule:
         return cls(**{f.name: getattr(model, f.name) for f in dataclasses.fields(cls)})
 
     @property
+    def most(self) -> float:
+        """The most spikes of a step."""
+        if self.spikes_per_step == "one":
+            return 1.0
+        return float("inf") if self.max_spikes is None else float(self.max_spikes)
+
+    @property
     def subtracts(self) -> bool:
         """Whether a reset takes the threshold off; snnTorch's immediate one always does."""
         return self.reset == "subtract" or self.reset_timing == "snntorch-immediate"

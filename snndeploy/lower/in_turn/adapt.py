@@ -70,6 +70,12 @@ def _neuron(
 ) -> tuple[Neuron, Array]:
     """The chip's neuron, and the factor on the weights that keeps their charge."""
     shape, arithmetic = population.shape, family.arithmetic
+    if unknown := neuron.beyond():
+        raise LoweringRefused(
+            "neuron-unsupported",
+            f"the chip has one kind of neuron, without {', '.join(unknown)}",
+            where=population.name,
+        )
     if neuron.threshold is not None and (neuron.threshold <= 0).any():
         raise LoweringRefused(
             "threshold-not-positive",

@@ -95,6 +95,7 @@ def lower_in_turn(
             kind="input",
             depth=0,
             message_bits=min(coding[name].message_bits, own.most_of_inputs.bit_length() + 1),
+            message_peak=coding[name].message_peak if coding[name].message_bits else None,
             max_spikes=own.most_of_inputs,
         )
     synapses: list[SynapseGroup] = []
@@ -112,7 +113,7 @@ def lower_in_turn(
         found += saturating(group, worst, steps, family.arithmetic)
         neuron = part.population.neuron
         assert neuron is not None
-        stated = rounding_of(neuron, group, part.scales.error, 0.0, family.arithmetic)
+        stated = rounding_of(neuron, group, part.scales.error, np.zeros(()), family.arithmetic)
         lost = truncated(group, mine, worst, steps, family.arithmetic)
         rounding[name] = dataclasses.replace(stated, truncation=lost, reasons=(_ROUNDED,))
     return Program(

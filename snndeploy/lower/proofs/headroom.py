@@ -11,7 +11,7 @@ from ...ir.linear.apply import apply_chain
 from ...ir.neurons import Neuron
 from ...ir.ops import Op
 from ...ir.program import CompartmentGroup, Headroom
-from ...ir.step import Arithmetic
+from ...ir.step import Arithmetic, NeuronRule, integer_thresholds
 from ..decays import kept
 
 
@@ -34,6 +34,10 @@ class Interval:
         if exponent >= 0:
             return Interval(low, high)
         return Interval(np.floor(low) - np.where(low < 0, parts - 1, 0), np.floor(high))
+
+    def within(self, other: Interval) -> Interval:
+        """What both allow."""
+        return Interval(np.maximum(self.low, other.low), np.minimum(self.high, other.high))
 
     @property
     def peak(self) -> Array:
@@ -88,26 +92,45 @@ class WorstCase:
         )
 
 
-def worst_case(group: CompartmentGroup, synaptic: Interval, arithmetic: Arithmetic) -> WorstCase:
-    """Bounds of a lowered group; ``synaptic`` bounds its input a (weight units)."""
+def worst_case(
+    group: CompartmentGroup,
+    synaptic: Interval,
+    arithmetic: Arithmetic,
+    apart: tuple[Interval, Interval] | None = None,
+) -> WorstCase:
+    """Bounds of a lowered group; ``synaptic`` bounds its input a (weight units).
+
+    ``apart`` bounds u, and what u takes v to, in another way; what is smaller counts.
+    """
     shift = arithmetic.state_shift
     du, dv = group.du + arithmetic.u_decay_offset, group.dv
     u = geometric(synaptic * float(1 << shift), kept(du, arithmetic))
+    if apart is not None:
+        u = u.within(apart[0])
     bias, rule = group.bias, group.rule
     subtracts = rule is not None and rule.subtracts
+    lowest, highest = thresholds_of(group, arithmetic)
     # A reset that takes a negative threshold off adds it.
-    added = np.maximum(-group.vth, 0) << shift if subtracts else 0
+    added = np.maximum(-lowest, 0) if subtracts else 0
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
+    lowest = np.full(group.shape, -np.inf)
+    if apart is not None and u.peak.max(initial=0.0) <= arithmetic.state_max:
+        alone = geometric(
+            Interval(np.minimum(bias, 0.0), np.maximum(bias, 0.0) + added), kept(dv, arithmetic)
+        )
+        lowest, high = apart[1].low + alone.low, np.minimum(high, apart[1].high + alone.high)
     late = np.zeros(group.shape)
     if subtracts and rule is not None and rule.reset_timing != "immediate":
         leak = np.broadcast_to(1.0 - kept(dv, arithmetic), high.shape)
         np.multiply(high, leak, where=leak > 0, out=late)
-        late = np.ceil(late)
+        # A threshold that has moved since the spike takes more than v had.
+        late = np.ceil(late) + (highest - lowest) * min(rule.most, float(arithmetic.state_max))
         low = np.minimum(low, per_step.low - late)
+    low = np.maximum(low, lowest - late)
     if resets_below_threshold(group):
-        high = np.minimum(high, (np.maximum(group.vth, 0) << shift) + per_step.high)
+        high = np.minimum(high, np.maximum(highest, 0) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(np.minimum(group.v_floor, 0), -late) + per_step.low)
     return WorstCase(u, per_step, Interval(low, high), late)
@@ -148,7 +171,14 @@ def held_spikes(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
 
 def threshold_units(group: CompartmentGroup, arithmetic: Arithmetic) -> Array:
     """What a spike of many takes, in v units."""
-    return np.asarray(np.maximum(group.vth << arithmetic.state_shift, 1))
+    return np.asarray(np.maximum(thresholds_of(group, arithmetic)[0], 1))
+
+
+def thresholds_of(group: CompartmentGroup, arithmetic: Arithmetic) -> tuple[Array, Array]:
+    """A group's least and most threshold, in v units; as they stand where it never spikes."""
+    rule, p = group.rule or NeuronRule(), group.registers(arithmetic)
+    least, most = integer_thresholds(rule, arithmetic, p)
+    return np.asarray(least), np.asarray(most)
 
 
 def v_may_wrap(arithmetic: Arithmetic) -> bool:

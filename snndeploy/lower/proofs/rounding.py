@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.neurons import Neuron
 from ...ir.program import CompartmentGroup, Headroom, Rounding
@@ -16,17 +17,17 @@ def rounding_of(
     neuron: Neuron,
     group: CompartmentGroup,
     weight_error: float,
-    bias_error: float,
+    lost_by_synapses: Array,
     arithmetic: Arithmetic,
 ) -> Rounding:
     """Largest differences between the group and the neuron it stands for.
 
-    ``bias_error`` is that of a bias which arrives by synapses, relative to the largest bias.
+    ``lost_by_synapses`` is what biases that arrive by synapses lose, per neuron.
     """
     scale, syn_leak = group.scale, np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
-    lost_bias = np.abs(group.bias / scale - bias) + bias_error * np.abs(neuron.bias).max()
+    lost_bias = np.abs(group.bias / scale - bias) + lost_by_synapses
     lost = np.zeros(())
     if neuron.threshold is not None:
         wanted = neuron.threshold * scale

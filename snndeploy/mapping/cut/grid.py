@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,8 +61,7 @@ class TileCounts:
 class Grid:
     """Counts grids of one group, whose spikes go to slices that are known.
 
-    ``surcharge`` is what an axon to the group takes on top of its slots, and ``tried`` how many grids
-    were looked at.
+    ``surcharge`` is what an axon to the group takes on top of its slots.
     """
 
     memory: Memory
@@ -70,12 +69,21 @@ class Grid:
     counted: TileCounts
     limits: Mapping[str, int]
     surcharge: int = 0
-    tried: int = 0
+    _tried: list[int] = field(default_factory=lambda: [0])
     _hard: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def tried(self) -> int:
+        """How many grids were looked at, under whichever limits."""
+        return self._tried[0]
+
+    def limited(self, limits: Mapping[str, int]) -> Grid:
+        """The same grids under other limits; what is counted once counts for both."""
+        return replace(self, limits=limits)
 
     def used(self, counts: Counts) -> dict[str, Array]:
         """Every resource of every tile, as arrays that broadcast to ``counts``."""
-        self.tried += 1
+        self._tried[0] += 1
         known = self.counted.used.get(counts)
         if known is not None:
             return known
@@ -124,7 +132,10 @@ class Grid:
                 over[name] = float(most) / max(limit, 0.5)
                 where = np.unravel_index(int(used[name].argmax()), used[name].shape)
                 tile = [axis[i] for axis, i in zip(self.axes(counts), where, strict=True)]
-                self._hard = [tuple((low + high) // 2 for low, high in tile), *self._hard[:_HARD]]
+                self._hard[:] = [
+                    tuple((low + high) // 2 for low, high in tile),
+                    *self._hard[:_HARD],
+                ]
         return sorted(over, key=lambda name: -over[name])
 
     def fits(self, counts: Counts) -> bool:

@@ -39,22 +39,22 @@ def ways_to_cut(grid: Grid, slack: int, fill: float) -> list[Way]:
         slack: times the fewest tiles that are looked at where axons out are limited.
         fill: share of a core that a box may take, where a box can be that small.
     """
-    shape, limits = grid.group.shape, grid.limits
+    shape, whole_core = grid.group.shape, grid
     if not _limits_axons(grid):
         slack = 1
     if (whole := _whole(grid, fill)) is not None:
         return [whole]
     found: list[Counts] = []
     if fill < 1:
-        grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
+        grid = _filled(whole_core, fill)
         found = _grids(shape, grid, slack)
         if not found:
-            grid.limits = limits
+            grid = whole_core
     while not (found := found or _grids(shape, grid, slack)):
         # Not even single neurons fit: leave out what they exceed and let the check report it.
         over = grid.breaches(shape)
-        grid.limits = {n: limit for n, limit in grid.limits.items() if n not in over}
-    fits = grid.limits.keys() == limits.keys()
+        grid = grid.limited({n: limit for n, limit in grid.limits.items() if n not in over})
+    fits = grid.limits.keys() == whole_core.limits.keys()
     sent = {counts: int(grid.sent(grid.axes(counts)).sum()) for counts in found}
     found.sort(key=lambda counts: (size(counts), sent[counts]))
     best = found[:1]
@@ -95,16 +95,18 @@ def in_order(grid: Grid) -> Way | None:
 
 def _whole(grid: Grid, fill: float = 1.0) -> Way | None:
     """The group in one box, if that fits ``fill`` of a core and no cut takes fewer axons in front."""
-    once, limits = tuple(1 for _ in grid.group.shape), grid.limits
-    grid.limits = {name: int(limit * fill) for name, limit in limits.items()}
-    fits = _holds(grid.group.shape, once, grid)
-    grid.limits = limits
-    if not fits:
+    once = tuple(1 for _ in grid.group.shape)
+    if not _holds(grid.group.shape, once, _filled(grid, fill)):
         return None
     sent = int(grid.sent(grid.axes(once)).sum())
     if _limits_axons(grid) and sent > grid.least_sent():
         return None
     return Way(tuple(tiles(grid.group.shape, once)), sent)
+
+
+def _filled(grid: Grid, fill: float) -> Grid:
+    """``grid`` on a share of a core."""
+    return grid.limited({name: int(limit * fill) for name, limit in grid.limits.items()})
 
 
 def _trimmed(grid: Grid, counts: Counts, fits: bool) -> Way:

@@ -6,7 +6,8 @@ the compression passes to find out.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -94,16 +95,9 @@ def _fewer_neurons(g: CompartmentGroup, keep: int) -> CompartmentGroup:
     def cut(values: Array) -> Array:
         return _cut(values, keep, len(g.shape))
 
-    return replace(
-        g,
-        shape=(keep, *g.shape[1:]),
-        scale=cut(g.scale),
-        du=cut(g.du),
-        dv=cut(g.dv),
-        vth=cut(g.vth),
-        bias_mant=cut(g.bias_mant),
-        v_floor=None if g.v_floor is None else cut(g.v_floor),
-    )
+    values = {f.name: getattr(g, f.name) for f in fields(g)}
+    arrays: dict[str, Any] = {n: cut(x) for n, x in values.items() if isinstance(x, np.ndarray)}
+    return replace(g, shape=(keep, *g.shape[1:]), **arrays)
 
 
 def _cut(values: Array, keep: int, axes: int) -> Array:

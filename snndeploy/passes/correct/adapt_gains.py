@@ -15,6 +15,7 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
 from ...lower import InputCoding, encode_inputs, fitted_in_turn, infer_coding, lower
+from ...lower.coding import input_group
 from ..base import Pass, PassContext, PassResult, PassStage
 
 
@@ -109,7 +110,7 @@ class _Judge:
         self.chip = chip
         self.codings = {name: infer_coding(x) for name, x in inputs.items()}
         self.messages = {
-            name: encode_inputs(x, self.codings[name].message_bits, self.codings[name].scale, name)
+            name: encode_inputs(x, input_group(name, x.shape[2:], self.codings[name]))
             for name, x in inputs.items()
         }
         self.steps = len(next(iter(inputs.values())))

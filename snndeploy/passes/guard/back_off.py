@@ -109,6 +109,7 @@ class _Some:
 
     inputs: Mapping[str, Array]
     labels: Array | None = None
+    window: int = 1
 
 
 class _BackOff:
@@ -221,6 +222,7 @@ def _quick_context(ctx: PassContext) -> PassContext:
         some = _Some(
             {n: x[:, ::every] for n, x in inputs.items()},
             None if labels is None else labels[::every],
+            ctx.calibration.window,
         )
     return dataclasses.replace(ctx, calibration=some, watch=None, observer=lambda event: None)
 

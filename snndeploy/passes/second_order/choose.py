@@ -14,6 +14,7 @@ from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Pass, PassContext
+from ..given import answers_window
 from .layers import folds, held_out
 
 P = TypeVar("P", bound=Pass)
@@ -25,6 +26,7 @@ class _Subset:
 
     inputs: Mapping[str, Array]
     labels: Array | None = None
+    window: int = 1
 
 
 def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, tuple[Finding, ...]]:
@@ -38,12 +40,13 @@ def settled(variants: Sequence[P], net: Network, ctx: PassContext) -> tuple[P, t
     if len(variants) == 1:
         return variants[0], ()
     inputs = ctx.samples(f"the method of {variants[0].name!r}")
+    window = 0 if ctx.calibration is None else answers_window(ctx.calibration)
     count = folds(inputs)
     found = np.zeros((count, len(variants), 2))
     for fold in range(count):
         train, test = held_out(inputs, fold)
         part = dataclasses.replace(ctx, calibration=_Subset(train))
-        reference = Reference(net, test)
+        reference = Reference(net, test, window=window)
         for i, variant in enumerate(variants):
             ctx.progress("settings", fold * len(variants) + i, count * len(variants))
             answers = reference.fidelity(_quickly(variant).run(net, part).network)

@@ -15,7 +15,7 @@ from ..base import Calibration
 from ..metrics import measure
 from .loop.data import Batches
 from .loop.penalties import fan_outs
-from .loop.trainer import accuracy, answers, rate
+from .loop.trainer import accuracy, hits, rate
 from .torch_network.module import TrainableNetwork
 
 _REFERENCE_BITS = 32
@@ -79,12 +79,13 @@ def figures(
     fan_out = fan_outs(module)
     inputs = {p.name for p in network.with_role("input")}
     synops = macs = fired = 0.0
-    right = 0
+    right = judged = 0
     with torch.no_grad():
         for x, labels in batches.in_order(_BATCH):
             run = module(x)
             fired += rate(run, network) * len(labels)
-            right += int((answers(run, network) == labels).sum())
+            answered, of = hits(run, network, labels, batches.window)
+            right, judged = right + answered, judged + of
             for name, weights in fan_out.items():
                 if name not in inputs:
                     synops += float((run.spikes[name] * weights).sum())
@@ -94,7 +95,7 @@ def figures(
                 synops, macs = (synops + met, macs) if binary else (synops, macs + met)
     n = len(batches)
     return Figures(
-        accuracy=right / n,
+        accuracy=right / max(1, judged),
         density=sum(left.values()) / total,
         bits=size / max(1, sum(kept.values())),
         size_bits=size,
@@ -147,3 +148,4 @@ def noise_curve(
 class _Noisy:
     inputs: dict[str, Array]
     labels: Array
+    window: int = 1

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ...errors import PassRefused
+from ...ir.answers import UNLABELLED, classes
 from ...ir.arrays import size
 from ...ir.network import Network
 from ..base import Calibration, PassContext, Training
@@ -137,10 +138,13 @@ def _refuse_labels(samples: Calibration, what: str, outputs: Mapping[str, int]) 
             f"the {what} samples have no labels",
             hint="save the classes as an array named y beside the inputs",
         )
-    low, high = int(samples.labels.min()), int(samples.labels.max())
+    labels = samples.labels
+    if labels.ndim > 1:
+        labels = labels[labels != UNLABELLED]
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     judged = next(iter(outputs))
-    if low < 0 or high >= outputs[judged]:
-        others = [name for name, n in outputs.items() if low >= 0 and high < n]
+    if low < 0 or high >= classes(outputs[judged]):
+        others = [name for name, n in outputs.items() if low >= 0 and high < classes(n)]
         answers = f"its output {judged!r}" if len(outputs) > 1 else "the network"
         raise PassRefused(
             "training-labels-range",

@@ -11,7 +11,7 @@ from ...chip import Target, family_of
 from ...errors import SnnDeployError
 from ...ir.arrays import size
 from ...ir.placement import Placement
-from ...ir.program import Program
+from ...ir.program import CompartmentGroup, Program
 from ...lower import InputCoding, lower
 from ...lower.coding import Coding
 from ...mapping import ASSUMED_ACTIVITY, compares, effects, place_program, share_of, step_time
@@ -41,6 +41,9 @@ class Cost:
     step_nj: tuple[float, float] | None
 
 
+_UNCOMPARED = "what compression bought is not told, since placing both networks would take too long"
+
+
 def savings_record(compiled: Compiled) -> dict[str, Any] | None:
     """What the passes bought, as plain data with its sentence.
 
@@ -48,15 +51,16 @@ def savings_record(compiled: Compiled) -> dict[str, Any] | None:
     both sides: what compression changes in how often neurons spike is for runs to tell.
 
     Returns:
-        None where no pass changed the network, where it cannot be placed as it was trained, or where
-        that would take longer than seconds (`mapping.compares`).
+        None where no pass changed the network, or where it cannot be placed as it was trained. Where
+        that would take longer than seconds (`mapping.compares`), a sentence that says so.
     """
     steps = compiled.log.steps
     if not steps or compiled.network.digest == compiled.source.digest:
         return None
     weights = sum(layer.weights for layer in steps[0].before.layers.values())
-    if not compares(len(compiled.program.groups), weights):
-        return None
+    groups = len(compiled.program.groups)
+    if not compares(groups, weights):
+        return {"text": f"{_UNCOMPARED}: {groups:,} groups, {weights:,} weights as trained"}
     before = _uncompressed(compiled)
     if before is None:
         return None
@@ -66,9 +70,7 @@ def savings_record(compiled: Compiled) -> dict[str, Any] | None:
 
 def _uncompressed(compiled: Compiled) -> Cost | None:
     target, program = compiled.target, compiled.program
-    inputs = {
-        g.name: _coding(g.message_bits, float(g.scale)) for g in program.groups if g.kind == "input"
-    }
+    inputs = {g.name: _coding(g) for g in program.groups if g.kind == "input"}
     try:
         whole = lower(compiled.source, target, inputs=inputs)
     except SnnDeployError:
@@ -78,12 +80,13 @@ def _uncompressed(compiled: Compiled) -> Cost | None:
     return _cost(whole, placed, target)
 
 
-def _coding(message_bits: int, scale: float) -> InputCoding:
+def _coding(group: CompartmentGroup) -> InputCoding:
     """A coding with the same messages."""
-    if not message_bits:
+    if not group.message_bits:
         return InputCoding.named("binary")
+    scale = float(group.scale)
     kind: Coding = "graded" if scale == 1 else "analog"
-    return InputCoding(kind=kind, peak=(2 ** (message_bits - 1) - 1) / scale)
+    return InputCoding(kind=kind, peak=group.largest / scale)
 
 
 def _cost(program: Program, placement: Placement, target: Target) -> Cost:

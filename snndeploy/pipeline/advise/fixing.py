@@ -15,6 +15,7 @@ from ...bundle import Bundle
 from ...chip import family_class
 from ...data import Samples
 from ...errors import PassRefused, RecipeError
+from ...ir.answers import right
 from ...ir.arrays import Array
 from ...ir.finding import Finding, Fix
 from ...ir.network import Network
@@ -25,7 +26,8 @@ from ...mapping.fix.suggest import carry_out
 from ...mapping.rules.rules import shrinking_codes
 from ...passes.base import Pass
 from ...passes.kernels.coupling import coupling
-from ...passes.kernels.remove_kernels import RemoveKernels
+from ...passes.kernels.remove_kernels import Fold, RemoveKernels
+from ...passes.kernels.scores import Criterion
 from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...progress import StopWatch, silent
@@ -65,12 +67,37 @@ class Fixing:
 
 
 @dataclass(frozen=True)
+class _Removal:
+    """By what kernels are chosen, and what those that stay take over of the others' work."""
+
+    score: Criterion
+    fold: Fold
+
+    def __str__(self) -> str:
+        return "" if self.fold == "none" else f", chosen by {self.score}, folded into {self.fold}"
+
+
+_PLAIN = (_Removal("l1", "none"),)
+_FOLDED = (_Removal("second-order", "weights"), _Removal("l1", "weights"))
+"""Ways to remove kernels where samples tell which answers best: on some networks the one, on some the
+other is better by several points."""
+
+
+@dataclass(frozen=True)
 class _Changes:
     """Bits and density by layer, and channels that stay by the layer that feeds them."""
 
     bits: Mapping[str, int] = field(default_factory=dict)
     density: Mapping[str, float] = field(default_factory=dict)
     keep: Mapping[str, int] = field(default_factory=dict)
+
+    def harsher(self, other: _Changes) -> bool:
+        """Whether it changes no less than ``other`` in any respect."""
+        return (
+            all(self.bits.get(name, 99) <= bits for name, bits in other.bits.items())
+            and all(self.density.get(name, 1.0) <= share for name, share in other.density.items())
+            and all(self.keep.get(name, 1 << 30) <= kept for name, kept in other.keep.items())
+        )
 
     def after(self, fixes: Sequence[Fix], program: Program) -> _Changes:
         """These changes and some more, found on ``program``; the stronger one counts."""
@@ -149,6 +176,7 @@ class _Fit:
     """A recipe that makes it fit; more ``score`` is better."""
 
     recipe: Recipe
+    changes: _Changes
     steps: tuple[str, ...]
     cores: int
     score: float
@@ -244,6 +272,9 @@ class _FixSearch:
             changes = changes.after(found.fixes, compiled.program)
             steps += [fix.text for fix in found.fixes]
             self.steps = tuple(steps)
+            if any(changes.harsher(fit.changes) for fit in self.found):
+                self._tell(f"{'; '.join(steps)}: harsher than what fits already")
+                break
             error = membrane_error(self._first.program, found.fixes)
             fitting = self._try(changes, self.steps, error)
             if fitting is None:
@@ -253,39 +284,41 @@ class _FixSearch:
 
     def _try(self, changes: _Changes, steps: tuple[str, ...], error: float) -> Compiled | None:
         """Compile with some changes and keep them if they fit; None where a pass refuses."""
-        first = self._first
-        folding = self._samples is not None
-        recipe = _with(first.recipe, changes, self._bits, first.target.name, steps, fold=folding)
-        try:
-            compiled = self._compile_with(recipe)
-        except (PassRefused, RecipeError):
-            return None
-        told = "; ".join(steps)
-        if not compiled.fits:
-            self._tell(f"{told}: does not fit yet")
-            return compiled
-        score, figure = self._judged(compiled, error)
-        self._tell(f"{told}: fits, {figure}")
-        self.found.append(
-            _Fit(
-                recipe=recipe,
-                steps=steps,
-                cores=len(compiled.placement.cores),
-                score=score,
-                figure=figure,
+        first, told = self._first, "; ".join(steps)
+        compiled: Compiled | None = None
+        for way in _FOLDED if self._samples is not None and changes.keep else _PLAIN:
+            if compiled is not None and self.late:
+                break
+            recipe = _with(first.recipe, changes, self._bits, first.target.name, steps, way)
+            try:
+                compiled = self._compile_with(recipe)
+            except (PassRefused, RecipeError):
+                return compiled
+            if not compiled.fits:
+                self._tell(f"{told}: does not fit yet")
+                return compiled
+            score, figure = self._judged(compiled, error)
+            self._tell(f"{told}{way}: fits, {figure}")
+            self.found.append(
+                _Fit(
+                    recipe=recipe,
+                    changes=changes,
+                    steps=(*steps, *([str(way).removeprefix(", ")] if str(way) else [])),
+                    cores=len(compiled.placement.cores),
+                    score=score,
+                    figure=figure,
+                )
             )
-        )
         return compiled
 
     def _judged(self, compiled: Compiled, error: float) -> tuple[float, str]:
         if self._samples is None or self._answers is None:
             return -error, f"estimated membrane error {error:.3g}"
         labels = self._samples.labels
-        right = _answers(compiled.network, self._samples) == (
-            self._answers if labels is None else labels
-        )
-        share = float(np.mean(right))
-        return share, f"{share:.1%} of {len(self._samples)} answers are {self._what}"
+        answers = _answers(compiled.network, self._samples)
+        hits, of = right(answers, self._answers if labels is None else labels)
+        share = hits / max(1, of)
+        return share, f"{share:.1%} of {of} answers are {self._what}"
 
 
 def _answers(network: Network, samples: Samples) -> Array:
@@ -293,8 +326,10 @@ def _answers(network: Network, samples: Samples) -> Array:
     from ...simulate.float.engine import run_float
 
     output = network.with_role("output")[0].name
-    parts = samples.batches(_BATCH)
-    return np.concatenate([run_float(network, p.inputs).predictions(output) for p in parts])
+    runs = (run_float(network, part.inputs) for part in samples.batches(_BATCH))
+    if samples.per_step:
+        return np.concatenate([run.step_predictions(output, samples.window) for run in runs])
+    return np.concatenate([run.predictions(output) for run in runs])
 
 
 def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | None) -> Fixing:
@@ -354,13 +389,9 @@ def _with(
     bits: Mapping[str, int],
     target: str,
     steps: Sequence[str],
-    *,
-    fold: bool = False,
+    way: _Removal = _PLAIN[0],
 ) -> Recipe:
-    """A recipe with changes added to it; ``bits`` are those that it quantises layers to.
-
-    With ``fold`` kernels that stay take over what removed ones contributed, on calibration samples.
-    """
+    """A recipe with changes added to it; ``bits`` are those that it quantises layers to."""
     passes: list[Pass] = [p for p in base.passes if "quantize" not in p.stages]
     quantizers = [p for p in base.passes if "quantize" in p.stages]
     late = [i for i, p in enumerate(passes) if "prune" in p.stages]
@@ -372,8 +403,8 @@ def _with(
                 layers=tuple(sorted(changes.keep)),
                 keep=dict(sorted(changes.keep.items())),
                 kinds=("conv", "dense"),
-                score="second-order" if fold else "l1",
-                fold="weights" if fold else "none",
+                score=way.score,
+                fold=way.fold,
             ),
         )
     for density in sorted(set(changes.density.values())):

@@ -12,6 +12,8 @@ import numpy as np
 
 from ...calibrate.stream import stream
 from ...data import Samples
+from ...errors import InputError
+from ...ir.answers import chosen as answered
 from ...ir.arrays import Array
 from ...ir.linear.unroll import unroll
 from ...ir.network import Network, Population
@@ -88,10 +90,18 @@ def reduce_timesteps(
         progress: is told ``(samples done, samples)`` over all passes.
 
     Raises:
-        InputError: samples that do not fit the network, labels that are none of its classes, or none.
+        InputError: samples that do not fit the network, labels that are none of its classes, or none;
+            ``labels-per-step``, labels of single steps.
     """
     network = open_network("reduce-timesteps", model, frontend, semantics)
     refuse_unfit(network, samples, "timesteps")
+    if samples.per_step:
+        raise InputError(
+            "labels-per-step",
+            "every step has a label of its own, so that none can be left out",
+            where="timesteps",
+            hint="reduce time steps of networks that answer once per sample",
+        )
     factors = FACTORS if rescale else (1.0,)
     total = len(factors) * len(samples)
     runs: dict[float, _Counted] = {}
@@ -164,7 +174,7 @@ def _count(network: Network, samples: Samples, progress: Progress) -> _Counted:
     for chunk in stream(network, samples.inputs):
         spikes = chunk.recording.spikes
         emitted = spikes[output].reshape(samples.steps, chunk.stop - chunk.start, -1)
-        answers.append(np.cumsum(emitted, axis=0, dtype=np.float64).argmax(axis=-1))
+        answers.append(answered(np.cumsum(emitted, axis=0, dtype=np.float64)))
         for name, fan in fan_out.items():
             active = (spikes[name] != 0).sum(axis=1).reshape(samples.steps, -1)
             synops += active @ fan

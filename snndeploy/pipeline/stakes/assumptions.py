@@ -49,12 +49,12 @@ def _inputs(network: Network, samples: Samples | None) -> tuple[Mapping[str, Arr
     """What the network is run on, and what that is called."""
     entries = network.with_role("input")
     neurons = sum(size(p.shape) for p in network.populations)
-    if samples is None or any(p.shape != tuple(samples.source.shape[2:]) for p in entries):
+    if samples is None or any(p.shape != samples.shape_of(p.name) for p in entries):
         return drawn({p.name: p.shape for p in entries}, *affordable(neurons, *_DRAWN)), RANDOM
     steps, n = affordable(neurons, samples.steps, min(len(samples), _SAMPLES))
-    some = samples.first(n).inputs[:steps]
+    some = samples.first(n).cut(steps).by_input(p.name for p in entries)
     cut = "" if steps == samples.steps else f", {steps} steps of each"
-    return {p.name: some for p in entries}, f"the first {n} of the samples{cut}"
+    return some, f"the first {n} of the samples{cut}"
 
 
 def _run(network: Network, inputs: Mapping[str, Array]) -> Recording:

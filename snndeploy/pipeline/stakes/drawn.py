@@ -10,7 +10,10 @@ from ...ir.arrays import Array, Shape
 
 RANDOM = "random spikes (no data were given)"
 """What they are called wherever something was measured on them."""
-_PROBABILITY = 0.2
+_ACTIVITY = (0.4, 0.05)
+"""Mean probability of a spike, sample by sample: some data are dense, some sparse."""
+_BURST = 8
+"""Steps until activity changes, anywhere between none and twice the mean: data come and go."""
 _UPDATES = 1 << 24
 """Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
 
@@ -24,7 +27,11 @@ def affordable(neurons: int, steps: int, samples: int, updates: int = _UPDATES) 
 def drawn(shapes: Mapping[str, Shape], steps: int, samples: int) -> dict[str, Array]:
     """Spikes of every input, ``(steps, samples, *shape)`` of float32; always the same ones."""
     rng = np.random.default_rng(0)
-    return {
-        name: (rng.random((steps, samples, *shape)) < _PROBABILITY).astype(np.float32)
-        for name, shape in shapes.items()
-    }
+    mean = np.resize(_ACTIVITY, samples)
+    level = 2 * mean * rng.random((-(-steps // _BURST), samples))
+    active = np.repeat(level, _BURST, axis=0)[:steps]
+    found = {}
+    for name, shape in shapes.items():
+        probability = active.reshape(steps, samples, *(1,) * len(shape))
+        found[name] = (rng.random((steps, samples, *shape)) < probability).astype(np.float32)
+    return found

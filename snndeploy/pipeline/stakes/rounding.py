@@ -73,12 +73,7 @@ def _on_random(network: Network, program: Program) -> Comparison | None:
         return None
     entries = [g for g in program.groups if g.kind == "input"]
     inputs = drawn({g.name: g.shape for g in entries}, steps, samples)
-    messages = {
-        g.name: encode_inputs(
-            inputs[g.name], g.message_bits, float(g.scale), f"input {g.name}", g.max_spikes
-        )
-        for g in entries
-    }
+    messages = {g.name: encode_inputs(inputs[g.name], g) for g in entries}
     return compare(run_float(network, inputs), run_program("integer", program, messages))
 
 

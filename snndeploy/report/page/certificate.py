@@ -9,20 +9,36 @@ from typing import Any
 from ..certificate import certificate_line
 from .markup import folded, panel
 
+_LISTS = (
+    (
+        "Proved",
+        "proved",
+        "True for every input, derived anew from the files of the bundle. u is the register of the "
+        "dendritic current, v that of the membrane.",
+    ),
+    (
+        "Not proved",
+        "not_proved",
+        "There is no proof that these registers stay within their width. Where a search found an input "
+        "that takes one far, that input was run, and the value and the step are given.",
+    ),
+    (
+        "Not checked",
+        "not_checked",
+        "The checker does not look at these: have them checked otherwise before you rely on them.",
+    ),
+)
+"""Title, key and meaning of what a certificate lists."""
+
 
 def certificate_panel(told: Mapping[str, Any]) -> str:
     """What was proved, what was not, and what nobody checked."""
-    lists = (
-        ("Proved", told["proved"]),
-        ("Not proved", told["not_proved"]),
-        ("Not checked", told["not_checked"]),
-    )
     parts = [f'<p class="verdict">{escape(certificate_line(told))}</p>']
     told_of = []
-    for title, lines in lists if told["certified"] else ():
-        if lines:
-            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-            told_of.append(f"<h3>{title}</h3><ul>{items}</ul>")
+    for title, key, means in _LISTS if told["certified"] else ():
+        if told[key]:
+            items = "".join(f"<li>{escape(line)}</li>" for line in told[key])
+            told_of.append(f'<h3>{title}</h3><p class="note">{means}</p><ul>{items}</ul>')
     if told_of:
         parts.append(folded("What was proved, and what was not", *told_of))
     return panel("certificate", "Certificate", *parts)

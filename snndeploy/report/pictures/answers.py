@@ -9,6 +9,11 @@ from typing import Any
 from .picture import SCALE, Picture, field, tooltip, values
 
 _MOST_CLASSES = 40
+_HOVER: Mapping[str, str | tuple[str, str]] = {
+    "is": "class",
+    "said": "answer",
+    "n": ("samples", ","),
+}
 
 
 def confusion_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture]:
@@ -46,7 +51,7 @@ def confusion_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Pict
                         axis={"labelAngle": 0},
                     ),
                     "y": field("is", "ordinal", "class", scale={"domain": classes}),
-                    "tooltip": tooltip(**{"is": "class", "said": "answer", "n": ("samples", ",")}),
+                    "tooltip": tooltip(**_HOVER),
                 },
                 "layer": [
                     {

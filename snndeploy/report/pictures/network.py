@@ -43,8 +43,8 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     edges = tuple(e for e in sight.edges if e.source in boxes)
     lines, arrows, words = _lines(edges, {n.name: n for n in drawn}, boxes)
     levels = 1 + max(n.level for n in drawn)
-    x = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
-    y = {"scale": {"domain": [0, levels], "reverse": True, "nice": False}, "axis": None}
+    x: dict[str, Any] = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
+    y: dict[str, Any] = {"scale": {"domain": [0, levels], "reverse": True, "nice": False}, "axis": None}
     box = {
         "data": values(nodes),
         "name": "box",

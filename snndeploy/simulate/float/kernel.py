@@ -7,12 +7,12 @@ typed ``zero`` and ``one``.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ...ir.arrays import Array
+from ...ir.fields import beyond
 from ...ir.neurons import Neuron
 from ...ir.step import NeuronRule
 from ..jit import compiled, inlined
@@ -39,7 +39,7 @@ WRITTEN_FOR: dict[type, frozenset[str]] = {
         }
     ),
 }
-"""The fields that this loop and its gradient were written for. A neuron that has another takes the
+"""The fields that this loop and its gradient were written for. One with a value in another takes the
 plain step, until someone teaches it to them and adds it here."""
 
 
@@ -49,7 +49,7 @@ def holds(neuron: Neuron) -> bool:
         (neuron, Neuron),
         (neuron.rule or NeuronRule(), NeuronRule),
     )
-    return not any({f.name for f in fields(p)} - WRITTEN_FOR[known] for p, known in parts)
+    return not any(beyond(part, WRITTEN_FOR[known]) for part, known in parts)
 
 
 @inlined

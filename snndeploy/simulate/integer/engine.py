@@ -281,5 +281,18 @@ def _checked_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
                 where=f"input {group.name}",
                 hint="encode it first (encode_inputs)",
             )
+        if group.message_peak is not None and array.size:
+            _refuse_beyond(group, int(array.min()), int(array.max()))
         checked[group.name] = array
     return checked
+
+
+def _refuse_beyond(group: CompartmentGroup, low: int, high: int) -> None:
+    if max(-low, high) > group.largest:
+        raise InputError(
+            "input-beyond",
+            f"the program takes messages up to {group.largest:,} in size, the data hold "
+            f"{high if high > group.largest else low:,}: registers might overflow",
+            where=f"input {group.name}",
+            hint="compile with --data that reaches as far",
+        )

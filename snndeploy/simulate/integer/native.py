@@ -19,9 +19,9 @@ import numpy as np
 
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
-from ...ir.step import Arithmetic, IntegerParameters
+from ...ir.step import Arithmetic
 from .neurons.packed import PackedNeurons, pack_neurons
-from .neurons.step import State, registers, step_group
+from .neurons.step import registers_of, rested, step_group
 from .neurons.watch import Watch
 from .plan import Component, Leg, RunPlan
 from .routes.adders import Scratch, leg_adder
@@ -54,7 +54,7 @@ class _Work:
 
     group: CompartmentGroup
     arithmetic: Arithmetic
-    parameters: IntegerParameters
+    parameters: Any
     packed: PackedNeurons | None
     legs: list[_LegForms]
     products: dict[int, Array]
@@ -77,7 +77,9 @@ class NativeEngine:
             if g.kind != "input"
         }
         self._parameters = {
-            g.name: registers(g, self._arithmetic) for g in plan.program.groups if g.kind != "input"
+            g.name: registers_of(g, self._arithmetic)
+            for g in plan.program.groups
+            if g.kind != "input"
         }
         self._forms = {
             name: [
@@ -232,7 +234,7 @@ class _Registers:
         self.work, self.group, self.packed = work, work.group, work.packed
         neurons = size(work.group.shape)
         if self.packed is None:
-            self.wide = State.at_rest((samples, *work.group.shape))
+            self.wide = rested(work.group, samples)
         else:
             kept = neurons if self.packed.remembers else 0
             self.u = scratch.zeros(f"u {slot}", (samples, neurons))

@@ -10,7 +10,7 @@ import numpy as np
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
 from ...ir.step import shifted, wrapped
-from .neurons.step import State, registers, step_group
+from .neurons.step import registers_of, rested, step_group
 from .plan import Component, RunPlan
 from .routes.dense import DenseForm
 from .train import States, Train
@@ -37,7 +37,7 @@ class PortableEngine:
         }
         self._arithmetic = plan.program.arithmetic
         self._parameters = {
-            g.name: registers(g, self._arithmetic, lambda x: torch.tensor(x, device=device))
+            g.name: registers_of(g, self._arithmetic, lambda x: torch.tensor(x, device=device))
             for g in plan.program.groups
             if g.kind != "input"
         }
@@ -82,10 +82,7 @@ class PortableEngine:
         steps = sent[component.groups[0].name].shape[0]
         widest = sum(size(g.shape) for g in component.groups)
         block = 1 if component.loop else max(1, _BLOCK_VALUES // max(1, samples * widest))
-        state_of = {
-            g.name: State.at_rest((samples, *g.shape), torch, device=self.device)
-            for g in component.groups
-        }
+        state_of = {g.name: rested(g, samples, torch, device=self.device) for g in component.groups}
         for first in range(0, steps, block):
             stop = min(first + block, steps)
             for group in component.groups:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ...errors import BackendMissing, UsageError
@@ -28,6 +27,7 @@ from .env import (
     reason_of,
     run_python,
 )
+from .place import BasePython, EnvironmentPlace
 
 # What lava-nc 0.10.0 declares, except for SciPy: its last series on 3.10, so that 3.11 and 3.12
 # compute with the same one.
@@ -38,9 +38,6 @@ _PINS = (
     "asteval>=0.9.31,<0.10",
     "scikit-learn>=1.5,<2",
 )
-_BUILDING = "building"
-
-_Base = tuple[Path, tuple[int, int]]
 
 
 def install_lava(
@@ -67,11 +64,25 @@ def install_lava(
     if (env := created(directory)) is not None and (base is None or base[1] == env.version):
         progress(f"lava-nc {LAVA_VERSION} is already in {directory}")
         return env
+    place = EnvironmentPlace(directory, STAMP)
     try:
-        _claim(directory)
-        version = _create_venv(directory, _bases() if base is None else [base], progress)
+        if not place.claim():
+            raise UsageError(
+                "lava-directory-occupied",
+                "the directory holds something that snndeploy did not put there",
+                where=str(directory),
+                hint="name another directory, or remove this one",
+            )
+        version, failure = place.made_on(_bases() if base is None else [base], progress)
+        if version is None:
+            raise BackendMissing(
+                "lava-no-python",
+                f"lava-nc {LAVA_VERSION} needs Python {_wanted()}, and none that works was "
+                f"found{failure}",
+                hint="install Python 3.10, for example with `uv python install 3.10`, and try again",
+            )
         _install_into(python_of(directory), progress)
-        _write_stamp(directory, complete_stamp(version))
+        place.sign(complete_stamp(version))
     except FAILURES as error:
         raise BackendMissing(
             "lava-install-failed",
@@ -81,17 +92,17 @@ def install_lava(
         ) from error
     finally:
         if created(directory) is None:
-            _discard(directory)
+            place.discard()
     progress(f"lava-nc {LAVA_VERSION} is ready in {directory}")
     return environment(python_of(directory), version, origin_of(directory))
 
 
-def _bases() -> Iterator[_Base]:
+def _bases() -> Iterable[BasePython]:
     """Interpreters that an environment can be built on, best first."""
     return interpreters(PYTHONS)
 
 
-def _base(python: Path) -> _Base:
+def _base(python: Path) -> BasePython:
     """An interpreter that the caller wants an environment to be built on."""
     try:
         version, _ = facts_of(python)
@@ -111,29 +122,6 @@ def _wanted() -> str:
     return alternatives(PYTHONS)
 
 
-def _create_venv(
-    directory: Path, bases: Iterable[_Base], progress: Callable[[str], None]
-) -> tuple[int, int]:
-    """Create a virtual environment on the first base that can, and return its version.
-
-    Some systems ship Python without what ``venv`` needs, hence the next one is tried.
-    """
-    failure = ""
-    for python, version in bases:
-        progress(f"creating an environment on {python} (Python {dotted(version)})")
-        try:
-            run_python(python, "-m", "venv", str(directory))
-        except FAILURES as error:
-            failure = f"; {python} cannot create an environment: {reason_of(error)}"
-        else:
-            return version
-    raise BackendMissing(
-        "lava-no-python",
-        f"lava-nc {LAVA_VERSION} needs Python {_wanted()}, and none that works was found{failure}",
-        hint="install Python 3.10, for example with `uv python install 3.10`, and try again",
-    )
-
-
 def _install_into(python: Path, progress: Callable[[str], None]) -> None:
     """Install lava-nc and its pins, and see that it imports."""
     pip = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--prefer-binary")
@@ -145,38 +133,3 @@ def _install_into(python: Path, progress: Callable[[str], None]) -> None:
     run_python(python, *pip, *_PINS)
     progress("checking that it imports")
     check_lava(python)
-
-
-def _claim(directory: Path) -> None:
-    """Empty ``directory`` for an environment of ours; refuse one that holds anything else."""
-    _discard(directory)
-    if directory.exists() and any(directory.iterdir()):
-        raise UsageError(
-            "lava-directory-occupied",
-            "the directory holds something that snndeploy did not put there",
-            where=str(directory),
-            hint="name another directory, or remove this one",
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_stamp(directory, _BUILDING)
-
-
-def _discard(directory: Path) -> None:
-    """Remove an environment that `install_lava` made or began, and nothing else."""
-    stamp = directory / STAMP
-    if not stamp.is_file():
-        return
-    # The stamp goes last: an interrupted removal is recognised and taken up again.
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry != stamp:
-            entry.unlink()
-    stamp.unlink()
-    directory.rmdir()
-
-
-def _write_stamp(directory: Path, text: str) -> None:
-    staged = directory / f"{STAMP}.new"
-    staged.write_text(text)
-    staged.replace(directory / STAMP)

@@ -24,7 +24,7 @@ Neuron programs (kind ``custom``) always know their window.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ import numpy as np
 
 from ...errors import BackendMissing
 from ...ir.arrays import Array, size
+from ...ir.graded.delta import DeltaRule
 from ...ir.program import CompartmentGroup, Program
 from ...ir.step import LOIHI, Arithmetic, NeuronRule
 from ..integer.neurons.step import registers
@@ -159,10 +160,10 @@ def gated_groups(program: Program, samples: int) -> frozenset[str]:
     delayed = {
         o.group for s in program.synapses for o in s.sources if program.delay(s, o).max() > 0
     }
-    return frozenset(delayed - _silent_before(program) if samples == 1 else delayed)
+    return frozenset(delayed - silent_before(program) if samples == 1 else delayed)
 
 
-def _silent_before(program: Program) -> set[str]:
+def silent_before(program: Program) -> set[str]:
     """Groups that cannot spike before the first sample reaches them."""
     silent = {
         g.name
@@ -202,6 +203,8 @@ def _neurons(
         return {"array": arrays.add(np.broadcast_to(x, group.shape).reshape(-1).astype(np.int64))}
 
     spec = {"name": group.name, "size": size(group.shape), "window": timing.window(group)}
+    if group.dynamics is not None:
+        return {**spec, **_deltas(group, group.dynamics, value)}
     if group.kind == "custom":
         held = vars(registers(group, program.arithmetic))
         options = {
@@ -222,3 +225,30 @@ def _neurons(
         parameters["vth"] = READOUT_VTH
     process = "WindowedLIFReset" if group.name in gated else "LIFReset"
     return {**spec, "process": process, "parameters": parameters}
+
+
+_DELTA_PROCESSES = {
+    "delta": "WindowedDelta",
+    "sigma-delta": "WindowedSigmaDelta",
+    "sigma": "WindowedSigma",
+}
+
+
+def _deltas(
+    group: CompartmentGroup, rule: DeltaRule, value: Callable[[Array], Any]
+) -> dict[str, Any]:
+    """Lava's sigma-delta processes, which have a threshold for all of their neurons."""
+    process = _DELTA_PROCESSES[rule.form]
+    if rule.form == "sigma":
+        return {"process": process, "parameters": {}}
+    if group.vth.size > 1:
+        raise ValueError(f"{group.name}: lava's sigma-delta neurons share a threshold")
+    parameters: dict[str, Any] = {
+        "vth": int(group.vth.reshape(-1)[0]),
+        "cum_error": rule.cumulates,
+        "spike_exp": rule.spike_exp,
+        "state_exp": rule.state_exp,
+    }
+    if rule.form == "sigma-delta":
+        parameters |= {"bias": value(group.bias_mant), "act_mode": rule.activation}
+    return {"process": process, "parameters": parameters}

@@ -187,6 +187,8 @@ def _not_native(
 def _largest_message(group: CompartmentGroup, peaks: Mapping[str, int]) -> int:
     if group.message_bits == 0 or group.kind == "constant":
         return 1
+    if group.kind == "delta":  # nothing clips them to the width of the field
+        return 1 << 31
     if group.kind == "input":
         return peaks.get(group.name, 2**group.message_bits)
     if group.spikes_per_step == "one":

@@ -7,8 +7,7 @@ C++ compiler and some minutes. Only an interpreter with the version that was che
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,11 +18,13 @@ from ..lava.env import (
     FAILURES,
     alternatives,
     dotted,
+    facts_of,
     interpreters,
     python_of,
     reason_of,
     run_python,
 )
+from ..lava.place import BasePython, EnvironmentPlace
 
 XYLOSIM_VERSION = "0.1.3"
 PYTHON_VARIABLE = "SNNDEPLOY_XYLO_PYTHON"
@@ -116,16 +117,21 @@ def install_xylosim(
     if (env := _made(directory, origin)) is not None:
         progress(f"xylosim {XYLOSIM_VERSION} is already in {directory}")
         return env
-    _claim(directory)
+    place = EnvironmentPlace(directory, STAMP)
     try:
-        for base in [python] if python else _bases():
-            progress(f"creating an environment on {base}")
-            run_python(base, "-m", "venv", "--clear", str(directory))
-            break
-        else:
+        if not place.claim():
+            raise UsageError(
+                "xylosim-directory-occupied",
+                "the directory holds something that snndeploy did not put there",
+                where=str(directory),
+                hint="name another directory, or remove this one",
+            )
+        version, failure = place.made_on(_bases() if python is None else [_base(python)], progress)
+        if version is None:
             raise BackendMissing(
                 "xylosim-no-python",
-                f"xylosim {XYLOSIM_VERSION} needs Python {_wanted()}, and none was found",
+                f"xylosim {XYLOSIM_VERSION} needs Python {_wanted()}, and none that works was "
+                f"found{failure}",
                 hint="install Python 3.10, for example with `uv python install 3.10`, and try again",
             )
         pip = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input")
@@ -133,7 +139,7 @@ def install_xylosim(
         run_python(python_of(directory), *pip, *_PINS)
         progress("checking that it imports")
         env = _checked(python_of(directory), origin)
-        (directory / STAMP).write_text(f"{env.xylosim} on Python {dotted(env.version)}\n")
+        place.sign(f"{env.xylosim} on Python {dotted(env.version)}\n")
     except FAILURES as error:
         raise BackendMissing(
             "xylosim-install-failed",
@@ -142,8 +148,8 @@ def install_xylosim(
             hint="check the network and pip's settings; later Pythons than 3.10 need a C++ compiler",
         ) from error
     finally:
-        if not (directory / STAMP).exists():
-            shutil.rmtree(directory, ignore_errors=True)
+        if not place.complete:
+            place.discard()
     progress(f"xylosim {XYLOSIM_VERSION} is ready in {directory}")
     return env
 
@@ -157,7 +163,7 @@ def private_place() -> Path:
 
 def _made(directory: Path, origin: XyloOrigin) -> XyloEnv | None:
     """The environment in ``directory``, if `install_xylosim` completed it and it still works."""
-    if not (directory / STAMP).is_file():
+    if not EnvironmentPlace(directory, STAMP).complete:
         return None
     try:
         return _checked(python_of(directory), origin)
@@ -173,24 +179,15 @@ def _checked(python: Path, origin: XyloOrigin) -> XyloEnv:
     return XyloEnv(python=python, version=(int(major), int(minor)), xylosim=found, origin=origin)
 
 
-def _bases() -> Iterator[Path]:
+def _bases() -> Iterable[BasePython]:
     """Interpreters that an environment can be built on, best first."""
-    return (python for python, _ in interpreters(PYTHONS))
+    return interpreters(PYTHONS)
+
+
+def _base(python: Path) -> BasePython:
+    """An interpreter that the caller wants an environment to be built on."""
+    return python, facts_of(python)[0]
 
 
 def _wanted() -> str:
     return alternatives(sorted(PYTHONS))
-
-
-def _claim(directory: Path) -> None:
-    """Refuse a directory that holds anything else than a broken environment of ours."""
-    occupied = directory.exists() and any(directory.iterdir())
-    if occupied and not (directory / STAMP).is_file():
-        raise UsageError(
-            "xylosim-directory-occupied",
-            "the directory holds something that snndeploy did not put there",
-            where=str(directory),
-            hint="name another directory, or remove this one",
-        )
-    if occupied:
-        shutil.rmtree(directory)

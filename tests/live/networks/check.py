@@ -239,10 +239,9 @@ def norse(i: int, rng: np.random.Generator) -> Case:
         )
     net.eval()
     x = spikes(rng, STEPS, 1, *shape)
-    sample = x[0, 0]
-    network = snndeploy.from_norse(net, sample)
+    network = snndeploy.from_norse(net, x[0] if kind == "conv" else x[0, 0])
     with torch.no_grad():
-        graph = nt.to_nir(prepared(net, ""), sample, dt=1e-3)
+        graph = nt.to_nir(prepared(net, ""), x[0, 0], dt=1e-3)
     state, frames = None, []
     with torch.no_grad():
         for frame in x:

@@ -93,6 +93,7 @@ class Xylo(Family):
             and neuron.reset_timing == "immediate"
             and neuron.compare == self.native_compare
             and neuron.v_floor is None
+            and not neuron.beyond()
         )
         if own:
             return Form(kind="custom", way="native", route="the chip's own neuron")

@@ -35,6 +35,9 @@ class Batches:
         if samples.labels is None:
             raise ValueError("the samples have no labels")
         self.labels = samples.labels
+        if steps and self.labels.ndim > 1:
+            self.labels = self.labels[:, :steps]
+        self.window = samples.window
         inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
         self._inputs = {name: once(x) for name, x in inputs.items()}
         self._device = torch.device(device)
@@ -64,7 +67,7 @@ class Batches:
             yield self.take(np.arange(low, min(low + size, len(self))))
 
     def take(self, index: Array) -> tuple[_Inputs, Tensor]:
-        """Inputs ``(steps, samples, *shape)`` and labels of some samples.
+        """Inputs ``(steps, samples, *shape)`` and labels of some samples, or of their steps.
 
         Of inputs that are constant in time one step is copied, and expanded.
         """

@@ -16,6 +16,7 @@ from ....ir.arrays import Array
 from ....ir.network import Network
 from ....simulate.float.engine import run_float
 from ...base import PassContext
+from ...given import answers_window
 from ..options import DistilOptions
 from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
@@ -75,7 +76,9 @@ class Distillation:
         self.inputs = {name: once(x) for name, x in inputs.items()}
         self.length, self.samples = next(iter(self.inputs.values())).shape[:2]
         self.steps = int(net.notes.get("steps", 0)) or self.length
-        self.reference = None if ctx.aside is None else Reference(teacher, ctx.aside.inputs)
+        self.reference = None
+        if ctx.aside is not None:
+            self.reference = Reference(teacher, ctx.aside.inputs, window=answers_window(ctx.aside))
         self.history: list[DistilEpoch] = []
         self.best = 0
         self.start = math.nan

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....ir.answers import UNLABELLED, chosen
 from ....ir.decoding import decode
 from ....ir.network import Network
 from ..options import TrainingPass
@@ -167,7 +168,7 @@ def _epoch(
     output = module.network.with_role("output")[0].name
     steps = math.ceil(len(samples) / how.batch)
     learnt = [p for p in module.parameters() if p.requires_grad]
-    lost, right, fired = 0.0, 0, 0.0
+    lost, right, judged, fired = 0.0, 0, 0, 0.0
     batches = samples.shuffled(how.batch, stream(f"epoch {number}"))
     for i, (inputs, labels, taught) in enumerate(batches):
         done = ((number - 1) * steps + i) / (epochs * steps)
@@ -175,7 +176,9 @@ def _epoch(
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
         run = module(inputs)
-        loss = missed(scores(run, output, how.loss), run.steps, labels, taught, how)
+        per_step = samples.window if labels.ndim > 1 else 0
+        told = scores(run, output, how.loss, per_step)
+        loss = missed(told, run.steps, labels, taught, how)
         for penalty in penalties:
             loss = loss + penalty.loss(module, run)
         optimizer.zero_grad(set_to_none=True)
@@ -187,13 +190,14 @@ def _epoch(
             penalty.after_step(module, optimizer.param_groups[0]["lr"])
         module.clamp_()
         lost += float(loss.detach()) * len(labels)
-        right += int((answers(run, module.network) == labels).sum())
+        met, of = hits(run, module.network, labels, samples.window)
+        right, judged = right + met, judged + of
         fired += rate(run, module.network) * len(labels)
     n = len(samples)
     return Epoch(
         number=number,
         loss=lost / n,
-        accuracy=right / n,
+        accuracy=right / max(1, judged),
         validation=math.nan,
         rate=fired / n,
         sparsity=sparsity(module),
@@ -207,15 +211,23 @@ def missed(
 
     Answers of a teacher are means over time, so that it may have seen more steps.
     """
-    told = told * how.contrast
-    loss = nn.functional.cross_entropy(told, labels)
+    told = _compared(told * how.contrast)
+    labels = labels.flatten()
+    loss = nn.functional.cross_entropy(told, labels, ignore_index=UNLABELLED)
     if taught is None:
         return loss
     taught = taught * how.contrast * (steps if how.loss == "count" else 1)
-    soft = nn.functional.softmax(taught / how.temperature, dim=1)
+    soft = nn.functional.softmax(_compared(taught) / how.temperature, dim=1)
     # squared, so that the share of gradients is that of the losses (Hinton et al. 2015)
     alike = nn.functional.cross_entropy(told / how.temperature, soft) * how.temperature**2
     return (1 - how.distill) * loss + how.distill * alike
+
+
+def _compared(told: Tensor) -> Tensor:
+    """Scores of two classes where there is one neuron: it says yes by more than 0."""
+    if told.shape[1] > 1:
+        return told
+    return torch.cat([torch.zeros_like(told), told], dim=1)
 
 
 def answers_of(module: TrainableNetwork, samples: Batches, loss: str, batch: int = 256) -> Tensor:
@@ -227,27 +239,58 @@ def answers_of(module: TrainableNetwork, samples: Batches, loss: str, batch: int
     return torch.cat(found)
 
 
-def scores(run: UnrolledRun, output: str, loss: str) -> Tensor:
-    """What the loss sees of each class: ``(samples, classes)``."""
-    if loss == "membrane":
-        return run.membranes[output].mean(0).flatten(1)
-    emitted = run.outputs[output]
-    return (emitted.mean(0) if loss == "mean" else emitted.sum(0)).flatten(1)
+def scores(run: UnrolledRun, output: str, loss: str, window: int = 0) -> Tensor:
+    """What the loss sees of each class: ``(samples, classes)``.
+
+    With a ``window``, of each step, samples one after the other: ``(samples * steps, classes)``, over so
+    many steps behind it.
+    """
+    told = run.membranes[output] if loss == "membrane" else run.outputs[output]
+    if window:
+        total = _summed(told.flatten(2), window)
+        if loss != "count":
+            seen = torch.arange(1, len(told) + 1, device=told.device).clamp(max=window)
+            total = total / seen[:, None, None]
+        return total.transpose(0, 1).flatten(0, 1)
+    return (told.sum(0) if loss == "count" else told.mean(0)).flatten(1)
+
+
+def _summed(emitted: Tensor, window: int) -> Tensor:
+    """Sums over the last ``window`` steps, as `snndeploy.ir.answers.smoothed`."""
+    if window == 1:
+        return emitted
+    total = emitted.cumsum(0)
+    if window >= len(total):
+        return total
+    return torch.cat([total[:window], total[window:] - total[:-window]])
 
 
 def answers(run: UnrolledRun, network: Network) -> Tensor:
-    """Class per sample: what emitted most, the lowest on a tie, as engines answer."""
+    """Class per sample, as engines answer; see `snndeploy.ir.answers.chosen`."""
     output = network.with_role("output")[0].name
-    return run.outputs[output].detach().sum(0).flatten(1).argmax(1)
+    answer: Tensor = chosen(run.outputs[output].detach().sum(0).flatten(1))
+    return answer
+
+
+def hits(run: UnrolledRun, network: Network, labels: Tensor, window: int) -> tuple[int, int]:
+    """How many answers are right, and of how many: one per sample, or per labelled step."""
+    if labels.ndim == 1:
+        return int((answers(run, network) == labels).sum()), len(labels)
+    output = network.with_role("output")[0].name
+    emitted = run.outputs[output].detach().flatten(2)
+    told = chosen(_summed(emitted, window)).T
+    known = labels != UNLABELLED
+    return int(((told == labels) & known).sum()), int(known.sum())
 
 
 def accuracy(module: TrainableNetwork, samples: Batches, batch: int = 256) -> float:
-    """Fraction of the samples that are answered right."""
-    right = 0
+    """Fraction of the samples, or of the labelled steps, that are answered right."""
+    right = judged = 0
     with torch.no_grad():
         for inputs, labels in samples.in_order(batch):
-            right += int((answers(module(inputs), module.network) == labels).sum())
-    return right / len(samples)
+            met, of = hits(module(inputs), module.network, labels, samples.window)
+            right, judged = right + met, judged + of
+    return right / max(1, judged)
 
 
 def rate(run: UnrolledRun, network: Network) -> float:

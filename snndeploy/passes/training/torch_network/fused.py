@@ -81,6 +81,30 @@ def fresh_state(
     return NeuronState(neuron, shape, samples, dtype, kernel=True, parameters=values)
 
 
+def begun(
+    state: NeuronState, carried: UnrolledState, drive: Tensor, *, record: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Set ``state`` to what was ``carried``; room for what is emitted, charged and decided."""
+    state.u, state.v, state.fired = (x.detach().clone() for x in carried)
+    out = torch.empty(drive.shape, dtype=drive.dtype)
+    charged = torch.empty_like(out) if record else out.new_empty((0, *out.shape[1:]))
+    return out, charged, torch.empty_like(out)
+
+
+def ended(
+    ctx: Any,
+    out: Tensor,
+    charged: Tensor,
+    state: NeuronState,
+    gradient: SpikeGradient,
+    bias: Tensor,
+) -> tuple[Tensor, ...]:
+    """What a forward pass returns, once ``ctx`` has all that the way back asks for."""
+    ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
+    ctx.mark_non_differentiable(state.fired)
+    return out, charged, state.u, state.v, state.fired
+
+
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -94,15 +118,10 @@ class _Run(torch.autograd.Function):
         gradient: SpikeGradient,
         record: bool,
     ) -> tuple[Tensor, ...]:
-        state.u, state.v, state.fired = (x.detach().clone() for x in (u, v, fired))
-        out = torch.empty(drive.shape, dtype=drive.dtype)
-        charged = torch.empty_like(out) if record else out.new_empty((0, *out.shape[1:]))
-        decided = torch.empty_like(out)
+        out, charged, decided = begun(state, (u, v, fired), drive, record=record)
         state.run(drive.detach(), out, charged=charged if record else None, decided=decided)
         ctx.save_for_backward(decided, out, fired)
-        ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
-        ctx.mark_non_differentiable(state.fired)
-        return out, charged, state.u, state.v, state.fired
+        return ended(ctx, out, charged, state, gradient, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

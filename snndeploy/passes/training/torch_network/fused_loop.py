@@ -19,7 +19,7 @@ from ....ir.neurons import Neuron
 from ....ir.ops import Dense
 from ....simulate.float.kernel import run_neurons
 from ....simulate.float.neuron import NeuronState
-from .fused import fresh_state, run_back, shape_of
+from .fused import begun, ended, fresh_state, run_back, shape_of
 from .surrogate import SpikeGradient
 from .trains import UnrolledState
 
@@ -101,10 +101,7 @@ class _Loop(torch.autograd.Function):
         loop: SelfLoop,
         record: bool,
     ) -> tuple[Tensor, ...]:
-        state.u, state.v, state.fired = (x.detach().clone() for x in (u, v, fired))
-        out = torch.empty(drive.shape, dtype=drive.dtype)
-        charged = torch.empty_like(out) if record else out.new_empty((0, *out.shape[1:]))
-        decided = torch.empty_like(out)
+        out, charged, decided = begun(state, (u, v, fired), drive, record=record)
         arriving = torch.empty_like(out[:1])
         x, emitted, seen, compared = (t.numpy() for t in (arriving, out, charged, decided))
         states = state.u.numpy(), state.v.numpy(), state.fired.numpy()
@@ -119,9 +116,7 @@ class _Loop(torch.autograd.Function):
             run_neurons(0, samples, x, emitted[now], kept, compared[now], *states, *state.constants)
             last = out[t]
         ctx.save_for_backward(decided, out, fired, before, weight)
-        ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
-        ctx.mark_non_differentiable(state.fired)
-        return out, charged, state.u, state.v, state.fired
+        return ended(ctx, out, charged, state, gradient, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

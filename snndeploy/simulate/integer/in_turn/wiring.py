@@ -152,7 +152,7 @@ def _starts(groups: list[CompartmentGroup]) -> list[int]:
 
 def _columns(group: CompartmentGroup, arithmetic: Arithmetic) -> tuple[Array, ...]:
     rule = group.rule
-    if group.kind == "constant" or group.v_floor is not None:
+    if group.kind == "constant" or group.v_floor is not None or group.beyond():
         raise ValueError(f"{group.name}: no chip that adds spikes in turn has such neurons")
     most, p = 1, registers(group, arithmetic)
     # The neuron of a readout is one whose threshold is the end of its register.

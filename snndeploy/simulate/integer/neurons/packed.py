@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.arrays import Array, Shape, size
+from ....ir.fields import beyond
 from ....ir.program import CompartmentGroup
 from ....ir.step import LOIHI, Arithmetic, NeuronRule, wrapped
 from .kernel import IMMEDIATE, NEXT_STEP, NONE, SNNTORCH, SUBTRACT, ZERO, neuron_kernel
@@ -55,11 +55,12 @@ WRITTEN_FOR: dict[type, frozenset[str]] = {
             "spikes_per_step",
             "max_spikes",
             "v_floor",
+            "dynamics",
             "route",
         }
     ),
 }
-"""The fields that the kernels were written for. Anything that has another takes the plain step, until
+"""The fields that the kernels were written for. What has a value in another takes the plain step, until
 someone teaches it to the kernels and adds it here."""
 
 
@@ -109,9 +110,9 @@ def fits_int32(group: CompartmentGroup, arithmetic: Arithmetic) -> bool:
         (group.rule or NeuronRule(), NeuronRule),
         (group, CompartmentGroup),
     )
-    if any({f.name for f in dataclasses.fields(p)} - WRITTEN_FOR[known] for p, known in parts):
+    if any(beyond(part, WRITTEN_FOR[known]) for part, known in parts):
         return False
-    if arithmetic != LOIHI:
+    if arithmetic != LOIHI or group.dynamics is not None:
         return False
     p = registers(group, arithmetic)
     if not (_within(p.du, 0, arithmetic.decay_one) and _within(p.dv, 0, arithmetic.decay_one)):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ....ir.arrays import Array
+from ....ir.graded.delta import BITS, DeltaParameters, DeltaState, step_delta
 from ....ir.program import CompartmentGroup
-from ....ir.step import Arithmetic, IntegerParameters, IntegerState, step_integer
+from ....ir.step import Arithmetic, IntegerParameters, IntegerState, step_integer, wrapped
 from .watch import Watch
 
 
@@ -20,38 +21,58 @@ class State(IntegerState):
     @classmethod
     def at_rest(cls, shape: tuple[int, ...], xp: Any = np, **where: Any) -> State:
         """All zero; ``where`` is passed on to ``xp.zeros`` (a torch device)."""
-        return cls(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in range(3)))
+        return cls(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in fields(cls)))
+
+
+def rested(group: CompartmentGroup, samples: int, xp: Any = np, **where: Any) -> Any:
+    """The states of ``group`` at rest: a `State`, or a `DeltaState`."""
+    shape = (samples, *group.shape)
+    if group.dynamics is None:
+        return State.at_rest(shape, xp, **where)
+    return DeltaState(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in range(4)))
+
+
+def delta_registers(group: CompartmentGroup, convert: Any = np.asarray) -> DeltaParameters:
+    """Read those of a ``delta`` group; they wrap as Lava's variables do."""
+    exponent = 0 if group.dynamics is None else group.dynamics.exponent
+    return DeltaParameters(
+        threshold=convert(np.asarray(wrapped(group.vth.astype(np.int64) << exponent, BITS))),
+        bias=convert(np.asarray(wrapped(group.bias_mant.astype(np.int64) << exponent, BITS))),
+    )
+
+
+def registers_of(group: CompartmentGroup, arithmetic: Arithmetic, convert: Any = np.asarray) -> Any:
+    """What `step_group` takes of any group: `IntegerParameters` or `DeltaParameters`."""
+    if group.dynamics is not None:
+        return delta_registers(group, convert)
+    return registers(group, arithmetic, convert)
 
 
 def registers(
     group: CompartmentGroup, arithmetic: Arithmetic, convert: Any = np.asarray
 ) -> IntegerParameters:
     """Read them off ``group``; ``convert`` makes them what the engine computes with."""
-    # only neuron programs have a floor
-    floor = group.v_floor if group.kind == "custom" else None
-    return IntegerParameters(
-        du=convert(group.du.astype(np.int64) + arithmetic.u_decay_offset),
-        dv=convert(group.dv.astype(np.int64)),
-        threshold=convert(group.vth.astype(np.int64) << arithmetic.state_shift),
-        bias=convert(np.asarray(group.bias, np.int64)),
-        v_floor=None if floor is None else convert(floor.astype(np.int64)),
-    )
+    return group.registers(arithmetic, convert)
 
 
 def step_group(
     group: CompartmentGroup,
     arithmetic: Arithmetic,
-    state: State,
+    state: Any,
     a: Any,
-    parameters: IntegerParameters | None = None,
+    parameters: Any = None,
     xp: Any = np,
     watch: Watch | None = None,
 ) -> Any:
-    """Advance one group by one step with synaptic input ``a``; return the spikes (or v) it emits.
+    """Advance one group by one step with synaptic input ``a``; return what it emits.
 
-    ``parameters`` are the `registers` of ``group`` for the array library ``xp`` (default: NumPy);
-    ``watch`` is told what the states would hold if they were wide enough.
+    ``state`` is of `rested`, ``parameters`` are the `registers_of` ``group`` for the array library
+    ``xp`` (default: NumPy); ``watch`` is told what the states would hold if they were wide enough.
     """
+    if group.dynamics is not None:
+        held = parameters or delta_registers(group)
+        told = None if watch is None else watch.of_deltas(group.name)
+        return step_delta(group.dynamics, held, state, a, xp, told)
     p = parameters or registers(group, arithmetic)
     see = None if watch is None else watch.of(group.name)
     return step_integer(group.rule, arithmetic, p, state, a, xp, see)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ....ir.graded.delta import BITS
 from ....ir.step import Arithmetic, overflows
 from ...recording import RegisterUse
 
@@ -29,6 +30,23 @@ class Watch:
                 v_peak=int(abs(v).max()),
                 wraps=int(overflows(u, chip.u_overflow, chip).sum()),
                 clips=int(overflows(v, chip.v_overflow, chip).sum()),
+            )
+            self.tell(group, here)
+
+        return see
+
+    def of_deltas(self, group: str) -> Callable[[Any, Any], None]:
+        """Likewise of a group of sigma-delta neurons: their sums and activations, which wrap."""
+
+        def see(sums: Any, x: Any) -> None:
+            most = (1 << (BITS - 1)) - 1
+            beyond = [((wide > most) | (wide < -most - 1)).sum() for wide in (sums, x)]
+            here = RegisterUse(
+                limit=most,
+                u_peak=int(abs(sums).max()),
+                v_peak=int(abs(x).max()),
+                wraps=int(beyond[0]),
+                clips=int(beyond[1]),
             )
             self.tell(group, here)
 

@@ -9,16 +9,20 @@ import numpy as np
 from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.io.source import RingBuffer
 from lava.proc.lif.process import LIFReset
+from lava.proc.sdn.process import ActivationMode
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
+from .processes.delta import WindowedDelta, WindowedSigma, WindowedSigmaDelta
 from .processes.lif import RecordedLIFReset, WindowedLIFReset
 from .processes.program import NeuronProgram
 from .processes.recorder import Recorder
 from .processes.synapses import MultiDelaySparse, MultiSparse
 
 _SPARSE = {c.__name__: c for c in (Sparse, DelaySparse, MultiSparse, MultiDelaySparse)}
+_DELTAS = {c.__name__: c for c in (WindowedDelta, WindowedSigmaDelta, WindowedSigma)}
+_ACTIVATIONS = {"relu": ActivationMode.RELU, "unit": ActivationMode.UNIT}
 _SIGNS = {
     "mixed": SignMode.MIXED,
     "excitatory": SignMode.EXCITATORY,
@@ -69,6 +73,12 @@ class LavaNetwork:
         states = self._log(spec["states"], 2, self._steps, size)
         if spec["process"] == "NeuronProgram":
             process = NeuronProgram(
+                shape=(size,), window=spec["window"], states=states, **parameters
+            )
+        elif spec["process"] in _DELTAS:
+            if "act_mode" in parameters:
+                parameters["act_mode"] = _ACTIVATIONS[parameters["act_mode"]]
+            process = _DELTAS[spec["process"]](
                 shape=(size,), window=spec["window"], states=states, **parameters
             )
         else:

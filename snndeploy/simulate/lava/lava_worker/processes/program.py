@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from .window import Log, Window
 
 step = load_step()
 
+STATES = tuple(f.name for f in dataclasses.fields(step.IntegerState))
+"""Variables of a process: u, v, and whatever a step leaves to the next one besides."""
+
 
 class NeuronProgram(AbstractProcess):
     """Compartments with their own threshold, reset and spike count.
@@ -37,11 +41,18 @@ class NeuronProgram(AbstractProcess):
         super().__init__(shape=shape, **options)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
-        self.u = Var(shape=shape, init=0)
-        self.v = Var(shape=shape, init=0)
-        self.fired = Var(shape=shape, init=0)
+        for name in STATES:
+            setattr(self, name, Var(shape=shape, init=0))
 
 
+def with_states(model: type) -> type:
+    """``model`` with a variable of Lava for each of `STATES`."""
+    for name in STATES:
+        setattr(model, name, LavaPyType(np.ndarray, np.int64))
+    return model
+
+
+@with_states
 @implements(proc=NeuronProgram, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
@@ -50,9 +61,6 @@ class PyNeuronProgram(PyLoihiProcessModel):
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-    u: Any = LavaPyType(np.ndarray, np.int64)
-    v: Any = LavaPyType(np.ndarray, np.int64)
-    fired: Any = LavaPyType(np.ndarray, np.int64)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -71,14 +79,16 @@ class PyNeuronProgram(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """One chip step."""
         a = self.a_in.recv().astype(np.int64)
+        held = {name: getattr(self, name) for name in STATES}
         if self.window.opens(self.time_step):
-            self.u[:], self.v[:], self.fired[:] = 0, 0, 0
+            for register in held.values():
+                register[:] = 0
+        sent = np.zeros(a.shape, np.int32)
         if self.window.holds(self.time_step):
-            state = step.IntegerState(self.u, self.v, self.fired)
-            fired = step.step_integer(self.rule, self.arithmetic, self.parameters, state, a)
-            self.u[:], self.v[:], self.fired[:] = state.u, state.v, fired
-        else:
-            self.fired[:] = 0
-        self.s_out.send(self.fired.astype(np.int32))
+            state = step.IntegerState(**held)
+            sent[:] = step.step_integer(self.rule, self.arithmetic, self.parameters, state, a)
+            for name, register in held.items():
+                register[:] = getattr(state, name)
+        self.s_out.send(sent)
         if self.log_states:
-            self.log_states.write(self.time_step, self.u, self.v)
+            self.log_states.write(self.time_step, held["u"], held["v"])

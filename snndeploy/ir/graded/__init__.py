@@ -1,0 +1,1 @@
+"""Neurons whose messages are numbers: what they do in a step."""
