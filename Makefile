@@ -56,6 +56,7 @@ pages: bootstrap ## write the generated pages of the reference
 
 docs: bootstrap ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python tools/pages.py
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove what was built; the environments stay

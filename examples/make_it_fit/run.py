@@ -1,7 +1,7 @@
 """A network that is too large for a chip: what breaks limits, and a recipe that ends it.
 
 ``python run.py`` uses the demo's digits network and a fictional chip of four small cores, and prints
-what it found as JSON (``expected.json`` holds what it should print).
+what it found as JSON.
 """
 
 from __future__ import annotations
