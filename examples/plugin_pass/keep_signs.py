@@ -27,7 +27,8 @@ class KeepSigns(Pass):
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Give every layer its one magnitude."""
         del ctx
-        return PassResult(net.map_projections(self._changed))
+        changed = net.map_projections(self._changed)
+        return PassResult(network=changed, modified=changed is not net)
 
     def _changed(self, p: Projection) -> Projection:
         if p.op.one_to_one or p.weight.quantized:
