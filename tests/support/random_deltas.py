@@ -70,7 +70,7 @@ def random_deltas(seed: int) -> Program:
     for i in range(layers):
         here = next(g for g in d.groups if g.name == last).shape
         form = "sigma" if i == layers - 1 and d.rng.random() < 0.4 else "sigma-delta"
-        if len(here) > 1 and d.rng.integers(2):
+        if len(here) > 1 and here[1] > 1 and d.rng.integers(2):
             stride, pad = int(d.pick(1, 2)), int(d.pick(0, 1))
             groups = int(d.pick(1, 2))
             conv = Conv(4, here[0], (2, 3), (stride, 1), ((pad, pad), (1, 1)), (1, 1), groups)
