@@ -30,7 +30,7 @@ def vega() -> str | None:
         return kept.removesuffix(_END)
     import vl_convert
 
-    script = str(vl_convert.javascript_bundle())
+    script = str(vl_convert.javascript_bundle(snippet=None))
     script = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
