@@ -243,7 +243,7 @@ def test_outputs_are_tried_before_the_work(
         ("finetune", model, "-r", "admm", "--train", data, "-o", a_file),
         ("sensitivity", model, "-d", data, "--plot", f"{nowhere}.svg"),
         ("sensitivity", model, "-d", data, "--recipe", f"{nowhere}.toml"),
-        ("reduce-timesteps", model, "-d", data, "-o", f"{nowhere}.nir"),
+        ("reduce-timesteps", model, "-d", data, "--rescale", "-o", f"{nowhere}.nir"),
         ("check", model, "--fix", f"{nowhere}.toml"),
         ("simulate", bundle, "-d", data, "--html", nowhere),
         ("verify", bundle, "--html", nowhere),

@@ -88,6 +88,7 @@ def test_doctor_names_what_an_installation_may_leave_out() -> None:
         "[fast]",
         "[train]",
         "[partition]",
+        "[report]",
         "[tonic]",
     ]
 

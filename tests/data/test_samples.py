@@ -182,7 +182,8 @@ def test_refusals(tmp_path: Path) -> None:
     path = save(tmp_path / "l.npz", x=np.zeros((2, 5, 3)), y=np.zeros(3))
     assert refusal(path) == (
         "data-labels: FILE: (3,) labels for 2 samples\n"
-        "  next: spike trains are (samples, steps, ...); images need --encode and --steps"
+        "  next: spike trains are (samples, steps, ...); images need --encode and --steps; "
+        "labels are (samples,), or (samples, steps)"
     )
     assert refusal(path, (3,), encoding="rate") == (
         "data-steps: FILE: images need a number of steps\n  next: give --steps"

@@ -82,7 +82,7 @@ def frames(seed: int, samples: int = 20, steps: int = STEPS) -> Samples:
 
 def run(program: Program, samples: Samples) -> Recording:
     entry = program.groups[0]
-    data = encode_inputs(samples.inputs, entry.message_bits, float(entry.scale), "input")
+    data = encode_inputs(samples.inputs, entry)
     return run_integer(program, data)
 
 
@@ -141,7 +141,7 @@ def test_messages_and_sums_fit_on_what_was_seen() -> None:
     for spike_exp in (4, 6):
         program = from_relu(made("sequence"), frames(0), threshold=0.0, spike_exp=spike_exp)
         entry = program.groups[0]
-        data = encode_inputs(frames(0).inputs, entry.message_bits, float(entry.scale), "input")
+        data = encode_inputs(frames(0).inputs, entry)
         names = [g.name for g in program.on_chip]
         seen = run_integer(program, data, record_states=names)
         for g in program.on_chip[1:-2]:
@@ -188,9 +188,7 @@ def test_it_is_placed_and_bundled() -> None:
 def test_lava_answers_the_same(lava: LavaEnv) -> None:
     program = from_relu(made("written"), frames(0), threshold=0.1)
     entry = program.groups[0]
-    data = encode_inputs(
-        frames(1, samples=2).inputs, entry.message_bits, float(entry.scale), "input"
-    )
+    data = encode_inputs(frames(1, samples=2).inputs, entry)
     here, real = run_integer(program, data), run_lava(program, data, lava=lava, timeout_s=120)
     for g in program.on_chip:
         np.testing.assert_array_equal(here.spikes[g.name], real.spikes[g.name], g.name)

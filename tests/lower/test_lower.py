@@ -347,7 +347,7 @@ def test_what_is_beyond_the_peak_of_an_input_is_refused(peak: int) -> None:
     program = lower(net, LOIHI2, inputs=coding)
     group = program.group("input")
     assert (group.message_bits, group.message_peak, group.largest) == (5, peak, peak)
-    assert program.headroom["a"].u_peak == peak * program.group("a").scale
+    assert program.headroom["a"].u_peak == 1.5 * peak * program.group("a").scale  # three of 0.5
     for held in (peak, -peak):
         assert encode_inputs(np.array([held, 0]), group).tolist() == [held, 0]
     for beyond in (peak + 1, -peak - 1):

@@ -154,8 +154,6 @@ def test_membranes_in_different_units_are_compared_in_the_network_s() -> None:
     assert chip.predictions("output").tolist() == [1]
     assert run_float(network, x.astype(float)).predictions("output").tolist() == [1]
     report = snndeploy.pipeline.run_compiled(
-        snndeploy.compile(network, recipe=None),
-        Samples(x.swapaxes(0, 1), np.array([1])),
-        ("float", "integer"),
+        snndeploy.compile(network, recipe=None), Samples(x, np.array([1])), ("float", "integer")
     )
     assert report["accuracy"] == {"float": 1.0, "integer": 1.0}

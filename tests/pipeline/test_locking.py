@@ -57,6 +57,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "target": ("-t", "loihi1"),
     "board": ("--board", "3"),
     "objective": ("--objective", "cores"),
+    "native": ("--native", "--recipe", "none"),
+    "split_signs": ("--split-signs",),
 }
 """For every option that a lock holds, a value of it that is not its default."""
 

@@ -177,7 +177,7 @@ def test_every_command_that_reads_a_model_is_in_the_table() -> None:
     reading = {
         name
         for name, command in (*main.commands.items(), *group.commands.items())
-        if any(p.name in ("model", "bundle") for p in command.params)
+        if any(p.name in ("model", "bundle", "bundles") for p in command.params)
     }
     assert reading == OBEYS.keys()
 

@@ -422,11 +422,11 @@ def test_places_are_refused_before_anything_runs(
     for name, *command in (
         ("there.svg", "sensitivity", "--plot"),
         ("there.toml", "sensitivity", "--recipe"),
-        ("there.nir", "reduce-timesteps", "-o"),
+        ("there.nir", "reduce-timesteps", "-o", "--rescale"),
     ):
         place = tmp_path / name
         place.write_text("something")
-        result = run(command[0], model, "-d", data, command[1], place)
+        result = run(command[0], model, "-d", data, *command[2:], command[1], place)
         assert result.exit_code == 3, result.output
         assert code_of(result) == "output-exists"
         assert f"choose another place with {command[1]}" in result.output

@@ -24,6 +24,7 @@ class Labelled:
 
     inputs: dict[str, Array]
     labels: Array | None
+    window: int = 1
 
 
 @functools.cache

@@ -109,9 +109,9 @@ def worst_case(
         u = u.within(apart[0])
     bias, rule = group.bias, group.rule
     subtracts = rule is not None and rule.subtracts
-    lowest, highest = thresholds_of(group, arithmetic)
+    least, most = thresholds_of(group, arithmetic)
     # A reset that takes a negative threshold off adds it.
-    added = np.maximum(-lowest, 0) if subtracts else 0
+    added = np.maximum(-least, 0) if subtracts else 0
     per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
@@ -126,11 +126,11 @@ def worst_case(
         leak = np.broadcast_to(1.0 - kept(dv, arithmetic), high.shape)
         np.multiply(high, leak, where=leak > 0, out=late)
         # A threshold that has moved since the spike takes more than v had.
-        late = np.ceil(late) + (highest - lowest) * min(rule.most, float(arithmetic.state_max))
+        late = np.ceil(late) + (most - least) * min(rule.most, float(arithmetic.state_max))
         low = np.minimum(low, per_step.low - late)
     low = np.maximum(low, lowest - late)
     if resets_below_threshold(group):
-        high = np.minimum(high, np.maximum(highest, 0) + per_step.high)
+        high = np.minimum(high, np.maximum(most, 0) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(np.minimum(group.v_floor, 0), -late) + per_step.low)
     return WorstCase(u, per_step, Interval(low, high), late)
@@ -156,7 +156,10 @@ def most_spikes(group: CompartmentGroup, worst: WorstCase, arithmetic: Arithmeti
     """The most spikes of a step, per neuron: thresholds in v, which its register holds at the most."""
     if group.spikes_per_step == "one":
         return np.asarray(1, np.int64)
-    most = np.minimum(worst.v.high, arithmetic.state_max) // threshold_units(group, arithmetic)
+    # A u that wrapped can be anything, and what it drives v to, too.
+    wrapped = (arithmetic.u_overflow == "wrap") & (worst.u.peak > arithmetic.state_max)
+    high = np.where(wrapped, np.inf, worst.v.high)
+    most = np.minimum(high, arithmetic.state_max) // threshold_units(group, arithmetic)
     most = np.asarray(np.maximum(most, 0), np.int64)
     return most if group.max_spikes is None else np.minimum(most, group.max_spikes)
 

@@ -281,7 +281,8 @@ def _checked_inputs(program: Program, inputs: Inputs) -> dict[str, Array]:
                 where=f"input {group.name}",
                 hint="encode it first (encode_inputs)",
             )
-        if group.message_peak is not None and array.size:
+        clips = group.max_spikes is not None  # of more spikes than a channel takes the rest is lost
+        if group.message_peak is not None and not clips and array.size:
             _refuse_beyond(group, int(array.min()), int(array.max()))
         checked[group.name] = array
     return checked

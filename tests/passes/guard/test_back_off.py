@@ -46,6 +46,7 @@ class Seen:
 
     inputs: Any
     labels: Any = None
+    window: int = 1
 
 
 def context(**options: Any) -> PassContext:

@@ -78,7 +78,7 @@ def test_input_that_is_constant_in_time_costs_one_step_and_changes_nothing() -> 
     image = np.random.default_rng(1).random((1, 4, 2, 8, 8)).astype(np.float32)
     module = TrainableNetwork(network)
     repeated = np.repeat(image, 9, axis=0)
-    samples = SimpleNamespace(inputs={"input": repeated}, labels=np.zeros(4))
+    samples = SimpleNamespace(inputs={"input": repeated}, labels=np.zeros(4), window=1)
     x, _ = Batches(samples).take(np.arange(4))
     assert x["input"].stride(0) == 0
     with torch.no_grad():
