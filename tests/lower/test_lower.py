@@ -360,7 +360,7 @@ def test_what_is_beyond_the_peak_of_an_input_is_refused(peak: int) -> None:
         assert caught.value.code == "input-beyond"
         assert str(caught.value) == message
         with pytest.raises(InputError) as caught:
-            run_integer(program, np.full((3, 1, 2), beyond))
+            run_integer(program, np.full((3, 1, 3), beyond))
         assert caught.value.code == "input-beyond"
 
 

@@ -32,9 +32,15 @@ class Layer:
         return self.text("neuron", "type") if self.has("neuron") else ""
 
     def of_neuron(self, name: str) -> object:
-        """A field of its neurons as it is stored; None: there is none."""
+        """A field of its neurons as it is stored, one value; None: there is none.
+
+        Raises:
+            InputError: it holds several values.
+        """
         value = self._value(("neuron", name))
-        if isinstance(value, (list, np.ndarray)) and np.size(value) == 1:
+        if isinstance(value, (list, np.ndarray)):
+            if np.size(value) != 1:
+                raise self.misfit(name, np.shape(value), "one value")
             return np.asarray(value).reshape(-1)[0]
         return value
 

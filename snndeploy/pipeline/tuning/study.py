@@ -25,7 +25,15 @@ _NAME = "snndeploy tune"
 _SETUP = "snndeploy setup"
 _RECORD = "snndeploy trial"
 _BATCH = "snndeploy batch"
-_OF_A_STRANGER = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError)
+_OF_A_STRANGER = (
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+)
 """What reading a journal that no study wrote comes to."""
 
 
