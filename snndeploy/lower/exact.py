@@ -54,7 +54,7 @@ def _registers(
     limit, v = arithmetic.state_max, worst.within(steps)
     if worst.u.peak.max(initial=0.0) > limit:
         yield "u may not fit its register"
-    if adder > 2 ** (arithmetic.sum_bits - 1) - 1:
+    if adder > arithmetic.sum_max:
         yield "sums of input may not fit the adder"
     rule = group.rule
     # Whatever is beyond a threshold spikes once and is forgotten.

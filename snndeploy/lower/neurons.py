@@ -106,7 +106,10 @@ def lower_population(
         synapses.append(synapse)
         heard.append(arriving)
     worst = worst_case(group, bounds, arithmetic)
-    room, most = headroom(worst, arithmetic), most_spikes(group, worst, arithmetic)
+    room, held = headroom(worst, arithmetic), held_spikes(group, arithmetic)
+    # What wrapped can be anything, and so can what it drives v to.
+    wraps = arithmetic.u_overflow == "wrap" and (room.wraps or adder > arithmetic.sum_max)
+    most = held if wraps else most_spikes(group, worst, arithmetic)
     if group.spikes_per_step == "many":
         group = replace(group, message_bits=max(int(most.max()).bit_length(), 1))
     told = (*_findings(neuron, group, form, incoming, family), *told)
@@ -121,7 +124,7 @@ def lower_population(
         headroom=room,
         rounding=rounding,
         most=most,
-        held=held_spikes(group, arithmetic),
+        held=held,
         worst=worst,
         findings=told,
     )

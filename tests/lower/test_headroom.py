@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import snndeploy
+from snndeploy.certify import certify
 from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
@@ -109,11 +112,8 @@ def test_a_loop_that_settles_is_bounded_and_one_that_grows_is_not_called_proved(
     assert told(grows, "headroom-unproved")
 
 
-@settings(max_examples=40)
-@example(265)  # a u that wraps from below zero drives a neuron that nothing excites
-@given(st.integers(0, 100_000))
-def test_no_drive_passes_the_bounds_of_many_spikes(seed: int) -> None:
-    """Chains and loops of random gains under random and full drive: peaks stay within head-room."""
+def many_spikes(seed: int) -> tuple[Network, np.random.Generator]:
+    """A chain or a loop of random gains, and what random drive is drawn from."""
     rng = np.random.default_rng(seed)
     fields = {
         **MANY,
@@ -136,6 +136,15 @@ def test_no_drive_passes_the_bounds_of_many_spikes(seed: int) -> None:
         ),
         tuple(parts),
     ).verify()
+    return net, rng
+
+
+@settings(max_examples=40)
+@example(265)  # a u that wraps from below zero drives a neuron that nothing excites
+@given(st.integers(0, 100_000))
+def test_no_drive_passes_the_bounds_of_many_spikes(seed: int) -> None:
+    """Chains and loops of random gains under random and full drive: peaks stay within head-room."""
+    net, rng = many_spikes(seed)
     program = lower(net, LOIHI2, inputs=BINARY, steps=20)
     x = np.concatenate([np.ones((20, 1, 2)), rng.random((20, 3, 2)) < 0.5], 1).astype(np.int64)
     run = run_integer(program, x, watch=True)
@@ -146,6 +155,16 @@ def test_no_drive_passes_the_bounds_of_many_spikes(seed: int) -> None:
         if not room.wraps:
             assert use.wraps == 0
         assert int(run.spikes[name].max()).bit_length() <= program.group(name).message_bits
+
+
+@pytest.mark.parametrize("seed", [3, 265])
+def test_the_checker_bounds_what_a_wrapped_state_drives_alike(seed: int, tmp_path: Path) -> None:
+    """One neuron's u may wrap: then all of its population may send what registers hold."""
+    net, _ = many_spikes(seed)
+    compiled = snndeploy.compile(net, recipe=None, target=LOIHI2)
+    assert any(room.wraps for room in compiled.program.headroom.values())
+    snndeploy.save_bundle(tmp_path / "a.snnb", snndeploy.bundle_of(compiled))
+    assert certify(tmp_path / "a.snnb")["contradiction"] is None
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0])

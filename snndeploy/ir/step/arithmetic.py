@@ -67,6 +67,11 @@ class Arithmetic:
         return int(2 ** (self.state_bits - 1) - 1)
 
     @property
+    def sum_max(self) -> int:
+        """Largest sum of synaptic input that the adder holds."""
+        return int(2 ** (self.sum_bits - 1) - 1)
+
+    @property
     def decay_one(self) -> int:
         """Denominator of the decay constants of ``multiply``."""
         return 1 << self.decay_bits

@@ -153,13 +153,13 @@ def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:
 
 
 def most_spikes(group: CompartmentGroup, worst: WorstCase, arithmetic: Arithmetic) -> Array:
-    """The most spikes of a step, per neuron: thresholds in v, which its register holds at the most."""
+    """The most spikes of a step, per neuron: thresholds in v, which its register holds at the most.
+
+    Holds where neither u nor the sums that drive it wrap; see `held_spikes`.
+    """
     if group.spikes_per_step == "one":
         return np.asarray(1, np.int64)
-    # A u that wrapped can be anything, and what it drives v to, too.
-    wrapped = (arithmetic.u_overflow == "wrap") & (worst.u.peak > arithmetic.state_max)
-    high = np.where(wrapped, np.inf, worst.v.high)
-    most = np.minimum(high, arithmetic.state_max) // threshold_units(group, arithmetic)
+    most = np.minimum(worst.v.high, arithmetic.state_max) // threshold_units(group, arithmetic)
     most = np.asarray(np.maximum(most, 0), np.int64)
     return most if group.max_spikes is None else np.minimum(most, group.max_spikes)
 

@@ -89,7 +89,7 @@ def unproved(
                 rule=f"The membrane potential must not exceed its {bits}-bit register.",
             )
         )
-    most = 2 ** (arithmetic.sum_bits - 1) - 1
+    most = arithmetic.sum_max
     if adder > most:
         found.append(
             Finding(
