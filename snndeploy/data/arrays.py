@@ -69,13 +69,22 @@ def whole(rows: Rows, name: str, where: str, limit: int | None = None) -> Array:
     Raises:
         InputError: it has another number of axes, or more values.
     """
-    most = current().memory // rows.dtype.itemsize if limit is None else limit
     if len(rows.shape) != 1:
         raise InputError("data-shape", f"{name} has shape {rows.shape}, not one axis", where=where)
-    if rows.shape[0] > most:
+    return bounded(rows, name, where, limit)
+
+
+def bounded(rows: Rows, name: str, where: str, limit: int | None = None) -> Array:
+    """All values of an array, whatever its axes; arguments are those of `whole`.
+
+    Raises:
+        InputError: it has more values than it may.
+    """
+    most = current().memory // rows.dtype.itemsize if limit is None else limit
+    if size(rows.shape) > most:
         raise InputError(
             "data-too-large",
-            f"{name} has {rows.shape[0]:,} values, past the limit of {most:,}",
+            f"{name} has {size(rows.shape):,} values, past the limit of {most:,}",
             where=where,
             hint="give it more: snndeploy --max-memory MIB",
         )

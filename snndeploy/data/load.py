@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..errors import InputError, UsageError, did_you_mean
-from ..ir.answers import UNLABELLED
+from ..errors import InputError, UsageError
 from ..ir.arrays import Array, Shape, size
-from ..limits import current
 from .arrays import Rows, open_arrays, whole
 from .event_files import EventFiles, EventTable, is_events, open_folder
 from .events import EventFrames, Recordings, TimeOrigin, TimeUnit, grid_of
-from .samples import Samples
+from .labels import (
+    LABEL_KEYS,
+    TARGET_KEYS,
+    picked,
+    sample_labels,
+    step_labels,
+    target_values,
+    wrong_labels,
+)
+from .samples import Samples, refuse_names
 from .signs import bases_of, with_signs
 from .tonic import PREFIX, open_tonic
 from .trains import TrainEncoding, check_sample, encoded, spike_trains
 
 FrameKind = Literal["count", "binary"]
 
-_LARGEST_LABEL = 1 << 53
 _INPUT_KEYS = ("x", "inputs", "input", "spikes", "images")
-_LABEL_KEYS = ("y", "labels", "label")
-_TARGET_KEYS = ("target", "targets")
 
 Given: TypeAlias = "str | Path | Array"
 """A file or folder by its path, or what a file would hold."""
@@ -122,7 +126,7 @@ def load_samples(
 def _loaded(path: Given | Mapping[str, Given], shape: Mapping[str, Shape], how: _How) -> Samples:
     """Samples for inputs of these shapes."""
     if isinstance(path, Mapping):
-        _refuse_names(path, shape)
+        refuse_names(path, shape)
         return _together({name: _load(path[name], shape[name], how) for name in shape})
     if len(shape) == 1:
         return _load(path, next(iter(shape.values())), how)
@@ -152,23 +156,6 @@ class _How:
     unlabelled: int | None
     window: int | None
     labels: Array | None = None
-
-
-def _refuse_names(given: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    """Refuse what is not named as the inputs are."""
-    for name in given:
-        if name not in wanted:
-            raise InputError(
-                "input-names",
-                f"there is no input {name!r}",
-                hint=did_you_mean(name, wanted) or f"the inputs are {', '.join(wanted)}",
-            )
-    if missing := [name for name in wanted if name not in given]:
-        raise InputError(
-            "input-names",
-            f"no data for the input {', '.join(map(repr, missing))}",
-            hint="give --data NAME=FILE for each of " + ", ".join(wanted),
-        )
 
 
 def _together(parts: Mapping[str, Samples]) -> Samples:
@@ -209,7 +196,7 @@ def _load_named(where: str, shapes: Mapping[str, Shape], how: _How) -> Samples:
             where=where,
             hint=hint,
         )
-    beside = (*_LABEL_KEYS, *_TARGET_KEYS)
+    beside = (*LABEL_KEYS, *TARGET_KEYS)
     labels = {key: found[key] for key in beside if key in found and key not in shapes}
     parts = {}
     for name, shape in shapes.items():
@@ -299,7 +286,7 @@ def _open(where: str, unit: TimeUnit | None) -> Mapping[str, Rows] | Recordings:
 
 
 def _from_arrays(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str) -> Samples:
-    x = _pick(arrays, _INPUT_KEYS, where)
+    x = picked(arrays, _INPUT_KEYS, where)
     if x is None:
         raise InputError(
             "data-no-inputs",
@@ -313,68 +300,22 @@ def _from_arrays(arrays: Mapping[str, Rows], shape: Shape, how: _How, where: str
         inputs = encoded(x, shape, how.encoding, how.steps, how.delta_threshold, where)
     if how.steps not in (None, inputs.steps):
         _refuse({"steps": how.steps}, f"these data, which have {inputs.steps} steps", where)
-    y = _pick(arrays, _LABEL_KEYS, where)
+    y = picked(arrays, LABEL_KEYS, where)
     hint = (
         "spike trains are (samples, steps, ...); images need --encode and --steps; labels are "
         "(samples,), or (samples, steps)"
     )
     if y is not None and y.shape == (len(inputs), inputs.steps) and inputs.steps > 1:
-        return Samples(inputs.source, _step_labels(y, how, where), how.window or 1)
+        return Samples(inputs.source, step_labels(y, how.unlabelled, where), how.window or 1)
     _refuse(
         {"unlabelled": how.unlabelled, "window": how.window}, "data without labels per step", where
     )
     labels = None
     if y is not None:
         if y.shape != (len(inputs),):  # before they are read: they may be larger than the memory
-            raise _wrong_labels(y.shape, len(inputs), where, hint)
-        labels = _labels(whole(y, "y", where), len(inputs), where, hint)
-    return Samples(inputs.source, labels, targets=_targets(arrays, len(inputs), where))
-
-
-def _targets(arrays: Mapping[str, Rows], samples: int, where: str) -> Array | None:
-    """Values that outputs should emit, ``(samples, neurons)``."""
-    found = _pick(arrays, _TARGET_KEYS, where)
-    if found is None:
-        return None
-    if len(found.shape) not in (1, 2) or found.shape[0] != samples:
-        raise InputError(
-            "data-targets",
-            f"{found.shape} target values for {samples} samples",
-            where=where,
-            hint="they are (samples,), or (samples, neurons of the output)",
-        )
-    values = np.asarray(found[:], np.float64).reshape(samples, -1)
-    if not np.isfinite(values).all():
-        raise InputError("data-targets", "target values hold NaN or infinity", where=where)
-    return values
-
-
-def _step_labels(y: Rows, how: _How, where: str) -> Array:
-    """Labels of steps, ``(samples, steps)``."""
-    most = current().memory // y.dtype.itemsize
-    if size(y.shape) > most:
-        raise InputError(
-            "data-too-large",
-            f"y has {size(y.shape):,} values, past the limit of {most:,}",
-            where=where,
-            hint="give it more: snndeploy --max-memory MIB",
-        )
-    flat = np.asarray(y[:]).reshape(-1)
-    labels = _labels(flat, len(flat), where).reshape(y.shape)
-    if how.unlabelled is not None:
-        labels = np.where(labels == how.unlabelled, UNLABELLED, labels)
-        if (labels == UNLABELLED).all():
-            raise InputError(
-                "data-labels", "no step has a label", where=where, hint="check --unlabelled"
-            )
-    elif labels.min() < 0:
-        raise InputError(
-            "data-labels",
-            f"steps are labelled from {labels.min()} on, and classes count from 0",
-            where=where,
-            hint=f"if these have no label, say so: --unlabelled {labels.min()}",
-        )
-    return labels
+            raise wrong_labels(y.shape, len(inputs), where, hint)
+        labels = sample_labels(whole(y, "y", where), len(inputs), where, hint)
+    return Samples(inputs.source, labels, targets=target_values(arrays, len(inputs), where))
 
 
 def _refuse(options: Mapping[str, object], data: str, where: str) -> None:
@@ -444,33 +385,6 @@ def _framed(
         binary=frames == "binary",
     )
     labels = recordings.labels
-    return Samples(source, None if labels is None else _labels(labels, len(recordings), where))
-
-
-def _pick(arrays: Mapping[str, Rows], keys: Iterable[str], where: str) -> Rows | None:
-    for key in keys:
-        if key in arrays:
-            if arrays[key].dtype.kind not in "biuf":
-                raise InputError("data-type", f"{key} is {arrays[key].dtype}", where=where)
-            return arrays[key]
-    return None
-
-
-def _wrong_labels(shape: Shape, samples: int, where: str, hint: str) -> InputError:
-    return InputError(
-        "data-labels", f"{shape} labels for {samples} samples", where=where, hint=hint
+    return Samples(
+        source, None if labels is None else sample_labels(labels, len(recordings), where)
     )
-
-
-def _labels(y: Array, samples: int, where: str, hint: str = "") -> Array:
-    if y.ndim != 1 or len(y) != samples:
-        raise _wrong_labels(y.shape, samples, where, hint)
-    large = y.dtype.kind in "iuf" and not (abs(y.astype(np.float64)) <= _LARGEST_LABEL).all()
-    if y.dtype.kind not in "biuf" or large or (y.dtype.kind == "f" and (y != np.rint(y)).any()):
-        raise InputError(
-            "data-labels",
-            "labels are not whole numbers",
-            where=where,
-            hint="a label is the index of the output neuron",
-        )
-    return y.astype(np.int64)

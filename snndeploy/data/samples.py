@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
@@ -100,19 +100,7 @@ class Samples:
         names, inputs = tuple(names), self.inputs
         if not isinstance(inputs, Mapping):
             return dict.fromkeys(names, inputs)
-        for name in inputs:
-            if name not in names:
-                raise InputError(
-                    "input-names",
-                    f"there is no input {name!r}",
-                    hint=did_you_mean(name, names) or f"the inputs are {', '.join(names)}",
-                )
-        if missing := [name for name in names if name not in inputs]:
-            raise InputError(
-                "input-names",
-                f"no data for the input {', '.join(map(repr, missing))}",
-                hint=f"give --data NAME=FILE for each of {', '.join(names)}",
-            )
+        refuse_names(inputs, names)
         return {name: inputs[name] for name in names}
 
     def shape_of(self, name: str) -> Shape | None:
@@ -179,6 +167,28 @@ class Samples:
 
         read: InputValues = _each(self.source, of)
         return read
+
+
+def refuse_names(given: Iterable[str], wanted: Collection[str]) -> None:
+    """Refuse data that are not named as the inputs are.
+
+    Raises:
+        InputError: ``input-names``, an input has none, or there is no input of a name.
+    """
+    given = tuple(given)
+    for name in given:
+        if name not in wanted:
+            raise InputError(
+                "input-names",
+                f"there is no input {name!r}",
+                hint=did_you_mean(name, wanted) or f"the inputs are {', '.join(wanted)}",
+            )
+    if missing := [name for name in wanted if name not in given]:
+        raise InputError(
+            "input-names",
+            f"no data for the input {', '.join(map(repr, missing))}",
+            hint=f"give --data NAME=FILE for each of {', '.join(wanted)}",
+        )
 
 
 def _each(source: Any, function: Callable[[Any], Any]) -> Any:

@@ -115,6 +115,37 @@ def run_program(
     return run_lava(program, messages, progress=progress)
 
 
+def answers_of(
+    engine: str,
+    samples: Samples,
+    output: str,
+    *,
+    network: Network | None = None,
+    program: Program | None = None,
+    batch: int | None = None,
+) -> Array:
+    """What one engine answers: ``(samples,)``, or ``(samples, steps)`` where steps have labels.
+
+    Args:
+        engine: as of `run_engine`, as are ``network`` and ``program``.
+        samples: what to run.
+        output: the population that answers.
+        network: the trained or the compressed network.
+        program: its integer form.
+        batch: samples at a time (None: as many as suit the memory).
+
+    Raises:
+        InputError: data that do not fit the input.
+    """
+    runs = (
+        run_engine(engine, part, network=network, program=program)
+        for part in samples.batches(batch)
+    )
+    if samples.per_step:
+        return np.concatenate([run.step_predictions(output, samples.window) for run in runs])
+    return np.concatenate([run.predictions(output) for run in runs])
+
+
 def network_missing(engine: str, where: str = "") -> UsageError:
     """The error of a float stage where no network is at hand."""
     return UsageError(
@@ -218,14 +249,18 @@ def run_samples(
     )
     runs: dict[str, Recording] = {}
     part = samples
+
+    def count(found: dict[str, Recording], batch: Samples) -> None:
+        with finishing():
+            tally.add(found, batch)
+            heard(found, batch)
+        scores(tally.accuracy())
+        progress(tally.samples * len(engines), total)
+
     try:
         if not isinstance(workers, Here):
             for part, found in _elsewhere(staged, samples.batches(batch), workers):
-                with finishing():
-                    tally.add(found, part)
-                    heard(found, part)
-                scores(tally.accuracy())
-                progress(tally.samples * len(engines), total)
+                count(found, part)
             return tally.report()
         for part in samples.batches(batch):
             runs = {}
@@ -233,11 +268,7 @@ def run_samples(
                 before = tally.samples * len(engines) + k * len(part)
                 told = _shifted(progress, before, total, len(part))
                 runs[engine] = staged.run(engine, part, told)
-            with finishing():
-                tally.add(runs, part)
-                heard(runs, part)
-            scores(tally.accuracy())
-            progress(tally.samples * len(engines), total)
+            count(runs, part)
     except KeyboardInterrupt:
         if not tally.samples:
             if not runs:

@@ -70,6 +70,8 @@ def test_no_command_is_left_out() -> None:
     assert ARGUMENTS.keys() == main.commands.keys()
 
 
+# What is stopped between opening a file and holding it lets Python close it, with a warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "name", [n for n in ARGUMENTS if n not in ("targets", "passes", "recipes")]
 )

@@ -230,3 +230,18 @@ def test_a_trace_without_end(tmp_path: Path) -> None:
     ):
         read_trace(path)
     assert caught.value.code == "trace-unreadable"
+
+
+def test_labels_and_target_values_are_measured_before_they_are_read(tmp_path: Path) -> None:
+    arrays = {"y": np.zeros((2, 5), np.int8), "target": np.zeros((2, 300))}
+    for name, values in arrays.items():
+        path = saved(
+            tmp_path / f"{name}.npz", x=np.zeros((2, 5, *SHAPE), np.uint8), **{name: values}
+        )
+        load_samples(path, SHAPE)
+        with using(Limits(memory=values.nbytes - 1)), pytest.raises(InputError) as caught:
+            load_samples(path, SHAPE)
+        assert caught.value.code == "data-too-large"
+        most = (values.nbytes - 1) // values.itemsize
+        assert caught.value.message.startswith(f"{name} has {values.size:,} values, past the limit")
+        assert caught.value.message.endswith(f"of {most:,}")

@@ -21,6 +21,7 @@ from snndeploy.passes.kept import digest_of
 from snndeploy.pipeline import run_compiled
 from snndeploy.pipeline.advise.sensitivity import sensitivity
 from snndeploy.pipeline.advise.timesteps import reduce_timesteps
+from snndeploy.pipeline.tuning.search import tune
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.recording import Recording
 from tests.support.commands import check, code_of, printed, run
@@ -128,6 +129,13 @@ def test_time_steps_with_labels_cannot_be_left_out(network: Any, samples: Sample
     with pytest.raises(InputError) as caught:
         reduce_timesteps(network, samples)
     assert caught.value.code == "labels-per-step"
+
+
+def test_recipes_are_searched_by_an_answer_per_sample(network: Any, samples: Samples) -> None:
+    with pytest.raises(InputError) as caught:
+        tune(network, samples, trials=1)
+    assert caught.value.code == "labels-per-step"
+    assert caught.value.message.endswith("and recipes are judged by an answer per sample")
 
 
 def test_guards_compare_steps(network: Any, samples: Samples) -> None:

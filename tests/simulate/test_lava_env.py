@@ -227,6 +227,26 @@ def test_an_interrupted_install_leaves_nothing(
     assert not (nowhere / "private").exists()
 
 
+@pytest.mark.parametrize("when", ["write_text", "replace"])
+def test_interrupted_while_it_is_signed(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that becomes the stamp keeps no later installation away."""
+    place = EnvironmentPlace(tmp_path / "private", lava_env.STAMP)
+
+    def interrupted(path: Path, *_: object) -> None:
+        path.touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, when, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            place.claim()
+    assert not place.signed.exists()
+    assert list(place.directory.iterdir())
+    assert place.claim()
+
+
 def test_no_python_to_build_on(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_install, "_bases", lambda: [(nowhere / "python3.10", (3, 10))])
     with pytest.raises(BackendMissing) as caught:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ... import toml
 from ...bundle import Bundle
 from ...chip import family_class
@@ -36,6 +34,7 @@ from ...report import finding_record
 from ..accounts.audit import other_target
 from ..compiled import Compiled
 from ..opening import open_bundle
+from ..run import answers_of
 
 SECONDS = 60.0
 """After so long no more is tried, once something was found that fits."""
@@ -323,13 +322,8 @@ class _FixSearch:
 
 def _answers(network: Network, samples: Samples) -> Array:
     """What the float engine answers."""
-    from ...simulate.float.engine import run_float
-
     output = network.with_role("output")[0].name
-    runs = (run_float(network, part.inputs) for part in samples.batches(_BATCH))
-    if samples.per_step:
-        return np.concatenate([run.step_predictions(output, samples.window) for run in runs])
-    return np.concatenate([run.predictions(output) for run in runs])
+    return answers_of("float", samples, output, network=network, batch=_BATCH)
 
 
 def fix_bundle(bundle: str | Path | Bundle, target: str | None, board: str | None) -> Fixing:

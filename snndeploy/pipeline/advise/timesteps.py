@@ -12,14 +12,13 @@ import numpy as np
 
 from ...calibrate.stream import stream
 from ...data import Samples
-from ...errors import InputError
 from ...ir.answers import chosen as answered
 from ...ir.arrays import Array
 from ...ir.linear.unroll import unroll
 from ...ir.network import Network, Population
 from ...progress import Progress, silent
 from ..opening import Model, open_network
-from .judging import refuse_unfit
+from .judging import refuse_step_labels, refuse_unfit
 
 FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Thresholds tried when rescaling: fewer steps leave less time to reach them."""
@@ -95,13 +94,12 @@ def reduce_timesteps(
     """
     network = open_network("reduce-timesteps", model, frontend, semantics)
     refuse_unfit(network, samples, "timesteps")
-    if samples.per_step:
-        raise InputError(
-            "labels-per-step",
-            "every step has a label of its own, so that none can be left out",
-            where="timesteps",
-            hint="reduce time steps of networks that answer once per sample",
-        )
+    refuse_step_labels(
+        samples,
+        "so that none can be left out",
+        "timesteps",
+        "reduce time steps of networks that answer once per sample",
+    )
     factors = FACTORS if rescale else (1.0,)
     total = len(factors) * len(samples)
     runs: dict[float, _Counted] = {}

@@ -10,9 +10,9 @@ from ...errors import InputError, PassRefused, UsageError
 from ...ir.arrays import size
 from ...ir.network import Network
 from ...lower import infer_coding
-from ..advise.judging import refuse_unfit
+from ..advise.judging import refuse_step_labels, refuse_unfit
 from ..advise.sensitivity import Sensitivity, sensitivity
-from ..run import run_engine
+from ..run import answers_of
 from .space import RecipeSpace
 from .trial import TrialBench, TuneCost
 
@@ -42,11 +42,17 @@ def bench_of(
     """All that the trials of a search have in common; arguments are those of `tune`.
 
     Raises:
-        InputError: too few samples.
+        InputError: too few samples; ``labels-per-step``, labels of single steps.
         PassRefused: the network is quantised already.
         UsageError: nothing is known about what is to be least.
     """
     refuse_unfit(network, samples, "tune")
+    refuse_step_labels(
+        samples,
+        "and recipes are judged by an answer per sample",
+        "tune",
+        "leave the labels out: the answers of the trained network are the right ones then",
+    )
     if len(samples) < _FEWEST:
         raise InputError(
             "tune-samples",
@@ -81,10 +87,7 @@ def bench_of(
     )
     output = network.with_role("output")[0].name
     judges = samples.part(seen, None)
-    parts = [
-        run_engine("float", part, network=network).predictions(output) for part in judges.batches()
-    ]
-    trained = np.concatenate(parts)
+    trained = answers_of("float", judges, output, network=network)
     answers = trained if judges.labels is None else judges.labels
     share = float(np.mean(trained == answers))
     return TrialBench(

@@ -25,7 +25,7 @@ from ...mapping.place import Effort
 from ...recipe import Recipe
 from ..compilation import compress
 from ..compiled import SHARE, Objective
-from ..run import run_engine, run_samples
+from ..run import answers_of, run_samples
 from .race import Rival, hopeless, rungs
 from .space import RecipeChoice, RecipeSpace, Setting
 
@@ -215,11 +215,7 @@ class TrialBench:
         for rung in rungs(len(judges)) if not why else ():
             part = judges.part(len(right), rung - len(right))
             if before:
-                answers = [
-                    run_engine("integer", p, program=program).predictions(self.output)
-                    for p in part.batches()
-                ]
-                given = np.concatenate(answers)
+                given = answers_of("integer", part, self.output, program=program)
             else:
                 report = run_samples(
                     part, ["integer"], program, placement, self.target, output=self.output

@@ -37,6 +37,11 @@ class EnvironmentPlace:
         return self.directory / self.stamp
 
     @property
+    def _staged(self) -> Path:
+        """The stamp before it is in its place."""
+        return self.directory / f"{self.stamp}.new"
+
+    @property
     def complete(self) -> bool:
         """Whether an environment was finished here."""
         return self.signed.is_file() and self.signed.read_text() != _BUILDING
@@ -52,6 +57,8 @@ class EnvironmentPlace:
 
     def discard(self) -> None:
         """Remove an environment that was made or begun here, and nothing else."""
+        if self._staged.is_file():  # it was interrupted while it was signed
+            self._staged.unlink()
         if not self.signed.is_file():
             return
         # The stamp goes last: an interrupted removal is recognised and taken up again.
@@ -65,9 +72,8 @@ class EnvironmentPlace:
 
     def sign(self, text: str) -> None:
         """Say what it holds, all at once."""
-        staged = self.directory / f"{self.stamp}.new"
-        staged.write_text(text)
-        staged.replace(self.signed)
+        self._staged.write_text(text)
+        self._staged.replace(self.signed)
 
     def made_on(
         self, bases: Iterable[BasePython], progress: Callable[[str], None]
