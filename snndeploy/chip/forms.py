@@ -50,6 +50,8 @@ def native_only(target: Target) -> Target:
 
 def way_of(group: CompartmentGroup, target: Target) -> Realisation:
     """How the target realises the neurons of a group, by what they do."""
+    if group.kind == "resonator":
+        return "program"
     if group.kind != "custom":
         return "native"
     ways = _ways(target, group)
