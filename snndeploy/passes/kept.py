@@ -26,6 +26,7 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..limits import current
 from .base import Calibration, Pass, PassContext, PassResult, PassRun, ports
+from .given import targets_of
 
 T = TypeVar("T")
 
@@ -207,4 +208,7 @@ def digest_of(samples: Calibration) -> str:
         found.update(np.ascontiguousarray(samples.labels).tobytes())
         if samples.labels.ndim > 1:
             found.update(f"window {samples.window}".encode())
+    aims = targets_of(samples)
+    if aims is not None:
+        found.update(np.ascontiguousarray(aims).tobytes())
     return found.hexdigest()

@@ -127,6 +127,8 @@ def data_record(samples: Samples | None, used: int | None) -> dict[str, Any]:
             digest.update(f"{little.dtype.str}{little.shape}".encode() + little.tobytes())
         if part.labels is not None:
             digest.update(part.labels.astype("<i8").tobytes())
+        if part.targets is not None:
+            digest.update(part.targets.astype("<f8").tobytes())
     return {
         "digest": digest.hexdigest(),
         "digest_of": len(looked_at),

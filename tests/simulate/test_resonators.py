@@ -185,8 +185,10 @@ def test_a_layer_of_resonators_as_it_was_recorded(recorded: Mapping[str, Array])
     rule = ResonatorRule(form="phase", **factors(11, 0.05))
     weights: dict[Port, Array] = {"": recorded["weight_r"], "imag": recorded["weight_img"]}
     run = run_integer(alone(rule, 25 * 64, weights), recorded["in"].T[:, np.newaxis])
-    np.testing.assert_array_equal(run.spikes["out"][:, 0], recorded["out"].T)
-    assert recorded["out"].sum() > 50
+    late = recorded["out"].T[1:]  # synapses take a step, and it was recorded by the chip's
+    np.testing.assert_array_equal(run.spikes["out"][:-1, 0], late)
+    assert not recorded["out"][:, 0].any()
+    assert late.sum() > 1000
 
 
 def test_what_a_watched_run_tells() -> None:

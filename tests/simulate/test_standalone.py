@@ -22,7 +22,7 @@ from snndeploy.bundle import read_bundle
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, calibration
 from snndeploy.demo import digits as demo_digits
-from snndeploy.errors import BackendMissing
+from snndeploy.errors import BackendMissing, UsageError
 from snndeploy.ir.program import Program
 from snndeploy.ir.step import (
     CHOICES,
@@ -41,6 +41,8 @@ from snndeploy.simulate.lava.standalone.rules import HELPERS, step_source
 from tests.support import commands
 from tests.support.conformance_programs import DELAYED, UNDELAYED, make, pack, random_inputs
 from tests.support.nir_graphs import chain, lif
+from tests.support.random_deltas import random_deltas
+from tests.support.random_resonators import random_resonators
 
 STEPS = 7
 RULES = [
@@ -124,6 +126,15 @@ def test_every_kind_of_program_runs_alone(
     groups = spiking(program)
     places = sum(STEPS * 2 * int(np.prod(g.shape)) for g in groups)
     assert told.startswith(f"equal in {places} places of {len(groups)} layers")
+
+
+def test_neurons_with_a_rule_of_their_own_are_refused() -> None:
+    """A script would build integrators of them."""
+    for program, kind in ((random_deltas(0), "delta"), (random_resonators(0), "resonator")):
+        with pytest.raises(UsageError, match=f"not {kind} ones") as caught:
+            standalone_files(program, {})
+        assert caught.value.code == "export-lava"
+        assert "simulate --engine lava" in caught.value.hint
 
 
 def digits(_: Path) -> tuple[Program, Samples | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....errors import UsageError
 from ....files import refuse_taken_folder, write_folder
 from ....ir.arrays import Array
 from ....ir.codec import npz
@@ -53,7 +54,18 @@ def standalone_files(program: Program, golden: Mapping[str, Array]) -> dict[str,
 
     Raises:
         BackendMissing: ``lava-arithmetic``, the program is not in lava's arithmetic.
+        UsageError: ``export-lava``, neurons that start with a sample and not with the chip, which a
+            script of Lava's own processes cannot tell them.
     """
+    foreign = {g.name: g.kind for g in program.groups if g.dynamics is not None}
+    if foreign:
+        raise UsageError(
+            "export-lava",
+            f"the folder holds integrators alone, not {_list(set(foreign.values()))} ones",
+            where=", ".join(foreign),
+            hint="on this computer `snndeploy simulate --engine lava` runs them; for a board give the "
+            ".net file to netx",
+        )
     samples = next(iter(golden.values())).shape[1]
     script = script_of(program, samples)
     text = text_of(script, title=f"Program {program.digest[:12]}", lava=LAVA_VERSION)
@@ -81,6 +93,10 @@ def _readme(script: Script) -> str:
         .replace("@@LAVA@@", LAVA_VERSION)
         .replace("@@ROWS@@", "\n".join(rows))
     )
+
+
+def _list(words: set[str]) -> str:
+    return " or ".join(sorted(words))
 
 
 def _cell(name: str) -> str:
