@@ -13,7 +13,9 @@ from snndeploy import read_netx
 from snndeploy.bundle import read_bundle
 from snndeploy.errors import InputError
 from snndeploy.ingest.readers.netx_neurons import turned
+from snndeploy.ir.arrays import Array
 from snndeploy.ir.graded.resonator import ResonatorRule
+from snndeploy.ir.program import SynapseGroup
 from snndeploy.simulate.integer.engine import run_integer
 from tests.ingest.test_netx import dense, net
 from tests.support.commands import check, run
@@ -38,6 +40,10 @@ def layer(
     }
 
 
+def weights(s: SynapseGroup) -> Array:
+    return s.mantissa << s.exponent if s.exponent >= 0 else s.mantissa >> -s.exponent
+
+
 def test_a_layer_is_what_netx_makes_of_it(tmp_path: Path) -> None:
     program = read_netx(net(tmp_path, layer(), dense([[100, 100]])))
     assert [(g.name, g.kind, g.depth) for g in program.groups] == [
@@ -49,9 +55,8 @@ def test_a_layer_is_what_netx_makes_of_it(tmp_path: Path) -> None:
     sin, cos = turned(2000, 3300)
     assert group.dynamics == ResonatorRule(form="phase", sin=sin, cos=cos)
     assert int(group.vth) == 20 << 6
-    heard = {s.port: (s.mantissa << s.exponent if s.exponent >= 0 else s.mantissa >> -s.exponent)
-             for s in program.incoming("dense-0")}  # fmt: skip
-    assert {port: w.tolist() for port, w in heard.items()} == {"": REAL, "imag": IMAG}
+    heard = {s.port: s for s in program.incoming("dense-0")}
+    assert {port: weights(s).tolist() for port, s in heard.items()} == {"": REAL, "imag": IMAG}
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..step import LOIHI
+
 ResonatorForm = Literal["phase", "izhikevich"]
 
-MOST = (1 << 23) - 1
+MOST = LOIHI.state_max
 """Largest magnitude of both parts of the state."""
 DECAY_BITS = 12
 """Of the factors of netx's neurons."""
