@@ -1,11 +1,11 @@
 """A label for every step: ECG spikes (QTDB) learnt, compiled and judged on Loihi 2 and on Loihi 1.
 
-    python benchmarks/ecg.py [--epochs 12] [--out ecg]
+    python benchmarks/ecg.py [--epochs 10] [--out ecg]
 
 618 records to learn from and 141 to judge by, 1,301 steps each, four channels of -1, 0 and 1, six
-classes of waves; steps without one do not count. The network is 4-64-6, recurrent, with a readout: neurons that
-forget within 5 to 200 steps, drawn once. Random weights learn here, in floats; then everything is
-compiled, and every step is answered by floats and by integers.
+classes of waves; steps without one do not count. The network is 4-64-6, recurrent, with a readout:
+neurons that forget within 5 to 200 steps, drawn once. Random weights learn here, in floats; then
+everything is compiled, and every step is answered by floats and by integers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import nir
 import numpy as np
 from networks import data_folder
 
-from snndeploy.data import Samples, load_samples, split_signs
+from snndeploy.data import Samples, input_shapes, load_samples, split_signs
 from snndeploy.export import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
@@ -30,15 +30,19 @@ HIDDEN, CLASSES, DT = 64, 6, 1e-3
 UNLABELLED = -1
 
 
-def samples(folder: Path, split: str, out: Path, window: int) -> Samples:
-    """A split as an archive, as a user has it, and read again."""
+def prepare(folder: Path, split: str, out: Path) -> None:
+    """Write a split as an archive, as a user has it."""
     import scipy.io
 
     held = scipy.io.loadmat(folder / f"QTDB_{split}.mat")
     y = np.where(held["y"].sum(-1) > 0, held["y"].argmax(-1), UNLABELLED)
-    path = out / f"{split}.npz"
-    np.savez_compressed(path, x=held["x"].astype(np.int8), y=y)
-    return load_samples(path, (4,), unlabelled=UNLABELLED, window=window)
+    np.savez_compressed(out / f"{split}.npz", x=held["x"].astype(np.int8), y=y)
+
+
+def load(out: Path, split: str, net: Network, window: int) -> Samples:
+    """A split, for the inputs of a network."""
+    path, shapes = out / f"{split}.npz", input_shapes(net)
+    return load_samples(path, shapes, unlabelled=UNLABELLED, window=window)
 
 
 def network() -> Network:
@@ -84,13 +88,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("ecg"))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--window", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     given = parser.parse_args()
     given.out.mkdir(exist_ok=True)
     folder = (given.data or data_folder()) / "qtdb_ecg"
-    train, test = (samples(folder, s, given.out, given.window) for s in ("train", "test"))
+    for split in ("train", "test"):
+        prepare(folder, split, given.out)
+    net = network()
+    train, test = (load(given.out, s, net, given.window) for s in ("train", "test"))
     how = FineTune(
         epochs=given.epochs,
         batch=16,
@@ -102,7 +109,7 @@ def main() -> None:
         recompute=True,
     )
     learnt = finetune(
-        network(),
+        net,
         train,
         recipe=Recipe(name="ecg", passes=(how,), guard="off"),
         validation=test,
@@ -111,7 +118,8 @@ def main() -> None:
     write_nir(given.out / "ecg.nir", learnt.network, force=True)
     for target in ("loihi2", "loihi1"):
         plain = learnt.network if target == "loihi2" else split_signs(learnt.network)
-        compiled = compile(plain, target=target, recipe=None, calibration=train.first(64))
+        few, test = (load(given.out, s, plain, given.window) for s in ("train", "test"))
+        compiled = compile(plain, target=target, recipe=None, calibration=few.first(64))
         report = run_compiled(compiled, test, ("float", "integer"))
         told = ", ".join(f"{k} {v:.2%}" for k, v in report["accuracy"].items())
         cores = len(compiled.placement.cores)

@@ -31,6 +31,7 @@ FRONTENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "two_lif_neurons": ("nir", {"dt": 1e-4}),
     "feedback_graph": ("nir", {"dt": 1e-3}),
     "cnn_sinabs": ("sinabs", {}),
+    "braille": ("snntorch", {}),
     "braille_noDelay_bias_zero": ("snntorch", {"reset": "zero"}),
     "braille_noDelay_bias_zero_subgraph": ("snntorch", {"reset": "zero"}),
     "norse": ("norse", {}),
@@ -93,7 +94,11 @@ def answer(file: Path, target: str) -> str:
     if forms:
         whats = {_missing(f) for f in forms}
         parts.append(f"no form: {'; '.join(sorted(whats))}; adapted:")
-    parts.append(f"**does not fit**: {_codes(budgets)}" if budgets else _used(found))
+    if budgets:
+        parts.append(f"**does not fit**: {_codes(budgets)}")
+        parts += [] if any(f.ratio for f in budgets) else [f"({_used(found)})"]
+    else:
+        parts.append(_used(found))
     return " ".join(parts)
 
 

@@ -225,7 +225,6 @@ def test_an_interrupt_leaves_nothing(lava: LavaEnv, watch: Watch) -> None:
     watch.assert_nothing_left()
 
 
-@pytest.mark.lava
 _ENDS_SLOWLY = """
 import os, time
 if os.fork():
@@ -256,6 +255,7 @@ def test_processes_that_end_after_the_last_step_are_not_lost(
         worker.wait()
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize(
     ("number", "told"),
     [

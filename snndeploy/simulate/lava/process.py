@@ -21,7 +21,7 @@ _LOST_S = 1.5
 """How long a process may be dead or stopped before the run is given up; nothing is for that long."""
 _LOOK_S = 0.25
 STOPPING = "stopping"
-"""The file that the worker writes when all steps are done: from then on its processes end, one by one."""
+"""The file that the worker writes when all steps are done: then its processes end, one by one."""
 _LONGEST_TMPDIR = 72
 """Longest name of a folder for sockets, whose paths have at most 107 bytes."""
 SCRATCH = "snndeploy-lava-"

@@ -1,9 +1,9 @@
 """Run one job on Lava: ``python -m lava_worker.worker JOB``.
 
 ``JOB`` is a folder with ``job.json`` and ``arrays.npz``. The worker writes ``progress`` (chip steps
-done), ``stopping`` when all are, the files that the job names for spikes and states, and last either ``result.json`` or
-``error.json`` with the traceback. It ends itself when its standard input closes, which is how it
-notices that whoever started it is gone.
+done), ``stopping`` when all are, the files that the job names for spikes and states, and last either
+``result.json`` or ``error.json`` with the traceback. It ends itself when its standard input closes,
+which is how it notices that whoever started it is gone.
 """
 
 from __future__ import annotations
