@@ -1,8 +1,8 @@
 """Runs inside an environment with one framework: every piece of its gallery, read and run.
 
 Usage: python -m tests.live.gallery.check FRAMEWORK [--lava] [--golden FOLDER] [NAME...]. Prints, for
-each piece, what differs from the framework (float, and integer where integers hold its parameters), or on
-Lava from the integer engine, and the spikes compared, as JSON.
+each piece, what differs from the framework (float, and integer where integers hold its parameters) or,
+on Lava, from the integer engine, and the spikes compared, as JSON.
 """
 
 from __future__ import annotations
