@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, decayed, fires, shift, thresholds
+from .engine import apply, decayed, shift, thresholds
 
 FAR = 1 << 61
 """Stands for infinity."""
 PAUSE = 64
 """Steps beyond which it does not matter how long a neuron takes to its next spike."""
+RAISED = 64
+"""Rounds in which what loops send may come to follow from itself."""
 
 
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
@@ -50,12 +52,13 @@ def pause(g: Any, a: Any, b: Any) -> Any:
     if not known or a.decay != "multiply" or (g.v_floor is not None and (g.v_floor > 0).any()):
         return found
     most, rise = (np.minimum(x, FAR >> 32) for x in (b.v_high, b.rise))
-    left = np.maximum((decayed(most, g.dv, a) if late else most) - g.theta, 0) if subtracts else 0
+    theta, _ = thresholds(g, a)  # one that moves is passed soonest, and takes least, at its least
+    left = np.maximum((decayed(most, g.dv, a) if late else most) - theta, 0) if subtracts else 0
     x = rise + (left if late else decayed(left, g.dv, a))
-    waits = g.theta > 0
+    waits = theta > 0
     found += waits & (late and not subtracts)  # in the step after a spike v is 0
     for _ in range(PAUSE):
-        waits = waits & (fires(g, x) == 0)
+        waits = waits & (x < theta if g.compare == ">=" else x <= theta)
         found += waits
         x = decayed(x, g.dv, a) + rise
     return found
@@ -69,20 +72,48 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
     pauses = {g.name: np.ones(g.shape, np.int64) for g in program.groups}
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
+    sends = _held_up(program, computed, sends, pauses, limit)
     for _ in range(3):  # a sender's own bound may say that it sends less
         before = {**sends, **{(name,): n for name, n in pauses.items()}}
         for g in computed:
             found[g.name] = b = _group(program, g, sends, pauses, limit)
             pauses[g.name] = np.maximum(pauses[g.name], pause(g, program.arithmetic, b))
             if g.message_bits:
-                low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
-                spikes = high // np.maximum(g.theta, 1)
-                now = (-low, high) if g.kind == "readout" else (0 * low, spikes)
-                sends[g.name] = np.clip(sends[g.name], *now)
+                sends[g.name] = np.clip(sends[g.name], *_counts(program, g, b, limit))
         after = {**sends, **{(name,): n for name, n in pauses.items()}}
         if all((after[name] == x).all() for name, x in before.items()):
             break
     return found
+
+
+def _held_up(program: Any, computed: Any, sends: Any, pauses: Any, limit: int) -> Any:
+    """``sends`` with what loops of many spikes send, where that follows from itself.
+
+    Nothing was sent before the first step; if no step can send more than the steps before it were taken
+    to have sent, none ever does. Raised from nothing until it is so, or else left as it was.
+    """
+    legs = ((g, leg.source) for g in computed for leg in program.legs[g.name])
+    early = {source.name for g, source in legs if source.depth >= g.depth}
+    many = [g for g in computed if g.spikes_per_step == "many" and g.message_bits]
+    loops = [g for g in many if g.name in early]
+    taken = {**sends, **{g.name: 0 * sends[g.name] for g in loops}}
+    for _ in range(RAISED if loops else 0):
+        now = dict(taken)
+        for g in computed:
+            if g.message_bits:
+                b = _group(program, g, now, pauses, limit)
+                now[g.name] = np.clip(sends[g.name], *_counts(program, g, b, limit))
+        if all((now[g.name] == taken[g.name]).all() for g in loops):
+            return now
+        taken = {**taken, **{g.name: np.maximum(now[g.name], taken[g.name]) for g in loops}}
+    return sends
+
+
+def _counts(program: Any, g: Any, b: Any, limit: int) -> tuple[Any, Any]:
+    """The least and the most that neurons send whose v stays within ``b``."""
+    low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
+    spikes = high // np.maximum(thresholds(g, program.arithmetic)[0], 1)
+    return (-low, high) if g.kind == "readout" else (0 * low, spikes)
 
 
 def _sends(group: Any, limit: int) -> tuple[int, int]:
