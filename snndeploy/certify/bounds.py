@@ -73,16 +73,20 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
     sends = _held_up(program, computed, sends, pauses, limit)
+    times, seen = dict.fromkeys(ends, 0), {}  # how often what a group sends was narrowed
     for _ in range(3):  # a sender's own bound may say that it sends less
-        before = {**sends, **{(name,): n for name, n in pauses.items()}}
         for g in computed:
+            told = [times[leg.source.name] for leg in program.legs[g.name]]
+            if seen.get(g.name) == told:
+                continue
+            seen[g.name] = told
             found[g.name] = b = _group(program, g, sends, pauses, limit)
+            before = sends[g.name], pauses[g.name]
             pauses[g.name] = np.maximum(pauses[g.name], pause(g, program.arithmetic, b))
             if g.message_bits:
                 sends[g.name] = np.clip(sends[g.name], *_counts(program, g, b, limit))
-        after = {**sends, **{(name,): n for name, n in pauses.items()}}
-        if all((after[name] == x).all() for name, x in before.items()):
-            break
+            after = sends[g.name], pauses[g.name]
+            times[g.name] += not all(map(np.array_equal, before, after))
     return found
 
 
