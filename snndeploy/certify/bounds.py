@@ -84,7 +84,7 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
             before = sends[g.name], pauses[g.name]
             pauses[g.name] = np.maximum(pauses[g.name], pause(g, program.arithmetic, b))
             if g.message_bits:
-                sends[g.name] = np.clip(sends[g.name], *_counts(program, g, b, limit))
+                sends[g.name] = _counts(program, g, b, sends, limit)
             after = sends[g.name], pauses[g.name]
             times[g.name] += not all(map(np.array_equal, before, after))
     return found
@@ -96,28 +96,24 @@ def _held_up(program: Any, computed: Any, sends: Any, pauses: Any, limit: int) -
     Nothing was sent before the first step; if no step can send more than the steps before it were taken
     to have sent, none ever does. Raised from nothing until it is so, or else left as it was.
     """
-    legs = ((g, leg.source) for g in computed for leg in program.legs[g.name])
-    early = {source.name for g, source in legs if source.depth >= g.depth}
-    many = [g for g in computed if g.spikes_per_step == "many" and g.message_bits]
-    loops = [g for g in many if g.name in early]
-    taken = {**sends, **{g.name: 0 * sends[g.name] for g in loops}}
+    legs = [(leg.source, g.depth) for g in computed for leg in program.legs[g.name]]
+    loops = {source.name for source, depth in legs if source.depth >= depth and source.message_bits}
+    now = {name: x * (name not in loops) for name, x in sends.items()}
     for _ in range(RAISED if loops else 0):
-        now = dict(taken)
-        for g in computed:
-            if g.message_bits:
-                b = _group(program, g, now, pauses, limit)
-                now[g.name] = np.clip(sends[g.name], *_counts(program, g, b, limit))
-        if all((now[g.name] == taken[g.name]).all() for g in loops):
+        before = dict(now)
+        for g in (g for g in computed if g.message_bits):
+            b = _group(program, g, now, pauses, limit)
+            now[g.name] = _counts(program, g, b, sends, limit)
+        if all(np.array_equal(now[name], before[name]) for name in loops):
             return now
-        taken = {**taken, **{g.name: np.maximum(now[g.name], taken[g.name]) for g in loops}}
     return sends
 
 
-def _counts(program: Any, g: Any, b: Any, limit: int) -> tuple[Any, Any]:
-    """The least and the most that neurons send whose v stays within ``b``."""
+def _counts(program: Any, g: Any, b: Any, sends: Any, limit: int) -> Any:
+    """What a group sends whose v stays within ``b``, which sends no more than ``sends`` anyhow."""
     low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
     spikes = high // np.maximum(thresholds(g, program.arithmetic)[0], 1)
-    return (-low, high) if g.kind == "readout" else (0 * low, spikes)
+    return np.clip(sends[g.name], *((-low, high) if g.kind == "readout" else (0 * low, spikes)))
 
 
 def _sends(group: Any, limit: int) -> tuple[int, int]:
