@@ -169,24 +169,40 @@ def recorded(shared_data: Path) -> Mapping[str, Array]:
         return dict(data)
 
 
+ENGINES = ["integer", pytest.param("lava", marks=[pytest.mark.lava, pytest.mark.slow])]
+"""Both run every recording."""
+
+
+def run(engine: str, program: Program, data: Array, request: pytest.FixtureRequest) -> Array:
+    if engine == "integer":
+        return run_integer(program, data[:, np.newaxis]).spikes["out"][:, 0]
+    lava = request.getfixturevalue("lava")
+    real = run_lava(program, data[:, np.newaxis], lava=lava, timeout_s=300)
+    return real.spikes["out"][:, 0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_an_input_of_izhikevichs_resonators_as_it_was_recorded(
-    recorded: Mapping[str, Array],
+    engine: str, recorded: Mapping[str, Array], request: pytest.FixtureRequest
 ) -> None:
     """Both parts hear the input; a threshold of 1.1, in units of 64."""
     one = np.eye(200)
     rule = ResonatorRule(form="izhikevich", **factors(7, 0.05))
     program = alone(rule, int(1.1 * 64), {"": one, "imag": one})
-    run = run_integer(program, recorded["in"].T[:, np.newaxis])
-    np.testing.assert_array_equal(run.spikes["out"][:, 0], recorded["current"].T)
+    found = run(engine, program, recorded["in"].T, request)
+    np.testing.assert_array_equal(found, recorded["current"].T)
     assert recorded["current"].sum() > 1000
 
 
-def test_a_layer_of_resonators_as_it_was_recorded(recorded: Mapping[str, Array]) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_layer_of_resonators_as_it_was_recorded(
+    engine: str, recorded: Mapping[str, Array], request: pytest.FixtureRequest
+) -> None:
     rule = ResonatorRule(form="phase", **factors(11, 0.05))
     weights: dict[Port, Array] = {"": recorded["weight_r"], "imag": recorded["weight_img"]}
-    run = run_integer(alone(rule, 25 * 64, weights), recorded["in"].T[:, np.newaxis])
+    found = run(engine, alone(rule, 25 * 64, weights), recorded["in"].T, request)
     late = recorded["out"].T[1:]  # synapses take a step, and it was recorded by the chip's
-    np.testing.assert_array_equal(run.spikes["out"][:-1, 0], late)
+    np.testing.assert_array_equal(found[:-1], late)
     assert not recorded["out"][:, 0].any()
     assert late.sum() > 1000
 
