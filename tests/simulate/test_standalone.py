@@ -128,13 +128,32 @@ def test_every_kind_of_program_runs_alone(
     assert told.startswith(f"equal in {places} places of {len(groups)} layers")
 
 
-def test_neurons_with_a_rule_of_their_own_are_refused() -> None:
+def test_resonators_are_refused() -> None:
     """A script would build integrators of them."""
-    for program, kind in ((random_deltas(0), "delta"), (random_resonators(0), "resonator")):
-        with pytest.raises(UsageError, match=f"not {kind} ones") as caught:
-            standalone_files(program, {})
-        assert caught.value.code == "export-lava"
-        assert "simulate --engine lava" in caught.value.hint
+    with pytest.raises(UsageError, match="no place for resonate-and-fire") as caught:
+        standalone_files(random_resonators(0), {})
+    assert caught.value.code == "export-lava"
+    assert "simulate --engine lava" in caught.value.hint
+
+
+@pytest.mark.lava
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [True, False])
+def test_sigma_delta_networks_run_alone(together: bool, tmp_path: Path, lava: LavaEnv) -> None:
+    """All forms, in the chip's time (every sample a run) and in that of the sample."""
+    drawn = (random_deltas(seed) for seed in range(60))
+    chosen = [p for p in drawn if (len({g.depth for g in p.on_chip}) == 1) == together][:6]
+    program = pack(chosen)
+    place = folder(tmp_path, program)
+    code, told = run(place, lava)
+    assert code == 0, told
+    forms = {g.dynamics.form for g in program.on_chip}  # type: ignore[union-attr]
+    assert forms == {"delta", "sigma-delta", "sigma"}
+    assert told.startswith("equal in ")
+    assert f"of {len(program.on_chip)} layers" in told
+    code, told = run(place, lava, "--hw")
+    assert code == 4
+    assert "starts with a sample" in told
 
 
 def digits(_: Path) -> tuple[Program, Samples | None]:

@@ -54,14 +54,13 @@ def standalone_files(program: Program, golden: Mapping[str, Array]) -> dict[str,
 
     Raises:
         BackendMissing: ``lava-arithmetic``, the program is not in lava's arithmetic.
-        UsageError: ``export-lava``, neurons that start with a sample and not with the chip, which a
-            script of Lava's own processes cannot tell them.
+        UsageError: ``export-lava``, resonate-and-fire neurons.
     """
-    foreign = {g.name: g.kind for g in program.groups if g.dynamics is not None}
+    foreign = [g.name for g in program.groups if g.kind == "resonator"]
     if foreign:
         raise UsageError(
             "export-lava",
-            f"the folder holds integrators alone, not {_list(set(foreign.values()))} ones",
+            "the folder has no place for resonate-and-fire neurons",
             where=", ".join(foreign),
             hint="on this computer `snndeploy simulate --engine lava` runs them; for a board give the "
             ".net file to netx",
@@ -93,10 +92,6 @@ def _readme(script: Script) -> str:
         .replace("@@LAVA@@", LAVA_VERSION)
         .replace("@@ROWS@@", "\n".join(rows))
     )
-
-
-def _list(words: set[str]) -> str:
-    return " or ".join(sorted(words))
 
 
 def _cell(name: str) -> str:
