@@ -88,18 +88,13 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
-    foreign = {"delta": "sigma-delta neurons", "resonator": "resonate-and-fire neurons"}
-    found = [word for kind, word in foreign.items() if any(g.kind == kind for g in program.groups)]
-    if found:
-        what = " and ".join(found)
-        told["not_checked"].append(f"head-room and the golden run: what {what} compute")
+    words = {"delta": "sigma-delta", "resonator": "resonate-and-fire"}
+    if found := sorted({words[g.kind] for g in program.groups if g.kind in words}):
+        what = f"what {' and '.join(found)} neurons compute"
+        told["not_checked"].append(f"head-room and the golden run: {what}")
         return
     _headroom(program, bundle.worst, told)
     _golden(program, bundle.golden, told)
-
-
-PORTS = {"resonator": ("", "imag")}
-"""Where synapses enter neurons that have more than one entry."""
 
 
 def structure(program: Any) -> None:
@@ -123,7 +118,7 @@ def structure(program: Any) -> None:
     for s in program.synapses:
         target, at = program.group[s.target], At("program.npz", s.name)
         at.need(s.sources and target.kind not in ("input", "constant"), "ends", "neurons", "others")
-        at.need(s.port in PORTS.get(target.kind, ("",)), "port", "one of its target", s.port)
+        at.need(not s.port or target.kind == "resonator", "port", "one of its target", s.port)
         at.same("shape of weights", weight_shape(s.ops[weighted(s.ops)]), s.mantissa.shape)
         for o in s.sources:
             source = program.group[o.group]
