@@ -89,9 +89,8 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
     words = {"delta": "sigma-delta", "resonator": "resonate-and-fire"}
-    if found := sorted({words[g.kind] for g in program.groups if g.kind in words}):
-        what = f"what {' and '.join(found)} neurons compute"
-        told["not_checked"].append(f"head-room and the golden run: {what}")
+    if found := " and ".join(sorted({words[g.kind] for g in program.groups if g.kind in words})):
+        told["not_checked"].append(f"head-room and the golden run: what {found} neurons compute")
         return
     _headroom(program, bundle.worst, told)
     _golden(program, bundle.golden, told)
