@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snndeploy.report import grouped, tried
+from snndeploy.report import grouped, tried, tried_for_several
 from snndeploy.report.listing import Column, Listing, value_text
 from snndeploy.report.listing.listing import listing
 from snndeploy.report.page.markup import cell_html, script_data, table
@@ -85,8 +85,18 @@ def test_findings_that_differ_in_their_place_alone_stand_together() -> None:
     ]
 
 
-def test_what_was_tried_is_said_once() -> None:
-    one, other = ({"text": f"prune {x}", "effect": "this rule holds"} for x in "ab")
+def test_what_was_tried_is_said_once_and_where() -> None:
+    one, other, both = ({"text": f"prune {x}", "effect": "this rule holds"} for x in "abc")
     idle = {"text": "not tried", "effect": ""}
-    group = [{"fixes": [one, idle]}, {"fixes": [other, one]}]
-    assert tried(group) == [one, other]
+    group = [
+        {"code": "x", "where": "p", "fixes": [one, idle, both]},
+        {"code": "x", "where": "q", "fixes": [other, both]},
+    ]
+    assert tried(group) == [
+        "p: prune a: this rule holds",
+        "prune c: this rule holds",
+        "q: prune b: this rule holds",
+    ]
+    several = tried_for_several([group, [{"code": "y", "where": "r", "fixes": [both]}]])
+    assert several == {"prune c: this rule holds": "x, y: prune c: each of these rules holds"}
+    assert "prune c: this rule holds" not in tried(group, several)
