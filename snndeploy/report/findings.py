@@ -28,7 +28,7 @@ def tried(group: Sequence[FindingRecord], said: Collection[str] = ()) -> list[st
         for change in _changes(finding):
             places.setdefault(change, []).append(finding["where"])
     return [
-        change if len(at) == len(group) else f"{', '.join(at)}: {change}"
+        f"try: {change}" if len(at) == len(group) else f"try at {', '.join(at)}: {change}"
         for change, at in places.items()
         if change not in said
     ]
@@ -41,10 +41,14 @@ def tried_for_several(groups: Sequence[Sequence[FindingRecord]]) -> dict[str, st
         for change in dict.fromkeys(c for finding in group for c in _changes(finding)):
             kinds.setdefault(change, []).append(str(group[0]["code"]))
     return {
-        change: f"{', '.join(codes)}: {change.replace('this rule', 'each of these rules')}"
+        change: f"try, for {_all_of(codes, groups)}: {change.replace('this rule', 'each rule')}"
         for change, codes in kinds.items()
         if len(codes) > 1
     }
+
+
+def _all_of(codes: Sequence[str], groups: Sequence[Sequence[FindingRecord]]) -> str:
+    return "all of these" if len(codes) == len(groups) else ", ".join(codes)
 
 
 def _changes(finding: FindingRecord) -> list[str]:

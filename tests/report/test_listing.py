@@ -93,10 +93,18 @@ def test_what_was_tried_is_said_once_and_where() -> None:
         {"code": "x", "where": "q", "fixes": [other, both]},
     ]
     assert tried(group) == [
-        "p: prune a: this rule holds",
-        "prune c: this rule holds",
-        "q: prune b: this rule holds",
+        "try at p: prune a: this rule holds",
+        "try: prune c: this rule holds",
+        "try at q: prune b: this rule holds",
     ]
     several = tried_for_several([group, [{"code": "y", "where": "r", "fixes": [both]}]])
-    assert several == {"prune c: this rule holds": "x, y: prune c: each of these rules holds"}
-    assert "prune c: this rule holds" not in tried(group, several)
+    assert several == {
+        "prune c: this rule holds": "try, for all of these: prune c: each rule holds"
+    }
+    assert "try: prune c: this rule holds" not in tried(group, several)
+    third = [{"code": "z", "where": "s", "fixes": [one]}]
+    assert tried_for_several([third, group, [{**group[1], "code": "y"}]]) == {
+        "prune a: this rule holds": "try, for z, x: prune a: each rule holds",
+        "prune b: this rule holds": "try, for x, y: prune b: each rule holds",
+        "prune c: this rule holds": "try, for x, y: prune c: each rule holds",
+    }

@@ -261,9 +261,9 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         errors_end = not groups[i + 1 :] or groups[i + 1][0]["severity"] != "error"
         said = several if first["severity"] == "error" else {}
         for line in tried(group, said):
-            out.print(Text(f"  try: {line}"), soft_wrap=True)
+            out.print(Text(f"  {line}"), soft_wrap=True)
         for line in said.values() if errors_end else ():
-            out.print(Text(f"try, for {line}"), soft_wrap=True)
+            out.print(Text(line), soft_wrap=True)
 
 
 def print_fix(report: Mapping[str, Any], path: str) -> None:

@@ -41,16 +41,16 @@ def _group(group: Sequence[Mapping[str, Any]], said: Collection[str]) -> str:
             )
     rests = []
     if "rule" in first:
-        rests.append(f"rule: {first['rule']}")
+        rests.append(f"Rule: {first['rule']}")
     if "source" in first:
-        rests.append(f"limit from: {first['source']} ({first.get('certainty', '?')})")
+        rests.append(f"Limit from: {first['source']} ({first.get('certainty', '?')})")
     if rests:
-        text += f'<p class="soft">{escape("; ".join(rests))}</p>'
+        text += f'<p class="soft">{escape(" ".join(rests))}</p>'
     return f'<div class="finding">{text}{_tries(tried(group, said))}</div>'
 
 
 def _tries(lines: Iterable[str]) -> str:
-    listed = "".join(f"<li>try: {escape(line)}</li>" for line in lines)
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<ul>{listed}</ul>" if listed else ""
 
 
