@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +114,23 @@ def test_every_command_speaks_json_and_has_one_name_for_a_thing() -> None:
             names in (["-d", "--data", "--calib"], ["-e", "--engines", "--engine"])
             for names in both
         ), command.name
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    """As the docs say: what the console script answers when the shell asks."""
+    asked = {
+        "_SNNDEPLOY_COMPLETE": "bash_complete",
+        "COMP_WORDS": "snndeploy comp",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "snndeploy"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["plain,compile", "plain,compare", "plain,compress"]
 
 
 def test_what_no_name_is_given_for_is_written_beside_the_model(
