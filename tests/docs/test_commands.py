@@ -35,7 +35,7 @@ PAGES = {
         *sorted((ROOT / "examples").glob("*/README.md")),
     )
 }
-BLOCK = re.compile(r"^```(sh|console|toml|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "tonic:": "fetches a public data set",
     "--cluster tcp://": "needs a scheduler that runs; tests/workers has one",
@@ -54,7 +54,18 @@ MAY_LEAVE = {
     "lava status": {0, 7},
 }
 """Exit codes of commands whose point is not that all is well."""
-SLOW = ("README.md", "docs/how-to/tune.md", "docs/how-to/cluster.md", "docs/how-to/finetune.md")
+SLOW = (
+    "README.md",
+    "docs/how-to/choose-a-recipe.md",
+    "docs/tutorial.md",
+    "docs/how-to/board.md",
+    "docs/how-to/cluster.md",
+    "docs/how-to/finetune.md",
+    "docs/how-to/make-it-fit.md",
+    "docs/how-to/tune.md",
+    "docs/how-to/verify.md",
+    "examples/make_it_fit/README.md",
+)
 
 
 def commands(text: str) -> list[str]:
@@ -63,7 +74,7 @@ def commands(text: str) -> list[str]:
     for language, block in BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             shown = line.removeprefix("$ ")
-            if language != "toml" and shown.startswith("snndeploy "):
+            if language in ("sh", "console", "") and shown.startswith("snndeploy "):
                 found.append(re.sub(r"\s+#.*| \|\| exit", "", shown))
     return found
 
