@@ -22,7 +22,7 @@ def digest_of(*parts: str | bytes) -> str:
     return hashlib.sha256(b"".join([len(r).to_bytes(8, "little") + r for r in raw])).hexdigest()
 
 
-@lru_cache(1 << 12)
+@lru_cache(10_000)
 def _plain_digest(kind: str, text: str) -> str:
     """Digest of a plain value: thousands of populations share few of them."""
     return digest_of(kind, text)
