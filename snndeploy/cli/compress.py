@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .options import (
-    calibration_options,
+    data_options,
     guard_options,
     json_option,
     resume_options,
@@ -36,7 +36,7 @@ from .show.help import command
 @semantics_options
 @target_options
 @resume_options
-@calibration_options
+@data_options
 @json_option
 def compress(
     model: Path,

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Bundle, or a .nir file of the trained network (default: MODEL.snnb).",
+    help="Bundle, or a .nir file of the trained network (default: MODEL.snnb, beside the model).",
 )
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @click.option("--aware", default="", help="Train with the rounding of this target, e.g. loihi2.")
@@ -99,7 +99,7 @@ def finetune(
             where="--data",
             hint="give --train, and --val beside it",
         )
-    output = output or Path(f"{model.stem}.snnb")
+    output = output or model.with_suffix(".snnb")
     as_network = output.suffix == ".nir"
     if not as_network:
         refuse_existing(output, force)

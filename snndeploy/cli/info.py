@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import json_option
 from .show.help import command
+
+if TYPE_CHECKING:
+    from ..simulate.lava.env import LavaEnv
+    from ..simulate.xylo.env import XyloEnv
 
 _EXTRAS = (
     ("fast", "numba", "compiled neuron loops: engines several times faster"),
@@ -17,6 +21,13 @@ _EXTRAS = (
     ("partition", "mtkahypar", "a partitioner for place_program(…, effort='high')"),
     ("report", "vl_convert", "pictures in the pages of --html, and report --plot"),
     ("tonic", "tonic", "public event data by name: --data tonic:NMNIST"),
+    ("tune", "optuna", "snndeploy tune, which searches recipes"),
+    ("cluster", "distributed", "--cluster, which computes in several processes or machines"),
+    (
+        "lava",
+        "lava",
+        "Lava in this very environment (Python 3.10); `snndeploy lava install` is as good",
+    ),
 )
 """What an installation may leave out: the extra, a module that shows it, and what it is good for."""
 
@@ -134,11 +145,15 @@ def lava() -> None:
 @lava.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
-def install(directory: Path | None, python: Path | None) -> None:
+@json_option
+def install(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
     from ..simulate.lava.install import install_lava
 
     env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
+    if as_json:
+        _print_facts(_lava_facts(env), as_json)
+        return
     click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
 
 
@@ -148,15 +163,17 @@ def status(as_json: bool) -> None:
     """Say which interpreter runs Lava; exit 7 where there is none."""
     from ..simulate.lava.env import require_lava
 
-    env = require_lava()
-    facts: dict[str, Any] = {
+    _print_facts(_lava_facts(require_lava()), as_json)
+
+
+def _lava_facts(env: LavaEnv) -> dict[str, Any]:
+    return {
         "python": str(env.python),
         "version": _dotted(env.version),
         "lava": env.lava_version,
         "patched": env.patched,
         "origin": env.origin,
     }
-    _print_facts(facts, as_json)
 
 
 @click.group()
@@ -167,7 +184,8 @@ def xylo() -> None:
 @xylo.command("install")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
-def install_xylo(directory: Path | None, python: Path | None) -> None:
+@json_option
+def install_xylo(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with xylosim (does nothing where there is one).
 
     xylosim states no licence; it is fetched from where its vendor publishes it.
@@ -175,6 +193,9 @@ def install_xylo(directory: Path | None, python: Path | None) -> None:
     from ..simulate.xylo.env import install_xylosim
 
     env = install_xylosim(directory, python, progress=lambda text: click.echo(text, err=True))
+    if as_json:
+        _print_facts(_xylo_facts(env), as_json)
+        return
     click.echo(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
 
 
@@ -184,14 +205,16 @@ def status_of_xylo(as_json: bool) -> None:
     """Say which interpreter runs xylosim; exit 7 where there is none."""
     from ..simulate.xylo.env import require_xylosim
 
-    env = require_xylosim()
-    facts: dict[str, Any] = {
+    _print_facts(_xylo_facts(require_xylosim()), as_json)
+
+
+def _xylo_facts(env: XyloEnv) -> dict[str, Any]:
+    return {
         "python": str(env.python),
         "version": _dotted(env.version),
         "xylosim": env.xylosim,
         "origin": env.origin,
     }
-    _print_facts(facts, as_json)
 
 
 @command(example="snndeploy doctor")

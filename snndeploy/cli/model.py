@@ -41,24 +41,41 @@ _objective = click.option(
 @command(example="snndeploy init model.nir")
 @_model
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Recipe (default: MODEL.toml)."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Recipe (default: MODEL.toml, beside the model).",
 )
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @semantics_options
-def init(model: Path, output: Path | None, force: bool, **options: Any) -> None:
+@json_option
+def init(model: Path, output: Path | None, force: bool, as_json: bool, **options: Any) -> None:
     """Look at a model, write a commented recipe for it, and say what to run next."""
     from ..ingest import read_model
     from ..pipeline import refuse_place, write_text
     from ..pipeline.advise.beginning import first_recipe, next_commands
     from ..report import finding_record
     from .show.plain import plain
-    from .show.render import print_findings
+    from .show.render import print_findings, print_json
 
-    output = output or Path(f"{model.stem}.toml")
+    output = output or model.with_suffix(".toml")
     admitted(model)
     refuse_place(output, force, suffix=".toml")
     reading = read_model(model, options["frontend"], **semantics_of(options))
     network = reading.network
+    commands = next_commands(model, output, _spelled(options))
+    if as_json:
+        write_text(output, first_recipe(network, model), force=force, option="-o")
+        record = {
+            "recipe": str(output),
+            "read_as": reading.profile.describe(),
+            "populations": len(network.populations),
+            "projections": len(network.projections),
+            "findings": list(map(finding_record, reading.findings)),
+            "next": [{"command": text, "why": why} for text, why in commands],
+        }
+        print_json(record)
+        return
     click.echo(
         plain(
             f"{model}: {len(network.populations)} populations, {len(network.projections)} "
@@ -68,7 +85,7 @@ def init(model: Path, output: Path | None, force: bool, **options: Any) -> None:
     print_findings([f for f in map(finding_record, reading.findings) if f["severity"] != "note"])
     write_text(output, first_recipe(network, model), force=force, option="-o")
     click.echo(f"wrote {output}, a recipe to edit; next, with your own samples as val.npz:\n")
-    for text, why in next_commands(model, output, _spelled(options)):
+    for text, why in commands:
         click.echo(plain(f"  {text}\n      {why}"))
 
 
@@ -113,7 +130,10 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 @command("compile", example="snndeploy compile model.nir -t loihi2 -d val.npz")
 @_model
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Bundle (default: MODEL.snnb)."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Bundle (default: MODEL.snnb, beside the model).",
 )
 @page_option
 @click.option("--force", is_flag=True, help="Replace an existing bundle, and an existing page.")
@@ -161,7 +181,7 @@ def compile_(
     from .options import compile_locked, compile_model, samples_of, semantics_of
     from .show.render import print_compile_report, print_json
 
-    output = output or Path(f"{model.stem}.snnb")
+    output = output or model.with_suffix(".snnb")
     kind = admitted(model)
     refuse_existing(output, force)
     refuse_html(html, force)

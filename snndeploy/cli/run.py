@@ -55,6 +55,7 @@ output_option = click.option(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "-e",
+    "--engines",
     "--engine",
     "engines",
     default="integer",
@@ -163,7 +164,10 @@ def simulate(
 @command(example="snndeploy verify model.snnb -d val.npz --max-drop 1")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
+    "-e",
     "--engines",
+    "--engine",
+    "engines",
     callback=_engines,
     help="Stages, each held against the one before (default: integer, and lava where it has the chip's "
     "arithmetic; with --data also float and compressed, as far as the bundle holds them).",

@@ -8,42 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import (
-    cluster_option,
-    data_options,
-    files_named,
-    json_option,
-    resume_options,
-    semantics_options,
-)
+from .options import cluster_option, data_options, json_option, resume_options, semantics_options
 from .show.help import command
 
 if TYPE_CHECKING:
     from ..data import Samples
     from ..ir.network import Network
 
-_calibration = click.option(
-    "--calib",
-    "calibration",
-    multiple=True,
-    callback=files_named,
-    metavar="[NAME=]FILE",
-    help="The same as --data.",
-)
-
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
-    """The network, and the samples that --data or --calib names."""
+    """The network, and the samples that --data names."""
     from .options import admitted, read_weighed, required
     from .show.telling import tell
 
-    if options["calibration"] is not None and options["data"] is not None:
-        raise UsageError(
-            "data-twice", "--calib and --data are the same option", hint="give one of them"
-        )
     admitted(model)
-    data = options["data"] if options["data"] is not None else options["calibration"]
-    network, samples = read_weighed(model, {**options, "data": data})
+    network, samples = read_weighed(model, options)
     tell(network.findings)
     return network, required(samples)
 
@@ -120,7 +99,6 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @resume_options
 @semantics_options
 @data_options
-@_calibration
 @json_option
 def sensitivity(
     model: Path,
@@ -234,7 +212,6 @@ def sensitivity(
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @semantics_options
 @data_options
-@_calibration
 @json_option
 def reduce_timesteps(
     model: Path,

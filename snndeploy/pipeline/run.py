@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -79,11 +79,15 @@ def run_engine(
         if network is None:
             raise network_missing(engine)
         names = [p.name for p in network.populations if p.neuron is not None] if states else []
-        return run_float(network, samples.inputs, record=names)
-    if program is None:
-        raise UsageError("program-missing", f"the {engine} engine runs a program")
-    messages = program_messages(program, samples)
-    return run_program(engine, program, messages, progress, watch=watch)
+        run = run_float(network, samples.inputs, record=names)
+        outputs = [p.name for p in network.with_role("output")]
+    else:
+        if program is None:
+            raise UsageError("program-missing", f"the {engine} engine runs a program")
+        messages = program_messages(program, samples)
+        run = run_program(engine, program, messages, progress, watch=watch)
+        outputs = [g.name for g in program.groups if g.role == "output"]
+    return replace(run, output=outputs[0])
 
 
 def run_program(

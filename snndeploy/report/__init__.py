@@ -2,7 +2,7 @@
 
 from .build import compile_report, finding_record, run_report
 from .certificate import certificate_line
-from .findings import grouped, tried
+from .findings import grouped, tried, tried_for_several
 from .listing import (
     Listing,
     compiled_listings,
@@ -69,4 +69,5 @@ __all__ = [
     "span",
     "tables_record",
     "tried",
+    "tried_for_several",
 ]

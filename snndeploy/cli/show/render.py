@@ -21,6 +21,7 @@ from ...report import (
     rounding_text,
     span,
     tried,
+    tried_for_several,
 )
 from .plain import plain, plain_data
 
@@ -251,7 +252,9 @@ def _headroom(layer: Mapping[str, Any]) -> str:
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     """Findings, worst first, each with its fixes; what repeats at many places is said once."""
     out = console()
-    for group in grouped(plain_data(findings)):
+    groups = grouped(plain_data(findings))
+    several = tried_for_several([g for g in groups if g[0]["severity"] == "error"])
+    for i, group in enumerate(groups):
         first = group[0]
         text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
         if len(group) == 1:
@@ -274,8 +277,12 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
             out.print(
                 Text(f"  limit from: {first['source']} ({sure})", style="dim"), soft_wrap=True
             )
-        for fix in tried(group):
-            out.print(Text(f"  try: {fix['text']}: {fix['effect']}"), soft_wrap=True)
+        errors_end = not groups[i + 1 :] or groups[i + 1][0]["severity"] != "error"
+        said = several if first["severity"] == "error" else {}
+        for line in tried(group, said):
+            out.print(Text(f"  {line}"), soft_wrap=True)
+        for line in said.values() if errors_end else ():
+            out.print(Text(line), soft_wrap=True)
 
 
 def print_fix(report: Mapping[str, Any], path: str) -> None:

@@ -64,7 +64,7 @@ def next_commands(model: Path, recipe: Path, options: str = "") -> list[tuple[st
         options: how the model has to be read, as it was given: ``--frontend norse``.
     """
     read = f"{shlex.quote(str(model))}{' ' + options if options else ''}"
-    bundle = shlex.quote(f"{model.stem}.snnb")
+    bundle = shlex.quote(str(model.with_suffix(".snnb")))
     return [
         (f"snndeploy check {read} -t loihi2 -r none", "does it fit as it is?"),
         (f"snndeploy sensitivity {read} -d val.npz", "what can each layer lose?"),
