@@ -59,6 +59,8 @@ def pause(g: Any, a: Any, b: Any) -> Any:
     found += waits & (late and not subtracts)  # in the step after a spike v is 0
     for _ in range(PAUSE):
         waits = waits & (x < theta if g.compare == ">=" else x <= theta)
+        if not waits.any():
+            break
         found += waits
         x = decayed(x, g.dv, a) + rise
     return found
@@ -73,7 +75,8 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
     sends = _held_up(program, computed, sends, pauses, limit)
-    times, seen = dict.fromkeys(ends, 0), {}  # how often what a group sends was narrowed
+    times = dict.fromkeys(ends, 0)  # how often what a group sends was narrowed
+    seen: dict[str, list[int]] = {}
     for _ in range(3):  # a sender's own bound may say that it sends less
         for g in computed:
             told = [times[leg.source.name] for leg in program.legs[g.name]]

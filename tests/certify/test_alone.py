@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1280
+LINES = 1290
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
