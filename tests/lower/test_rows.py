@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from snndeploy.chip import load_target
+from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import lower
+from snndeploy.lower import InputCoding, lower
 from snndeploy.mapping import check_program, place_program
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
@@ -102,11 +103,29 @@ def test_the_worst_row_is_reported() -> None:
     assert program.rounding["output"].weight > 0.25
 
 
+def test_numbers_for_input_are_of_other_units_than_its_weights() -> None:
+    """Analog data go out as so many messages to a unit; rows are judged as the network has them."""
+    sizes = np.array([1.0, 1e-9, 1.0])
+    coding = InputCoding(kind="analog", peak=4.0)
+    assert coding.scale > 1
+    program = lower(network(sizes, thresholds=np.ones(3)), load_target("loihi2"), inputs=coding)
+    (message,) = lost(program)
+    assert "1 of 3 neurons or channels of output (1)" in message
+
+
 def test_a_layer_of_denormal_weights_is_none() -> None:
     program = lower(network(np.ones(3), np.full((3, 8), 5e-324)), load_target("loihi2"))
     assert not program.synapses[0].mantissa.any()
     assert "3 of them all of it" in lost(program)[0]
     assert not program.rounding["output"].exact
+
+
+@pytest.mark.parametrize("step", [8e-303, 1e-312, 5e-324])
+def test_codes_of_subnormal_steps_have_no_scale_beside_a_threshold(step: float) -> None:
+    weight = Weight(np.full((3, 8), 127, np.int32), scale=np.asarray(step), bits=8)
+    with pytest.raises(LoweringRefused, match=r"its threshold takes \d\.\d+e\+\d+ at") as caught:
+        lower(network(np.ones(3), weight), load_target("loihi2"))
+    assert (caught.value.code, caught.value.where) == ("states-too-narrow", "output")
 
 
 @pytest.mark.parametrize("leak", [0.999, 0.9973])
