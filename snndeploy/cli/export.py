@@ -10,6 +10,7 @@ import click
 
 from .options import admitted, compile_options, data_options
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -47,7 +48,6 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..pipeline.run import network_missing
     from ..simulate.lava.standalone import refuse_standalone_place, write_standalone
     from .options import compile_model, semantics_of
-    from .show.telling import tell
 
     network: Network | None = None
     golden: Mapping[str, Array] | None = None
@@ -83,4 +83,4 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
         write_nir(output, network, force=force)
     else:
         raise network_missing("compressed", str(model))
-    click.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}", err=True)

@@ -17,6 +17,7 @@ from .options import (
     semantics_options,
 )
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -35,7 +36,6 @@ _calibration = click.option(
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data or --calib names."""
     from .options import admitted, read_weighed, required
-    from .show.telling import tell
 
     if options["calibration"] is not None and options["data"] is not None:
         raise UsageError(
@@ -212,7 +212,7 @@ def sensitivity(
             )
     for path in (plot, recipe_file):
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
 
 
 @command("reduce-timesteps", example="snndeploy reduce-timesteps model.nir -d val.npz")
@@ -271,13 +271,13 @@ def reduce_timesteps(
         write_nir(output, found.network, force=force)
         same = " (no lower threshold helped: it is the network as it was)"
         unchanged = rescale and found.chosen.factor == 1
-        click.echo(f"wrote {output}{same if unchanged else ''}", err=True)
+        say(f"wrote {output}{same if unchanged else ''}", err=True)
     if as_json:
         print_json(found.record())
         return
     columns, rows = timesteps_table(found)
     console().print(table(f"{len(samples)} samples", columns, rows))
-    click.echo(
+    say(
         f"{found.chosen.steps} of {samples.steps} steps are enough: --steps {found.chosen.steps}"
         + ("" if found.chosen.factor == 1 else f", thresholds × {found.chosen.factor:g}")
     )
