@@ -313,7 +313,7 @@ def test_a_thousand_equal_layers(options: dict[str, Any]) -> None:
 
 X = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
 """(steps, samples, neurons)"""
-SAMPLES: dict[str, tuple[Any, ...]] = {
+UNLIKE: dict[str, tuple[Any, ...]] = {
     "values": (X + 1,),
     "types": (X.astype(np.float64),),
     "shapes": (X.reshape(4, 1, 6),),
@@ -329,8 +329,8 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
 
 
 def test_samples_that_differ_in_anything_have_other_digests() -> None:
-    digests = [SampleDigest().add(*given).hex() for given in ((X,), *SAMPLES.values())]
-    assert len(set(digests)) == len(SAMPLES) + 1
+    digests = [SampleDigest().add(*given).hex() for given in ((X,), *UNLIKE.values())]
+    assert len(set(digests)) == len(UNLIKE) + 1
     two = SampleDigest().add(X[:, :1]).add(X[:, 1:]).hex()
     assert two not in digests  # batches are told apart
 
