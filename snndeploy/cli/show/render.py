@@ -30,7 +30,7 @@ _ROWS = 60
 """Layers and projections of a compilation that are listed; reports and --json have all."""
 _GAP = 2
 """Spaces between columns."""
-_Row = TypeVar("_Row")
+_Listed = TypeVar("_Listed")
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -191,7 +191,7 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     )
 
 
-def _foremost(rows: Sequence[_Row], size: Callable[[_Row], float]) -> list[_Row]:
+def _foremost(rows: Sequence[_Listed], size: Callable[[_Listed], float]) -> list[_Listed]:
     """The largest of very many, in their order."""
     first = sorted(range(len(rows)), key=lambda i: -size(rows[i]))[:_ROWS]
     return [rows[i] for i in sorted(first)]

@@ -22,7 +22,7 @@ def digest_of(*parts: str | bytes) -> str:
     return hashlib.sha256(b"".join([len(r).to_bytes(8, "little") + r for r in raw])).hexdigest()
 
 
-@lru_cache(1 << 12)
+@lru_cache(10_000)
 def _plain_digest(kind: str, text: str) -> str:
     """Digest of a plain value: thousands of populations share few of them."""
     return digest_of(kind, text)
@@ -67,4 +67,7 @@ def _array_digest(array: Array) -> str:
     """Digest of dtype kind, shape and values (little-endian, canonical zero)."""
     values = array + 0 if array.dtype.kind == "f" else array  # -0.0 -> 0.0
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    return digest_of("array", str(little.dtype), str(array.shape), little.tobytes())
+    return digest_of("array", _named(little.dtype), str(array.shape), little.tobytes())
+
+
+_named = lru_cache(100)(str)
