@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InputError
-from .parts import beside, place, recover, sync_folder
+from .parts import beside, place, recover, remove_leftovers, sync_folder
 
 _LONGEST_NAME = 225
 """Bytes of a name; what is written beside has a longer one, and file systems have 255."""
@@ -132,6 +132,7 @@ def refuse_folder(
         return
     if not folder.is_dir():
         raise _no_folder(folder, option)
+    remove_leftovers(folder)  # of a probe that came before it was made
     _probe(folder / "probe", folder, folder, option)
     for name in names:
         refuse_taken(folder / name, force, option=option)
