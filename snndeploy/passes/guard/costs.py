@@ -106,7 +106,7 @@ def answers_silent(watch: Reference) -> Finding:
         code="answers-silent",
         severity="warning",
         where="recipe",
-        message=f"the trained network answers nothing on {len(watch)} samples (its outputs emit nothing), "
+        message=f"the trained network answers nothing on {len(watch)} samples (no output emits), "
         "so nobody knows whether the compressed one answers alike; see whether the data have the "
         "scale and encoding that it was trained with, and how it is read: snndeploy inspect",
         rule=RULE,
