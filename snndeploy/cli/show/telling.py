@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from ...ir.finding import Finding
 
 
+def told_more() -> bool:
+    """Whether the command was given ``-v``: then details are shown that otherwise fill the screen."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("verbose"))
+
+
 def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
     """Warnings (and notes) on standard error, for commands whose result is something else."""
     for found in findings:
