@@ -18,6 +18,12 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(plain(text), err=err)
 
 
+def told_more() -> bool:
+    """Whether the command was given ``-v``: then details are shown that otherwise fill the screen."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("verbose"))
+
+
 def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
     """Warnings (and notes) on standard error, for commands whose result is something else."""
     for found in findings:

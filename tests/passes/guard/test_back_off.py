@@ -175,6 +175,18 @@ def test_without_samples_nobody_knows_and_that_is_said(severity: str, steps: Any
     assert compress(network(), recipe=None).findings == ()
 
 
+@pytest.mark.parametrize("guard", ["warn", "back-off", "search"])
+def test_a_network_that_answers_nothing_has_no_answers_to_keep(guard: Any) -> None:
+    """Every silent network would be alike, and a search would take all of it away."""
+    nothing = {p.name: 0 * digits().first(3).inputs for p in network().with_role("input")}
+    deaf = dataclasses.replace(context(), watch=Reference(network(), nothing))
+    log = run_guarded(network(), RUINOUS, deaf, guard=guard)
+    assert [(f.code, f.severity) for f in log.notes] == [("answers-silent", "warning")]
+    assert log.notes[0].message.startswith("the trained network answers nothing on 3 samples ")
+    assert (log.passes, log.answers) == (RUINOUS, None)
+    assert not watch().silent
+
+
 EVERY: list[Pass] = [
     Prune(sparsity=0.6, scope="global"),
     Prune(sparsity=0.6, method="sbc", scope="lamp", search="rounds"),
