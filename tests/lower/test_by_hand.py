@@ -105,7 +105,8 @@ def case(v: float, per_step: float, u: float = 1.0) -> WorstCase:
     def both(x: float) -> Interval:
         return Interval(np.array([-x / 2, 0.0]), np.array([x, 0.0]))
 
-    return WorstCase(both(u), both(per_step), both(v), late=np.zeros(2))
+    none = np.zeros(2)
+    return WorstCase(both(u), both(per_step), both(v), late=none, change=none, arriving=none)
 
 
 @pytest.mark.parametrize(
