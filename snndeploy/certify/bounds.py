@@ -69,19 +69,23 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
     pauses = {g.name: np.ones(g.shape, np.int64) for g in program.groups}
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
+    times, seen = dict.fromkeys(ends, 0), {}  # how often what a group sends was narrowed
     for _ in range(3):  # a sender's own bound may say that it sends less
-        before = {**sends, **{(name,): n for name, n in pauses.items()}}
         for g in computed:
+            told = [times[leg.source.name] for leg in program.legs[g.name]]
+            if seen.get(g.name) == told:
+                continue
+            seen[g.name] = told
             found[g.name] = b = _group(program, g, sends, pauses, limit)
+            before = sends[g.name], pauses[g.name]
             pauses[g.name] = np.maximum(pauses[g.name], pause(g, program.arithmetic, b))
             if g.message_bits:
                 low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
                 spikes = high // np.maximum(g.theta, 1)
                 now = (-low, high) if g.kind == "readout" else (0 * low, spikes)
                 sends[g.name] = np.clip(sends[g.name], *now)
-        after = {**sends, **{(name,): n for name, n in pauses.items()}}
-        if all((after[name] == x).all() for name, x in before.items()):
-            break
+            after = sends[g.name], pauses[g.name]
+            times[g.name] += not all(map(np.array_equal, before, after))
     return found
 
 

@@ -233,11 +233,10 @@ def test_a_trace_without_end(tmp_path: Path) -> None:
 
 
 def test_labels_and_target_values_are_measured_before_they_are_read(tmp_path: Path) -> None:
-    arrays = {"y": np.zeros((2, 5), np.int8), "target": np.zeros((2, 300))}
+    x = np.zeros((40, 5, *SHAPE), np.uint8)  # a sample is smaller than what goes with all
+    arrays = {"y": np.zeros((40, 5), np.int8), "target": np.zeros((40, 3))}
     for name, values in arrays.items():
-        path = saved(
-            tmp_path / f"{name}.npz", x=np.zeros((2, 5, *SHAPE), np.uint8), **{name: values}
-        )
+        path = saved(tmp_path / f"{name}.npz", x=x, **{name: values})
         load_samples(path, SHAPE)
         with using(Limits(memory=values.nbytes - 1)), pytest.raises(InputError) as caught:
             load_samples(path, SHAPE)

@@ -167,14 +167,14 @@ def test_limits_are_kept_and_what_cannot_keep_them_is_not_simulated(
     assert all(m.cores == 1 for m in few.front)
     bench = bench_of(net, data, load_target("loihi1"))
     tight = dataclasses.replace(bench, cores=0)
-    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.run_engine", None)  # nothing may run
+    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.answers_of", None)  # nothing may run
     monkeypatch.setattr("snndeploy.pipeline.tuning.trial.compress", _once(tight))
     outcome = tight.tried(0, tight.space.choice(bits=4, sparsity=0.5))
     assert (outcome.why, outcome.cores, outcome.digest) == ("cannot fit", 1, "")
     wide = dataclasses.replace(bench, floor=None)
     monkeypatch.setattr(TrialBench, "_least_cores", lambda *_: 0)
     monkeypatch.undo()
-    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.run_engine", None)
+    monkeypatch.setattr("snndeploy.pipeline.tuning.trial.answers_of", None)
     monkeypatch.setattr(TrialBench, "_least_cores", lambda *_: 0)
     placed = dataclasses.replace(wide, cores=0).tried(0, wide.space.choice(method="magnitude"))
     assert (placed.why, placed.cores) == ("does not fit", 4)  # a core each
