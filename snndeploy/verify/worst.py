@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..certify.bounds import bounds
-from ..certify.checks import engine, structure
+from ..certify.checks import structure
 from ..certify.engine import pull
 from ..certify.files import shaped
+from ..certify.runs import engine
 from ..ir.arrays import Array, size
 from ..ir.codec import encode
 from ..ir.program import Program
