@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, decayed, fires, shift, thresholds
+from .engine import apply, decayed, shift, thresholds
 
 FAR = 1 << 61
 """Stands for infinity."""
 PAUSE = 64
 """Steps beyond which it does not matter how long a neuron takes to its next spike."""
+RAISED = 64
+"""Rounds in which what loops send may come to follow from itself."""
 
 
 def settle(drive: Any, d: Any, arithmetic: Any) -> Any:
@@ -50,12 +52,15 @@ def pause(g: Any, a: Any, b: Any) -> Any:
     if not known or a.decay != "multiply" or (g.v_floor is not None and (g.v_floor > 0).any()):
         return found
     most, rise = (np.minimum(x, FAR >> 32) for x in (b.v_high, b.rise))
-    left = np.maximum((decayed(most, g.dv, a) if late else most) - g.theta, 0) if subtracts else 0
+    theta, _ = thresholds(g, a)  # one that moves is passed soonest, and takes least, at its least
+    left = np.maximum((decayed(most, g.dv, a) if late else most) - theta, 0) if subtracts else 0
     x = rise + (left if late else decayed(left, g.dv, a))
-    waits = g.theta > 0
+    waits = theta > 0
     found += waits & (late and not subtracts)  # in the step after a spike v is 0
     for _ in range(PAUSE):
-        waits = waits & (fires(g, x) == 0)
+        waits = waits & (x < theta if g.compare == ">=" else x <= theta)
+        if not waits.any():
+            break
         found += waits
         x = decayed(x, g.dv, a) + rise
     return found
@@ -69,7 +74,9 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
     pauses = {g.name: np.ones(g.shape, np.int64) for g in program.groups}
     computed = [g for g in program.groups if g.kind not in ("input", "constant")]
     computed.sort(key=lambda g: g.depth)
-    times, seen = dict.fromkeys(ends, 0), {}  # how often what a group sends was narrowed
+    sends = _held_up(program, computed, sends, pauses, limit)
+    times = dict.fromkeys(ends, 0)  # how often what a group sends was narrowed
+    seen: dict[str, list[int]] = {}
     for _ in range(3):  # a sender's own bound may say that it sends less
         for g in computed:
             told = [times[leg.source.name] for leg in program.legs[g.name]]
@@ -80,13 +87,36 @@ def bounds(program: Any) -> dict[str, SimpleNamespace]:
             before = sends[g.name], pauses[g.name]
             pauses[g.name] = np.maximum(pauses[g.name], pause(g, program.arithmetic, b))
             if g.message_bits:
-                low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
-                spikes = high // np.maximum(g.theta, 1)
-                now = (-low, high) if g.kind == "readout" else (0 * low, spikes)
-                sends[g.name] = np.clip(sends[g.name], *now)
+                sends[g.name] = _counts(program, g, b, sends, limit)
             after = sends[g.name], pauses[g.name]
             times[g.name] += not all(map(np.array_equal, before, after))
     return found
+
+
+def _held_up(program: Any, computed: Any, sends: Any, pauses: Any, limit: int) -> Any:
+    """``sends`` with what loops of many spikes send, where that follows from itself.
+
+    Nothing was sent before the first step; if no step can send more than the steps before it were taken
+    to have sent, none ever does. Raised from nothing until it is so, or else left as it was.
+    """
+    legs = [(leg.source, g.depth) for g in computed for leg in program.legs[g.name]]
+    loops = {source.name for source, depth in legs if source.depth >= depth and source.message_bits}
+    now = {name: x * (name not in loops) for name, x in sends.items()}
+    for _ in range(RAISED if loops else 0):
+        before = dict(now)
+        for g in (g for g in computed if g.message_bits):
+            b = _group(program, g, now, pauses, limit)
+            now[g.name] = _counts(program, g, b, sends, limit)
+        if all(np.array_equal(now[name], before[name]) for name in loops):
+            return now
+    return sends
+
+
+def _counts(program: Any, g: Any, b: Any, sends: Any, limit: int) -> Any:
+    """What a group sends whose v stays within ``b``, which sends no more than ``sends`` anyhow."""
+    low, high = np.minimum(b.v_low, limit + 1), np.minimum(b.v_high, limit)
+    spikes = high // np.maximum(thresholds(g, program.arithmetic)[0], 1)
+    return np.clip(sends[g.name], *((-low, high) if g.kind == "readout" else (0 * low, spikes)))
 
 
 def _sends(group: Any, limit: int) -> tuple[int, int]:

@@ -118,7 +118,7 @@ def content_digest(data: Any, arrays: dict[str, Any]) -> str:
     if isinstance(data, list):
         return _sha("sequence", *(content_digest(item, arrays) for item in data))
     if not isinstance(data, dict):
-        return _sha(type(data).__name__, repr(data))
+        return _sha_plain(type(data).__name__, repr(data))
     if "array" in data:
         array = arrays[data["array"]]
         array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
@@ -135,6 +135,9 @@ def content_digest(data: Any, arrays: dict[str, Any]) -> str:
 def _sha(*parts: str | bytes) -> str:
     raw = [part.encode() if isinstance(part, str) else part for part in parts]
     return hashlib.sha256(b"".join(len(r).to_bytes(8, "little") + r for r in raw)).hexdigest()
+
+
+_sha_plain = lru_cache(1 << 12)(_sha)  # thousands of layers share few plain values
 
 
 def _content(file: Path) -> bytes:

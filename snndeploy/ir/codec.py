@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,10 @@ def encode(value: object, arrays: dict[str, Array]) -> Any:
         key = f"a{len(arrays)}"
         arrays[key] = value
         return {"array": key}
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             "type": type(value).__name__,
-            "fields": {name: encode(field, arrays) for name, field in fields.items()},
+            "fields": {n: encode(getattr(value, n), arrays) for n in _fields(type(value))},
         }
     if isinstance(value, Mapping):
         return {"map": {str(k): encode(v, arrays) for k, v in value.items()}}
@@ -32,6 +32,11 @@ def encode(value: object, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+@lru_cache(1 << 8)
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 def packed(value: object) -> bytes:

@@ -14,18 +14,18 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1297
+LINES = 1317
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
 """
 RESTS_ON = {
-    "files": ("files", 215),
-    "numbers and time": ("rounding", 581),
-    "placement and registers; memory of Loihi and Loihi 2": ("cores", 641),
-    "memory of Xylo": ("turns", 504),
-    "golden run": ("runs", 552),
-    "head-room": ("headroom", 751),
+    "files": ("files", 216),
+    "numbers and time": ("rounding", 582),
+    "placement and registers; memory of Loihi and Loihi 2": ("cores", 642),
+    "memory of Xylo": ("turns", 505),
+    "golden run": ("runs", 553),
+    "head-room": ("headroom", 771),
 }
 """What a sentence of the certificate is proved by, and the code lines of that and all it imports.
 
@@ -66,7 +66,7 @@ def test_it_can_be_read_in_one_sitting() -> None:
     assert sum(map(code_lines, FILES)) <= LINES
     assert max(len(text.splitlines()) for text in texts) < 300
     lines = [line for text in texts for line in text.splitlines()]
-    assert len(lines) <= 1710
+    assert len(lines) <= 1740
     assert max(map(len, lines)) <= 105
 
 
@@ -89,7 +89,7 @@ def test_each_sentence_rests_on_less_than_all(sentence: str) -> None:
     assert sum(code_lines(CHECKER / f"{file}.py") for file in imported(name)) <= lines
     checks = code_lines(CHECKER / "checks.py")
     assert checks <= 120
-    assert lines + checks <= 871
+    assert lines + checks <= 891
 
 
 def test_the_files_are_those_of_the_sentences() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import snndeploy
 from snndeploy.certify import certify
+from snndeploy.certify.bounds import bounds
 from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
@@ -22,6 +23,7 @@ from snndeploy.lower import InputCoding, lower
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import inputs, project
+from tests.support.checked import checked
 from tests.support.exact_networks import integrator
 
 LOIHI2 = load_target("loihi2")
@@ -147,11 +149,13 @@ def test_no_drive_passes_the_bounds_of_many_spikes(seed: int) -> None:
     net, rng = many_spikes(seed)
     program = lower(net, LOIHI2, inputs=BINARY, steps=20)
     x = np.concatenate([np.ones((20, 1, 2)), rng.random((20, 3, 2)) < 0.5], 1).astype(np.int64)
-    run = run_integer(program, x, watch=True)
+    run, found = run_integer(program, x, watch=True), bounds(checked(program))
     for name, room in program.headroom.items():
-        use = run.registers[name]
-        assert use.u_peak <= room.u_peak
-        assert use.v_peak <= room.v_peak or room.v_peak == room.limit
+        use, b = run.registers[name], found[name]
+        assert use.u_peak <= int(b.u.max()) or not b.safe
+        assert int(b.u.max()) <= room.u_peak
+        assert use.v_peak <= int(b.v.max()) or room.v_peak == room.limit
+        assert min(int(b.v.max()), room.limit) <= room.v_peak
         if not room.wraps:
             assert use.wraps == 0
         assert int(run.spikes[name].max()).bit_length() <= program.group(name).message_bits
@@ -165,6 +169,17 @@ def test_the_checker_bounds_what_a_wrapped_state_drives_alike(seed: int, tmp_pat
     assert any(room.wraps for room in compiled.program.headroom.values())
     snndeploy.save_bundle(tmp_path / "a.snnb", snndeploy.bundle_of(compiled))
     assert certify(tmp_path / "a.snnb")["contradiction"] is None
+
+
+@pytest.mark.parametrize("seed", [27, 43, 46])
+def test_the_checker_finds_by_itself_what_a_loop_holds_up(seed: int, tmp_path: Path) -> None:
+    """Bounds that follow from themselves alone: taken from the registers, spikes would never sink."""
+    net, _ = many_spikes(seed)
+    compiled = snndeploy.compile(net, recipe=None, target=LOIHI2)
+    snndeploy.save_bundle(tmp_path / "a.snnb", snndeploy.bundle_of(compiled))
+    told = certify(tmp_path / "a.snnb")
+    assert told["contradiction"] is None
+    assert told["bounds"]["a"]["u"]["proved"]
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0])

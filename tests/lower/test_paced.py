@@ -15,6 +15,7 @@ from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.lower import InputCoding, lower
+from snndeploy.lower.proofs import paced as compiler
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import inputs, lif, project
 from tests.support.checked import checked
@@ -75,6 +76,28 @@ def test_the_bound_is_reached_and_a_longer_pause_would_break_it(
 
     monkeypatch.setattr(checker, "pause", longer)
     assert int(checker.bounds(checked(program))["out"].v.max()) < seen
+
+
+@pytest.mark.parametrize(
+    ("drive", "fields", "pause"), [(0.4, {}, 2), (0.4, LATE, 3), (0.4, {"reset": "subtract"}, 1)]
+)
+def test_a_threshold_that_moves_counts_at_its_least(
+    drive: float, fields: dict[str, Any], pause: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that may sink to a half is passed sooner, and a spike takes less off."""
+
+    def sinks(group: Any, _: Any) -> tuple[Any, Any]:
+        most = group.vth << 6
+        return most // 2, most
+
+    monkeypatch.setattr(checker, "thresholds", sinks)
+    monkeypatch.setattr(compiler, "thresholds_of", sinks)
+    program = lower(inhibited(drive, **fields), LOIHI2, inputs=BINARY)
+    weight = float(program.group("out").scale)
+    kept = 1 - int(program.group("out").dv) / 4096
+    found = int(checker.bounds(checked(program))["out"].v.max())
+    assert program.headroom["out"].v_peak == pytest.approx(weight / (1 - kept**pause), rel=1e-4)
+    assert found == pytest.approx(weight / (1 - kept**pause), rel=1e-3)
 
 
 @settings(max_examples=60, deadline=None)

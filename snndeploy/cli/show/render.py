@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import click
 from rich.cells import cell_len
@@ -26,8 +26,11 @@ from .plain import plain, plain_data
 
 _PLACES = 12
 """Places of findings of one kind that are listed."""
+_ROWS = 60
+"""Layers and projections of a compilation that are listed; reports and --json have all."""
 _GAP = 2
 """Spaces between columns."""
+_Listed = TypeVar("_Listed")
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -158,16 +161,20 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     title = f"on {report['target']} ({report['board']})"
     columns = ("layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room")
     columns = (*columns, "rounding", "as")
-    out.print(table(title, columns, [_layer_row(layer) for layer in report["layers"]]))
+    layers = _foremost(report["layers"], lambda layer: layer["fullest"]["share"])
+    out.print(table(title, columns, [_layer_row(layer) for layer in layers]))
+    _print_rest(len(report["layers"]) - len(layers), "layers, whose cores are less full")
     for line in rounding_note(report):
         out.print(line, highlight=False, soft_wrap=True)
     out.print()
+    most = _foremost(report["synapses"], lambda s: s["nonzero"])
     synapses = [
         (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
-        for s in report["synapses"]
+        for s in most
     ]
     columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
     out.print(table("synapses", columns, synapses))
+    _print_rest(len(report["synapses"]) - len(most), "projections, of fewer weights")
     out.print()
     for line in cores_text(report):
         out.print(line, highlight=False, soft_wrap=True)
@@ -182,6 +189,18 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
         f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
         highlight=False,
     )
+
+
+def _foremost(rows: Sequence[_Listed], size: Callable[[_Listed], float]) -> list[_Listed]:
+    """The largest of very many, in their order."""
+    first = sorted(range(len(rows)), key=lambda i: -size(rows[i]))[:_ROWS]
+    return [rows[i] for i in sorted(first)]
+
+
+def _print_rest(count: int, what: str) -> None:
+    if count:
+        line = f"and {count:,} more {what}: --json, or the page of a report, lists all"
+        console().print(line, style="dim", highlight=False, soft_wrap=True)
 
 
 def print_time(time: Mapping[str, Any] | None) -> None:

@@ -191,21 +191,20 @@ def _literal(raw: RawGraph) -> Candidate | None:
 
 
 def _rockpool(raw: RawGraph) -> Candidate | None:
-    if {n.kind for n in raw.neurons()} - {"LIF", "CubaLIF"} or not _holds(raw, "w_in", 1.0):
+    neurons = raw.neurons()
+    if {n.kind for n in neurons} - {"LIF", "CubaLIF"} or not _holds(raw, "w_in", 1.0):
         return None
-    steps = []
-    for node in raw.neurons():
-        # r = exp(-x) / x with x = dt / tau; the left side falls with x, so bisect
-        r, low, high = node.array("r").astype(np.float64), 1e-9, 50.0
-        if not ((r > 0) & (_tau(node) > 0)).all():
-            return None
-        lows, highs = np.full(r.shape, low), np.full(r.shape, high)
-        for _ in range(80):
-            middle = np.sqrt(lows * highs)
-            above = np.exp(-middle) / middle > r
-            lows, highs = np.where(above, middle, lows), np.where(above, highs, middle)
-        steps.append(_tau(node) * lows)
-    dt = _common(steps)
+    both = [np.broadcast_arrays(n.array("r").astype(np.float64), _tau(n)) for n in neurons]
+    r, tau = (np.concatenate([x.reshape(-1) for x in values]) for values in zip(*both, strict=True))
+    if not ((r > 0) & (tau > 0)).all():
+        return None
+    # r = exp(-x) / x with x = dt / tau; the right side falls with x, so bisect
+    lows, highs = np.full(r.shape, 1e-9), np.full(r.shape, 50.0)
+    for _ in range(80):
+        middle = np.sqrt(lows * highs)
+        above = np.exp(-middle) / middle > r
+        lows, highs = np.where(above, middle, lows), np.where(above, highs, middle)
+    dt = _common([tau * lows])
     if dt is None or dt != float(f"{dt:.2g}") or dt >= 1:
         return None
     return Candidate("rockpool", dt, "r = tau exp(-dt / tau) / dt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,20 @@ NOT_CONTENT: Mapping[str, Any] = {"content": False}
 
 def digest_of(*parts: str | bytes) -> str:
     """SHA-256 of the parts, each with its length, so that no two lists of parts run together."""
-    h = hashlib.sha256()
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        h.update(len(raw).to_bytes(8, "little") + raw)
-    return h.hexdigest()
+    raw = [part.encode() if isinstance(part, str) else part for part in parts]
+    return hashlib.sha256(b"".join([len(r).to_bytes(8, "little") + r for r in raw])).hexdigest()
+
+
+@lru_cache(10_000)
+def _plain_digest(kind: str, text: str) -> str:
+    """Digest of a plain value: thousands of populations share few of them."""
+    return digest_of(kind, text)
+
+
+@lru_cache(1 << 8)
+def _content_fields(kind: type) -> tuple[str, ...]:
+    """Names of the fields that count."""
+    return tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("content", True))
 
 
 def content_digest(value: object, without: Collection[str] = ()) -> str:
@@ -37,9 +47,9 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
         return _array_digest(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = [type(value).__name__]
-        for f in dataclasses.fields(value):
-            if f.metadata.get("content", True) and f.name not in without:
-                parts += [f.name, content_digest(getattr(value, f.name))]
+        for name in _content_fields(type(value)):
+            if name not in without:
+                parts += [name, content_digest(getattr(value, name))]
         return digest_of("fields", *parts)
     if isinstance(value, (tuple, list)):
         return digest_of("sequence", *(content_digest(v) for v in value))
@@ -49,7 +59,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
-        return digest_of(type(value).__name__, repr(value))
+        return _plain_digest(type(value).__name__, repr(value))
     raise TypeError(f"{type(value).__name__} has no digest")
 
 

@@ -11,7 +11,7 @@ from ...ir.arrays import Array
 from ...ir.program import CompartmentGroup, Headroom, Program
 from ...ir.step import Arithmetic
 from ..decays import kept
-from .headroom import Interval, WorstCase, headroom, input_interval, worst_case
+from .headroom import Interval, WorstCase, headroom, input_interval, thresholds_of, worst_case
 
 _LONGEST = 32
 """Steps beyond which it does not matter how long a neuron takes to its next spike."""
@@ -110,13 +110,15 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
         return found
     if group.v_floor is not None and (group.v_floor > 0).any():
         return found
-    threshold = np.broadcast_to(group.vth << a.state_shift, group.shape)
+    least, most = thresholds_of(group, a)
+    # One that moves is passed soonest, and takes least, at its least.
+    threshold = np.broadcast_to(least, group.shape)
     keep, late = kept(group.dv, a), rule.reset_timing == "next-step"
     rise, left = worst.per_step.high, np.zeros(group.shape)
     if rule.subtracts:
         left = np.maximum((keep if late else 1.0) * worst.v.high - threshold, 0)
         if not late:  # a step that adds less than the threshold leaves less than it adds
-            left = np.where(rise <= threshold, np.minimum(left, rise), left)
+            left = np.where((rise <= threshold) & (least == most), np.minimum(left, rise), left)
     v = rise + (left if late else keep * left)
     waits: Array = threshold > 0
     if late and not rule.subtracts:  # in the step after a spike v is 0

@@ -33,6 +33,8 @@ Route = Literal["auto", "events", "dense"]
 
 SUM_BITS = 32
 """Width of the sums that tiles add up; a chip with another takes the portable engine."""
+_WORTH_THREADS = 1 << 15
+"""Updates of neurons below which handing them to threads takes longer than doing them."""
 _TILE_VALUES = 1 << 16
 """int32 sums of a tile: a quarter of a megabyte, within a core's second cache with its states."""
 _BLOCK_VALUES = 1 << 23
@@ -168,6 +170,8 @@ class NativeEngine:
         widest = max(size(w.group.shape) for w in work)
         rows = 1 if loop or any(w.packed is None for w in work) else steps
         fits = max(1, _TILE_VALUES // max(1, rows * widest))
+        if steps * samples * sum(size(w.group.shape) for w in work) < _WORTH_THREADS:
+            return min(fits, samples)
         return min(fits, max(1, -(-samples // self.threads)))
 
     def _run_tile(
