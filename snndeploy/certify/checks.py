@@ -78,7 +78,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     if family in ARITHMETIC:
         check_registers(program, target)
         if family == "xylo":
-            most = check_xylo(program, target)
+            most = check_xylo(program, bundle.placement, target)
         else:
             most = check_cores(program, bundle.placement, target, family)
         name = max(most, key=lambda name: most[name])

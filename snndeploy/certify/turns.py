@@ -78,7 +78,7 @@ def _in_order(program: Any, g: Any, rank: Any) -> list[tuple[str, int, Any, int]
     return [(name, i, weight, late) for _, i, _, name, weight, late in found]
 
 
-def check_xylo(program: Any, target: Any) -> dict[str, float]:
+def check_xylo(program: Any, placement: Any, target: Any) -> dict[str, float]:
     """Recount what the chip holds against the target's limits; returns the share of each."""
     used, place = {"input": 0, "hidden": 0, "output": 0}, {}
     for g in program.groups:  # where it starts among those of its role
@@ -107,6 +107,10 @@ def check_xylo(program: Any, target: Any) -> dict[str, float]:
         where = "inputs" if host else "outputs" if out else "hidden neurons"
         At("program.npz", where).same("weight shifts of a block", 1, len(found))
     recurrent = sum(int(n.sum()) for n in fan_out.values())
+    stated = {"hidden_neurons": used["hidden"], "output_neurons": used["output"]}
+    for name, n in {**stated, "recurrent_entries": recurrent}.items():
+        told = sum(part.resources.get(name, 0) for part in placement.slices)
+        At("placement.json", "the chip").same(name, told, n)
     core, limits = target["core"], target["ends"]
     counted = {
         "inputs": (used["input"], limits["inputs"]),

@@ -42,6 +42,9 @@ _CALL = 1e5
 """What a step of a group costs for each tap of its kernels, however few neurons it has."""
 _VALUES = 1 << 25
 """Values of all steps, groups and inputs of a batch together: some hundred megabytes."""
+_COMPARED = 3e4
+"""Spikes over single synapses that are run on the integer engine, too, where a chip takes them in turn:
+what watches registers there goes through them one by one."""
 _SOUGHT = 24
 """Registers that inputs are changed for, at the most; of others the best of those inputs is kept."""
 
@@ -194,25 +197,25 @@ class _Search:
         return values * (np.cumsum(over, axis=0) < 2)
 
     def result(self, sought: list[Place], unproved: list[Place]) -> WorstFound:
-        """The best inputs, each kept once, and what they do on the integer engine to all registers."""
+        """The best inputs, each kept once, and what they do to all registers."""
         kept: list[Stimulus] = []
         for place in sought:
             trains = self.best[place][1]
             kept += [] if any(t is trains for t in kept) else [trains]
-        reached: dict[Place, tuple[int, int, int]] = {}
-        for i, trains in enumerate(kept):
-            alone = {n: x[:, None] for n, x in trains.items()}
-            peaks = engine(self.read, alone)[1]
-            use = run_integer(self.program, alone, watch=True, record="outputs").registers
+        inputs = {n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}
+        peaks = engine(self.read, inputs)[1]
+        if self.steps * _one_by_one(self.program) <= _COMPARED:
+            use = run_integer(self.program, inputs, watch=True, record="outputs").registers
             for name, register in unproved:
-                whole = int(peaks[name][REGISTERS.index(register)].max())
-                assert whole == getattr(use[name], f"{register}_peak")
-                values = self.magnitudes(peaks, (name, register))[:, 0]
-                step = int(values.argmax())
-                known = reached.get((name, register), (0, 0, -1))
-                if values[step] > known[2]:
-                    reached[name, register] = (i, step, int(values[step]))
-        return WorstFound({n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}, reached)
+                most = int(peaks[name][REGISTERS.index(register)].max())
+                assert most == getattr(use[name], f"{register}_peak")
+        reached: dict[Place, tuple[int, int, int]] = {}
+        for place in unproved:
+            values = self.magnitudes(peaks, place)
+            i = int(values.max(axis=0).argmax())
+            step = int(values[:, i].argmax())
+            reached[place] = (i, step, int(values[step, i]))
+        return WorstFound(inputs, reached)
 
 
 def _in_batches(trains: Iterator[Stimulus], together: int) -> Iterator[list[Stimulus]]:
@@ -231,6 +234,13 @@ def _work(program: Program, name: str) -> float:
         if in_turn:  # source neuron after source neuron
             total += sum(_CALL * size(program.group(o.group).shape) for o in s.sources)
     return total
+
+
+def _one_by_one(program: Program) -> int:
+    """Synapses that are looked at one after the other in a step."""
+    if program.arithmetic.arrival != "in-turn":
+        return 0
+    return sum(int(np.count_nonzero(s.mantissa)) * len(s.sources) for s in program.synapses)
 
 
 def _small(x: Array) -> Array:

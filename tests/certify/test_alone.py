@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1317
+LINES = 1321
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
@@ -23,9 +23,9 @@ RESTS_ON = {
     "files": ("files", 216),
     "numbers and time": ("rounding", 582),
     "placement and registers; memory of Loihi and Loihi 2": ("cores", 642),
-    "memory of Xylo": ("turns", 505),
-    "golden run": ("runs", 553),
-    "head-room": ("headroom", 771),
+    "memory of Xylo": ("turns", 509),
+    "golden run": ("runs", 557),
+    "head-room": ("headroom", 775),
 }
 """What a sentence of the certificate is proved by, and the code lines of that and all it imports.
 
@@ -89,7 +89,7 @@ def test_each_sentence_rests_on_less_than_all(sentence: str) -> None:
     assert sum(code_lines(CHECKER / f"{file}.py") for file in imported(name)) <= lines
     checks = code_lines(CHECKER / "checks.py")
     assert checks <= 120
-    assert lines + checks <= 891
+    assert lines + checks <= 895
 
 
 def test_the_files_are_those_of_the_sentences() -> None:

@@ -184,3 +184,13 @@ def test_what_takes_too_long_is_refused(
     monkeypatch.setattr(runs, "WORK", (work - 0.5) / 50)
     with pytest.raises(BundleRefused, match="multiplications per sample: more than is checked"):
         certify(place)
+
+
+@pytest.mark.parametrize("sent", [-1, 2])
+def test_a_plain_spike_is_there_or_not(sent: int, files: Files, tmp_path: Path) -> None:
+    x = files.golden["input.input"].astype(np.int8)
+    x.reshape(-1)[0] = sent
+    files.golden["input.input"] = x
+    found = certify(files.write(tmp_path / "net.snnb"))["contradiction"]
+    assert (found["file"], found["where"]) == ("golden.npz", "input.input")
+    assert found["what"] == "messages"

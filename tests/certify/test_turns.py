@@ -19,9 +19,10 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.lower import InputCoding, lower
+from snndeploy.mapping import place_program
 from snndeploy.pipeline import bundle_of, compile
 from snndeploy.simulate.integer.engine import run_integer
-from tests.support.checked import checked, folder_of
+from tests.support.checked import checked, checked_placement, folder_of
 from tests.support.xylo_networks import hidden_layers, sent
 
 XYLO = load_target("xylo-a2")
@@ -197,11 +198,12 @@ def test_bundles_are_certified(readout: bool, tmp_path: Path) -> None:
 
 def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
     made = program()
-    assert max(check_xylo(checked(made), RULES).values()) <= 1
+    placed = checked_placement(place_program(made, XYLO))
+    assert max(check_xylo(checked(made), placed, RULES).values()) <= 1
 
     def refused(changed: Program, rules: Any = RULES) -> str:
         with pytest.raises(Contradiction) as caught:
-            check_xylo(checked(changed), rules)
+            check_xylo(checked(changed), placed, rules)
         return str(caught.value.record["what"])
 
     def synapses(name: str, **changes: Any) -> Program:
@@ -222,3 +224,14 @@ def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
     ):
         small = {**RULES, table: {**RULES[table], key: 1}}
         assert refused(made, small) == what
+
+
+@pytest.mark.parametrize("resource", ["hidden_neurons", "output_neurons", "recurrent_entries"])
+def test_what_a_placement_states_of_the_chip_is_counted(resource: str) -> None:
+    made = program()
+    placed = checked_placement(place_program(made, XYLO))
+    part = next(p for p in placed.slices if p.resources.get(resource))
+    part.resources[resource] -= 1
+    with pytest.raises(Contradiction) as caught:
+        check_xylo(checked(made), placed, RULES)
+    assert caught.value.record["what"] == resource
