@@ -52,6 +52,8 @@ _REQUIRED = (
 _NETWORKS, _WORST = "network.npz", "worst.npz"
 FILES = frozenset({_MANIFEST, *_REQUIRED, _NETWORKS, _WORST})
 """Names of all files that a bundle may hold."""
+_READ = 1 << 18
+"""Characters of a JSON file that somebody may read."""
 
 
 class Manifest(BaseModel):
@@ -136,7 +138,9 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2) + "\n").encode()
+    """JSON, indented unless it is longer than anyone reads."""
+    text = json.dumps(data)
+    return f"{text if len(text) > _READ else json.dumps(data, indent=2)}\n".encode()
 
 
 def read_bundle(path: str | Path) -> Bundle:

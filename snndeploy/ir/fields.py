@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -23,9 +25,15 @@ FACTOR: Mapping[str, HeldAs] = {"held": "factor"}
 `snndeploy.ir.program.CompartmentGroup`, which is made of it by this alone."""
 
 
-def held_fields(cls: type) -> dict[str, HeldAs]:
-    """How each parameter that says so is held, by name."""
-    return {f.name: f.metadata["held"] for f in dataclasses.fields(cls) if "held" in f.metadata}
+def held_fields(cls: Any) -> Mapping[str, HeldAs]:
+    """How each parameter of a class that says so is held, by name."""
+    return _held(cls)
+
+
+@lru_cache(100)
+def _held(cls: Any) -> Mapping[str, HeldAs]:
+    found = {f.name: f.metadata["held"] for f in dataclasses.fields(cls) if "held" in f.metadata}
+    return MappingProxyType(found)
 
 
 def beyond(model: Any, known: Collection[str]) -> tuple[str, ...]:
@@ -35,11 +43,15 @@ def beyond(model: Any, known: Collection[str]) -> tuple[str, ...]:
     some fields, and would lose what another one says, asks this first: then it refuses, or takes
     another way.
     """
+    cls: Any = type(model)
     return tuple(
         f.name
-        for f in dataclasses.fields(model)
+        for f in _fields(cls)
         if f.name not in known and not np.array_equal(getattr(model, f.name), _default(f))
     )
+
+
+_fields = lru_cache(100)(dataclasses.fields)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -64,11 +64,11 @@ class Source:
     __repr__ = brief
     _repr_html_ = brief_html
 
-    @property
+    @cached_property
     def min_delay(self) -> int:
         return int(self.delay.min())
 
-    @property
+    @cached_property
     def max_delay(self) -> int:
         return int(self.delay.max())
 

@@ -67,4 +67,7 @@ def _array_digest(array: Array) -> str:
     """Digest of dtype kind, shape and values (little-endian, canonical zero)."""
     values = array + 0 if array.dtype.kind == "f" else array  # -0.0 -> 0.0
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    return digest_of("array", str(little.dtype), str(array.shape), little.tobytes())
+    return digest_of("array", _named(little.dtype), str(array.shape), little.tobytes())
+
+
+_named = lru_cache(100)(str)

@@ -125,6 +125,8 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
         found = found + waits
     for _ in range(_LONGEST):
         waits = waits & ((v < threshold) if rule.compare == ">=" else (v <= threshold))
+        if not waits.any():
+            break
         found = found + waits
         v = keep * v + rise
     return np.asarray(found)

@@ -107,8 +107,11 @@ def split_program(
     else:
         # The greedy split goes first: a wider beam must not lose it. Nor must it lose to the plainest,
         # which knows nothing of slices that are to share cores.
-        states = [search.beam(order, w) for w in sorted({1, width})]
-        if width > 1 and fill == 1.0:
+        states = [search.beam(order, 1)]
+        whole = not states[0].broken and all(len(w.boxes) == 1 for w in states[0].ways.values())
+        if width > 1 and not whole:  # of one slice each, no split has fewer
+            states.append(search.beam(order, width))
+        if width > 1 and fill == 1.0 and not whole:
             plain = _CutSearch(memory, floors, chip, slack, fill, known, in_order=True)
             states.append(plain.beam(order, 1))
             search.tried += plain.tried

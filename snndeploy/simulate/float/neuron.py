@@ -155,7 +155,9 @@ class NeuronState:
         def per_neuron(name: str) -> Array:
             value = self._par[name].numpy() if name in self._par else np.zeros((), dtype)
             # always a copy: read-only arrays are another type, to be compiled for as well
-            return np.array(np.broadcast_to(value, shape)).reshape(size(shape))
+            copied = np.empty(shape, dtype)
+            copied[...] = value
+            return copied.reshape(size(shape))
 
         return (
             per_neuron("leak"),
