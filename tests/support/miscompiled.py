@@ -895,7 +895,7 @@ def taken_apart(name: str, target: str, recipe: str | None = None) -> Files:
 
 
 def bases() -> list[Files]:
-    """Every network for one Loihi or both, with and without quantisation, and one for Xylo, taken apart."""
+    """Every network for one Loihi or both, with and without quantisation, and one for Xylo, in parts."""
     found = []
     for number, name in enumerate(networks()):
         targets = (
