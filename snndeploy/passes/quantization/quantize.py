@@ -17,7 +17,7 @@ from ...ir.network import Network, Projection
 from ...ir.weights import Weight
 from ..base import Pass, PassContext, PassResult, PassStage
 from ..clipping import code_levels, code_range, eased_bits, encode, scale_for
-from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable
+from ..patterns import as_if_quantized, per_layer, to_quantize, unquantizable, wiring
 from ..second_order.choose import settled
 from ..second_order.codes import quantized_solution
 from ..second_order.grids import GridOptions
@@ -116,6 +116,15 @@ class Quantize(CodeOptions):
             RecipeError: a pattern of ``layer_bits`` matches nothing.
         """
         return per_layer(net, self.select(net), self.layer_bits, self.bits, self.key("layer_bits"))
+
+    def select(self, net: Network) -> tuple[Projection, ...]:
+        """As of any pass; none where nobody chose a layer and all have codes as short already."""
+        wires = wiring(net)
+        short = all(
+            p.name in wires or (p.weight.quantized and (p.weight.bits or 0) <= self.bits)
+            for p in net.projections
+        )
+        return () if short and self.layers == ("*",) else super().select(net)
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""
