@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
 from snndeploy.chip.families.loihi.lists import index_bits
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network
@@ -87,6 +87,38 @@ def test_the_worst_case_of_a_neuron(
 ) -> None:
     found = worst_case(neuron(**fields), ARRIVING, LOIHI)
     assert (found.v.low.tolist(), found.v.high.tolist()) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("bias", "low", "high", "change", "arriving"),
+    [
+        # u is twice what arrives, and half of it is left when v hears of it; v keeps three quarters
+        (0, [-8, -32], [16, 4], [6, 9], [4, 8]),
+        (3, [0, -20], [28, 16], [9, 12], [7, 8]),
+        (-3, [-20, -44], [4, 0], [9, 12], [5, 11]),
+    ],
+)
+def test_the_worst_case_where_a_register_holds_what_a_step_adds(
+    bias: int, low: list[int], high: list[int], change: list[int], arriving: list[int]
+) -> None:
+    """From v at one end it takes what decays there, besides all that arrives for the other."""
+    chip = family_of(load_target("xylo-a2")).arithmetic
+    fields = {"du": ints(1), "dv": ints(2), "bias_mant": ints(bias), "kind": "readout"}
+    found = worst_case(neuron(**fields), ARRIVING, chip)
+    assert (found.u.low.tolist(), found.u.high.tolist()) == ([-4, -16], [8, 2])
+    assert (found.v.low.tolist(), found.v.high.tolist()) == (low, high)
+    assert (found.change.tolist(), found.arriving.tolist()) == (change, arriving)
+    here = worst_case(neuron(**fields), ARRIVING, LOIHI)
+    assert not here.change.any()
+
+
+@pytest.mark.parametrize(("most", "peak", "steps"), [(200, 200, None), (40_000, 32_767, 40)])
+def test_what_a_step_adds_counts_for_head_room(most: int, peak: int, steps: int | None) -> None:
+    chip = family_of(load_target("xylo-a2")).arithmetic
+    none, low = np.zeros(1), Interval(-np.ones(1), np.ones(1))
+    worst = WorstCase(low, low, low, none, change=np.full(1, most), arriving=np.full(1, 800.0))
+    room = headroom(worst, chip)
+    assert (room.v_peak, room.clip_steps) == (peak, steps)
 
 
 def test_a_reset_by_all_multiples_leaves_at_most_the_threshold() -> None:
