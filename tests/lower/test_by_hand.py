@@ -26,6 +26,7 @@ from snndeploy.lower.proofs.headroom import (
     most_spikes,
     worst_case,
 )
+from snndeploy.lower.proofs.rounding import rounding_of
 from tests.support.builders import inputs, lif, project
 
 LIMIT = (1 << 23) - 1
@@ -240,3 +241,17 @@ def test_a_scale_stops_at_the_largest_exponent(weight: float, exponent: int) -> 
     coding = InputCoding.named("binary")
     program = lower(network, load_target("loihi2"), inputs=coding, observed=seen)
     assert program.synapses[0].exponent == exponent
+
+
+@pytest.mark.parametrize(
+    ("leak", "kind", "lost"), [(1.0, "lif", 0), (0.5, "lif", 1), (1.0, "custom", 1)]
+)
+def test_a_threshold_between_two_units_loses_nothing_where_no_v_lies(
+    leak: float, kind: str, lost: int
+) -> None:
+    """Its mantissa is 3 units of 64, and it is 4 per cent more; v holds whole units without a leak."""
+    plain = lif("n", (2,), leak=leak, threshold=3.12 * 64).neuron
+    assert plain is not None
+    group = neuron(kind=kind, vth=ints(3), dv=ints(0 if leak == 1 else 2048))
+    found = rounding_of(plain, group, 0.0, np.zeros(()), LOIHI)
+    assert found.threshold == pytest.approx(lost * 0.12 / 3.12)
