@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding, lower
+from snndeploy.lower.rows import _held
 from snndeploy.mapping import check_program, place_program
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
@@ -149,3 +150,11 @@ def test_leaks_that_have_a_constant_keep_it() -> None:
     for leak, dv in ((0.875, 512), (0.5, 2048), (1.0, 0), (1 - 3 / 4096, 3)):
         program = lower(network(np.ones(3), leak=leak), load_target("loihi2"))
         assert int(program.group("output").dv) == dv
+
+
+def test_thresholds_may_grow_to_sixteen_times_the_largest() -> None:
+    """Of channels, however many neurons each has."""
+    powers, threshold = np.array([0, 9, 2, 9]), np.array([1.0, -0.25, 0.5, 2.0]).reshape(4, 1, 1)
+    family = family_of(load_target("loihi2"))
+    assert _held(powers, threshold, (4, 3, 3), family).tolist() == [0, 7, 2, 4]
+    assert _held(powers, threshold[:, 0, 0], (4,), family).tolist() == [0, 7, 2, 4]
