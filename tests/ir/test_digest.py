@@ -326,6 +326,8 @@ UNLIKE: dict[str, tuple[Any, ...]] = {
     "other labels": (X, np.array([1, 0])),
     "a label per step": (X, np.array([[0, 1], [1, 0]])),
     "a window": (X, np.array([[0, 1], [1, 0]]), 2),
+    "target values": (X, None, 1, np.array([[0.0], [1.0]])),
+    "other target values": (X, None, 1, np.array([[1.0], [0.0]])),
 }
 """Samples that differ from ``X``, and from each other, in one thing."""
 
