@@ -54,7 +54,7 @@ class Recipe(_Strict):
     A recipe measures what it does to the answers, on calibration samples that no pass sees (labels
     are not needed); see `run_guarded`.
 
-    Args:
+    Attributes:
         name: short name, for reports.
         description: what it is for.
         seed: root of every random stream.

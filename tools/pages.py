@@ -19,6 +19,7 @@ from snndeploy.recipe import load_recipe, recipe_names
 sys.path.insert(0, str(Path(__file__).parent))
 
 from catalogue import CommandEntry, commands, entries
+from operators import neuron_rows, operator_rows, targets
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -51,6 +52,31 @@ start of [one of your own](recipes.md). The guard is what happens where the answ
 
 """
 
+_OPERATORS = """\
+# Operators and neurons, by target
+
+Asked of the families themselves, for every shipped target. What a network needs and a chip lacks is a
+finding of `check`, all at once; whether a network *fits* is another question, which `check` answers too.
+How networks of several frameworks come out is in [networks and chips](networks.md).
+
+## Neurons
+
+*native*: the chip's own neuron. *program*: exact on every engine here, and on a board a neuron program,
+which `--native` refuses. *two compartments*: one more compartment per neuron. –: the chip has no form of
+it; `--adapt` gives the nearest that it has, and says what that changes.
+
+"""
+
+_STORED = """
+## Operators
+
+How synapses can be stored; the mapping takes what leaves most room. *dense*: a list per source with its
+zeros, *sparse*: without, *run-length*: with the distance to the next, *conv*: one kernel that all
+positions share, *list*: one synapse after another. Every operator is exact on every engine; pools and
+views cost nothing by themselves, they are part of the synapses.
+
+"""
+
 _ERRORS = """\
 # Errors
 
@@ -75,6 +101,7 @@ output, everything else to standard error. Exit codes: 0 ok, 1 a bug of ours, 2 
 def pages() -> dict[Path, str]:
     """Every generated page: its path and its text."""
     texts = {"rules.md": rules_page(), "passes.md": passes_page(), "shipped.md": recipes_page()}
+    texts["operators.md"] = operators_page()
     return {FOLDER / name: _NOTE + text for name, text in texts.items()}
 
 
@@ -113,6 +140,14 @@ def recipes_page() -> str:
         for name, recipe in ((n, load_recipe(n)) for n in recipe_names())
     ]
     return _RECIPES + _table(("recipe", "passes", "guard", "what it is for"), rows)
+
+
+def operators_page() -> str:
+    """Neurons and operators, each with what the shipped targets make of it."""
+    names = tuple(f"`{target.name}`" for target in targets())
+    neurons = _table(("neuron", *names), list(neuron_rows()))
+    operators = _table(("NIR", *names), list(operator_rows()))
+    return f"{_OPERATORS}{neurons}{_STORED}{operators}"
 
 
 def commands_page() -> str:

@@ -30,7 +30,7 @@ def main() -> dict[str, Any]:
     )
     samples = digits().first(100)
     run = snndeploy.run_engine("integer", samples, program=compiled.program)
-    right = run.predictions(compiled.output) == samples.labels
+    right = run.predictions() == samples.labels
     return {
         "magnitudes": {
             p.name: len(np.unique(np.abs(p.weight.data))) for p in compiled.network.projections

@@ -85,6 +85,11 @@ class Reference:
     def __len__(self) -> int:
         return len(next(iter(self.counts.values())))
 
+    @property
+    def silent(self) -> bool:
+        """Whether the network answers none of the samples: then every silent network is alike."""
+        return not any(counts.any() for counts in self.counts.values())
+
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
         mine, steps = _counts(network, self.inputs, self.window)

@@ -32,8 +32,8 @@ def explain(
     from ..bundle import read_bundle
     from ..data import input_shapes
     from ..pipeline import explain_bundle
+    from ..plain import plain_data
     from .options import samples_of
-    from .show.plain import plain_data
     from .show.render import print_json
 
     if core is not None and layer is not None:

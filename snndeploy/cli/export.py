@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import admitted, compile_options, data_options
+from .options import admitted, compile_options, data_options, json_option
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @compile_options
 @data_options
-def export(model: Path, form: str, output: Path, force: bool, **options: Any) -> None:
+@json_option
+def export(
+    model: Path, form: str, output: Path, force: bool, as_json: bool, **options: Any
+) -> None:
     """Write a network as NIR, or as integers for Lava, lava-dl's netx or rockpool's Xylo.
 
     A NIR file is compressed first. For lava it becomes a folder with one script that needs only Lava,
@@ -47,7 +51,7 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
     from ..pipeline.run import network_missing
     from ..simulate.lava.standalone import refuse_standalone_place, write_standalone
     from .options import compile_model, semantics_of
-    from .show.telling import tell
+    from .show.render import print_json
 
     network: Network | None = None
     golden: Mapping[str, Array] | None = None
@@ -83,4 +87,6 @@ def export(model: Path, form: str, output: Path, force: bool, **options: Any) ->
         write_nir(output, network, force=force)
     else:
         raise network_missing("compressed", str(model))
-    click.echo(f"wrote {output}", err=True)
+    if as_json:
+        print_json({"output": str(output), "form": form})
+    say(f"wrote {output}", err=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import json_option
 from .show.help import command
+from .show.telling import say
+
+if TYPE_CHECKING:
+    from ..simulate.lava.env import LavaEnv
+    from ..simulate.xylo.env import XyloEnv
 
 _EXTRAS = (
     ("fast", "numba", "compiled neuron loops: engines several times faster"),
@@ -17,6 +22,13 @@ _EXTRAS = (
     ("partition", "mtkahypar", "a partitioner for place_program(…, effort='high')"),
     ("report", "vl_convert", "pictures in the pages of --html, and report --plot"),
     ("tonic", "tonic", "public event data by name: --data tonic:NMNIST"),
+    ("tune", "optuna", "snndeploy tune, which searches recipes"),
+    ("cluster", "distributed", "--cluster, which computes in several processes or machines"),
+    (
+        "lava",
+        "lava",
+        "Lava in this very environment (Python 3.10); `snndeploy lava install` is as good",
+    ),
 )
 """What an installation may leave out: the extra, a module that shows it, and what it is good for."""
 
@@ -86,14 +98,14 @@ def passes(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(asdict(described))
         return
-    click.echo(f"{described.name} (stage: {described.stage})\n\n{described.summary}\n")
+    say(f"{described.name} (stage: {described.stage})\n\n{described.summary}\n")
     if described.details:
-        click.echo(f"{described.details}\n")
+        say(f"{described.details}\n")
     for option in described.options:
         allowed = f", {option.allowed}" if option.allowed else ""
         default = "required" if option.required else f"default {option.default_text}"
-        click.echo(f"{option.name}: {option.type}{allowed}; {default}")
-        click.echo(click.wrap_text(option.meaning, 96, "    ", "    "))
+        say(f"{option.name}: {option.type}{allowed}; {default}")
+        say(click.wrap_text(option.meaning, 96, "    ", "    "))
 
 
 @command(example="snndeploy recipes sbc-plus")
@@ -134,12 +146,16 @@ def lava() -> None:
 @lava.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
-def install(directory: Path | None, python: Path | None) -> None:
+@json_option
+def install(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
     from ..simulate.lava.install import install_lava
 
-    env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
-    click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
+    env = install_lava(directory, python, progress=lambda text: say(text, err=True))
+    if as_json:
+        _print_facts(_lava_facts(env), as_json)
+        return
+    say(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
 
 
 @lava.command()
@@ -148,15 +164,17 @@ def status(as_json: bool) -> None:
     """Say which interpreter runs Lava; exit 7 where there is none."""
     from ..simulate.lava.env import require_lava
 
-    env = require_lava()
-    facts: dict[str, Any] = {
+    _print_facts(_lava_facts(require_lava()), as_json)
+
+
+def _lava_facts(env: LavaEnv) -> dict[str, Any]:
+    return {
         "python": str(env.python),
         "version": _dotted(env.version),
         "lava": env.lava_version,
         "patched": env.patched,
         "origin": env.origin,
     }
-    _print_facts(facts, as_json)
 
 
 @click.group()
@@ -167,15 +185,19 @@ def xylo() -> None:
 @xylo.command("install")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to put it.")
 @click.option("--python", type=click.Path(path_type=Path), help="Interpreter to build it on.")
-def install_xylo(directory: Path | None, python: Path | None) -> None:
+@json_option
+def install_xylo(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with xylosim (does nothing where there is one).
 
     xylosim states no licence; it is fetched from where its vendor publishes it.
     """
     from ..simulate.xylo.env import install_xylosim
 
-    env = install_xylosim(directory, python, progress=lambda text: click.echo(text, err=True))
-    click.echo(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
+    env = install_xylosim(directory, python, progress=lambda text: say(text, err=True))
+    if as_json:
+        _print_facts(_xylo_facts(env), as_json)
+        return
+    say(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
 
 
 @xylo.command("status")
@@ -184,14 +206,16 @@ def status_of_xylo(as_json: bool) -> None:
     """Say which interpreter runs xylosim; exit 7 where there is none."""
     from ..simulate.xylo.env import require_xylosim
 
-    env = require_xylosim()
-    facts: dict[str, Any] = {
+    _print_facts(_xylo_facts(require_xylosim()), as_json)
+
+
+def _xylo_facts(env: XyloEnv) -> dict[str, Any]:
+    return {
         "python": str(env.python),
         "version": _dotted(env.version),
         "xylosim": env.xylosim,
         "origin": env.origin,
     }
-    _print_facts(facts, as_json)
 
 
 @command(example="snndeploy doctor")
@@ -244,7 +268,7 @@ def _print_facts(facts: dict[str, Any], as_json: bool, width: int = 8) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:{width}} {value}")
+        say(f"{key:{width}} {value}")
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -8,42 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import (
-    cluster_option,
-    data_options,
-    files_named,
-    json_option,
-    resume_options,
-    semantics_options,
-)
+from .options import cluster_option, data_options, json_option, resume_options, semantics_options
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
     from ..ir.network import Network
 
-_calibration = click.option(
-    "--calib",
-    "calibration",
-    multiple=True,
-    callback=files_named,
-    metavar="[NAME=]FILE",
-    help="The same as --data.",
-)
-
 
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
-    """The network, and the samples that --data or --calib names."""
+    """The network, and the samples that --data names."""
     from .options import admitted, read_weighed, required
-    from .show.telling import tell
 
-    if options["calibration"] is not None and options["data"] is not None:
-        raise UsageError(
-            "data-twice", "--calib and --data are the same option", hint="give one of them"
-        )
     admitted(model)
-    data = options["data"] if options["data"] is not None else options["calibration"]
-    network, samples = read_weighed(model, {**options, "data": data})
+    network, samples = read_weighed(model, options)
     tell(network.findings)
     return network, required(samples)
 
@@ -120,7 +99,6 @@ def _numbers(value: str, kind: type) -> tuple[Any, ...]:
 @resume_options
 @semantics_options
 @data_options
-@_calibration
 @json_option
 def sensitivity(
     model: Path,
@@ -212,7 +190,7 @@ def sensitivity(
             )
     for path in (plot, recipe_file):
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
 
 
 @command("reduce-timesteps", example="snndeploy reduce-timesteps model.nir -d val.npz")
@@ -234,7 +212,6 @@ def sensitivity(
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @semantics_options
 @data_options
-@_calibration
 @json_option
 def reduce_timesteps(
     model: Path,
@@ -271,13 +248,13 @@ def reduce_timesteps(
         write_nir(output, found.network, force=force)
         same = " (no lower threshold helped: it is the network as it was)"
         unchanged = rescale and found.chosen.factor == 1
-        click.echo(f"wrote {output}{same if unchanged else ''}", err=True)
+        say(f"wrote {output}{same if unchanged else ''}", err=True)
     if as_json:
         print_json(found.record())
         return
     columns, rows = timesteps_table(found)
     console().print(table(f"{len(samples)} samples", columns, rows))
-    click.echo(
+    say(
         f"{found.chosen.steps} of {samples.steps} steps are enough: --steps {found.chosen.steps}"
         + ("" if found.chosen.factor == 1 else f", thresholds × {found.chosen.factor:g}")
     )

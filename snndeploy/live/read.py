@@ -102,7 +102,7 @@ def copied(module: nn.Module, where: str) -> nn.Module:
             "live-copy",
             f"the module cannot be copied ({first_line(error)})",
             where=where,
-            hint="reset its states first; tensors with a gradient history cannot be copied",
+            hint="take out what cannot be copied: locks, open files, generators",
         ) from error
     for layer in ours.modules():
         _simplify(layer)
@@ -111,13 +111,38 @@ def copied(module: nn.Module, where: str) -> nn.Module:
 
 def _twin(module: nn.Module) -> nn.Module:
     """A deep copy that trusts no layer's own way of copying: Sinabs' loses weights that it holds."""
-    memo: dict[int, Any] = {}
+    memo = _detached(module)
     own = [layer for layer in module.modules() if hasattr(type(layer), "__deepcopy__")]
     for layer in own:
         memo[id(layer)] = type(layer).__new__(type(layer))
     for layer in own:
         vars(memo[id(layer)]).update(copy.deepcopy(vars(layer), memo))
     return copy.deepcopy(module, memo)
+
+
+def _detached(module: nn.Module) -> dict[int, Any]:
+    """Copies of the tensors with a gradient history that layers hold, such as states after training.
+
+    Torch copies no such tensor; their values are all that counts here.
+    """
+    import torch
+
+    found: dict[int, Any] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            if not value.is_leaf:
+                found[id(value)] = value.detach().clone()
+        elif isinstance(value, (tuple, list)):
+            for item in value:
+                look(item)
+        elif isinstance(value, dict):
+            for item in value.values():
+                look(item)
+
+    for layer in module.modules():
+        look({name: held for name, held in vars(layer).items() if name != "_modules"})
+    return found
 
 
 def _simplify(layer: nn.Module) -> None:

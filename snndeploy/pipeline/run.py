@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
 from ..ir.arrays import Array, size
+from ..ir.digest.samples import SampleDigest
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
@@ -79,11 +79,15 @@ def run_engine(
         if network is None:
             raise network_missing(engine)
         names = [p.name for p in network.populations if p.neuron is not None] if states else []
-        return run_float(network, samples.inputs, record=names)
-    if program is None:
-        raise UsageError("program-missing", f"the {engine} engine runs a program")
-    messages = program_messages(program, samples)
-    return run_program(engine, program, messages, progress, watch=watch)
+        run = run_float(network, samples.inputs, record=names)
+        outputs = [p.name for p in network.with_role("output")]
+    else:
+        if program is None:
+            raise UsageError("program-missing", f"the {engine} engine runs a program")
+        messages = program_messages(program, samples)
+        run = run_program(engine, program, messages, progress, watch=watch)
+        outputs = [g.name for g in program.groups if g.role == "output"]
+    return replace(run, output=outputs[0])
 
 
 def run_program(
@@ -320,17 +324,8 @@ def _elsewhere(
     """Batches in their order, each with what the workers made of it."""
     shared = Shared(stages.digest, stages)
     while some := list(islice(parts, _SENT)):
-        tasks = [Task(_content(part), part) for part in some]
+        tasks = [Task(SampleDigest().add(part.inputs).hex(), part) for part in some]
         yield from zip(some, workers.each(_on_all, shared, tasks), strict=True)
-
-
-def _content(part: Samples) -> str:
-    """A digest of samples."""
-    told: list[object] = [*part.inputs] if isinstance(part.inputs, Mapping) else []
-    for values in part.values:
-        x = np.ascontiguousarray(values)
-        told += [x.shape, x.dtype, hashlib.sha256(x.tobytes()).hexdigest()]
-    return digest_of_parts(*told)
 
 
 @contextmanager

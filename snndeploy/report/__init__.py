@@ -2,7 +2,7 @@
 
 from .build import compile_report, finding_record, run_report
 from .certificate import certificate_line
-from .findings import grouped, tried
+from .findings import grouped, tried, tried_for_several
 from .listing import (
     Listing,
     compiled_listings,
@@ -13,7 +13,7 @@ from .listing import (
 )
 from .naming import check_names, renamed_record, renamed_sight
 from .page import html_page
-from .pictures import Picture, all_pictures, picture_file, sensitivity_pictures
+from .pictures import Picture, all_pictures, picture_file, refuse_format, sensitivity_pictures
 from .sight import Sight, sight_of
 from .tables import (
     COUNTED,
@@ -58,6 +58,7 @@ __all__ = [
     "number",
     "picture_file",
     "place",
+    "refuse_format",
     "renamed_record",
     "renamed_sight",
     "rounding_note",
@@ -69,4 +70,5 @@ __all__ = [
     "span",
     "tables_record",
     "tried",
+    "tried_for_several",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ EVENT_COLUMNS = (
     "messages",
     "hops",
 )
+_FOLDERS = re.compile(r"[^=,]*[/\\](?=[^/\\,])")
 COUNTED = (
     "Neurons are those on the chip. Weights are stored numbers that were not pruned; synapses are pairs "
     "of neurons that they join, of which a kernel's weight makes many."
@@ -52,8 +54,11 @@ def events_text(activity: Mapping[str, Any]) -> str:
 
 
 def judged_on(run: Mapping[str, Any]) -> str:
-    """What a run's figures are of: how many samples, of what, how many steps each."""
-    data = f" of {run['data']}" if run.get("data") else ""
+    """What a run's figures are of: how many samples, of what, how many steps each.
+
+    Files are named without their folders: pages go to people who have others.
+    """
+    data = f" of {_FOLDERS.sub('', run['data'])}" if run.get("data") else ""
     many = f"{run['samples']:,} sample{'s'[: run['samples'] != 1]}"
     steps = run.get("labelled_steps")
     counted = f", {steps:,} of them labelled" if steps else ""

@@ -48,7 +48,8 @@ class Recording:
     sample*: delays of the chip's layers are taken out. ``u`` and ``v`` (synaptic state and membrane
     potential after the reset) are there for the populations they were asked for, ``registers`` where an
     integer run was watched. ``units`` is what one unit of the network is where that differs between the
-    neurons of a readout; without it, those of one population emit in one unit.
+    neurons of a readout; without it, those of one population emit in one unit. ``output`` is the
+    population that answers, where whoever ran it said so.
     """
 
     engine: str
@@ -57,6 +58,7 @@ class Recording:
     v: Mapping[str, Array] = field(default_factory=dict)
     registers: Mapping[str, RegisterUse] = field(default_factory=dict)
     units: Mapping[str, Array] = field(default_factory=dict)
+    output: str = ""
 
     __repr__ = brief
     _repr_html_ = brief_html
@@ -66,11 +68,14 @@ class Recording:
         total: Array = self.spikes[name].sum(axis=0)
         return total.reshape(total.shape[0], -1)
 
-    def predictions(self, name: str) -> Array:
-        """Class per sample: the neuron that emitted most; see `snndeploy.ir.answers.chosen`.
+    def predictions(self, name: str | None = None) -> Array:
+        """Class per sample: the neuron of ``name`` that emitted most; see `snndeploy.ir.answers.chosen`.
+
+        Without a name, that of the output that answers.
 
         What neurons emit in different units is compared in the network's.
         """
+        name = self.output if name is None else name
         best: Array = chosen(self._in_units(name, self.counts(name)))
         return best
 

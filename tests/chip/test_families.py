@@ -310,7 +310,7 @@ def test_the_new_family_counts_bytes_and_names_what_helps(flat: Target) -> None:
     first = next(f for f in found if f.code == "core-bytes")
     assert first.rule == "All that a core holds must fit its one memory."
     assert (first.limit, first.unit) == (150, "bytes")
-    assert [fix.text for fix in first.fixes] == ["prune all layers to 30% of its weights"]
+    assert [fix.text for fix in first.fixes] == ["prune 70% of the weights of all layers"]
 
 
 def test_the_new_family_from_a_network_to_a_bundle_and_back(flat: Target, tmp_path: Path) -> None:

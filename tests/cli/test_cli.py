@@ -63,11 +63,16 @@ def test_compile_report_verify_round(model: Path, data: Path, tmp_path: Path, la
 
 
 def test_simulate_compares_engines(model: Path, data: Path) -> None:
-    text = check(run("simulate", model, *FRONTEND, "-d", data, "-e", "float,integer", "-n", 3), 0)
+    words = ("simulate", model, *FRONTEND, "-d", data, "-e", "float,integer", "-n", 3)
+    short, text = check(run(*words), 0), check(run("-v", *words), 0)
+    assert short.rstrip().splitlines()[-1].startswith("accuracy: float ")  # where eyes are
+    assert "not counted" not in short
+    assert "NeuroBench" not in short
     assert "3 samples, 20 steps" in text
     assert re.search(r"integer +\d+\.\d% +[\d,]+ of [\d,]+ vs float", text)
     assert "SynOps" in text
     assert "not counted" in text
+    assert "NeuroBench" in text
 
 
 def test_a_network_too_large_exits_5_with_every_violation(tmp_path: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,10 +16,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from snndeploy import toml
 from snndeploy.cli import main
 from snndeploy.cli.show.help import Command
 from snndeploy.demo import FOLDER, digits
 
+ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     name: command.example for name, command in main.commands.items() if isinstance(command, Command)
 }
@@ -83,14 +90,66 @@ def test_recipes_are_listed_and_shown() -> None:
 
 
 def test_doctor_names_what_an_installation_may_leave_out() -> None:
+    """Every extra of the package but those for people who work on it."""
     text = CliRunner().invoke(main, ["doctor"]).output
-    assert [line.split()[0] for line in text.splitlines() if line.startswith("[")] == [
-        "[fast]",
-        "[train]",
-        "[partition]",
-        "[report]",
-        "[tonic]",
-    ]
+    named = {line.split()[0] for line in text.splitlines() if line.startswith("[")}
+    extras = toml.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert named == {f"[{extra}]" for extra in extras if extra not in ("docs", "dev")}
+
+
+def leaves(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from leaves(command)
+        else:
+            yield command
+
+
+def test_every_command_speaks_json_and_has_one_name_for_a_thing() -> None:
+    for command in leaves(main):
+        words = [option.opts for option in command.params if isinstance(option, click.Option)]
+        assert ["--json"] in words, command.name
+        both = [names for names in words if {"--data", "--engines"} & set(names)]
+        assert all(
+            names in (["-d", "--data", "--calib"], ["-e", "--engines", "--engine"])
+            for names in both
+        ), command.name
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    """As the docs say: what the console script answers when the shell asks."""
+    asked = {
+        "_SNNDEPLOY_COMPLETE": "bash_complete",
+        "COMP_WORDS": "snndeploy comp",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "snndeploy"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["plain,compile", "plain,compare", "plain,compress"]
+
+
+def test_what_no_name_is_given_for_is_written_beside_the_model(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = desk / "with spaces"
+    folder.mkdir()
+    shutil.copy(desk / "model.nir", folder / "net one.nir")
+    monkeypatch.chdir(desk)
+    before = set(desk.iterdir())
+    how = ["--frontend", "snntorch", "--accept", "maybe-lost-padding"]
+    result = CliRunner().invoke(main, ["init", "with spaces/net one.nir", *how, "--json"])
+    told = json.loads(result.stdout)
+    assert told["recipe"] == "with spaces/net one.toml"
+    assert told["next"][-1]["command"].startswith("snndeploy report 'with spaces/net one.snnb' ")
+    result = CliRunner().invoke(main, ["compile", "with spaces/net one.nir", *how, "-r", "none"])
+    assert result.exit_code == 0, result.output
+    assert {f.name for f in folder.iterdir()} == {"net one.nir", "net one.toml", "net one.snnb"}
+    assert set(desk.iterdir()) == before
 
 
 def test_init_writes_a_recipe_that_compiles(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

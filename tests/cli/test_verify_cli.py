@@ -126,7 +126,7 @@ def test_the_page_of_a_failed_verification_says_so_at_its_top(
     good = page.read_text(encoding="utf-8")
     assert '<b class="ok">fits</b>' in good
     assert "Verification failed" not in good
-    assert f"integer: {SAMPLES} samples of {data}, 16 steps; compressed" in good
+    assert f"integer: {SAMPLES} samples of {data.name}, 16 steps; compressed" in good
     spoilt(bundle)
     assert run("verify", bundle, *stages, "--html", page, "--force").exit_code == 6
     failed = page.read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ NEEDS = {
     "norse": "norse",
     "sinabs": "sinabs",
     "spikingjelly": "spikingjelly",
+    "rockpool": "rockpool",
     "lava-dl": "snndeploy",
     "files": "snndeploy",
 }

@@ -35,7 +35,7 @@ def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(text, "tour", "exec"), names)  # as a notebook runs it
     assert names["compiled"].fits
     assert names["run"]["accuracy"]["float"] > 0.8
-    assert [p.name for p in names["network"].populations] == ["x", "lif1", "lif2"]
+    assert [p.name for p in names["network"].populations] == ["input", "lif1", "lif2"]
     page = ParsedPage((tmp_path / "digits.html").read_text(encoding="utf-8"))
     assert page.loads == []
     assert "fits" in page.said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -369,7 +370,7 @@ class Copied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lif = Fires()
-        self.state = nn.Linear(2, 2).weight * 2
+        self.lock = threading.Lock()
 
 
 @pytest.mark.parametrize(
@@ -399,6 +400,16 @@ def test_refusals(module: nn.Module, shape: tuple[int, ...], code: str, text: st
     error = refused(module, *shape)
     assert error.code == code
     assert text in error.message
+
+
+def test_states_that_training_left_are_no_obstacle() -> None:
+    """Tensors with a gradient history, which torch itself does not copy; the module keeps its own."""
+    net = nn.Sequential(weights(nn.Linear(5, 6)), Fires())
+    state = net[0].weight * 2
+    net[1].left = {"mem": (state, [state])}
+    equal(net, 5)
+    assert net[1].left["mem"][0] is state
+    assert state.grad_fn is not None
 
 
 def test_a_state_that_is_changed_by_hand() -> None:

@@ -189,7 +189,7 @@ def suggested(program: Program, target: Target, code: str) -> dict[str, tuple[st
 def test_fixes_for_a_layer_that_is_too_large() -> None:
     fixes = suggested(mlp(50, 40, 40, 4, bits=4), TINY, "board")
     assert fixes == {
-        "prune": ("prune all layers to 20% of its weights", "this rule then holds"),
+        "prune": ("prune 80% of the weights of all layers", "this rule then holds"),
         "remove-kernels": ("remove 32 of 40 neurons of l1", "this rule then holds"),
         "target": ("compile for loihi2 (oheo-gulch)", "this rule holds there"),
     }

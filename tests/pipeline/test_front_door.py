@@ -46,6 +46,15 @@ def test_every_name_of_the_front_door_is_there() -> None:
     assert [name for name in snndeploy.__all__ if not hasattr(snndeploy, name)] == []
 
 
+def test_predictions_need_no_name(compiled: snndeploy.Compiled) -> None:
+    samples = digits().first(6)
+    found = snndeploy.run_engine("integer", samples, program=compiled.program)
+    assert found.output == compiled.output
+    assert found.predictions().tolist() == found.predictions(compiled.output).tolist()
+    trained = snndeploy.run_engine("float", samples, network=compiled.source)
+    assert trained.predictions().tolist() == samples.labels.tolist()
+
+
 def test_explain_and_sensitivity(compiled: snndeploy.Compiled, tmp_path: Path) -> None:
     place = snndeploy.save_bundle(tmp_path / "n.snnb", snndeploy.bundle_of(compiled))
     told = snndeploy.explain_bundle(place, None, None)

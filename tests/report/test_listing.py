@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snndeploy.report import grouped, tried
+from snndeploy.report import grouped, tried, tried_for_several
 from snndeploy.report.listing import Column, Listing, value_text
 from snndeploy.report.listing.listing import listing
 from snndeploy.report.page.markup import cell_html, script_data, table
@@ -85,8 +85,26 @@ def test_findings_that_differ_in_their_place_alone_stand_together() -> None:
     ]
 
 
-def test_what_was_tried_is_said_once() -> None:
-    one, other = ({"text": f"prune {x}", "effect": "this rule holds"} for x in "ab")
+def test_what_was_tried_is_said_once_and_where() -> None:
+    one, other, both = ({"text": f"prune {x}", "effect": "this rule holds"} for x in "abc")
     idle = {"text": "not tried", "effect": ""}
-    group = [{"fixes": [one, idle]}, {"fixes": [other, one]}]
-    assert tried(group) == [one, other]
+    group = [
+        {"code": "x", "where": "p", "fixes": [one, idle, both]},
+        {"code": "x", "where": "q", "fixes": [other, both]},
+    ]
+    assert tried(group) == [
+        "try at p: prune a: this rule holds",
+        "try: prune c: this rule holds",
+        "try at q: prune b: this rule holds",
+    ]
+    several = tried_for_several([group, [{"code": "y", "where": "r", "fixes": [both]}]])
+    assert several == {
+        "prune c: this rule holds": "try, for all of these: prune c: each rule holds"
+    }
+    assert "try: prune c: this rule holds" not in tried(group, several)
+    third = [{"code": "z", "where": "s", "fixes": [one]}]
+    assert tried_for_several([third, group, [{**group[1], "code": "y"}]]) == {
+        "prune a: this rule holds": "try, for z, x: prune a: each rule holds",
+        "prune b: this rule holds": "try, for x, y: prune b: each rule holds",
+        "prune c: this rule holds": "try, for x, y: prune c: each rule holds",
+    }

@@ -13,7 +13,7 @@ import pytest
 import snndeploy
 from snndeploy.bundle import Bundle
 from snndeploy.pipeline import page_of
-from snndeploy.report import html_page, sight_of
+from snndeploy.report import html_page, judged_on, sight_of
 from snndeploy.report.page import document
 from tests.support.builders import conv_net
 from tests.support.commands import FRONTEND, check, network, run
@@ -235,3 +235,17 @@ def test_a_page_is_small(bundle: Bundle) -> None:
         bundle.program, bundle.placement, bundle.target, bundle.networks, bundle.golden
     )
     assert len(html_page(bundle.report, sight=sight).encode()) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("/home/me/d.npz", "d.npz"),
+        ("left=/a/b.npz, right=c d/e.npz", "left=b.npz, right=e.npz"),
+        ("sets/Test/", "Test/"),
+        (r"C:\sets\d.npz", "d.npz"),
+        ("tonic:NMNIST", "tonic:NMNIST"),
+    ],
+)
+def test_folders_of_whoever_ran_it_stay_at_home(data: str, told: str) -> None:
+    assert judged_on({"data": data, "samples": 1, "steps": 2}) == f"1 sample of {told}, 2 steps"

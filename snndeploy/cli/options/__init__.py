@@ -2,7 +2,6 @@
 
 from .compiling import compile_locked, compile_model
 from .declared import (
-    calibration_options,
     cluster_option,
     compile_options,
     data_options,
@@ -18,7 +17,6 @@ from .given import admitted, given_options, read_weighed, required, samples_of, 
 __all__ = [
     "Files",
     "admitted",
-    "calibration_options",
     "cluster_option",
     "compile_locked",
     "compile_model",

@@ -239,5 +239,4 @@ def _data(*names: str) -> Callable[[F], F]:
     )
 
 
-data_options = _data("-d", "--data")
-calibration_options = _data("-d", "--data", "--calib")
+data_options = _data("-d", "--data", "--calib")

@@ -81,9 +81,9 @@ def admitted(model: Path) -> ModelKind:
 
 
 def given_options(context: click.Context) -> dict[str, str]:
-    """The options that the user gave, each with the longest word for it."""
+    """The options that the user gave, each with the first long word for it; aliases come later."""
     return {
-        name: max(option.opts, key=len)
+        name: next((word for word in option.opts if word.startswith("--")), option.opts[0])
         for option in context.command.params
         if isinstance(option, click.Option) and (name := option.name or "")
         if context.get_parameter_source(name) in _GIVEN

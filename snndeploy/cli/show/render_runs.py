@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ...plain import plain_data
 from ...report import (
     EVENT_COLUMNS,
     event_rows,
@@ -18,8 +19,8 @@ from ...report import (
     place,
     span,
 )
-from .plain import plain_data
 from .render import console, print_time, table
+from .telling import told_more
 
 
 def print_run_report(report: Mapping[str, Any]) -> None:
@@ -68,7 +69,7 @@ def print_run_report(report: Mapping[str, Any]) -> None:
         for engine, predicted in report["predictions"].items():
             out.print(f"{engine} answers class {predicted[0]}", highlight=False)
     stages = report["neurobench"]
-    if stages:
+    if stages and told_more():
         out.print()
         columns = ("of the network as a framework runs it", *stages)
         out.print(table("NeuroBench", columns, neurobench_rows(stages)))
@@ -84,8 +85,14 @@ def print_run_report(report: Mapping[str, Any]) -> None:
             "sample",
             highlight=False,
         )
-        for text in e["not_counted"]:
+        for text in e["not_counted"] if told_more() else ():
             out.print(Text(f"  not counted: {text}", style="dim"), soft_wrap=True)
+    if report["energy"] and not told_more():
+        out.print(Text("  what these leave out: snndeploy -v …", style="dim"))
+    # last, where the eyes are when the screen stops
+    if report["accuracy"]:
+        said = ", ".join(f"{engine} {share:.1%}" for engine, share in report["accuracy"].items())
+        out.print(Text(f"accuracy: {said}, on {judged_on(report)}", style="bold"), soft_wrap=True)
 
 
 def print_verification(report: Mapping[str, Any]) -> None:

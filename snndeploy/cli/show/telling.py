@@ -1,4 +1,4 @@
-"""Findings on standard error, for commands whose result is something else."""
+"""Messages, and findings on standard error for commands whose result is something else."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .plain import plain
+from ...plain import one_line, plain
 
 if TYPE_CHECKING:
     from ...ir.finding import Finding
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a message; whatever names are in it, a terminal obeys none of them."""
+    click.echo(plain(text), err=err)
+
+
+def told_more() -> bool:
+    """Whether the command was given ``-v``: then details are shown that otherwise fill the screen."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("verbose"))
 
 
 def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
     """Warnings (and notes) on standard error, for commands whose result is something else."""
     for found in findings:
         if notes or found.severity != "note":
-            line = f"{found.severity}[{found.code}] {found.where}: {found.message}"
-            click.echo(plain(line), err=True)
+            line = f"{found.severity}[{found.code}] {one_line(found.where)}: {found.message}"
+            say(line, err=True)
             for fix in found.fixes:
                 if fix.effect:
-                    click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
+                    say(f"  try: {fix.text}: {fix.effect}", err=True)

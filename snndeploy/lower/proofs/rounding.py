@@ -58,7 +58,11 @@ def unproved(
     proved_by_data: bool,
 ) -> tuple[Finding, ...]:
     """Registers that the worst case exceeds."""
-    basis = "calibration data stayed within it" if proved_by_data else "no data was given to tell"
+    basis = (
+        "calibration data stayed within it"
+        if proved_by_data
+        else "snndeploy verify counts whether data do"
+    )
     bits = arithmetic.state_bits
     does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
     found = []

@@ -118,7 +118,7 @@ class Bench:
         """Fewer weights for some synapse groups."""
         return Fix(
             action="prune",
-            text=f"prune {self.named(names)} to {density:.0%} of its weights",
+            text=f"prune {1 - density:.0%} of the weights of {self.named(names)}",
             options=(("layers", ",".join(sorted(names))), ("density", density)),
             effect=_FITS,
         )

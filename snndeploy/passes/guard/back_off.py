@@ -22,7 +22,14 @@ from ..base import Calibration, Pass, PassContext, PassEvent
 from ..metrics import measure
 from ..runner import PassLog, run_passes
 from ..training.options import TrainingPass
-from .costs import amounts_found, answers_differ, backed_off, layer_costs, not_measured
+from .costs import (
+    amounts_found,
+    answers_differ,
+    answers_silent,
+    backed_off,
+    layer_costs,
+    not_measured,
+)
 
 Guard = Literal["off", "warn", "back-off", "search"]
 
@@ -52,6 +59,8 @@ def run_guarded(
 ) -> PassLog:
     """Run ``passes``, compare the answers (``ctx.watch``), and act as ``guard`` says.
 
+    Where the trained network answers nothing on those samples, there is nothing to compare: a finding.
+
     Args:
         net: as it was trained.
         passes: what is asked for.
@@ -69,6 +78,9 @@ def run_guarded(
     if guard == "off" or watch is None:
         log = run_passes(net, passes, dataclasses.replace(ctx, watch=None))
         return log if guard == "off" else dataclasses.replace(log, notes=not_measured(log))
+    if watch.silent:
+        log = run_passes(net, passes, dataclasses.replace(ctx, watch=None))
+        return dataclasses.replace(log, notes=(answers_silent(watch),))
     trains = any(isinstance(p, TrainingPass) for p in passes)
     if guard == "search" and not trains:
         passes = _least_stored(net, passes, ctx, watch, limit)

@@ -100,6 +100,19 @@ def not_measured(log: PassLog) -> tuple[Finding, ...]:
     )
 
 
+def answers_silent(watch: Reference) -> Finding:
+    """The trained network itself says nothing, so there are no answers to keep."""
+    return Finding(
+        code="answers-silent",
+        severity="warning",
+        where="recipe",
+        message=f"the trained network answers nothing on {len(watch)} samples (no output emits), "
+        "so nobody knows whether the compressed one answers alike; see whether the data have the "
+        "scale and encoding that it was trained with, and how it is read: snndeploy inspect",
+        rule=RULE,
+    )
+
+
 def given_back(asked: Network, kept: Network) -> str:
     """What of ``asked`` was undone in ``kept``, layer by layer."""
     before, after = measure(asked), measure(kept)

@@ -74,7 +74,8 @@ def _pairs(run: Mapping[str, Any]) -> Iterator[Listing]:
     first = {tuple(c["engines"]): c["first"] for c in run["comparisons"]}
     for pair in verification["pairs"] if verification else ():
         a, b = pair["stages"]
-        lost = Column(key="lost", title=f"answers it alone loses, of {pair['attributed']}")
+        of = pair["attributed"]
+        lost = [Column(key="lost", title=f"answers it alone loses, of {of}")] if of else []
         rows: list[list[CellValue]] = [
             [
                 name,
@@ -83,14 +84,14 @@ def _pairs(run: Mapping[str, Any]) -> Iterator[Listing]:
                 x["van_rossum"],
                 x["relative_distance"],
                 place(first[a, b].get(name)),
-                pair["alone"].get(name),
+                *([pair["alone"].get(name)] if lost else []),
             ]
             for name, x in pair["layers"].items()
         ]
         notes = []
         if pair["not_compared"]:
             notes = [f"Not compared, their neurons differ: {', '.join(pair['not_compared'])}."]
-        yield listing(f"{a}-{b}", f"{a} → {b}", (*_PAIR, lost), rows, notes=notes)
+        yield listing(f"{a}-{b}", f"{a} → {b}", (*_PAIR, *lost), rows, notes=notes)
 
 
 def _registers(run: Mapping[str, Any]) -> Listing:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..findings import grouped, tried
+from ..findings import grouped, tried, tried_for_several
 from .markup import panel
 
 _TITLES = {"error": "What does not fit", "warning": "Warnings", "note": "Notes"}
@@ -19,11 +19,13 @@ def findings_panels(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     for severity, title in _TITLES.items():
         groups = grouped([f for f in findings if f["severity"] == severity])
-        found.append(panel(f"findings-{severity}", title, *map(_group, groups)))
+        several = tried_for_several(groups)
+        parts = [_group(group, several) for group in groups]
+        found.append(panel(f"findings-{severity}", title, *parts, _tries(several.values())))
     return found
 
 
-def _group(group: Sequence[Mapping[str, Any]]) -> str:
+def _group(group: Sequence[Mapping[str, Any]], said: Collection[str]) -> str:
     first = group[0]
     severity = escape(first["severity"])
     lines = [f"<li>{_said(f)}</li>" for f in group]
@@ -39,15 +41,17 @@ def _group(group: Sequence[Mapping[str, Any]]) -> str:
             )
     rests = []
     if "rule" in first:
-        rests.append(f"rule: {first['rule']}")
+        rests.append(f"Rule: {first['rule']}")
     if "source" in first:
-        rests.append(f"limit from: {first['source']} ({first.get('certainty', '?')})")
+        rests.append(f"Limit from: {first['source']} ({first.get('certainty', '?')})")
     if rests:
-        text += f'<p class="soft">{escape("; ".join(rests))}</p>'
-    fixes = "".join(
-        f"<li>try: {escape(f['text'])}: {escape(f['effect'])}</li>" for f in tried(group)
-    )
-    return f'<div class="finding">{text}{f"<ul>{fixes}</ul>" if fixes else ""}</div>'
+        text += f'<p class="soft">{escape(" ".join(rests))}</p>'
+    return f'<div class="finding">{text}{_tries(tried(group, said))}</div>'
+
+
+def _tries(lines: Iterable[str]) -> str:
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{listed}</ul>" if listed else ""
 
 
 def _said(finding: Mapping[str, Any]) -> str:

@@ -20,7 +20,9 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     """Layers with shape, neurons and rate; ``layers`` are those with a row to lead to."""
     rows = {name: i for i, name in enumerate(layers)}
     drawn = tuple(n for n in sight.nodes if n.kind != "constant")
-    boxes = _boxes(drawn)
+    shown = {n.name for n in drawn}
+    edges = tuple(e for e in sight.edges if e.source in shown)
+    boxes = _boxes(drawn, edges)
     spiking = [n for n in drawn if n.rate is not None]
     nodes = [
         {
@@ -40,7 +42,6 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
         }
         for n in drawn
     ]
-    edges = tuple(e for e in sight.edges if e.source in boxes)
     lines, arrows, words = _lines(edges, {n.name: n for n in drawn}, boxes)
     levels = 1 + max(n.level for n in drawn)
     x: dict[str, Any] = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
@@ -164,15 +165,20 @@ def _rate(node: LayerNode) -> str:
     return "" if node.rate is None else f"{node.rate:.3g} spikes each a step"
 
 
-def _boxes(nodes: tuple[LayerNode, ...]) -> dict[str, tuple[float, float]]:
-    """Left and right end of every box, side by side within a level."""
+def _boxes(
+    nodes: tuple[LayerNode, ...], edges: tuple[GraphEdge, ...]
+) -> dict[str, tuple[float, float]]:
+    """Left and right end of every box, side by side within a level; lanes have their place beside."""
+    level_of = {n.name: n.level for n in nodes}
+    lanes = any(level_of[e.target] != level_of[e.source] + 1 for e in edges)
+    centre = 0.37 if lanes else 0.5
     found = {}
     for level in {n.level for n in nodes}:
         row = [n for n in nodes if n.level == level]
         room = 0.72 / len(row)
         width = min(_WIDEST, room * 0.94)
         for i, node in enumerate(row):
-            middle = 0.37 + room * (i - (len(row) - 1) / 2)
+            middle = centre + room * (i - (len(row) - 1) / 2)
             found[node.name] = (round(middle - width / 2, 4), round(middle + width / 2, 4))
     return found
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
 
+_BITS = {"format": "~s", "tickCount": 5, "labelExpr": "datum.value ? datum.label : '0'"}
+
 
 def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
     """The waterfall; and the answers, where they were compared."""
@@ -29,13 +31,16 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
             "mark": {"type": "bar", "cornerRadius": 2},
             "encoding": {
                 "y": field("step", "nominal", None, sort=steps),
-                "x": field("from", "quantitative", "bits", axis={"format": "~s", "tickCount": 5}),
+                "x": field("from", "quantitative", "bits", axis=_BITS),
                 "x2": {"field": "to"},
                 "color": field(
                     "what",
                     "nominal",
                     None,
-                    scale={"domain": ["left", "taken"], "range": [COMPILED, "#c5d0e6"]},
+                    scale={
+                        "domain": ["left", "taken"],
+                        "range": [COMPILED, "rgba(118, 142, 190, 0.4)"],
+                    },
                 ),
                 "tooltip": tooltip(step="after", what="bits", to=("up to", ",")),
             },

@@ -175,6 +175,18 @@ def test_without_samples_nobody_knows_and_that_is_said(severity: str, steps: Any
     assert compress(network(), recipe=None).findings == ()
 
 
+@pytest.mark.parametrize("guard", ["warn", "back-off", "search"])
+def test_a_network_that_answers_nothing_has_no_answers_to_keep(guard: Any) -> None:
+    """Every silent network would be alike, and a search would take all of it away."""
+    nothing = {p.name: 0 * digits().first(3).inputs for p in network().with_role("input")}
+    deaf = dataclasses.replace(context(), watch=Reference(network(), nothing))
+    log = run_guarded(network(), RUINOUS, deaf, guard=guard)
+    assert [(f.code, f.severity) for f in log.notes] == [("answers-silent", "warning")]
+    assert log.notes[0].message.startswith("the trained network answers nothing on 3 samples ")
+    assert (log.passes, log.answers) == (RUINOUS, None)
+    assert not watch().silent
+
+
 EVERY: list[Pass] = [
     Prune(sparsity=0.6, scope="global"),
     Prune(sparsity=0.6, method="sbc", scope="lamp", search="rounds"),
@@ -227,7 +239,11 @@ SEEN: list[np.ndarray] = []
     ("there", "wanted", "seen", "compared", "held_out"),
     [
         (130, 100, 100, 30, True),
+        (119, 100, 96, 23, True),
         (100, 100, 80, 20, True),
+        (50, 10, 10, 40, True),
+        (22, 20, 17, 5, True),
+        (11, 10, 10, 11, False),
         (30, 256, 20, 10, True),
         (9, 256, 9, 9, False),
     ],
