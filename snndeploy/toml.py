@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .limits import current
+from .plain import CONTROLS
 
 if sys.version_info >= (3, 11):
     from tomllib import TOMLDecodeError
@@ -47,10 +48,13 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def dumps(data: dict[str, Any]) -> str:
-    """Write a table as TOML text."""
+    """Write a table as TOML text, in which no terminal finds anything to obey.
+
+    Control characters can only stand in strings and quoted keys, where an escape means the same.
+    """
     import tomli_w
 
-    return tomli_w.dumps(data)
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", tomli_w.dumps(data))
 
 
 def _check_numbers(value: object) -> None:

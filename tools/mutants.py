@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -47,6 +47,8 @@ PROBE = "_reached_statement"
 """What instrumented functions call: a name among the builtins, so that every module has it."""
 PATIENCE = 10.0
 """Seconds of computing that a mutant may take besides five times what its tests take."""
+PART = 60
+"""Tests of a file that are run once in one go, to see what they reach: what is done is kept."""
 SPARE = 2 << 30
 """Bytes of memory that a mutant may take besides what the tests have already."""
 SURVIVED, KILLED, TOO_LONG, BROKEN = "survived", "killed", "too long", "broken"
@@ -112,6 +114,9 @@ class Campaign:
             getattr(importlib.import_module(module), function)()
         live = _functions({str(path) for path in self.room.files.values()})
         reached = Reached(self.room, session, live)
+        _caches()  # before copies are made; the collector leaves alone what they share
+        gc.collect()
+        gc.freeze()
         if not reached.measured(self.ends, self):
             return True
         for number, mutant in enumerate(self.mutants, 1):
@@ -197,11 +202,16 @@ class Reached:
         files: dict[str, list[pytest.Item]] = {}
         for item in self.items:
             files.setdefault(_file_of(item), []).append(item)
-        for file, items in files.items():
+        parts = [
+            (file, i, items[i : i + PART])
+            for file, items in files.items()
+            for i in range(0, len(items), PART)
+        ]
+        for file, first, items in parts:
             if time.monotonic() > ends:
                 return False
             test = _digest([ROOT / file])
-            place = STATE / f"{self.room.name}.{test}.{self.room.content}.lines"
+            place = STATE / f"{self.room.name}.{test}.{self.room.content}.{first}.lines"
             if not place.exists():
                 _say(f"{self.room.name}: {file}: running {len(items)} tests once")
 
@@ -305,14 +315,20 @@ def _alone(session: pytest.Session, folder: Path, seconds: float) -> None:
     Leftovers.found = list  # type: ignore[assignment, method-assign]
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     session.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
-    for thing in gc.get_objects():
-        if type(thing) is _lru_cache_wrapper and thing.__module__.startswith("snndeploy"):
-            thing.cache_clear()
+    for cache in _caches():
+        cache.cache_clear()
     cpu = math.ceil(seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     most = pages * resource.getpagesize() + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+@lru_cache(1)
+def _caches() -> list[Any]:
+    """What functions of the package remember: sought once, since looking at all objects copies them."""
+    found = [x for x in gc.get_objects() if type(x) is _lru_cache_wrapper]
+    return [x for x in found if x.__module__.startswith("snndeploy")]
 
 
 def _file_of(item: pytest.Item) -> str:

@@ -154,6 +154,9 @@ def _computed(node: ast.AST, statement: int) -> Iterator[tuple[ast.AST, int]]:
     if isinstance(node, ast.stmt):
         statement = node.lineno
     yield node, statement
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "reshape":
+        for size in (x.operand for x in node.args if isinstance(x, ast.UnaryOp)):
+            size.open = True  # type: ignore[attr-defined]
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and name not in ("annotation", "returns"):
@@ -168,7 +171,7 @@ def _changes(node: ast.AST) -> Iterator[Change]:
             new = _OPERATORS.get(type(operator))
             if new is not None and not _joins_text(node):
                 yield f"{_word(operator)} → {_word(new())}", _put(node, name, place, new())
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not _open(node):
         other = not node.value if isinstance(node.value, bool) else node.value + 1
         yield f"{node.value} → {other}", _put(node, "value", 0, other)
     if isinstance(node, (ast.If, ast.IfExp, ast.While)) and not isinstance(
@@ -181,6 +184,11 @@ def _changes(node: ast.AST) -> Iterator[Change]:
             yield f"{getattr(node.func, name)} → {called}", _put(node.func, name, 0, called)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "call → nothing", _put(node, "value", 0, ast.Constant(None))
+
+
+def _open(node: ast.Constant) -> bool:
+    """The 1 of ``reshape(-1)``: to NumPy any other negative size says the same."""
+    return getattr(node, "open", False)
 
 
 def _word(operator: ast.AST) -> str:

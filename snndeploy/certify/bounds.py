@@ -151,6 +151,8 @@ def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleN
     if not safe:  # a register that wrapped can hold anything
         u_high = u_low = np.full_like(u, limit + 1)
         v_paced = np.full_like(v_paced, FAR)
+    if a.arrival == "in-turn":  # u has decayed when it reaches v
+        u_high, u_low = decayed(u_high, g.decay_u, a), -decayed(-u_low, g.decay_u, a)
     rise, fall = np.maximum(u_high + g.bias, 0), np.maximum(u_low - g.bias, 0)
     added = np.maximum(-g.theta, 0) if g.reset == "subtract" else 0  # taking it off adds it
     rise = rise + added
@@ -161,9 +163,16 @@ def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleN
         v_high, v_low = _reset(g, a, rise, fall, v_high, v_low, v_paced)
     else:
         v_low = np.minimum(v_low, v_paced)
-    told = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low, "rise": rise}
     drive = np.maximum(np.where(v_high > limit, rise, 0), np.where(v_low > limit, fall, 0))
-    return SimpleNamespace(u=u, v=np.maximum(v_high, v_low), safe=safe, drive=drive, **told)
+    v = np.maximum(v_high, v_low)
+    if a.v_step == "held":  # a register as wide as v holds what a step adds to it
+        held = -np.minimum(v_low, limit), np.minimum(v_high, limit)
+        lost = np.stack([np.abs(x - decayed(x, g.dv, a)) for x in held])
+        added = np.maximum((u_high + g.bias + added, u_low - g.bias), (u_high + added, u_low))
+        v = np.maximum(v, (added + lost).max(axis=0))
+        drive = np.where(v > limit, np.maximum(drive, added.max(axis=0)), 0)
+    told = {"u_high": u_high, "u_low": u_low, "v_high": v_high, "v_low": v_low, "rise": rise}
+    return SimpleNamespace(u=u, v=v, safe=safe, drive=drive, **told)
 
 
 def _arrives(leg: Any, pair: Any) -> Any:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .bounds import bounds
 from .cores import check_cores, check_partition, check_registers
-from .engine import NATIVE, TAUGHT, by_target, chain, legs, run, shift, weight_shape, weighted
+from .engine import NATIVE, TAUGHT, by_target, chain, legs, shift, weight_shape, weighted
 from .files import HELD, At, BundleRefused, Contradiction, allow, read
+from .headroom import check_headroom
 from .rounding import check_numbers
-from .turns import check_xylo, run_in_turn
+from .runs import check_golden
+from .turns import check_xylo
 
-WORK, MEMORY = 2e11, 1 << 26
-"""Multiplications and messages that the golden run may take; with more, fewer samples are run."""
 LATEST = 4095
 """Steps that a spike may take to arrive: what a run keeps of its past, and so its time, has an end."""
 _LOIHI = "24 wrap saturate multiply 12 1 6 32 summed free"
@@ -80,7 +78,7 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     if family in ARITHMETIC:
         check_registers(program, target)
         if family == "xylo":
-            most = check_xylo(program, target)
+            most = check_xylo(program, bundle.placement, target)
         else:
             most = check_cores(program, bundle.placement, target, family)
         name = max(most, key=lambda name: most[name])
@@ -91,8 +89,8 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
     if any(g.kind == "delta" for g in program.groups):
         told["not_checked"].append("head-room and the golden run: what sigma-delta neurons compute")
         return
-    _headroom(program, bundle.worst, told)
-    _golden(program, bundle.golden, told)
+    check_headroom(program, bundle.worst, told)
+    check_golden(program, bundle.golden, told)
 
 
 def structure(program: Any) -> None:
@@ -150,87 +148,3 @@ def _agreement(bundle: Any, family: str) -> None:
     for g in (g for g in program.groups if g.kind == "input"):
         found = {"message_bits": g.message_bits, "scale": float(g.scale.reshape(()))}
         At("lock.toml", g.name).same("input", lock["inputs"][g.name], found)
-
-
-def _headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
-    """Every stated bound is one; what is called proved holds whatever arrives; the rest is replayed."""
-    limit = (1 << (program.arithmetic.state_bits - 1)) - 1
-    real = bounds(program)
-    kept = {} if worst is None else worst.members
-    inputs, _, _, work = _inputs(program, "worst.npz", worst) if kept else ({}, 0, 0, 0)
-    allow(work * len(kept) <= WORK * 50, "keeps more worst inputs than are replayed")
-    if program.headroom or program.rounding:  # as whatever comes from a network has
-        At("program.npz", "headroom").same("groups", sorted(program.headroom), sorted(real))
-    for name, b in real.items():
-        stated, at = program.headroom.get(name), At("program.npz", name)
-        v, steps = int(b.v.max()), limit // max(int(b.drive.max()), 1)
-        if stated is not None:
-            at.same("limit of u and v", limit, stated.limit)
-            at.need(stated.u_peak >= b.u.max(), "bound of |u|", stated.u_peak, b.u.max())
-            at.need(stated.v_peak >= min(v, limit), "bound of |v|", stated.v_peak, v)
-            clips = v <= limit if stated.clip_steps is None else stated.clip_steps <= steps
-            at.need(clips, "steps until v may clip", stated.clip_steps, steps)
-        told["bounds"][name] = found = {"limit": limit}
-        for number, register, bound in ((0, "u", int(b.u.max())), (1, "v", int(b.v.max()))):
-            found[register] = seen = {"bound": bound, "proved": b.safe and bound <= limit}
-            seen["reached"], where = None, f"head-room of {name}"
-            if seen["proved"]:
-                why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
-                told["proved"].append(f"{where}: {why}")
-                continue
-            does, why = getattr(program.arithmetic, f"{register}_overflow"), "no worst input known"
-            if f"{register}.{name}" in kept:
-                seen["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
-                alone = {n: x[:, seen["run"]][:, None] for n, x in inputs.items()}
-                here = run(program, alone)[1][name][number, :, 0]
-                here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
-                seen["step"], seen["reached"] = step, most = int(here.argmax()), int(here.max())
-                At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
-                why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
-            does = f"{does}s" if (seen["reached"] or 0) > limit else f"may {does}"
-            why += f"; within {steps} steps nothing can" * b.safe
-            told["not_proved"].append(f"{where}: {register} {does}; {why}")
-
-
-def _inputs(program: Any, file: str, arrays: Any) -> tuple[dict[str, Any], int, int, int]:
-    """Inputs by group, steps, samples, and the multiplications that a sample takes."""
-    inputs = {g.name: arrays[f"input.{g.name}"] for g in program.groups if g.kind == "input"}
-    steps, samples = next(iter(inputs.values())).shape[:2]
-    for g, x in ((program.group[name], x) for name, x in inputs.items()):
-        at, most = At(file, f"input.{g.name}"), (1 << max(g.message_bits - 1, 0)) - 1
-        most = min(most, g.message_peak or most)
-        at.same("shape", (steps, samples, *g.shape), x.shape)
-        at.within("messages", -most, x, most if g.message_bits else 1)
-    work = sum(_work(leg) for found in program.legs.values() for leg in found) * steps
-    allow(work <= WORK * 50, f"takes {work:.0e} multiplications per sample: more than is checked")
-    return inputs, steps, samples, work
-
-
-def _golden(program: Any, golden: Any, told: dict[str, Any]) -> None:
-    """The recorded spikes are those of the checker's own engine."""
-    inputs, steps, samples, work = _inputs(program, "golden.npz", golden)
-    for g in (g for g in program.groups if g.kind != "input"):
-        what = f"spikes.{g.name}"
-        At("golden.npz", what).same("shape", (steps, samples, *g.shape), golden[what].shape)
-    values = steps * sum(prod(g.shape) for g in program.groups)
-    ran = max(1, min(samples, int(WORK / max(work, 1)), MEMORY // values))
-    engine = run_in_turn if program.arithmetic.arrival == "in-turn" else run
-    for name, x in engine(program, {name: x[:, :ran] for name, x in inputs.items()})[0].items():
-        stated = golden[f"spikes.{name}"][:, :ran]
-        for i in map(tuple, np.argwhere(stated != x)[:1]):
-            where = f"step, sample, neuron {[int(n) for n in i]}"
-            At("golden.npz", name).same(where, stated[i], x[i])
-    what = f"{steps} steps of {ran} samples (of {samples}) give every recorded spike"
-    told["proved"].append(f"golden run: {what} on the checker's own engine")
-    spiking = [g.name for g in program.groups if g.kind in ("lif", "custom")]
-    if silent := [name for name in spiking if not golden[f"spikes.{name}"].any()]:
-        told["not_checked"].append(f"spikes of {', '.join(silent)}: silent in the golden run")
-
-
-def _work(leg: Any) -> int:
-    """Multiplications of a step."""
-    total, ops = 0, leg.synapses.ops
-    for op, shape in zip(ops, chain(ops, leg.source.shape)[1:], strict=True):
-        row = (weight_shape(op) or ())[1:] if op.type in ("Dense", "Conv") else ()
-        total += prod(shape) * prod(op.kernel if op.type == "SumPool" else row)
-    return total

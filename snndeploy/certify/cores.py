@@ -169,7 +169,7 @@ class Counted:
         each = group.role == "output" or any(not w.kernel and w.heard.any() for w in ways)
         kernels = np.zeros(part.shape, np.int64) + sum(w.heard[part.box] for w in ways if w.kernel)
         places = kernels.max(axis=0) if kernels.ndim > 1 else kernels
-        entries = kernels.size if each else places.size if ways else 0
+        entries = kernels.size if each else places.size if any(w.heard.any() for w in ways) else 0
         return entries, int(places[places > 1].sum())
 
     def _way(self, s: Any, part: Any) -> StoredAs:

@@ -17,7 +17,10 @@ from .files import At
 
 
 def run_in_turn(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """As `engine.run`: what groups emit, and the largest |u| per sample before it saturates."""
+    """As `engine.run`, but how large u and v become is told by steps of the chip, which are more.
+
+    The largest of v are those of what a step adds to it, too, which has a register as wide.
+    """
     a, (steps, samples) = program.arithmetic, next(iter(inputs.values())).shape[:2]
     groups = [g for g in program.groups if g.kind != "input"]
     total = steps + max(g.depth for g in groups) - 1
@@ -28,19 +31,21 @@ def run_in_turn(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], d
     heard = {g.name: _in_order(program, g, rank) for g in groups}
     u = {g.name: np.zeros((samples, *g.shape), np.int64) for g in groups}
     v = {name: x.copy() for name, x in u.items()}
-    peaks = {g.name: np.zeros(samples, np.int64) for g in groups}
+    peaks = {g.name: np.zeros((2, total, samples), np.int64) for g in groups}
     for t in range(total):
         for g in groups:
-            x = u[g.name]
+            x, peak = u[g.name], peaks[g.name][:, t]
             for source, i, weight, late in heard[g.name]:
                 if t >= late and (n := sent[source][t - late].reshape(samples, -1)[:, i]).any():
                     x = x + n.reshape(-1, *[1] * len(g.shape)) * weight
-                    most = np.abs(x).reshape(samples, -1).max(axis=1)
-                    peaks[g.name] = np.maximum(peaks[g.name], most)
+                    peak[0] = np.maximum(peak[0], _largest(x))
                     x = _held(x, a)
             u[g.name] = x = decayed(x, g.decay_u, a)
-            change = _held(signed(decayed(v[g.name], g.dv, a) - v[g.name], a.state_bits) + x, a)
-            x = _held(v[g.name] + _held(change + g.bias, a), a)
+            change = signed(decayed(v[g.name], g.dv, a) - v[g.name], a.state_bits) + x
+            biased = _held(change, a) + g.bias
+            x = v[g.name] + _held(biased, a)
+            peak[1] = np.max([_largest(y) for y in (change, biased, x)], axis=0)
+            x = _held(x, a)
             # A neuron that is read has the end of its register as threshold.
             theta = (1 << (a.state_bits - 1)) - 1 if g.kind == "readout" else g.theta
             n = np.where(x >= theta, x // np.maximum(theta, 1), 0)
@@ -48,6 +53,10 @@ def run_in_turn(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], d
             v[g.name] = x - n * theta
             sent[g.name][t] = v[g.name] if g.kind == "readout" else n
     return {g.name: sent[g.name][g.depth - 1 :][:steps] for g in groups}, peaks
+
+
+def _largest(x: Any) -> Any:
+    return np.abs(x).reshape(len(x), -1).max(axis=1)
 
 
 def _held(x: Any, a: Any) -> Any:
@@ -69,7 +78,7 @@ def _in_order(program: Any, g: Any, rank: Any) -> list[tuple[str, int, Any, int]
     return [(name, i, weight, late) for _, i, _, name, weight, late in found]
 
 
-def check_xylo(program: Any, target: Any) -> dict[str, float]:
+def check_xylo(program: Any, placement: Any, target: Any) -> dict[str, float]:
     """Recount what the chip holds against the target's limits; returns the share of each."""
     used, place = {"input": 0, "hidden": 0, "output": 0}, {}
     for g in program.groups:  # where it starts among those of its role
@@ -98,6 +107,10 @@ def check_xylo(program: Any, target: Any) -> dict[str, float]:
         where = "inputs" if host else "outputs" if out else "hidden neurons"
         At("program.npz", where).same("weight shifts of a block", 1, len(found))
     recurrent = sum(int(n.sum()) for n in fan_out.values())
+    stated = {"hidden_neurons": used["hidden"], "output_neurons": used["output"]}
+    for name, n in {**stated, "recurrent_entries": recurrent}.items():
+        told = sum(part.resources.get(name, 0) for part in placement.slices)
+        At("placement.json", "the chip").same(name, told, n)
     core, limits = target["core"], target["ends"]
     counted = {
         "inputs": (used["input"], limits["inputs"]),

@@ -54,7 +54,7 @@ class Sent:
 
     ``slots`` counts the output axon slots of every neuron, ``kernels`` the slices that hold its
     synapses as a shared kernel. ``listed`` tells whether spikes go neuron by neuron, to lists or to the
-    host, and ``heard`` whether they go to synapses at all.
+    host, and ``heard`` whether any synapse is stored for them: where all weights are zero, none is.
     """
 
     slots: Array

@@ -21,7 +21,7 @@ class Boxes:
         fans: the synapse groups into it.
         slots: output axon slots that each neuron takes at least, in the group's shape.
         listed: whether its spikes surely go neuron by neuron, to lists or to the host.
-        heard: whether they go to synapses at all.
+        heard: whether they surely go to a synapse.
     """
 
     group: CompartmentGroup

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import InputError, SnnDeployError
+from ..plain import one_line
 from .bounds import Terminated, TimeUp, bounded
 from .certify import certify
 from .compress import compress
@@ -22,7 +23,7 @@ from .look.report import report
 from .model import check, compare, compile_, init, inspect
 from .run import demo, simulate, verify
 from .sensitivity import reduce_timesteps, sensitivity
-from .show.plain import plain
+from .show.telling import say
 from .tune import tune
 
 
@@ -41,10 +42,10 @@ class _Group(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            say("interrupted", err=True)
             sys.exit(130)
         except Terminated:
-            click.echo("terminated", err=True)
+            say("terminated", err=True)
             sys.exit(143)
         except TimeUp:
             _fail(_over("time", "--timeout SECONDS"), as_json="--json" in ctx.meta["arguments"])
@@ -145,7 +146,10 @@ def _fail(error: SnnDeployError, *, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"error": error.record()}, indent=2))
     else:
-        click.echo(plain(f"error[{error.code}]: {error}"), err=True)
+        told = str(error)
+        if error.where:  # a name from a file
+            told = one_line(error.where) + told.removeprefix(error.where)
+        say(f"error[{error.code}]: {told}", err=True)
     sys.exit(error.exit_code)
 
 
@@ -180,11 +184,11 @@ def _crash(arguments: list[str]) -> NoReturn:
             file.write(text)
         saved = file.name
     except OSError:  # of all places, a full disk
-        click.echo(text, err=True)
+        say(text, err=True)
         saved = "the text above"
     last = traceback.format_exc().strip().splitlines()[-1]
-    click.echo(
-        f"error[bug]: snndeploy failed where it should not have ({plain(last)})\n"
+    say(
+        f"error[bug]: snndeploy failed where it should not have ({last})\n"
         f"  next: please report it with {saved} and, if you can, the input",
         err=True,
     )

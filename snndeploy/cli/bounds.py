@@ -18,7 +18,7 @@ _GRACE_S = 10.0
 """Time to clean up in after --timeout, before the process is ended from outside the computation."""
 
 _AGAIN_S = 0.002
-"""Time until --timeout is tried again where it fell into the loading of a library."""
+"""Time until --timeout is tried again where nothing came of it: a library was being loaded, for one."""
 
 
 class TimeUp(BaseException):
@@ -120,6 +120,15 @@ def _alarm(seconds: float | None) -> Iterator[None]:
             return
         raise TimeUp
 
+    told = sys.unraisablehook
+
+    def lost(found: sys.UnraisableHookArgs) -> None:
+        """What is raised in a destructor or a callback goes no further: then it comes again."""
+        if found.exc_type is TimeUp:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            told(found)
+
     def give_up() -> None:
         sys.stderr.write(f"error[time-limit]: it took longer than {seconds:g} s\n")
         sys.stderr.flush()
@@ -129,10 +138,12 @@ def _alarm(seconds: float | None) -> Iterator[None]:
     watchdog.daemon = True
     watchdog.start()
     before = signal.signal(signal.SIGALRM, ring)
+    sys.unraisablehook = lost
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = told
         watchdog.cancel()

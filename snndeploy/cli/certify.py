@@ -10,6 +10,7 @@ import click
 from ..errors import InputError, VerificationFailed
 from .options import json_option
 from .show.help import command
+from .show.telling import say
 
 
 @command(example="snndeploy certify model.snnb")
@@ -22,7 +23,6 @@ def certify(bundle: Path, as_json: bool) -> None:
     """
     from ..pipeline import certificate_of, not_certified
     from ..report import certificate_line
-    from .show.plain import plain
     from .show.render import print_json
 
     told = certificate_of(bundle)
@@ -43,7 +43,7 @@ def certify(bundle: Path, as_json: bool) -> None:
         ("not checked", "not_checked"),
     ):
         for line in told[key]:
-            click.echo(plain(f"{title}: {line}"))
+            say(f"{title}: {line}")
     if failed is not None:
         raise failed
-    click.echo(plain(certificate_line(told)))
+    say(certificate_line(told))

@@ -16,6 +16,7 @@ from .options import (
     target_options,
 )
 from .show.help import command
+from .show.telling import say, tell
 
 
 @command(example="snndeploy compress model.nir -d val.npz -o small.nir")
@@ -57,10 +58,8 @@ def compress(
     from ..recipe import load_recipe
     from ..report import finding_record
     from .options import admitted, read_weighed
-    from .show.plain import plain
     from .show.progress import pass_progress
     from .show.render import print_json
-    from .show.telling import tell
 
     refuse_place(output, force)
     chosen = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
@@ -126,14 +125,14 @@ def compress(
         ]
         loss = f"  membrane error {', then '.join(losses)}" if losses else ""
         pruned = f"{layer['sparsity']:7.2%} pruned  {layer['bits']:>2} bits"
-        click.echo(plain(f"{name:<20} {pruned}{kept.get(name, '')}{loss}"))
+        say(f"{name:<20} {pruned}{kept.get(name, '')}{loss}")
     for group in groups if explain else ():
-        click.echo(plain(str(group)))
+        say(str(group))
     if log.answers is not None:
-        click.echo(f"answers: {log.answers}")
+        say(f"answers: {log.answers}")
     tell(network.findings)
     for finding in log.findings:
-        click.echo(plain(f"{finding.severity}: {finding.where}: {finding.message}"), err=True)
+        say(f"{finding.severity}: {finding.where}: {finding.message}", err=True)
         for fix in finding.fixes:
-            click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
-    click.echo(f"wrote {output}", err=True)
+            say(f"  try: {fix.text}: {fix.effect}", err=True)
+    say(f"wrote {output}", err=True)

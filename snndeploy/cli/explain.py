@@ -27,7 +27,7 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
     Messages are those of a mean step of the bundle's own golden run.
     """
     from ..pipeline import explain_bundle
-    from .show.plain import plain_data
+    from ..plain import plain_data
     from .show.render import print_json
 
     if core is not None and layer is not None:

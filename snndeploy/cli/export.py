@@ -10,6 +10,7 @@ import click
 
 from .options import admitted, compile_options, data_options, json_option
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -51,7 +52,6 @@ def export(
     from ..simulate.lava.standalone import refuse_standalone_place, write_standalone
     from .options import compile_model, semantics_of
     from .show.render import print_json
-    from .show.telling import tell
 
     network: Network | None = None
     golden: Mapping[str, Array] | None = None
@@ -89,4 +89,4 @@ def export(
         raise network_missing("compressed", str(model))
     if as_json:
         print_json({"output": str(output), "form": form})
-    click.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}", err=True)

@@ -21,6 +21,7 @@ from .options import (
     target_options,
 )
 from .show.help import command
+from .show.telling import say
 
 if TYPE_CHECKING:
     from ..passes.base import Observer, PassEvent
@@ -144,14 +145,14 @@ def finetune(
         print_compile_report(report)
         _print_figures(report["figures"])
     if validation is None:
-        click.echo(
+        say(
             "warning[training-accuracy]: there is no --val, so the accuracy is that on samples which "
             "the network was trained on; on new ones it is usually lower",
             err=True,
         )
-    click.echo(f"wrote {written}", err=True)
+    say(f"wrote {written}", err=True)
     if not compiled.fits and not as_network:
-        click.echo(
+        say(
             f"error[does-not-fit]: the trained network does not fit {report['target']} "
             f"({report['board']}), so it was written as NIR",
             err=True,
@@ -188,12 +189,12 @@ def training_progress() -> Iterator[Observer]:
 
         def line(event: PassEvent) -> None:
             if event.kind == "start":
-                click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
+                say(f"pass {event.index}/{event.total}  {event.name}", err=True)
             elif event.kind == "end" and event.status:
-                click.echo(f"  {event.status}", err=True)
+                say(f"  {event.status}", err=True)
             elif event.status:
                 text = f"  {event.what} {event.done}/{event.of}  {event.status}"
-                click.echo(text, err=True)
+                say(text, err=True)
 
         yield line
         return

@@ -10,6 +10,7 @@ import click
 
 from ..errors import VerificationFailed
 from .options import admitted, json_option, semantics_of, semantics_options
+from .show.telling import say
 
 if TYPE_CHECKING:
     from ..verify import Attempt
@@ -47,7 +48,6 @@ def list_(as_json: bool) -> None:
 def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
     """Find the profile under which a model reproduces its framework's own run exactly."""
     from ..verify import probe
-    from .show.plain import plain
     from .show.render import print_json
 
     admitted(model)
@@ -65,22 +65,22 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
             }
         )
     elif found.exact:
-        click.echo(f"exact: {flags(best)}")
-        click.echo(f"  all {best.total:,} recorded values are the same")
+        say(f"exact: {flags(best)}")
+        say(f"  all {best.total:,} recorded values are the same")
         if found.also:
-            click.echo(f"  so they are with: {', '.join(found.also)}")
+            say(f"  so they are with: {', '.join(found.also)}")
     else:
-        click.echo(f"nearest: {flags(best)}")
+        say(f"nearest: {flags(best)}")
         for name, count in (best.differing or {}).items():
-            click.echo(plain(f"  {name}: {count:,} values differ"))
+            say(f"  {name}: {count:,} values differ")
         if best.first is not None:
             at = best.first
-            click.echo(
-                f"  first in {plain(best.layer)}: step {at.step}, sample {at.sample}, "
+            say(
+                f"  first in {best.layer}: step {at.step}, sample {at.sample}, "
                 f"neuron {at.neuron}: the framework has {at.values[0]:g}, ours {at.values[1]:g}"
             )
     for key in found.ignored if not as_json else ():
-        click.echo(plain(f"  {key} names no population and was not compared"), err=True)
+        say(f"  {key} names no population and was not compared", err=True)
     if not found.exact and as_json:
         raise click.exceptions.Exit(VerificationFailed.exit_code)
     if not found.exact:

@@ -10,6 +10,7 @@ import click
 
 from .options import json_option
 from .show.help import command
+from .show.telling import say
 
 if TYPE_CHECKING:
     from ..simulate.lava.env import LavaEnv
@@ -97,14 +98,14 @@ def passes(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(asdict(described))
         return
-    click.echo(f"{described.name} (stage: {described.stage})\n\n{described.summary}\n")
+    say(f"{described.name} (stage: {described.stage})\n\n{described.summary}\n")
     if described.details:
-        click.echo(f"{described.details}\n")
+        say(f"{described.details}\n")
     for option in described.options:
         allowed = f", {option.allowed}" if option.allowed else ""
         default = "required" if option.required else f"default {option.default_text}"
-        click.echo(f"{option.name}: {option.type}{allowed}; {default}")
-        click.echo(click.wrap_text(option.meaning, 96, "    ", "    "))
+        say(f"{option.name}: {option.type}{allowed}; {default}")
+        say(click.wrap_text(option.meaning, 96, "    ", "    "))
 
 
 @command(example="snndeploy recipes sbc-plus")
@@ -150,11 +151,11 @@ def install(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
     from ..simulate.lava.install import install_lava
 
-    env = install_lava(directory, python, progress=lambda text: click.echo(text, err=True))
+    env = install_lava(directory, python, progress=lambda text: say(text, err=True))
     if as_json:
         _print_facts(_lava_facts(env), as_json)
         return
-    click.echo(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
+    say(f"lava-nc {env.lava_version} on Python {_dotted(env.version)}: {env.python}")
 
 
 @lava.command()
@@ -192,11 +193,11 @@ def install_xylo(directory: Path | None, python: Path | None, as_json: bool) -> 
     """
     from ..simulate.xylo.env import install_xylosim
 
-    env = install_xylosim(directory, python, progress=lambda text: click.echo(text, err=True))
+    env = install_xylosim(directory, python, progress=lambda text: say(text, err=True))
     if as_json:
         _print_facts(_xylo_facts(env), as_json)
         return
-    click.echo(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
+    say(f"xylosim {env.xylosim} on Python {_dotted(env.version)}: {env.python}")
 
 
 @xylo.command("status")
@@ -267,7 +268,7 @@ def _print_facts(facts: dict[str, Any], as_json: bool, width: int = 8) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:{width}} {value}")
+        say(f"{key:{width}} {value}")
 
 
 def _dotted(version: tuple[int, ...]) -> str:

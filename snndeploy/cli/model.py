@@ -24,6 +24,7 @@ from .options import (
     semantics_options,
 )
 from .show.help import command
+from .show.telling import say
 
 if TYPE_CHECKING:
     from ..pipeline import Compiled, Loaded
@@ -55,7 +56,6 @@ def init(model: Path, output: Path | None, force: bool, as_json: bool, **options
     from ..pipeline import refuse_place, write_text
     from ..pipeline.advise.beginning import first_recipe, next_commands
     from ..report import finding_record
-    from .show.plain import plain
     from .show.render import print_findings, print_json
 
     output = output or model.with_suffix(".toml")
@@ -76,17 +76,15 @@ def init(model: Path, output: Path | None, force: bool, as_json: bool, **options
         }
         print_json(record)
         return
-    click.echo(
-        plain(
-            f"{model}: {len(network.populations)} populations, {len(network.projections)} "
-            f"projections, read as {reading.profile.describe()}"
-        )
+    say(
+        f"{model}: {len(network.populations)} populations, {len(network.projections)} "
+        f"projections, read as {reading.profile.describe()}"
     )
     print_findings([f for f in map(finding_record, reading.findings) if f["severity"] != "note"])
     write_text(output, first_recipe(network, model), force=force, option="-o")
-    click.echo(f"wrote {output}, a recipe to edit; next, with your own samples as val.npz:\n")
+    say(f"wrote {output}, a recipe to edit; next, with your own samples as val.npz:\n")
     for text, why in commands:
-        click.echo(plain(f"  {text}\n      {why}"))
+        say(f"  {text}\n      {why}")
 
 
 def _spelled(options: dict[str, Any]) -> str:
@@ -214,7 +212,7 @@ def compile_(
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)
-    click.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}", err=True)
 
 
 @command(example="snndeploy check model.nir -t loihi1")
@@ -313,7 +311,7 @@ def check(
                 lambda recipe: compile_model(model, {**options, "recipe": recipe})[0],
                 samples,
                 seconds=fix_seconds,
-                tell=lambda text: click.echo(f"fix: {text}", err=True),
+                tell=lambda text: say(f"fix: {text}", err=True),
             )
     if fixing is not None:
         report["fix"] = fix_record(fixing)
@@ -330,14 +328,14 @@ def check(
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
     if report["fits"] and not as_json:
-        click.echo(f"fits {report['target']} ({report['board']})")
+        say(f"fits {report['target']} ({report['board']})")
 
 
 def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
     """Leave with the exit code for it; the findings have been printed already."""
     errors = sum(f["severity"] == "error" for f in report["findings"])
     if not as_json:
-        click.echo(
+        say(
             f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']}); "
             "nothing was written",
             err=True,
@@ -367,7 +365,6 @@ def compare(model: Path, targets: str, recipe: str, as_json: bool, **options: An
     """Compile a network for several chips: what fits, what it takes, how often it answers right."""
     from ..pipeline.advise.choosing import compare_targets
     from .options import admitted, read_weighed
-    from .show.plain import plain
     from .show.render import console, print_json, table
 
     admitted(model)
@@ -394,10 +391,10 @@ def compare(model: Path, targets: str, recipe: str, as_json: bool, **options: An
     console().print(table("targets", head, rows))
     trained = next((c.trained for c in found if c.trained is not None), None)
     if trained is not None:
-        click.echo(f"as trained: {trained:.1%}")
+        say(f"as trained: {trained:.1%}")
     for c in found:
         for text in c.told:
-            click.echo(plain(f"{c.target}: {text}"))
+            say(f"{c.target}: {text}")
 
 
 def _range(ends: tuple[float, float] | None, unit: float) -> str:

@@ -13,6 +13,7 @@ from ..errors import UsageError, VerificationFailed
 from .look.pages import html_option, refuse_html, write_html
 from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -42,7 +43,7 @@ def _engines(
 def _leave_if_partial(report: dict[str, Any]) -> None:
     """After Ctrl-C: what was done has been printed, the exit code says that it is not all."""
     if report["partial"]:
-        click.echo(f"interrupted after {report['samples']} samples", err=True)
+        say(f"interrupted after {report['samples']} samples", err=True)
         sys.exit(130)
 
 
@@ -111,7 +112,6 @@ def simulate(
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
-    from .show.telling import tell
 
     refuse_html(html, force)
     if save_spikes is not None:
@@ -150,11 +150,11 @@ def simulate(
             report = run_compiled(described, required(found), engines, *bar, **how)
     if save_spikes is not None:
         write_file(save_spikes, kept.file(), force=force, option="--save-spikes")
-        click.echo(f"wrote {save_spikes}", err=True)
+        say(f"wrote {save_spikes}", err=True)
     if predictions is not None:
         table = predictions_table(report, kept.labels())
         write_text(predictions, table, force=force, option="--predictions")
-        click.echo(f"wrote {predictions}", err=True)
+        say(f"wrote {predictions}", err=True)
     report = {**report, "data": files_told(options["data"])}
     write_html(html, described, [report], force=force)
     print_json(report) if as_json else print_run_report(report)
@@ -207,7 +207,6 @@ def verify(
     from ..pipeline import certificate_of, verify_bundle
     from ..report import certificate_line
     from .options import files_told, samples_of
-    from .show.plain import plain
     from .show.progress import progress_bar
     from .show.render import print_json
     from .show.render_runs import print_run_report
@@ -241,7 +240,7 @@ def verify(
         print_json(report)
     else:
         print_run_report(report)
-        click.echo(plain(certificate_line(report["certificate"])))
+        say(certificate_line(report["certificate"]))
     if failed is not None and as_json:
         sys.exit(failed.exit_code)
     if failed is not None:
@@ -250,7 +249,7 @@ def verify(
     if not as_json:
         exact = any(_must_agree(c) for c in report["comparisons"])
         said = "every spike is the same" if exact else "nothing had to agree in every spike"
-        click.echo(f"verified: {said}")
+        say(f"verified: {said}")
 
 
 def _failure(
@@ -324,7 +323,7 @@ def demo(samples: int, output: Path | None, force: bool, as_json: bool) -> None:
         )
     print_json(result) if as_json else print_demo(result)
     if result["equal"] is None:
-        click.echo("without Lava, whose run is left out: snndeploy lava install", err=True)
+        say("without Lava, whose run is left out: snndeploy lava install", err=True)
     elif not result["equal"]:
         raise VerificationFailed(
             "spikes-differ", "the integer and the Lava engine do not agree", where="demo"

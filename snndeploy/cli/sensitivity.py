@@ -10,6 +10,7 @@ import click
 from ..errors import UsageError
 from .options import cluster_option, data_options, json_option, resume_options, semantics_options
 from .show.help import command
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 def _read(model: Path, options: dict[str, Any]) -> tuple[Network, Samples]:
     """The network, and the samples that --data names."""
     from .options import admitted, read_weighed, required
-    from .show.telling import tell
 
     admitted(model)
     network, samples = read_weighed(model, options)
@@ -190,7 +190,7 @@ def sensitivity(
             )
     for path in (plot, recipe_file):
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
 
 
 @command("reduce-timesteps", example="snndeploy reduce-timesteps model.nir -d val.npz")
@@ -248,13 +248,13 @@ def reduce_timesteps(
         write_nir(output, found.network, force=force)
         same = " (no lower threshold helped: it is the network as it was)"
         unchanged = rescale and found.chosen.factor == 1
-        click.echo(f"wrote {output}{same if unchanged else ''}", err=True)
+        say(f"wrote {output}{same if unchanged else ''}", err=True)
     if as_json:
         print_json(found.record())
         return
     columns, rows = timesteps_table(found)
     console().print(table(f"{len(samples)} samples", columns, rows))
-    click.echo(
+    say(
         f"{found.chosen.steps} of {samples.steps} steps are enough: --steps {found.chosen.steps}"
         + ("" if found.chosen.factor == 1 else f", thresholds × {found.chosen.factor:g}")
     )

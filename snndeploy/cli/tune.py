@@ -10,6 +10,7 @@ import click
 
 from .options import cluster_option, data_options, json_option, semantics_options, target_options
 from .show.help import command, section
+from .show.telling import say, tell
 
 if TYPE_CHECKING:
     from ..pipeline import Tuned
@@ -109,7 +110,6 @@ def tune(
     from .options import admitted, read_weighed, required
     from .show.progress import progress_bar
     from .show.render import print_json
-    from .show.telling import tell
 
     admitted(model)
     if output is not None:
@@ -141,15 +141,14 @@ def tune(
     else:
         _print(found, files)
     if output is not None:
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
     if found.partial:
-        click.echo("interrupted: this is what was found until then", err=True)
+        say("interrupted: this is what was found until then", err=True)
         sys.exit(INTERRUPTED)
 
 
 def _print(found: Tuned, files: list[Path]) -> None:
     from ..pipeline.tuning.told import counts
-    from .show.plain import plain
     from .show.render import console, table
 
     rows = [
@@ -178,14 +177,12 @@ def _print(found: Tuned, files: list[Path]) -> None:
     title = f"least {found.least}, on {found.samples} samples (trained: {found.trained:.2%})"
     console().print(table(title, head, rows))
     n = counts(found)
-    click.echo(
+    say(
         f"{n['tried']} recipes tried: {n['on_all_samples']} judged on all samples, "
         f"{n['on_some_samples']} on some, {n['on_none']} on none. Brute force would run {n['grid']:,} "
         f"(of {n['space']:,} in all): {n['saved']:,} more."
     )
     if not found.front:
-        click.echo("no recipe keeps all limits: allow more cores, or a larger drop", err=True)
+        say("no recipe keeps all limits: allow more cores, or a larger drop", err=True)
     elif files:
-        click.echo(
-            plain(f"next: snndeploy compile MODEL -r {files[0]}, with the same data and target")
-        )
+        say(f"next: snndeploy compile MODEL -r {files[0]}, with the same data and target")

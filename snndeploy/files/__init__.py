@@ -2,17 +2,29 @@
 
 from .parts import scratch
 from .read import Unreadable, is_regular, read_bytes, read_text
-from .write import refuse_taken, refuse_taken_folder, unwritable, write_file, write_folder
+from .write import (
+    make_folder,
+    refuse_folder,
+    refuse_taken,
+    refuse_taken_folder,
+    unwritable,
+    write_file,
+    write_files,
+    write_folder,
+)
 
 __all__ = [
     "Unreadable",
     "is_regular",
+    "make_folder",
     "read_bytes",
     "read_text",
+    "refuse_folder",
     "refuse_taken",
     "refuse_taken_folder",
     "scratch",
     "unwritable",
     "write_file",
+    "write_files",
     "write_folder",
 ]

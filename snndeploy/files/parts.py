@@ -68,7 +68,7 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A locked place to write to, beside ``path``; what is there at the end is removed."""
-    _remove_leftovers(path)
+    remove_leftovers(path)
     part, lock = hidden(path, PART), None
     try:  # a signal may fall anywhere: from here on there may be something to remove
         while lock is None:  # if it is, another writer took it for a leftover before it was locked
@@ -123,7 +123,7 @@ def _leftovers(path: Path, mark: str) -> list[Path]:
     return [path.parent / n for n in found if len(n) == len(before) + 8 + len(after)]
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of ``path`` left beside it."""
     marks = (PART, _OLD) if os.path.lexists(path) else (PART,)
     for part in (p for mark in marks for p in _leftovers(path, mark)):

@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InputError
-from .parts import beside, place, recover, sync_folder
+from .parts import beside, place, recover, remove_leftovers, sync_folder
 
 _LONGEST_NAME = 225
 """Bytes of a name; what is written beside has a longer one, and file systems have 255."""
@@ -109,8 +109,64 @@ def refuse_taken_folder(
                 where=str(path),
                 hint=f"move what is yours out of it, or choose another place with {option}",
             )
-    above = (p for p in path.absolute().parents if os.path.lexists(p))
-    _probe(path, next(above, path.parent), path, option)
+    _probe_above(path, option)
+
+
+def refuse_folder(
+    folder: Path, names: Iterable[str] = (), *, force: bool, option: str = "-o"
+) -> None:
+    """Refuse a folder that files are added to, before long work begins; nothing is made there.
+
+    Args:
+        folder: where; whatever else is in it stays.
+        names: those of the files, as far as they are known.
+        force: files of these names may be replaced.
+        option: how the user names the place.
+
+    Raises:
+        InputError: it is no folder, there are such files already (without ``force``), or nothing can
+            be written there.
+    """
+    if not os.path.lexists(folder):
+        _probe_above(folder, option)
+        return
+    if not folder.is_dir():
+        raise _no_folder(folder, option)
+    remove_leftovers(folder)  # of a probe that came before it was made
+    _probe(folder / "probe", folder, folder, option)
+    for name in names:
+        refuse_taken(folder / name, force, option=option)
+
+
+def make_folder(folder: Path, *, option: str = "-o") -> None:
+    """Make a folder that files are added to, and those above it, where they are missing.
+
+    Raises:
+        InputError: it is something else, or cannot be made or written to.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise _no_folder(folder, option) from error
+    except (OSError, ValueError) as error:
+        raise _untold(folder, error, option) from error
+    refuse_folder(folder, force=True, option=option)
+
+
+def write_files(
+    folder: Path, files: Mapping[str, bytes | str], *, force: bool, option: str = "-o"
+) -> list[Path]:
+    """Write files into a folder, each complete or not at all, the last one last.
+
+    Raises:
+        InputError: as `refuse_folder`, or one cannot be written.
+    """
+    refuse_folder(folder, files, force=force, option=option)
+    make_folder(folder, option=option)
+    return [
+        write_file(folder / name, content, force=force, option=option)
+        for name, content in files.items()
+    ]
 
 
 def write_folder(
@@ -171,6 +227,27 @@ def _target(path: Path, option: str) -> Path:
         raise unwritable(path, told, option) from error
 
 
+def _no_folder(path: Path, option: str) -> InputError:
+    return InputError(
+        "output-not-folder",
+        "it exists and is no folder",
+        where=str(path),
+        hint=f"choose another place with {option}",
+    )
+
+
+def _untold(path: Path, error: OSError | ValueError, option: str) -> InputError:
+    """`unwritable`, of names that no file can have, too."""
+    told = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
+    return unwritable(path, told, option)
+
+
+def _probe_above(path: Path, option: str) -> None:
+    """`_probe` for what may lie in folders that do not exist yet."""
+    above = (p for p in path.absolute().parents if os.path.lexists(p))
+    _probe(path, next(above, path.parent), path, option)
+
+
 def _probe(target: Path, folder: Path, path: Path, option: str) -> None:
     """See whether a file can be made in ``folder``, which will hold ``target`` or its folders."""
     try:
@@ -179,8 +256,7 @@ def _probe(target: Path, folder: Path, path: Path, option: str) -> None:
         with beside(folder / target.name):
             pass
     except (OSError, ValueError) as error:
-        told = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-        raise unwritable(path, told, option) from error
+        raise _untold(path, error, option) from error
 
 
 def _fill(path: Path, content: bytes) -> None:

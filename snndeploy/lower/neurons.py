@@ -182,7 +182,8 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
     if highest > arithmetic.state_max:
         raise LoweringRefused(
             "states-too-narrow",
-            f"its threshold takes {highest:,.0f} at the smallest scale that holds its weights; "
+            f"its threshold takes {highest:{',.0f' if highest < 1e15 else '.3g'}} at the smallest scale "
+            "that holds its weights; "
             f"{arithmetic.state_bits}-bit states of {family.target.name} end at "
             f"{arithmetic.state_max:,}",
             where=name,
@@ -221,7 +222,7 @@ def _synapses(
             alive=None if alive is None else frozen(np.broadcast_to(alive, wanted.shape)),
         ),
         m.error + m.floored,
-        (1 << family.arithmetic.state_shift) / (factor * incoming.units),
+        (1 << family.arithmetic.state_shift) * incoming.units / factor,
     )
 
 

@@ -30,6 +30,8 @@ _SLOWEST_THRESHOLD = 15_000
 """However slow a leak is, head-room needs bits too."""
 _COARSEST_THRESHOLD = 32
 """Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
+_FARTHEST = 2.0**900
+"""Steps smaller than that of this scale are subnormal, or nearly: its powers and products still hold."""
 _CALIBRATION_MARGIN = 1.25
 
 
@@ -68,8 +70,14 @@ def base_scale(
     The reference is the largest of those whose codes are exact; without one, the largest. Between equal
     ones the step decides, never the order of projections, and one without a weight is asked last. It is
     one number, or one per channel where codes have a step per channel and all projections can follow.
-    ``unit`` is what a weight of 1 adds to the state, ``one`` asks for one number in any case.
+    ``unit`` is what a weight of 1 adds to the state, ``one`` asks for one number in any case. A step
+    too small for any threshold to be beside it counts as one that floats can still be divided by.
     """
+    return np.asarray(np.minimum(_base_scale(shape, incoming, unit, one=one), _FARTHEST))
+
+
+def _base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int, *, one: bool) -> Array:
+    """The same, which is infinite for subnormal steps."""
     if not incoming:
         return np.asarray(float(unit))
     heard = [i for i in incoming if not i.constant] or incoming
@@ -79,15 +87,15 @@ def base_scale(
     )
     step = _common_step(reference)
     if step.size > 1:
-        per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
+        with np.errstate(over="ignore"):
+            per_channel = unit / step.reshape(-1, *(1,) * (len(shape) - 1))
         if (
             not one
             and step.size == shape[0]
             and all(per_weight(per_channel, i, shape) is not None for i in incoming)
         ):
             return per_channel
-        return np.asarray(unit / float(step.max()))
-    return np.asarray(unit / float(step.reshape(())))
+    return np.asarray(unit / float(step.max()))
 
 
 def _common_step(incoming: Incoming) -> Array:

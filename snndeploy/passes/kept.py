@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from ..chip import dump_target
 from ..errors import InputError, UsageError
-from ..files import Unreadable, read_bytes, refuse_taken, unwritable, write_file
+from ..files import Unreadable, make_folder, read_bytes, write_file
 from ..ir.codec import packed
 from ..ir.decoding import unpacked
+from ..ir.digest.samples import SampleDigest
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..limits import current
@@ -58,10 +57,7 @@ class Kept:
         self._resume = resume
         self._digests: WeakKeyDictionary[Calibration, str] = WeakKeyDictionary()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            refuse_taken(folder / "probe", force=True)
-        except OSError as error:
-            raise self._unwritable(unwritable(folder, error)) from error
+            make_folder(folder)
         except InputError as error:
             raise self._unwritable(error) from error
 
@@ -198,13 +194,4 @@ def kept_in(folder: Path | None, *, resume: bool) -> Kept | None:
 
 def digest_of(samples: Calibration) -> str:
     """SHA-256 of samples and labels."""
-    found = hashlib.sha256()
-    for name, x in sorted(samples.inputs.items()):
-        found.update(f"{name} {x.shape} {x.dtype}".encode())
-        for step in x[:1] if x.strides[0] == 0 else x:
-            found.update(np.ascontiguousarray(step).tobytes())
-    if samples.labels is not None:
-        found.update(np.ascontiguousarray(samples.labels).tobytes())
-        if samples.labels.ndim > 1:
-            found.update(f"window {samples.window}".encode())
-    return found.hexdigest()
+    return SampleDigest().add(samples.inputs, samples.labels, samples.window).hex()

@@ -269,18 +269,20 @@ def _shared_out(
 ) -> tuple[Samples | None, Samples | None, bool]:
     """Samples that passes see, those that the answers are compared on, and whether none is both.
 
-    What the recipe does not calibrate on is left for comparing; where that is too little, every fifth
-    sample of those that it does, and where even that is, all of them.
+    What the recipe does not calibrate on is left for comparing; where that is too little, about every
+    fifth sample of all, and where even that is, all of them.
     """
     wanted = recipe.calibration.samples
     if samples is None or judged is not None or recipe.guard == "off":
         return samples, None if judged is None else judged.first(_JUDGED), True
     if not any(p.looks for p in recipe.passes):
         return samples, samples.first(_JUDGED), True
-    if len(samples) >= wanted + min(_JUDGED, wanted // _HELD_OUT):
+    enough = min(_JUDGED, wanted // _HELD_OUT)
+    if len(samples) >= wanted + enough:
         return samples.first(wanted), samples.part(wanted, _JUDGED), True
-    samples = samples.first(wanted)
     every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
+    if len(samples) > wanted:  # nothing calibrates on all of them anyhow
+        every = max(every, len(samples) // max(enough, _LEAST_JUDGED))
     if len(samples) < every * _LEAST_JUDGED:
         return samples, samples, False
     return *every_kth(samples, every), True

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..chip import Target, load_target
+from ..chip import Target, family_of, load_target
 from ..data import Feed, Samples
 from ..errors import RecipeError
-from ..lower import InputCoding, infer_coding
+from ..lower import InputCoding, fitted_in_turn, infer_coding
 from ..passes.base import Observer, Training
+from ..passes.correct.adapt_gains import AdaptGains
 from ..passes.kept import digest_of
 from ..passes.training.options import TrainingPass
 from ..progress import silent
@@ -53,7 +54,8 @@ def finetune(
         target: name or path of a target, or a `Target`.
         board: board of the target (its default one if None).
         inputs: how data enter the chip; inferred from ``train`` if None.
-        aware: name of a target whose rounding all training passes include ("": as the recipe says).
+        aware: name of a target whose rounding all training passes include ("": as the recipe says). On
+            a chip with neurons of its own, these are trained from the start on.
         device: where torch computes.
         folder: for a checkpoint after each epoch and each pass (None: none are kept).
         resume: go on from the checkpoints in ``folder``.
@@ -77,7 +79,11 @@ def finetune(
             hint="add a [[pass]] with name = 'finetune', or use snndeploy compile",
         )
     if aware:
-        load_target(aware)
+        chip = load_target(aware)
+        if not any(isinstance(p, AdaptGains) for p in recipe.passes):
+            # where the chip's neurons are its own, they are what is trained
+            network, told = fitted_in_turn(network, family_of(chip))
+            network = replace(network, findings=(*network.findings, *told))
     learnt = Feed(network, train)
     judged = None if validation is None else Feed(network, validation)
     compiled = compile(

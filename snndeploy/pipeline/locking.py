@@ -17,6 +17,7 @@ from ..chip import Target, dump_target, load_target
 from ..data import Samples
 from ..errors import InputError, UsageError, VerificationFailed
 from ..files import Unreadable, is_regular, read_text
+from ..ir.digest.samples import SampleDigest
 from ..limits import current
 from ..lower import InputCoding, LayoutName
 from ..lower.coding import Coding
@@ -117,18 +118,11 @@ def data_record(samples: Samples | None, used: int | None) -> dict[str, Any]:
     """
     if samples is None:
         return {}
-    digest, looked_at = hashlib.sha256(), samples.first(used)
+    digest, looked_at = SampleDigest(), samples.first(used)
     for part in looked_at.batches():
-        if isinstance(part.inputs, Mapping):
-            digest.update(repr(tuple(part.inputs)).encode())
-        for array in part.values:
-            values = np.ascontiguousarray(array)
-            little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-            digest.update(f"{little.dtype.str}{little.shape}".encode() + little.tobytes())
-        if part.labels is not None:
-            digest.update(part.labels.astype("<i8").tobytes())
+        digest.add(part.inputs, part.labels, part.window)
     return {
-        "digest": digest.hexdigest(),
+        "digest": digest.hex(),
         "digest_of": len(looked_at),
         "samples": len(samples),
         "steps": samples.steps,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from ..chip import Target
 from ..data import Samples
 from ..errors import UsageError
 from ..ir.arrays import Array, size
+from ..ir.digest.samples import SampleDigest
 from ..ir.network import Network
 from ..ir.placement import Placement
 from ..ir.program import Program
@@ -324,17 +324,8 @@ def _elsewhere(
     """Batches in their order, each with what the workers made of it."""
     shared = Shared(stages.digest, stages)
     while some := list(islice(parts, _SENT)):
-        tasks = [Task(_content(part), part) for part in some]
+        tasks = [Task(SampleDigest().add(part.inputs).hex(), part) for part in some]
         yield from zip(some, workers.each(_on_all, shared, tasks), strict=True)
-
-
-def _content(part: Samples) -> str:
-    """A digest of samples."""
-    told: list[object] = [*part.inputs] if isinstance(part.inputs, Mapping) else []
-    for values in part.values:
-        x = np.ascontiguousarray(values)
-        told += [x.shape, x.dtype, hashlib.sha256(x.tobytes()).hexdigest()]
-    return digest_of_parts(*told)
 
 
 @contextmanager

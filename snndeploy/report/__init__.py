@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from .naming import check_names, renamed_record, renamed_sight
     from .page import html_page
-    from .pictures import Picture, all_pictures, picture_file, sensitivity_pictures
+    from .pictures import Picture, all_pictures, picture_file, refuse_format, sensitivity_pictures
     from .sight import Sight, sight_of
     from .tables import (
         COUNTED,
@@ -55,7 +55,13 @@ _HOME = {
     ),
     ".naming": ("check_names", "renamed_record", "renamed_sight"),
     ".page": ("html_page",),
-    ".pictures": ("Picture", "all_pictures", "picture_file", "sensitivity_pictures"),
+    ".pictures": (
+        "Picture",
+        "all_pictures",
+        "picture_file",
+        "refuse_format",
+        "sensitivity_pictures",
+    ),
     ".sight": ("Sight", "sight_of"),
     ".tables": (
         "COUNTED",
@@ -102,6 +108,7 @@ __all__ = [
     "number",
     "picture_file",
     "place",
+    "refuse_format",
     "renamed_record",
     "renamed_sight",
     "rounding_note",

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..certify.bounds import bounds
 from ..certify.checks import structure
-from ..certify.engine import pull, run
+from ..certify.engine import pull
 from ..certify.files import shaped
+from ..certify.runs import engine
 from ..ir.arrays import Array, size
 from ..ir.codec import encode
 from ..ir.program import Program
@@ -30,7 +31,8 @@ Place = tuple[str, Register]
 REGISTERS: tuple[Register, Register] = ("u", "v")
 
 STEPS = 32
-"""Length of the inputs that are tried: slow leaks fill up, and a bundle stays small."""
+"""Length of the inputs that are tried: slow leaks fill up, and a bundle stays small. Programs of
+more than a million neurons get fewer."""
 _ROUNDS = 12
 """Batches of changed inputs that are tried, at the most."""
 _BATCH = 16
@@ -40,8 +42,11 @@ _CALL = 1e5
 """What a step of a group costs for each tap of its kernels, however few neurons it has."""
 _VALUES = 1 << 25
 """Values of all steps, groups and inputs of a batch together: some hundred megabytes."""
+_COMPARED = 3e4
+"""Spikes over single synapses that are run on the integer engine, too, where a chip takes them in turn:
+what watches registers there goes through them one by one."""
 _SOUGHT = 24
-"""Registers that are looked after, at the most."""
+"""Registers that inputs are changed for, at the most; of others the best of those inputs is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +73,6 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     largest bound, followed backwards through the synapses. They are then changed, some inputs in some
     steps at a time, and what goes further is kept.
     """
-    if program.arithmetic.arrival == "in-turn":
-        return None  # the replay below adds what arrives before it is held
     if _all_proved(program):
         return None
     arrays: dict[str, Array] = {}
@@ -77,18 +80,20 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     structure(read)
     found = bounds(read)
     limit = program.arithmetic.state_max
-    sought: list[Place] = [
+    unproved: list[Place] = [
         (name, register)
         for name, b in found.items()
         for register in REGISTERS
         if not b.safe or (register == "v" and int(b.v.max()) > limit)
-    ][:_SOUGHT]
-    values = STEPS * sum(size(g.shape) for g in program.groups)
-    if not sought or values > _VALUES or not any(g.kind == "input" for g in program.groups):
+    ]
+    if not unproved or not any(g.kind == "input" for g in program.groups):
         return None
-    search = _Search(program, read, found, np.random.default_rng(seed))
-    rounds = max(1, int(_WORK / sum(_work(program, g.name) for g in program.on_chip)))
-    together = min(_BATCH, _VALUES // values)
+    sought, neurons = unproved[:_SOUGHT], sum(size(g.shape) for g in program.groups)
+    steps = min(STEPS, max(1, _VALUES // neurons))
+    search = _Search(program, read, found, np.random.default_rng(seed), steps)
+    work = steps * sum(_work(program, g.name) for g in program.on_chip)
+    rounds = max(1, int(_WORK / work))
+    together = min(_BATCH, max(1, _VALUES // (steps * neurons)))
     guesses = _in_batches(search.guesses(sought), together)
     for batch in itertools.islice(guesses, rounds):
         search.judge(batch, sought)
@@ -96,7 +101,7 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     for i in range(min(_ROUNDS, rounds)):
         best = search.best[sought[i % len(sought)]][1]
         search.judge([search.changed(best) for _ in range(together)], sought)
-    return search.result(sought)
+    return search.result(sought, unproved)
 
 
 def _all_proved(program: Program) -> bool:
@@ -111,12 +116,16 @@ Stimulus = dict[str, Array]
 
 
 class _Search:
-    def __init__(self, program: Program, read: Any, found: Any, rng: np.random.Generator) -> None:
+    def __init__(
+        self, program: Program, read: Any, found: Any, rng: np.random.Generator, steps: int
+    ) -> None:
         self.program, self.read, self.found, self.rng = program, read, found, rng
+        self.steps = steps
         self.ends: dict[str, tuple[int, int]] = {}
         for g in program.groups:
             if g.kind == "input":
-                self.ends[g.name] = (-g.largest if g.message_bits else 0, g.largest)
+                signed = g.message_bits and g.max_spikes is None
+                self.ends[g.name] = (-g.largest if signed else 0, g.largest)
         self.best: dict[Place, tuple[int, Stimulus]] = {}
 
     def guesses(self, sought: list[Place]) -> Iterator[Stimulus]:
@@ -128,7 +137,7 @@ class _Search:
                 toward = self.held({n: sign * x for n, x in push.items()})
                 away = self.held({n: -sign * x for n, x in push.items()})
                 yield toward
-                half = STEPS // 2
+                half = self.steps // 2
                 yield {n: np.concatenate([away[n][:half], x[half:]]) for n, x in toward.items()}
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -137,7 +146,9 @@ class _Search:
     def held(self, push: Mapping[str, Array]) -> Stimulus:
         """Every input at its most where it is pushed up, else at its least, all the time."""
         return {
-            n: np.repeat(np.where(x > 0, self.ends[n][1], self.ends[n][0])[None], STEPS, axis=0)
+            n: np.repeat(
+                np.where(x > 0, self.ends[n][1], self.ends[n][0])[None], self.steps, axis=0
+            )
             for n, x in push.items()
         }
 
@@ -160,7 +171,7 @@ class _Search:
     def changed(self, trains: Stimulus) -> Stimulus:
         """Some inputs in some steps at an end of what they can send, or at rest."""
         rng, found = self.rng, {}
-        first, last = np.sort(rng.integers(0, STEPS + 1, 2))
+        first, last = np.sort(rng.integers(0, self.steps + 1, 2))
         share = rng.choice([0.1, 0.5, 1.0])
         for name, x in trains.items():
             some = rng.random(x.shape[1:]) < share
@@ -172,7 +183,7 @@ class _Search:
     def judge(self, batch: list[Stimulus], sought: list[Place]) -> None:
         """Keep what goes further than what is known."""
         inputs = {n: np.stack([t[n] for t in batch], axis=1) for n in self.ends}
-        peaks = run(self.read, inputs)[1]
+        peaks = engine(self.read, inputs)[1]
         for place in sought:
             each = self.magnitudes(peaks, place).max(axis=0)
             i = int(each.argmax())
@@ -185,28 +196,26 @@ class _Search:
         over = values > self.program.arithmetic.state_max
         return values * (np.cumsum(over, axis=0) < 2)
 
-    def result(self, sought: list[Place]) -> WorstFound:
-        """The best inputs, each kept once, run on the integer engine."""
+    def result(self, sought: list[Place], unproved: list[Place]) -> WorstFound:
+        """The best inputs, each kept once, and what they do to all registers."""
         kept: list[Stimulus] = []
-        of: dict[Place, int] = {}
         for place in sought:
             trains = self.best[place][1]
-            same = [i for i, t in enumerate(kept) if t is trains]
-            of[place] = same[0] if same else len(kept)
-            kept += [] if same else [trains]
-        reached = {}
-        for i, trains in enumerate(kept):
-            alone = {n: x[:, None] for n, x in trains.items()}
-            peaks = run(self.read, alone)[1]
-            use = run_integer(self.program, alone, watch=True, record="outputs").registers
-            for name, register in (place for place, run_ in of.items() if run_ == i):
-                assert peaks[name][REGISTERS.index(register)].max() == getattr(
-                    use[name], f"{register}_peak"
-                )
-                values = self.magnitudes(peaks, (name, register))[:, 0]
-                step = int(values.argmax())
-                reached[name, register] = (i, step, int(values[step]))
-        return WorstFound({n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}, reached)
+            kept += [] if any(t is trains for t in kept) else [trains]
+        inputs = {n: np.stack([t[n] for t in kept], axis=1) for n in self.ends}
+        peaks = engine(self.read, inputs)[1]
+        if self.steps * _one_by_one(self.program) <= _COMPARED:
+            use = run_integer(self.program, inputs, watch=True, record="outputs").registers
+            for name, register in unproved:
+                most = int(peaks[name][REGISTERS.index(register)].max())
+                assert most == getattr(use[name], f"{register}_peak")
+        reached: dict[Place, tuple[int, int, int]] = {}
+        for place in unproved:
+            values = self.magnitudes(peaks, place)
+            i = int(values.max(axis=0).argmax())
+            step = int(values[:, i].argmax())
+            reached[place] = (i, step, int(values[step, i]))
+        return WorstFound(inputs, reached)
 
 
 def _in_batches(trains: Iterator[Stimulus], together: int) -> Iterator[list[Stimulus]]:
@@ -215,13 +224,23 @@ def _in_batches(trains: Iterator[Stimulus], together: int) -> Iterator[list[Stim
 
 
 def _work(program: Program, name: str) -> float:
-    """Operations that a batch takes for one group."""
+    """Operations that a step of a batch takes for one group."""
     total = _CALL
+    in_turn = program.arithmetic.arrival == "in-turn"
     for s in program.incoming(name):
         rows = size(program.group(name).shape) / max(1, s.op.weight_rows)
         taps = size(s.mantissa.shape[2:])
         total += len(s.sources) * (s.mantissa.size * max(rows, 1.0) * _BATCH + _CALL * taps)
-    return total * STEPS
+        if in_turn:  # source neuron after source neuron
+            total += sum(_CALL * size(program.group(o.group).shape) for o in s.sources)
+    return total
+
+
+def _one_by_one(program: Program) -> int:
+    """Synapses that are looked at one after the other in a step."""
+    if program.arithmetic.arrival != "in-turn":
+        return 0
+    return sum(int(np.count_nonzero(s.mantissa)) * len(s.sources) for s in program.synapses)
 
 
 def _small(x: Array) -> Array:

@@ -19,7 +19,7 @@ from tests.attack import mutate
 from tests.attack.form import Format, command, small_model
 from tests.attack.mutate import Rng, one_of
 from tests.support.builders import chain_net
-from tests.support.commands import FRONTEND
+from tests.support.commands import FRONTEND, check, run
 
 
 def _seed_bundle(folder: Path) -> None:
@@ -103,6 +103,44 @@ def _use_run(folder: Path) -> None:
     command("verify", folder / "net.snnb", "--engines", "integer")
 
 
+def _seed_reports(folder: Path) -> None:
+    _seed_bundle(folder)
+    rng = np.random.default_rng(0)
+    x = (rng.random((12, 5, 6)) < 0.4).astype(np.uint8)
+    np.savez(folder / "data.npz", x=x, y=rng.integers(0, 3, 12))
+    data = ("-d", folder / "data.npz", "--json")
+    run_of = run("simulate", folder / "net.snnb", *data)
+    curves = run("sensitivity", folder / "model.nir", *FRONTEND, *data)
+    for name, result in (("run", run_of), ("sensitivity", curves)):
+        (folder / f"{name}.json").write_text(check(result, 0) and result.stdout)
+    (folder / "names.toml").write_text('"n1" = "first"\n"n3" = "second"\n')
+
+
+def _break_reports(seeds: Path, target: Path, rng: Rng) -> None:
+    for name in ("run.json", "sensitivity.json", "names.toml"):
+        shutil.copy(seeds / name, target / name)
+    (target / "net.snnb").symlink_to(seeds / "net.snnb")
+    file = target / str(one_of(rng, ("run.json", "run.json", "sensitivity.json", "names.toml")))
+    kind = rng.random()
+    if kind < 0.03:
+        mutate.special(file, rng)
+    elif kind < 0.15:
+        file.write_bytes(mutate.bytes_of(file.read_bytes(), rng))
+    elif file.suffix == ".toml":
+        file.write_bytes(mutate.toml_of(file.read_text(), rng))
+    else:
+        deep = rng.random() < 0.03
+        changed = mutate.json_of(json.loads(file.read_text()), rng)
+        file.write_text(mutate.nested(100_000) if deep else json.dumps(changed))
+
+
+def _use_reports(folder: Path) -> None:
+    reports = ("--run", folder / "run.json", "--sensitivity", folder / "sensitivity.json")
+    names = ("--names", folder / "names.toml")
+    outputs = ("--html", folder / "page.html", "--csv", folder / "tables")
+    command("report", folder / "net.snnb", *reports, *names, *outputs)
+
+
 def _seed_lock(folder: Path) -> None:
     _seed_bundle(folder)
     small_model(folder)
@@ -156,6 +194,7 @@ BUNDLES: dict[str, Format] = {
     "bundle": Format(_seed_bundle, _break_bundle, _use_bundle),
     "certificate": Format(_seed_bundle, _break_bundle, _use_certificate),
     "run": Format(_seed_bundle, _break_bundle, _use_run),
+    "reports": Format(_seed_reports, _break_reports, _use_reports),
     "lock": Format(_seed_lock, _break_lock, _use_lock),
     "kept": Format(_seed_kept, _break_kept, _use_kept),
 }

@@ -108,6 +108,20 @@ def seen_text(folder: Path, _: Any) -> object:
     return [f"page {i}\n" * 1000 for i in (0, 1)].index(text)
 
 
+def place_files(folder: Path, which: int, _: Any) -> None:
+    pages = dict.fromkeys(("first", "second", "last"), f"page {which}\n" * 100)
+    files.write_files(folder / "out", pages, force=True)
+
+
+def seen_files(folder: Path, _: Any) -> object:
+    """Each file is whole; the last one says which they are, the new ones or those before."""
+    read = {p.name: p.read_text() for p in (folder / "out").glob("[!.]*")}
+    which = {name: [f"page {i}\n" * 100 for i in (0, 1)].index(text) for name, text in read.items()}
+    new = which.get("last", 0)
+    assert not new or which == {"first": 1, "second": 1, "last": 1}
+    return new
+
+
 def place_linked(folder: Path, which: int, _: Any) -> None:
     if not (folder / "link").is_symlink():
         (folder / "link").symlink_to("out")
@@ -147,6 +161,7 @@ WRITERS: dict[str, tuple[Callable[..., None], Callable[..., object]]] = {
     "nir": (place_nir, seen_nir),
     "text": (place_text, seen_text),
     "linked": (place_linked, seen_text),
+    "files": (place_files, seen_files),
     "checkpoint": (place_checkpoint, seen_checkpoint),
     "kept": (place_kept, seen_kept),
     "bundle": (place_bundle, seen_bundle),
@@ -229,6 +244,7 @@ def points(
         if seen(folder, bundles) != 1:
             return "the next run did not write"
         left = {p.name for p in folder.iterdir()} - {"out", "link"}
+        left |= {p.name for p in folder.rglob(".*")}
         return f"left {sorted(left)}" if left else ""
 
     counted = Faults()

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
 from snndeploy import toml
-from snndeploy.cli.show.plain import plain
 from snndeploy.ir.codec import encode, packed
 from snndeploy.ir.decoding import decode, unpacked
 from snndeploy.ir.network import Network
 from snndeploy.ir.program import Program
 from snndeploy.npz import Damaged, read_arrays, read_header
 from snndeploy.pipeline import compile
+from snndeploy.plain import plain
 from tests.support.builders import chain_net
 
 NETWORK = chain_net([np.ones((2, 3), np.float32)])

@@ -13,10 +13,11 @@ from snndeploy.certify.cores import check_cores, check_partition, check_register
 from snndeploy.certify.files import plain
 from snndeploy.chip import load_target
 from snndeploy.errors import LoweringRefused
+from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program
 from tests.support.checked import bundle_of_program, checked, checked_placement, folder_of
 from tests.support.framework_cases import CASES
-from tests.support.mapping_programs import with_group
+from tests.support.mapping_programs import cnn, mlp, with_group
 from tests.support.miscompiled import compiled_to, networks
 from tests.support.random_programs import random_program
 from tests.support.recount import Recount
@@ -49,7 +50,19 @@ def test_a_certificate_says_what_was_proved(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("chip", TARGETS)
 def test_cores_are_counted_as_the_slow_count_does(seed: int, chip: str) -> None:
-    program, target = random_program(seed), load_target(chip)
+    counted_as_the_slow_count_does(random_program(seed), chip)
+
+
+@pytest.mark.parametrize("chip", TARGETS)
+@pytest.mark.parametrize("net", [mlp(5, 4, 3, density=0.0), cnn(2, 3, extent=6, density=0.0)])
+def test_spikes_that_nobody_hears_are_counted_as_the_slow_count_does(
+    net: Program, chip: str
+) -> None:
+    counted_as_the_slow_count_does(net, chip)
+
+
+def counted_as_the_slow_count_does(program: Program, chip: str) -> None:
+    target = load_target(chip)
     placement = place_program(program, target)
     slow = Recount(program, placement, target).cores()
     read, placed = checked(program), checked_placement(placement)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.certify.bounds import bounds, settle
+from snndeploy.certify.bounds import bounds, lasting, settle
 from snndeploy.certify.checks import structure
 from snndeploy.certify.engine import decayed, run
+from snndeploy.certify.files import Contradiction
 
 LOIHI: dict[str, Any] = {
     "state_bits": 24,
@@ -58,7 +59,11 @@ def test_a_sum_that_never_decays_has_no_bound() -> None:
 
 
 def one(
-    weights: tuple[int, ...] = (2,), exponent: int = 0, bits: int = 0, **fields: Any
+    weights: tuple[int, ...] = (2,),
+    exponent: int = 0,
+    bits: int = 0,
+    latency: int = 1,
+    **fields: Any,
 ) -> SimpleNamespace:
     """A program of one neuron behind as many inputs as it has weights."""
     plain = {
@@ -88,7 +93,7 @@ def one(
     ]
     synapses = SimpleNamespace(
         name="s",
-        sources=[SimpleNamespace(group="in", latency=np.array(1))],
+        sources=[SimpleNamespace(group="in", latency=np.array(latency))],
         target="n",
         ops=[SimpleNamespace(type="Dense", out_features=1, in_features=n)],
         mantissa=np.array([weights], np.int64),
@@ -211,3 +216,36 @@ def test_a_v_that_clips_takes_so_many_steps() -> None:
     assert int(found.drive.max()) == 192
     found = bounds(one((2, -1)))["n"]  # a reset keeps v down, and inhibition has no end
     assert int(found.drive.max()) == 64
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("ku", [0.0, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kv", [0.0, 0.5, 0.9 - 1e-9, 0.9, 0.999])
+def test_spikes_that_pause_add_up_to_so_much(n: int, ku: float, kv: float) -> None:
+    """As followed until nothing changes; the bound is never below, and hardly above."""
+    u = v = most = 0.0
+    for t in range(40_000 if max(ku, kv) > 0.99 else 2_000):
+        u = ku * u + (t % n == 0)
+        v = kv * v + u
+        most = max(most, v)
+    found = float(lasting(n, np.array(ku), np.array(kv)))
+    assert most <= found <= most * (1 + 2e-3)
+
+
+def test_spikes_that_never_fade_have_no_bound() -> None:
+    assert lasting(3, np.array(1.0), np.array(0.5)) == np.inf
+    assert lasting(3, np.array(0.5), np.array(1.0)) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("depth", "latency", "right"),
+    [(1, 1, True), (1, 0, False), (3, 3, True), (3, 2, False), (1, 4095, True), (1, 4096, False)],
+)
+def test_a_spike_takes_a_step_and_as_many_as_lie_between(
+    depth: int, latency: int, right: bool
+) -> None:
+    program = one(depth=depth, latency=latency) if right else None
+    if program is None:
+        with pytest.raises(Contradiction) as caught:
+            one(depth=depth, latency=latency)
+        assert caught.value.record["what"] == "latency"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.certify import BundleRefused, certify, checks
+from snndeploy.certify import BundleRefused, certify, runs
 from snndeploy.certify.engine import chain
 from snndeploy.certify.files import NEURONS, shaped
 from tests.support.miscompiled import Files, taken_apart
@@ -157,7 +157,7 @@ def test_of_a_large_golden_run_some_samples_are_run(
     one = steps * (weights if limit == "WORK" else sum(sizes))
 
     def ran(most: int) -> str:
-        monkeypatch.setattr(checks, limit, most)
+        monkeypatch.setattr(runs, limit, most)
         (line,) = (x for x in certify(place)["proved"] if x.startswith("golden run"))
         return line
 
@@ -174,13 +174,23 @@ def test_what_takes_too_long_is_refused(
     steps = max(x["input.input"].shape[0] for x in (files.golden, files.worst))
     work = steps * sum(files.array(s["mantissa"]).size for s in files.synapses)
     place = files.write(tmp_path / "net.snnb")
-    kept = len(files.worst)  # worst inputs are replayed, too
+    kept = files.worst["input.input"].shape[1]  # worst inputs are replayed, too, each once
     assert kept > 1
-    monkeypatch.setattr(checks, "WORK", (work * kept + 0.5) / 50)
+    monkeypatch.setattr(runs, "WORK", (work * kept + 0.5) / 50)
     assert certify(place)["certified"]
-    monkeypatch.setattr(checks, "WORK", (work * kept - 0.5) / 50)
+    monkeypatch.setattr(runs, "WORK", (work * kept - 0.5) / 50)
     with pytest.raises(BundleRefused, match="keeps more worst inputs than are replayed"):
         certify(place)
-    monkeypatch.setattr(checks, "WORK", (work - 0.5) / 50)
+    monkeypatch.setattr(runs, "WORK", (work - 0.5) / 50)
     with pytest.raises(BundleRefused, match="multiplications per sample: more than is checked"):
         certify(place)
+
+
+@pytest.mark.parametrize("sent", [-1, 2])
+def test_a_plain_spike_is_there_or_not(sent: int, files: Files, tmp_path: Path) -> None:
+    x = files.golden["input.input"].astype(np.int8)
+    x.reshape(-1)[0] = sent
+    files.golden["input.input"] = x
+    found = certify(files.write(tmp_path / "net.snnb"))["contradiction"]
+    assert (found["file"], found["where"]) == ("golden.npz", "input.input")
+    assert found["what"] == "messages"

@@ -17,10 +17,10 @@ import nir
 import numpy as np
 import pytest
 
-from snndeploy.cli.show.plain import plain
 from snndeploy.cli.show.telling import tell
 from snndeploy.ir.finding import Finding, Fix
 from snndeploy.limits import Limits, current
+from snndeploy.plain import plain
 from tests.support.commands import FRONTEND, check, network, run
 from tests.support.nir_graphs import chain, lif, written
 

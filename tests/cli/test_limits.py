@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from snndeploy.cli import main
+from snndeploy.cli.bounds import TimeUp, bounded
 from tests.support.commands import FRONTEND, check, code_of, network, run
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -87,6 +88,27 @@ def test_every_command_is_given_its_time(name: str, place: Path) -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     new = [p for p in place.iterdir() if p.name not in before]
     assert [p.name for p in new if not p.is_dir() or any(p.iterdir())] == []
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_limit_that_falls_into_destructors_comes_again(lost: int) -> None:
+    class Slow:
+        def __del__(self) -> None:
+            deadline = time.monotonic() + 0.1
+            while time.monotonic() < deadline:
+                pass
+
+    hook, began = sys.unraisablehook, time.monotonic()
+
+    def drop(count: int) -> None:
+        for _ in range(count):
+            Slow()
+        time.sleep(5)
+
+    with pytest.raises(TimeUp), bounded(None, 0.02, None):
+        drop(lost)
+    assert time.monotonic() - began < 4
+    assert sys.unraisablehook is hook
 
 
 @pytest.mark.slow

@@ -171,6 +171,11 @@ def refused(made: Callable[[], Program]) -> tuple[str, str]:
             "c",
             "an accumulator of a .net file has no bias",
         ),
+        (
+            {"c": group("c", (2,), 3, kind="readout", du=4095, dv=0, bias_mant=[64, 0])},
+            "c",
+            "an accumulator of a .net file has no bias",
+        ),
         ({"in": replace(group("in", (3,), 0), message_bits=4)}, "in", "its input is graded"),
         ({"in": replace(group("in", (3,), 0), scale=frozen(2.0))}, "in", "its input is graded"),
         ({"b": group("b", (3,), 1)}, "the program", "its layers do not follow each other"),

@@ -220,6 +220,8 @@ def test_neurons_in_float64_are_snntorchs_only_in_a_loop(loop: bool, frontends: 
         ([one(1e-2, 10.0)], 1e-3),
         ([one(1e-2, 1.0)], None),  # a factor of 1 says nothing
         ([one(1e-2, 1.0), one(2e-2, 20.0)], 1e-3),
+        # of one neuron, whose leak is all of v, beside others it does
+        ([plain(lif(3, tau=np.array([1e-3, 2e-3, 1e-2]), r=np.array([1.0, 2, 10])))], 1e-3),
         ([one(1e-2, 10.0), one(2e-2, 10.0)], None),
         ([one(1e-2, -10.0)], None),
         ([integrate(1000.0)], 1e-3),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.digest.content import content_digest
 from snndeploy.ir.digest.graph import LabelledEdge, graph_digest
+from snndeploy.ir.digest.samples import SampleDigest
 from snndeploy.ir.graded.delta import DeltaRule
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
@@ -308,3 +309,44 @@ def test_a_thousand_equal_layers(options: dict[str, Any]) -> None:
     digest = network.digest
     assert time.process_time() - started < 1
     assert digest != shorter.digest
+
+
+X = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+"""(steps, samples, neurons)"""
+UNLIKE: dict[str, tuple[Any, ...]] = {
+    "values": (X + 1,),
+    "types": (X.astype(np.float64),),
+    "shapes": (X.reshape(4, 1, 6),),
+    "names": ({"left": X},),
+    "which input is which": ({"left": X, "right": X + 1},),
+    "inputs exchanged": ({"left": X + 1, "right": X},),
+    "labels": (X, np.array([0, 1])),
+    "other labels": (X, np.array([1, 0])),
+    "a label per step": (X, np.array([[0, 1], [1, 0]])),
+    "a window": (X, np.array([[0, 1], [1, 0]]), 2),
+}
+"""Samples that differ from ``X``, and from each other, in one thing."""
+
+
+def test_samples_that_differ_in_anything_have_other_digests() -> None:
+    digests = [SampleDigest().add(*given).hex() for given in ((X,), *UNLIKE.values())]
+    assert len(set(digests)) == len(UNLIKE) + 1
+    two = SampleDigest().add(X[:, :1]).add(X[:, 1:]).hex()
+    assert two not in digests  # batches are told apart
+
+
+def test_samples_have_the_same_digest_however_they_lie_in_memory() -> None:
+    labels = np.array([0, 1])
+    expected = SampleDigest().add({"a": X, "b": X[:2]}, labels).hex()
+    big, apart = X.astype(">f4"), np.repeat(X, 2, axis=2)[:, :, ::2]
+    for x, y in ((big, labels.astype(np.int8)), (apart, labels.astype(">u2"))):
+        assert SampleDigest().add({"b": x[:2], "a": x}, y).hex() == expected
+    assert SampleDigest().add(X, labels, 1).hex() == SampleDigest().add(X, labels, 9).hex()
+    assert SampleDigest().add(X).hex() == (
+        "e06f34754f4644146903912f08e5f323a7bacde3ec227d54e91c4c96c05240da"
+    )
+
+
+def test_what_is_the_same_at_every_step_is_read_once() -> None:
+    huge = np.broadcast_to(X[:1], (1 << 40, 2, 3))
+    assert SampleDigest().add(huge).hex() != SampleDigest().add(huge[:-1]).hex()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
 from snndeploy.chip.families.loihi.lists import index_bits
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network
@@ -26,6 +26,7 @@ from snndeploy.lower.proofs.headroom import (
     most_spikes,
     worst_case,
 )
+from snndeploy.lower.proofs.rounding import rounding_of
 from tests.support.builders import inputs, lif, project
 
 LIMIT = (1 << 23) - 1
@@ -89,6 +90,38 @@ def test_the_worst_case_of_a_neuron(
     assert (found.v.low.tolist(), found.v.high.tolist()) == (low, high)
 
 
+@pytest.mark.parametrize(
+    ("bias", "low", "high", "change", "arriving"),
+    [
+        # u is twice what arrives, and half of it is left when v hears of it; v keeps three quarters
+        (0, [-8, -32], [16, 4], [6, 9], [4, 8]),
+        (3, [0, -20], [28, 16], [9, 12], [7, 8]),
+        (-3, [-20, -44], [4, 0], [9, 12], [5, 11]),
+    ],
+)
+def test_the_worst_case_where_a_register_holds_what_a_step_adds(
+    bias: int, low: list[int], high: list[int], change: list[int], arriving: list[int]
+) -> None:
+    """From v at one end it takes what decays there, besides all that arrives for the other."""
+    chip = family_of(load_target("xylo-a2")).arithmetic
+    fields = {"du": ints(1), "dv": ints(2), "bias_mant": ints(bias), "kind": "readout"}
+    found = worst_case(neuron(**fields), ARRIVING, chip)
+    assert (found.u.low.tolist(), found.u.high.tolist()) == ([-4, -16], [8, 2])
+    assert (found.v.low.tolist(), found.v.high.tolist()) == (low, high)
+    assert (found.change.tolist(), found.arriving.tolist()) == (change, arriving)
+    here = worst_case(neuron(**fields), ARRIVING, LOIHI)
+    assert not here.change.any()
+
+
+@pytest.mark.parametrize(("most", "peak", "steps"), [(200, 200, None), (40_000, 32_767, 40)])
+def test_what_a_step_adds_counts_for_head_room(most: int, peak: int, steps: int | None) -> None:
+    chip = family_of(load_target("xylo-a2")).arithmetic
+    none, low = np.zeros(1), Interval(-np.ones(1), np.ones(1))
+    worst = WorstCase(low, low, low, none, change=np.full(1, most), arriving=np.full(1, 800.0))
+    room = headroom(worst, chip)
+    assert (room.v_peak, room.clip_steps) == (peak, steps)
+
+
 def test_a_reset_by_all_multiples_leaves_at_most_the_threshold() -> None:
     many = {"reset": "subtract", "spikes_per_step": "many"}
     assert worst_case(neuron(**many), ARRIVING, LOIHI).v.high.tolist() == [104 * 64, 101 * 64]
@@ -105,7 +138,8 @@ def case(v: float, per_step: float, u: float = 1.0) -> WorstCase:
     def both(x: float) -> Interval:
         return Interval(np.array([-x / 2, 0.0]), np.array([x, 0.0]))
 
-    return WorstCase(both(u), both(per_step), both(v), late=np.zeros(2))
+    none = np.zeros(2)
+    return WorstCase(both(u), both(per_step), both(v), late=none, change=none, arriving=none)
 
 
 @pytest.mark.parametrize(
@@ -207,3 +241,17 @@ def test_a_scale_stops_at_the_largest_exponent(weight: float, exponent: int) -> 
     coding = InputCoding.named("binary")
     program = lower(network, load_target("loihi2"), inputs=coding, observed=seen)
     assert program.synapses[0].exponent == exponent
+
+
+@pytest.mark.parametrize(
+    ("leak", "kind", "lost"), [(1.0, "lif", 0), (0.5, "lif", 1), (1.0, "custom", 1)]
+)
+def test_a_threshold_between_two_units_loses_nothing_where_no_v_lies(
+    leak: float, kind: str, lost: int
+) -> None:
+    """Its mantissa is 3 units of 64, and it is 4 per cent more; v holds whole units without a leak."""
+    plain = lif("n", (2,), leak=leak, threshold=3.12 * 64).neuron
+    assert plain is not None
+    group = neuron(kind=kind, vth=ints(3), dv=ints(0 if leak == 1 else 2048))
+    found = rounding_of(plain, group, 0.0, np.zeros(()), LOIHI)
+    assert found.threshold == pytest.approx(lost * 0.12 / 3.12)

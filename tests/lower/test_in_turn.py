@@ -139,3 +139,31 @@ def test_refusals() -> None:
 def test_other_chips_adapt_nothing() -> None:
     net = chain(W, leak=0.9)
     assert fitted_in_turn(net, family_of(load_target("loihi2"))) == (net, ())
+
+
+@pytest.mark.parametrize("least", [0.0, -0.5])
+def test_one_threshold_that_is_not_above_zero_is_enough(least: float) -> None:
+    one = chain(np.ones((2, 3)) / 2, threshold=np.array([1.0, least]), reset="subtract")
+    with pytest.raises(LoweringRefused) as caught:
+        fitted_in_turn(one, family_of(XYLO))
+    assert caught.value.code == "threshold-not-positive"
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 3.0, 12.0])
+def test_what_was_seen_sets_the_shift(factor: float) -> None:
+    """u before it decays, with a quarter to spare, and a threshold fit; twice as much does not."""
+    network = hidden_layers(1)
+    seen = {"hidden12": 2.0 * factor, "hidden9": 3.0 * factor}
+    coding = InputCoding(kind="graded", peak=15)
+    program = lower(network, XYLO, inputs=coding, observed=seen)
+    (shift,) = {s.exponent for s in program.synapses if s.target in seen}
+    reach = 0.0
+    for name, u in seen.items():
+        neuron, scale = network.population(name).neuron, program.group(name).scale / 2.0**shift
+        assert neuron is not None
+        assert neuron.syn_leak is not None
+        assert neuron.threshold is not None
+        u_peak = 1.25 * u / float(np.min(neuron.syn_leak))
+        reach = max(reach, float(np.max((u_peak + neuron.threshold) * scale)))
+    assert reach * 2.0**shift <= 32767
+    assert reach * 2.0 ** (shift + 1) > 32767 or shift == 7

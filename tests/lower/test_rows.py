@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
+from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import lower
+from snndeploy.lower import InputCoding, lower
+from snndeploy.lower.rows import _held
 from snndeploy.mapping import check_program, place_program
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.integer.engine import run_integer
@@ -102,11 +104,29 @@ def test_the_worst_row_is_reported() -> None:
     assert program.rounding["output"].weight > 0.25
 
 
+def test_numbers_for_input_are_of_other_units_than_its_weights() -> None:
+    """Analog data go out as so many messages to a unit; rows are judged as the network has them."""
+    sizes = np.array([1.0, 1e-9, 1.0])
+    coding = InputCoding(kind="analog", peak=4.0)
+    assert coding.scale > 1
+    program = lower(network(sizes, thresholds=np.ones(3)), load_target("loihi2"), inputs=coding)
+    (message,) = lost(program)
+    assert "1 of 3 neurons or channels of output (1)" in message
+
+
 def test_a_layer_of_denormal_weights_is_none() -> None:
     program = lower(network(np.ones(3), np.full((3, 8), 5e-324)), load_target("loihi2"))
     assert not program.synapses[0].mantissa.any()
     assert "3 of them all of it" in lost(program)[0]
     assert not program.rounding["output"].exact
+
+
+@pytest.mark.parametrize("step", [8e-303, 1e-312, 5e-324])
+def test_codes_of_subnormal_steps_have_no_scale_beside_a_threshold(step: float) -> None:
+    weight = Weight(np.full((3, 8), 127, np.int32), scale=np.asarray(step), bits=8)
+    with pytest.raises(LoweringRefused, match=r"its threshold takes \d\.\d+e\+\d+ at") as caught:
+        lower(network(np.ones(3), weight), load_target("loihi2"))
+    assert (caught.value.code, caught.value.where) == ("states-too-narrow", "output")
 
 
 @pytest.mark.parametrize("leak", [0.999, 0.9973])
@@ -130,3 +150,11 @@ def test_leaks_that_have_a_constant_keep_it() -> None:
     for leak, dv in ((0.875, 512), (0.5, 2048), (1.0, 0), (1 - 3 / 4096, 3)):
         program = lower(network(np.ones(3), leak=leak), load_target("loihi2"))
         assert int(program.group("output").dv) == dv
+
+
+def test_thresholds_may_grow_to_sixteen_times_the_largest() -> None:
+    """Of channels, however many neurons each has."""
+    powers, threshold = np.array([0, 9, 2, 9]), np.array([1.0, -0.25, 0.5, 2.0]).reshape(4, 1, 1)
+    family = family_of(load_target("loihi2"))
+    assert _held(powers, threshold, (4, 3, 3), family).tolist() == [0, 7, 2, 4]
+    assert _held(powers, threshold[:, 0, 0], (4,), family).tolist() == [0, 7, 2, 4]

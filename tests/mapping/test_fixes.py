@@ -27,7 +27,7 @@ from snndeploy.mapping.fix.suggest import carry_out, may_fit
 from snndeploy.mapping.rules.rules import violations
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.pipeline.advise.fixing import fix_model
-from snndeploy.recipe import Recipe
+from snndeploy.recipe import CalibrationOptions, Recipe
 from snndeploy.simulate.float.engine import run_float
 from tests.support.builders import inputs, lif, project
 from tests.support.commands import FRONTEND, code_of, network, run
@@ -261,17 +261,22 @@ def test_what_is_no_change_is_refused() -> None:
 
 def test_fix_writes_a_recipe_that_compiles_to_something_that_fits(tmp_path: Path) -> None:
     model, out = network(tmp_path, 60, 40, 10), tmp_path / "fits.toml"
-    result = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out)
+    limit = ("--guard", "back-off", "--max-divergence", 0.4)
+    result = run("check", model, *FRONTEND, *limit, "-t", "tiny", "--fix", out)
     assert result.exit_code == 0, result.output
     assert f"{out} makes it fit: " in result.output
     assert "compiled with it and checked" in result.output
     recipe = Recipe.from_toml(out)
     assert recipe.passes
+    # What a guard gave back would not fit; what it warns of is what was asked for.
+    assert (recipe.guard, recipe.max_divergence, recipe.blind) == ("warn", 0.4, False)
     assert run("check", model, *FRONTEND, "-t", "tiny", "-r", out).exit_code == 0
     again = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out)
     assert again.exit_code == 3
     assert "output-exists" in again.output
-    as_json = run("check", model, *FRONTEND, "-t", "tiny", "--fix", out, "--force", "--json")
+    as_json = run(
+        "check", model, *FRONTEND, *limit, "-t", "tiny", "--fix", out, "--force", "--json"
+    )
     report = json.loads(as_json.stdout)
     assert report["fits"] is False
     assert report["fix"]["found"] is True
@@ -395,9 +400,10 @@ def test_what_fits_is_ordered_by_answers() -> None:
     (removal,) = (p for p in found.recipe.passes if isinstance(p, RemoveKernels))
     assert removal.fold == "weights"
     assert len(found.tried) > 1
-    assert found.ordered.startswith("answers on 60 samples: those of the trained network")
+    seen = "(passes are fitted to some of them)"
+    assert found.ordered.startswith(f"answers on 60 samples {seen}: those of the trained network")
     answers = {}
-    for score in ("l1", "second-order"):
+    for score in ("l1", "rate", "second-order"):
         way = replace(removal, score=score)
         answers[score] = run_float(compiled(Recipe(name="x", passes=(way,))).network, x)
     for score, recorded in answers.items():
@@ -408,6 +414,23 @@ def test_what_fits_is_ordered_by_answers() -> None:
         assert chosen.score == score
         assert f"chosen by {score}, folded into weights" in fixing.steps
         assert any(line.endswith("100.0% of 60 answers are right") for line in fixing.tried)
+
+
+def test_what_fits_is_compared_on_samples_that_no_pass_is_fitted_to() -> None:
+    """Where there are enough: the labels of the eight that passes see are wrong, and do not count."""
+    network, rng = residual(), np.random.default_rng(0)
+    x = (rng.random((6, 108, 2, 6, 6)) < 0.4).astype(np.float32)
+    labels = run_float(network, x).predictions("out")
+    labels[:8] = (labels[:8] + 1) % 4
+    chip, samples = narrow(1, neurons=400), Samples(x, labels)
+
+    def compiled(recipe: Recipe) -> snndeploy.Compiled:
+        return snndeploy.compile(network, recipe=recipe, calibration=samples, target=chip)
+
+    first = compiled(Recipe(calibration=CalibrationOptions(samples=8)))
+    fixing = fix_model(first, compiled, samples, seconds=0)
+    which = "answers on 100 samples that no pass is fitted to"
+    assert fixing.ordered == f"{which}: right (100.0% before any of this)"
 
 
 @pytest.mark.slow
@@ -423,13 +446,13 @@ def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
 
     first, told = compiled(None), list[str]()
     assert not first.fits
-    for data, ordered in ((samples, "answers on 300 samples: right"), (None, "membrane error")):
+    for data, ordered in ((samples, "answers on 300 samples (passes"), (None, "membrane error")):
         fixing = fix_model(first, compiled, data, tell=told.append)
         assert ordered in fixing.ordered
         assert fixing.steps[:2] == ("remove 12 of 16 kernels of 1", "remove 24 of 32 kernels of 4")
         assert fixing.recipe is not None
         assert compiled(fixing.recipe).fits
-        assert len(fixing.tried) == (1 if data is None else 2)
+        assert len(fixing.tried) == (1 if data is None else 3)
     shares = [line.split(": ")[-1] for line in told if "answers are right" in line]
     assert max(shares).startswith("fits, 8")
 

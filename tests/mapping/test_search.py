@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snndeploy.chip import Target, load_target
@@ -594,6 +594,8 @@ def recounted(program: Program, placement: Placement, target: Target) -> list[di
     st.sampled_from([LOIHI1, LOIHI2]),
     st.sampled_from([2, 8, 30]),
 )
+@example([1, 1, 1], 0.0, LOIHI2, 2)  # weights that are all zero: nobody hears the spikes
+@example([40, 30, 20], 0.0, LOIHI1, 8)
 def test_an_independent_recount_finds_no_core_too_full(
     sizes: list[int], density: float, target: Target, factor: int
 ) -> None:

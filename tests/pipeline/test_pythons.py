@@ -36,7 +36,7 @@ WITH_DATA: dict[str, dict[str, Any]] = {
     "default": {"recipe": "default"},
     "sbc": {"recipe": "sbc"},
     "calibrated": {"recipe": "default", "scale": "calibrated"},
-    "loihi1": {"recipe": "auto", "target": "loihi1"},
+    "loihi1": {"recipe": "default", "target": "loihi1"},
     "netx": {"recipe": None, "layout": "netx"},
 }
 NEEDED = "import click, importlib.metadata, torch; importlib.metadata.version('snndeploy')"

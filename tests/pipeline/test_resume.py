@@ -253,6 +253,7 @@ Command = Callable[[Path], tuple[list[object], Path]]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("command", ["compile", "sensitivity"])
 def test_killed_by_the_system(command: str, tmp_path: Path) -> None:
     """``kill -9`` at times that nobody chose, until it comes through."""

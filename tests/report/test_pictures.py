@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import snndeploy
-from snndeploy.errors import BackendMissing, UsageError
+from snndeploy.errors import BackendMissing, InputError, UsageError
 from snndeploy.report import all_pictures, picture_file, sensitivity_pictures, sight_of
 from snndeploy.report.pictures import Picture
 from snndeploy.report.pictures.answers import confusion_pictures
@@ -131,6 +132,20 @@ def test_a_picture_alone_needs_a_library_and_a_known_format(
         picture_file(picture, ".svg")
     assert missing.value.code == "drawing-missing"
     assert missing.value.hint == 'pip install "snndeploy[report]"'
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("vl_convert") is None, reason="the report extra is not installed"
+)
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_what_cannot_be_drawn_is_said_in_one_line(suffix: str) -> None:
+    spec = {"data": {"values": [{"x": 1}]}, "mark": "bar", "transform": [{"filter": "(("}]}
+    picture = dataclasses.replace(next(confusion_pictures(RUN)), spec=spec)
+    with pytest.raises(InputError) as caught:
+        picture_file(picture, suffix)
+    assert caught.value.code == "picture-undrawn"
+    assert caught.value.where == picture.name
+    assert "\n" not in caught.value.message
 
 
 @pytest.mark.skipif(

@@ -79,8 +79,41 @@ def test_every_table_is_a_file_and_in_json(pair: tuple[Path, Path], tmp_path: Pa
     check(run("report", pair[1], "--csv", folder, "--force"), 0)
     (tmp_path / "file").write_text("")
     taken = run("report", pair[1], "--csv", tmp_path / "file")
-    assert code_of(taken) == "output-unwritable"
+    assert code_of(taken) == "output-not-folder"
     assert "choose another place with --csv" in taken.stderr
+
+
+def test_places_are_refused_before_the_work(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a bundle that is not even there: nothing is read, made or written before."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    for options, code in (
+        (("--csv", "file"), "output-not-folder"),
+        (("--csv", "file/new"), "output-unwritable"),
+        (("--plot", "file/a.svg"), "output-not-folder"),
+        (("--plot", "a.gif"), "picture-format"),
+    ):
+        assert code_of(run("report", "none.snnb", *options)) == code
+    diff = run("report", "diff", "none.snnb", "x", "--csv", "file")
+    assert code_of(diff) == "output-not-folder"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_of_many_that_is_taken_leaves_none_written(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "time.csv").write_text("mine")
+    page = tmp_path / "page.html"
+    taken = run("report", pair[1], "--csv", folder, "--html", page)
+    assert code_of(taken) == "output-exists"
+    assert "time.csv" in taken.stderr
+    assert [p.name for p in folder.iterdir()] == ["time.csv"]
+    assert (folder / "time.csv").read_text() == "mine"
+    assert not page.exists()
 
 
 @drawing

@@ -28,6 +28,7 @@ from snndeploy.ir.program import Program
 from snndeploy.ir.weights import Weight
 from tests.support.builders import ZOO, conv, inputs, lif, project
 from tests.support.exact_networks import FAMILIES, GRADED, exact_network
+from tests.support.xylo_networks import hidden_layers
 
 Array = Any
 Rng = np.random.Generator
@@ -539,8 +540,8 @@ def registers(f: Files, rng: Rng) -> bool:
     changes = {"decay_bits": 11, "state_bits": 23, "v_overflow": "wrap", "u_overflow": "saturate"}
     changes |= {"decay": "shift", "state_shift": 5, "u_decay_offset": 0, "sum_bits": 24}
     field = _some(rng, list(changes))
-    a[field] = changes[field]
-    return True
+    before, a[field] = a[field], changes[field]
+    return bool(a[field] != before)
 
 
 def _headroom(f: Files, rng: Rng) -> dict[str, Any]:
@@ -778,7 +779,12 @@ def cores_per_chip(f: Files, rng: Rng) -> bool:
 def understated_resource(f: Files, rng: Rng) -> bool:
     used = _some(rng, f.slices)["resources"]["map"]
     name = _some(
-        rng, [k for k, n in used.items() if n and k not in ("delay_slots", "neuron_words")]
+        rng,
+        [
+            k
+            for k, n in used.items()
+            if n and k not in ("delay_slots", "neuron_words", "heard", "sent")
+        ],
     )
     used[name] -= 1
     return True
@@ -889,7 +895,7 @@ def taken_apart(name: str, target: str, recipe: str | None = None) -> Files:
 
 
 def bases() -> list[Files]:
-    """Every network for one chip or both, with and without quantisation, taken apart."""
+    """Every network for one Loihi or both, with and without quantisation, and one for Xylo, in parts."""
     found = []
     for number, name in enumerate(networks()):
         targets = (
@@ -899,7 +905,7 @@ def bases() -> list[Files]:
             targets = ("loihi2",)
         recipe = None if name == "off the grid" else (None, "default")[number // 2 % 2]
         found += [taken_apart(name, target, recipe) for target in targets]
-    return found
+    return [*found, on_xylo()]
 
 
 def _off_the_grid() -> Network:
@@ -921,3 +927,15 @@ def _off_the_grid() -> Network:
         project("out", "b", "output", Dense(3, 6), pruned),
     )
     return Network(populations, projections).verify()
+
+
+@cache
+def on_xylo() -> Files:
+    """A network on a chip that takes spikes in turn."""
+    from snndeploy.lower import InputCoding
+    from snndeploy.pipeline import bundle_of, compile, save_bundle
+
+    network, coding = hidden_layers(1, bias=True), InputCoding(kind="graded", peak=15)
+    bundle = bundle_of(compile(network, target="xylo-a2", recipe=None, inputs=coding))
+    with TemporaryDirectory() as folder:
+        return Files(save_bundle(Path(folder) / "net.snnb", bundle))

@@ -305,7 +305,9 @@ class Recount:
         places = kernels.reshape(part.shape).max(0) if len(part.shape) > 1 else kernels
         places = np.ravel(places)
         return {
-            "axon_map": part.neurons if lists else places.size if destinations else 0,
+            "axon_map": part.neurons
+            if lists
+            else places.size * any(heard.any() for *_, heard, _ in destinations),
             "axon_mem": int(places[places > 1].sum()),
         }
 

@@ -10,7 +10,7 @@ from snndeploy.ir.arrays import Array, frozen
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Dense
-from tests.support.builders import project
+from tests.support.builders import inputs, lif, project
 
 
 def hidden_layers(seed: int = 0, *, bias: bool = False, readout: bool = False) -> Network:
@@ -44,6 +44,19 @@ def hidden_layers(seed: int = 0, *, bias: bool = False, readout: bool = False) -
             dense(a.name, b.name),
             dense(b.name, b.name, 1),
             dense(b.name, out.name),
+        ),
+    ).verify()
+
+
+def once_per_step(seed: int = 0) -> Network:
+    """Neurons that spike once and forget: Xylo's spike many times, and remember."""
+    rng = np.random.default_rng(seed)
+    once = {"leak": 0.9, "syn_leak": 0.5, "threshold": 1.0, "reset": "zero"}
+    return Network(
+        (inputs((6,), "in"), lif("h", (16,), **once), lif("out", (5,), "output", **once)),
+        (
+            project("w1", "in", "h", Dense(16, 6), rng.normal(0.2, 0.6, (16, 6))),
+            project("w2", "h", "out", Dense(5, 16), rng.normal(0.1, 0.5, (5, 16))),
         ),
     ).verify()
 

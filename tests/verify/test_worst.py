@@ -91,6 +91,43 @@ def test_the_search_is_the_same_every_time() -> None:
     np.testing.assert_array_equal(one.inputs["in"], other.inputs["in"])
 
 
+def test_every_register_has_a_witness_however_many_there_are() -> None:
+    """Inputs are sought for 24; the others keep the best of those, each found again by the engine."""
+    n = 14
+    one = program(9)
+    groups = [one.groups[0]]
+    synapses = []
+    for i in range(n):
+        group = dataclasses.replace(one.group("a"), name=f"a{i}")
+        groups.append(group if i < n - 1 else dataclasses.replace(group, role="output"))
+        weight = np.roll(one.synapses[0].mantissa, i, axis=1)
+        parts = {"name": f"to a{i}", "target": f"a{i}", "mantissa": frozen(weight)}
+        synapses.append(dataclasses.replace(one.synapses[0], **parts))
+    many = Program(
+        target="any", arithmetic=LOIHI, groups=tuple(groups), synapses=tuple(synapses)
+    ).verify()
+    found = worst_found(many)
+    assert found is not None
+    assert {(f"a{i}", r) for i in range(n) for r in "uv"} == set(found.reached)
+    x = found.inputs["in"]
+    assert x.shape[1] <= 24
+    for (name, register), (run, _, magnitude) in found.reached.items():
+        each = run_integer(many, {"in": x[:, [run]]}, watch=True).registers[name]
+        assert getattr(each, f"{register}_peak") >= magnitude > 0
+
+
+def test_inputs_of_very_large_programs_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snndeploy.verify.worst._VALUES", 20)  # of 6 neurons
+    found = worst_found(program(9))
+    assert found is not None
+    assert len(found.inputs["in"]) == 3
+    assert found.reached["a", "u"][2] > LOIHI.state_max
+    monkeypatch.setattr("snndeploy.verify.worst._VALUES", 5)
+    found = worst_found(program(9))
+    assert found is not None
+    assert len(found.inputs["in"]) == 1
+
+
 def inhibited() -> Network:
     """No leak, and an input that only inhibits: v has no lower bound."""
     return Network(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..show.telling import say
+
 if TYPE_CHECKING:
     from ...pipeline import Compiled, Loaded
 
@@ -53,4 +55,4 @@ def write_html(
         described, runs, report=report, sensitivity=sensitivity, names=names or {}, placed=placed
     )
     write_text(path, page, force=force, option="--html")
-    click.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}", err=True)

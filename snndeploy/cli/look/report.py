@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import click
 from ...errors import InputError, UsageError, did_you_mean
 from ..options import admitted, json_option
 from ..show.help import command
+from .outputs import AddedFiles
 from .pages import page_option, refuse_html, write_html
 
 if TYPE_CHECKING:
-    from ...report import Picture
+    from ...report import Listing, Picture
 
 
 @command(example="snndeploy report model.snnb --html model.html")
@@ -81,7 +83,7 @@ def report(
     """
     from ...pipeline import described_report, pictures_of, tables_of
     from ...pipeline.accounts.recorded import stored_report
-    from ...report import tables_record
+    from ...report import refuse_format, tables_record
     from ..show.render import print_compile_report, print_json
     from ..show.render_runs import print_run_report
 
@@ -95,7 +97,7 @@ def report(
             raise UsageError(
                 "diff-options", "a diff has tables alone", hint="--csv and --json show it"
             )
-        _diff(bundles[1], bundles[2], csv, force, as_json)
+        _diff(bundles[1], bundles[2], AddedFiles(csv, "--csv", force=force), as_json)
         return
     if len(bundles) != 1:
         raise UsageError(
@@ -105,19 +107,23 @@ def report(
         )
     (bundle,) = bundles
     refuse_html(html, force)
+    listed = AddedFiles(csv, "--csv", force=force)
+    drawn = AddedFiles(None if plot is None else plot.parent, "--plot", force=force)
+    if plot is not None:
+        refuse_format(plot.suffix)
     admitted(bundle)
     data = described_report(bundle)
     read = [_read_run(path) for path in runs]
     curves = None if sensitivity_file is None else _read_sensitivity(sensitivity_file)
     names = {} if names_file is None else _read_names(names_file)
-    write_html(html, bundle, read, force=force, report=data, sensitivity=curves, names=names)
     tables = {} if csv is None and not as_json else tables_of(bundle, read, names=names)
-    if csv is not None:
-        _write_tables(csv, {name: table.csv() for name, table in tables.items()}, force)
+    listed.make(_csv_files(tables))
     if plot is not None:
-        _write_pictures(
-            plot, picture, pictures_of(bundle, read, sensitivity=curves, names=names), force
-        )
+        found = pictures_of(bundle, read, sensitivity=curves, names=names)
+        drawn.make(_picture_files(plot, picture, found))
+    write_html(html, bundle, read, force=force, report=data, sensitivity=curves, names=names)
+    listed.write()
+    drawn.write()
     if as_json:
         shown = {**data, "tables": tables_record(list(tables.values()))}
         print_json({**shown, "runs": read} if read else shown)
@@ -129,17 +135,17 @@ def report(
             print_run_report(run)
 
 
-def _diff(a: Path, b: Path, csv: Path | None, force: bool, as_json: bool) -> None:
+def _diff(a: Path, b: Path, listed: AddedFiles, as_json: bool) -> None:
     """Print what changed, and what it cost on the first one's golden inputs."""
     from ...pipeline import difference_of
+    from ...plain import one_line, plain_data
     from ...report import tables_record
-    from ..show.plain import plain_data
     from ..show.render import console, print_json, table
 
     found = difference_of(a, b)
     tables, same = found["tables"], found["same_inputs"]
-    if csv is not None:
-        _write_tables(csv, {name: one.csv() for name, one in tables.items()}, force)
+    listed.make(_csv_files(tables))
+    listed.write()
     if as_json:
         print_json(
             {"a": str(a), "b": str(b), **tables_record(list(tables.values())), "same_inputs": same}
@@ -157,7 +163,7 @@ def _diff(a: Path, b: Path, csv: Path | None, force: bool, as_json: bool) -> Non
     part = (
         ""
         if least is None
-        else f"; of the spikes of {least[0]}, the least alike, {least[1]:.1%} are"
+        else f"; of the spikes of {one_line(least[0])}, the least alike, {least[1]:.1%} are"
     )
     out.print(
         f"on the golden inputs of A, {same['alike']} of {same['samples']} answers are the same{part}",
@@ -165,31 +171,14 @@ def _diff(a: Path, b: Path, csv: Path | None, force: bool, as_json: bool) -> Non
     )
 
 
-def _write_tables(folder: Path, tables: Mapping[str, str], force: bool) -> None:
-    from ...pipeline import refuse_place, write_text
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            "output-unwritable",
-            f"the folder cannot be made ({error.strerror})",
-            where=str(folder),
-            hint="choose another place with --csv",
-        ) from error
-    places = {name: folder / f"{name}.csv" for name in tables}
-    for place in places.values():
-        refuse_place(place, force, option="--csv")
-    for name, text in tables.items():
-        write_text(places[name], text, force=force, option="--csv")
-    click.echo(f"wrote {len(tables)} tables to {folder}", err=True)
+def _csv_files(tables: Mapping[str, Listing]) -> dict[str, Callable[[], str]]:
+    return {f"{name}.csv": one.csv for name, one in tables.items()}
 
 
-def _write_pictures(
-    plot: Path, only: str | None, found: Mapping[str, Picture], force: bool
-) -> None:
-    from ...files.write import write_file
-    from ...pipeline import refuse_place
+def _picture_files(
+    plot: Path, only: str | None, found: Mapping[str, Picture]
+) -> dict[str, Callable[[], bytes]]:
+    """How to draw every picture, or the ``only`` one, by the name of its file."""
     from ...report import picture_file
 
     if only is not None and only not in found:
@@ -199,13 +188,9 @@ def _write_pictures(
             where="--picture",
             hint=did_you_mean(only, found),
         )
-    places = {name: plot.with_name(f"{plot.stem}-{name}{plot.suffix}") for name in found}
-    places = places if only is None else {only: plot}
-    for place in places.values():
-        refuse_place(place, force, option="--plot")
-    for name, place in places.items():
-        write_file(place, picture_file(found[name], plot.suffix), force=force, option="--plot")
-        click.echo(f"wrote {place}", err=True)
+    drawn = {f"{plot.stem}-{name}{plot.suffix}": one for name, one in found.items()}
+    drawn = drawn if only is None else {plot.name: found[only]}
+    return {name: partial(picture_file, one, plot.suffix) for name, one in drawn.items()}
 
 
 _RUN_KEYS = {

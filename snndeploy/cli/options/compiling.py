@@ -28,9 +28,9 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     network, samples = read_weighed(model, options)
     recipe = None
     if options["recipe"] != "none":
-        named = options["recipe"]
-        chosen = named if isinstance(named, Recipe) else load_recipe(named)
-        recipe = chosen.guarded(options["guard"], options["max_divergence"])
+        recipe = options["recipe"]
+        if not isinstance(recipe, Recipe):  # one that was made for these options says its own
+            recipe = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
     compiled = compile(
         network,

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import click
-
 from ...passes.base import Observer, PassEvent
 from ...progress import Progress, Scores
+from .telling import say
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_IN_SILENCE = 2.0
@@ -35,17 +34,17 @@ def pass_progress() -> Observer:
         if event.name == "check":
             checking = now if checking is None else checking
             if now - checking > _SECONDS_IN_SILENCE:
-                click.echo(f"check {event.done + 1}/{event.of}: {event.what}", err=True)
+                say(f"check {event.done + 1}/{event.of}: {event.what}", err=True)
             return
         if event.kind == "start":
             began = last = now
-            click.echo(f"pass {event.index}/{event.total}  {event.name}", err=True)
+            say(f"pass {event.index}/{event.total}  {event.name}", err=True)
         elif event.kind == "end" and event.status:
-            click.echo(f"  {event.status}", err=True)
+            say(f"  {event.status}", err=True)
         elif event.kind == "progress" and event.done and now - last > _SECONDS_BETWEEN_LINES:
             last = now
             left = (now - began) / event.done * (event.of - event.done)
-            click.echo(f"  {event.done}/{event.of} {event.what}, about {left:.0f} s left", err=True)
+            say(f"  {event.done}/{event.of} {event.what}, about {left:.0f} s left", err=True)
 
     return observe
 
@@ -76,7 +75,7 @@ def progress_bar(label: str, unit: str = "samples") -> Iterator[Bar]:
                 spent = last - start
                 left = f"about {spent / done * (total - done):,.0f} s left" if done else ""
                 told = filter(None, (f"{label}  {done}/{total}", unit * (not text), text, left))
-                click.echo("  ".join(told), err=True)
+                say("  ".join(told), err=True)
 
         yield Bar(line, scores)
         return

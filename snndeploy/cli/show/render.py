@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...plain import one_line, plain_data
 from ...report import (
     answers_text,
     certificate_line,
@@ -23,7 +24,6 @@ from ...report import (
     tried,
     tried_for_several,
 )
-from .plain import plain, plain_data
 
 _PLACES = 12
 """Places of findings of one kind that are listed."""
@@ -59,7 +59,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for i, column in enumerate(columns):
         numeric = i > 0 and all(_is_number(row[i]) for row in rows)
         result.add_column(column, justify="right" if numeric else "left")
-    cells = [[f"{v:,}" if isinstance(v, int) else plain(str(v)) for v in row] for row in rows]
+    cells = [[f"{v:,}" if isinstance(v, int) else one_line(str(v)) for v in row] for row in rows]
     if cells and _fits([list(columns), *cells], console().width):
         cells = [["\n".join(column) for column in zip(*cells, strict=True)]]
     for row in cells:
@@ -258,14 +258,16 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         first = group[0]
         text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
         if len(group) == 1:
-            text.append(f"{first['where']}: {first['message']}", style="default")
+            text.append(f"{one_line(first['where'])}: {first['message']}", style="default")
         else:
             text.append(f"at {len(group)} places:", style="default")
         out.print(text, soft_wrap=True)
         if len(group) > 1:
             for f in group[:_PLACES]:
                 times = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
-                out.print(Text(f"    {f['where']}: {f['message']}{times}"), soft_wrap=True)
+                out.print(
+                    Text(f"    {one_line(f['where'])}: {f['message']}{times}"), soft_wrap=True
+                )
             if group[_PLACES:]:
                 out.print(Text(f"    and {len(group) - _PLACES} more (--json lists all)"))
         if "rule" in first:
@@ -295,7 +297,7 @@ def print_fix(report: Mapping[str, Any], path: str) -> None:
             Text(f"no recipe was found that makes it fit{tried}; what stays:"), soft_wrap=True
         )
         for f in fix["left"]:
-            out.print(Text(f"  {f['code']} {f['where']}: {f['message']}"), soft_wrap=True)
+            out.print(Text(f"  {f['code']} {one_line(f['where'])}: {f['message']}"), soft_wrap=True)
         return
     if fix["steps"]:
         out.print(Text(f"{path} makes it fit: {'; '.join(fix['steps'])}"), soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ...plain import plain_data
 from ...report import (
     EVENT_COLUMNS,
     event_rows,
@@ -18,7 +19,6 @@ from ...report import (
     place,
     span,
 )
-from .plain import plain_data
 from .render import console, print_time, table
 from .telling import told_more
 

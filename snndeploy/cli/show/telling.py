@@ -1,4 +1,4 @@
-"""Findings on standard error, for commands whose result is something else."""
+"""Messages, and findings on standard error for commands whose result is something else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .plain import plain
+from ...plain import one_line, plain
 
 if TYPE_CHECKING:
     from ...ir.finding import Finding
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a message; whatever names are in it, a terminal obeys none of them."""
+    click.echo(plain(text), err=err)
 
 
 def told_more() -> bool:
@@ -23,8 +28,8 @@ def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
     """Warnings (and notes) on standard error, for commands whose result is something else."""
     for found in findings:
         if notes or found.severity != "note":
-            line = f"{found.severity}[{found.code}] {found.where}: {found.message}"
-            click.echo(plain(line), err=True)
+            line = f"{found.severity}[{found.code}] {one_line(found.where)}: {found.message}"
+            say(line, err=True)
             for fix in found.fixes:
                 if fix.effect:
-                    click.echo(plain(f"  try: {fix.text}: {fix.effect}"), err=True)
+                    say(f"  try: {fix.text}: {fix.effect}", err=True)

@@ -111,17 +111,18 @@ def step_membrane(
         xp: likewise.
         current: what the synaptic states add to v.
         wide: u before it was put into its register, for ``see``.
-        see: told that, and v likewise.
+        see: told that, and v likewise; where a register holds what a step adds, the largest of these.
     """
-    before = state.v
+    before, seen = state.v, []
     match arithmetic.v_step:
         case "free":
             x = decayed(before, p.dv, arithmetic, xp) + current + p.bias
         case "held":
             lost = decayed(before, p.dv, arithmetic, xp) - before
             change = wrapped(lost, arithmetic.state_bits) + current
-            change = held_in(change, arithmetic.v_overflow, arithmetic, xp) + p.bias
-            x = before + held_in(change, arithmetic.v_overflow, arithmetic, xp)
+            biased = held_in(change, arithmetic.v_overflow, arithmetic, xp) + p.bias
+            x = before + held_in(biased, arithmetic.v_overflow, arithmetic, xp)
+            seen = [change, biased]
     last = None
     if rule is not None and rule.reset_timing == "next-step":
         last = state.fired
@@ -130,7 +131,10 @@ def step_membrane(
     if rule is not None and last is not None and rule.subtracts:
         x = x - last * p.threshold
     if see is not None:
-        see(wide, x)
+        largest = x
+        for y in seen:
+            largest = xp.where(abs(y) > abs(largest), y, largest)
+        see(wide, largest)
     v = held_in(x, arithmetic.v_overflow, arithmetic, xp)
     if rule is None:
         state.v = v

@@ -77,12 +77,16 @@ class WorstCase:
         per_step: what a step adds to v.
         v: membrane before the reset, if its register were wide enough; infinite without a leak.
         late: how far below zero a reset takes v that comes when v has leaked since the spike.
+        change: the largest that a step adds to v or takes off it, where a register holds that, else 0.
+        arriving: that, without what decays.
     """
 
     u: Interval
     per_step: Interval
     v: Interval
     late: Array
+    change: Array
+    arriving: Array
 
     def within(self, steps: int) -> Interval:
         """v in a sample of so many steps."""
@@ -112,7 +116,11 @@ def worst_case(
     least, most = thresholds_of(group, arithmetic)
     # A reset that takes a negative threshold off adds it.
     added = np.maximum(-least, 0) if subtracts else 0
-    per_step = Interval(np.minimum(u.low + bias, 0), np.maximum(u.high + bias, 0) + added)
+    passed = u
+    if arithmetic.arrival == "in-turn":  # u has decayed when it reaches v
+        left = u * kept(du, arithmetic)
+        passed = Interval(np.floor(left.low), np.ceil(left.high))
+    per_step = Interval(np.minimum(passed.low + bias, 0), np.maximum(passed.high + bias, 0) + added)
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
     lowest = np.full(group.shape, -np.inf)
@@ -133,17 +141,24 @@ def worst_case(
         high = np.minimum(high, np.maximum(most, 0) + per_step.high)
     if group.v_floor is not None:
         low = np.maximum(low, np.minimum(np.minimum(group.v_floor, 0), -late) + per_step.low)
-    return WorstCase(u, per_step, Interval(low, high), late)
+    change = arriving = np.zeros(group.shape)
+    if arithmetic.v_step == "held":
+        up, down = passed.high + np.maximum(bias, 0) + added, np.maximum(-bias, 0) - passed.low
+        arriving = np.maximum(up, down)
+        held = np.minimum([-low, high], arithmetic.state_max + 1)
+        rising, falling = np.ceil(held * (1.0 - kept(dv, arithmetic)))
+        change = np.maximum(up + rising, down + falling)
+    return WorstCase(u, per_step, Interval(low, high), late, change, arriving)
 
 
 def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:
     """What the worst case is against the registers."""
     limit, per_step = arithmetic.state_max, worst.per_step
-    peak = worst.v.peak
+    peak = np.maximum(worst.v.peak, worst.change)
     clips = peak > limit
-    fastest = np.maximum(
-        np.maximum(-per_step.low, per_step.high)[np.broadcast_to(clips, per_step.low.shape)], 1
-    )
+    # What decays of a v is less than what has been added to it: so many steps are enough for both.
+    added = np.maximum(np.maximum(-per_step.low, per_step.high), worst.arriving)
+    fastest = np.maximum(added[np.broadcast_to(clips, per_step.low.shape)], 1)
     return Headroom(
         u_peak=int(np.ceil(worst.u.peak.max(initial=0.0))),
         v_peak=int(min(np.ceil(peak.max(initial=0.0)), limit)),

@@ -132,7 +132,10 @@ class _Bounder:
             fans=self.fans,
             slots=self.slots,
             listed=self._lists,
-            heard=bool(self.memory.out_of[self.group.name]),
+            heard=any(
+                self.memory.fans[s.name].synapses_per_target.any()
+                for s in self.memory.out_of[self.group.name]
+            ),
         )
         return self.memory.family.floor(boxes)
 

@@ -65,7 +65,8 @@ class Outgoing:
                 here = f.reached_on.get(chip)
                 slots += (f.reached if here is None else f.reached - here) * off_chip
         listed = group.role == "output" or any((f.reached > f.kernels).any() for f in fans)
-        self._sent = Sent(slots=slots, kernels=kernels, listed=listed, heard=bool(fans))
+        heard = any(f.reached.any() for f in fans)
+        self._sent = Sent(slots=slots, kernels=kernels, listed=listed, heard=heard)
 
     def box(self, bounds: Bounds) -> Resources:
         """Resources of one slice."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -16,6 +15,7 @@ from ...errors import UsageError
 from ...ir.answers import UNLABELLED
 from ...ir.arrays import Array
 from ...limits import current
+from ...report.listing import csv_text
 from ...simulate.recording import Recording
 
 
@@ -91,12 +91,9 @@ def predictions_table(report: Mapping[str, Any], labels: Array | None) -> str:
     """
     answers = {engine: np.asarray(p) for engine, p in report["predictions"].items()}
     shape = next(iter(answers.values())).shape
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = ["sample", "step"][: len(shape)]
-    writer.writerow([*columns, *(["label"] if labels is not None else []), *answers])
-    writer.writerows(_lines(shape, answers, labels))
-    return text.getvalue()
+    columns += [*(["label"] if labels is not None else []), *answers]
+    return csv_text(columns, _lines(shape, answers, labels))
 
 
 def _lines(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from ... import toml
 from ...ir.network import Network
 from ...ir.ops import Conv
 from ...passes.metrics import measure
+from ...plain import one_line
 from ...recipe import recipe_folder
 
 _START = "auto"
@@ -24,7 +26,7 @@ def first_recipe(network: Network, model: Path) -> str:
     Returns:
         TOML with comments, which `load_recipe` reads.
     """
-    counts = measure(network).layers
+    counts = {one_line(name): layer for name, layer in measure(network).layers.items()}
     widest = max(map(len, counts), default=0)
     rows = [
         f"#   {name:<{widest}}  {layer.weights:>11,} weights  {layer.synapses:>13,} synapses"
@@ -42,15 +44,15 @@ def first_recipe(network: Network, model: Path) -> str:
     text = (recipe_folder() / f"{_START}.toml").read_text(encoding="utf-8")
     return "\n".join(
         [
-            f"# A recipe for {model.name}. Every pass has the options `layers` and `ignore`, lists of",
-            "# names or patterns of these (by default all of them, and none):",
+            f"# A recipe for {one_line(model.name)}. Every pass has the options `layers` and `ignore`,",
+            "# lists of names or patterns of these (by default all of them, and none):",
             *rows,
             "#",
             *more,
             "# `snndeploy passes` lists the passes, `snndeploy passes NAME` their options;",
             "# `snndeploy recipes` lists the recipes to learn from.",
             "",
-            text.replace(f'name = "{_START}"', f'name = "{model.stem}"', 1),
+            text.replace(f'name = "{_START}"', toml.dumps({"name": model.stem}).strip(), 1),
         ]
     )
 

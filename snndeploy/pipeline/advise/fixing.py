@@ -41,7 +41,9 @@ SECONDS = 60.0
 _PATIENCE = 4
 """Where nothing was found that fits, the search goes on for so many times as long."""
 _JUDGED = 300
-"""Samples that what fits is compared on."""
+"""Samples that what fits is compared on, at most."""
+_LEAST_UNSEEN = 100
+"""Where so many are there that no pass is fitted to, what fits is compared on these alone."""
 _BATCH = 64
 _ROUNDS = 5
 """Compilations to look at: trained weights round and prune a little differently from counted ones."""
@@ -77,9 +79,9 @@ class _Removal:
 
 
 _PLAIN = (_Removal("l1", "none"),)
-_FOLDED = (_Removal("second-order", "weights"), _Removal("l1", "weights"))
-"""Ways to remove kernels where samples tell which answers best: on some networks the one, on some the
-other is better by several points."""
+_FOLDED = tuple(_Removal(score, "weights") for score in ("second-order", "rate", "l1"))
+"""Ways to remove kernels where samples tell which answers best: each is better than the others by
+several points on some networks."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,10 @@ class _FixSearch:
         seconds: float,
     ) -> None:
         self._first, self._compile_with = first, compile_with
-        self._samples = None if samples is None else samples.first(_JUDGED)
+        fitted = first.recipe.calibration.samples
+        self._unseen = samples is not None and len(samples) >= fitted + _LEAST_UNSEEN
+        begin = fitted if self._unseen else 0
+        self._samples = None if samples is None else samples.part(begin, _JUDGED)
         self._tell, self._seconds, self._watch = tell, seconds, StopWatch()
         self._chips = first.target.chips(first.board)
         self._removable = frozenset(
@@ -214,7 +219,11 @@ class _FixSearch:
         if self._samples is None:
             return "estimated membrane error; there are no samples (--data) to count answers on"
         before, _ = self._judged(self._first, 0.0)
-        return f"answers on {len(self._samples)} samples: {self._what} ({before:.1%} before any of this)"
+        seen = (
+            "that no pass is fitted to" if self._unseen else "(passes are fitted to some of them)"
+        )
+        what = f"{self._what} ({before:.1%} before any of this)"
+        return f"answers on {len(self._samples)} samples {seen}: {what}"
 
     @property
     def _what(self) -> str:
@@ -428,6 +437,9 @@ def _with(
         name=f"{base.name}-for-{target}",
         description=f"{base.name}, and what makes it fit {target}: {'; '.join(steps)}.",
         seed=base.seed,
+        guard="off" if base.guard == "off" else "warn",  # what is given back would not fit
+        max_divergence=base.max_divergence,
+        blind=base.blind,
         calibration=base.calibration,
         passes=(*passes, *quantizers),
     )

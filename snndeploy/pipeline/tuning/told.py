@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ...files import unwritable
-from ...files.places import refuse_place, write_text
+from ...files import refuse_folder, write_files
+from ...report.listing import csv_text
 from .front import FrontMember
 from .search import Tuned
 from .trial import UNITS, TrialOutcome
@@ -85,13 +82,8 @@ def counts(found: Tuned) -> dict[str, int]:
 
 def front_csv(front: Sequence[FrontMember]) -> str:
     """The front as a table with commas, a recipe per line under the name of its file."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    for place, member in enumerate(front, 1):
-        shown = {**asdict(member), "recipe": file_name(place)}
-        table.writerow([shown[name] for name in _COLUMNS])
-    return text.getvalue()
+    shown = ({**asdict(m), "recipe": file_name(place)} for place, m in enumerate(front, 1))
+    return csv_text(_COLUMNS, ([row[name] for name in _COLUMNS] for row in shown))
 
 
 def file_name(place: int) -> str:
@@ -105,19 +97,7 @@ def refuse_recipes(folder: Path, *, force: bool) -> None:
     Raises:
         InputError: there are some already (without ``force``), it is no folder, or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise InputError(
-            "output-not-folder",
-            "it exists and is no folder",
-            where=str(folder),
-            hint="choose another place with -o",
-        ) from error
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    for name in (REPORT, TABLE, file_name(1)):
-        refuse_place(folder / name, force)
+    refuse_folder(folder, (REPORT, TABLE, file_name(1)), force=force)
 
 
 def write_recipes(folder: Path, found: Tuned, *, force: bool) -> list[Path]:
@@ -129,11 +109,7 @@ def write_recipes(folder: Path, found: Tuned, *, force: bool) -> list[Path]:
     Raises:
         InputError: as `refuse_recipes`.
     """
-    refuse_recipes(folder, force=force)
-    files = [folder / file_name(place) for place in range(1, len(found.front) + 1)]
-    for path, member in zip(files, found.front, strict=True):
-        write_text(path, member.recipe.to_toml(), force=force, option="-o")
-    write_text(folder / TABLE, front_csv(found.front), force=force, option="-o")
-    report = json.dumps(tune_record(found), indent=2) + "\n"
-    write_text(folder / REPORT, report, force=force, option="-o")
-    return files
+    files = {file_name(n): member.recipe.to_toml() for n, member in enumerate(found.front, 1)}
+    files[TABLE] = front_csv(found.front)
+    files[REPORT] = json.dumps(tune_record(found), indent=2) + "\n"
+    return write_files(folder, files, force=force)[: len(found.front)]

@@ -2,7 +2,7 @@
 
 from .compiled import compiled_listings
 from .diff import diff_listings
-from .listing import CellValue, Column, Listing, tables_record, value_text
+from .listing import CellValue, Column, Listing, csv_text, tables_record, value_text
 from .ran import run_listings
 from .seen import core_listing
 
@@ -12,6 +12,7 @@ __all__ = [
     "Listing",
     "compiled_listings",
     "core_listing",
+    "csv_text",
     "diff_listings",
     "run_listings",
     "tables_record",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...plain import visible
 from ..tables import span
 
 CellValue = str | int | float | None | tuple[float, float]
@@ -61,24 +62,29 @@ class Listing:
         ]
 
     def csv(self) -> str:
-        """The table as CSV, with the names of columns first.
-
-        Text that a spreadsheet would take for a formula has an apostrophe before it: names come from
-        files of strangers.
-        """
+        """The table as CSV, with the names of columns first; see `csv_text`."""
         records = self.records()
         names = list(dict.fromkeys(name for record in records for name in record))
         names = names or [column.key for column in self.columns]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_safe(record.get(name)) for name in names] for record in records)
-        return out.getvalue()
+        return csv_text(names, ([record.get(name) for name in names] for record in records))
 
     def texts(self) -> list[list[str]]:
         """The rows as people read them."""
         forms = [column.form for column in self.columns]
         return [[value_text(v, f) for v, f in zip(row, forms, strict=True)] for row in self.rows]
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> str:
+    """Rows under the names of their columns, with commas.
+
+    Names come from files of strangers: control characters are spelled out, and text that a spreadsheet
+    would take for a formula has an apostrophe before it.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_safe(name) for name in columns])
+    writer.writerows([_safe(value) for value in row] for row in rows)
+    return out.getvalue()
 
 
 def value_text(value: CellValue, form: str) -> str:
@@ -125,6 +131,6 @@ def _named(key: str, value: CellValue) -> list[tuple[str, CellValue]]:
 
 
 def _safe(value: CellValue) -> CellValue:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    return visible(f"'{value}" if value.startswith(_FORMULA) else value)

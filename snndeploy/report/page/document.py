@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ...plain import visible
 from ..listing import Listing, compiled_listings, core_listing, run_listings
 from ..pictures import Picture, all_pictures, sensitivity_pictures
 from ..sight import Sight
@@ -60,7 +61,7 @@ def html_page(
     if "certificate" in compiled:
         parts.append(certificate_panel(compiled["certificate"]))
     parts.append(_provenance(compiled))
-    return _document(compiled["target"], "".join(parts), library, pictures)
+    return _document(visible(compiled["target"]), visible("".join(parts)), library, pictures)
 
 
 def _document(target: str, body: str, library: str, pictures: Sequence[Picture]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files.write import write_file
+from ...files import make_folder, write_file
 
 _PACKAGE = "vl-convert-python"
 
@@ -34,9 +34,9 @@ def vega() -> str | None:
     script = str(vl_convert.javascript_bundle(**_ALL))
     script = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         write_file(place, script + _END, force=True)
-    except (OSError, InputError):
+    except InputError:
         pass  # a cache that cannot be written is none
     return script
 

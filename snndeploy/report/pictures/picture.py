@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import BackendMissing, UsageError
+from ...errors import BackendMissing, InputError, UsageError
+from ...plain import plain_data, visible
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 """The version of the specifications' language; it is a name, and nothing is fetched from there."""
@@ -52,8 +54,8 @@ class Picture:
     wide: bool = False
 
     def whole(self) -> dict[str, Any]:
-        """The specification with what all pictures share."""
-        return {
+        """The specification with what all pictures share; names in it are text and nothing else."""
+        whole: dict[str, Any] = {
             "$schema": SCHEMA,
             "config": _CONFIG,
             "description": self.alt,
@@ -61,14 +63,15 @@ class Picture:
             "autosize": {"type": "fit-x", "contains": "padding"},
             **self.spec,
         }
+        return dict(plain_data(whole))
 
 
-def picture_file(picture: Picture, suffix: str) -> bytes:
-    """A picture alone, as SVG or PNG, dark on white.
+def refuse_format(suffix: str) -> None:
+    """Refuse files of pictures that cannot be drawn, before anything is made.
 
     Raises:
         BackendMissing: the library that draws is not installed.
-        UsageError: the format is another one.
+        UsageError: the format is none of `FORMATS`.
     """
     if suffix not in FORMATS:
         raise UsageError(
@@ -77,17 +80,37 @@ def picture_file(picture: Picture, suffix: str) -> bytes:
             where="--plot",
             hint="for example --plot net.svg",
         )
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise drawing_missing() from error
+    if importlib.util.find_spec("vl_convert") is None:
+        raise drawing_missing()
+
+
+def picture_file(picture: Picture, suffix: str) -> bytes:
+    """A picture alone, as SVG or PNG, dark on white.
+
+    Raises:
+        BackendMissing: the library that draws is not installed.
+        InputError: the library cannot draw it.
+        UsageError: the format is another one.
+    """
+    refuse_format(suffix)
+    import vl_convert
+
     spec = copy.deepcopy(picture.whole())
     spec["width"] = _FILE_WIDTH
-    spec["title"] = {"text": picture.title, "anchor": "start"}
+    spec["title"] = {"text": visible(picture.title), "anchor": "start"}
     spec["config"]["background"] = "white"
-    if suffix == ".png":
-        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    return str(vl_convert.vegalite_to_svg(spec)).encode()
+    try:
+        if suffix == ".png":
+            return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+        return str(vl_convert.vegalite_to_svg(spec)).encode()
+    except ValueError as error:  # of numbers and names that the library has no picture for
+        told = " ".join(str(error).splitlines()[:2])
+        raise InputError(
+            "picture-undrawn",
+            f"it cannot be drawn ({told})",
+            where=picture.name,
+            hint="its numbers are in the tables: --csv FOLDER; --picture NAME draws another one",
+        ) from error
 
 
 def drawing_missing() -> BackendMissing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,8 @@ class EnvironmentPlace:
         """Remove an environment that was made or begun here, and nothing else."""
         if self._staged.is_file():  # it was interrupted while it was signed
             self._staged.unlink()
+            with suppress(OSError):  # something else is in it
+                self.directory.rmdir()
         if not self.signed.is_file():
             return
         # The stamp goes last: an interrupted removal is recognised and taken up again.

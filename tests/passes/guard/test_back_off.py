@@ -239,7 +239,11 @@ SEEN: list[np.ndarray] = []
     ("there", "wanted", "seen", "compared", "held_out"),
     [
         (130, 100, 100, 30, True),
+        (119, 100, 96, 23, True),
         (100, 100, 80, 20, True),
+        (50, 10, 10, 40, True),
+        (22, 20, 17, 5, True),
+        (11, 10, 10, 11, False),
         (30, 256, 20, 10, True),
         (9, 256, 9, 9, False),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ....errors import InputError
-from ....files import is_regular, refuse_taken, unwritable, write_file
+from ....files import is_regular, make_folder, refuse_taken, write_file
 
 _SCHEMA = 1
 
@@ -31,10 +31,8 @@ class Checkpoint:
         self._key = key
         self._resume = resume
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             refuse_taken(path, force=True)
-        except OSError as error:
-            raise self._unwritable(unwritable(path, error)) from error
         except InputError as error:
             raise self._unwritable(error) from error
 
