@@ -140,8 +140,8 @@ def terms_of(
     late_bias, since = arriving.later, arriving.since
     constant = arriving.constant
     if constant.size != size(shape):
-        told = f"{constant.size} values arrive in a step where the layer has {size(shape)} neurons"
-        raise refused("live-time", told, "one step of one sample at a time is what a layer takes")
+        what = f"{constant.size} values arrive in a step where the layer has {size(shape)} neurons"
+        raise refused("live-time", what, "one step of one sample at a time is what a layer takes")
     if late:
         if late_bias is not None:
             raise refused("live-time", "a bias that begins later into a layer that waits", "")
