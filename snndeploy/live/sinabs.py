@@ -119,6 +119,8 @@ def _options(name: str, layer: Any) -> dict[str, object]:
         raise refuse(_WHERE, name, f"its reset function {reset} is not known")
     if getattr(layer.reset_fn, "subtract_value", None) is not None:
         raise refuse(_WHERE, name, "its reset subtracts another value than the threshold")
+    if (value := getattr(layer.reset_fn, "reset_value", 0.0)) != 0:
+        raise refuse(_WHERE, name, f"its reset adds {value:g} in every step, spike or not")
     return {
         "compare": ">=",
         "spikes_per_step": "one" if spike == "SingleSpike" else "many",

@@ -157,6 +157,20 @@ def test_options_that_have_no_form_are_refused(reset: str, fine: bool) -> None:
     assert caught.value.code == "live-option"
 
 
+def test_a_reset_to_a_value_which_sinabs_adds_in_every_step_is_refused() -> None:
+    from types import SimpleNamespace
+
+    from snndeploy.live.sinabs import _options
+
+    reset = SimpleNamespace(__name__="MembraneReset", reset_value=-0.3)
+    layer = SimpleNamespace(spike_fn=SimpleNamespace(__name__="SingleSpike"), reset_fn=reset)
+    with pytest.raises(InputError, match=r"its reset adds -0\.3 in every step") as caught:
+        _options("a", layer)
+    assert caught.value.code == "live-option"
+    reset.reset_value = 0.0
+    assert _options("a", layer)["reset"] == "zero"
+
+
 def test_missing_frameworks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FRAMEWORKS:
         monkeypatch.setitem(sys.modules, name, None)

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from snndeploy.errors import InputError
 from snndeploy.ir.network import Network
+from snndeploy.live.trace.terms import ArrivingTerms, terms_of
 from snndeploy.simulate.float.engine import run_float
 from tests.support.toy_framework import Fires, Hands, Strange, answers, read
 
@@ -452,3 +453,15 @@ def test_a_layer_that_starts_from_another_state() -> None:
         read(Start(), torch.ones(3, 1, 5))
     assert caught.value.code == "live-state"
     assert "given states of" in caught.value.message
+
+
+def test_what_arrives_with_all_steps_in_it_is_refused() -> None:
+    def refused(code: str, message: str, hint: str) -> InputError:
+        return InputError(code, message, where="from_toy", hint=hint)
+
+    arriving = ArrivingTerms(paths=(), constant=np.zeros(320))
+    with pytest.raises(
+        InputError, match="320 values arrive in a step where the layer has 8"
+    ) as caught:
+        terms_of(arriving, {}, (8,), 0, "from_toy", refused)
+    assert caught.value.code == "live-time"

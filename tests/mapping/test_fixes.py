@@ -435,7 +435,7 @@ def test_what_fits_is_compared_on_samples_that_no_pass_is_fitted_to() -> None:
 
 @pytest.mark.slow
 def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
-    """Digits on 3 small cores: fewer kernels at 8 bits keep 84 % of 300 answers; fewer bits and pruning,
+    """Digits on 3 small cores: fewer kernels at 8 bits keep 91 % of 300 answers; fewer bits and pruning,
     which would leave 10 %, are not tried. The smaller membrane error removes as many kernels."""
     chip = narrow(3, neurons=150, synapse_words=700, pool_words=1000)
     samples = digits().first(300)
@@ -454,7 +454,7 @@ def test_what_is_written_keeps_most_answers_of_all_that_fits() -> None:
         assert compiled(fixing.recipe).fits
         assert len(fixing.tried) == (1 if data is None else 3)
     shares = [line.split(": ")[-1] for line in told if "answers are right" in line]
-    assert max(shares).startswith("fits, 8")
+    assert max(shares).startswith("fits, 9")
 
 
 def test_what_is_tried_is_told_and_ends_in_time() -> None:

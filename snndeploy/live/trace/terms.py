@@ -139,6 +139,9 @@ def terms_of(
         terms.append(Term(tuple(p[0] for p in paths), delays, stages))
     late_bias, since = arriving.later, arriving.since
     constant = arriving.constant
+    if constant.size != size(shape):
+        what = f"{constant.size} values arrive in a step where the layer has {size(shape)} neurons"
+        raise refused("live-time", what, "one step of one sample at a time is what a layer takes")
     if late:
         if late_bias is not None:
             raise refused("live-time", "a bias that begins later into a layer that waits", "")
