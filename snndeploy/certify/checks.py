@@ -86,9 +86,8 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
-    words = {"delta": "sigma-delta", "resonator": "resonate-and-fire"}
-    if found := " and ".join(sorted({words[g.kind] for g in program.groups if g.kind in words})):
-        told["not_checked"].append(f"head-room and the golden run: what {found} neurons compute")
+    if any(g.kind in ("delta", "resonator") for g in program.groups):
+        told["not_checked"].append("head-room and the golden run: neurons with rules of their own")
         return
     check_headroom(program, bundle.worst, told)
     check_golden(program, bundle.golden, told)
@@ -118,11 +117,10 @@ def structure(program: Any) -> None:
         at.need(not s.port or target.kind == "resonator", "port", "one of its target", s.port)
         at.same("shape of weights", weight_shape(s.ops[weighted(s.ops)]), s.mantissa.shape)
         for o in s.sources:
-            source = program.group[o.group]
-            at.same("delivers", target.shape, chain(s.ops, source.shape)[-1])
+            source, shape = program.group[o.group], program.group[o.group].shape
+            at.same("delivers", target.shape, chain(s.ops, shape)[-1])
             at.within("latency", max(1, target.depth - source.depth), o.latency, LATEST)
-            found = np.broadcast_shapes(o.latency.shape, source.shape)
-            at.same("shape of latency", source.shape, found)
+            at.same("shape of latency", shape, np.broadcast_shapes(o.latency.shape, shape))
     program.into = by_target(program.synapses, program.group)
     program.legs = {g.name: list(legs(program, g)) for g in program.groups}
 

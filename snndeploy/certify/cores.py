@@ -134,26 +134,25 @@ class Counted:
 
     def part(self, part: Any) -> dict[str, int]:
         """What one slice takes."""
-        group, ways, n = self.program.group[part.group], self.ways[id(part)], prod(part.shape)
+        g, ways, n = self.program.group[part.group], self.ways[id(part)], prod(part.shape)
         words, axons = sum(w.words for w in ways), sum(w.axons for w in ways)
         if self.two:
-            model, (entries, routes) = self.target["neurons"], self._map(part, group)
-            own = group.kind in ("custom", "resonator")
-            state = n * model.get("program_words" if own else "words", 1)
+            model, (entries, routes) = self.target["neurons"], self._map(part, g)
+            kind = "program_words" if g.kind in ("custom", "resonator") else "words"
             used = {"neurons": n, "groups": 1, "axon_in": axons, "synapse_words": words}
-            pool = 1 + state + axons + words + entries + routes
+            pool = 1 + n * model.get(kind, 1) + axons + words + entries + routes
             return {**used, "axon_map": entries, "axon_mem": routes, "pool_words": pool}
         twice, off, chip = self._twice(part), self.axons["out_off_chip"], part.core // self.per_chip
-        out = [(w.slots + off * (c != chip), w.heard[part.box]) for c, w in self.out[group.name]]
-        longest = [int(o.latency.max()) - 1 for s in self.into[group.name] for o in s.sources]
+        out = [(w.slots + off * (c != chip), w.heard[part.box]) for c, w in self.out[g.name]]
+        longest = [int(o.latency.max()) - 1 for s in self.into[g.name] for o in s.sources]
         return {
             "compartments": -(-(n + twice) // 4) * 4,
             "synapse_words": words + twice,
             "axon_words": max((w.longest for w in ways), default=0),
             "in_axons": axons + twice,
             "out_axons": twice + sum(slots * int(heard.sum()) for slots, heard in out),
-            "compartment_profiles": _profiles(part, group, group.du, group.dv) + (twice > 0),
-            "threshold_profiles": _profiles(part, group, group.vth),
+            "compartment_profiles": _profiles(part, g, g.du, g.dv) + (twice > 0),
+            "threshold_profiles": _profiles(part, g, g.vth),
             "synapse_formats": len(ways) + (twice > 0),
             "delay": max((d.bit_length() for d in longest), default=0),
         }

@@ -135,7 +135,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert held.golden["spikes.dense-0"].any()
     told = json.loads(check(run("certify", bundle, "--json"), 0))
     assert told["certified"] is True
-    said = "head-room and the golden run: what resonate-and-fire neurons compute"
+    said = "head-room and the golden run: neurons with rules of their own"
     assert said in told["not_checked"]
     check(run("verify", bundle, "--engines", "integer"), 0)
     refused = run("check", path, "-t", "loihi1", "--json")
