@@ -152,3 +152,18 @@ def test_the_front_door_loads_no_heavy_library(arguments: tuple[str, ...]) -> No
     loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
     assert "snndeploy" in loaded
     assert loaded & {"torch", "nir", "h5py", "lava", "matplotlib", "numpy", "networkx"} == set()
+
+
+@pytest.mark.parametrize("room", ["pipeline", "report"])
+def test_rooms_hand_out_their_names_one_by_one(room: str) -> None:
+    """What only looks loads nothing that compiles; every name is there when it is asked for."""
+    code = (
+        f"import sys, snndeploy.{room} as room\n"
+        "loaded = [m for m in sys.modules if m.startswith(room.__name__ + '.')]\n"
+        "assert loaded == [], loaded\n"
+        "assert dir(room) == sorted(room.__all__)\n"
+        "assert [n for n in room.__all__ if getattr(room, n) is None] == []\n"
+        "assert not hasattr(room, 'nothing')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

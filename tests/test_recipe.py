@@ -140,6 +140,7 @@ def test_shipped_recipes_load_and_run() -> None:
         "digits",
         "osbc",
         "qp-snn",
+        "retrain",
         "sbc",
         "sbc-plus",
         "spatio-temporal",
@@ -291,8 +292,8 @@ def test_unknown_recipes_are_corrected() -> None:
     assert str(caught.value) == (
         "there is no recipe 'digit'\n"
         "  next: did you mean 'digits'? There are admm, auto, best, default, digits, osbc, qp-snn, "
-        "sbc, sbc-plus, spatio-temporal (snndeploy recipes says what for), or give the path of a "
-        ".toml file"
+        "retrain, sbc, sbc-plus, spatio-temporal (snndeploy recipes says what for), or give the path "
+        "of a .toml file"
     )
 
 

@@ -86,8 +86,9 @@ def check(bundle: Any, told: dict[str, Any]) -> None:
         proved(f"memory: every core is within {target['name']}; fullest: {name}, {most[name]:.1%}")
     else:
         told["not_checked"].append(f"cores and registers: how chips of family {family} count")
-    if any(g.kind == "delta" for g in program.groups):
-        told["not_checked"].append("head-room and the golden run: what sigma-delta neurons compute")
+    words = {"delta": "sigma-delta", "resonator": "resonate-and-fire"}
+    if found := " and ".join(sorted({words[g.kind] for g in program.groups if g.kind in words})):
+        told["not_checked"].append(f"head-room and the golden run: what {found} neurons compute")
         return
     check_headroom(program, bundle.worst, told)
     check_golden(program, bundle.golden, told)
@@ -114,6 +115,7 @@ def structure(program: Any) -> None:
     for s in program.synapses:
         target, at = program.group[s.target], At("program.npz", s.name)
         at.need(s.sources and target.kind not in ("input", "constant"), "ends", "neurons", "others")
+        at.need(not s.port or target.kind == "resonator", "port", "one of its target", s.port)
         at.same("shape of weights", weight_shape(s.ops[weighted(s.ops)]), s.mantissa.shape)
         for o in s.sources:
             source = program.group[o.group]

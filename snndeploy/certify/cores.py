@@ -138,7 +138,8 @@ class Counted:
         words, axons = sum(w.words for w in ways), sum(w.axons for w in ways)
         if self.two:
             model, (entries, routes) = self.target["neurons"], self._map(part, group)
-            state = n * model.get("program_words" if group.kind == "custom" else "words", 1)
+            own = group.kind in ("custom", "resonator")
+            state = n * model.get("program_words" if own else "words", 1)
             used = {"neurons": n, "groups": 1, "axon_in": axons, "synapse_words": words}
             pool = 1 + state + axons + words + entries + routes
             return {**used, "axon_map": entries, "axon_mem": routes, "pool_words": pool}

@@ -218,13 +218,13 @@ Arithmetic state_bits=2..31 u_overflow=wrap|saturate|saturate-full
   v_overflow=wrap|saturate|saturate-full decay=multiply|shift|floor-shift decay_bits=0..20
   u_decay_offset=0..1 state_shift=0..16 sum_bits=8..32 arrival=summed|in-turn v_step=free|held
 CompartmentGroup name=str shape=shape role=input|hidden|output
-  kind=input|constant|lif|custom|readout|delta depth=0..999999 scale=real[] message_bits=0..32
+  kind=input|constant|lif|custom|readout|delta|resonator depth=0..999999 scale=real[] message_bits=0..32
   message_peak=?1..2147483647 du=int[] dv=int[] vth=int[] bias_mant=int[] bias_exp=-31..31 compare=>|>=
-  reset=zero|subtract|none reset_timing=immediate|next-step|snntorch-immediate
-  spikes_per_step=one|many max_spikes=?1..2147483647 v_floor=?level[] dynamics=any route=str
+  reset=zero|subtract|none reset_timing=immediate|next-step|snntorch-immediate spikes_per_step=one|many
+  max_spikes=?1..2147483647 v_floor=?level[] dynamics=any route=str
 SynapseGroup name=str sources=[SynapseSource] target=str
   ops=[Dense/Conv/Pointwise/SumPool/Reshape] mantissa=int[] exponent=-31..31
-  sign_mode=mixed|excitatory|inhibitory weight_bits=0..64 alive=?mask[]
+  sign_mode=mixed|excitatory|inhibitory weight_bits=0..64 alive=?mask[] port=|imag
 SynapseSource group=str latency=int[]
 Headroom u_peak=big v_peak=big limit=big clip_steps=?big
 Rounding leak=real syn_leak=real threshold=real bias=real weight=real truncation=any reasons=any

@@ -50,6 +50,8 @@ def native_only(target: Target) -> Target:
 
 def way_of(group: CompartmentGroup, target: Target) -> Realisation:
     """How the target realises the neurons of a group, by what they do."""
+    if group.kind == "resonator":
+        return "program"
     if group.kind != "custom":
         return "native"
     ways = _ways(target, group)
@@ -73,8 +75,9 @@ def _ways(target: Target, model: Neuron | CompartmentGroup) -> dict[str, str]:
     if model.v_floor is not None:
         ways["v_floor"] = neurons.v_floor
     if model.reset == "none" or model.reset_timing != "immediate":
-        # A second compartment resets late by nature; a native reset acts at once.
-        if neurons.subtract_reset == "native":
+        # A second compartment subtracts late by nature; a native reset acts at once.
+        late_zero = model.reset == "zero" and neurons.subtract_reset == "two-compartments"
+        if neurons.subtract_reset == "native" or late_zero:
             ways["late_reset"] = program
         else:
             ways["subtract_reset"] = neurons.subtract_reset

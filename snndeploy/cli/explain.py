@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from .options import admitted, json_option
+from .options import admitted, data_options, json_option
 from .show.help import command
 
 _SHOWN = 12
@@ -20,14 +20,20 @@ _SHOWN = 12
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", type=click.IntRange(min=0), help="What is on this core.")
 @click.option("--layer", help="What this layer (a population or a projection) takes.")
+@data_options
 @json_option
-def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) -> None:
+def explain(
+    bundle: Path, core: int | None, layer: str | None, as_json: bool, **options: Any
+) -> None:
     """Show what fills a core or a layer of a bundle, and whom it talks to.
 
-    Messages are those of a mean step of the bundle's own golden run.
+    Messages are those of a mean step: of the samples of --data, else of the bundle's own golden run.
     """
+    from ..bundle import read_bundle
+    from ..data import input_shapes
     from ..pipeline import explain_bundle
     from ..plain import plain_data
+    from .options import samples_of
     from .show.render import print_json
 
     if core is not None and layer is not None:
@@ -35,7 +41,16 @@ def explain(bundle: Path, core: int | None, layer: str | None, as_json: bool) ->
             "explain-both", "--core and --layer ask for different things", hint="give one of them"
         )
     admitted(bundle)
-    told = explain_bundle(bundle, core, layer)
+    if options["data"] is not None and core is None and layer is None:
+        raise UsageError(
+            "explain-all",
+            "messages are shown of a core or a layer, and none is named",
+            where="--data",
+            hint="name one: --core or --layer",
+        )
+    held = read_bundle(bundle)
+    samples = samples_of(options, input_shapes(held.program))
+    told = explain_bundle(held, core, layer, samples)
     if as_json:
         print_json(told)
         return

@@ -146,7 +146,7 @@ def finetune(
         _print_figures(report["figures"])
     if validation is None:
         say(
-            "warning[training-accuracy]: there is no --val, so the accuracy is that on samples which "
+            "warning[training-accuracy]: there is no --val, so it is judged on samples which "
             "the network was trained on; on new ones it is usually lower",
             err=True,
         )
@@ -165,7 +165,7 @@ def _print_figures(found: Mapping[str, Any]) -> None:
 
     before, after = found["before"], found["after"]
     rows = (
-        (f"accuracy on {found['on']} samples", "{:.2%}", "accuracy"),
+        (f"{found['measure']} on {found['on']} samples", "{:.2%}", "accuracy"),
         ("connections", "{:.2%}", "density"),
         ("bits per weight", "{:.2f}", "bits"),
         ("weights, bits", "{:,.0f}", "size_bits"),

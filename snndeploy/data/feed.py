@@ -51,6 +51,11 @@ class Feed:
         return labels[:, : self.steps] if labels is not None and labels.ndim > 1 else labels
 
     @property
+    def targets(self) -> Array | None:
+        """Values that the output should emit, ``(samples, neurons)``, where they are known."""
+        return self.samples.first(self.first).targets
+
+    @property
     def window(self) -> int:
         """Over how many steps answers per step are smoothed."""
         return self.samples.window

@@ -33,6 +33,7 @@ from .digest.content import NOT_CONTENT, content_digest
 from .fields import LEVEL, beyond, held_fields
 from .finding import Finding
 from .graded.delta import DeltaRule
+from .graded.resonator import ResonatorRule
 from .network import Role
 from .neurons import FOUNDING
 from .ops import Op, Weighted, weighted_op
@@ -47,7 +48,11 @@ from .step import (
     SpikesPerStep,
 )
 
-Kind = Literal["input", "constant", "lif", "custom", "readout", "delta"]
+Kind = Literal["input", "constant", "lif", "custom", "readout", "delta", "resonator"]
+Port = Literal["", "imag"]
+"""Where synapses enter a neuron: at its only entry (of a resonator, the real part), or the imaginary."""
+DYNAMICS: dict[Kind, type] = {"delta": DeltaRule, "resonator": ResonatorRule}
+"""Kinds whose neurons do what their ``dynamics`` say."""
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 
 
@@ -63,7 +68,9 @@ class CompartmentGroup:
     synaptic filter), ``lif`` is the native compartment above, ``readout`` never spikes and answers
     with v, ``custom`` is a neuron program that differs from ``lif`` in the fields below the line.
     ``delta`` sends numbers and does what ``dynamics`` says (`snndeploy.ir.graded.delta`); its input is
-    not shifted, and the exponent of thresholds and biases is that of ``dynamics``.
+    not shifted, and the exponent of thresholds and biases is that of ``dynamics``. ``resonator``
+    likewise (`snndeploy.ir.graded.resonator`): it has two ports, spikes, and its thresholds are in the
+    units of its state.
 
     Integer arrays broadcast to ``shape``. ``scale`` converts back: v units per unit of the network
     (for inputs: integer message per unit of data). ``message_bits`` is 0 for binary spikes, else the
@@ -91,7 +98,7 @@ class CompartmentGroup:
     spikes_per_step: SpikesPerStep = "one"
     max_spikes: int | None = None
     v_floor: Array | None = field(default=None, metadata=LEVEL)
-    dynamics: DeltaRule | None = None
+    dynamics: DeltaRule | ResonatorRule | None = None
     route: str = field(default="", metadata=NOT_CONTENT)
 
     __repr__ = brief
@@ -105,8 +112,13 @@ class CompartmentGroup:
                 return NeuronRule.of(self)
             case "lif":
                 return NeuronRule()
-            case "readout" | "input" | "constant" | "delta":
+            case "readout" | "input" | "constant" | "delta" | "resonator":
                 return None
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Where synapses enter its neurons."""
+        return ("", "imag") if self.kind == "resonator" else ("",)
 
     @property
     def largest(self) -> int:
@@ -117,7 +129,7 @@ class CompartmentGroup:
     @property
     def bias(self) -> Array:
         """Bias added to v at every step, in v units."""
-        if self.dynamics is not None:
+        if isinstance(self.dynamics, DeltaRule):
             return self.bias_mant << self.dynamics.exponent
         if self.bias_exp >= 0:
             return self.bias_mant << self.bias_exp
@@ -157,7 +169,8 @@ class SynapseSource:
 class SynapseGroup:
     """A projection as synapses: integer ``mantissa`` (in the operator's weight shape) x 2**exponent.
 
-    ``alive`` marks the stored synapses that were not pruned (None: all).
+    ``alive`` marks the stored synapses that were not pruned (None: all). ``port`` says where they enter
+    the target's neurons.
     """
 
     name: str
@@ -169,6 +182,7 @@ class SynapseGroup:
     sign_mode: SignMode
     weight_bits: int
     alive: Array | None = None
+    port: Port = ""
 
     __repr__ = brief
     _repr_html_ = brief_html
@@ -300,11 +314,13 @@ class Program:
                 value = getattr(g, name)
                 if value is not None and not np.issubdtype(value.dtype, np.integer):
                     raise TypeError(f"{g.name}.{name} is {value.dtype}, a program holds integers")
-            if (g.kind == "delta") != (g.dynamics is not None):
+            if type(g.dynamics) is not DYNAMICS.get(g.kind, type(None)):
                 raise ValueError(f"{g.name} is {g.kind}, its dynamics are {g.dynamics}")
         for s in self.synapses:
             if not np.issubdtype(s.mantissa.dtype, np.integer):
                 raise TypeError(f"{s.name}.mantissa is {s.mantissa.dtype}")
+            if s.port not in self.group(s.target).ports:
+                raise ValueError(f"{s.name}: {s.target} has no port {s.port!r}")
             if s.mantissa.shape != s.op.weight_shape:
                 raise ValueError(f"{s.name}: mantissa {s.mantissa.shape} for {s.op}")
             for source in s.sources:

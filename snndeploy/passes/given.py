@@ -32,6 +32,15 @@ class Calibration(Protocol):
         """Over how many steps answers per step are smoothed."""
 
 
+def targets_of(samples: Calibration) -> Array | None:
+    """Values ``(samples, neurons)`` that the output should emit on average, where there are any.
+
+    Only samples that were given have them; what passes make of samples has classes or nothing.
+    """
+    found: Array | None = getattr(samples, "targets", None)
+    return found
+
+
 def answers_window(samples: Calibration) -> int:
     """Over how many steps answers are smoothed where each step has one; 0 for an answer per sample."""
     return samples.window if samples.labels is not None and samples.labels.ndim > 1 else 0

@@ -25,6 +25,7 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..limits import current
 from .base import Calibration, Pass, PassContext, PassResult, PassRun, ports
+from .given import targets_of
 
 T = TypeVar("T")
 
@@ -194,4 +195,6 @@ def kept_in(folder: Path | None, *, resume: bool) -> Kept | None:
 
 def digest_of(samples: Calibration) -> str:
     """SHA-256 of samples and labels."""
-    return SampleDigest().add(samples.inputs, samples.labels, samples.window).hex()
+    digest = SampleDigest()
+    digest.add(samples.inputs, samples.labels, samples.window, targets_of(samples))
+    return digest.hex()

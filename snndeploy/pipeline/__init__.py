@@ -1,30 +1,82 @@
-"""The arrows in a row: compile a network, run it, and keep it as a bundle."""
+"""The arrows in a row: compile a network, run it, and keep it as a bundle.
 
-from ..files.places import refuse_place, write_text
-from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
-from .advise.sensitivity import sensitivity
-from .bundles import (
-    bundle_of,
-    certificate_of,
-    check_bundle,
-    not_certified,
-    report_of,
-    run_bundle,
-    save_bundle,
-    save_certified,
-    verify_bundle,
-)
-from .compilation import compile, compress
-from .compiled import Compiled, Loaded
-from .explaining import explain_bundle
-from .finetuning import finetune, finetune_report
-from .inspection import group_record, inspect_program, inspect_report
-from .opening import ModelKind, admit, open_bundle
-from .programs import loaded_bundle, loaded_report, place_file
-from .run import energy, run_compiled, run_engine
-from .showing.pages import described_report, difference_of, page_of, pictures_of, seen, tables_of
-from .torch_modules.compress import CompressedModule, compress_module
-from .tuning.search import Tuned, tune
+The names load on first use: a command that only looks loads nothing that compiles.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..files.places import refuse_place, write_text
+    from .advise.fixing import Fixing, fix_bundle, fix_model, fix_record
+    from .advise.sensitivity import sensitivity
+    from .bundles import (
+        bundle_of,
+        certificate_of,
+        check_bundle,
+        not_certified,
+        report_of,
+        run_bundle,
+        save_bundle,
+        save_certified,
+        verify_bundle,
+    )
+    from .compilation import compile, compress
+    from .compiled import Compiled, Loaded
+    from .explaining import explain_bundle
+    from .finetuning import finetune, finetune_report
+    from .inspection import group_record, inspect_program, inspect_report
+    from .opening import ModelKind, admit, open_bundle
+    from .programs import loaded_bundle, loaded_report, place_file
+    from .run import energy, run_compiled, run_engine
+    from .showing.pages import (
+        described_report,
+        difference_of,
+        page_of,
+        pictures_of,
+        seen,
+        tables_of,
+    )
+    from .torch_modules.compress import CompressedModule, compress_module
+    from .tuning.search import Tuned, tune
+
+_HOME = {
+    "..files.places": ("refuse_place", "write_text"),
+    ".advise.fixing": ("Fixing", "fix_bundle", "fix_model", "fix_record"),
+    ".advise.sensitivity": ("sensitivity",),
+    ".bundles": (
+        "bundle_of",
+        "certificate_of",
+        "check_bundle",
+        "not_certified",
+        "report_of",
+        "run_bundle",
+        "save_bundle",
+        "save_certified",
+        "verify_bundle",
+    ),
+    ".compilation": ("compile", "compress"),
+    ".compiled": ("Compiled", "Loaded"),
+    ".explaining": ("explain_bundle",),
+    ".finetuning": ("finetune", "finetune_report"),
+    ".inspection": ("group_record", "inspect_program", "inspect_report"),
+    ".opening": ("ModelKind", "admit", "open_bundle"),
+    ".programs": ("loaded_bundle", "loaded_report", "place_file"),
+    ".run": ("energy", "run_compiled", "run_engine"),
+    ".showing.pages": (
+        "described_report",
+        "difference_of",
+        "page_of",
+        "pictures_of",
+        "seen",
+        "tables_of",
+    ),
+    ".torch_modules.compress": ("CompressedModule", "compress_module"),
+    ".tuning.search": ("Tuned", "tune"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Compiled",
@@ -73,3 +125,15 @@ __all__ = [
     "verify_bundle",
     "write_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'snndeploy.pipeline' has no attribute {name!r}")
+    found = getattr(import_module(_MODULE_OF[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -152,6 +152,7 @@ def finetune_report(
         "training": dict(compiled.training),
         "figures": {
             "samples": len(few),
+            "measure": "accuracy" if few.labels is not None else "variance explained",
             "on": "validation" if held_out else "training",
             "before": asdict(before),
             "after": {**asdict(after), "r_mem": after.r_mem(before), "r_ops": after.r_ops(before)},

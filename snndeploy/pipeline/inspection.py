@@ -123,8 +123,10 @@ def inspect_program(program: Program, source: str) -> dict[str, Any]:
 
 def _group(group: CompartmentGroup) -> dict[str, Any]:
     values = {"du": group.du, "dv": group.dv, "vth": group.vth, "bias": group.bias}
-    if group.dynamics is not None:
+    if group.kind == "delta":
         values = {"vth": group.vth, "bias": group.bias_mant}
+    elif group.kind == "resonator":
+        values = {"vth": group.vth}
     shown = {} if group.kind == "input" else values
     rule = group.dynamics
     return {
@@ -146,6 +148,7 @@ def _synapses(synapses: SynapseGroup) -> dict[str, Any]:
             for o in synapses.sources
         ],
         "target": synapses.target,
+        **({"port": synapses.port} if synapses.port else {}),
         "ops": chain_text(synapses.ops),
         "weights": int(synapses.mantissa.size),
         "nonzero": int(np.count_nonzero(synapses.mantissa)),

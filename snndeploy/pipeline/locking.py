@@ -120,7 +120,7 @@ def data_record(samples: Samples | None, used: int | None) -> dict[str, Any]:
         return {}
     digest, looked_at = SampleDigest(), samples.first(used)
     for part in looked_at.batches():
-        digest.add(part.inputs, part.labels, part.window)
+        digest.add(part.inputs, part.labels, part.window, part.targets)
     return {
         "digest": digest.hex(),
         "digest_of": len(looked_at),

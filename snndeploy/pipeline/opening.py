@@ -112,7 +112,7 @@ OBEYS: Mapping[str, Mapping[ModelKind, frozenset[str]]] = MappingProxyType(
         "simulate": {"nir": _NIR, "netx": _NETX | _DATA, "bundle": _DATA},
         "verify": {"bundle": _DATA},
         "report": {"bundle": frozenset()},
-        "explain": {"bundle": frozenset()},
+        "explain": {"bundle": _DATA},
         "certify": {"bundle": frozenset()},
         "compress": _NETWORKS,
         "finetune": _NETWORKS,

@@ -1,36 +1,86 @@
-"""Reports: what was compiled, what it costs and what it gave, as plain data and as a page."""
+"""Reports: what was compiled, what it costs and what it gave, as plain data and as a page.
 
-from .build import compile_report, finding_record, run_report
-from .certificate import certificate_line
-from .findings import grouped, tried, tried_for_several
-from .listing import (
-    Listing,
-    compiled_listings,
-    core_listing,
-    diff_listings,
-    run_listings,
-    tables_record,
-)
-from .naming import check_names, renamed_record, renamed_sight
-from .page import html_page
-from .pictures import Picture, all_pictures, picture_file, refuse_format, sensitivity_pictures
-from .sight import Sight, sight_of
-from .tables import (
-    COUNTED,
-    EVENT_COLUMNS,
-    answers_text,
-    cores_text,
-    event_rows,
-    events_text,
-    judged,
-    judged_on,
-    neurobench_rows,
-    number,
-    place,
-    rounding_note,
-    rounding_text,
-    span,
-)
+The names load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build import compile_report, finding_record, run_report
+    from .certificate import certificate_line
+    from .findings import grouped, tried, tried_for_several
+    from .listing import (
+        Listing,
+        compiled_listings,
+        core_listing,
+        diff_listings,
+        run_listings,
+        tables_record,
+    )
+    from .naming import check_names, renamed_record, renamed_sight
+    from .page import html_page
+    from .pictures import Picture, all_pictures, picture_file, refuse_format, sensitivity_pictures
+    from .sight import Sight, sight_of
+    from .tables import (
+        COUNTED,
+        EVENT_COLUMNS,
+        answers_text,
+        cores_text,
+        event_rows,
+        events_text,
+        judged,
+        judged_on,
+        neurobench_rows,
+        number,
+        place,
+        rounding_note,
+        rounding_text,
+        span,
+    )
+
+_HOME = {
+    ".build": ("compile_report", "finding_record", "run_report"),
+    ".certificate": ("certificate_line",),
+    ".findings": ("grouped", "tried", "tried_for_several"),
+    ".listing": (
+        "Listing",
+        "compiled_listings",
+        "core_listing",
+        "diff_listings",
+        "run_listings",
+        "tables_record",
+    ),
+    ".naming": ("check_names", "renamed_record", "renamed_sight"),
+    ".page": ("html_page",),
+    ".pictures": (
+        "Picture",
+        "all_pictures",
+        "picture_file",
+        "refuse_format",
+        "sensitivity_pictures",
+    ),
+    ".sight": ("Sight", "sight_of"),
+    ".tables": (
+        "COUNTED",
+        "EVENT_COLUMNS",
+        "answers_text",
+        "cores_text",
+        "event_rows",
+        "events_text",
+        "judged",
+        "judged_on",
+        "neurobench_rows",
+        "number",
+        "place",
+        "rounding_note",
+        "rounding_text",
+        "span",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "COUNTED",
@@ -72,3 +122,15 @@ __all__ = [
     "tried",
     "tried_for_several",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'snndeploy.report' has no attribute {name!r}")
+    found = getattr(import_module(_MODULE_OF[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 import pytest
 
-from snndeploy import toml
+from snndeploy import cli, toml
 from snndeploy.cli.show.telling import say
 from tests.support.commands import FRONTEND, check, run
 from tests.support.nir_graphs import chain, lif, written
@@ -95,3 +95,20 @@ def test_an_error_is_one_line_whatever_it_is_about(
 def test_what_is_said_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
     say("a\x1b[2J\nb", err=True)
     assert capsys.readouterr().err == "a\\x1b[2J\nb\n"
+
+
+def test_messages_are_said_and_only_data_are_printed_as_they_are() -> None:
+    """JSON, CSV and TOML, each escaped by its own rules."""
+    found = {
+        line.strip()
+        for file in Path(cli.__file__).parent.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if "click.echo(" in line and file.name != "telling.py"
+    }
+    assert found == {
+        'click.echo(json.dumps({"error": error.record()}, indent=2))',
+        "click.echo(json.dumps(data, indent=2))",
+        "click.echo(front_csv(found.front), nl=False)",
+        "click.echo(recipe.to_toml(), nl=False)",
+        'click.echo((recipe_folder() / f"{name}.toml").read_text(encoding="utf-8"), nl=False)',
+    }

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from snndeploy import read_network, toml
 from snndeploy.cli import main
-from snndeploy.demo import FOLDER
+from snndeploy.demo import FOLDER, digits
 from snndeploy.export import write_nir
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
@@ -107,10 +107,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("val", "test", "train", "calib", "some", "samples"):
         x = (rng.random((8, 40, 2, 8, 8)) < 0.5).astype(np.float32)
         np.savez(folder / f"{name}.npz", x=x.swapaxes(0, 1), y=answers(network, x))
-    x = (rng.random((8, 1, 2, 8, 8)) < 0.5).astype(np.float32)
-    output = network.with_role("output")[0].name
-    emitted = run_float(read_network(folder / "model.nir"), x).spikes[output]
-    np.savez(folder / "trace.npz", input=x, output=emitted)
     np.savez(folder / "mnist.npz", x=rng.random((4, 2, 8, 8)), y=np.arange(4))
     (folder / "names.toml").write_text('"a" = "conv1"\n')
     (folder / "recipe.toml").write_text(
@@ -173,7 +169,17 @@ def events(folder: Path) -> None:
         shutil.copy(folder / "recording.csv", folder / "Test" / kind / "one.csv")
 
 
+def recorded(folder: Path) -> None:
+    """The demo's network, and a run of it as it was trained."""
+    shutil.copy(FOLDER / "digits.nir", folder / "model.nir")
+    network = read_network(folder / "model.nir", "snntorch", reset="zero")
+    x = digits().first(1).inputs.astype(np.float32)
+    output = network.with_role("output")[0].name
+    np.savez(folder / "trace.npz", input=x, output=run_float(network, x).spikes[output])
+
+
 MADE: dict[str, Callable[[Path], None]] = {
+    "--trace": recorded,
     "ecg.nir": ecg,
     "--encode delta": signals,
     "left=": sides,
@@ -223,8 +229,9 @@ def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         text = text.replace(",lava", "")
     command, _, sent = text.partition(" > ")
     words = shlex.split(command)[1:]
-    if words[0] == "compile" and "-o" not in words:
-        forget(folder / Path(words[1]).with_suffix(".snnb"))
+    if "compile" in words and "-o" not in words:
+        model = words[words.index("compile") + 1]
+        forget(folder / Path(model).with_suffix(".snnb"))
     for word, written in pairwise(words):
         if word in ("-o", "--html"):
             forget(folder / written)  # a page names the same file twice, as its reader would not

@@ -22,6 +22,8 @@ from snndeploy import compile, read_network, read_netx
 from snndeploy.export import write_netx
 from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
+from tests.ingest.test_netx import net
+from tests.ingest.test_netx_resonators import layer
 from tests.support.nir_graphs import chain, conv2d, graph, lif
 
 READER = Path(__file__).parents[1] / "support" / "netx_reader.py"
@@ -79,12 +81,24 @@ def test_lava_dl_reads_what_we_write(
 ) -> None:
     """Every spike of the output (or its v) is the integer engine's."""
     program = model(shared_data)
+    judged(program, write_netx(tmp_path / "a.net", program), lava_dl, tmp_path)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("kind", ["RF_PHASE", "RF_IZHIKEVICH"])
+def test_lava_dl_runs_resonators_as_we_do(kind: str, lava_dl: str, tmp_path: Path) -> None:
+    """Factors that netx changes on its way included: -500 becomes -499."""
+    path = net(tmp_path, layer(kind, sin=-500, cos=3000, vth=8), layer(kind, vth=5))
+    judged(read_netx(path), path, lava_dl, tmp_path)
+
+
+def judged(program: Program, path: Path, lava_dl: str, tmp_path: Path) -> None:
+    """Run a file in lava-dl, and hold it against the program that it was written from or read as."""
     entry = next(g for g in program.groups if g.kind == "input")
     output = next(g for g in program.groups if g.role == "output")
     rng = np.random.default_rng(3)
     x = (rng.random((STEPS, SAMPLES, *entry.shape)) < 0.4).astype(np.int64)
     np.savez(tmp_path / "x.npz", x=x, depth=output.depth)
-    path = write_netx(tmp_path / "a.net", program)
     done = subprocess.run(
         [lava_dl, READER, path, tmp_path / "x.npz", tmp_path / "s.npz"],
         env={"PATH": "/usr/bin:/bin"},

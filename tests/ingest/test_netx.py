@@ -220,9 +220,9 @@ def neuron(kind: str) -> dict[str, Any]:
         ([neuron("ALIF")], "netx-neuron", "ALIF neurons (adaptive threshold) are not supported"),
         ([neuron("SDN")], "netx-neuron", "SDN neurons are not supported"),
         (
-            [{**neuron("RF_PHASE"), "weight": None}],
+            [{**neuron("ADRF_PHASE"), "weight": None}],
             "netx-neuron",
-            "RF_PHASE neurons (resonate-and-fire) are not supported",
+            "ADRF_PHASE neurons (adaptive resonate-and-fire) are not supported",
         ),
         ([neuron("SDNN")], "netx-field", "'neuron/vThMant' is missing or does not hold numbers"),
         ([neuron("CUBA")], "netx-field", "'neuron/vDecay' is missing or does not hold numbers"),

@@ -17,6 +17,7 @@ from snndeploy.ir.digest.content import content_digest
 from snndeploy.ir.digest.graph import LabelledEdge, graph_digest
 from snndeploy.ir.digest.samples import SampleDigest
 from snndeploy.ir.graded.delta import DeltaRule
+from snndeploy.ir.graded.resonator import ResonatorRule
 from snndeploy.ir.network import Network, Population, Projection, Source
 from snndeploy.ir.neurons import Neuron
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, SumPool
@@ -63,6 +64,7 @@ SAMPLES: dict[type, Any] = {
         name="n", shape=(2,), role="output", kind="custom", depth=1, max_spikes=1
     ),
     DeltaRule: DeltaRule(form="delta"),
+    ResonatorRule: ResonatorRule(form="phase", sin=3, cos=5),
     Dense: Dense(2, 3),
     Conv: Conv(2, 1, (3, 3), (1, 1), ((1, 1),) * 2, (1, 1)),
     Pointwise: Pointwise((4,)),
@@ -324,6 +326,8 @@ UNLIKE: dict[str, tuple[Any, ...]] = {
     "other labels": (X, np.array([1, 0])),
     "a label per step": (X, np.array([[0, 1], [1, 0]])),
     "a window": (X, np.array([[0, 1], [1, 0]]), 2),
+    "target values": (X, None, 1, np.array([[0.0], [1.0]])),
+    "other target values": (X, None, 1, np.array([[1.0], [0.0]])),
 }
 """Samples that differ from ``X``, and from each other, in one thing."""
 

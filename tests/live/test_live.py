@@ -25,7 +25,7 @@ from snndeploy.simulate.lava.env import find_lava
 
 ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
-COMMON = ("numpy", "h5py", "networkx", "nir==1.0.8", "scipy", "tqdm", "pydantic")
+COMMON = ("numpy", "h5py", "networkx", "nir==1.0.8", "scipy", "tqdm", "pydantic", "platformdirs")
 FRAMEWORKS = {
     "snntorch": ("snntorch==1.0.0",),
     "norse": ("norse==1.1.0",),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from snndeploy.bundle import read_bundle
 from snndeploy.chip import load_target
 from snndeploy.cli import main
 from snndeploy.errors import UsageError
@@ -16,6 +17,7 @@ from snndeploy.ir.program import Program
 from snndeploy.mapping import explain_core, explain_layer, place_program
 from snndeploy.mapping.count.memory import Memory
 from snndeploy.mapping.route.traffic import messages
+from snndeploy.simulate.integer.engine import run_integer
 from tests.support.commands import FRONTEND, code_of, network
 from tests.support.mapping_programs import mlp
 from tests.support.random_programs import random_program, small_chip
@@ -135,3 +137,24 @@ def test_reports_tell_the_time_and_what_the_search_proved(tmp_path: Path) -> Non
     run_report = json.loads(run("simulate", bundle, "-d", data, "--json").stdout)
     assert run_report["time"]["activity"] == "measured"
     assert "time per step" in run("simulate", bundle, "-d", data).stdout
+
+
+def test_messages_of_the_samples_that_are_given(tmp_path: Path) -> None:
+    """Counted on a run of the samples: the input's are how often it spikes in a step."""
+    bundle = tmp_path / "net.snnb"
+    run("compile", network(tmp_path, 20, 12, 4), *FRONTEND, "-o", bundle)
+    rng = np.random.default_rng(0)
+    x = (rng.random((5, 9, 20)) < 0.3).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    program = read_bundle(bundle).program
+    hidden = run_integer(program, x.swapaxes(0, 1)).spikes["n1"].sum(axis=(2,)).mean()
+    told = {}
+    for name in ("n1", "n3"):
+        given = ("explain", bundle, "--layer", name, "-d", tmp_path / "x.npz", "--json")
+        told[name] = json.loads(run(*given).stdout)
+    (host,) = (n for n in told["n1"]["incoming"] if n["core"] is None)
+    assert host["messages"] == pytest.approx(x.sum(axis=2).mean())
+    assert told["n1"]["outgoing"][0]["messages"] == pytest.approx(hidden)
+    assert hidden > 0
+    everything = run("explain", bundle, "-d", tmp_path / "x.npz")
+    assert (everything.exit_code, code_of(everything)) == (2, "explain-all")

@@ -60,6 +60,12 @@ def spikes(net: Network) -> Any:
             ["many spikes per step become one"],
         ),
         ({"reset": "subtract"}, {"reset": "subtract"}, []),
+        ({"reset": "subtract", "reset_timing": "next-step"}, {"reset_timing": "next-step"}, []),
+        (  # a second compartment subtracts late, and sets nothing to zero
+            {"reset": "zero", "reset_timing": "next-step"},
+            {"reset": "zero", "reset_timing": "immediate"},
+            ["the reset of the next step acts at once"],
+        ),
     ],
 )
 def test_only_what_the_chip_lacks_is_changed(

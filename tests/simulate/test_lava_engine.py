@@ -26,7 +26,7 @@ from snndeploy.simulate.lava import process as lava_process
 from snndeploy.simulate.lava.engine import run_lava, write_job
 from snndeploy.simulate.lava.env import LavaEnv
 from snndeploy.simulate.lava.plan import gated_groups, plan_lava
-from snndeploy.simulate.lava.process import run_worker
+from snndeploy.simulate.lava.process import STOPPING, _wait, run_worker
 from tests.support.conformance_programs import DELAYED, UNDELAYED, make, random_inputs
 from tests.support.conformance_reference import matrix
 
@@ -223,6 +223,36 @@ def test_an_interrupt_leaves_nothing(lava: LavaEnv, watch: Watch) -> None:
         run_lava(program, inputs, lava=lava, progress=interrupt)
     assert watch.segments  # it was running
     watch.assert_nothing_left()
+
+
+_ENDS_SLOWLY = """
+import os, time
+if os.fork():
+    time.sleep(3)
+else:
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are not seen here")
+@pytest.mark.parametrize("stopping", [True, False])
+def test_processes_that_end_after_the_last_step_are_not_lost(
+    stopping: bool, tmp_path: Path
+) -> None:
+    """Lava joins its processes one by one: with many of them, the last stay zombies for long."""
+    if stopping:
+        (tmp_path / STOPPING).touch()
+    worker = subprocess.Popen([sys.executable, "-c", _ENDS_SLOWLY], start_new_session=True)
+    try:
+        if stopping:
+            _wait(worker, tmp_path, 60, lambda done: None)
+            assert worker.returncode == 0
+            return
+        with pytest.raises(BackendMissing) as caught:
+            _wait(worker, tmp_path, 60, lambda done: None)
+        assert caught.value.code == "lava-lost"
+    finally:
+        worker.wait()
 
 
 @pytest.mark.lava

@@ -22,7 +22,7 @@ from snndeploy.bundle import read_bundle
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, calibration
 from snndeploy.demo import digits as demo_digits
-from snndeploy.errors import BackendMissing
+from snndeploy.errors import BackendMissing, UsageError
 from snndeploy.ir.program import Program
 from snndeploy.ir.step import (
     CHOICES,
@@ -41,6 +41,8 @@ from snndeploy.simulate.lava.standalone.rules import HELPERS, step_source
 from tests.support import commands
 from tests.support.conformance_programs import DELAYED, UNDELAYED, make, pack, random_inputs
 from tests.support.nir_graphs import chain, lif
+from tests.support.random_deltas import random_deltas
+from tests.support.random_resonators import random_resonators
 
 STEPS = 7
 RULES = [
@@ -124,6 +126,34 @@ def test_every_kind_of_program_runs_alone(
     groups = spiking(program)
     places = sum(STEPS * 2 * int(np.prod(g.shape)) for g in groups)
     assert told.startswith(f"equal in {places} places of {len(groups)} layers")
+
+
+def test_resonators_are_refused() -> None:
+    """A script would build integrators of them."""
+    with pytest.raises(UsageError, match="no place for resonate-and-fire") as caught:
+        standalone_files(random_resonators(0), {})
+    assert caught.value.code == "export-lava"
+    assert "simulate --engine lava" in caught.value.hint
+
+
+@pytest.mark.lava
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [True, False])
+def test_sigma_delta_networks_run_alone(together: bool, tmp_path: Path, lava: LavaEnv) -> None:
+    """All forms, in the chip's time (every sample a run) and in that of the sample."""
+    drawn = (random_deltas(seed) for seed in range(60))
+    chosen = [p for p in drawn if (len({g.depth for g in p.on_chip}) == 1) == together][:6]
+    program = pack(chosen)
+    place = folder(tmp_path, program)
+    code, told = run(place, lava)
+    assert code == 0, told
+    forms = {g.dynamics.form for g in program.on_chip}  # type: ignore[union-attr]
+    assert forms == {"delta", "sigma-delta", "sigma"}
+    assert told.startswith("equal in ")
+    assert f"of {len(program.on_chip)} layers" in told
+    code, told = run(place, lava, "--hw")
+    assert code == 4
+    assert "starts with a sample" in told
 
 
 def digits(_: Path) -> tuple[Program, Samples | None]:

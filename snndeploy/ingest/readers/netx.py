@@ -23,12 +23,12 @@ from ...errors import InputError, did_you_mean
 from ...ir.arrays import Array, Shape, frozen, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
-from ...ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from ...ir.program import CompartmentGroup, Port, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI, Compare
 from ...ir.told.deltas import Starts, told_of_deltas
 from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
-from .netx_neurons import GRADED_BITS, SIGMA_DELTA, ignored, neurons, refuse_neurons
+from .netx_neurons import GRADED_BITS, RESONATORS, SIGMA_DELTA, ignored, neurons, refuse_neurons
 
 IMAGE_BITS = 9
 """Width of what an input block with neurons takes: 8 bits and a sign."""
@@ -232,7 +232,22 @@ def _input(row: _Row, layer: Layer) -> None:
 
 
 def _dense(row: _Row, layer: Layer) -> None:
-    weight = layer.integers("weight")
+    if layer.neuron in RESONATORS:
+        _complex(row, layer)
+        return
+    _behind(row, layer, layer.integers("weight"))
+    n_out = size(layer.shape)
+    if layer.kind == "dense_rec":
+        recurrent = layer.integers("weight_rec")
+        if recurrent.shape != (n_out, n_out):
+            raise layer.misfit("weight_rec", recurrent.shape, f"({n_out}, {n_out})")
+        name = row.last.name
+        loop = SynapseSource(name, frozen(1, np.int64))
+        row.synapses.append(_group(layer, f"{name}-rec", loop, (Dense(n_out, n_out),), recurrent))
+
+
+def _behind(row: _Row, layer: Layer, weight: Array) -> None:
+    """Neurons behind everything that came before, through a matrix."""
     n_out = size(layer.shape)
     weight = weight.reshape(n_out, -1) if weight.size % n_out == 0 else weight
     if weight.ndim != 2 or weight.shape[0] != n_out:
@@ -242,13 +257,26 @@ def _dense(row: _Row, layer: Layer) -> None:
     if len(row.shape) > 1:
         row.waiting += (Reshape((size(row.shape),)),)
     _connect(row, layer, Dense(*weight.shape), weight, (n_out,))
-    if layer.kind == "dense_rec":
-        recurrent = layer.integers("weight_rec")
-        if recurrent.shape != (n_out, n_out):
-            raise layer.misfit("weight_rec", recurrent.shape, f"({n_out}, {n_out})")
-        name = row.last.name
-        loop = SynapseSource(name, frozen(1, np.int64))
-        row.synapses.append(_group(layer, f"{name}-rec", loop, (Dense(n_out, n_out),), recurrent))
+
+
+def _complex(row: _Row, layer: Layer) -> None:
+    """Resonators, whose real and imaginary parts hear the same through a matrix each."""
+    if layer.has("delay"):
+        raise InputError(
+            "netx-block",
+            "delays in front of resonate-and-fire neurons are not supported",
+            where=layer.where,
+            hint="netx drops them without a word",
+        )
+    real, imag = (layer.integers("weight", part) for part in ("real", "imag"))
+    if real.shape != imag.shape:
+        raise layer.misfit("weight/imag", imag.shape, str(real.shape))
+    _behind(row, layer, real)
+    (heard,) = (s for s in row.synapses if s.target == layer.name)
+    rows = imag.reshape(heard.mantissa.shape)
+    row.synapses.append(
+        _group(layer, f"{layer.name}-imag", heard.sources[0], heard.ops, rows, "imag")
+    )
 
 
 def _conv(row: _Row, layer: Layer) -> None:
@@ -341,7 +369,12 @@ def _connect(row: _Row, layer: Layer, op: Op, weight: Array, shape: Shape) -> No
 
 
 def _group(
-    layer: Layer, name: str, source: SynapseSource, ops: tuple[Op, ...], weight: Array
+    layer: Layer,
+    name: str,
+    source: SynapseSource,
+    ops: tuple[Op, ...],
+    weight: Array,
+    port: Port = "",
 ) -> SynapseGroup:
     mantissa, exponent, mode, bits = encoded_weight(weight, layer.where)
     return SynapseGroup(
@@ -353,6 +386,7 @@ def _group(
         exponent=exponent,
         sign_mode=mode,
         weight_bits=bits,
+        port=port,
     )
 
 

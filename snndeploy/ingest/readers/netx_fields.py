@@ -57,13 +57,13 @@ class Layer:
             raise self._missing(path, "text")
         return value
 
-    def integers(self, name: str) -> Array:
+    def integers(self, *path: str) -> Array:
         """A numeric field that holds whole numbers, as int64.
 
         Raises:
             InputError: it is missing, not numeric, or holds fractions.
         """
-        return self._integers((name,))
+        return self._integers(path)
 
     def whole(self, name: str, default: int | None, group: str = "") -> int:
         """One whole number; ``default`` where it is missing (None: it must be there)."""

@@ -3,12 +3,13 @@
 CUBA and LOIHI neurons are Lava's ``LIF`` with du = iDecay - 1, dv = vDecay, vth = vThMant, and the bias
 shifted left by 6. SDNN neurons are its ``Delta`` in an input block, ``Sigma`` where the field
 ``sigma_output`` is there (whatever it holds), else ``SigmaDelta``: with the exponents that netx gives
-them, which a file cannot say.
+them, which a file cannot say. RF_PHASE and RF_IZHIKEVICH neurons are its ``RF`` and ``RF_IZ``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ...errors import InputError, did_you_mean
 from ...ir.arrays import Array, Shape, frozen, parameter, size
 from ...ir.finding import Finding
 from ...ir.graded.delta import DeltaForm, DeltaRule
+from ...ir.graded.resonator import DECAY_BITS, ResonatorForm, ResonatorRule
 from ...ir.program import CompartmentGroup
 from ...ir.step import LOIHI
 from .netx_fields import Layer
@@ -28,11 +30,9 @@ FRACTION = 6
 """Fractional bits of weights, thresholds and biases."""
 _BIAS_EXPONENT = 6
 _INTEGRATORS = ("CUBA", "LOIHI")
-_RUN = (*_INTEGRATORS, SIGMA_DELTA)
+RESONATORS: Mapping[str, ResonatorForm] = {"RF_PHASE": "phase", "RF_IZHIKEVICH": "izhikevich"}
+_RUN = (*_INTEGRATORS, SIGMA_DELTA, *RESONATORS)
 _NAMED = {
-    "RF": "resonate-and-fire",
-    "RF_PHASE": "resonate-and-fire",
-    "RF_IZHIKEVICH": "resonate-and-fire with the reset of Izhikevich",
     "ADRF_PHASE": "adaptive resonate-and-fire",
     "ADRF_IZHIKEVICH": "adaptive resonate-and-fire with the reset of Izhikevich",
     "ALIF": "adaptive threshold",
@@ -47,6 +47,13 @@ def refuse_neurons(layer: Layer) -> None:
         InputError: which neurons they are.
     """
     kind = layer.neuron
+    if kind in RESONATORS and layer.kind != "dense":
+        raise InputError(
+            "netx-block",
+            f"{kind} neurons in a block of type {layer.kind!r} are not supported",
+            where=layer.where,
+            hint="netx runs them behind a dense block alone",
+        )
     if not kind or kind in _RUN:
         return
     what = f" ({_NAMED[kind]})" if kind in _NAMED else ""
@@ -54,7 +61,7 @@ def refuse_neurons(layer: Layer) -> None:
         "netx-neuron",
         f"{kind} neurons{what} are not supported",
         where=layer.where,
-        hint="run the file in lava-dl; networks of CUBA, LOIHI and SDNN neurons run here"
+        hint="run the file in lava-dl; networks of CUBA, LOIHI, SDNN and RF neurons run here"
         if kind in _NAMED
         else did_you_mean(kind, _RUN),
     )
@@ -78,6 +85,8 @@ def neurons(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
         )
     if layer.neuron == SIGMA_DELTA:
         return _deltas(layer, shape, depth)
+    if layer.neuron in RESONATORS:
+        return _resonators(layer, shape, depth)
     i_decay, v_decay, threshold = (
         layer.whole(name, None, "neuron") for name in ("iDecay", "vDecay", "vThMant")
     )
@@ -145,6 +154,48 @@ def _deltas(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
     )
 
 
+def _resonators(layer: Layer, shape: Shape, depth: int) -> CompartmentGroup:
+    threshold, sin, cos = (
+        layer.whole(name, None, "neuron") for name in ("vThMant", "sinDecay", "cosDecay")
+    )
+    left = math.hypot(sin, cos) / (1 << DECAY_BITS)
+    if not 0 < left <= 1 or sin == 0:
+        raise InputError(
+            "netx-range",
+            f"sinDecay {sin} and cosDecay {cos} turn a state by no angle, or let it grow",
+            where=layer.where,
+        )
+    return CompartmentGroup(
+        name=layer.name,
+        shape=shape,
+        role="hidden",
+        kind="resonator",
+        depth=depth,
+        vth=frozen(threshold << FRACTION, np.int64),
+        dynamics=ResonatorRule(
+            form=RESONATORS[layer.neuron],
+            **dict(zip(("sin", "cos"), turned(sin, cos), strict=True)),
+        ),
+        route="resonate-and-fire neuron (lava's own process)",
+    )
+
+
+def turned(sin: int, cos: int) -> tuple[int, int]:
+    """The factors that Lava's process has in the end, of those that a file says.
+
+    netx makes a period and a decay of them, and the process takes sine and cosine of these again,
+    truncated: about every other pair changes by one on the way (``neuron_params`` in
+    ``lava/lib/dl/slayer/neuron/rf.py``, ``lava/proc/rf/process.py``).
+    """
+    one = 1 << DECAY_BITS
+    s, c = np.float64(sin / one), np.float64(cos / one)
+    decay = 1 - np.sqrt(s**2 + c**2)
+    period = 1 / (np.arctan2(s, c) / 2 / np.pi)
+    again = ((1 - decay) * f(np.pi * 2 * 1 / period) for f in (np.sin, np.cos))
+    new_sin, new_cos = (int(np.int32(x * one)) for x in again)
+    return new_sin, new_cos
+
+
 def ignored(layer: Layer) -> Iterator[Finding]:
     """What a layer asks for that neither netx nor a program does."""
     asked: list[str] = []
@@ -162,6 +213,8 @@ def ignored(layer: Layer) -> Iterator[Finding]:
         asked.append(f"the activation {activation!r} (neuron/activation): it is relu")
     if layer.of_neuron("sigma_output") is not None and not layer.of_neuron("sigma_output"):
         asked.append("no sigma output (neuron/sigma_output): that the field is there makes it one")
+    if layer.neuron in RESONATORS and layer.has("bias") and layer.integers("bias").any():
+        asked.append("a bias of resonate-and-fire neurons (bias)")
     for what in asked:
         yield Finding(
             code="netx-ignored",

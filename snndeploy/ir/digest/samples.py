@@ -14,7 +14,7 @@ UNNAMED = ""
 
 
 class SampleDigest:
-    """SHA-256 of what inputs are fed and of the labels, batch by batch, the same on every machine.
+    """SHA-256 of inputs, labels and target values, batch by batch, the same on every machine.
 
     Values count with their names, types and shapes, labels with their shape; the window, over which
     answers are smoothed, where steps have labels.
@@ -24,7 +24,11 @@ class SampleDigest:
         self._found = hashlib.sha256()
 
     def add(
-        self, inputs: Array | Mapping[str, Array], labels: Array | None = None, window: int = 1
+        self,
+        inputs: Array | Mapping[str, Array],
+        labels: Array | None = None,
+        window: int = 1,
+        targets: Array | None = None,
     ) -> SampleDigest:
         """Take in a batch; returns itself.
 
@@ -32,6 +36,7 @@ class SampleDigest:
             inputs: ``(steps, samples, *shape)``, of one input or by name.
             labels: ``(samples,)`` or ``(samples, steps)``.
             window: in steps.
+            targets: values that outputs should emit, ``(samples, neurons)``.
         """
         named = inputs if isinstance(inputs, Mapping) else {UNNAMED: inputs}
         for name, values in sorted(named.items()):
@@ -43,6 +48,9 @@ class SampleDigest:
             smoothed = window if labels.ndim > 1 else 1
             self._tell("labels", labels.shape, smoothed)
             self._found.update(_little(labels.astype(np.int64)))
+        if targets is not None:
+            self._tell("targets", targets.shape)
+            self._found.update(_little(targets.astype(np.float64)))
         return self
 
     def hex(self) -> str:

@@ -1,1 +1,1 @@
-"""Neurons whose messages are numbers: what they do in a step."""
+"""Neurons with a rule of their own, most of which send numbers: what they do in a step."""

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..finding import Finding
+from ..graded.delta import DeltaRule
 from ..linear.apply import apply_chain
 from ..program import CompartmentGroup, SynapseGroup
 
@@ -43,7 +44,7 @@ def told_of_deltas(
     for s in synapses:
         target = known[s.target]
         lost = sum(_lost(known[o.group]) for o in s.sources)
-        if target.dynamics is None or not lost:
+        if not isinstance(target.dynamics, DeltaRule) or not lost:
             continue
         shape = known[s.sources[0].group].shape
         sums = np.abs(apply_chain(s.ops, s.mantissa, np.ones((1, *shape), np.int64))).max()
@@ -62,4 +63,5 @@ def told_of_deltas(
 
 
 def _lost(group: CompartmentGroup) -> float:
-    return 0.0 if group.dynamics is None else group.dynamics.drift_per_message
+    rule = group.dynamics
+    return rule.drift_per_message if isinstance(rule, DeltaRule) else 0.0

@@ -69,6 +69,8 @@ def neuron_program(s: Subject) -> Iterator[Breach]:
         native = s.memory.family.native_compare
         for name in group.beyond():
             yield _unsupported(s, group, f"it has {name.replace('_', ' ')}", "neuron_program")
+        if group.kind == "resonator":
+            yield _unsupported(s, group, "its neurons resonate", "neuron_program")
         if group.kind == "custom" and (group.compare != native or late):
             what = f"it fires at v {group.compare} threshold and resets {group.reset_timing}"
             yield _unsupported(s, group, what, "neuron_program")

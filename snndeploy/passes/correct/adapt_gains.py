@@ -35,6 +35,8 @@ class AdaptGains(Pass):
 
     target: str = ""
     """The chip ("": the one that is compiled for)."""
+    optional: bool = False
+    """Whether nothing is done, and nothing said, where that chip has neurons of several kinds."""
     span: Annotated[float, Field(ge=1, le=16)] = 2.0
     """Factors are from 1 / span to span."""
     tries: Annotated[int, Field(ge=1, le=99)] = 9
@@ -50,6 +52,8 @@ class AdaptGains(Pass):
         """
         chip = load_target(self.target) if self.target else ctx.target
         if chip is None or family_of(chip).own_neuron is None:
+            if self.optional:
+                return PassResult(network=net, modified=False)
             raise PassRefused(
                 "no-own-neuron",
                 "there is no chip with one kind of neuron to adapt to",

@@ -231,7 +231,7 @@ class Admm(TrainingPass):
             growth=self.growth,
             every=self.epochs_per_iteration,
             within=self.projections_per_epoch,
-            steps=math.ceil(len(session.data.samples.labels) / self.batch),  # type: ignore[arg-type]
+            steps=math.ceil(len(session.batches(session.data.samples)) / self.batch),
         )
         epochs = self.iterations * self.epochs_per_iteration
         session.fit(stage, epochs, penalties=[pull], best=False, constant=True)

@@ -28,7 +28,7 @@ class Figures:
     """What a network costs, per sample and in memory.
 
     Attributes:
-        accuracy: fraction of the samples answered right.
+        accuracy: fraction of the samples answered right, or of the variance of target values explained.
         density: connections (weights that are not zero) that are left, of all stored ones.
         bits: mean width of a weight that is left; real-valued ones count 32.
         size_bits: weights that are left times their width.
@@ -78,13 +78,13 @@ def figures(
     batches = Batches(samples, device, steps=steps)
     fan_out = fan_outs(module)
     inputs = {p.name for p in network.with_role("input")}
-    synops = macs = fired = 0.0
-    right = judged = 0
+    synops = macs = fired = right = 0.0
+    judged = 0
     with torch.no_grad():
         for x, labels in batches.in_order(_BATCH):
             run = module(x)
             fired += rate(run, network) * len(labels)
-            answered, of = hits(run, network, labels, batches.window)
+            answered, of = hits(run, network, labels, batches)
             right, judged = right + answered, judged + of
             for name, weights in fan_out.items():
                 if name not in inputs:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ...errors import PassRefused
@@ -14,6 +15,7 @@ from ...ir.answers import UNLABELLED, classes
 from ...ir.arrays import size
 from ...ir.network import Network
 from ..base import Calibration, PassContext, Training
+from ..given import targets_of
 from ..patterns import LayerPass, wiring
 
 Positive = Annotated[float, Field(gt=0)]
@@ -47,7 +49,8 @@ class TrainingPass(LayerPass, ABC):
     """End after so many epochs in which validation did not get better; 0 never does."""
     loss: Literal["count", "mean", "membrane"] = "count"
     """Cross-entropy of the output's spike ``count``, of its ``mean`` over time, or of its
-    ``membrane`` potential's mean over time."""
+    ``membrane`` potential's mean over time. Of target values it is the mean square of what the
+    output's mean over time misses them by, in units of their variance."""
     contrast: Positive = 1.0
     """Factor of what the cross-entropy is taken of."""
     distill: Fraction = 0.0
@@ -116,8 +119,10 @@ def training_data(ctx: PassContext, net: Network) -> Training:
         PassRefused: there are none, they have no labels, or a label is no class of the network.
     """
     data = ctx.training
-    if data is None and ctx.calibration is not None and ctx.calibration.labels is not None:
-        data = Training(samples=ctx.calibration)
+    given = ctx.calibration
+    if data is None and given is not None:
+        known = given.labels is not None or targets_of(given) is not None
+        data = Training(samples=given) if known else None
     if data is None:
         raise PassRefused(
             "training-data-missing",
@@ -128,17 +133,35 @@ def training_data(ctx: PassContext, net: Network) -> Training:
     for what, samples in (("training", data.samples), ("validation", data.validation)):
         if samples is not None:
             _refuse_labels(samples, what, outputs)
+    judged = data.validation or data.samples
+    if (judged.labels is None) != (data.samples.labels is None):
+        raise PassRefused(
+            "training-targets",
+            "of the training and the validation samples one has classes, the other target values",
+            hint="give both the same: arrays named y, or target",
+        )
     return data
 
 
 def _refuse_labels(samples: Calibration, what: str, outputs: Mapping[str, int]) -> None:
-    if samples.labels is None:
+    aims = targets_of(samples)
+    if samples.labels is None and aims is None:
         raise PassRefused(
             "training-labels-missing",
             f"the {what} samples have no labels",
-            hint="save the classes as an array named y beside the inputs",
+            hint="save the classes as an array named y beside the inputs, or values as target",
         )
-    labels = samples.labels
+    if samples.labels is None and aims is not None:
+        name, neurons = next(iter(outputs.items()))
+        if aims.shape[1] != neurons:
+            raise PassRefused(
+                "training-targets",
+                f"the {what} samples have {aims.shape[1]} target values each, the output {name!r} has "
+                f"{neurons} neurons",
+                hint="give one value per neuron of the output, (samples, neurons)",
+            )
+        return
+    labels = np.asarray(samples.labels)
     if labels.ndim > 1:
         labels = labels[labels != UNLABELLED]
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))

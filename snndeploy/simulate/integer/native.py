@@ -196,8 +196,9 @@ class NativeEngine:
         registers = [_Registers(w, samples, scratch, i) for i, w in enumerate(work)]
         drives, adders = [], []
         for i, w in enumerate(work):
-            drive = scratch.zeros(f"drive {i}", (length, samples, size(w.group.shape)))
-            drives.append(drive)
+            extent = (length, samples, size(w.group.shape))
+            entries = {p: scratch.zeros(f"drive {i}{p}", extent) for p in w.group.ports}
+            drives.append(tuple(entries.values()))
             adders.append(
                 [
                     leg_adder(
@@ -207,7 +208,7 @@ class NativeEngine:
                         trains[f.leg.source],
                         span,
                         block,
-                        drive,
+                        entries[f.leg.synapses.port],
                         scratch,
                         i,
                     )
@@ -220,7 +221,7 @@ class NativeEngine:
                 for leg in add:
                     leg(first, count)
                 train = trains[w.group.name]
-                r.step(drive[:count], train, first, span[0], states.watch)
+                r.step([part[:count] for part in drive], train, first, span[0], states.watch)
                 if w.group.name in states.u:
                     r.record(states, first, train.base + span[0])
 
@@ -245,11 +246,13 @@ class _Registers:
             self.v = scratch.zeros(f"v {slot}", (samples, neurons))
             self.fired = scratch.zeros(f"fired {slot}", (samples, kept))
 
-    def step(self, drive: Array, train: Train, first: int, low: int, watch: Watch | None) -> None:
-        """Advance by the steps of ``drive``, leave it at zero, and write what is emitted."""
+    def step(
+        self, drive: list[Array], train: Train, first: int, low: int, watch: Watch | None
+    ) -> None:
+        """Advance by the steps of ``drive`` (one for each port), zero it, write what is emitted."""
         if self.packed is not None:
             self.packed.kernel(
-                drive,
+                drive[0],
                 self.u,
                 self.v,
                 self.fired,
@@ -260,8 +263,10 @@ class _Registers:
                 self.packed.most,
             )
             return
-        a = drive[0].reshape(self.wide.u.shape).astype(np.int64)
-        drive.fill(0)
+        ports = [part[0].reshape(self.wide.u.shape).astype(np.int64) for part in drive]
+        for part in drive:
+            part.fill(0)
+        a = ports[0] if len(ports) == 1 else np.stack(ports)
         out = step_group(
             self.group, self.work.arithmetic, self.wide, a, self.work.parameters, watch=watch
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.arrays import Array, size
-from ...ir.program import CompartmentGroup
+from ...ir.program import CompartmentGroup, Port
 from ...ir.step import shifted, wrapped
 from .neurons.step import registers_of, rested, step_group
 from .plan import Component, RunPlan
@@ -86,7 +86,8 @@ class PortableEngine:
         for first in range(0, steps, block):
             stop = min(first + block, steps)
             for group in component.groups:
-                drive = self._drive(group, sent, first, stop, samples)
+                ports = [self._drive(group, p, sent, first, stop, samples) for p in group.ports]
+                drive = ports[0] if len(ports) == 1 else torch.stack(ports, dim=1)
                 state = state_of[group.name]
                 for t in range(first, stop):
                     out = step_group(
@@ -107,12 +108,13 @@ class PortableEngine:
     def _drive(
         self,
         group: CompartmentGroup,
+        port: Port,
         sent: Mapping[str, Tensor],
         first: int,
         stop: int,
         samples: int,
     ) -> Tensor:
-        """Synaptic input of the steps ``first:stop``: int64 (steps, samples, *shape)."""
+        """What arrives at a port in the steps ``first:stop``: int64 (steps, samples, *shape)."""
         import torch
 
         bits = self._arithmetic.sum_bits
@@ -120,6 +122,8 @@ class PortableEngine:
         drive = torch.zeros(shape, dtype=torch.int64, device=self.device)
         for form in self._legs[group.name]:
             leg = form.leg
+            if leg.synapses.port != port:
+                continue
             begin = max(first - leg.delay, 0)
             x = sent[leg.source][begin : max(stop - leg.delay, 0)]
             if not len(x):

@@ -33,6 +33,7 @@ import numpy as np
 from ...errors import BackendMissing
 from ...ir.arrays import Array, size
 from ...ir.graded.delta import DeltaRule
+from ...ir.graded.resonator import ResonatorForm, ResonatorRule
 from ...ir.program import CompartmentGroup, Program
 from ...ir.step import LOIHI, Arithmetic, NeuronRule
 from ..integer.neurons.step import registers
@@ -203,8 +204,13 @@ def _neurons(
         return {"array": arrays.add(np.broadcast_to(x, group.shape).reshape(-1).astype(np.int64))}
 
     spec = {"name": group.name, "size": size(group.shape), "window": timing.window(group)}
-    if group.dynamics is not None:
-        return {**spec, **_deltas(group, group.dynamics, value)}
+    match group.dynamics:
+        case DeltaRule() as rule:
+            return {**spec, **_deltas(group, rule, value)}
+        case ResonatorRule() as rule:
+            return {**spec, **_resonators(group, rule)}
+        case None:
+            pass
     if group.kind == "custom":
         held = vars(registers(group, program.arithmetic))
         options = {
@@ -252,3 +258,22 @@ def _deltas(
     if rule.form == "sigma-delta":
         parameters |= {"bias": value(group.bias_mant), "act_mode": rule.activation}
     return {"process": process, "parameters": parameters}
+
+
+_RESONATOR_PROCESSES: dict[ResonatorForm, str] = {
+    "phase": "WindowedRF",
+    "izhikevich": "WindowedRFIZ",
+}
+
+
+def _resonators(group: CompartmentGroup, rule: ResonatorRule) -> dict[str, Any]:
+    """Lava's resonate-and-fire processes, which have one threshold."""
+    if group.vth.size > 1:
+        raise ValueError(f"{group.name}: lava's resonate-and-fire neurons share a threshold")
+    parameters = {
+        "vth": int(group.vth.reshape(-1)[0]),
+        "factors": (rule.sin, rule.cos),
+        "state_exp": rule.state_exp,
+        "decay_bits": rule.decay_bits,
+    }
+    return {"process": _RESONATOR_PROCESSES[rule.form], "parameters": parameters}

@@ -20,6 +20,8 @@ _GRACE_S = 2.0
 _LOST_S = 1.5
 """How long a process may be dead or stopped before the run is given up; nothing is for that long."""
 _LOOK_S = 0.25
+STOPPING = "stopping"
+"""The file that the worker writes when all steps are done: then its processes end, one by one."""
 _LONGEST_TMPDIR = 72
 """Longest name of a folder for sockets, whose paths have at most 107 bytes."""
 SCRATCH = "snndeploy-lava-"
@@ -93,7 +95,7 @@ def _wait(
             progress(done)
         if ended:
             return
-        if lost := watch.lost():
+        if not (job / STOPPING).exists() and (lost := watch.lost()):
             raise BackendMissing(
                 "lava-lost",
                 f"one of Lava's processes {lost} ({done} steps were done)",

@@ -69,6 +69,7 @@ def connections(
         spec = {
             "source": source.group,
             "target": synapses.target,
+            "port": _entry(program.group(synapses.target), synapses),
             "message_bits": group.message_bits,
             "exponent": synapses.exponent,
             "sign_mode": synapses.sign_mode,
@@ -87,6 +88,13 @@ def connections(
                 form[key] = stored[known]
         specs.append({**spec, **form})
     return specs
+
+
+def _entry(target: CompartmentGroup, synapses: SynapseGroup) -> str:
+    """The port of the target's process."""
+    if target.kind != "resonator":
+        return "a_in"
+    return "a_imag_in" if synapses.port == "imag" else "a_real_in"
 
 
 def _matrix_form(

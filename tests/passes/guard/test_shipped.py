@@ -28,7 +28,7 @@ from snndeploy.recipe import Recipe, load_recipe, recipe_names
 from tests.support.builders import chain_net
 from tests.support.labelled import context, digits_mlp, flat
 
-ONE_SHOT = [n for n in recipe_names() if n not in ("admm", "qp-snn", "spatio-temporal")]
+ONE_SHOT = [n for n in recipe_names() if n not in ("admm", "qp-snn", "retrain", "spatio-temporal")]
 
 
 def calibrated() -> PassContext:

@@ -20,7 +20,7 @@ from tests.support.builders import chain_net
 from tests.support.labelled import Labelled, context, digits_mlp
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-TRAIN = ("admm", "qp-snn", "spatio-temporal")
+TRAIN = ("admm", "qp-snn", "retrain", "spatio-temporal")
 ONE_SHOT = [n for n in recipe_names() if n not in TRAIN]
 
 

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from ....ir.arrays import Array
 from ...base import Calibration
+from ...given import targets_of
 
 
 class Batches:
     """Labelled samples, in batches on a device.
 
+    What is learnt is a class for each sample or step (``labels`` are whole numbers), or the values that
+    the output should emit on average (``labels`` are real numbers, ``(samples, neurons)``).
+
     Args:
-        samples: with labels.
+        samples: with labels, or with target values.
         device: where the batches go.
         steps: of each sample (0: all).
         scales: messages per unit of an input, to whole numbers of which its values are rounded.
@@ -32,11 +36,17 @@ class Batches:
         scales: Mapping[str, float] | None = None,
         taught: Tensor | None = None,
     ) -> None:
-        if samples.labels is None:
+        aims = targets_of(samples)
+        if samples.labels is not None:
+            self.labels = samples.labels
+            if steps and self.labels.ndim > 1:
+                self.labels = self.labels[:, :steps]
+        elif aims is not None:
+            self.labels = aims.astype(np.float64)
+        else:
             raise ValueError("the samples have no labels")
-        self.labels = samples.labels
-        if steps and self.labels.ndim > 1:
-            self.labels = self.labels[:, :steps]
+        self.regresses = samples.labels is None
+        self.spread = spread_of(self.labels) if self.regresses else 1.0
         self.window = samples.window
         inputs = {name: x[: steps or len(x)] for name, x in samples.inputs.items()}
         self._inputs = {name: once(x) for name, x in inputs.items()}
@@ -67,7 +77,7 @@ class Batches:
             yield self.take(np.arange(low, min(low + size, len(self))))
 
     def take(self, index: Array) -> tuple[_Inputs, Tensor]:
-        """Inputs ``(steps, samples, *shape)`` and labels of some samples, or of their steps.
+        """Inputs ``(steps, samples, *shape)`` and what is to be learnt of some samples.
 
         Of inputs that are constant in time one step is copied, and expanded.
         """
@@ -79,11 +89,17 @@ class Batches:
             if name in self._scales:
                 values = (values * self._scales[name]).round() / self._scales[name]
             inputs[name] = values.expand(len(x), *values.shape[1:]) if constant else values
-        labels = torch.tensor(self.labels[index], dtype=torch.int64, device=self._device)
+        kind = torch.float32 if self.regresses else torch.int64
+        labels = torch.tensor(self.labels[index], dtype=kind, device=self._device)
         return inputs, labels
 
 
 _Inputs = Mapping[str, Tensor]
+
+
+def spread_of(values: Array) -> float:
+    """Mean square of what values ``(samples, neurons)`` differ from their means; 1 where they do not."""
+    return float(values.var(axis=0).mean()) or 1.0
 
 
 def once(x: Array) -> Array:

@@ -188,7 +188,8 @@ class Session:
         module.set_chip(program, self.target)
 
     def accuracy(self, steps: int = 0) -> float:
-        """Fraction of the validation samples (else of those trained on) that is answered right."""
+        """Fraction of the validation samples (else of those trained on) that is answered right, or
+        of the variance of their target values that is explained."""
         samples = self.data.validation or self.data.samples
         return accuracy(self.module, self.batches(samples, steps))
 
@@ -201,7 +202,7 @@ class Session:
             "loss": last.loss,
             "accuracy": last.accuracy,
             "rate": last.rate,
-            "samples": float(len(self.data.samples.labels)),  # type: ignore[arg-type]
+            "samples": float(next(iter(self.data.samples.inputs.values())).shape[1]),
         }
         return {
             **found,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ class Epoch:
     """How an epoch went.
 
     ``loss`` includes penalties; ``accuracy`` is that of the batches as they were learnt from,
-    ``validation`` that of the validation samples afterwards (NaN without any). ``rate`` is spikes per
+    ``validation`` that of the validation samples afterwards (NaN without any); of target values both are
+    the share of their variance that is explained, and ``measure`` says so. ``rate`` is spikes per
     neuron and step, ``sparsity`` the fraction of zero weights. ``note`` is what the penalty says.
     """
 
@@ -44,11 +45,12 @@ class Epoch:
     rate: float
     sparsity: float
     note: str = ""
+    measure: Literal["accuracy", "explained"] = "accuracy"
 
     @property
     def status(self) -> str:
         """One line."""
-        parts = [f"loss {self.loss:.3f}", f"accuracy {self.accuracy:.2%}"]
+        parts = [f"loss {self.loss:.3f}", f"{self.measure} {self.accuracy:.2%}"]
         if not math.isnan(self.validation):
             parts.append(f"validation {self.validation:.2%}")
         parts += [f"rate {self.rate:.3f}", f"sparsity {self.sparsity:.1%}", self.note]
@@ -136,7 +138,7 @@ def train(
             right = math.nan if validation is None else accuracy(module, validation, how.batch)
             notes = [p.after_epoch(module) for p in penalties]
             epoch = Epoch(**{**asdict(epoch), "validation": right, "note": "  ".join(notes)})
-            top = max((e.validation for e in history), default=-1.0)
+            top = max((e.validation for e in history), default=-math.inf)
             better = not chooses or right > top
             kept = module.snapshot() if better else kept
             unimproved = 0 if better else unimproved + 1
@@ -168,7 +170,7 @@ def _epoch(
     output = module.network.with_role("output")[0].name
     steps = math.ceil(len(samples) / how.batch)
     learnt = [p for p in module.parameters() if p.requires_grad]
-    lost, right, judged, fired = 0.0, 0, 0, 0.0
+    lost, right, judged, fired = 0.0, 0.0, 0, 0.0
     batches = samples.shuffled(how.batch, stream(f"epoch {number}"))
     for i, (inputs, labels, taught) in enumerate(batches):
         done = ((number - 1) * steps + i) / (epochs * steps)
@@ -176,9 +178,13 @@ def _epoch(
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
         run = module(inputs)
-        per_step = samples.window if labels.ndim > 1 else 0
-        told = scores(run, output, how.loss, per_step)
-        loss = missed(told, run.steps, labels, taught, how)
+        if samples.regresses:
+            told = scores(run, output, averaged(how.loss))
+            loss = missed_values(told, labels, samples.spread, taught, how)
+        else:
+            per_step = samples.window if labels.ndim > 1 else 0
+            told = scores(run, output, how.loss, per_step)
+            loss = missed(told, run.steps, labels, taught, how)
         for penalty in penalties:
             loss = loss + penalty.loss(module, run)
         optimizer.zero_grad(set_to_none=True)
@@ -190,7 +196,7 @@ def _epoch(
             penalty.after_step(module, optimizer.param_groups[0]["lr"])
         module.clamp_()
         lost += float(loss.detach()) * len(labels)
-        met, of = hits(run, module.network, labels, samples.window)
+        met, of = hits(run, module.network, labels, samples)
         right, judged = right + met, judged + of
         fired += rate(run, module.network) * len(labels)
     n = len(samples)
@@ -201,7 +207,24 @@ def _epoch(
         validation=math.nan,
         rate=fired / n,
         sparsity=sparsity(module),
+        measure="explained" if samples.regresses else "accuracy",
     )
+
+
+def averaged(loss: str) -> str:
+    """The loss of the same name that is a mean over time, which target values are of."""
+    return "mean" if loss == "count" else loss
+
+
+def missed_values(
+    told: Tensor, aims: Tensor, spread: float, taught: Tensor | None, how: TrainingPass
+) -> Tensor:
+    """Mean square of what ``told`` misses the target values by, and what was ``taught``; 1 is as bad as
+    always answering their mean."""
+    loss = ((told - aims) ** 2).mean() / spread
+    if taught is None:
+        return loss
+    return (1 - how.distill) * loss + how.distill * ((told - taught) ** 2).mean() / spread
 
 
 def missed(
@@ -272,8 +295,17 @@ def answers(run: UnrolledRun, network: Network) -> Tensor:
     return answer
 
 
-def hits(run: UnrolledRun, network: Network, labels: Tensor, window: int) -> tuple[int, int]:
-    """How many answers are right, and of how many: one per sample, or per labelled step."""
+def hits(run: UnrolledRun, network: Network, labels: Tensor, samples: Batches) -> tuple[float, int]:
+    """How many answers are right, and of how many: one per sample, or per labelled step.
+
+    Of target values, each counts as the share of the variance of all ``samples`` that is explained.
+    """
+    if samples.regresses:
+        output = network.with_role("output")[0].name
+        told = run.outputs[output].detach().mean(0).flatten(1)
+        off = float(((told - labels) ** 2).sum()) / samples.spread
+        return labels.numel() - off, labels.numel()
+    window = samples.window
     if labels.ndim == 1:
         return int((answers(run, network) == labels).sum()), len(labels)
     output = network.with_role("output")[0].name
@@ -284,11 +316,11 @@ def hits(run: UnrolledRun, network: Network, labels: Tensor, window: int) -> tup
 
 
 def accuracy(module: TrainableNetwork, samples: Batches, batch: int = 256) -> float:
-    """Fraction of the samples, or of the labelled steps, that are answered right."""
-    right = judged = 0
+    """Fraction of the samples, or of the labelled steps, that are answered right; see `hits`."""
+    right, judged = 0.0, 0
     with torch.no_grad():
         for inputs, labels in samples.in_order(batch):
-            met, of = hits(module(inputs), module.network, labels, samples.window)
+            met, of = hits(module(inputs), module.network, labels, samples)
             right, judged = right + met, judged + of
     return right / max(1, judged)
 

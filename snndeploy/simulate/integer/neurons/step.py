@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ....ir.arrays import Array
-from ....ir.graded.delta import BITS, DeltaParameters, DeltaState, step_delta
+from ....ir.graded.delta import BITS, DeltaParameters, DeltaRule, DeltaState, step_delta
+from ....ir.graded.resonator import ResonatorRule, ResonatorState, step_resonator
 from ....ir.program import CompartmentGroup
 from ....ir.step import Arithmetic, IntegerParameters, IntegerState, step_integer, wrapped
 from .watch import Watch
@@ -25,16 +26,22 @@ class State(IntegerState):
 
 
 def rested(group: CompartmentGroup, samples: int, xp: Any = np, **where: Any) -> Any:
-    """The states of ``group`` at rest: a `State`, or a `DeltaState`."""
+    """The states of ``group`` at rest: a `State`, a `DeltaState` or a `ResonatorState`."""
     shape = (samples, *group.shape)
-    if group.dynamics is None:
-        return State.at_rest(shape, xp, **where)
-    return DeltaState(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in range(4)))
+    kept: type[State | DeltaState | ResonatorState]
+    match group.dynamics:
+        case None:
+            kept = State
+        case DeltaRule():
+            kept = DeltaState
+        case ResonatorRule():
+            kept = ResonatorState
+    return kept(*(xp.zeros(shape, dtype=xp.int64, **where) for _ in fields(kept)))
 
 
 def delta_registers(group: CompartmentGroup, convert: Any = np.asarray) -> DeltaParameters:
     """Read those of a ``delta`` group; they wrap as Lava's variables do."""
-    exponent = 0 if group.dynamics is None else group.dynamics.exponent
+    exponent = group.dynamics.exponent if isinstance(group.dynamics, DeltaRule) else 0
     return DeltaParameters(
         threshold=convert(np.asarray(wrapped(group.vth.astype(np.int64) << exponent, BITS))),
         bias=convert(np.asarray(wrapped(group.bias_mant.astype(np.int64) << exponent, BITS))),
@@ -42,10 +49,14 @@ def delta_registers(group: CompartmentGroup, convert: Any = np.asarray) -> Delta
 
 
 def registers_of(group: CompartmentGroup, arithmetic: Arithmetic, convert: Any = np.asarray) -> Any:
-    """What `step_group` takes of any group: `IntegerParameters` or `DeltaParameters`."""
-    if group.dynamics is not None:
-        return delta_registers(group, convert)
-    return registers(group, arithmetic, convert)
+    """What `step_group` takes of any group: `IntegerParameters`, `DeltaParameters` or a threshold."""
+    match group.dynamics:
+        case None:
+            return registers(group, arithmetic, convert)
+        case DeltaRule():
+            return delta_registers(group, convert)
+        case ResonatorRule():
+            return convert(group.vth.astype(np.int64))
 
 
 def registers(
@@ -66,22 +77,28 @@ def step_group(
 ) -> Any:
     """Advance one group by one step with synaptic input ``a``; return what it emits.
 
+    Where a group has several ports, ``a`` is what arrives at each, along its first axis.
     ``state`` is of `rested`, ``parameters`` are the `registers_of` ``group`` for the array library
     ``xp`` (default: NumPy); ``watch`` is told what the states would hold if they were wide enough.
     """
-    if group.dynamics is not None:
-        held = parameters or delta_registers(group)
-        told = None if watch is None else watch.of_deltas(group.name)
-        return step_delta(group.dynamics, held, state, a, xp, told)
-    p = parameters or registers(group, arithmetic)
-    see = None if watch is None else watch.of(group.name)
-    return step_integer(group.rule, arithmetic, p, state, a, xp, see)
+    p = registers_of(group, arithmetic) if parameters is None else parameters
+    match group.dynamics:
+        case None:
+            see = None if watch is None else watch.of(group.name)
+            return step_integer(group.rule, arithmetic, p, state, a, xp, see)
+        case DeltaRule():
+            see = None if watch is None else watch.of_deltas(group.name)
+            return step_delta(group.dynamics, p, state, a, xp, see)
+        case ResonatorRule():
+            see = None if watch is None else watch.of_resonators(group.name)
+            return step_resonator(group.dynamics, p, state, a[0], a[1], xp, see)
 
 
 def emitted_type(group: CompartmentGroup) -> type[np.integer[Any]]:
     """The smallest type that holds what ``group`` emits: uint8 for single spikes, else int32."""
     rule = group.rule
-    single = group.kind == "constant" or (rule is not None and rule.spikes_per_step == "one")
+    spikes = group.kind in ("constant", "resonator")
+    single = spikes or (rule is not None and rule.spikes_per_step == "one")
     return np.uint8 if single else np.int32
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....ir.graded.delta import BITS
+from ....ir.graded.resonator import MOST
 from ....ir.step import Arithmetic, overflows
 from ...recording import RegisterUse
 
@@ -47,6 +48,21 @@ class Watch:
                 v_peak=int(abs(x).max()),
                 wraps=int(beyond[0]),
                 clips=int(beyond[1]),
+            )
+            self.tell(group, here)
+
+        return see
+
+    def of_resonators(self, group: str) -> Callable[[Any, Any], None]:
+        """Likewise of a group of resonators: the real and the imaginary part, which saturate."""
+
+        def see(re: Any, im: Any) -> None:
+            here = RegisterUse(
+                limit=MOST,
+                u_peak=int(abs(re).max()),
+                v_peak=int(abs(im).max()),
+                wraps=0,
+                clips=int(((abs(re) > MOST) | (abs(im) > MOST)).sum()),
             )
             self.tell(group, here)
 

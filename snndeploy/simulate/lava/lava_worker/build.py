@@ -18,10 +18,12 @@ from .processes.delta import WindowedDelta, WindowedSigma, WindowedSigmaDelta
 from .processes.lif import RecordedLIFReset, WindowedLIFReset
 from .processes.program import NeuronProgram
 from .processes.recorder import Recorder
+from .processes.resonator import WindowedRF, WindowedRFIZ
 from .processes.synapses import MultiDelaySparse, MultiSparse
 
 _SPARSE = {c.__name__: c for c in (Sparse, DelaySparse, MultiSparse, MultiDelaySparse)}
 _DELTAS = {c.__name__: c for c in (WindowedDelta, WindowedSigmaDelta, WindowedSigma)}
+_RESONATORS = {c.__name__: c for c in (WindowedRF, WindowedRFIZ)}
 _ACTIVATIONS = {"relu": ActivationMode.RELU, "unit": ActivationMode.UNIT}
 _SIGNS = {
     "mixed": SignMode.MIXED,
@@ -81,6 +83,10 @@ class LavaNetwork:
             process = _DELTAS[spec["process"]](
                 shape=(size,), window=spec["window"], states=states, **parameters
             )
+        elif spec["process"] in _RESONATORS:
+            process = _RESONATORS[spec["process"]](
+                shape=(size,), window=spec["window"], states=states, **parameters
+            )
         else:
             start, _, interval = spec["window"]
             parameters.update(reset_interval=interval, reset_offset=start + 1)
@@ -101,7 +107,8 @@ class LavaNetwork:
         self._groups[name].s_out.connect(self._recorders[name].a_in)
 
     def _connect(self, spec: dict[str, Any]) -> None:
-        source, target = self._groups[spec["source"]].s_out, self._groups[spec["target"]].a_in
+        source = self._groups[spec["source"]].s_out
+        target = getattr(self._groups[spec["target"]], spec["port"])
         if spec["process"] == "Conv":
             self._connect_conv(spec, source, target)
             return

@@ -1,9 +1,9 @@
 """Run one job on Lava: ``python -m lava_worker.worker JOB``.
 
 ``JOB`` is a folder with ``job.json`` and ``arrays.npz``. The worker writes ``progress`` (chip steps
-done), the files that the job names for spikes and states, and last either ``result.json`` or
-``error.json`` with the traceback. It ends itself when its standard input closes, which is how it
-notices that whoever started it is gone.
+done), ``stopping`` when all are, the files that the job names for spikes and states, and last either
+``result.json`` or ``error.json`` with the traceback. It ends itself when its standard input closes,
+which is how it notices that whoever started it is gone.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def _run(folder: Path) -> float:
     finally:
         # After a model has failed, stop() waits for that model for ever; `_abandon` ends the rest.
         if not failed:
+            _replace(folder / "stopping", "")
             root.stop()
     return time.monotonic() - started
 

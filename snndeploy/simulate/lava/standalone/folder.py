@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....errors import UsageError
 from ....files import refuse_taken_folder, write_folder
 from ....ir.arrays import Array
 from ....ir.codec import npz
@@ -53,7 +54,17 @@ def standalone_files(program: Program, golden: Mapping[str, Array]) -> dict[str,
 
     Raises:
         BackendMissing: ``lava-arithmetic``, the program is not in lava's arithmetic.
+        UsageError: ``export-lava``, resonate-and-fire neurons.
     """
+    foreign = [g.name for g in program.groups if g.kind == "resonator"]
+    if foreign:
+        raise UsageError(
+            "export-lava",
+            "the folder has no place for resonate-and-fire neurons",
+            where=", ".join(foreign),
+            hint="on this computer `snndeploy simulate --engine lava` runs them; for a board give the "
+            ".net file to netx",
+        )
     samples = next(iter(golden.values())).shape[1]
     script = script_of(program, samples)
     text = text_of(script, title=f"Program {program.digest[:12]}", lava=LAVA_VERSION)

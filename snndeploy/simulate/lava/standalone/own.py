@@ -5,6 +5,13 @@ from __future__ import annotations
 from ....ir.step import NeuronRule
 from .rules import HELPERS, step_source, told
 
+STARTED = {
+    "WindowedDelta": "StartedDelta",
+    "WindowedSigmaDelta": "StartedSigmaDelta",
+    "WindowedSigma": "StartedSigma",
+}
+"""What stands in a script for the processes that know their window."""
+
 IMPORTS = {
     "NeuronProgram": (
         "from types import SimpleNamespace",
@@ -18,6 +25,13 @@ IMPORTS = {
         "from lava.magma.core.resources import CPU",
         "from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol",
     ),
+    **{
+        f"Started{name}": (
+            f"from lava.proc.sdn.models import Py{name}ModelFixed",
+            f"from lava.proc.sdn.process import {name}",
+        )
+        for name in ("Delta", "SigmaDelta", "Sigma")
+    },
     "GatedLIFReset": (
         "from lava.proc.lif.models import PyLifResetModelBitAcc",
         "from lava.proc.lif.process import LIFReset",
@@ -33,7 +47,36 @@ IMPORTS = {
 }
 """What each process needs."""
 
+_STARTED = '''
+class Started@@(@@):
+    """Lava's `@@`, which starts anew with each sample, and sends nothing before the first."""
+
+    def __init__(self, *, begins, interval, **parameters):
+        super().__init__(**parameters)
+        self.proc_params["begins"], self.proc_params["interval"] = begins, interval
+
+
+class PyStarted@@(Py@@ModelFixed):
+    implements_process = Started@@  # the decorator refuses models derived from Lava's
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        self.begins, self.interval = proc_params["begins"], proc_params["interval"]
+
+    def run_spk(self):
+        late = self.time_step - self.begins
+        if late < 0:
+            self.s_out.send(np.zeros_like(self.a_in.recv()))
+            return
+        if late % self.interval == 0:
+            for name in ("sigma", "act", "residue", "error"):
+                if hasattr(self, name):
+                    setattr(self, name, np.zeros_like(getattr(self, name)))
+        super().run_spk()
+'''
+
 SOURCES = {
+    **{f"Started{n}": _STARTED.replace("@@", n) for n in ("Delta", "SigmaDelta", "Sigma")},
     "GatedLIFReset": '''
 class GatedLIFReset(LIFReset):
     """Lava's `LIFReset`, whose neurons do not spike before chip step ``begins``."""
@@ -137,6 +180,9 @@ def why_program(rule: NeuronRule, *, floor: bool) -> str:
 
 
 WHY = {
+    **dict.fromkeys(
+        STARTED.values(), "it starts with a sample, and Lava's own process starts with the chip"
+    ),
     "GatedLIFReset": "it could spike before a sample reaches it, and nothing of Lava's holds it back",
     "MultiSparse": "its connection joins two neurons several times, beyond what one weight holds",
     "MultiDelaySparse": "its connection joins two neurons several times, beyond what one weight holds",

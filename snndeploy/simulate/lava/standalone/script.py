@@ -110,7 +110,7 @@ def text_of(script: Script, *, title: str, lava: str) -> str:
         "SHAPE": _table({g.name: g.shape for g in program.groups}),
         "INPUTS": _list(kinds.get("input", [])),
         "CONSTANTS": _list(kinds.get("constant", [])),
-        "SPIKING": _list([*kinds.get("lif", []), *kinds.get("custom", [])]),
+        "SPIKING": _list([n for kind in ("lif", "custom", "delta") for n in kinds.get(kind, [])]),
         "READOUTS": _list(kinds.get("readout", [])),
         "OUTPUTS": _list([g.name for g in program.groups if g.role == "output"]),
         "PARTS": ascii(script.plan.parts),
@@ -194,6 +194,14 @@ def _neurons(script: Script, spec: Mapping[str, Any], quiet: set[str]) -> None:
             "parameters": f"dict({told})",
         }
         process = "NeuronProgram"
+    elif spec["process"] in own.STARTED:
+        process = own.STARTED[spec["process"]]
+        script.reasons.setdefault(group.name, own.WHY[process])
+        options |= {key: value(key, x) for key, x in spec["parameters"].items()}
+        if "act_mode" in options:
+            script.imports.add("from lava.proc.sdn.process import ActivationMode")
+            options["act_mode"] = f"ActivationMode.{spec['parameters']['act_mode'].upper()}"
+        options |= {"begins": begins, "interval": "interval"}
     else:
         options |= {key: value(key, x) for key, x in spec["parameters"].items()}
         process = "LIF"

@@ -1,0 +1,130 @@
+"""A label for every step: ECG spikes (QTDB) learnt, compiled and judged on Loihi 2 and on Loihi 1.
+
+    python benchmarks/ecg.py [--epochs 10] [--out ecg]
+
+618 records to learn from and 141 to judge by, 1,301 steps each, four channels of -1, 0 and 1, six
+classes of waves; steps without one do not count. The network is 4-64-6, recurrent, with a readout:
+neurons that forget within 5 to 200 steps, drawn once. Random weights learn here, in floats; then
+everything is compiled, and every step is answered by floats and by integers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import nir
+import numpy as np
+from networks import data_folder
+
+from snndeploy.data import Samples, input_shapes, load_samples, split_signs
+from snndeploy.export import write_nir
+from snndeploy.ingest import read_network
+from snndeploy.ir.network import Network
+from snndeploy.passes.training.finetune import FineTune
+from snndeploy.pipeline import finetune, run_compiled
+from snndeploy.pipeline.compilation import compile
+from snndeploy.recipe import Recipe
+
+HIDDEN, CLASSES, DT = 64, 6, 1e-3
+UNLABELLED = -1
+
+
+def prepare(folder: Path, split: str, out: Path) -> None:
+    """Write a split as an archive, as a user has it."""
+    import scipy.io
+
+    held = scipy.io.loadmat(folder / f"QTDB_{split}.mat")
+    y = np.where(held["y"].sum(-1) > 0, held["y"].argmax(-1), UNLABELLED)
+    np.savez_compressed(out / f"{split}.npz", x=held["x"].astype(np.int8), y=y)
+
+
+def load(out: Path, split: str, net: Network, window: int) -> Samples:
+    """A split, for the inputs of a network."""
+    path, shapes = out / f"{split}.npz", input_shapes(net)
+    return load_samples(path, shapes, unlabelled=UNLABELLED, window=window)
+
+
+def network() -> Network:
+    """The network that learns, with random weights."""
+    rng = np.random.default_rng(0)
+
+    def same(value: float, n: int) -> np.ndarray:
+        return np.full(n, value)
+
+    tau = DT * np.exp(rng.uniform(np.log(5), np.log(200), HIDDEN))
+    hidden = nir.CubaLIF(
+        tau_syn=same(8 * DT, HIDDEN),
+        tau_mem=tau,
+        r=tau / DT,
+        v_leak=same(0.0, HIDDEN),
+        v_threshold=same(1.0, HIDDEN),
+        v_reset=same(0.0, HIDDEN),
+        w_in=same(1.0, HIDDEN),
+    )
+    nodes = {
+        "input": nir.Input({"input": np.array([4])}),
+        "w1": nir.Affine(rng.normal(size=(HIDDEN, 4)) * 0.3, np.zeros(HIDDEN)),
+        "lif": hidden,
+        "rec": nir.Linear(rng.normal(size=(HIDDEN, HIDDEN)) * 0.05),
+        "w2": nir.Affine(rng.normal(size=(CLASSES, HIDDEN)) * 0.1, np.zeros(CLASSES)),
+        "li": nir.LI(tau=same(0.02, CLASSES), r=same(20.0, CLASSES), v_leak=same(0.0, CLASSES)),
+        "output": nir.Output({"output": np.array([CLASSES])}),
+    }
+    edges = [
+        ("input", "w1"),
+        ("w1", "lif"),
+        ("lif", "rec"),
+        ("rec", "lif"),
+        ("lif", "w2"),
+        ("w2", "li"),
+        ("li", "output"),
+    ]
+    return read_network(nir.NIRGraph(nodes, edges), "nir", dt=DT)
+
+
+def main() -> None:
+    """Learn, compile, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("ecg"))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--window", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    given = parser.parse_args()
+    given.out.mkdir(exist_ok=True)
+    folder = (given.data or data_folder()) / "qtdb_ecg"
+    for split in ("train", "test"):
+        prepare(folder, split, given.out)
+    net = network()
+    train, test = (load(given.out, s, net, given.window) for s in ("train", "test"))
+    how = FineTune(
+        epochs=given.epochs,
+        batch=16,
+        lr=given.lr,
+        loss="mean",
+        contrast=2.0,
+        window=100,
+        truncate=True,
+        recompute=True,
+    )
+    learnt = finetune(
+        net,
+        train,
+        recipe=Recipe(name="ecg", passes=(how,), guard="off"),
+        validation=test,
+        observer=lambda e: print(e.what, e.done, e.status, flush=True) if e.status else None,
+    )
+    write_nir(given.out / "ecg.nir", learnt.network, force=True)
+    for target in ("loihi2", "loihi1"):
+        plain = learnt.network if target == "loihi2" else split_signs(learnt.network)
+        few, test = (load(given.out, s, plain, given.window) for s in ("train", "test"))
+        compiled = compile(plain, target=target, recipe=None, calibration=few.first(64))
+        report = run_compiled(compiled, test, ("float", "integer"))
+        told = ", ".join(f"{k} {v:.2%}" for k, v in report["accuracy"].items())
+        cores = len(compiled.placement.cores)
+        print(f"{target}: {told} of {report['labelled_steps']:,} steps; {cores} cores")
+
+
+if __name__ == "__main__":
+    main()
