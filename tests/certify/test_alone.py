@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1321
+LINES = 1324
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
@@ -22,14 +22,14 @@ A statement that takes three lines counts three, an import counts, and so does t
 RESTS_ON = {
     "files": ("files", 216),
     "numbers and time": ("rounding", 582),
-    "placement and registers; memory of Loihi and Loihi 2": ("cores", 642),
+    "placement and registers; memory of Loihi and Loihi 2": ("cores", 643),
     "memory of Xylo": ("turns", 509),
     "golden run": ("runs", 557),
     "head-room": ("headroom", 775),
 }
 """What a sentence of the certificate is proved by, and the code lines of that and all it imports.
 
-Besides, `checks` puts all sentences together: 120 lines, the same for each.
+Besides, `checks` puts all sentences together: 122 lines, the same for each.
 """
 ALLOWED = {*sys.stdlib_module_names, "numpy", "tomli", "__future__"}
 
@@ -88,8 +88,8 @@ def test_each_sentence_rests_on_less_than_all(sentence: str) -> None:
     name, lines = RESTS_ON[sentence]
     assert sum(code_lines(CHECKER / f"{file}.py") for file in imported(name)) <= lines
     checks = code_lines(CHECKER / "checks.py")
-    assert checks <= 120
-    assert lines + checks <= 895
+    assert checks <= 122
+    assert lines + checks <= 897
 
 
 def test_the_files_are_those_of_the_sentences() -> None:
