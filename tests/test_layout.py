@@ -76,3 +76,11 @@ def test_the_look_for_numbers_finds_them(tmp_path: Path) -> None:
     file = tmp_path / "some.py"
     file.write_text("A = 2**23 - 1\nC = [4096]\nd = x * 4095\n")
     assert numbers(file) & REGISTERS == {2**23, 2**23 - 1, 4096, 4095}
+
+
+def test_no_test_imports_a_test() -> None:
+    """What two of them need is in ``tests/support``."""
+    of_a_test = re.compile(r"^\s*from (tests\.\S*test_\w+) import", re.MULTILINE)
+    tests = [file for file in CODE if file.stem.startswith("test_")]
+    found = {f.name: of_a_test.findall(f.read_text(encoding="utf-8")) for f in tests}
+    assert {name: modules for name, modules in found.items() if modules} == {}

@@ -22,8 +22,7 @@ from snndeploy import compile, read_network, read_netx
 from snndeploy.export import write_netx
 from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
-from tests.ingest.test_netx import net
-from tests.ingest.test_netx_resonators import layer
+from tests.support.netx_files import net, resonators
 from tests.support.nir_graphs import chain, conv2d, graph, lif
 
 READER = Path(__file__).parents[1] / "support" / "netx_reader.py"
@@ -85,10 +84,15 @@ def test_lava_dl_reads_what_we_write(
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("kind", ["RF_PHASE", "RF_IZHIKEVICH"])
-def test_lava_dl_runs_resonators_as_we_do(kind: str, lava_dl: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "sin", "cos"), [("RF_PHASE", 3500, -1500), ("RF_IZHIKEVICH", -500, 3000)]
+)
+def test_lava_dl_runs_resonators_as_we_do(
+    kind: str, sin: int, cos: int, lava_dl: str, tmp_path: Path
+) -> None:
     """Factors that netx changes on its way included: -500 becomes -499."""
-    path = net(tmp_path, layer(kind, sin=-500, cos=3000, vth=8), layer(kind, vth=5))
+    first = resonators(kind, sin=sin, cos=cos, vth=8)
+    path = net(tmp_path, first, resonators(kind, sin=sin, cos=cos, vth=1))
     judged(read_netx(path), path, lava_dl, tmp_path)
 
 

@@ -20,6 +20,7 @@ from snndeploy.ir.linear.apply import apply_chain
 from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.commands import code_of
+from tests.support.netx_files import LIF, dense, net
 
 RECORDED = {
     "conv-0": "conv-1",
@@ -111,33 +112,6 @@ def test_mnist_loads_checks_and_places(shared_data: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(main, ["verify", str(bundle), "--engines", "integer"])
     assert result.exit_code == 0, result.output
-
-
-def net(folder: Path, *layers: Mapping[str, Any]) -> Path:
-    """Write layers; ``neuron`` is a tuple (iDecay, vDecay, vThMant)."""
-    path = folder / "net.net"
-    with h5py.File(path, "w") as file:
-        for i, layer in enumerate(layers):
-            group = file.create_group(f"layer/{i}")
-            for key, value in layer.items():
-                if value is None:
-                    continue
-                if key == "neuron":
-                    names = ("iDecay", "vDecay", "vThMant")
-                    group["neuron/type"] = np.bytes_("CUBA")
-                    for name, number in zip(names, value, strict=True):
-                        group[f"neuron/{name}"] = number
-                else:
-                    group[key] = np.array([value], "S10") if isinstance(value, str) else value
-    return path
-
-
-LIF = (4096, 0, 2)
-
-
-def dense(weight: Any, **fields: Any) -> dict[str, Any]:
-    array = np.asarray(weight, np.float32)
-    return {"type": "dense", "shape": [len(array)], "weight": array, "neuron": LIF, **fields}
 
 
 def test_delays_per_output_per_input_and_for_all(tmp_path: Path) -> None:

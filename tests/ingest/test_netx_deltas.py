@@ -14,8 +14,8 @@ from snndeploy.bundle import read_bundle
 from snndeploy.errors import InputError
 from snndeploy.ir.graded.delta import DeltaRule
 from snndeploy.simulate.integer.engine import run_integer
-from tests.ingest.test_netx import LIF, dense, net
 from tests.support.commands import check, run
+from tests.support.netx_files import LIF, dense, net
 
 
 def delta(vth: int = 0, **fields: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from snndeploy.ir.program import Program
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.lava.engine import run_lava
 from snndeploy.simulate.recording import Recording
-from tests.ingest.test_netx import dense, net
+from tests.support.netx_files import dense, net
 
 ENGINES = ["integer", pytest.param("lava", marks=[pytest.mark.lava, pytest.mark.slow])]
 """Both run every recording."""

@@ -17,27 +17,8 @@ from snndeploy.ir.arrays import Array
 from snndeploy.ir.graded.resonator import ResonatorRule
 from snndeploy.ir.program import SynapseGroup
 from snndeploy.simulate.integer.engine import run_integer
-from tests.ingest.test_netx import dense, net
 from tests.support.commands import check, run
-
-REAL, IMAG = [[40, -30], [0, 64]], [[-8, 60], [30, 2]]
-
-
-def layer(
-    kind: str = "RF_PHASE", sin: int = 2000, cos: int = 3300, vth: int = 20, **fields: Any
-) -> dict[str, Any]:
-    """A dense block with complex weights."""
-    return {
-        "type": "dense",
-        "shape": [2],
-        "weight/real": np.asarray(REAL, np.float32),
-        "weight/imag": np.asarray(IMAG, np.float32),
-        "neuron/type": np.bytes_(kind),
-        "neuron/vThMant": vth,
-        "neuron/sinDecay": sin,
-        "neuron/cosDecay": cos,
-        **fields,
-    }
+from tests.support.netx_files import IMAG, REAL, dense, net, resonators
 
 
 def weights(s: SynapseGroup) -> Array:
@@ -45,7 +26,7 @@ def weights(s: SynapseGroup) -> Array:
 
 
 def test_a_layer_is_what_netx_makes_of_it(tmp_path: Path) -> None:
-    program = read_netx(net(tmp_path, layer(), dense([[100, 100]])))
+    program = read_netx(net(tmp_path, resonators(), dense([[100, 100]])))
     assert [(g.name, g.kind, g.depth) for g in program.groups] == [
         ("input", "input", 0),
         ("dense-0", "resonator", 1),
@@ -78,7 +59,7 @@ def test_factors_pass_through_netxs_period_and_back(
 
 def test_both_parts_hear_and_turn(tmp_path: Path) -> None:
     """A quarter turn a step, without loss: what enters the imaginary part is minus the real one next."""
-    fields = layer("RF_IZHIKEVICH", sin=4096, cos=0, vth=1000)
+    fields = resonators("RF_IZHIKEVICH", sin=4096, cos=0, vth=1000)
     program = read_netx(net(tmp_path, fields))
     x = np.zeros((4, 1, 2), np.int64)
     x[0, 0, 0] = 1
@@ -104,7 +85,7 @@ def test_both_parts_hear_and_turn(tmp_path: Path) -> None:
     ],
 )
 def test_refusals(fields: dict[str, Any], code: str, text: str, tmp_path: Path) -> None:
-    given = {k: v for k, v in {**layer(), **fields}.items() if v is not None}
+    given = {k: v for k, v in {**resonators(), **fields}.items() if v is not None}
     with pytest.raises(InputError) as caught:
         read_netx(net(tmp_path, given))
     assert caught.value.code == code
@@ -112,14 +93,14 @@ def test_refusals(fields: dict[str, Any], code: str, text: str, tmp_path: Path) 
 
 
 def test_a_bias_that_nobody_adds_is_told(tmp_path: Path) -> None:
-    (found,) = read_netx(net(tmp_path, layer(bias=np.ones(2)))).findings
+    (found,) = read_netx(net(tmp_path, resonators(bias=np.ones(2)))).findings
     assert found.code == "netx-ignored"
     assert "a bias of resonate-and-fire neurons" in found.message
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     """Read, placed, run and bundled; the checker says what it did not check, and Loihi 1 refuses."""
-    path = net(tmp_path, layer(vth=3), dense([[100, 100]]))
+    path = net(tmp_path, resonators(vth=3), dense([[100, 100]]))
     record = json.loads(run("inspect", path, "--json").stdout)
     assert record["populations"][1]["dynamics"]["form"] == "phase"
     assert record["populations"][1]["parameters"] == {"vth": [192, 192]}

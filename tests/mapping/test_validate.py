@@ -180,7 +180,7 @@ def test_verifying_a_bundle_looks_at_its_placement(tmp_path: Path) -> None:
 
     from snndeploy.bundle import read_bundle, write_bundle
     from snndeploy.cli import main
-    from tests.mapping.test_fixes import FRONTEND, network
+    from tests.support.commands import FRONTEND, network
 
     model, bundle = network(tmp_path, 12, 8, 4), tmp_path / "net.snnb"
     runner = CliRunner()

@@ -26,8 +26,9 @@ from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.recording import Recording
 from tests.support.commands import check, code_of, printed, run
 from tests.support.nir_graphs import chain, lif, written
+from tests.support.sequences import STEPS, N, angles, inputs
 
-N, STEPS, WINDOW = 10, 24, 4
+WINDOW = 4
 SEMANTICS = ("--frontend", "nir", "--dt", "0.001")
 
 
@@ -36,10 +37,6 @@ def model() -> nir.NIRGraph:
     return chain(
         5, nir.Linear(rng.normal(size=(8, 5))), lif(8), nir.Linear(rng.normal(size=(3, 8))), lif(3)
     )
-
-
-def inputs() -> Array:
-    return (np.random.default_rng(1).random((STEPS, N, 5)) < 0.5).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -273,14 +270,6 @@ def test_a_single_output_learns_yes_and_no() -> None:
     told = torch.tensor([[1.0], [-2.0]])
     loss = missed(told, 1, torch.tensor([1, 0]), None, FineTune())
     assert float(loss) == pytest.approx(np.log1p(np.exp([-1.0, -2.0])).mean())
-
-
-def angles() -> tuple[nir.NIRGraph, Array]:
-    """A readout of one neuron, and values that it should say."""
-    rng = np.random.default_rng(5)
-    leaky = nir.LI(tau=np.full(1, 2e-2), r=np.full(1, 20.0), v_leak=np.zeros(1))
-    nodes = (nir.Linear(rng.normal(size=(8, 5))), lif(8), nir.Linear(rng.normal(size=(1, 8))))
-    return chain(5, *nodes, leaky), rng.normal(size=N)
 
 
 def test_values_are_judged_by_their_error(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.lava.engine import run_lava
 from snndeploy.simulate.lava.env import LavaEnv
-from snndeploy.simulate.recording import Recording
 from tests.support.conformance_programs import pack
 from tests.support.conformance_reference import matrix
 from tests.support.random_deltas import random_deltas
+from tests.support.recordings import assert_equal
 from tests.support.scalar_delta import ScalarDelta, int32
 
 STEPS, SAMPLES, PER_RUN = 9, 2, 10
@@ -42,17 +42,6 @@ def messages(program: Program, seed: int) -> dict[str, Array]:
             change[rng.random(STEPS) < 0.4] = 0
             found[g.name] = np.clip(change.cumsum(axis=0), -most, most)
     return found
-
-
-def assert_equal(a: Recording, b: Recording, names: list[str]) -> int:
-    """Compare messages and states; returns how many values were compared."""
-    compared = 0
-    for kind in ("spikes", "u", "v"):
-        one, other = getattr(a, kind), getattr(b, kind)
-        for name in names:
-            np.testing.assert_array_equal(one[name], other[name], f"{kind} of {name}")
-            compared += one[name].size
-    return compared
 
 
 def plain(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -17,10 +17,10 @@ from snndeploy.ir.step import LOIHI
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.simulate.lava.engine import run_lava
 from snndeploy.simulate.lava.env import LavaEnv
-from tests.simulate.test_deltas import assert_equal
 from tests.support.conformance_programs import pack
 from tests.support.conformance_reference import matrix
 from tests.support.random_resonators import ScalarResonator, random_resonators
+from tests.support.recordings import assert_equal
 
 STEPS, SAMPLES = 24, 2
 

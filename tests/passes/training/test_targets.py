@@ -19,7 +19,7 @@ from snndeploy.pipeline import run_compiled
 from snndeploy.pipeline.finetuning import finetune, finetune_report
 from snndeploy.recipe import Recipe
 from snndeploy.simulate.float.engine import run_float
-from tests.pipeline.test_labels_per_step import N, angles, inputs
+from tests.support.sequences import N, angles, inputs
 
 
 def test_values_are_learnt(tmp_path: Path) -> None:
