@@ -98,6 +98,7 @@ def one(
         ops=[SimpleNamespace(type="Dense", out_features=1, in_features=n)],
         mantissa=np.array([weights], np.int64),
         exponent=exponent,
+        port="",
         sign_mode="mixed",
         weight_bits=8,
         alive=None,
