@@ -3,12 +3,11 @@
 libhdf5 trusts what it reads: a flipped bit can make it loop without end, ask for the whole memory or
 crash, and the file format has no checksum that would tell. So this process reads, within limits, and
 whoever started it waits no longer than a deadline. One request per line (JSON: path, groups, limits);
-each answer is a length, a JSON header, and the arrays that it refers to in numpy's own format.
+each answer is a length, a JSON header that has the types and shapes of arrays, and their bytes.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -132,21 +131,26 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
 
 def packed(header: dict[str, Any], arrays: list[Any]) -> bytes:
     """One answer as bytes, its length in front."""
-    buffer = io.BytesIO()
-    text = json.dumps(header).encode()
-    buffer.write(len(text).to_bytes(8, "little") + text)
-    for array in arrays:
-        np.save(buffer, array, allow_pickle=False)
-    return buffer.getbuffer().nbytes.to_bytes(8, "little") + buffer.getvalue()
+    forms = [(array.dtype.str, array.shape) for array in arrays]
+    text = _padded(json.dumps({**header, "arrays": forms}).encode())
+    parts = [len(text).to_bytes(8, "little"), text, *(_padded(a.tobytes()) for a in arrays)]
+    return b"".join([sum(map(len, parts)).to_bytes(8, "little"), *parts])
+
+
+def _padded(content: bytes) -> bytes:
+    """Content after which arrays are where processors want them."""
+    return content + b" " * (-len(content) % 8)
 
 
 def unpacked(content: bytes) -> tuple[dict[str, Any], list[Any]]:
-    """What `packed` wrote, without the length in front."""
-    buffer = io.BytesIO(content)
-    header = json.loads(buffer.read(int.from_bytes(buffer.read(8), "little")))
+    """What `packed` wrote, without the length in front; the arrays are views of it."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
     arrays = []
-    while buffer.tell() < len(content):
-        arrays.append(np.load(buffer, allow_pickle=False))
+    for dtype, shape in header["arrays"]:
+        array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        arrays.append(array)
+        start += array.nbytes + -array.nbytes % 8
     return header, arrays
 
 
