@@ -19,7 +19,10 @@ from snndeploy.simulate.lava.engine import run_lava
 from snndeploy.simulate.recording import Recording
 from tests.support.netx_files import dense, net
 
-ENGINES = ["integer", pytest.param("lava", marks=[pytest.mark.lava, pytest.mark.slow])]
+ENGINES = [
+    "integer",
+    pytest.param("lava", marks=[pytest.mark.lava, pytest.mark.slow, pytest.mark.timeout(3000)]),
+]
 """Both run every recording."""
 
 
