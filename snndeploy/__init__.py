@@ -10,8 +10,9 @@ The public names load on first use, so that ``import snndeploy`` stays fast.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .lazy import loader
 
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
@@ -52,19 +53,19 @@ if TYPE_CHECKING:
     from .verify.probe import probe
 
 _HOME = {
-    "bundle": ("Bundle", "read_bundle", "write_bundle"),
-    "errors": ("SnnDeployError",),
-    "ingest": ("SemanticsProfile", "read_network", "read_netx"),
-    "ir.finding": ("Finding",),
-    "ir.network": ("Network", "Population", "Projection", "Source"),
-    "ir.neurons": ("Neuron",),
-    "ir.placement": ("Placement",),
-    "ir.program": ("Program",),
-    "ir.weights": ("Weight",),
-    "live": ("from_norse", "from_relu", "from_sinabs", "from_snntorch", "from_spikingjelly"),
-    "lower": ("InputCoding",),
-    "mapping": ("check_program", "place_program", "validate_placement"),
-    "pipeline": (
+    ".bundle": ("Bundle", "read_bundle", "write_bundle"),
+    ".errors": ("SnnDeployError",),
+    ".ingest": ("SemanticsProfile", "read_network", "read_netx"),
+    ".ir.finding": ("Finding",),
+    ".ir.network": ("Network", "Population", "Projection", "Source"),
+    ".ir.neurons": ("Neuron",),
+    ".ir.placement": ("Placement",),
+    ".ir.program": ("Program",),
+    ".ir.weights": ("Weight",),
+    ".live": ("from_norse", "from_relu", "from_sinabs", "from_snntorch", "from_spikingjelly"),
+    ".lower": ("InputCoding",),
+    ".mapping": ("check_program", "place_program", "validate_placement"),
+    ".pipeline": (
         "Compiled",
         "bundle_of",
         "compile",
@@ -82,13 +83,13 @@ _HOME = {
         "tune",
         "verify_bundle",
     ),
-    "recipe": ("Recipe", "load_recipe"),
-    "data": ("Samples", "load_samples", "split_signs"),
-    "simulate.recording": ("Recording",),
-    "chip": ("Target", "load_target"),
-    "verify": ("compare", "probe"),
+    ".recipe": ("Recipe", "load_recipe"),
+    ".data": ("Samples", "load_samples", "split_signs"),
+    ".simulate.recording": ("Recording",),
+    ".chip": ("Target", "load_target"),
+    ".verify": ("compare", "probe"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_load = loader(__name__, _HOME)
 
 __all__ = [
     "Bundle",
@@ -150,9 +151,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("snndeploy")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'snndeploy' has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -26,7 +26,7 @@ FLOORS = (
     {"chip"},
     {"ir"},
     {"files", "npz", "toml"},
-    {"brief", "certify", "errors", "limits", "plain", "progress"},
+    {"brief", "certify", "errors", "lazy", "limits", "plain", "progress"},
 )
 """From the top down. A room imports from the floors below its own, and from itself."""
 

@@ -44,8 +44,8 @@ class LayerPass(Pass):
         exempt = self.ignored(net)
         spared = self.spares(net)
         chosen: set[str] = set()
-        if self.layers == ("*",) and wiring(net).keys() >= set(names):
-            return ()  # nobody chose a layer, and there is none with weights to speak of
+        if self.layers == ("*",) and self.nothing_to_do(net):
+            return ()  # nobody chose a layer
         for pattern in self.layers:
             found = matching(pattern, names, self.key("layers"))
             meant = [n for n in found if pattern == n or n not in spared]
@@ -59,6 +59,10 @@ class LayerPass(Pass):
                 )
             chosen.update(meant)
         return tuple(p for p in net.projections if p.name in chosen - exempt)
+
+    def nothing_to_do(self, net: Network) -> bool:
+        """Whether no layer is one to work on, so that none need be there: all there is is wiring."""
+        return wiring(net).keys() >= {p.name for p in net.projections}
 
     def ignored(self, net: Network) -> set[str]:
         """Names of the layers that ``ignore`` matches.

@@ -5,8 +5,9 @@ The names load on first use: a command that only looks loads nothing that compil
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import loader
 
 if TYPE_CHECKING:
     from ..files.places import refuse_place, write_text
@@ -76,7 +77,6 @@ _HOME = {
     ".torch_modules.compress": ("CompressedModule", "compress_module"),
     ".tuning.search": ("Tuned", "tune"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Compiled",
@@ -127,12 +127,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'snndeploy.pipeline' has no attribute {name!r}")
-    found = getattr(import_module(_MODULE_OF[name], __name__), name)
-    globals()[name] = found
-    return found
+__getattr__ = loader(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

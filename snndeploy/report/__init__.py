@@ -5,8 +5,9 @@ The names load on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import loader
 
 if TYPE_CHECKING:
     from .build import compile_report, finding_record, run_report
@@ -80,7 +81,6 @@ _HOME = {
         "span",
     ),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "COUNTED",
@@ -124,12 +124,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'snndeploy.report' has no attribute {name!r}")
-    found = getattr(import_module(_MODULE_OF[name], __name__), name)
-    globals()[name] = found
-    return found
+__getattr__ = loader(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

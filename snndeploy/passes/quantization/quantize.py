@@ -117,14 +117,13 @@ class Quantize(CodeOptions):
         """
         return per_layer(net, self.select(net), self.layer_bits, self.bits, self.key("layer_bits"))
 
-    def select(self, net: Network) -> tuple[Projection, ...]:
-        """As of any pass; none where nobody chose a layer and all have codes as short already."""
+    def nothing_to_do(self, net: Network) -> bool:
+        """Nor are layers that have codes as short already."""
         wires = wiring(net)
-        short = all(
+        return all(
             p.name in wires or (p.weight.quantized and (p.weight.bits or 0) <= self.bits)
             for p in net.projections
         )
-        return () if short and self.layers == ("*",) else super().select(net)
 
     def spares(self, net: Network) -> Mapping[str, str]:
         """Quantised layers, and one-to-one layers that only wire, are not taken by a wildcard."""

@@ -8,51 +8,23 @@ import numpy as np
 from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
 from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 
-from .window import Log, Window
+from .window import Watched, Windowed
 
 
-class WindowedDelta(Delta):
-    """`Delta` that starts anew where its ``window`` opens, and sends nothing outside it.
-
-    ``window`` are the arguments of `Window`, ``states`` the path of the file for what has arrived and
-    what it comes to, or None.
-    """
-
-    def __init__(
-        self, *, window: tuple[int, int, int], states: str | None, **parameters: Any
-    ) -> None:
-        super().__init__(**parameters)
-        self.proc_params["window"], self.proc_params["states"] = window, states
+class WindowedDelta(Windowed, Delta):
+    """`Delta`; its states are what has arrived and what it comes to."""
 
 
-class WindowedSigmaDelta(SigmaDelta):
+class WindowedSigmaDelta(Windowed, SigmaDelta):
     """`SigmaDelta`, likewise."""
 
-    def __init__(
-        self, *, window: tuple[int, int, int], states: str | None, **parameters: Any
-    ) -> None:
-        super().__init__(**parameters)
-        self.proc_params["window"], self.proc_params["states"] = window, states
 
-
-class WindowedSigma(Sigma):
+class WindowedSigma(Windowed, Sigma):
     """`Sigma`, likewise."""
 
-    def __init__(
-        self, *, window: tuple[int, int, int], states: str | None, **parameters: Any
-    ) -> None:
-        super().__init__(**parameters)
-        self.proc_params["window"], self.proc_params["states"] = window, states
 
-
-class _Watched:
+class _Watched(Watched):
     """What the models of all three do beside lava's own step."""
-
-    def __init__(self, proc_params: Any) -> None:
-        super().__init__(proc_params)  # type: ignore[call-arg]
-        self.window = Window(*proc_params["window"])
-        path = proc_params["states"]
-        self.log_states = Log(path) if path else None
 
     def run_spk(self: Any) -> None:
         """One chip step."""

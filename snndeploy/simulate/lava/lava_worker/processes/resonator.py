@@ -11,62 +11,33 @@ from lava.proc.rf.process import RF
 from lava.proc.rf_iz.models import PyRF_IZModelFixed
 from lava.proc.rf_iz.process import RF_IZ
 
-from .window import Log, Window
+from .window import Watched, Windowed
 
 
-def _held(process: Any, factors: tuple[int, int], vth: int) -> None:
-    """Put integers into the registers; Lava's own arguments are a period and a decay that it rounds."""
-    for name, value in (("sin_decay", factors[0]), ("cos_decay", factors[1]), ("vth", vth)):
-        old = getattr(process, name)
-        setattr(process, name, Var(shape=old.shape, init=np.int32(value)))
+class _Resonating(Windowed):
+    """Both processes: ``factors`` are sine and cosine, ``vth`` the threshold, as registers hold them.
 
-
-class WindowedRF(RF):
-    """`RF` that starts anew where its ``window`` opens, and spikes nowhere outside it.
-
-    ``factors`` are sine and cosine, ``vth`` the threshold, as registers hold them; ``window`` are the
-    arguments of `Window`, ``states`` the path of the file for both parts of the state, or None.
+    Lava's own arguments are a period and a decay that it rounds, so integers go in afterwards. The
+    states are both parts of the complex one.
     """
 
-    def __init__(
-        self,
-        *,
-        window: tuple[int, int, int],
-        states: str | None,
-        factors: tuple[int, int],
-        vth: int,
-        **parameters: Any,
-    ) -> None:
+    def __init__(self: Any, *, factors: tuple[int, int], vth: int, **parameters: Any) -> None:
         super().__init__(period=4.0, alpha=0.0, **parameters)
-        _held(self, factors, vth)
-        self.proc_params["window"], self.proc_params["states"] = window, states
+        for name, value in (("sin_decay", factors[0]), ("cos_decay", factors[1]), ("vth", vth)):
+            shape = getattr(self, name).shape
+            setattr(self, name, Var(shape=shape, init=np.int32(value)))
 
 
-class WindowedRFIZ(RF_IZ):
+class WindowedRF(_Resonating, RF):
+    """`RF`."""
+
+
+class WindowedRFIZ(_Resonating, RF_IZ):
     """`RF_IZ`, likewise."""
 
-    def __init__(
-        self,
-        *,
-        window: tuple[int, int, int],
-        states: str | None,
-        factors: tuple[int, int],
-        vth: int,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(period=4.0, alpha=0.0, **parameters)
-        _held(self, factors, vth)
-        self.proc_params["window"], self.proc_params["states"] = window, states
 
-
-class _Seen:
+class _Seen(Watched):
     """What both models do beside lava's own step."""
-
-    def __init__(self, proc_params: Any) -> None:
-        super().__init__(proc_params)  # type: ignore[call-arg]
-        self.window = Window(*proc_params["window"])
-        path = proc_params["states"]
-        self.log_states = Log(path) if path else None
 
     def run_spk(self: Any) -> None:
         """One chip step."""

@@ -32,6 +32,29 @@ class Window:
         return self.phase(time_step) < self.steps
 
 
+class Windowed:
+    """A process that starts anew where its ``window`` opens, and sends nothing outside it.
+
+    ``window`` are the arguments of `Window`, ``states`` is the path of the file for its states, or None.
+    """
+
+    def __init__(
+        self: Any, *, window: tuple[int, int, int], states: str | None, **parameters: Any
+    ) -> None:
+        super().__init__(**parameters)
+        self.proc_params["window"], self.proc_params["states"] = window, states
+
+
+class Watched:
+    """The model of a `Windowed` process: its window, and the log of its states."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)  # type: ignore[call-arg]
+        self.window = Window(*proc_params["window"])
+        path = proc_params["states"]
+        self.log_states = Log(path) if path else None
+
+
 class Log:
     """Rows of an ``.npy`` file that exists already, written step by step.
 
