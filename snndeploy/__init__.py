@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .lazy import loader
-
 if TYPE_CHECKING:
     from .bundle import Bundle, read_bundle, write_bundle
     from .chip import Target, load_target
@@ -89,7 +87,6 @@ _HOME = {
     ".chip": ("Target", "load_target"),
     ".verify": ("compare", "probe"),
 }
-_load = loader(__name__, _HOME)
 
 __all__ = [
     "Bundle",
@@ -151,7 +148,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("snndeploy")
-    return _load(name)
+    # Here, not above: the checker, which runs in this package, loads nothing of the rest.
+    from .lazy import loader
+
+    return loader(__name__, _HOME)(name)
 
 
 def __dir__() -> list[str]:
