@@ -141,7 +141,7 @@ def told(header: dict[str, Any], arrays: list[Any], answers: BinaryIO) -> None:
         answers.write(_bytes_of(array))
 
 
-def heard(answer: io.BufferedReader) -> tuple[dict[str, Any], list[Any]]:
+def heard(answer: io.BufferedIOBase) -> tuple[dict[str, Any], list[Any]]:
     """The header and the arrays that `told` wrote; these are read-only, and own their memory.
 
     Raises:
@@ -162,7 +162,7 @@ def _bytes_of(array: Any) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))
 
 
-def _exactly(answer: io.BufferedReader, count: int) -> bytes:
+def _exactly(answer: io.BufferedIOBase, count: int) -> bytes:
     content = answer.read(count)
     if len(content) != count:
         raise EOFError
