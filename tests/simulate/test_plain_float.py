@@ -10,11 +10,12 @@ import pytest
 
 from snndeploy.errors import InputError
 from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Dense, Pointwise, Reshape
 from snndeploy.simulate.float import plain
 from snndeploy.simulate.float.engine import run_float
 from snndeploy.simulate.float.plain import run_plain
 from tests.fuzz.networks import KINDS, draw
-from tests.support.builders import ZOO, spikes
+from tests.support.builders import ZOO, conv, inputs, lif, project, spikes
 
 EXACT = [seed for seed in range(180) if KINDS[seed % len(KINDS)] == "exact"]
 
@@ -61,3 +62,23 @@ def test_it_loads_neither_torch_nor_numba() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_what_a_step_multiplies() -> None:
+    """As many as there are weights for each target neuron; wiring multiplies once."""
+    populations = (
+        inputs((2, 4, 4)),
+        lif("a", (3, 4, 4)),
+        lif("b", (3, 4, 4)),
+        lif("c", (5,), "output"),
+    )
+    flat = Reshape((48,))
+    network = Network(
+        populations,
+        (
+            project("to-a", "input", "a", conv(2, 3), np.ones((3, 2, 3, 3))),
+            project("to-b", "a", "b", Pointwise((3, 4, 4), ()), np.ones(())),
+            project("to-c", "b", "c", (flat, Dense(5, 48)), np.ones((5, 48))),
+        ),
+    ).verify()
+    assert plain.multiplications(network) == 48 * 2 * 9 + 48 + 5 * 48

@@ -50,7 +50,7 @@ def run_plain(
 def multiplications(network: Network) -> int:
     """Upper bound of those of a step of one sample."""
     return sum(
-        size(network.population(q.target).shape) * q.weight.data[:1].size
+        size(network.population(q.target).shape) * size(q.weight.shape[1:])
         for q in network.projections
     )
 
