@@ -261,11 +261,15 @@ def test_cross_moment_pairs_both_networks() -> None:
     np.testing.assert_allclose(m.mean[0], mine.mean(axis=0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize(("padding", "silent"), [(0, 0), (1, 0), (0, 2), (1, 3)])
 def test_moments_by_way_of_the_map_are_those_of_its_windows(
-    padding: int, monkeypatch: pytest.MonkeyPatch
+    padding: int, silent: int, loops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Overlapping windows on a small map: the same numbers both ways, in chunks and with a reference."""
+    """Overlapping windows on a small map: the same numbers both ways, in chunks and with a reference.
+
+    Some places of the map never spike, in one of the networks or in both.
+    """
     rng = np.random.default_rng(padding)
     op = Conv(5, 2, (4, 4), (1, 1), ((padding, padding), (0, 0)), (1, 1), 1)
     shape = op.out_shape((2, 6, 6))
@@ -277,10 +281,14 @@ def test_moments_by_way_of_the_map_are_those_of_its_windows(
         ),
     ).verify()
     weaker = 0.6 * np.ones((2, 6, 6))
+    weaker[1, :2] = 0  # silent in one of both networks
     other = net.replace(
         projections=[dataclasses.replace(net.projections[0], weight=Weight(weaker))]
     )
     x = {"input": spikes(net, padding, 5, 7)}
+    x["input"][:, :, 0, :, :silent] = 0
+    if not loops:
+        monkeypatch.setattr("snndeploy.calibrate.maps.has_numba", lambda: False)
     places = read_places(net.projections[1], (2, 6, 6))
     assert places is not None
     assert (places.max() == 72) == bool(padding)
