@@ -7,9 +7,9 @@ It needs SpikingJelly, and nothing is fetched: the folder is given. One layer is
 the network stays as trained: 256 x 784, and a convolution of 32 x 16 x 5 x 5. Both get the same spikes
 of the same samples, leak and budget, in one thread. Apart from that each side runs as it is: theirs in
 single precision with groups of weights (4 of 784 columns) at a time, ours in double precision one by
-one. ``measure`` is the Hessian from the spikes that arrive, ``solve`` all that follows. Errors are those of the membrane by the same Hessian, relative to
-the weights' own. With ``--rows`` only so many rows of a layer are pruned, by both; seconds are of
-these, and grow with their number.
+one. ``measure`` is the Hessian from the spikes that arrive, ``solve`` all that follows. Errors are those
+of the membrane by the same Hessian, relative to the weights' own. With ``--rows`` only so many rows of a
+layer are pruned, by both; seconds are of these, and grow with their number.
 """
 
 from __future__ import annotations

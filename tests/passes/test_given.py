@@ -29,7 +29,7 @@ SAMPLES = {
 
 
 def test_passes_ask_samples_for_this() -> None:
-    assert ASKED == {"inputs", "labels", "window"}
+    assert {"inputs", "labels", "window"} == ASKED
     assert {"networks.Labelled", "second_order_cases.Calibration"} <= set(SAMPLES)
 
 
