@@ -34,6 +34,7 @@ from second_order_cases import cnn_sinabs
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.errors import SnnDeployError
+from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Population, Projection, Source
@@ -100,14 +101,18 @@ def images(name: str, data: Path, shape: tuple[int, ...], steps: int, count: int
     return Samples(np.repeat(x[np.newaxis], steps, axis=0), y[:count])
 
 
-def tiny(data: Path) -> Case:
-    """A 49-6-10 on MNIST of 7 x 7 pixels, trained here."""
+def tiny(data: Path, kept: Path) -> Case:
+    """A 49-6-10 on MNIST of 7 x 7 pixels, trained here when it is first asked for."""
 
     def shrunk(split: str, low: int, n: int) -> Samples:
         x, y = trained_here.raw(trained_here.TASKS["mnist-mlp"], split, data, 8)
         small = x[low : low + n].reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
         return Samples(np.repeat(small[np.newaxis], 8, axis=0), y[low : low + n])
 
+    test = shrunk("test", 0, 1000)
+    path = kept / "tiny-0.nir"
+    if path.exists():
+        return split(read_network(path), test)
     rng = np.random.default_rng(0)
     sizes = (49, 6, 10)
     populations = [Population("input", (49,), None, "input")]
@@ -124,7 +129,9 @@ def tiny(data: Path) -> Case:
     labelled = trained_here.Labelled({"input": train.inputs}, train.labels)  # type: ignore[arg-type]
     how = FineTune(epochs=6, batch=32, lr=5e-3, width=2.0, contrast=0.75)
     context = PassContext(training=Training(samples=labelled))
-    return split(run_passes(network, [how], context).network, shrunk("test", 0, 1000))
+    kept.mkdir(parents=True, exist_ok=True)
+    write_nir(path, run_passes(network, [how], context).network)
+    return split(read_network(path), test)
 
 
 def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]]:
@@ -169,7 +176,7 @@ def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]
     return {
         "digits": demo,
         "cnn-sinabs": sinabs,
-        "tiny": lambda: tiny(data),
+        "tiny": lambda: tiny(data, kept),
         "c200": lambda: given("c200"),
         "outlier": lambda: given("outlier"),
         "one": lambda: given("one", "mnist-mlp"),
