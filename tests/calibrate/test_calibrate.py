@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from snndeploy.calibrate.maps import read_places
-from snndeploy.calibrate.moments import Moments, filtered, gather, gather_joint, rows
+from snndeploy.calibrate.moments import (
+    Moments,
+    filtered,
+    gather,
+    gather_joint,
+    moments_of_trains,
+    rows,
+)
 from snndeploy.calibrate.stream import prefix, stream
 from snndeploy.errors import InputError
 from snndeploy.ir.arrays import Array
@@ -304,6 +311,22 @@ def test_moments_by_way_of_the_map_are_those_of_its_windows(
         np.testing.assert_allclose(found.cross, long.cross, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found.mean, long.mean, rtol=1e-12, atol=1e-12)
         assert found.count == long.count
+
+
+@pytest.mark.parametrize(("side", "copies"), [(2, 1), (11, 1), (12, 1), (8, 3), (16, 200)])
+def test_pools_of_full_bytes_are_counted_without_an_overflow(side: int, copies: int) -> None:
+    """Sums that pass a byte, and those that pass two of them."""
+    shape = (1, side, side)
+    ops = (SumPool((side, side), (side, side)), Reshape((1,)), Dense(1, 1))
+    net = Network(
+        (inputs(shape), lif("output", (1,), "output")),
+        (project("w", "input", "output", ops, np.ones((1, 1))),),
+    )
+    p = net.projections[0]
+    net = net.replace(projections=[dataclasses.replace(p, sources=p.sources * copies)])
+    full = np.full((1, 1, *shape), 255, np.uint8)
+    found = moments_of_trains(net, {"input": full}, "w", kernel="current")
+    assert found.mean.tolist() == [[255 * side * side * copies]]
 
 
 def test_joint_moments_hold_both_projections() -> None:
