@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from snndeploy.errors import InputError
 from snndeploy.export import write_nir
 from snndeploy.export.netx import refuse_network
 from snndeploy.ir.arrays import Array, Shape, size
-from snndeploy.ir.codec import encode
+from snndeploy.ir.codec import SharedArrays, encode
 from snndeploy.ir.decoding import decode
 from snndeploy.ir.fan.fan import Fan
 from snndeploy.ir.linear.apply import apply_chain
@@ -159,7 +159,7 @@ def test_all_ways_to_compute_agree(chain: Chain) -> None:
     assert np.array_equal(full, wanted)
     peak = chain_peaks(ops, weight, 3)[-1]
     assert 3 * np.abs(wanted).sum(axis=1).max() <= peak <= 3 * 7 * np.prod([o.fan_in for o in ops])
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     kinds = "/".join(kind.__name__ for kind in get_args(Op))
     read = shaped(json.loads(json.dumps(encode(list(ops), arrays))), f"[{kinds}]", arrays)
     assert np.array_equal(checker.apply(read, weight, x).reshape(3, -1), flat)
@@ -227,7 +227,7 @@ def test_a_fan_counts_every_synapse(chain: Chain) -> None:
 def test_text_and_files_hold_it(chain: Chain, tmp_path: Path) -> None:
     net = around(*chain)
     assert read_text(full_text(net)).digest == net.digest
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     assert decode(json.loads(json.dumps(encode(net, arrays))), arrays, Network).digest == net.digest
 
 

@@ -30,7 +30,7 @@ from ..chip import Target, dump_target, parse_target
 from ..errors import InputError
 from ..files import Unreadable, read_bytes, refuse_taken_folder, write_folder
 from ..ir.arrays import Array
-from ..ir.codec import encode, npz, packed
+from ..ir.codec import SharedArrays, encode, npz, packed
 from ..ir.decoding import decode, unpacked
 from ..ir.network import Network
 from ..ir.placement import Placement
@@ -124,7 +124,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 def _files(bundle: Bundle) -> dict[str, bytes]:
     files = {
         "program.npz": packed(bundle.program),
-        "placement.json": _json(encode(bundle.placement, {})),
+        "placement.json": _json(encode(bundle.placement, SharedArrays())),
         "target.toml": dump_target(bundle.target).encode(),
         "lock.toml": bundle.lock.encode(),
         "report.json": _json(bundle.report),

@@ -16,14 +16,31 @@ from .arrays import Array
 
 _LARGE = 1 << 30
 """Bytes of an array from which its sizes may take more than 32 bits."""
+_COMPARED = 1 << 16
+"""Bytes up to which arrays are compared: larger ones are seldom equal unless they are one."""
 
 
-def encode(value: object, arrays: dict[str, Array]) -> Any:
+class SharedArrays(dict[str, Array]):
+    """Arrays by key; what stands in several places is held once, as constants of layers often are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: dict[object, str] = {}
+
+    def add(self, array: Array) -> str:
+        """The key of ``array``, or of one of the same type, shape and bits."""
+        content: object = id(array)
+        if array.nbytes <= _COMPARED:
+            content = array.dtype, array.shape, array.tobytes()
+        key = self._keys.setdefault(content, f"a{len(self)}")
+        self.setdefault(key, array)
+        return key
+
+
+def encode(value: object, arrays: SharedArrays) -> Any:
     """Return ``value`` as JSON-compatible data; arrays are added to ``arrays`` and referred to."""
     if isinstance(value, np.ndarray):
-        key = f"a{len(arrays)}"
-        arrays[key] = value
-        return {"array": key}
+        return {"array": arrays.add(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             "type": type(value).__name__,
@@ -45,7 +62,7 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 def packed(value: object) -> bytes:
     """Frozen data as one .npz: their structure as JSON text, their arrays beside it."""
-    arrays: dict[str, Array] = {}
+    arrays = SharedArrays()
     structure = encode(value, arrays)
     arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
     return npz(arrays)

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ..errors import InputError
-from .arrays import Array
-from .codec import encode
+from .codec import SharedArrays, encode
 from .decoding import decode
 from .finding import Finding
 from .network import Network, Population, Projection
@@ -32,7 +31,7 @@ def to_record(network: Network, content: str) -> dict[str, object]:
         network: what to record.
         content: digest of the nodes that are written beside it, see `content_digest`.
     """
-    arrays: dict[str, Array] = {}
+    arrays = SharedArrays()
     structure = {
         "schema": SCHEMA,
         "content": content,

@@ -7,7 +7,8 @@ accumulator could overflow. Per-channel steps give per-channel scales, absorbed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -197,10 +198,11 @@ def choose_scale(
 
     top = arithmetic.state_bits
     candidates = [base * 2.0**k for k in range(top, top - _SPAN - 1, -1)]
-    safe = [s for s in candidates if proved(s)]
-    never_clips = [s for s in safe if (s * ever).max() <= largest]
-    if layout.largest and (safe or any(map(format_holds, candidates))):
-        return (never_clips or safe or [s for s in candidates if format_holds(s)])[0]
+    # What holds at a scale holds at each smaller one: only the largest is looked for.
+    safe = _from_first(candidates, proved)
+    never_clips = _from_first(safe, lambda s: bool((s * ever).max() <= largest))
+    if layout.largest and (held := safe or _from_first(candidates, format_holds)):
+        return (never_clips or held)[0]
     if never_clips and (
         neuron.threshold is None
         or mantissa(never_clips[0]) >= _FINE_THRESHOLD
@@ -208,7 +210,7 @@ def choose_scale(
     ):
         return never_clips[0]
     for enough in (_slow_threshold(neuron, arithmetic), _FINE_THRESHOLD):
-        fine = [s for s in safe if mantissa(s) >= enough]
+        fine = safe[: bisect_left(safe, True, key=lambda s: mantissa(s) < enough)]
         if fine:
             return fine[-1]
     if safe and (neuron.threshold is None or mantissa(safe[0]) >= _COARSEST_THRESHOLD):
@@ -218,6 +220,11 @@ def choose_scale(
     if fine:
         return fine[-1]
     return (safe or grid[-1:] or candidates[-1:])[0]
+
+
+def _from_first(scales: list[Array], holds: Callable[[Array], bool]) -> list[Array]:
+    """Falling scales from the first that ``holds``, as all smaller ones do."""
+    return scales[bisect_left(scales, True, key=holds) :]
 
 
 def _highest_threshold(neuron: Neuron) -> Array:

@@ -21,7 +21,7 @@ from ..certify.engine import pull
 from ..certify.files import shaped
 from ..certify.runs import engine
 from ..ir.arrays import Array, size
-from ..ir.codec import encode
+from ..ir.codec import SharedArrays, encode
 from ..ir.program import Program
 from ..simulate.integer.engine import run_integer
 
@@ -75,7 +75,7 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     """
     if _all_proved(program):
         return None
-    arrays: dict[str, Array] = {}
+    arrays = SharedArrays()
     read = shaped(json.loads(json.dumps(encode(program, arrays))), "Program", arrays)
     structure(read)
     found = bounds(read)

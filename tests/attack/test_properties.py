@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
 from snndeploy import toml
-from snndeploy.ir.codec import encode, packed
+from snndeploy.ir.codec import SharedArrays, encode, packed
 from snndeploy.ir.decoding import decode, unpacked
 from snndeploy.ir.network import Network
 from snndeploy.ir.program import Program
@@ -42,7 +42,7 @@ def test_any_value_anywhere_is_decoded_or_refused(
 ) -> None:
     """A value of a whole structure becomes any other, of its own kind or not."""
     value, kind = what
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     structure = json.loads(json.dumps(encode(value, arrays)))
     holder, key = structure, "fields"
     while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(st.booleans()):

@@ -13,7 +13,7 @@ from snndeploy.errors import SnnDeployError
 from snndeploy.export.netx import refuse_network
 from snndeploy.export.nir import neuron_fields
 from snndeploy.ir import neurons
-from snndeploy.ir.codec import encode
+from snndeploy.ir.codec import SharedArrays, encode
 from snndeploy.ir.decoding import decode
 from snndeploy.ir.network import Network
 from snndeploy.ir.neurons import PARAMETERS, Neuron
@@ -62,7 +62,7 @@ def test_every_field_is_told_in_text_files_and_digests(name: str) -> None:
     net, without = network(**fields).verify(), network(**plain)
     assert net.digest != without.digest
     assert read_network(full_text(net)).digest == net.digest
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     assert decode(encode(net, arrays), arrays, Network).digest == net.digest
 
 

@@ -10,7 +10,7 @@ from snndeploy.bundle import Bundle
 from snndeploy.certify import checks
 from snndeploy.certify.files import shaped
 from snndeploy.chip import Target
-from snndeploy.ir.codec import encode
+from snndeploy.ir.codec import SharedArrays, encode
 from snndeploy.ir.placement import Placement
 from snndeploy.ir.program import Program
 from snndeploy.mapping import check_program, fits, place_program, summarise
@@ -20,7 +20,7 @@ from snndeploy.report import compile_report
 
 def checked(program: Program) -> Any:
     """``program`` as the checker holds it, its structure checked."""
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     structure = json.loads(json.dumps(encode(program, arrays)))
     read = shaped(structure, "Program", arrays)
     checks.structure(read)
@@ -29,7 +29,7 @@ def checked(program: Program) -> Any:
 
 def checked_placement(placement: Placement) -> Any:
     """``placement`` as the checker holds it."""
-    return shaped(json.loads(json.dumps(encode(placement, {}))), "Placement", {})
+    return shaped(json.loads(json.dumps(encode(placement, SharedArrays()))), "Placement", {})
 
 
 def bundle_of_program(program: Program, target: Target) -> Bundle | None:

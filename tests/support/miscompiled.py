@@ -47,8 +47,10 @@ class Files:
         self.golden = _arrays(folder / "golden.npz")
         worst = folder / "worst.npz"
         self.worst = _arrays(worst) if worst.exists() else {}
-        self.arrays = _arrays(folder / "program.npz")
-        self.program = json.loads(self.arrays.pop("structure").tobytes())["fields"]
+        arrays = _arrays(folder / "program.npz")
+        program = json.loads(arrays.pop("structure").tobytes())["fields"]
+        self.arrays: dict[str, Array] = {}
+        self.program = _alone(program, arrays, self.arrays)
         self.networks = (folder / "network.npz").read_bytes()
         with np.load(folder / "network.npz") as npz:
             network = json.loads(npz["structure"].tobytes())["map"]["compressed"]["fields"]
@@ -125,6 +127,19 @@ def _npz(arrays: dict[str, Array]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _alone(data: Any, arrays: dict[str, Array], found: dict[str, Array]) -> Any:
+    """The structure with an array in ``found`` for each place, so that one can be changed by itself."""
+    if isinstance(data, list):
+        return [_alone(item, arrays, found) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if "array" in data:
+        key = f"a{len(found)}"
+        found[key] = arrays[data["array"]]
+        return {"array": key}
+    return {key: _alone(item, arrays, found) for key, item in data.items()}
 
 
 Change = Callable[[Files, Rng], bool]

@@ -1,8 +1,8 @@
-"""Exact integer arithmetic for a projection's chain of operators, batched over samples."""
+"""A projection's chain of operators in NumPy, batched over samples: on integers exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -10,6 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..arrays import Array
 from ..ops import Conv, Dense, Op, Pointwise, Reshape, SumPool
 
+Product = Callable[[Array, Array], Array]
+"""``x @ w`` for matrices of one type."""
 _EXACT_IN_FLOAT64 = 2**53
 
 
@@ -22,17 +24,26 @@ def exact_matmul(x: Array, w: Array) -> Array:
     return product
 
 
-def apply_chain(ops: Sequence[Op], weight: Array, x: Array) -> Array:
-    """Apply a chain of operators to ``x`` (samples, *in_shape) int64; the result is int64 too."""
+def apply_chain(
+    ops: Sequence[Op], weight: Array, x: Array, product: Product = exact_matmul
+) -> Array:
+    """Apply a chain of operators to ``x`` (samples, *in_shape); the result has the type of both.
+
+    Args:
+        ops: the operators, in their order.
+        weight: of the one that has weights, in the type of ``x``.
+        x: int64, unless another ``product`` is given.
+        product: what sums over weights; `numpy.matmul` for floats.
+    """
     for op in ops:
-        x = _apply(op, weight, x)
+        x = _apply(op, weight, x, product)
     return x
 
 
-def _apply(op: Op, weight: Array, x: Array) -> Array:
+def _apply(op: Op, weight: Array, x: Array, product: Product) -> Array:
     match op:
         case Dense():
-            return exact_matmul(x, weight.T)
+            return product(x, weight.T)
         case Pointwise():
             return x * weight
         case Reshape():
@@ -40,7 +51,7 @@ def _apply(op: Op, weight: Array, x: Array) -> Array:
         case SumPool():
             return _pool(op, x)
         case Conv():
-            return _convolve(op, weight, x)
+            return _convolve(op, weight, x, product)
 
 
 def _pool(op: SumPool, x: Array) -> Array:
@@ -52,7 +63,7 @@ def _pool(op: SumPool, x: Array) -> Array:
     return pooled
 
 
-def _convolve(op: Conv, weight: Array, x: Array) -> Array:
+def _convolve(op: Conv, weight: Array, x: Array, product: Product) -> Array:
     n_axes = len(op.kernel)
     views = windows(x, op.kernel, op.stride, op.padding, op.dilation)
     places = views.shape[2 : 2 + n_axes]
@@ -64,7 +75,8 @@ def _convolve(op: Conv, weight: Array, x: Array) -> Array:
         # (samples, places, channels, taps) x (channels * taps, out channels)
         patches = np.moveaxis(views[:, ins], 1, 1 + n_axes)
         columns = patches.reshape(x.shape[0] * int(np.prod(places)), -1)
-        outputs.append(exact_matmul(columns, kernels.T).reshape(x.shape[0], *places, per_group))
+        sums = product(columns, kernels.T)
+        outputs.append(sums.reshape(x.shape[0], *places, per_group))
     return np.moveaxis(np.concatenate(outputs, axis=-1), -1, 1)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
 from ...data import Samples
 from ...errors import InputError
 from ...ingest import Reading
@@ -14,7 +12,7 @@ from ...ingest.assumed import assumed_finding
 from ...ir.arrays import Array, size
 from ...ir.network import Network
 from ...simulate.recording import Recording
-from .drawn import RANDOM, affordable, drawn
+from .drawn import RANDOM, affordable, drawn, run_moment
 
 _SAMPLES = 32
 _DRAWN = (16, 8)
@@ -34,7 +32,7 @@ def weighed(reading: Reading, samples: Samples | None = None) -> Network:
     if not reading.assumptions:
         return network
     inputs, told = _inputs(network, samples)
-    taken = _run(network, inputs)
+    taken = run_moment(network, inputs)
     effects = {
         (a.field, answer): f"{_at_stake(reading, a.field, answer, taken, inputs)}, on {told}"
         for a in reading.assumptions
@@ -57,19 +55,12 @@ def _inputs(network: Network, samples: Samples | None) -> tuple[Mapping[str, Arr
     return some, f"the first {n} of the samples{cut}"
 
 
-def _run(network: Network, inputs: Mapping[str, Array]) -> Recording:
-    from ...simulate.float.engine import run_float
-
-    with np.errstate(invalid="ignore"):  # a damaged file may hold what has no number of spikes
-        return run_float(network, inputs)
-
-
 def _at_stake(
     reading: Reading, field: str, answer: object, taken: Recording, inputs: Mapping[str, Array]
 ) -> str:
     """How many places of the hidden and output populations differ, and how many answers."""
     try:
-        other = _run(reading.under(field, answer), inputs)
+        other = run_moment(reading.under(field, answer), inputs)
     except InputError as error:
         return f"impossible ({error.message})"
     names = [p.name for p in reading.network.populations if p.neuron is not None]

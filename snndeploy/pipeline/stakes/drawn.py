@@ -1,4 +1,4 @@
-"""Random spikes to measure on where there are no data, no more of them than a moment's work."""
+"""Random spikes to measure on where there are no data, and runs that take no more than a moment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...ir.arrays import Array, Shape
+from ...ir.network import Network
+from ...simulate.float.plain import multiplications, run_plain
+from ...simulate.recording import Recording
 
 RANDOM = "random spikes (no data were given)"
 """What they are called wherever something was measured on them."""
@@ -16,6 +19,8 @@ _BURST = 8
 """Steps until activity changes, anywhere between none and twice the mean: data come and go."""
 _UPDATES = 1 << 24
 """Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
+_PLAIN = 1 << 28
+"""Multiplications of a run up to which NumPy alone takes less than loading torch does."""
 
 
 def affordable(neurons: int, steps: int, samples: int, updates: int = _UPDATES) -> tuple[int, int]:
@@ -35,3 +40,14 @@ def drawn(shapes: Mapping[str, Shape], steps: int, samples: int) -> dict[str, Ar
         probability = active.reshape(steps, samples, *(1,) * len(shape))
         found[name] = (rng.random((steps, samples, *shape)) < probability).astype(np.float32)
     return found
+
+
+def run_moment(network: Network, inputs: Mapping[str, Array]) -> Recording:
+    """What ``network`` emits; small ones take less time than loading the engine does."""
+    steps, samples = next(iter(inputs.values())).shape[:2]
+    with np.errstate(all="ignore"):  # a damaged file may hold what has no number of spikes
+        if multiplications(network) * steps * samples <= _PLAIN:
+            return run_plain(network, inputs)
+        from ...simulate.float.engine import run_float
+
+        return run_float(network, inputs)

@@ -11,7 +11,7 @@ from ...lower import encode_inputs
 from ...simulate.jit import has_numba
 from ...verify.compare import Comparison, compare, merge
 from ..run import run_engine, run_program
-from .drawn import RANDOM, affordable, drawn
+from .drawn import RANDOM, affordable, drawn, run_moment
 
 DATA = "the first of the samples"
 """What data are called that it was measured on."""
@@ -66,15 +66,13 @@ def _on(network: Network, program: Program, samples: Samples) -> Comparison | No
 
 
 def _on_random(network: Network, program: Program) -> Comparison | None:
-    from ...simulate.float.engine import run_float
-
     steps, samples = affordable(_neurons(program), *_DRAWN, _UPDATES)
     if steps < _TOO_SHORT or not has_numba():
         return None
     entries = [g for g in program.groups if g.kind == "input"]
     inputs = drawn({g.name: g.shape for g in entries}, steps, samples)
     messages = {g.name: encode_inputs(inputs[g.name], g) for g in entries}
-    return compare(run_float(network, inputs), run_program("integer", program, messages))
+    return compare(run_moment(network, inputs), run_program("integer", program, messages))
 
 
 def _neurons(program: Program) -> int:

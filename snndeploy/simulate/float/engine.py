@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import networkx as nx
 import numpy as np
 
 from ...errors import InputError, UsageError, did_you_mean
@@ -20,10 +19,12 @@ from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network, Population, Projection, Source
 from ..recording import Recording
 from .inputs import checked_inputs
-from .neuron import NeuronState
+from .order import longest_delays, run_groups
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .neuron import NeuronState
 
 FloatType = Literal["float32", "float64"]
 
@@ -144,16 +145,6 @@ class _Plan:
     dtype: Any
 
 
-def run_groups(network: Network) -> tuple[tuple[str, ...], ...]:
-    """Populations in an order of running; those of one group form a loop and run step by step."""
-    rank = {name: i for i, name in enumerate(network.order)}
-    condensed = nx.condensation(network.graph)
-    return tuple(
-        tuple(sorted(condensed.nodes[c]["members"], key=rank.__getitem__))
-        for c in nx.topological_sort(condensed)
-    )
-
-
 def _plan(network: Network, dtype: Any) -> _Plan:
     import torch
 
@@ -174,19 +165,7 @@ def _plan(network: Network, dtype: Any) -> _Plan:
     incoming = {
         p.name: tuple(prepared(q) for q in network.incoming(p.name)) for p in network.populations
     }
-    memory = {
-        p.name: max(
-            (
-                s.max_delay
-                for q in network.outgoing(p.name)
-                for s in q.sources
-                if s.population == p.name
-            ),
-            default=0,
-        )
-        for p in network.populations
-    }
-    return _Plan(groups, incoming, memory, dtype)
+    return _Plan(groups, incoming, longest_delays(network), dtype)
 
 
 class _Train:
@@ -228,6 +207,8 @@ def _run_chunk(
     chunk: slice,
     block: int,
 ) -> None:
+    from .neuron import NeuronState
+
     steps = next(iter(arrays.values())).shape[0]
     samples = chunk.stop - chunk.start
     trains = {

@@ -18,10 +18,9 @@ from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup, Program
 from ..jit import has_numba
 from ..recording import Recording, units_of
-from .native import SUM_BITS, NativeEngine, Route
 from .neurons.step import State, emitted_type, step_group
 from .neurons.watch import Watch
-from .plan import make_plan
+from .plan import Route, make_plan
 from .train import States, Train
 
 __all__ = ["IntegerEngine", "State", "program_inputs", "run_integer", "step_group"]
@@ -29,6 +28,8 @@ __all__ = ["IntegerEngine", "State", "program_inputs", "run_integer", "step_grou
 Inputs = Array | Mapping[str, Array]
 Record = Literal["all", "outputs"]
 
+_SUM_BITS = 32
+"""Width of the sums that compiled kernels add up; a chip with another takes the portable engine."""
 _SCRATCH_BYTES = 1 << 28
 """Memory that trains which are not recorded may take, when the caller sets no batch."""
 
@@ -67,7 +68,9 @@ class IntegerEngine:
             if device is not None:
                 _checked_device(device)
             self._engine = TurnEngine(plan)
-        elif device is None and program.arithmetic.sum_bits == SUM_BITS:
+        elif device is None and program.arithmetic.sum_bits == _SUM_BITS:
+            from .native import NativeEngine
+
             self._engine = NativeEngine(plan, route, kernels=has_numba())
         else:
             from .portable import PortableEngine

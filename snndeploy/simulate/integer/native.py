@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,16 +23,12 @@ from ...ir.step import Arithmetic
 from .neurons.packed import PackedNeurons, pack_neurons
 from .neurons.step import registers_of, rested, step_group
 from .neurons.watch import Watch
-from .plan import Component, Leg, RunPlan
+from .plan import Component, Leg, Route, RunPlan
 from .routes.adders import Scratch, leg_adder
 from .routes.dense import DenseForm, float_type, largest_message
 from .routes.forms import EventForm, dense_cost, event_form
 from .train import States, Train
 
-Route = Literal["auto", "events", "dense"]
-
-SUM_BITS = 32
-"""Width of the sums that tiles add up; a chip with another takes the portable engine."""
 _WORTH_THREADS = 1 << 15
 """Updates of neurons below which handing them to threads takes longer than doing them."""
 _TILE_VALUES = 1 << 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import networkx as nx
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from ...ir.arrays import Array, Shape, size
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, Weighted
 from ...ir.program import CompartmentGroup, Program, SynapseGroup
+
+Route = Literal["auto", "events", "dense"]
+"""How a projection is computed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import torch
 import snndeploy
 from snndeploy.chip import load_target
 from snndeploy.errors import SnnDeployError
-from snndeploy.ir.codec import encode
+from snndeploy.ir.codec import SharedArrays, encode
 from snndeploy.ir.network import Network
 from snndeploy.lower import lower
 from snndeploy.simulate.float.engine import run_float
@@ -94,7 +94,7 @@ def golden(framework: str, piece: Piece, name: str, folder: Path) -> None:
     network = getattr(snndeploy, f"from_{framework}")(piece.module, piece.sample(tensors))
     with torch.no_grad():
         theirs = piece.run(piece.module, tensors)
-    arrays: dict[str, Any] = {}
+    arrays = SharedArrays()
     told = json.dumps(encode(network, arrays))
     answers = {f"answer:{o}": t.numpy() for o, t in zip(piece.outputs, theirs, strict=True) if o}
     inputs = {f"input:{n}": f.astype(np.uint8) for n, f in frames.items()}

@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from ....ir.linear.float_chain import float_chain
 from ....ir.network import Network, Projection
 from ....ir.neurons import Neuron
-from ....simulate.float.engine import run_groups
 from ....simulate.float.neuron import NeuronState
+from ....simulate.float.order import run_groups
 from .fused import fusible, run_fused
 from .fused_loop import SelfLoop, loops_simply, run_fused_loop
 from .surrogate import SpikeGradient
