@@ -170,6 +170,7 @@ def measure(axis: str, n: int) -> dict[str, Any]:
 class _Calibration:
     inputs: Mapping[str, Any]
     labels: Any = None
+    window: int = 1
 
 
 def exponent(points: list[tuple[float, float]]) -> float | None:

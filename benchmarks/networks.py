@@ -316,6 +316,7 @@ class Labelled:
 
     inputs: dict[str, Array]
     labels: Array
+    window: int = 1
 
 
 def labelled(task: str, split: str, data: Path, span: slice, steps: int = 0) -> Labelled:

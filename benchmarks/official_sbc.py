@@ -7,10 +7,9 @@ It needs SpikingJelly, and nothing is fetched: the folder is given. One layer is
 the network stays as trained: 256 x 784, and a convolution of 32 x 16 x 5 x 5. Both get the same spikes
 of the same samples, leak and budget, in one thread. Apart from that each side runs as it is: theirs in
 single precision with groups of weights (4 of 784 columns) at a time, ours in double precision one by
-one. ``measure`` is the Hessian from what arrives (ours runs the network up to there within these
-seconds), ``solve`` all that follows. Errors are those of the membrane by the same Hessian, relative to
-the weights' own. With ``--rows`` only so many rows of a layer are pruned, by both; seconds are of
-these, and grow with their number.
+one. ``measure`` is the Hessian from the spikes that arrive, ``solve`` all that follows. Errors are those
+of the membrane by the same Hessian, relative to the weights' own. With ``--rows`` only so many rows of a
+layer are pruned, by both; seconds are of these, and grow with their number.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ import numpy.typing as npt
 import torch
 from networks import accuracy, cache_folder, data_folder, load, samples
 
+from snndeploy.calibrate.moments import moments_of_trains
 from snndeploy.ir.network import Network, Projection
 from snndeploy.ir.ops import Conv, SumPool
 from snndeploy.ir.weights import Weight
-from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.second_order.budgets import budget
-from snndeploy.passes.second_order.layers import Problem, moments_of, stacked
+from snndeploy.passes.second_order.layers import Problem, stacked
 from snndeploy.passes.second_order.pruning import Pattern, eliminated, least_squares, masks_of
 from snndeploy.passes.second_order.solve.least_squares import quadratic
 from snndeploy.simulate.float.engine import run_float
@@ -68,7 +67,7 @@ class Layer:
     projection: Projection
     inputs: Array
     rows: int
-    calibration: dict[str, Array]
+    trains: dict[str, Array]
     test: tuple[Array, Array]
 
     @property
@@ -98,9 +97,9 @@ def layer_of(kind: str, options: argparse.Namespace) -> Layer:
     test = samples(task, "test", options.data, count=options.test)
     p = next(q for q in net.projections if q.name == name)
     source = p.sources[0].population
-    arrives = x if source == "input" else run_float(net, x).spikes[source]
+    arrives = run_float(net, x).spikes[source]
     rows = min(options.rows or p.op.weight_rows, p.op.weight_rows)
-    return Layer(net, p, _pooled(arrives, p), rows, {"input": x}, test)
+    return Layer(net, p, _pooled(arrives, p), rows, {source: arrives}, test)
 
 
 def _pooled(spikes: Array, p: Projection) -> Array:
@@ -197,13 +196,9 @@ def _their_state(module: Any, layer: Layer, **more: int) -> Any:
 
 def our_problem(layer: Layer) -> tuple[Problem, float, float]:
     """The layer's quadratic, and CPU seconds to measure it and to make it ready."""
-    block, settings = (
-        (layer.projection,),
-        Prune(sparsity=SPARSITY, method="sbc").settings("membrane"),
-    )
-    settings = replace(settings, positions=0)  # all of a convolution's, as theirs
+    block = (layer.projection,)
     began = time.process_time()
-    moments = moments_of(layer.network, block, layer.calibration, "membrane", settings, None)
+    moments = moments_of_trains(layer.network, layer.trains, layer.projection.name)
     measured = time.process_time()
     q = quadratic(moments.hessian[0], layer.trained, damp=DAMP)
     spent = time.process_time() - measured

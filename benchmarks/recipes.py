@@ -9,7 +9,8 @@ train get the labels of the calibration samples. A row per recipe: accuracy as t
 integers; bits stored per weight; agreement and divergence of answers on samples that no pass saw; and
 what came of it: ``holds``, ``backed off``, ``gave all back``, ``warns`` or ``refused``. Last come the
 rows that lose more than ``--allowed`` points on the test samples and warn of nothing: with one of these
-it exits with 1.
+it exits with 1. With ``--matrix`` a second table has a line per network: right in integers and bits per
+weight, and what came of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from second_order_cases import cnn_sinabs
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.errors import SnnDeployError
+from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Population, Projection, Source
@@ -99,14 +101,18 @@ def images(name: str, data: Path, shape: tuple[int, ...], steps: int, count: int
     return Samples(np.repeat(x[np.newaxis], steps, axis=0), y[:count])
 
 
-def tiny(data: Path) -> Case:
-    """A 49-6-10 on MNIST of 7 x 7 pixels, trained here."""
+def tiny(data: Path, kept: Path) -> Case:
+    """A 49-6-10 on MNIST of 7 x 7 pixels, trained here when it is first asked for."""
 
     def shrunk(split: str, low: int, n: int) -> Samples:
         x, y = trained_here.raw(trained_here.TASKS["mnist-mlp"], split, data, 8)
         small = x[low : low + n].reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
         return Samples(np.repeat(small[np.newaxis], 8, axis=0), y[low : low + n])
 
+    test = shrunk("test", 0, 1000)
+    path = kept / "tiny-0.nir"
+    if path.exists():
+        return split(read_network(path), test)
     rng = np.random.default_rng(0)
     sizes = (49, 6, 10)
     populations = [Population("input", (49,), None, "input")]
@@ -123,7 +129,9 @@ def tiny(data: Path) -> Case:
     labelled = trained_here.Labelled({"input": train.inputs}, train.labels)  # type: ignore[arg-type]
     how = FineTune(epochs=6, batch=32, lr=5e-3, width=2.0, contrast=0.75)
     context = PassContext(training=Training(samples=labelled))
-    return split(run_passes(network, [how], context).network, shrunk("test", 0, 1000))
+    kept.mkdir(parents=True, exist_ok=True)
+    write_nir(path, run_passes(network, [how], context).network)
+    return split(read_network(path), test)
 
 
 def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]]:
@@ -168,7 +176,7 @@ def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]
     return {
         "digits": demo,
         "cnn-sinabs": sinabs,
-        "tiny": lambda: tiny(data),
+        "tiny": lambda: tiny(data, kept),
         "c200": lambda: given("c200"),
         "outlier": lambda: given("outlier"),
         "one": lambda: given("one", "mnist-mlp"),
@@ -222,6 +230,29 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
     )
 
 
+MARKS = {"holds": "", "backed off": " ↑", "gave all back": " 0", "warns": " !"}
+
+
+def matrix(rows: Sequence[Row]) -> str:
+    """Markdown: a line per network, a column per recipe; a refusal is its code."""
+    recipes = list(dict.fromkeys(r.recipe for r in rows))
+    lines = ["| | as trained | " + " | ".join(f"`{r}`" for r in recipes) + " |"]
+    lines.append("|---" * (len(recipes) + 2) + "|")
+    for name in dict.fromkeys(r.network for r in rows):
+        mine = {r.recipe: r for r in rows if r.network == name}
+        trained = np.nanmax([r.trained for r in mine.values()])
+        cells = [_cell(mine[r]) if r in mine else "" for r in recipes]
+        lines.append(f"| {name} | {trained:.1f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(r: Row) -> str:
+    if r.outcome not in MARKS:
+        return r.outcome
+    right = r.compressed if np.isnan(r.integer) else r.integer
+    return f"{right:.1f}, {r.bits:.1f}{MARKS[r.outcome]}"
+
+
 def main() -> None:
     """Print the table."""
     here = Path(__file__).parents[2] / "shared"
@@ -237,6 +268,7 @@ def main() -> None:
     )
     parser.add_argument("--no-integers", action="store_true", help="leave the integer engine out")
     parser.add_argument("--allowed", type=float, default=5.0, help="points lost without a warning")
+    parser.add_argument("--matrix", action="store_true", help="a line per network, too")
     parser.add_argument(
         "--json", type=Path, help="also write the rows here, and take those from it that it has"
     )
@@ -265,6 +297,8 @@ def main() -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
             if options.json:
                 options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+    if options.matrix:
+        print(f"\n{matrix(rows)}")
     silent = [f"{r.network} {r.recipe} {r.loss:.1f}" for r in rows if r.silent(options.allowed)]
     print(f"\nmore than {options.allowed:g} points lost in silence: {', '.join(silent) or 'none'}")
     sys.exit(bool(silent))

@@ -60,6 +60,7 @@ class Calibration:
 
     inputs: dict[str, Array]
     labels: Array | None = None
+    window: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

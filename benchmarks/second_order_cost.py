@@ -124,6 +124,7 @@ def vgg16_size(data: Path, count: int = 64, steps: int = 4) -> None:
     class Calibration:
         inputs = {"input": np.broadcast_to(x := images(data, count), (steps, *x.shape))}  # noqa: RUF012
         labels = None
+        window = 1
 
     began = time.perf_counter()
 

@@ -56,6 +56,7 @@ class Samples:
 
     inputs: dict[str, Array]
     labels: Array | None = None
+    window: int = 1
 
 
 def context(x: Array, seed: int = 0) -> PassContext:

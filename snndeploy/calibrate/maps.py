@@ -13,6 +13,10 @@ from ..ir.arrays import Array, Shape, size
 from ..ir.linear.apply import windows
 from ..ir.network import Projection
 from ..ir.ops import Conv, weighted_index
+from ..simulate.jit import compiled, has_numba
+
+_SPARED = 0.9
+"""Places that never spike are left out of products, where no more than this share of the map spikes."""
 
 
 def read_places(projection: Projection, shape: Shape) -> Array | None:
@@ -50,12 +54,25 @@ class MapMoments:
 
     def add(self, x: Array, original: Array | None) -> None:
         """Flat maps ``(samples, map)``, float64."""
-        gram = x.T @ x
-        self.total = self.total + x.sum(axis=0)
+        total = x.sum(axis=0)
+        gram = _products(x, x)
+        self.total = self.total + total
         self.square = gram + self.square if self.square.ndim else gram
         if self.compares and original is not None:
-            between = gram if original is x else x.T @ original
+            between = gram if original is x else _products(x, original)
             self.cross = between if self.cross is None else self.cross + between
+
+
+def _products(x: Array, y: Array) -> Array:
+    """``x.T @ y``; columns that are zero throughout cost nothing."""
+    live = [x.any(axis=0), y.any(axis=0)]
+    if max(mask.mean() for mask in live) > _SPARED:
+        return np.asarray(x.T @ y)  # of x with itself BLAS computes half
+    a = np.ascontiguousarray(x[:, live[0]])
+    b = a if y is x else np.ascontiguousarray(y[:, live[1]])
+    out = np.zeros((x.shape[1], y.shape[1]))
+    out[np.ix_(*live)] = a.T @ b
+    return out
 
 
 def summed(moments: Array, places: Array) -> Array:
@@ -63,6 +80,20 @@ def summed(moments: Array, places: Array) -> Array:
     if places.max() == len(moments):  # padding is read: moments of 0
         moments = np.pad(moments, (0, 1))
     out = np.zeros((places.shape[1], places.shape[1]))
+    if has_numba():
+        _sum_windows(moments, places, out)
+        return out
     for at in places:
         out += moments[at][:, at]
     return out
+
+
+@compiled
+def _sum_windows(moments: Array, places: Array, out: Array) -> None:
+    """Row by row of ``out``, which stays in the cache that way."""
+    positions, columns = places.shape
+    for i in range(columns):
+        for p in range(positions):
+            row = moments[places[p, i]]
+            for j in range(columns):
+                out[i, j] += row[places[p, j]]

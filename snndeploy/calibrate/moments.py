@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ir.arrays import Array, size
 from ..ir.network import Network, Projection, Source
+from ..ir.ops import SumPool
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
 from .maps import MapMoments, read_places, summed
@@ -26,6 +27,8 @@ from .stream import MAX_MEMORY, Chunk, prefix, stream
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
 
+_BYTE = 255
+"""What a byte holds at most: spikes of one neuron in one step."""
 _LONG = 4.0
 """How many times the neuron's own time constant the ``"long"`` kernel has."""
 
@@ -292,7 +295,10 @@ class _BlockSum:
         """x of every projection, behind the operators before its weight: (steps, samples, …)."""
         out = []
         for p in self.block:
-            x = reduce(np.add, (delayed(_exact(run.spikes[s.population]), s) for s in p.sources))
+            pools = [size(o.kernel) for o in p.ops if isinstance(o, SumPool)]
+            most = _BYTE * len(p.sources) * size(pools)
+            spikes = (_exact(run.spikes[s.population], most) for s in p.sources)
+            x = reduce(np.add, (delayed(x, s) for x, s in zip(spikes, p.sources, strict=True)))
             out.append(arrivals(p, x))
         return out
 
@@ -321,10 +327,11 @@ class _BlockSum:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _exact(spikes: Array) -> Array:
-    """Spikes in the smallest type that counts them without an error."""
-    small = spikes.dtype.kind in "bu" and spikes.dtype.itemsize == 1
-    return spikes.astype(np.float32 if small else np.float64)
+def _exact(spikes: Array, most: int) -> Array:
+    """Spikes in the smallest type that counts up to ``most`` of them, if they are bytes."""
+    if spikes.dtype.kind not in "bu" or spikes.dtype.itemsize > 1:
+        return spikes.astype(np.float64)
+    return spikes.astype(np.int16 if most <= np.iinfo(np.int16).max else np.float32)
 
 
 def _of(columns: Array, parts: Array) -> Array:

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from snndeploy.calibrate.maps import read_places
-from snndeploy.calibrate.moments import Moments, filtered, gather, gather_joint, rows
+from snndeploy.calibrate.moments import (
+    Moments,
+    filtered,
+    gather,
+    gather_joint,
+    moments_of_trains,
+    rows,
+)
 from snndeploy.calibrate.stream import prefix, stream
 from snndeploy.errors import InputError
 from snndeploy.ir.arrays import Array
@@ -261,11 +268,15 @@ def test_cross_moment_pairs_both_networks() -> None:
     np.testing.assert_allclose(m.mean[0], mine.mean(axis=0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize(("padding", "silent"), [(0, 0), (1, 0), (0, 2), (1, 3)])
 def test_moments_by_way_of_the_map_are_those_of_its_windows(
-    padding: int, monkeypatch: pytest.MonkeyPatch
+    padding: int, silent: int, loops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Overlapping windows on a small map: the same numbers both ways, in chunks and with a reference."""
+    """Overlapping windows on a small map: the same numbers both ways, in chunks and with a reference.
+
+    Some places of the map never spike, in one of the networks or in both.
+    """
     rng = np.random.default_rng(padding)
     op = Conv(5, 2, (4, 4), (1, 1), ((padding, padding), (0, 0)), (1, 1), 1)
     shape = op.out_shape((2, 6, 6))
@@ -277,10 +288,14 @@ def test_moments_by_way_of_the_map_are_those_of_its_windows(
         ),
     ).verify()
     weaker = 0.6 * np.ones((2, 6, 6))
+    weaker[1, :2] = 0  # silent in one of both networks
     other = net.replace(
         projections=[dataclasses.replace(net.projections[0], weight=Weight(weaker))]
     )
     x = {"input": spikes(net, padding, 5, 7)}
+    x["input"][:, :, 0, :, :silent] = 0
+    if not loops:
+        monkeypatch.setattr("snndeploy.calibrate.maps.has_numba", lambda: False)
     places = read_places(net.projections[1], (2, 6, 6))
     assert places is not None
     assert (places.max() == 72) == bool(padding)
@@ -296,6 +311,22 @@ def test_moments_by_way_of_the_map_are_those_of_its_windows(
         np.testing.assert_allclose(found.cross, long.cross, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found.mean, long.mean, rtol=1e-12, atol=1e-12)
         assert found.count == long.count
+
+
+@pytest.mark.parametrize(("side", "copies"), [(2, 1), (11, 1), (12, 1), (8, 3), (16, 200)])
+def test_pools_of_full_bytes_are_counted_without_an_overflow(side: int, copies: int) -> None:
+    """Sums that pass a byte, and those that pass two of them."""
+    shape = (1, side, side)
+    ops = (SumPool((side, side), (side, side)), Reshape((1,)), Dense(1, 1))
+    net = Network(
+        (inputs(shape), lif("output", (1,), "output")),
+        (project("w", "input", "output", ops, np.ones((1, 1))),),
+    )
+    p = net.projections[0]
+    net = net.replace(projections=[dataclasses.replace(p, sources=p.sources * copies)])
+    full = np.full((1, 1, *shape), 255, np.uint8)
+    found = moments_of_trains(net, {"input": full}, "w", kernel="current")
+    assert found.mean.tolist() == [[255 * side * side * copies]]
 
 
 def test_joint_moments_hold_both_projections() -> None:

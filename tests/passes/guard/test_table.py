@@ -90,3 +90,27 @@ def test_a_row_is_silent_if_it_lost_points_and_warned_of_nothing(table: Any) -> 
     assert dataclasses.replace(row, outcome="backed off").silent(9)
     assert not dataclasses.replace(row, outcome="warns").silent(9)
     assert dataclasses.replace(row, integer=float("nan")).loss == 2
+
+
+def test_a_line_per_network_says_what_came_of_every_recipe(table: Any) -> None:
+    row = table.Row(
+        network="n",
+        recipe="r",
+        trained=90,
+        compressed=88,
+        integer=80.04,
+        bits=1.26,
+        outcome="warns",
+        seconds=0,
+    )
+    plain = dataclasses.replace(row, recipe="s", integer=float("nan"), outcome="holds")
+    refused = table.Row(network="m", recipe="r", outcome="refused: no", seconds=0)
+    lonely = dataclasses.replace(row, network="o")
+    rows = [row, plain, dataclasses.replace(plain, network="m"), refused, lonely]
+    assert table.matrix(rows).split("\n") == [
+        "| | as trained | `r` | `s` |",
+        "|---|---|---|---|",
+        "| n | 90.0 | 80.0, 1.3 ! | 88.0, 1.3 |",
+        "| m | 90.0 | refused: no | 88.0, 1.3 |",
+        "| o | 90.0 | 80.0, 1.3 ! |  |",
+    ]
