@@ -47,13 +47,14 @@ Written by `benchmarks/targets.py`: every network of the data folder on every re
 framework means it, compiled without passes and without samples. A cell is
 
 - the **cores** that it takes of the default board's, and how full its fullest core is with what;
-- *no form: …* where neurons differ from all that the chip has: then the budgets are those of the
-  network that `--adapt` makes, whose answers are to be measured;
+- *no form: …* where neurons, or how they are connected, differ from all that the chip has: then the
+  budgets are those of the network that `--adapt` makes, whose answers are to be measured;
 - **does not fit**, with the worst budgets: what it needs, of what there is;
 - **refused**, where the file is not the network that was trained, or says too little.
 
 """
 _SHOWN = 3
+_WORDS = {"analog-source": "membranes sent on", "loop-too-short": "loop too short"}
 
 
 def networks(folder: Path) -> Iterator[Path]:
@@ -88,8 +89,8 @@ def answer(file: Path, target: str) -> str:
     except SnnDeployError as error:
         return f"refused: `{error.code}`"
     errors = [f for f in found.findings if f.severity == "error"]
-    forms = [f for f in errors if f.code == "neuron-unsupported"]
-    budgets = [f for f in errors if f.code != "neuron-unsupported"]
+    forms = [f for f in errors if "--adapt" in f.message]
+    budgets = [f for f in errors if f not in forms]
     parts = []
     if forms:
         whats = {_missing(f) for f in forms}
@@ -103,7 +104,9 @@ def answer(file: Path, target: str) -> str:
 
 
 def _missing(finding: Finding) -> str:
-    """What the chip lacks, of a finding about neurons."""
+    """What the chip lacks, of a finding about neurons or their connections."""
+    if finding.code != "neuron-unsupported":
+        return _WORDS[finding.code]
     return finding.message.partition(".")[0].rpartition(": ")[2].rpartition(" has no form for ")[2]
 
 

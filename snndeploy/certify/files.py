@@ -113,14 +113,17 @@ def read(folder: Path) -> SimpleNamespace:
 _named = lru_cache(1 << 8)(str)
 
 
-def content_digest(data: Any, arrays: Archive) -> str:
+def content_digest(data: Any, arrays: dict[str, Any]) -> str:
     """SHA-256 of what a structure describes: names and values of all fields, in their order."""
     if isinstance(data, list):
         return _sha("sequence", *(content_digest(item, arrays) for item in data))
     if not isinstance(data, dict):
         return _sha_plain(type(data).__name__, repr(data))
     if "array" in data:
-        return arrays.digest(data["array"])
+        array = arrays[data["array"]]
+        array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return _sha("array", _named(little.dtype), str(array.shape), little.tobytes())
     if "map" in data:
         pairs = sorted((k, content_digest(v, arrays)) for k, v in data["map"].items())
         return _sha("mapping", *(part for pair in pairs for part in pair))
@@ -180,17 +183,6 @@ class Archive(dict[str, Any]):
             allow(packed, f"packs {name} oddly")
             allow(name not in self.members, f"has a {file} that holds a name twice")
             self.members[name] = m
-        self.digests: dict[str, str] = {}
-
-    def digest(self, name: str) -> str:
-        """SHA-256 of an array's type, shape and values; many places may share an array."""
-        if name not in self.digests:
-            array = self[name]
-            array = array + 0 if array.dtype.kind == "f" else array  # there is one zero
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            parts = _named(little.dtype), str(array.shape), little.tobytes()
-            self.digests[name] = _sha("array", *parts)
-        return self.digests[name]
 
     def __missing__(self, name: str) -> Any:
         """Read an array: its bytes are no more than the archive says, its shape is that of its bytes."""

@@ -98,7 +98,7 @@ def incoming_of(
             signed |= c.kind != "binary"
             rounded |= c.kind == "analog"
         else:
-            _refuse_analog(population)
+            refuse_analog(population)
             peaks.append(most.expected(population))
             proved.append(most.proved(population))
             scales.add(1.0)
@@ -155,14 +155,19 @@ class MostSpikes:
         return np.maximum(expected, self.beyond.get(population.name, 0))
 
 
-def _refuse_analog(population: Population) -> None:
+def refuse_analog(population: Population) -> None:
+    """Refuse a source that does not spike.
+
+    Raises:
+        LoweringRefused: ``analog-source``.
+    """
     neuron = population.neuron
     if neuron is None or not neuron.spiking:
         raise LoweringRefused(
             "analog-source",
             "it emits its membrane potential to other populations; chips send spikes",
             where=population.name,
-            hint="only outputs may be non-spiking; replace it by a spiking population",
+            hint="--adapt makes synapses of it where they do the same; or use spiking neurons",
         )
 
 

@@ -16,7 +16,7 @@ from ..ir.finding import Finding
 from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
 from ..mapping import check_program, place_program
-from ..passes.adapt import Adapt, adapted, unsupported
+from ..passes.adapt import Adapt, adapted, unconnected, unsupported
 from ..passes.base import Observer, PassContext, PassEvent, Training
 from ..passes.guard.back_off import run_guarded
 from ..passes.kept import kept_in
@@ -110,8 +110,9 @@ def compile(
     chips = chip.chips(board)
     opened = open_reading("compile", model, frontend, semantics)
     source = opened if isinstance(opened, Network) else weighed(opened, calibration)
+    counted, unwired = unconnected(source) if tell_all and not adapt else (source, ())
     log = compress(
-        source,
+        counted,
         recipe=recipe,
         target=chip,
         calibration=calibration,
@@ -121,7 +122,8 @@ def compile(
         resume=resume,
         observer=observer,
     )
-    network, told_of_neurons = fitted_in_turn(log.network, family_of(chip))
+    family = family_of(chip)
+    network, told_of_neurons = fitted_in_turn(log.network, family)
     log = dataclasses.replace(log, network=network, notes=(*log.notes, *told_of_neurons))
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})
@@ -133,9 +135,9 @@ def compile(
     steps = {} if calibration is None else {"steps": calibration.steps}
     network, missing = log.network, tuple[Finding, ...]()
     if tell_all:
-        missing = (*unsupported(network, chip), *_graded(network, chip, inputs))
+        missing = (*unwired, *unsupported(network, chip), *_graded(network, chip, inputs))
         if missing:
-            network = adapted(network, family_of(chip)).network
+            network = adapted(network, family).network
             inputs = InputCoding.named("binary") if _graded(network, chip, inputs) else inputs
     program = lower(network, chip, inputs=inputs, observed=observed, layout=layout, **steps)
     if not missing:

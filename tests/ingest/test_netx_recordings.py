@@ -30,7 +30,7 @@ def run(engine: str, program: Program, data: Array, request: pytest.FixtureReque
     if engine == "integer":
         return run_integer(program, data)
     lava = request.getfixturevalue("lava")
-    return run_lava(program, data, lava=lava, timeout_s=300)
+    return run_lava(program, data, lava=lava)
 
 
 @pytest.fixture(scope="module")

@@ -309,7 +309,7 @@ def test_refusals_say_what_where_and_what_next() -> None:
     )
     assert refusal(two_layers(eye, threshold=None)) == (
         "analog-source: a: it emits its membrane potential to other populations; chips send spikes\n"
-        "  next: only outputs may be non-spiking; replace it by a spiking population"
+        "  next: --adapt makes synapses of it where they do the same; or use spiking neurons"
     )
 
 

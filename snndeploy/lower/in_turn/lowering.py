@@ -23,6 +23,7 @@ from ...ir.program import CompartmentGroup, Program, SignMode, SynapseGroup, Syn
 from ..coding import InputCoding
 from ..decays import to_decay
 from ..exact import saturating, truncated
+from ..incoming import refuse_analog
 from ..proofs.headroom import Interval, headroom, input_interval, worst_case
 from ..proofs.rounding import rounding_of, unproved
 from ..timing import depths, latency
@@ -61,9 +62,12 @@ def lower_in_turn(
     """Lower an adapted network; see `snndeploy.lower.lower` for the arguments.
 
     Raises:
-        LoweringRefused: a loop takes more chip steps than its delays allow.
+        LoweringRefused: a loop takes more chip steps than its delays allow, or a source sends its v.
     """
     depth = depths(network)
+    for source in dict.fromkeys(s.population for p in network.projections for s in p.sources):
+        if network.population(source).role != "input":
+            refuse_analog(network.population(source))
     parts = [
         _Lowering(p, network.incoming(p.name), neuron_scales(p, network, family), depth[p.name])
         for p in network.populations

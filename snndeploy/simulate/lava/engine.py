@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 256 * 2**20
 """Most that the files of one run may hold; longer runs are cut into chunks of samples."""
 _STEPS_PER_REPORT = 64
+"""Chip steps after which Lava says how far it is; its time limit is for so many."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +122,7 @@ def write_job(
             sources.append({"name": group.name, "data": f"s{len(sources)}"})
     job: dict[str, Any] = {
         "steps": total,
-        "slice": max(plan.timing.interval, _STEPS_PER_REPORT),
+        "slice": _STEPS_PER_REPORT,
         "sources": sources,
         "neurons": plan.neurons,
         "connections": plan.connections,

@@ -37,7 +37,7 @@ from ...ir.graded.resonator import ResonatorForm, ResonatorRule
 from ...ir.program import CompartmentGroup, Program
 from ...ir.step import LOIHI, Arithmetic, NeuronRule
 from ..integer.neurons.step import registers
-from .synapses import Arrays, ConvRoute, connections
+from .synapses import Arrays, ConvRoute, connections, joined
 
 ARITHMETIC = LOIHI
 """What lava's processes compute in; a program in another cannot run on them."""
@@ -142,7 +142,7 @@ def plan_lava(
     return LavaPlan(
         timing=timing,
         neurons=neurons,
-        connections=wiring,
+        connections=joined(wiring, arrays),
         parts=_parts(program),
         processes=processes,
         arrays=arrays.values,

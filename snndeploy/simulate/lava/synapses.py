@@ -9,7 +9,7 @@ and truncation unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,6 +90,41 @@ def connections(
     return specs
 
 
+_ENTRIES = ("weights", "rows", "cols", "delays")
+
+
+def joined(specs: Sequence[Mapping[str, Any]], arrays: Arrays) -> list[dict[str, Any]]:
+    """Specifications in which sparse connections that differ in their delays alone are one.
+
+    Each process costs every step its share of messages, and a layer with a delay per synapse is read
+    as one synapse group per delay. Lava shifts the sum of each delay on its own, so no two may have
+    a delay in common; and a pair of neurons has one entry.
+    """
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for spec in specs:
+        sparse = spec["process"] in ("Sparse", "DelaySparse")
+        rest = {k: v for k, v in spec.items() if k not in ("process", *_ENTRIES)}
+        key = repr(rest) if sparse else f"own {len(alike)}"
+        alike.setdefault(key, []).append(dict(spec))
+    return [one for same in alike.values() for one in _union(same, arrays)]
+
+
+def _union(specs: list[dict[str, Any]], arrays: Arrays) -> list[dict[str, Any]]:
+    if len(specs) == 1:
+        return specs
+    parts = [{k: arrays.values[s[k]] for k in _ENTRIES if k in s} for s in specs]
+    for part in parts:
+        part.setdefault("delays", np.zeros_like(part["cols"]))
+    delays = [np.unique(part["delays"]) for part in parts]
+    whole = {k: np.concatenate([part[k] for part in parts]) for k in _ENTRIES}
+    pairs = whole["rows"] * specs[0]["shape"][1] + whole["cols"]
+    apart = [len(np.unique(x)) == len(x) for x in (np.concatenate(delays), pairs)]
+    if not all(apart):
+        return specs
+    held = {k: arrays.add(values) for k, values in whole.items()}
+    return [{**specs[0], "process": "DelaySparse", **held}]
+
+
 def _entry(target: CompartmentGroup, synapses: SynapseGroup) -> str:
     """The port of the target's process."""
     if target.kind != "resonator":
@@ -120,7 +155,7 @@ def _matrix_form(
         "cols": matrix.cols,
         "shape": list(matrix.shape),
     }
-    return {**form, "delays": extra} if delayed else form
+    return {**form, "delays": extra[matrix.cols]} if delayed else form
 
 
 def _conv_form(

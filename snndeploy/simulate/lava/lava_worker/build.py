@@ -128,7 +128,7 @@ class LavaNetwork:
             rows, cols, shape = *(self._arrays[spec[k]] for k in ("rows", "cols")), spec["shape"]
             matrix = csr_matrix((weights, (rows, cols)), shape=shape)
             if "delays" in spec:
-                per_entry = self._arrays[spec["delays"]][cols].astype(int)
+                per_entry = self._arrays[spec["delays"]].astype(int)
                 options["delays"] = csr_matrix((per_entry, (rows, cols)), shape=shape)
                 options["max_delay"] = int(per_entry.max(initial=0))
             synapses = _SPARSE[spec["process"]](weights=matrix, **options)

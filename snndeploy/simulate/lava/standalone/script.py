@@ -249,7 +249,7 @@ def _connection(script: Script, spec: Mapping[str, Any]) -> None:
         shape = tuple(spec["shape"])
         weights = f'matrix(a, "{name}", {shape})'
         if delays is not None:
-            script.arrays[f"{name}_delays"] = delays[script.plan.arrays[spec["cols"]]]
+            script.arrays[f"{name}_delays"] = delays
             options["delays"] = f'matrix(a, "{name}", {shape}, "delays")'
             options["max_delay"] = repr(int(script.arrays[f"{name}_delays"].max(initial=0)))
     else:

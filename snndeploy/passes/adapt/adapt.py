@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..errors import PassRefused
-from ..ir.arrays import Array, Shape, frozen, parameter
-from ..ir.finding import Finding
-from ..ir.network import Network, Population, Projection, Source
-from ..ir.neurons import Neuron
-from ..ir.ops import Pointwise
-from ..ir.weights import Weight
-from .base import Pass, PassContext, PassResult, PassStage
-from .patterns import matching
+from ...errors import PassRefused
+from ...ir.arrays import Array, Shape, frozen, parameter
+from ...ir.finding import Finding
+from ...ir.network import Network, Population, Projection, Source
+from ...ir.neurons import Neuron
+from ...ir.ops import Pointwise
+from ...ir.weights import Weight
+from ..base import Pass, PassContext, PassResult, PassStage
+from ..patterns import matching
+from .graph import connected
+from .telling import told
 
 if TYPE_CHECKING:
-    from ..chip import Family, Target
+    from ...chip import Family, Target
 
 EVERYWHERE = ("*",)
 
@@ -33,8 +35,10 @@ class Adapt(Pass):
     Rewrites are tried one after the other until the target has a form: a floor of v goes, many spikes
     per step become one, a late reset acts at once, a reset by subtraction sets v to zero, no reset
     becomes one to zero. A membrane that does not start at its reset value gets what it starts with as
-    one step of bias. Each population's findings tell what was done, and whether it is exact or has to
-    be measured; with samples, the runner measures.
+    one step of bias. Whatever `layers` are, filters that send their membrane to others become synapses,
+    and a loop that crosses more projections than it has steps of delay gets those that it lacks. Each
+    population's findings tell what was done, and whether it is exact or has to be measured; with
+    samples, the runner measures.
     """
 
     name: ClassVar[str] = "adapt"
@@ -50,7 +54,7 @@ class Adapt(Pass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Rewrite the populations that the target has no form of."""
-        from ..chip import family_of
+        from ...chip import family_of
 
         if ctx.target is None:
             raise PassRefused(
@@ -63,18 +67,14 @@ class Adapt(Pass):
         return adapted(net, family_of(ctx.target), wanted)
 
     def ensures(self, before: Network, after: Network) -> None:
-        """Weights, thresholds and leaks stay as they are."""
-        for old, new in zip(before.populations, after.populations, strict=True):
-            kept = all(
-                np.array_equal(a, b) for a, b in zip(_filter(old), _filter(new), strict=True)
-            )
-            self.promise(kept, f"{old.name}: its leaks and its threshold stay")
-
-
-def _filter(population: Population) -> list[Array]:
-    """What `Adapt` leaves alone of a population's neuron."""
-    fields = ("leak", "syn_leak", "threshold")
-    return [np.asarray(getattr(population.neuron, name, None)) for name in fields]
+        """Thresholds and leaks stay as they are, and filters become leaks of synapses."""
+        for new in after.populations:
+            old = before.population(new.name)
+            for name in ("leak", "syn_leak", "threshold"):
+                had, has = (getattr(p.neuron, name, None) for p in (old, new))
+                kept = np.array_equal(np.asarray(had), np.asarray(has))
+                filtering = name == "syn_leak" and had is None
+                self.promise(kept or filtering, f"{old.name}: its leaks and its threshold stay")
 
 
 @dataclass(frozen=True)
@@ -156,30 +156,32 @@ def adapted(net: Network, family: Family, names: Collection[str] | None = None) 
         family: of the chip.
         names: populations to adapt; None for all.
     """
-    from ..chip import Form
+    from ...chip import Form
 
-    findings: list[Finding] = []
+    before = net
+    net, connecting = connected(net)
+    findings = list(connecting)
     changed: list[Population] = []
     pulses: list[Projection] = []
     for population in net.populations:
         neuron = population.neuron
         if neuron is None or (names is not None and population.name not in names):
             continue
-        neuron, told = _with_a_form(net, population, neuron, family)
-        findings += told
+        neuron, rewritten = _with_a_form(net, population, neuron, family)
+        findings += rewritten
         form = family.form(neuron) if neuron.spiking else None
         if isinstance(form, Form) and form.way == "two-compartments" and neuron.compare == ">=":
             # one compare serves both compartments, and it is strict
             neuron = neuron.changed(population.shape, compare=">")
             text = "fires above its threshold, not at it"
-            findings.append(_told(population.name, text, exact=False))
+            findings.append(told(population.name, text, exact=False))
         if neuron.v_init.any():
             neuron, pulse, finding = _started(net, population, neuron)
             findings.append(finding)
             pulses += [pulse] if pulse is not None else []
         if neuron is not population.neuron:
             changed.append(dataclasses.replace(population, neuron=neuron))
-    if not changed:
+    if not changed and net is before:
         return PassResult(network=net, modified=False)
     made = net.replace(changed)
     made = dataclasses.replace(made, projections=(*made.projections, *pulses))
@@ -190,7 +192,7 @@ def _with_a_form(
     net: Network, population: Population, neuron: Neuron, family: Family
 ) -> tuple[Neuron, list[Finding]]:
     """The first few rewrites behind which the family has a form; all of them where none helps."""
-    from ..chip import NoForm
+    from ...chip import NoForm
 
     findings = []
     for rewrite in _needed(neuron, population.shape, family):
@@ -200,13 +202,13 @@ def _with_a_form(
             continue
         exact = rewrite.exact(net, dataclasses.replace(population, neuron=neuron))
         neuron = rewrite.change(neuron, population.shape)
-        findings.append(_told(population.name, rewrite.text, exact=exact))
+        findings.append(told(population.name, rewrite.text, exact=exact))
     return neuron, findings
 
 
 def _needed(neuron: Neuron, shape: Shape, family: Family) -> Iterator[_Rewrite]:
     """Those that help on their own first: a rewrite that the form needs not is left out."""
-    from ..chip import NoForm
+    from ...chip import NoForm
 
     if not neuron.spiking:
         return
@@ -231,9 +233,9 @@ def _started(
     plain = neuron.syn_leak is None and neuron.reset_timing == "immediate"
     cleared = neuron.changed(shape, v_init=0.0)
     if not plain or neuron.v_floor is not None:
-        return cleared, None, _told(population.name, "v starts at zero", exact=False)
+        return cleared, None, told(population.name, "v starts at zero", exact=False)
     if not start.any():
-        return cleared, None, _told(population.name, "v starts at zero", exact=True)
+        return cleared, None, told(population.name, "v starts at zero", exact=True)
     pulsed = cleared.changed(shape, bias=neuron.bias + start)
     back: Array = parameter(np.broadcast_to(-start, shape), shape)
     taken = {p.name for p in net.projections}
@@ -249,21 +251,12 @@ def _started(
         back,
     )
     text = "v starts at zero, and what it started with is a bias of the first step"
-    return pulsed, pulse, _told(population.name, text, exact=True)
-
-
-def _told(where: str, text: str, *, exact: bool) -> Finding:
-    return Finding(
-        code="adapted",
-        severity="note" if exact else "warning",
-        where=where,
-        message=f"{text} ({'exact' if exact else 'measured: compare the answers on your data'})",
-    )
+    return pulsed, pulse, told(population.name, text, exact=True)
 
 
 def unsupported(net: Network, target: Target) -> tuple[Finding, ...]:
     """All neurons that a target has no form of, and what `Adapt` would do about each."""
-    from ..chip import NoForm, family_of
+    from ...chip import NoForm, family_of
 
     family = family_of(target)
     would: dict[str, list[str]] = {}
