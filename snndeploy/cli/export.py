@@ -45,6 +45,7 @@ def export(
     from ..bundle import read_bundle
     from ..export import write_netx, write_nir, write_xylo
     from ..export.netx import refuse_network
+    from ..export.nir_metadata import unsaid
     from ..ingest import read_network, read_netx
     from ..pipeline import refuse_place
     from ..pipeline.bundles import golden_of
@@ -85,6 +86,7 @@ def export(
         write_xylo(output, program, force=force)
     elif network is not None:
         write_nir(output, network, force=force)
+        tell(unsaid(network))
     else:
         raise network_missing("compressed", str(model))
     if as_json:

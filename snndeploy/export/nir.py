@@ -1,14 +1,13 @@
 """Write a network as NIR: dequantised weights, and the exact network in the graph's metadata.
 
 Any NIR reader gets nodes whose equations, stepped with forward Euler at the network's dt, are the
-network's update, as far as NIR can say it; reset, comparison and spikes per step stand in the
-metadata under the names of a semantics profile. snndeploy itself restores codes, scales, masks and
-every parameter from the record beside them, as long as nobody edited the nodes.
+network's update, as far as NIR can say it; reset, comparison, spikes per step and floors of v stand
+in the metadata under the names of a semantics profile. snndeploy itself restores codes, scales, masks
+and every parameter from the record beside them, as long as nobody edited the nodes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +22,8 @@ from ..ir.network import Network, Population, Projection, Source
 from ..ir.neurons import Neuron
 from ..ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes, weighted_index
 from ..ir.record import KEY, content_digest, to_record
-from ..ir.step import NeuronRule
 from .hdf5 import write_tree
+from .nir_metadata import own, shared
 
 DT = 1e-3
 """Time step, where the network's notes have none."""
@@ -54,23 +53,17 @@ def nir_graph(network: Network) -> dict[str, Any]:
     writer.finish()
     edges = sorted(set(writer.edges))
     record = to_record(network, content_digest(writer.nodes, edges))
+    told = shared(network, dt)
+    for population in network.populations:
+        about = {} if population.neuron is None else own(population.neuron, told)
+        if about:
+            writer.nodes[writer.ends[population.name]]["metadata"] = about
     return {
         "type": "NIRGraph",
         "nodes": writer.nodes,
         "edges": np.char.encode(np.array(edges), "utf-8"),
-        "metadata": {**_profile(network, dt), KEY: record},
+        "metadata": {**told, KEY: record},
     }
-
-
-def _profile(network: Network, dt: float) -> dict[str, Any]:
-    """Fields of a semantics profile that all neurons share."""
-    neurons = [p.neuron for p in network.populations if p.neuron is not None and p.neuron.spiking]
-    told: dict[str, Any] = {"frontend": "nir", "dt": dt}
-    for field in (f.name for f in dataclasses.fields(NeuronRule)):
-        values = {getattr(n, field) for n in neurons}
-        if len(values) == 1 and None not in values:
-            told[field] = values.pop()
-    return told
 
 
 class _Writer:

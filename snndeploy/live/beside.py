@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..ir.network import Network
 from ..simulate.float.engine import run_float
 from ..simulate.recording import Recording
 from .layers import Framework, TimeForm
+from .states import remembered
 from .trace.answers import Returned, tensors
 from .trace.build import Built
 from .trace.recorder import SignalRecorder
@@ -49,7 +50,8 @@ def compared(
         found: what was made of the module.
 
     Returns:
-        The network, with a finding for layers that never spiked, behind which nothing was compared.
+        The network, with a finding for layers that never spiked, behind which nothing was compared, and
+        for what the module remembers in plain Python.
 
     Raises:
         InputError: a population does not do what its layer does.
@@ -69,15 +71,35 @@ def compared(
             inputs[population.name] = drawn * np.float32(peak * amplitude)
         silent &= _one_run(framework, module, form, found, inputs)
         if not silent:
-            return network
-    told = Finding(
+            break
+    calls = _calls(form, inputs)[:1]
+    told = remembered(
+        framework,
+        module,
+        lambda: SignalRecorder(module, framework, form, symbolic=False).calls(calls),
+        steps,
+    )
+    if silent:
+        told = (*told, _never_spiked(silent, framework.where))
+    return dataclasses.replace(network, findings=(*network.findings, *told))
+
+
+def _never_spiked(silent: Collection[str], where: str) -> Finding:
+    return Finding(
         code="live-silent",
         severity="note",
-        where=framework.where,
+        where=where,
         message=f"layer {', '.join(map(repr, sorted(silent)))} never spiked when module and network ran "
         "side by side, so what it leads to was not compared",
     )
-    return dataclasses.replace(network, findings=(*network.findings, told))
+
+
+def _calls(form: TimeForm, inputs: Mapping[str, Array]) -> list[tuple[Tensor, ...]]:
+    """What the module takes in a row, of one sample per input."""
+    import torch
+
+    frames = [torch.tensor(x[:, 0]) for x in inputs.values()]
+    return [tuple(c) for c in zip(*(form.arranged(f) for f in frames), strict=True)]
 
 
 def _spiking(network: Network, name: str) -> bool:
@@ -96,9 +118,7 @@ def _one_run(
     import torch
 
     recorder = SignalRecorder(module, framework, form, symbolic=False)
-    frames = [torch.tensor(x[:, 0]) for x in inputs.values()]
-    calls = [tuple(c) for c in zip(*(form.arranged(f) for f in frames), strict=True)]
-    returned = recorder.calls(calls)
+    returned = recorder.calls(_calls(form, inputs))
     network, where = found.network, framework.where
     ours = run_float(network, inputs)
     order = {name: i for i, name in enumerate(network.order)}

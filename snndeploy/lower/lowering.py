@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from ..chip import Family, Target, family_of
 from ..errors import LoweringRefused
+from ..ir.finding import Finding
 from ..ir.network import Network, Population
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from .coding import InputCoding, input_group
@@ -21,6 +23,7 @@ from .neurons import Lowered, lower_population
 from .proofs.paced import paced
 from .timing import depths
 
+_FEWEST_BITS = 2
 _ROUNDS = 8
 """Attempts to find spike rates of a loop that follow from themselves."""
 
@@ -75,20 +78,23 @@ def lower(
     depth = depths(network)
     coding = _codings(network, target, inputs)
 
-    def one(population: Population, most: MostSpikes) -> Lowered:
+    def rounded(population: Population, most: MostSpikes, bits: int) -> Lowered:
         name = population.name
         incoming = [
             incoming_of(network, p, depth, coding, bits, most) for p in network.incoming(name)
         ]
         return lower_population(
             population,
-            [*incoming, *bias_incoming(network, population, bits)],
+            [*incoming, *bias_incoming(network, population, family.weights.bits)],
             family,
             layout=held_in,
             depth=depth[name],
             steps=steps,
             observed=None if observed is None else observed.get(name),
         )
+
+    def one(population: Population, most: MostSpikes) -> Lowered:
+        return _with_bits_that_fit(network, population, bits, partial(rounded, population, most))
 
     lowered = _with_bounds_that_hold(network, one)
     groups: list[CompartmentGroup] = []
@@ -173,6 +179,35 @@ def _with_bounds_that_hold(
         lowered = {p.name: one(p, most) for p in order}
         most.beyond = {p.name: lowered[p.name].held for p in many}
     return lowered
+
+
+def _with_bits_that_fit(
+    network: Network, population: Population, bits: int, rounded: Callable[[int], Lowered]
+) -> Lowered:
+    """Lower a population with weights of ``bits``, or of fewer where its threshold needs the room.
+
+    A weight's unit is at least one of the states', and so a threshold of many small weights may not
+    fit. Weights that are codes already stay as they are.
+    """
+    real = any(not p.weight.quantized for p in network.incoming(population.name))
+    for fewer in range(bits, 1, -1):
+        try:
+            lowered = rounded(fewer)
+        except LoweringRefused as refused:
+            if refused.code != "states-too-narrow" or fewer == _FEWEST_BITS or not real:
+                raise
+            continue
+        if fewer == bits:
+            return lowered
+        told = Finding(
+            code="weights-coarse",
+            severity="warning",
+            where=population.name,
+            message=f"its weights are rounded to {fewer} bits, as with {bits} its threshold would "
+            "exceed the states: compare the answers on your data",
+        )
+        return dataclasses.replace(lowered, findings=(told, *lowered.findings))
+    raise AssertionError("the loop returns or raises")
 
 
 def _codings(

@@ -188,6 +188,7 @@ def choose_scale(
             not neuron.beyond()
             and all(i.codes.exact for i in incoming)
             and bool((scale >= base).all())
+            and all((_common_step(i).min() * scale >= unit).all() for i in incoming)
             and all(np.isin(leak, (0.0, 1.0)).all() for leak in leaks)
             and all(np.abs(v * scale - np.rint(v * scale)).max() < 1e-9 for v in values)
         )

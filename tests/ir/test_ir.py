@@ -158,6 +158,24 @@ def test_parameters_take_their_smallest_form() -> None:
         frozen([1, 2])[0] = 3
 
 
+def test_arrays_that_nobody_can_write_to_are_shared() -> None:
+    fixed = frozen(np.arange(6.0).reshape(2, 3))
+    assert frozen(fixed) is frozen(fixed, np.float64) is fixed
+    assert frozen(whole := fixed.reshape(3, 2)) is whole  # it shows all of what is read-only
+    owned = np.arange(6)
+    shown = owned.view()
+    shown.setflags(write=False)
+    for other in (owned, shown, fixed[:1], fixed.T, np.broadcast_to(fixed[0], (2, 3))):
+        copied = frozen(other)
+        assert not np.shares_memory(copied, other)
+        assert copied.flags.c_contiguous
+        assert not copied.flags.writeable
+        np.testing.assert_array_equal(copied, other)
+    assert frozen(fixed, np.float32).dtype == np.float32
+    owned[0] = 7
+    assert frozen(shown)[0] == 7
+
+
 def test_weights() -> None:
     pruned = Weight(np.array([[1.0, 2.0]]), mask=np.array([[True, False]]))
     assert (pruned.alive, pruned.nonzero, pruned.quantized) == (1, 1, False)

@@ -129,6 +129,41 @@ def test_codes_of_subnormal_steps_have_no_scale_beside_a_threshold(step: float) 
     assert (caught.value.code, caught.value.where) == ("states-too-narrow", "output")
 
 
+def test_a_finer_projection_beside_a_larger_one_keeps_its_grid() -> None:
+    """Weights of 1/8 and of 1/16 into neurons that count graded spikes: no sum drops a fraction."""
+    rng = np.random.default_rng(3)
+    fields = {"leak": 1.0, "reset": "subtract", "spikes_per_step": "many", "compare": ">="}
+    net = Network(
+        (inputs((14,)), inputs((5,), "second"), lif("output", (6,), "output", **fields)),
+        (
+            project("coarse", "input", "output", Dense(6, 14), rng.integers(-8, 9, (6, 14)) / 8),
+            project("fine", "second", "output", Dense(6, 5), rng.integers(-8, 9, (6, 5)) / 16),
+        ),
+    ).verify()
+    program = lower(net, load_target("loihi2"))
+    assert program.rounding["output"].weight == 0
+    shapes = {"input": (14,), "second": (5,)}
+    data = {n: rng.integers(0, 3, (20, 8, *shape)) for n, shape in shapes.items()}
+    trained = run_float(net, data, dtype="float64").spikes["output"]
+    assert trained.any()
+    np.testing.assert_array_equal(run_integer(program, data).spikes["output"], trained)
+
+
+@pytest.mark.parametrize(("size", "bits"), [(5e-6, 8), (2e-6, 7), (1e-6, 6), (1e-7, 3)])
+def test_small_weights_beside_a_threshold_have_as_many_bits_as_states_leave(
+    size: float, bits: int
+) -> None:
+    """With so many, the threshold is within the registers; what it costs is stated."""
+    weight = size * np.random.default_rng(0).uniform(-1, 1, (3, 8))
+    program = lower(network(np.ones(3), weight), load_target("loihi2"))
+    found = [f for f in program.findings if f.code == "weights-coarse"]
+    assert [f.where for f in found] == (["output"] if bits < 8 else [])
+    assert all(f"rounded to {bits} bits" in f.message for f in found)
+    assert 2 ** (bits - 2) < np.abs(program.synapses[0].mantissa).max() <= 2 ** (bits - 1)
+    assert program.group("output").vth.max() < 2**17
+    assert not program.rounding["output"].exact
+
+
 @pytest.mark.parametrize("leak", [0.999, 0.9973])
 def test_slow_leaks_keep_their_rate(leak: float) -> None:
     """Dropped fractions are small beside the threshold, and what a leak loses is told."""

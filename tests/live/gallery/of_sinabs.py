@@ -152,6 +152,5 @@ def pieces() -> dict[str, Callable[[], Piece]]:
             run=apart,
             sample=samples_first,
             outputs=("b", "a"),
-            exact=False,  # weights of several projections into one layer are rounded
         ),
     }
