@@ -353,6 +353,24 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "weight-not-finite",
         "1 value(s) of its bias",
     ),
+    "a step of nothing": (
+        (X, A),
+        (dense(weight=Weight(np.ones((2, 2), np.int8), scale=np.array([[1.0], [0.0]]), bits=2)),),
+        "step-not-positive",
+        "a step between its codes is not above 0",
+    ),
+    "a step without end": (
+        (X, A),
+        (dense(weight=Weight(np.zeros((2, 2), np.int8), scale=np.array(np.inf), bits=2)),),
+        "step-not-positive",
+        "a step between its codes is not above 0",
+    ),
+    "steps of other rows": (
+        (X, A),
+        (dense(weight=Weight(np.ones((2, 2), np.int8), scale=np.ones((3, 1)), bits=2)),),
+        "shape-mismatch",
+        "steps (3, 1), weight (2, 2)",
+    ),
     "delay": (
         (X, A),
         (dense(sources=(Source("x", frozen(-1, np.int64)),)),),
@@ -426,6 +444,13 @@ def test_neuron_verify(fields: dict[str, Any], code: str, message: str) -> None:
     assert caught.value.code == code
     assert message in caught.value.message
     assert caught.value.where == "population a"
+
+
+def test_delays_are_whole_steps() -> None:
+    assert Source("x", np.array([1, 2], np.uint8)).delay.dtype == np.int64
+    for delay in (np.array(0.5), np.array([1.0, 0.0]), np.array(True)):
+        with pytest.raises(ValueError, match=f"a delay counts whole steps, and is {delay.dtype}"):
+            Source("x", delay)
 
 
 def test_unknown_population_names_the_nearest() -> None:
