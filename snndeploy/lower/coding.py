@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -100,6 +101,13 @@ def infer_coding(data: Array | Iterable[Array]) -> InputCoding:
     return InputCoding(kind="graded" if whole else "analog", peak=max(abs(low), abs(high)))
 
 
+def reaching(coding: InputCoding | None, peak: float) -> InputCoding:
+    """The coding for values up to ``peak`` too; without one, whole numbers up to it."""
+    if coding is None or (coding.kind == "binary" and peak > 1):
+        return InputCoding(kind="graded" if peak > 1 else "binary", peak=max(peak, 1.0))
+    return dataclasses.replace(coding, peak=max(coding.peak, peak))
+
+
 def _not_finite(where: str = "") -> InputError:
     return InputError("input-not-finite", "the data hold NaN or infinity", where=where)
 
@@ -137,7 +145,8 @@ def encode_inputs(data: Array, group: CompartmentGroup) -> Array:
             f"the program takes inputs up to {most:,} in size, the data hold a {reach} of "
             f"{high if high > most else low:,}: registers might overflow",
             where=where,
-            hint="compile with --data that reaches as far",
+            hint=f"compile with --input-peak {max(-low, high) / scale:g} (or more), or with --data "
+            "that reaches as far",
         )
     if group.message_bits == 0 and (low < 0 or high > 1):
         raise InputError(

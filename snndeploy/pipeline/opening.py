@@ -63,6 +63,7 @@ _LOWERING = frozenset(
         "guard",
         "max_divergence",
         "coding",
+        "input_peak",
         "scale",
         "layout",
         "adapt",

@@ -19,7 +19,7 @@ def verification_record(
         "tau": verification.tau,
         "pairs": [dataclasses.asdict(pair) for pair in pairs],
         "registers": {name: _registers(use) for name, use in verification.registers.items()},
-        "verdict": dataclasses.asdict(judge(pairs, accuracy, samples)),
+        "verdict": dataclasses.asdict(judge(pairs, accuracy, samples, verification.silent)),
     }
 
 

@@ -31,7 +31,12 @@ class Judgement:
     text: str
 
 
-def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: int) -> Judgement:
+def judge(
+    pairs: Sequence[PairResult],
+    accuracy: Mapping[str, float],
+    samples: int,
+    silent: Sequence[str] = (),
+) -> Judgement:
     """Find the costliest pair of stages and the layer behind it.
 
     The stage is the one with the largest fall of accuracy (without labels: most changed answers), the
@@ -41,11 +46,21 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
         pairs: results of all neighbouring stages.
         accuracy: fraction right of each stage, in their order; empty without labels.
         samples: how many there were.
+        silent: stages whose output emitted nothing; where the first one is among them, nothing is found.
     """
     labelled = bool(accuracy)
     worst = max(pairs, key=lambda p: p.lost - p.gained, default=None)
     first, last = _ends(pairs, accuracy)
     drop = 100 * (accuracy[first] - accuracy[last]) if labelled else None
+    if first in silent:
+        return Judgement(
+            drop=drop,
+            stages=None,
+            stage_drop=None,
+            chance=None,
+            layer=None,
+            text=_no_answers(first, samples, nobody=len(silent) > len(pairs)),
+        )
     if worst is None or worst.lost <= worst.gained or (drop is not None and drop <= 0):
         return Judgement(
             drop=drop,
@@ -82,6 +97,17 @@ def judge(pairs: Sequence[PairResult], accuracy: Mapping[str, float], samples: i
 def _ends(pairs: Sequence[PairResult], accuracy: Mapping[str, float]) -> tuple[str, str]:
     names = [*accuracy] or [name for pair in pairs for name in pair.stages] or [""]
     return names[0], names[-1]
+
+
+def _no_answers(first: str, samples: int, *, nobody: bool) -> str:
+    """There is nothing that could be kept or lost."""
+    who = "No stage answers anything" if nobody else f"{first} answers nothing"
+    why = "no output emits" if nobody else "its output never emits"
+    return (
+        f"{who} on {_counted(samples, 'sample')} ({why}), so nothing says whether accuracy is lost: see "
+        "whether the data have the scale and the encoding of training, and how the network is read "
+        "(snndeploy inspect)."
+    )
 
 
 def _nothing_lost(

@@ -72,6 +72,7 @@ class Verification:
         self.tau = tau
         self.registers: dict[str, RegisterUse] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
+        self._emits: dict[str, bool] = {}
 
     def add(self, runs: Mapping[str, Recording], labels: Array | None, window: int = 1) -> None:
         """Take in one batch that every stage has run; ``window`` is that of its `Samples`."""
@@ -79,10 +80,17 @@ class Verification:
             if (a, b) not in self._pairs:
                 self._pairs[a, b] = _Pair(self, a, b)
             self._pairs[a, b].add(runs[a], runs[b], labels, window)
-        for run in runs.values():
+        for stage, run in runs.items():
+            emits = bool(run.spikes[self.output].any())
+            self._emits[stage] = emits or self._emits.get(stage, False)
             for name, use in run.registers.items():
                 seen = self.registers.get(name)
                 self.registers[name] = use if seen is None else seen + use
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Stages whose answering output emitted nothing at all: what they answer is no answer."""
+        return tuple(stage for stage, emits in self._emits.items() if not emits)
 
     def results(self) -> tuple[PairResult, ...]:
         """Every pair of neighbouring stages, in their order."""

@@ -17,7 +17,7 @@ from snndeploy.ir.ops import Dense, Pointwise
 from snndeploy.ir.program import Program
 from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import InputCoding, encode_inputs, infer_coding, lower
+from snndeploy.lower import InputCoding, encode_inputs, infer_coding, lower, reaching
 from snndeploy.lower.decays import to_decay
 from snndeploy.lower.integers import integer_codes, to_bias, to_mantissas
 from snndeploy.simulate.float.engine import run_float
@@ -339,6 +339,24 @@ def test_codings_are_inferred_from_data() -> None:
     assert (analog.kind, analog.scale, analog.message_bits) == ("analog", 512.0, 9)
 
 
+@pytest.mark.parametrize(
+    ("coding", "peak", "kind", "reaches"),
+    [
+        (None, 9.0, "graded", 9.0),
+        (None, 0.5, "binary", 1.0),
+        (InputCoding.named("binary"), 1.0, "binary", 1.0),
+        (InputCoding.named("binary"), 3.0, "graded", 3.0),
+        (InputCoding(kind="graded", peak=5), 3.0, "graded", 5.0),
+        (InputCoding(kind="analog", peak=0.5), 2.0, "analog", 2.0),
+    ],
+)
+def test_codings_for_values_that_no_sample_holds(
+    coding: InputCoding | None, peak: float, kind: str, reaches: float
+) -> None:
+    found = reaching(coding, peak)
+    assert (found.kind, found.peak) == (kind, reaches)
+
+
 @pytest.mark.parametrize("peak", [15, 9])
 def test_what_is_beyond_the_peak_of_an_input_is_refused(peak: int) -> None:
     """Head-room is proved for messages of 15 (or 9), so these enter and larger ones do not."""
@@ -353,7 +371,8 @@ def test_what_is_beyond_the_peak_of_an_input_is_refused(peak: int) -> None:
     for beyond in (peak + 1, -peak - 1):
         message = (
             f"input input: the program takes inputs up to {peak} in size, the data hold a value of "
-            f"{beyond}: registers might overflow\n  next: compile with --data that reaches as far"
+            f"{beyond}: registers might overflow\n  next: compile with --input-peak {peak + 1} "
+            "(or more), or with --data that reaches as far"
         )
         with pytest.raises(InputError) as caught:
             encode_inputs(np.array([beyond, 0]), group)

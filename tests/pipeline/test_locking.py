@@ -52,6 +52,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "guard": ("--guard", "back-off", "-d", "data.npz"),
     "max_divergence": ("--max-divergence", "0.001", "--guard", "back-off", "-d", "data.npz"),
     "coding": ("--input", "graded"),
+    "input_peak": ("--input-peak", "9"),
     "scale": ("--scale", "calibrated", "-d", "data.npz"),
     "layout": ("--for", "netx", "-r", "none"),
     "target": ("-t", "loihi1"),

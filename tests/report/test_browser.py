@@ -108,7 +108,21 @@ def test_tables_sort_and_a_core_leads_to_its_layer(browser: Any, page: Path) -> 
 
 
 def test_it_prints(browser: Any, page: Path, tmp_path: Path) -> None:
+    """On a sheet nothing is cut off, and what the mouse told is not there."""
     window, wrong = opened(browser, page, 1440, "dark")
+    core = window.locator("#picture-mesh .mark-rect.core_marks path").last
+    core.hover()
+    told = window.locator("#vg-tooltip-element.visible")
+    told.wait_for()
+    window.emulate_media(media="print")
+    window.set_viewport_size({"width": 680, "height": 980})  # a sheet within its margins
+    assert not told.is_visible()
+    assert window.evaluate("document.documentElement.scrollWidth") == 680
+    cells = "[...document.querySelectorAll('td, th')].map(e => e.getBoundingClientRect().right)"
+    assert max(window.evaluate(cells)) <= 680
+    back = window.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert back == "rgb(255, 255, 255)"
+    window.emulate_media(media="screen")
     window.pdf(path=tmp_path / "page.pdf", print_background=True)
     assert (tmp_path / "page.pdf").stat().st_size > 50_000
     assert wrong == []

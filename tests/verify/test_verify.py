@@ -338,6 +338,23 @@ def test_the_layer_that_was_spoilt_is_named(culprit: str) -> None:
     assert (verdict.stages, verdict.layer) == (("compressed", "integer"), culprit)
 
 
+def test_stages_that_answer_nothing_are_known() -> None:
+    """One batch with an answer is enough; a batch of silence alone makes nobody silent."""
+    net, x = three_layers()
+    program = lower(net, LOIHI2)
+    verification = Verification(program, {"float": net}, tau=10.0)
+    seen = []
+    for spoken in (0, x[:, :8], 0):
+        part = np.zeros_like(x[:, :8]) + spoken
+        runs = {"float": run_float(net, part), "integer": run_integer(program, part.astype(int))}
+        runs["lava"] = Recording(
+            engine="lava", spikes={n: np.zeros_like(v) for n, v in runs["integer"].spikes.items()}
+        )
+        verification.add(runs, None)
+        seen.append(verification.silent)
+    assert seen == [("float", "integer", "lava"), ("lava",), ("lava",)]
+
+
 def test_removed_kernels_are_compared_by_those_that_stayed() -> None:
     """Two kernels that never spike go first, then one that does."""
     net = conv_net(seed=7)
@@ -413,6 +430,16 @@ def test_the_verdict_in_words() -> None:
     assert "no single layer in its integer form loses any: they are lost together." in small.text
     same = judge(pairs[1:], {"compressed": 0.65, "integer": 0.65}, 100)
     assert same.text == "No accuracy is lost from compressed (65.0%) to integer (65.0%)."
+    nobody = judge(pairs[1:], {"compressed": 0.1, "integer": 0.1}, 1, ("compressed", "integer"))
+    assert nobody.text.startswith(
+        "No stage answers anything on 1 sample (no output emits), so nothing"
+    )
+    assert (nobody.drop, nobody.stages) == (0.0, None)
+    trained = judge(pairs, accuracy, 100, ("float", "compressed"))
+    assert trained.text.startswith("float answers nothing on 100 samples (its output never emits)")
+    assert trained.layer is None
+    later = judge(pairs, accuracy, 100, ("integer",))
+    assert later.text.startswith("Accuracy falls by 30.0 points")
     unlabelled = judge(pairs, {}, 100)
     assert unlabelled.text.startswith(
         "30 of 100 answers change most between float and compressed. Of the 30 changed answers, layer a "

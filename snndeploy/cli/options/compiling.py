@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Samples | None]:
     """Compile a NIR file as the command's options say; the samples are loaded on the way."""
-    from ...lower import InputCoding
+    from ...lower import InputCoding, infer_coding, reaching
     from ...pipeline import compile
     from ...pipeline.locking import read_as
     from ...recipe import Recipe, load_recipe
@@ -32,6 +32,10 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         if not isinstance(recipe, Recipe):  # one that was made for these options says its own
             recipe = load_recipe(recipe).guarded(options["guard"], options["max_divergence"])
     coding = None if options["coding"] is None else InputCoding.named(options["coding"])
+    if options.get("input_peak") is not None:
+        if coding is None and samples is not None:
+            coding = infer_coding(x for part in samples.batches() for x in part.values)
+        coding = reaching(coding, options["input_peak"])
     compiled = compile(
         network,
         target=options["target"],

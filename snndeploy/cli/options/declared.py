@@ -134,6 +134,12 @@ compile_options = _all(
         help="How data enter the chip (default: as --data has it).",
     ),
     click.option(
+        "--input-peak",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="VALUE",
+        help="Largest value that will ever enter (default: that of --data); registers are kept for it.",
+    ),
+    click.option(
         "--scale",
         type=click.Choice(["bounds", "calibrated"]),
         default="bounds",

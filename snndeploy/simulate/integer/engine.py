@@ -298,5 +298,6 @@ def _refuse_beyond(group: CompartmentGroup, low: int, high: int) -> None:
             f"the program takes messages up to {group.largest:,} in size, the data hold "
             f"{high if high > group.largest else low:,}: registers might overflow",
             where=f"input {group.name}",
-            hint="compile with --data that reaches as far",
+            hint=f"compile with --input-peak {max(-low, high) / float(group.scale):g} (or more), "
+            "or with --data that reaches as far",
         )
