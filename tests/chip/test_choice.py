@@ -1,0 +1,63 @@
+"""By what a chip's family chooses among the ways to store a slice's synapses, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snndeploy.chip import family_of, load_target
+from snndeploy.chip.counting import Sent, Stored
+from snndeploy.chip.families.loihi.lists import too_many
+
+LOIHI2 = family_of(load_target("loihi2"))
+NOTHING: Any = None
+"""What these answers do not depend on."""
+
+
+def stored(words: int, axons: int) -> Stored:
+    return Stored(
+        encoding="any", words=words, longest=0, axons=axons, slots=1, synapses=0, nonzero=0
+    )
+
+
+@pytest.mark.parametrize(("words", "axons"), [(1000, 3), (10, 900), (0, 0), (1, 4)])
+def test_loihi2_takes_what_leaves_most_room(words: int, axons: int) -> None:
+    """The larger share counts: of the memory that lists and their axons share, or of the axons."""
+    cost = LOIHI2.cost(NOTHING, NOTHING, 4, NOTHING, 1)
+    memory, most = LOIHI2.limits["synapse_words"], LOIHI2.limits["axon_in"]
+    assert cost(stored(words, axons)) == max((words + axons) / memory, axons / most)
+
+
+def test_the_least_words_are_those_of_the_shortest_way() -> None:
+    ways = [stored(words, axons) for words, axons in ((7, 1), (5, 9), (6, 0))]
+    assert LOIHI2.least_words(NOTHING, NOTHING, 4, ways) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "axons", "told"),
+    [(10, 6, False), (9, 6, True), (9, 7, False), (9, 5, True), (11, 6, False)],
+)
+def test_lists_that_are_longer_than_a_kernel_are_not_looked_at(
+    words: int, axons: int, *, told: bool
+) -> None:
+    """40 synapses of 16 bits are ten words of 64, and three sources in two populations six axons."""
+    into: Any = SimpleNamespace(stored=np.array([20, 0, 15, 5]))
+    fan: Any = SimpleNamespace(synapses=SimpleNamespace(sources=("one", "other")))
+    assert too_many(into, fan, 16, stored(words, axons)) is told
+
+
+def test_channels_share_the_entries_of_their_position() -> None:
+    """On Loihi 2; a list has one of each neuron. More than one destination takes a word each."""
+    along = np.array([[1, 2, 0], [3, 1, 1]])
+    for kernels, entries in ((along, 3), (along.reshape(2, 3, 1), 3), (along[0], 3)):
+        sent = Sent(kernels=kernels, listed=False, heard=True, slots=NOTHING)
+        memory = 5 if kernels.ndim > 1 else 2
+        assert LOIHI2.outgoing(sent) == {"axon_map": entries, "axon_mem": memory}
+        listed = replace(sent, listed=True)
+        assert LOIHI2.outgoing(listed) == {"axon_map": kernels.size, "axon_mem": memory}
+        unheard = replace(sent, heard=False)
+        assert LOIHI2.outgoing(unheard)["axon_map"] == 0
