@@ -143,6 +143,18 @@ def measured(program: Program, samples: Samples) -> Rates:
     return {name: (x != 0).sum(axis=(0, 1)) for name, x in {**run.spikes, **inputs}.items()}
 
 
+def event_frames(data: Path, samples: int) -> Array:
+    """Spikes of N-MNIST digits of the test part, 40 steps of a millisecond."""
+    frames = np.zeros((40, samples, 2, 34, 34), np.uint8)
+    with np.load(data / "nmnist_small/nmnist_small.npz", allow_pickle=False) as d:
+        for s in range(samples):
+            part = slice(int(d["offset"][1000 + s]), int(d["offset"][1001 + s]))
+            t = (d["t_us"][part] - d["t_us"][part][0]) // 1000
+            keep = t < len(frames)
+            frames[t[keep], s, d["p"][part][keep], d["y"][part][keep], d["x"][part][keep]] = 1
+    return frames
+
+
 def networks(data: Path) -> dict[str, Callable[[], tuple[Program, Rates | None]]]:
     """Programs of the table, each with its rates (None: uniform)."""
 
@@ -154,14 +166,7 @@ def networks(data: Path) -> dict[str, Callable[[], tuple[Program, Rates | None]]
 
     def sinabs() -> tuple[Program, Rates | None]:
         program = compile(data / "nir_models/paper/cnn_sinabs.nir").program
-        frames = np.zeros((40, 10, 2, 34, 34), np.uint8)
-        with np.load(data / "nmnist_small/nmnist_small.npz", allow_pickle=False) as d:
-            for s in range(10):
-                part = slice(int(d["offset"][1000 + s]), int(d["offset"][1001 + s]))
-                t = (d["t_us"][part] - d["t_us"][part][0]) // 1000
-                keep = t < len(frames)
-                frames[t[keep], s, d["p"][part][keep], d["y"][part][keep], d["x"][part][keep]] = 1
-        return program, measured(program, Samples(frames))
+        return program, measured(program, Samples(event_frames(data, 10)))
 
     def braille() -> tuple[Program, Rates | None]:
         program = compile(

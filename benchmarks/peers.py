@@ -57,6 +57,13 @@ PEERS = {
         install=(("nengo-loihi==1.1.0", "nengo==3.2.0", "numpy<1.24"),),
         worker=("nengo_worker.py",),
     ),
+    "sana_fe": Peer(
+        title="SANA-FE 2.2.9",
+        python=(3, 11),
+        module="sanafe",
+        install=(("sanafe==2.2.9", "pyyaml", "numpy"),),
+        worker=("sana_fe_worker.py",),
+    ),
 }
 
 

@@ -20,7 +20,8 @@ class Limits:
             larger than that on disk is not read at all, except for data, which are read in parts.
         model_items: groups and arrays of one model file.
         model_depth: nesting of subgraphs in a model.
-        model_s: seconds that reading one model file may take; the largest ones take a second.
+        model_s: seconds that reading a model file of 256 MiB may take, which takes a second; larger
+            ones, where they are allowed, may take as much longer.
         text: bytes of a recipe, target or lock file.
         depth: nesting of tables, lists and dotted keys in TOML.
         lava_s: seconds that Lava may take for its next steps, its start included.
@@ -43,6 +44,10 @@ class Limits:
     def model_process_bytes(self) -> int:
         """Address space of the process that reads model files, its libraries included."""
         return self.memory + (512 << 20)
+
+    def reading_s(self, size: int) -> float:
+        """Seconds that reading a model file of ``size`` bytes may take."""
+        return self.model_s * max(1.0, min(size, self.model_bytes) / Limits().model_bytes)
 
 
 _in_force = [Limits()]

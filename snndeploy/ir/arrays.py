@@ -13,10 +13,26 @@ Shape = tuple[int, ...]
 
 
 def frozen(values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
-    """Return ``values`` as a read-only C-contiguous array (copied only where it must be)."""
+    """Return ``values`` as a read-only C-contiguous array.
+
+    They are copied, unless they are such an array already and nobody can write to what it shows: large
+    weights are in memory once, however many objects hold them.
+    """
+    if isinstance(values, np.ndarray) and _fixed(values) and dtype in (None, values.dtype):
+        return values
     array = np.array(values, dtype=dtype, order="C", copy=True)
     array.setflags(write=False)
     return array
+
+
+def _fixed(array: Array) -> bool:
+    """Whether nobody can change it: it owns its read-only memory, or shows all of what is read-only."""
+    if array.flags.writeable or not array.flags.c_contiguous or type(array) is not np.ndarray:
+        return False
+    base = array.base
+    if isinstance(base, np.ndarray):
+        return base.size == array.size and not base.flags.writeable and base.base is None
+    return base is None
 
 
 def parameter(values: npt.ArrayLike, shape: Shape, dtype: npt.DTypeLike = np.float64) -> Array:

@@ -118,7 +118,7 @@ def _array(data: object, arrays: Mapping[str, object], where: str) -> Array:
     array = np.asarray(arrays[key])
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where or 'it'} is an array of {array.dtype}, not of numbers")
-    return frozen(array)
+    return frozen(array, array.dtype.newbyteorder("="))
 
 
 def _tuple(

@@ -56,6 +56,9 @@ class Source:
 
     ``delay`` counts steps *of the trained network*: 0 is the same step, 1 the previous one. It is one
     integer, or one per source neuron (broadcastable to the source's shape).
+
+    Raises:
+        ValueError: the delay is not an integer; engines compute addresses with it.
     """
 
     population: str
@@ -63,6 +66,11 @@ class Source:
 
     __repr__ = brief
     _repr_html_ = brief_html
+
+    def __post_init__(self) -> None:
+        if not np.issubdtype(self.delay.dtype, np.integer):
+            raise ValueError(f"a delay counts whole steps, and is {self.delay.dtype}")
+        object.__setattr__(self, "delay", frozen(self.delay, np.int64))
 
     @cached_property
     def min_delay(self) -> int:
@@ -298,6 +306,17 @@ class Network:
             raise InputError(
                 "shape-mismatch",
                 f"weight {projection.weight.shape}, operator needs {projection.op.weight_shape}",
+                where=where,
+            )
+        step = projection.weight.scale
+        if step is not None and not (np.isfinite(step) & (step > 0)).all():
+            raise InputError(
+                "step-not-positive", "a step between its codes is not above 0", where=where
+            )
+        if step is not None and not broadcasts(step.shape, projection.weight.shape):
+            raise InputError(
+                "shape-mismatch",
+                f"steps {step.shape}, weight {projection.weight.shape}",
                 where=where,
             )
         for what, values in (("weight", projection.weight.values()), ("bias", projection.bias)):

@@ -290,7 +290,7 @@ class Program:
     def delay(self, synapses: SynapseGroup, source: SynapseSource) -> Array:
         """Delay in steps of the sample (0: within the same step of the trained network)."""
         depth = self.group(synapses.target).depth - self.group(source.group).depth
-        return source.latency - depth
+        return source.latency.astype(np.int64) - depth
 
     @property
     def depth(self) -> int:
@@ -324,6 +324,8 @@ class Program:
             if s.mantissa.shape != s.op.weight_shape:
                 raise ValueError(f"{s.name}: mantissa {s.mantissa.shape} for {s.op}")
             for source in s.sources:
+                if not np.issubdtype(source.latency.dtype, np.integer):
+                    raise TypeError(f"{s.name}.latency is {source.latency.dtype}")
                 if source.latency.min() < 1 or self.delay(s, source).min() < 0:
                     raise ValueError(
                         f"{s.name}: latency {source.latency.min()} from {source.group}"

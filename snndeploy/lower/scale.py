@@ -33,6 +33,8 @@ _COARSEST_THRESHOLD = 32
 """Below this mantissa the rounding (1.6 %) costs more than an unproved head-room."""
 _FARTHEST = 2.0**900
 """Steps smaller than that of this scale are subnormal, or nearly: its powers and products still hold."""
+_BEYOND = 2000
+"""More than any exponent of a finite float: what a weight would need that is infinite at a scale."""
 _CALIBRATION_MARGIN = 1.25
 
 
@@ -261,4 +263,5 @@ def _exponent(incoming: Incoming, scale: Array, shape: Shape, family: Family) ->
     peak = float(np.abs(incoming.codes.codes * step).max(initial=0.0))
     peak /= 1 << family.arithmetic.state_shift
     most = family.weights.reach("mixed")[1]
-    return int(np.ceil(np.log2(peak / most) - 1e-12)) if peak else 0
+    exponent = np.log2(peak / most) - 1e-12 if peak else 0.0
+    return int(np.ceil(min(exponent, _BEYOND)))

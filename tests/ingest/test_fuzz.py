@@ -6,6 +6,7 @@ import resource
 import shutil
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,7 @@ def test_a_reader_that_hangs_or_crashes_is_a_damaged_file(
             with pytest.raises(InputError) as caught:
                 read_network(model, "nir", dt=1e-3)
         assert (caught.value.code, caught.value.message) == ("damaged-file", text)
+        assert caught.value.hint.startswith("try again; ") == ("within" in text)
         assert time.monotonic() - began < 15  # the start is not added to the time for reading
     assert read_network(model, "nir", dt=1e-3).digest == digest
 
@@ -255,6 +257,31 @@ def test_the_size_of_a_model_is_bounded_and_the_bound_an_option(model: Path) -> 
     assert caught.value.hint == "give it more: snndeploy --max-memory MIB"
     with using(Limits(memory=8 << 20)):
         assert read_network(model, "nir", dt=1e-3).populations
+
+
+def test_larger_models_are_given_more_time_where_they_are_allowed() -> None:
+    assert Limits(model_s=3.0).reading_s(0) == 3.0
+    assert Limits(model_s=3.0).reading_s(256 << 20) == 3.0
+    assert Limits(model_s=3.0).reading_s(1 << 40) == 3.0  # more than 256 MiB is not read
+    assert Limits(model_s=3.0, memory=4 << 30).reading_s(640 << 20) == 7.5
+    assert Limits(model_s=3.0, memory=4 << 30).reading_s(1 << 40) == 12.0
+
+
+def test_weights_are_in_memory_once(tmp_path: Path) -> None:
+    """Reading a model takes its weights twice for a moment; a digest takes none of them."""
+    weights = np.random.default_rng(0).normal(size=(1000, 2000))
+    path = written(tmp_path, chain(2000, nir.Linear(weights), lif(1000)))
+    read_network(path, "nir", dt=1e-3)
+    tracemalloc.start()
+    network = read_network(path, "nir", dt=1e-3)
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    assert network.digest
+    digested = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 1.05 * weights.nbytes
+    assert most < 2.1 * weights.nbytes
+    assert digested < held + (20 << 20)
 
 
 def test_claimed_neurons_are_counted_before_they_are_made(model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -187,6 +188,29 @@ def test_parts_that_run_together_do_not() -> None:
     assert content_digest(None) != content_digest("None")
     with pytest.raises(TypeError, match="set has no digest"):
         content_digest({1})
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i2", ">i4", "u1", "?"])
+def test_arrays_are_hashed_by_kind_shape_and_values(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large they are, and however they lie in memory: in pieces, or in one."""
+    values = np.array([[0, 1, -3, 2], [-0.0, 5, 1, 0], [1, 1, 0, 4]]).astype(dtype)
+    little = np.dtype(dtype).newbyteorder("<")
+    parts = (
+        b"array",
+        str(little).encode(),
+        b"(3, 4)",
+        np.where(values == 0, 0, values).astype(little).tobytes(),
+    )
+    framed = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    expected = hashlib.sha256(framed).hexdigest()
+    for piece in (1, 5, 12, 13):
+        monkeypatch.setattr("snndeploy.ir.digest.content._PIECE", piece)
+        assert content_digest(values) == expected
+        assert content_digest(np.asfortranarray(values)) == expected
+        assert content_digest(np.repeat(values, 2, axis=1)[:, ::2]) == expected
+    assert content_digest(np.zeros((0, 3), dtype)) != content_digest(np.zeros((3, 0), dtype))
 
 
 # --- graphs ---------------------------------------------------------------------------------------

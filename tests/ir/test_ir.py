@@ -158,6 +158,24 @@ def test_parameters_take_their_smallest_form() -> None:
         frozen([1, 2])[0] = 3
 
 
+def test_arrays_that_nobody_can_write_to_are_shared() -> None:
+    fixed = frozen(np.arange(6.0).reshape(2, 3))
+    assert frozen(fixed) is frozen(fixed, np.float64) is fixed
+    assert frozen(whole := fixed.reshape(3, 2)) is whole  # it shows all of what is read-only
+    owned = np.arange(6)
+    shown = owned.view()
+    shown.setflags(write=False)
+    for other in (owned, shown, fixed[:1], fixed.T, np.broadcast_to(fixed[0], (2, 3))):
+        copied = frozen(other)
+        assert not np.shares_memory(copied, other)
+        assert copied.flags.c_contiguous
+        assert not copied.flags.writeable
+        np.testing.assert_array_equal(copied, other)
+    assert frozen(fixed, np.float32).dtype == np.float32
+    owned[0] = 7
+    assert frozen(shown)[0] == 7
+
+
 def test_weights() -> None:
     pruned = Weight(np.array([[1.0, 2.0]]), mask=np.array([[True, False]]))
     assert (pruned.alive, pruned.nonzero, pruned.quantized) == (1, 1, False)
@@ -335,6 +353,24 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         "weight-not-finite",
         "1 value(s) of its bias",
     ),
+    "a step of nothing": (
+        (X, A),
+        (dense(weight=Weight(np.ones((2, 2), np.int8), scale=np.array([[1.0], [0.0]]), bits=2)),),
+        "step-not-positive",
+        "a step between its codes is not above 0",
+    ),
+    "a step without end": (
+        (X, A),
+        (dense(weight=Weight(np.zeros((2, 2), np.int8), scale=np.array(np.inf), bits=2)),),
+        "step-not-positive",
+        "a step between its codes is not above 0",
+    ),
+    "steps of other rows": (
+        (X, A),
+        (dense(weight=Weight(np.ones((2, 2), np.int8), scale=np.ones((3, 1)), bits=2)),),
+        "shape-mismatch",
+        "steps (3, 1), weight (2, 2)",
+    ),
     "delay": (
         (X, A),
         (dense(sources=(Source("x", frozen(-1, np.int64)),)),),
@@ -408,6 +444,13 @@ def test_neuron_verify(fields: dict[str, Any], code: str, message: str) -> None:
     assert caught.value.code == code
     assert message in caught.value.message
     assert caught.value.where == "population a"
+
+
+def test_delays_are_whole_steps() -> None:
+    assert Source("x", np.array([1, 2], np.uint8)).delay.dtype == np.int64
+    for delay in (np.array(0.5), np.array([1.0, 0.0]), np.array(True)):
+        with pytest.raises(ValueError, match=f"a delay counts whole steps, and is {delay.dtype}"):
+            Source("x", delay)
 
 
 def test_unknown_population_names_the_nearest() -> None:

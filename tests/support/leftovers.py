@@ -89,7 +89,7 @@ def children() -> dict[int, str]:
         with contextlib.suppress(OSError):
             pids |= {int(pid) for pid in (thread / "children").read_text().split()}
     living = {}
-    for pid in sorted(pids - _readers()):
+    for pid in sorted(pids - readers()):
         line = _line(pid)
         if not line:  # it has ended, and nobody has asked how
             with contextlib.suppress(OSError):
@@ -103,7 +103,7 @@ def _kept(path: Path) -> bool:
     return path.name.startswith(KEPT)
 
 
-def _readers() -> set[int]:
+def readers() -> set[int]:
     """The process that reads HDF5 for this one is started once."""
     hdf5 = sys.modules.get("snndeploy.ingest.readers.hdf5")
     return set() if hdf5 is None else {worker.process.pid for worker in hdf5._workers}

@@ -203,7 +203,7 @@ def _scale_output(stage: LinearStage, factor: Array) -> LinearStage | None:
 
 def _times(stage: LinearStage, factor: Array) -> LinearStage:
     weight = np.asarray(stage.weight)
-    product = (weight * np.asarray(factor, np.float64)).astype(weight.dtype)
+    product = (weight * np.asarray(factor, np.float64)).astype(weight.dtype, copy=False)
     if isinstance(stage.op, Pointwise):
         return dataclasses.replace(
             stage, op=Pointwise(stage.op.shape, product.shape), weight=product, bias=None

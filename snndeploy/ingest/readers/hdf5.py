@@ -7,6 +7,7 @@ a damaged file has stopped it.
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import re
@@ -22,11 +23,14 @@ from typing import Any
 
 from ...errors import InputError
 from ...limits import current
-from .hdf5_worker import unpacked
+from .hdf5_worker import READY, heard
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_BUSY = "try again; if that takes as long, the file is damaged: copy or export it again"
 _START_S = 60.0
 """Longest time that the reading process may take to start."""
+_PIPE = 1 << 20
+"""Bytes that the reading process may be ahead, where the system lets it."""
 _SCRIPT = Path(__file__).with_name("hdf5_worker.py")
 
 Tree = dict[str, object]
@@ -34,6 +38,34 @@ Tree = dict[str, object]
 
 class _Stopped(Exception):
     """The reading process ended, or had to be ended; why."""
+
+
+class _Late(_Stopped):
+    """It had to be ended, as it took too long."""
+
+
+class _Pipe(io.RawIOBase):
+    """What a process writes, for as long as it is given."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle, self.until, self.late = handle, 0.0, ""
+
+    def give(self, seconds: float, what: str) -> None:
+        """Have patience for so long from now on, with a process that is to do ``what``."""
+        self.until, self.late = (
+            time.monotonic() + seconds,
+            f"HDF5 did not {what} within {seconds:g} s",
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.handle, selectors.EVENT_READ)
+            if not selector.select(max(0.0, self.until - time.monotonic())):
+                raise TimeoutError(self.late)
+        return os.readv(self.handle, [buffer])
 
 
 class _Worker:
@@ -51,47 +83,39 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pipesize=_PIPE,
         )
+        assert self.process.stdout is not None
+        self.pipe = _Pipe(self.process.stdout.fileno())
+        self.answers = io.BufferedReader(self.pipe, _PIPE)
         self.ready = False
 
-    def ask(self, request: dict[str, Any], seconds: float) -> bytes:
-        """The worker's answer.
+    def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], list[Any]]:
+        """The worker's answer: its header, and the arrays that it refers to.
 
         Raises:
-            _Stopped: it crashed, or did not answer within ``seconds``, its start not counted.
+            _Late: it did not answer within ``seconds``, its start not counted.
+            _Stopped: it crashed.
         """
         try:
             if not self.ready:
-                self._read(8, time.monotonic() + _START_S, f"start within {_START_S:g} s")
+                self.pipe.give(_START_S, "start")
+                if self.answers.read(len(READY)) != READY:
+                    raise EOFError
                 self.ready = True
             assert self.process.stdin is not None
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
-            until, late = time.monotonic() + seconds, f"finish within {seconds:g} s"
-            count = int.from_bytes(self._read(8, until, late), "little")
-            return self._read(count, until, late)
-        except (OSError, _Stopped) as error:
+            self.pipe.give(seconds, "finish")
+            return heard(self.answers)
+        except (OSError, EOFError) as error:
+            if isinstance(error, EOFError):
+                self.process.wait()
             ended = self.process.poll()
             self.close()
-            if isinstance(error, _Stopped) and ended is None:
-                raise
+            if isinstance(error, TimeoutError) and ended is None:
+                raise _Late(str(error)) from error
             raise _Stopped(f"HDF5 crashed on it ({_ending(self.process.returncode)})") from error
-
-    def _read(self, count: int, until: float, late: str) -> bytes:
-        assert self.process.stdout is not None
-        parts, handle = [], self.process.stdout.fileno()
-        with selectors.DefaultSelector() as selector:
-            selector.register(handle, selectors.EVENT_READ)
-            while count:
-                if not selector.select(max(0.0, until - time.monotonic())):
-                    raise _Stopped(f"HDF5 did not {late}")
-                part = os.read(handle, min(count, 1 << 20))
-                if not part:
-                    self.process.wait()
-                    raise _Stopped("HDF5 crashed on it")
-                parts.append(part)
-                count -= len(part)
-        return b"".join(parts)
 
     def close(self) -> None:
         """End the process, if it is ours and still there."""
@@ -118,13 +142,13 @@ _lock = threading.Lock()
 _workers: list[_Worker] = []
 
 
-def _asked(request: dict[str, Any]) -> bytes:
+def _asked(request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], list[Any]]:
     """Ask the one worker of this process, starting it where there is none."""
     with _lock:
         if not _workers or _workers[0].owner != os.getpid():
             _workers[:] = [_Worker()]
         try:
-            return _workers[0].ask(request, current().model_s)
+            return _workers[0].ask(request, seconds)
         except BaseException:
             for worker in _workers:  # an interrupted answer would be read by the next request
                 worker.close()
@@ -156,7 +180,9 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
         "process_bytes": limits.model_process_bytes,
     }
     try:
-        header, arrays = unpacked(_asked(request))
+        header, arrays = _asked(request, limits.reading_s(path.stat().st_size))
+    except _Late as error:
+        raise _damaged(path, str(error), _BUSY) from error
     except _Stopped as error:
         raise _damaged(path, str(error)) from error
     if "damaged" in header:
@@ -203,10 +229,6 @@ def _tree(content: dict[str, Any], arrays: list[Any]) -> Tree:
     return {key: value(item) for key, item in content.items()}
 
 
-def _damaged(path: Path, message: str) -> InputError:
-    return InputError(
-        "damaged-file",
-        message,
-        where=str(path),
-        hint="the file is truncated or damaged; copy or export it again",
-    )
+def _damaged(path: Path, message: str, hint: str = "") -> InputError:
+    hint = hint or "the file is truncated or damaged; copy or export it again"
+    return InputError("damaged-file", message, where=str(path), hint=hint)

@@ -8,6 +8,7 @@ each answer is a length, a JSON header that has the types and shapes of arrays, 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -129,29 +130,43 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         return {"damaged": text}, []
 
 
-def packed(header: dict[str, Any], arrays: list[Any]) -> bytes:
-    """One answer as bytes, its length in front."""
-    forms = [(array.dtype.str, array.shape) for array in arrays]
-    text = _padded(json.dumps({**header, "arrays": forms}).encode())
-    parts = [len(text).to_bytes(8, "little"), text, *(_padded(a.tobytes()) for a in arrays)]
-    return b"".join([sum(map(len, parts)).to_bytes(8, "little"), *parts])
+def told(header: dict[str, Any], arrays: list[Any], answers: BinaryIO) -> None:
+    """Write one answer: how long its header is, that, and the bytes of each array.
+
+    Arrays are written from where they were read to, so that a file's content is here once.
+    """
+    text = json.dumps({**header, "arrays": [(a.dtype.str, a.shape) for a in arrays]}).encode()
+    answers.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays:
+        answers.write(_bytes_of(array))
 
 
-def _padded(content: bytes) -> bytes:
-    """Content after which arrays are where processors want them."""
-    return content + b" " * (-len(content) % 8)
+def heard(answer: io.BufferedIOBase) -> tuple[dict[str, Any], list[Any]]:
+    """The header and the arrays that `told` wrote; these are read-only, and own their memory.
 
-
-def unpacked(content: bytes) -> tuple[dict[str, Any], list[Any]]:
-    """What `packed` wrote, without the length in front; the arrays are views of it."""
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
+    Raises:
+        EOFError: the answer ends before.
+    """
+    header = json.loads(_exactly(answer, int.from_bytes(_exactly(answer, 8), "little")))
     arrays = []
     for dtype, shape in header["arrays"]:
-        array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        array = np.empty(shape, dtype)
+        if answer.readinto(_bytes_of(array)) != array.nbytes:
+            raise EOFError
+        array.setflags(write=False)
         arrays.append(array)
-        start += array.nbytes + -array.nbytes % 8
     return header, arrays
+
+
+def _bytes_of(array: Any) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))
+
+
+def _exactly(answer: io.BufferedIOBase, count: int) -> bytes:
+    content = answer.read(count)
+    if len(content) != count:
+        raise EOFError
+    return content
 
 
 def limit_memory(bytes_allowed: int) -> None:
@@ -174,7 +189,7 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
     for line in requests:
         request = json.loads(line)
         limit_memory(int(request["process_bytes"]))
-        answers.write(packed(*answer(request)))
+        told(*answer(request), answers)
         answers.flush()
 
 

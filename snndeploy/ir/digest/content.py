@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,18 @@ from ..arrays import Array
 NOT_CONTENT: Mapping[str, Any] = {"content": False}
 """Metadata of a field that says where something came from or what is thought of it, not what it is."""
 
+_PIECE = 1 << 20
+"""Values of an array that are hashed in one go."""
+
 
 def digest_of(*parts: str | bytes) -> str:
     """SHA-256 of the parts, each with its length, so that no two lists of parts run together."""
+    return hashlib.sha256(_framed(parts)).hexdigest()
+
+
+def _framed(parts: Iterable[str | bytes]) -> bytes:
     raw = [part.encode() if isinstance(part, str) else part for part in parts]
-    return hashlib.sha256(b"".join([len(r).to_bytes(8, "little") + r for r in raw])).hexdigest()
+    return b"".join([len(r).to_bytes(8, "little") + r for r in raw])
 
 
 @lru_cache(10_000)
@@ -64,10 +71,19 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
 
 
 def _array_digest(array: Array) -> str:
-    """Digest of dtype kind, shape and values (little-endian, canonical zero)."""
-    values = array + 0 if array.dtype.kind == "f" else array  # -0.0 -> 0.0
-    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    return digest_of("array", _named(little.dtype), str(array.shape), little.tobytes())
+    """Digest of dtype kind, shape and values (little-endian, canonical zero).
+
+    It is that of four parts; values are taken piece by piece, so that large weights are not copied.
+    """
+    little = array.dtype.newbyteorder("<")
+    found = hashlib.sha256(_framed(("array", _named(little), str(array.shape))))
+    found.update((array.size * array.itemsize).to_bytes(8, "little"))
+    flat = np.ascontiguousarray(array).reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        values = piece + 0 if array.dtype.kind == "f" else piece  # -0.0 -> 0.0
+        found.update(values.astype(little, copy=False).data)
+    return found.hexdigest()
 
 
 _named = lru_cache(100)(str)

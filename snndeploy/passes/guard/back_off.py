@@ -36,7 +36,11 @@ Guard = Literal["off", "warn", "back-off", "search"]
 MAX_DIVERGENCE = 0.05
 """Nats per sample. Up to it, networks of eight kinds kept 94 % of their answers and more."""
 LEVELS = 16
-"""Levels fall by sqrt(2) each; at the last one everything is given back."""
+"""Levels fall by sqrt(2) each; at the last one nothing is pruned, and what is rounded has 8 bits."""
+NOTHING = LEVELS + 1
+"""The level at which everything is given back."""
+_NEARLY = 1 - 1e-9
+"""Relief that gives back all weights and bits, but the grid."""
 _FEW = 128
 """Samples, at most about, that a trial calibrates on."""
 _ROOM = 4.0
@@ -125,7 +129,7 @@ class _Some:
 
 
 class _BackOff:
-    """Levels of one recipe, from what was asked (0) to nothing (LEVELS)."""
+    """Levels of one recipe, from what was asked (0) to nothing."""
 
     def __init__(
         self,
@@ -160,12 +164,18 @@ class _BackOff:
     def relief(self, level: int) -> dict[str, float]:
         """How much of its compression each layer gets back."""
         if level >= LEVELS:
-            return dict.fromkeys((p.name for p in self.net.projections), 1.0)
+            share = _NEARLY if level == LEVELS else 1.0
+            return dict.fromkeys((p.name for p in self.net.projections), share)
         allowed = max(self.costs.values(), default=0.0) * 2.0 ** (-level / 2)
         return {
             name: max(0.0, 1 - (allowed / cost) ** 0.5) if cost else 0.0
             for name, cost in self.costs.items()
         }
+
+    def at(self, level: int) -> tuple[Pass, ...]:
+        """The passes of a level; of the last ones only what rounds, and none."""
+        passes = self.passes(self.relief(level)) if level < NOTHING else ()
+        return passes if level < LEVELS else tuple(p for p in passes if "quantize" in p.stages)
 
     def passes(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
         """The recipe's passes with so much given back."""
@@ -191,29 +201,33 @@ class _BackOff:
         while high - low > 1:
             self.ctx.progress("amounts given back", LEVELS - (high - low), LEVELS)
             middle = (low + high) // 2
-            _, divergence = self._tried(self.passes(self.relief(middle)))
+            _, divergence = self._tried(self.at(middle))
             low, high = (low, middle) if divergence <= self.limit else (middle, high)
         return high
 
     def quick(self) -> tuple[tuple[Pass, ...], int]:
         """The passes at the lowest level, and the bits that their network stores."""
-        passes = self.passes(self.relief(self.level()))
-        return passes, measure(self._tried(passes)[0]).total("storage_bits")
+        level = self.level()
+        passes = self.at(level)
+        net, divergence = self._tried(passes)
+        if level == LEVELS and divergence > self.limit:
+            return (), measure(self.net).total("storage_bits")
+        return passes, measure(net).total("storage_bits")
 
     def kept(self) -> PassLog:
         """Run the passes themselves at the lowest level at which their answers stay."""
         level, step = self.level(), 1
         while True:
-            passes = self.passes(self.relief(level)) if level < LEVELS else ()
-            log = self._run(passes)
+            log = self._run(self.at(level))
             if log.answers is None or log.answers.bound <= self.limit:
                 break
-            level, step = min(level + step, LEVELS), 2 * step
+            level = NOTHING if level == LEVELS else min(level + step, LEVELS)
+            step *= 2
         for _ in range(_STEPS_UP if step == 1 else 0):
             if level <= 1 or (log.answers is not None and log.answers.bound * _ROOM > self.limit):
                 break
             level -= 1
-            more = self._run(self.passes(self.relief(level)))
+            more = self._run(self.at(level))
             if more.answers is None or more.answers.bound > self.limit:
                 break
             log = more

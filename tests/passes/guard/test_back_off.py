@@ -116,6 +116,19 @@ def test_a_limit_of_nothing_gives_everything_back() -> None:
     assert "nothing of the recipe is left" in log.notes[0].message
 
 
+def test_before_everything_is_given_back_all_weights_stay_on_eight_bits() -> None:
+    """The limit is what eight bits cost, so that nothing pruned is within it."""
+    eight = (Quantize(bits=8, per="channel"),)
+    limit = watch().bound(run_passes(network(), eight, PassContext()).network)
+    log = run_guarded(network(), RUINOUS, context(), guard="back-off", limit=limit)
+    assert log.network.digest == run_passes(network(), eight, PassContext()).network.digest
+    assert [p.name for p in log.passes] == ["quantize"]
+    assert log.answers is not None
+    assert log.answers.bound == limit
+    pruned = run_guarded(network(), RUINOUS[:1], context(), guard="back-off", limit=-1.0)
+    assert pruned.passes == ()
+
+
 def test_a_higher_limit_keeps_more() -> None:
     stored = [
         measure(
