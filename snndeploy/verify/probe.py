@@ -1,11 +1,13 @@
 """Find the semantics under which a model reproduces what its framework computed.
 
 All frontends are tried first, then the nearest ones with one answer changed after the other, as
-long as that brings the run nearer to the trace. Profiles that make the same network are run once.
+long as that brings the run nearer to the trace. Where none is exact, neurons may differ from each
+other: then answers are changed for single nodes. Profiles that make the same network are run once.
 """
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +42,16 @@ _ANSWERS: Mapping[str, tuple[Any, ...]] = {
     "max_spikes": (None, 1),
     "dt": _DTS,
 }
+_OF_NODES = ("reset", "reset_timing", "compare", "spikes_per_step", "v_floor", "max_spikes")
+_MOST_NODES = 12
+"""Of more nodes it is not tried which one differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One profile, and how far its run is from the trace.
 
+    ``overrides`` are answers that differ from the frontend's, those of one node under ``node:field``.
     ``differing`` counts places (step, sample, neuron) per recorded population; ``layer`` and ``first``
     are the earliest difference (values: the framework's, ours). ``recognised`` says whether the
     file's parameters show the frontend's traces. A profile under which the model
@@ -123,6 +129,8 @@ def probe(
         if tried[:_BEAM] == beam:
             break
         beam = tried[:_BEAM]
+    if not tried[0].exact:
+        tried = _by_nodes(search, tried, fixed)
     also = [a.frontend for a in attempts if a.exact and a is not tried[0]]
     return Probe(best=tried[0], also=tuple(also), attempts=tuple(tried), ignored=search.ignored)
 
@@ -138,6 +146,31 @@ def _changed(
         for answer in answers:
             if answer != getattr(PRESETS[attempt.frontend], key):
                 yield (*attempt.overrides, (key, answer))
+
+
+def _by_nodes(
+    search: _ProbeSearch, tried: list[Attempt], fixed: Mapping[str, object]
+) -> list[Attempt]:
+    """More attempts, with answers changed for single nodes of the likeliest profiles."""
+    nodes = [n.name for n in search.raw.neurons()]
+    if not 1 < len(nodes) <= _MOST_NODES:
+        return tried
+    for _ in range(_ROUNDS):
+        likely = {a.frontend: a for a in reversed(tried) if a.recognised}
+        start = [tried[0], *(a for a in likely.values() if a is not tried[0])][:_BEAM]
+        found = [
+            search.attempt(a.frontend, (*a.overrides, (f"{node}:{key}", answer)))
+            for a in start
+            for node in nodes
+            for key in _OF_NODES
+            if key not in fixed and f"{node}:{key}" not in dict(a.overrides)
+            for answer in _ANSWERS[key]
+        ]
+        nearer = [a for a in found if a.distance[0] < tried[0].distance[0]]
+        tried = sorted([*tried, *nearer], key=lambda a: a.distance)
+        if not nearer or tried[0].exact:
+            break
+    return tried
 
 
 class _ProbeSearch:
@@ -179,16 +212,25 @@ class _ProbeSearch:
         self, frontend: str, overrides: tuple[tuple[str, Any], ...]
     ) -> tuple[Network, tuple[tuple[str, Any], ...]]:
         """The network under a profile; where only dt is unknown, with the likeliest one."""
-        options = {**dict(overrides), **self.fixed}
+        local: dict[str, dict[str, object]] = {}
+        for field, answer in overrides:
+            node, of_one, key = field.rpartition(":")
+            if of_one:
+                local.setdefault(glob.escape(node), {})[key] = answer
+        general = tuple((k, v) for k, v in overrides if ":" not in k)
+        options = {**dict(general), **self.fixed}
         try:
             profile, why = choose_profile(self.raw, frontend, options)
         except InputError as error:
             if error.code != "dt-unknown":
                 raise
             known = [dt for dt in self._candidates.values() if dt is not None]
-            overrides = (*overrides, ("dt", known[0] if known else _DTS[1]))
-            profile, why = choose_profile(self.raw, frontend, {**dict(overrides), **self.fixed})
-        return normalise(self.raw, profile, why), overrides
+            dt = ("dt", known[0] if known else _DTS[1])
+            overrides = (*overrides, dt)
+            profile, why = choose_profile(
+                self.raw, frontend, {**dict((*general, dt)), **self.fixed}
+            )
+        return normalise(self.raw, profile, why, local), overrides
 
 
 def _compared(network: Network, trace: Trace) -> tuple[dict[str, int], int, str, Divergence | None]:

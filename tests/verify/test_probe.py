@@ -72,6 +72,33 @@ def recorded(model: Path, folder: Path, **options: Any) -> Path:
     return folder / "trace.npz"
 
 
+def test_neurons_that_differ_from_each_other(tmp_path: Path) -> None:
+    """No profile is that of all; single nodes' answers are found, and read back."""
+    own = {"n3": {"v_floor": "minus-threshold", "reset": "subtract"}, "n1": {"compare": ">="}}
+    rng = np.random.default_rng(0)
+    weights = [rng.integers(-4, 9, shape) / 4 for shape in ((8, 6), (5, 8))]
+    first, last = (nir.Linear(w.astype(np.float32)) for w in weights)
+    path = written(tmp_path, chain(6, first, _integrate(8), last, _integrate(5)))
+    network = read_network(path, "nir", dt=1e-3, if_gain="unit", populations=own)
+    inputs = (np.random.default_rng(1).random((60, 1, 6)) < 0.5).astype(np.float32)
+    run = run_float(network, inputs).spikes
+    trace = {"input": inputs, "output": run["n3"], "layer_n1": run["n1"]}
+    fixed = {"dt": 1e-3, "if_gain": "unit"}
+    found = probe(path, trace, **fixed)
+    assert found.exact
+    general, local = {}, {}
+    for field, answer in found.best.overrides:
+        node, of_one, key = field.rpartition(":")
+        (local.setdefault(node, {}) if of_one else general)[key] = answer
+    assert local
+    again = read_network(path, found.best.frontend, **general, **fixed, populations=local)
+    np.testing.assert_array_equal(run_float(again, inputs).spikes["n3"], run["n3"])
+
+
+def _integrate(n: int) -> nir.IF:
+    return nir.IF(r=np.ones(n), v_threshold=np.ones(n), v_reset=np.zeros(n))
+
+
 def test_command(model: Path, tmp_path: Path) -> None:
     trace = recorded(model, tmp_path, reset="subtract")
     result = CliRunner().invoke(
