@@ -61,3 +61,18 @@ def test_channels_share_the_entries_of_their_position() -> None:
         assert LOIHI2.outgoing(listed) == {"axon_map": kernels.size, "axon_mem": memory}
         unheard = replace(sent, heard=False)
         assert LOIHI2.outgoing(unheard)["axon_map"] == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("name", ["loihi1", "loihi2"])
+def test_a_grid_of_boxes_is_counted_like_each_box(name: str, *, listed: bool) -> None:
+    rng = np.random.default_rng(0)
+    slots, kernels = rng.integers(0, 4, (2, 4, 6, 3))
+    sent = Sent(slots=slots, kernels=kernels, listed=listed, heard=True)
+    cuts = (((0, 1), (1, 4)), ((0, 2), (2, 5), (5, 6)), ((0, 2), (2, 3)))
+    family = family_of(load_target(name))
+    found = family.outgoing_grid(sent, cuts)
+    for place in np.ndindex(2, 3, 2):
+        bounds = tuple(axis[i] for axis, i in zip(cuts, place, strict=True))
+        told = {key: int(values[place]) for key, values in found.items()}
+        assert told == family.outgoing(sent.within(bounds))
