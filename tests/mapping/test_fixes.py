@@ -99,7 +99,7 @@ def expected(program: Program, placement: Placement, target: Target, chips: int)
             (
                 "threshold",
                 "threshold",
-                0 if g.kind == "readout" else peak(g.vth),  # compared with nothing
+                0 if g.kind in ("readout", "constant") else peak(g.vth),  # compared with nothing
                 numeric.vth_max.limit,
             ),
             ("bias", "bias", peak(g.bias_mant), numeric.bias_mant_max.limit),
