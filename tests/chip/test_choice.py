@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import family_of, load_target
+from snndeploy.chip import Family, family_of, load_target
 from snndeploy.chip.counting import Sent, Stored
 from snndeploy.chip.families.loihi.lists import too_many
+from snndeploy.ir.arrays import frozen
+from snndeploy.ir.program import SynapseSource
+from snndeploy.mapping.count.memory import Memory
+from tests.support.mapping_programs import cnn, group, with_synapses
 
 LOIHI2 = family_of(load_target("loihi2"))
 NOTHING: Any = None
@@ -76,3 +80,38 @@ def test_a_grid_of_boxes_is_counted_like_each_box(name: str, *, listed: bool) ->
         bounds = tuple(axis[i] for axis, i in zip(cuts, place, strict=True))
         told = {key: int(values[place]) for key, values in found.items()}
         assert told == family.outgoing(sent.within(bounds))
+
+
+def with_one_of(name: str, *resources: str) -> Family:
+    """A chip whose cores have only one of some resources."""
+    target = load_target(name)
+    one = {r: target.core[r].model_copy(update={"limit": 1}) for r in resources}
+    return family_of(target.model_copy(update={"core": {**target.core, **one}}))
+
+
+def test_a_share_of_one_is_a_share() -> None:
+    narrow = with_one_of("loihi2", "synapse_words")
+    assert narrow.cost(NOTHING, NOTHING, 4, NOTHING, 1)(stored(3, 0)) == 3.0
+    fan: Any = SimpleNamespace(synapses=SimpleNamespace(sources=("one",)))
+    into: Any = SimpleNamespace(full=np.array([1, 0, 2]))
+    narrow = with_one_of("loihi1", "synapse_words", "in_axons", "out_axons")
+    over, largest, all_of_them = narrow.cost(fan, into, 4, group("l1", (4,), 1), 1)(stored(3, 2))
+    assert (over, largest, all_of_them) == (True, 3.0, 3.0 + 2.0 + 2.0)
+
+
+@pytest.mark.parametrize(("late", "copies"), [(1, 1), (4, 2)])
+def test_kernels_of_two_delays_are_stored_twice(late: int, copies: int) -> None:
+    """Of 6 positions along a side, 4 outputs hear 2, 3, 3, 2, 1 and 0 taps: four lists of 8 in all."""
+    plain = cnn(2, 4, extent=6)
+    groups = (plain.groups[0], group("other", (2, 6, 6), 0), *plain.groups[1:])
+    sources = tuple(
+        SynapseSource(name, frozen(latency, np.int64))
+        for name, latency in (("c0", 1), ("other", late))
+    )
+    program = with_synapses(replace(plain, groups=groups), plain.synapses[0].name, sources=sources)
+    memory = Memory(program, load_target("loihi1"))
+    fan = memory.fans[plain.synapses[0].name]
+    ways = memory.family.encodings(fan, fan.into(((0, 4), (0, 4), (0, 4))), 64)
+    found = {(way.synapses, way.nonzero) for way in ways if way.shared}
+    synapses = copies * 2 * 4 * 8 * 8
+    assert found == {(synapses, synapses)}
