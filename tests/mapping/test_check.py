@@ -11,11 +11,12 @@ import pytest
 from snndeploy.chip import Target, family_class, load_target
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.finding import Finding
-from snndeploy.ir.ops import Dense, chain_shapes
+from snndeploy.ir.ops import Dense, Pointwise, chain_shapes
 from snndeploy.ir.program import Headroom, Program, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping import check_program, fits, place_program, summarise, traffic
 from snndeploy.mapping.fix.shrink import fewer_channels
+from snndeploy.mapping.fix.suggest import carry_out
 from snndeploy.mapping.rules.rules import PROGRAM_RULES, all_core_rules, rules_of
 from snndeploy.mapping.tell.summary import verdict_certainty
 from tests.support.mapping_programs import (
@@ -241,10 +242,47 @@ def test_removing_channels_keeps_a_program_well_formed() -> None:
     assert flat.verify().synapses[-1].mantissa.shape == (10, 5 * 2 * 2)
 
 
+def test_neurons_of_a_loop_go_from_both_its_sides() -> None:
+    around = np.arange(64).reshape(8, 8) + 1
+    loop = replace(synapses("l1", "l1", Dense(8, 8)), mantissa=frozen(around, np.int64))
+    smaller = fewer_channels(replace(BASE, synapses=(*BASE.synapses, loop)), "l1", 3)
+    assert smaller is not None
+    smaller.verify()
+    last = smaller.synapses[-1]
+    assert last.ops == (Dense(5, 5),)
+    np.testing.assert_array_equal(last.mantissa, around[:5, :5])
+    assert [s.mantissa.shape for s in smaller.synapses[:-1]] == [(5, 6), (4, 5)]
+
+
+def test_a_sparse_layer_is_pruned_further_than_dense_ones_beside_it() -> None:
+    """Five percent of all weights of a layer that has two would leave it as it is."""
+    rng = np.random.default_rng(0)
+    loop = synapses("l1", "l1", Dense(100, 100))
+    few = np.where(rng.random((100, 100)) < 0.02, 5, 0)
+    few[0, :2] = 7, 9
+    loop = replace(loop, mantissa=frozen(few, np.int64))
+    base = mlp(6, 100, 4)
+    program = replace(base, synapses=(*base.synapses, loop))
+    left = int(np.count_nonzero(few))
+    target = limited(XYLO, recurrent_entries=left - 10)
+    placement = place_program(program, target)
+    (finding,) = (
+        f for f in check_program(program, placement, target) if f.code == "xylo-recurrent"
+    )
+    assert (finding.used, finding.limit) == (left, left - 10)
+    fix = next(f for f in finding.fixes if f.action == "prune")
+    assert dict(fix.options)["layers"] == loop.name
+    assert fix.text == f"prune all but {0.9 * left / 1e4:.1%} of the weights of {loop.name}"
+    smaller = carry_out(program, fix)
+    assert np.count_nonzero(smaller.synapses[-1].mantissa) == round(0.9 * left)
+    assert not [f for f in found(smaller, target) if f.code == "xylo-recurrent"]
+
+
 def test_channels_that_others_depend_on_stay() -> None:
     assert fewer_channels(BASE, "l2", 1) is None
     assert fewer_channels(BASE, "l1", 8) is None
-    loop = replace(BASE, synapses=(*BASE.synapses, synapses("l1", "l1", Dense(8, 8))))
+    one_to_one = synapses("l1", "l1", Pointwise((8,), (8,)))
+    loop = replace(BASE, synapses=(*BASE.synapses, one_to_one))
     assert fewer_channels(loop, "l1", 1) is None
     grouped = Program(
         arithmetic=LOIHI,

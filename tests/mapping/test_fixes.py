@@ -283,6 +283,38 @@ def test_fix_writes_a_recipe_that_compiles_to_something_that_fits(tmp_path: Path
     assert Recipe.from_toml(report["fix"]["recipe"]) == recipe
 
 
+def test_a_loop_is_made_to_fit_a_chip_of_its_own_kind() -> None:
+    """On Xylo: fewer hidden neurons, which a loop loses on both its sides, and fewer of its weights."""
+    rng = np.random.default_rng(3)
+    n, few = 60, load_target("xylo-a2").model_copy(update={"name": "few"})
+    core = {**few.core}
+    for name, limit in (("hidden_neurons", 50), ("recurrent_entries", 150)):
+        core[name] = core[name].model_copy(update={"limit": limit})
+    target = few.model_copy(update={"core": core})
+    around = np.where(rng.random((n, n)) < 0.08, rng.normal(size=(n, n)), 0)
+    net = Network(
+        (inputs((6,)), lif("h", (n,)), lif("output", (4,), "output")),
+        (
+            project("in", "input", "h", Dense(n, 6), rng.normal(size=(n, 6))),
+            project("loop", "h", "h", Dense(n, n), around, delay=1),
+            project("out", "h", "output", Dense(4, n), rng.normal(size=(4, n))),
+        ),
+    ).verify()
+
+    def compiled(recipe: Recipe) -> snndeploy.Compiled:
+        return snndeploy.compile(net, target=target, recipe=recipe, adapt=True)
+
+    first = compiled(snndeploy.load_recipe("default"))
+    assert not first.fits
+    fixing = fix_model(first, compiled)
+    assert fixing.recipe is not None
+    made = compiled(fixing.recipe)
+    assert made.fits
+    assert made.program.group("h").shape[0] <= 50
+    (loop,) = (s for s in made.program.synapses if s.name == "loop")
+    assert np.count_nonzero(loop.mantissa) <= 150
+
+
 def test_fix_for_a_bundle_keeps_what_its_own_recipe_did(tmp_path: Path) -> None:
     model, bundle, out = network(tmp_path, 60, 40, 10), tmp_path / "n.snnb", tmp_path / "fits.toml"
     assert run("compile", model, *FRONTEND, "-o", bundle).exit_code == 0

@@ -68,7 +68,7 @@ def fewer_channels(program: Program, group: str, count: int) -> Program | None:
 
     Returns:
         The program without them, or None where other groups would have to lose channels too
-        (one-to-one connections, shared sources, recurrence) or the group is the output.
+        (one-to-one connections, shared sources) or the group is the output.
     """
     g = program.group(group)
     keep = g.shape[0] - count
@@ -78,12 +78,12 @@ def fewer_channels(program: Program, group: str, count: int) -> Program | None:
     for s in program.synapses:
         sources = {o.group for o in s.sources}
         changed: SynapseGroup | None = s
-        if group in sources and (s.target == group or len(sources) > 1):
+        if group in sources and len(sources) > 1:
             return None
         if s.target == group:
             changed = _fewer_outputs(s, g, keep)
-        elif group in sources:
-            changed = _fewer_inputs(s, g, keep)
+        if group in sources and changed is not None:
+            changed = _fewer_inputs(changed, g, keep)
         if changed is None:
             return None
         synapses.append(changed)

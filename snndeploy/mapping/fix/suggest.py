@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ...chip import Target, family_class, family_of, load_target, target_names
 from ...ir.arrays import size
 from ...ir.finding import Finding, Fix
@@ -30,6 +32,8 @@ from .shrink import fewer_bits, fewer_channels, neighbourhood, pruned
 
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
 """Fractions of a layer's weights that pruning is tried with."""
+_OF_THE_REST = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1)
+"""Where these are not enough: fractions of the weights that a sparse layer still has."""
 _LARGE = 300_000
 """Weights and neurons from which on a change is placed with less effort, and the search ends in time."""
 SECONDS = 20.0
@@ -116,9 +120,10 @@ class Bench:
 
     def pruning(self, names: frozenset[str], density: float) -> Fix:
         """Fewer weights for some synapse groups."""
+        share = f"{1 - density:.0%}" if density >= DENSITIES[-1] else f"all but {density:.1%}"
         return Fix(
             action="prune",
-            text=f"prune {1 - density:.0%} of the weights of {self.named(names)}",
+            text=f"prune {share} of the weights of {self.named(names)}",
             options=(("layers", ",".join(sorted(names))), ("density", density)),
             effect=_FITS,
         )
@@ -300,7 +305,7 @@ def program_fixes(finding: Finding, bench: Bench) -> Iterator[Fix]:
             [bench.quantization(names, b) for b in sorted(legal, reverse=True)]
         )
     if code in shrinking:
-        yield from trial.gentlest([bench.pruning(names, d) for d in DENSITIES])
+        yield from _prunings(trial)
         groups = trial.shrinkable()
         if code == "board" and groups:  # the layer that takes most cores
             placed = place_program(program, bench.target, bench.chips, effort="low")
@@ -308,6 +313,19 @@ def program_fixes(finding: Finding, bench: Bench) -> Iterator[Fix]:
         for name in groups:
             channels = program.group(name).shape[0]
             yield from trial.gentlest([bench.removal(name, n) for n in range(1, channels)])
+
+
+def _prunings(trial: _Trial) -> Iterator[Fix]:
+    """As much for all layers; where that is not enough, more for one that is sparse already."""
+    bench, found = trial.bench, False
+    for fix in trial.gentlest([bench.pruning(trial.synapses, d) for d in DENSITIES]):
+        found = True
+        yield fix
+    for s in () if found else bench.program.synapses:
+        left = float(np.count_nonzero(s.mantissa)) / s.mantissa.size
+        if s.name in trial.synapses and left < DENSITIES[0]:
+            name = frozenset({s.name})
+            yield from trial.gentlest([bench.pruning(name, left * d) for d in _OF_THE_REST])
 
 
 def joint_fixes(

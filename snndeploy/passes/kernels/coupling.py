@@ -10,7 +10,7 @@ not, is one *unit*; populations whose units span them all form a `CouplingGroup`
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,12 +114,8 @@ def _group(net: Network, nodes: _Nodes, root: Array, names: list[str]) -> Coupli
     fixed = f"{ports[0].name} is an {ports[0].role} of the network" if ports else ""
     group = CouplingGroup(
         units={n: number(nodes.units[n]) for n in names},
-        rows={p.name: number(nodes.rows[p.name]) for p in net.projections if p.target in names},
-        columns={
-            p.name: number(nodes.columns[p.name])
-            for p in net.projections
-            if any(s.population in names for s in p.sources)
-        },
+        rows={name: number(nodes.rows[name]) for name in nodes.near(names, net.incoming)},
+        columns={name: number(nodes.columns[name]) for name in nodes.near(names, net.outgoing)},
         fixed=fixed,
         count=int(distinct.size),
     )
@@ -135,6 +131,7 @@ class _Nodes:
         self.units = {p.name: self._new(p.shape[0]) for p in net.populations}
         self.rows: dict[str, Array] = {}
         self.columns: dict[str, Array] = {}
+        self._order = {p.name: i for i, p in enumerate(net.projections)}
         place = {name: i for i, name in enumerate(self.units)}
         pairs: list[tuple[int, int]] = []
         for projection in net.projections:
@@ -143,6 +140,11 @@ class _Nodes:
         a, b = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         found = connected(len(place), a, b)
         self.group = {name: found[i] for name, i in place.items()}
+
+    def near(self, names: list[str], of: Callable[[str], Iterable[Projection]]) -> list[str]:
+        """Projections ``of`` some populations, in the network's order."""
+        found = {p.name for name in names for p in of(name)}
+        return sorted(found, key=self._order.__getitem__)
 
     def components(self) -> Array:
         """One number per node, equal for nodes that are tied together."""

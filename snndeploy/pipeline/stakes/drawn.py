@@ -19,8 +19,9 @@ _BURST = 8
 """Steps until activity changes, anywhere between none and twice the mean: data come and go."""
 _UPDATES = 1 << 24
 """Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
-_PLAIN = 1 << 28
-"""Multiplications of a run up to which NumPy alone takes less than loading torch does."""
+_PLAIN, _UPDATED = 1 << 28, 1 << 16
+"""Multiplications of a run, and updates of a population, up to which NumPy alone takes less time than
+loading torch does."""
 
 
 def affordable(neurons: int, steps: int, samples: int, updates: int = _UPDATES) -> tuple[int, int]:
@@ -46,7 +47,8 @@ def run_moment(network: Network, inputs: Mapping[str, Array]) -> Recording:
     """What ``network`` emits; small ones take less time than loading the engine does."""
     steps, samples = next(iter(inputs.values())).shape[:2]
     with np.errstate(all="ignore"):  # a damaged file may hold what has no number of spikes
-        if multiplications(network) * steps * samples <= _PLAIN:
+        small = multiplications(network) * steps * samples <= _PLAIN
+        if small and steps * len(network.populations) <= _UPDATED:
             return run_plain(network, inputs)
         from ...simulate.float.engine import run_float
 
