@@ -152,6 +152,7 @@ def refused(made: Callable[[], Program]) -> tuple[str, str]:
         ({"in->a": synapses("in", "a", [[1, 256, 0]] * 2)}, "in->a", "its weights reach 0…256"),
         ({"b->b": synapses("b", "b", [[256] * 3] * 3)}, "b->b", "its weights reach 256…256"),
         ({"in->a": synapses("in", "a", FIRST, latency=64)}, "in->a", "its delays reach 63"),
+        ({"in->a": synapses("in", "a", FIRST, latency=[1, 2, 64])}, "in->a", "its delays reach 63"),
         ({"b->b": synapses("b", "b", LOOP, latency=[1, 2, 1])}, "b->b", "a loop of a .net file is"),
         (
             {"b->c": synapses("b", "c", [[4, 4, 4], [4, 5, 4]], exponent=-2)},
@@ -175,6 +176,16 @@ def refused(made: Callable[[], Program]) -> tuple[str, str]:
             {"c": group("c", (2,), 3, kind="readout", du=4095, dv=0, bias_mant=[64, 0])},
             "c",
             "an accumulator of a .net file has no bias",
+        ),
+        (
+            {"c": group("c", (2,), 3, kind="readout", du=[4095, 2047], dv=0)},
+            "c",
+            "its neurons differ from each other",
+        ),
+        (
+            {"c": group("c", (2,), 3, kind="readout", du=4095, dv=[0, 1])},
+            "c",
+            "its neurons differ from each other",
         ),
         ({"in": replace(group("in", (3,), 0), message_bits=4)}, "in", "its input is graded"),
         ({"in": replace(group("in", (3,), 0), scale=frozen(2.0))}, "in", "its input is graded"),
@@ -253,6 +264,10 @@ def network(*more: Any, **fields: Any) -> Network:
         (lambda: network(spikes_per_step="many"), "it may spike more than once"),
         (lambda: network(v_floor=-1.0), "its membrane has a floor"),
         (lambda: network(syn_leak=0.5, bias=0.25), "its bias passes a synaptic filter"),
+        (
+            lambda: network(syn_leak=0.5, bias=np.array([0.25, 0.0, 0.0])),
+            "its bias passes a synaptic filter",
+        ),
         (lambda: network(leak=np.array([0.5, 0.5, 0.75])), "its leak differs"),
         (lambda: network(threshold=np.array([1.0, 1.0, 2.0])), "its threshold differs"),
         (lambda: network(syn_leak=np.array([0.5, 0.5, 0.75])), "its syn_leak differs"),

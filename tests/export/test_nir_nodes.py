@@ -127,6 +127,44 @@ def test_padding_that_is_said(before: int, after: int, dilation: int, *, said: b
         assert "is not symmetric" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("pads", "told"),
+    [
+        (((1, 1), (0, 1)), "same"),  # what an odd and an even kernel need to keep the size
+        (((1, 1), (1, 1)), [1, 1]),
+        (((0, 1), (1, 1)), None),
+        (((1, 1), (1, 0)), None),
+    ],
+)
+def test_padding_along_two_lines(pads: tuple[tuple[int, int], ...], told: object) -> None:
+    op = Conv(1, 1, (3, 2), (1, 1), pads, (1, 1), 1)
+    shape = tuple(5 + sum(p) - k + 1 for p, k in zip(pads, op.kernel, strict=True))
+    network = Network(
+        (inputs((1, 5, 5)), lif("a", (1, *shape), "output")),
+        (project("in", "input", "a", op, np.ones((1, 1, 3, 2))),),
+    )
+    if told is None:
+        with pytest.raises(InputError, match="is not symmetric"):
+            nodes_of(network)
+    else:
+        assert np.asarray(nodes_of(network)[0]["in"]["padding"]).tolist() == told
+
+
+@pytest.mark.parametrize(("read", "kind"), [(False, "Output"), (True, "LI")])
+def test_a_linear_answer_is_a_node_where_something_reads_it(*, read: bool, kind: str) -> None:
+    one = np.ones((2, 2))
+    back = [project("back", "o", "a", Dense(2, 2), one, delay=1)] if read else []
+    network = Network(
+        (inputs((2,)), lif("a", (2,)), lif("o", (2,), "output", threshold=None, leak=0.0)),
+        (
+            project("in", "input", "a", Dense(2, 2), one),
+            project("out", "a", "o", Dense(2, 2), one),
+            *back,
+        ),
+    )
+    assert nodes_of(network)[0]["o"]["type"] == kind
+
+
 def test_fields_of_pools_and_views() -> None:
     pool, view = SumPool((2, 3), (2, 1), (1, 0)), Reshape((2 * 4 * 2,))
     network = Network(
