@@ -12,7 +12,7 @@ from ..lazy import loader
 if TYPE_CHECKING:
     from .build import compile_report, finding_record, run_report
     from .certificate import certificate_line
-    from .findings import grouped, tried, tried_for_several
+    from .findings import alike, grouped, tried, tried_for_several
     from .listing import (
         Listing,
         compiled_listings,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _HOME = {
     ".build": ("compile_report", "finding_record", "run_report"),
     ".certificate": ("certificate_line",),
-    ".findings": ("grouped", "tried", "tried_for_several"),
+    ".findings": ("alike", "grouped", "tried", "tried_for_several"),
     ".listing": (
         "Listing",
         "compiled_listings",
@@ -88,6 +88,7 @@ __all__ = [
     "Listing",
     "Picture",
     "Sight",
+    "alike",
     "all_pictures",
     "answers_text",
     "certificate_line",

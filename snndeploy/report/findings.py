@@ -7,6 +7,9 @@ from typing import Any
 
 FindingRecord = Mapping[str, Any]
 
+_NAMED = 8
+"""Places of which the same is said that are named."""
+
 
 def grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     """Findings of one code, rule and source of their limit, in the order of the first of each."""
@@ -15,6 +18,19 @@ def grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
         keys = ("severity", "code", "rule", "source", "certainty")
         found.setdefault(tuple(finding.get(key) for key in keys), []).append(finding)
     return list(found.values())
+
+
+def alike(group: Sequence[FindingRecord]) -> list[tuple[str, FindingRecord]]:
+    """What a group says, once each, and of which places: the names of many are counted."""
+    found: dict[tuple[Any, ...], list[FindingRecord]] = {}
+    for finding in group:
+        found.setdefault((finding["message"], finding.get("ratio")), []).append(finding)
+    return [(_places([f["where"] for f in same]), same[0]) for same in found.values()]
+
+
+def _places(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def tried(group: Sequence[FindingRecord], said: Collection[str] = ()) -> list[str]:

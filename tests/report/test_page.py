@@ -13,7 +13,7 @@ import pytest
 import snndeploy
 from snndeploy.bundle import Bundle
 from snndeploy.pipeline import page_of
-from snndeploy.report import html_page, judged_on, sight_of
+from snndeploy.report import alike, html_page, judged_on, sight_of
 from snndeploy.report.page import document
 from tests.support.builders import conv_net
 from tests.support.commands import FRONTEND, check, network, run
@@ -224,9 +224,22 @@ def test_what_was_tried_stands_behind_what_does_not_fit(bundle: Bundle, drawing:
     page = ParsedPage(html_page({**report, "fix": fix}))
     titles = [text for tag, text in page.headings if tag == "h2"]
     assert titles[:2] == ["What does not fit", "What was tried"]
-    assert " at 2 places" in page.said
-    assert "s2: too much (1.5 times its limit)" in page.said
+    assert " s2, s3: too much (1.5 times its limit)" in page.said
+    assert " places" not in page.said
     assert "No recipe was found that makes it fit (tried: prune to 90 %)" in page.said
+
+
+def test_what_is_the_same_of_many_places_is_said_once() -> None:
+    def found(where: str, message: str, **more: float) -> dict[str, object]:
+        return {"where": where, "message": message, **more}
+
+    one = [found(f"n{i}", "full") for i in range(10)]
+    said = alike([*one, found("a", "full", ratio=2.0), found("b", "half"), found("c", "half")])
+    assert [(where, f["message"]) for where, f in said] == [
+        ("n0, n1, n2, n3, n4, n5, n6, n7 and 2 more", "full"),
+        ("a", "full"),
+        ("b, c", "half"),
+    ]
 
 
 def test_a_page_is_small(bundle: Bundle) -> None:

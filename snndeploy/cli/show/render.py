@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ...plain import one_line, plain_data
 from ...report import (
+    alike,
     answers_text,
     certificate_line,
     cores_text,
@@ -257,21 +258,20 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     for i, group in enumerate(groups):
         first = group[0]
         text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
-        if len(group) == 1:
-            text.append(f"{one_line(first['where'])}: {first['message']}", style="default")
+        lines = alike(group)
+        if len(lines) == 1:
+            text.append(f"{one_line(lines[0][0])}: {first['message']}", style="default")
         else:
             text.append(f"at {len(group)} places:", style="default")
         out.print(text, soft_wrap=True)
-        if len(group) > 1:
-            for f in group[:_PLACES]:
+        if len(lines) > 1:
+            for where, f in lines[:_PLACES]:
                 times = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
-                out.print(
-                    Text(f"    {one_line(f['where'])}: {f['message']}{times}"), soft_wrap=True
-                )
-            if group[_PLACES:]:
-                out.print(Text(f"    and {len(group) - _PLACES} more (--json lists all)"))
+                out.print(Text(f"    {one_line(where)}: {f['message']}{times}"), soft_wrap=True)
+            if lines[_PLACES:]:
+                out.print(Text(f"    and {len(lines) - _PLACES} more (--json lists all)"))
         if "rule" in first:
-            alone = len(group) == 1 and "ratio" in first
+            alone = len(lines) == 1 and "ratio" in first
             ratio = f" ({first['ratio']:.3g} times its limit)" if alone else ""
             out.print(Text(f"  rule: {first['rule']}{ratio}", style="dim"), soft_wrap=True)
         if "source" in first:

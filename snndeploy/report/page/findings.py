@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..findings import grouped, tried, tried_for_several
+from ..findings import alike, grouped, tried, tried_for_several
 from .markup import panel
 
 _TITLES = {"error": "What does not fit", "warning": "Warnings", "note": "Notes"}
@@ -28,10 +28,11 @@ def findings_panels(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _group(group: Sequence[Mapping[str, Any]], said: Collection[str]) -> str:
     first = group[0]
     severity = escape(first["severity"])
-    lines = [f"<li>{_said(f)}</li>" for f in group]
+    said_once = [_said({**f, "where": where}) for where, f in alike(group)]
+    lines = [f"<li>{text}</li>" for text in said_once]
     head = f'<p><b class="{severity}">{severity}</b> <code>{escape(first["code"])}</code>'
-    if len(group) == 1:
-        text = f"{head} {_said(first)}</p>"
+    if len(lines) == 1:
+        text = f"{head} {said_once[0]}</p>"
     else:
         text = f"{head} at {len(group)} places</p><ul>{''.join(lines[:_PLACES])}</ul>"
         if lines[_PLACES:]:

@@ -79,7 +79,8 @@ def require_lava() -> LavaEnv:
     raise BackendMissing(
         "lava-missing",
         f"no Python with lava-nc {LAVA_VERSION} was found",
-        hint=f"run `snndeploy lava install`, or set {PYTHON_VARIABLE} to a Python that has it",
+        hint=f"run `snndeploy lava install`, or set {PYTHON_VARIABLE} to a Python that has it; or go "
+        "without (--engines float,compressed,integer)",
     )
 
 
