@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DoesNotFit
-from .look.pages import page_option, refuse_html, write_html
+from .look.pages import html_option, page_option, refuse_html, write_html
 from .options import (
     admitted,
     compile_options,
@@ -360,18 +360,35 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
 )
 @semantics_options
 @data_options
+@html_option
 @json_option
-def compare(model: Path, targets: str, recipe: str, as_json: bool, **options: Any) -> None:
+def compare(
+    model: Path,
+    targets: str,
+    recipe: str,
+    html: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Compile a network for several chips: what fits, what it takes, how often it answers right."""
     from ..pipeline.advise.choosing import compare_targets
     from .options import admitted, read_weighed
     from .show.render import console, print_json, table
 
+    refuse_html(html, force)
     admitted(model)
     network, samples = read_weighed(model, options)
     names = [name.strip() for name in targets.split(",") if name.strip()]
     chosen = None if recipe == "none" else recipe
     found = compare_targets(network, names, recipe=chosen, samples=samples)
+    if html is not None:
+        from ..pipeline import write_text
+        from ..report import comparison_page
+
+        page = comparison_page(model.name, [c.record() for c in found])
+        write_text(html, page, force=force, option="--html")
+        say(f"wrote {html}", err=True)
     if as_json:
         print_json([c.record() for c in found])
         return

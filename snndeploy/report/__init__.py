@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         tables_record,
     )
     from .naming import check_names, renamed_record, renamed_sight
-    from .page import html_page
+    from .page import comparison_page, html_page
     from .pictures import Picture, all_pictures, picture_file, refuse_format, sensitivity_pictures
     from .sight import Sight, sight_of
     from .tables import (
@@ -55,7 +55,7 @@ _HOME = {
         "tables_record",
     ),
     ".naming": ("check_names", "renamed_record", "renamed_sight"),
-    ".page": ("html_page",),
+    ".page": ("comparison_page", "html_page"),
     ".pictures": (
         "Picture",
         "all_pictures",
@@ -93,6 +93,7 @@ __all__ = [
     "answers_text",
     "certificate_line",
     "check_names",
+    "comparison_page",
     "compile_report",
     "compiled_listings",
     "core_listing",

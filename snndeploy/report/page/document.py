@@ -61,10 +61,11 @@ def html_page(
     if "certificate" in compiled:
         parts.append(certificate_panel(compiled["certificate"]))
     parts.append(_provenance(compiled))
-    return _document(visible(compiled["target"]), visible("".join(parts)), library, pictures)
+    return page_around(visible(compiled["target"]), visible("".join(parts)), library, pictures)
 
 
-def _document(target: str, body: str, library: str, pictures: Sequence[Picture]) -> str:
+def page_around(title: str, body: str, library: str = "", pictures: Sequence[Picture] = ()) -> str:
+    """The whole file around a body: its style, its scripts, what pictures show."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     scripts = [text for text in (library, (_FOLDER / "page.js").read_text("utf-8")) if text]
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in scripts)
@@ -80,7 +81,7 @@ def _document(target: str, body: str, library: str, pictures: Sequence[Picture])
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>snndeploy: {escape(target)}</title><style>{style}</style></head>"
+        f"<title>snndeploy: {escape(title)}</title><style>{style}</style></head>"
         f"<body><main>{body}"
         "<footer>Written by snndeploy. Energies and times are estimates, and say what they rest "
         f"on.</footer></main>{data}{''.join(f'<script>{text}</script>' for text in scripts)}"
