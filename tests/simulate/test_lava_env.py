@@ -123,7 +123,8 @@ def test_missing(nowhere: Path) -> None:
     assert caught.value.code == "lava-missing"
     assert str(caught.value) == (
         "no Python with lava-nc 0.10.0 was found\n"
-        "  next: run `snndeploy lava install`, or set SNNDEPLOY_LAVA_PYTHON to a Python that has it"
+        "  next: run `snndeploy lava install`, or set SNNDEPLOY_LAVA_PYTHON to a Python "
+        "that has it; or go without (--engines float,compressed,integer)"
     )
 
 
