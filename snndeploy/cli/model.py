@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DoesNotFit
-from .look.pages import html_option, page_option, refuse_html, write_html
+from .look.pages import html_option, page_option, refuse_html, save_page, write_html
 from .options import (
     admitted,
     compile_options,
@@ -382,15 +382,13 @@ def compare(
     names = [name.strip() for name in targets.split(",") if name.strip()]
     chosen = None if recipe == "none" else recipe
     found = compare_targets(network, names, recipe=chosen, samples=samples)
+    records = [c.record() for c in found]
     if html is not None:
-        from ..pipeline import write_text
         from ..report import comparison_page
 
-        page = comparison_page(model.name, [c.record() for c in found])
-        write_text(html, page, force=force, option="--html")
-        say(f"wrote {html}", err=True)
+        save_page(html, comparison_page(model.name, records), force=force)
     if as_json:
-        print_json([c.record() for c in found])
+        print_json(records)
         return
     rows = [
         (

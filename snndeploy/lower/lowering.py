@@ -190,24 +190,24 @@ def _with_bits_that_fit(
     fit. Weights that are codes already stay as they are.
     """
     real = any(not p.weight.quantized for p in network.incoming(population.name))
-    for fewer in range(bits, 1, -1):
+    fewer, lowered = bits, None
+    while lowered is None:
         try:
             lowered = rounded(fewer)
         except LoweringRefused as refused:
-            if refused.code != "states-too-narrow" or fewer == _FEWEST_BITS or not real:
+            if refused.code != "states-too-narrow" or fewer <= _FEWEST_BITS or not real:
                 raise
-            continue
-        if fewer == bits:
-            return lowered
-        told = Finding(
-            code="weights-coarse",
-            severity="warning",
-            where=population.name,
-            message=f"its weights are rounded to {fewer} bits, as with {bits} its threshold would "
-            "exceed the states: compare the answers on your data",
-        )
-        return dataclasses.replace(lowered, findings=(told, *lowered.findings))
-    raise AssertionError("the loop returns or raises")
+            fewer -= 1
+    if fewer == bits:
+        return lowered
+    told = Finding(
+        code="weights-coarse",
+        severity="warning",
+        where=population.name,
+        message=f"its weights are rounded to {fewer} bits, as with {bits} its threshold would "
+        "exceed the states: compare the answers on your data",
+    )
+    return dataclasses.replace(lowered, findings=(told, *lowered.findings))
 
 
 def _codings(

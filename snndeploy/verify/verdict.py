@@ -52,23 +52,14 @@ def judge(
     worst = max(pairs, key=lambda p: p.lost - p.gained, default=None)
     first, last = _ends(pairs, accuracy)
     drop = 100 * (accuracy[first] - accuracy[last]) if labelled else None
+    nothing = ""
     if first in silent:
+        nothing = _no_answers(first, samples, nobody=len(silent) > len(pairs))
+    elif worst is None or worst.lost <= worst.gained or (drop is not None and drop <= 0):
+        nothing = _nothing_lost(drop, worst, (first, last), accuracy)
+    if nothing or worst is None:
         return Judgement(
-            drop=drop,
-            stages=None,
-            stage_drop=None,
-            chance=None,
-            layer=None,
-            text=_no_answers(first, samples, nobody=len(silent) > len(pairs)),
-        )
-    if worst is None or worst.lost <= worst.gained or (drop is not None and drop <= 0):
-        return Judgement(
-            drop=drop,
-            stages=None,
-            stage_drop=None,
-            chance=None,
-            layer=None,
-            text=_nothing_lost(drop, worst, (first, last), accuracy),
+            drop=drop, stages=None, stage_drop=None, chance=None, layer=None, text=nothing
         )
     layer = max(worst.alone, key=worst.alone.__getitem__, default=None)
     if layer is not None and not worst.alone[layer]:

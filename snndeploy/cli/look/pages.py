@@ -47,12 +47,19 @@ def write_html(
 
     This comes before anything is printed: who reads along may go away at the first line.
     """
-    from ...pipeline import page_of, write_text
+    from ...pipeline import page_of
 
     if path is None:
         return
     page = page_of(
         described, runs, report=report, sensitivity=sensitivity, names=names or {}, placed=placed
     )
+    save_page(path, page, force=force)
+
+
+def save_page(path: Path, page: str, *, force: bool) -> None:
+    """Write a page and say where."""
+    from ...pipeline import write_text
+
     write_text(path, page, force=force, option="--html")
     say(f"wrote {path}", err=True)

@@ -13,7 +13,7 @@ from ....ir.linear.float_chain import float_chain
 from ....ir.network import Network, Projection
 from ....ir.neurons import Neuron
 from ....simulate.float.neuron import NeuronState
-from ....simulate.float.order import run_groups
+from ....simulate.float.order import longest_delays, run_groups
 from .fused import fusible, run_fused
 from .fused_loop import SelfLoop, loops_simply, run_fused_loop
 from .surrogate import SpikeGradient
@@ -78,7 +78,7 @@ class Unroll:
         self.gradient = gradient
         self.unrolling = unrolling
         self._groups = run_groups(network)
-        self._reach = {p.name: _longest_delay(network, p.name) for p in network.populations}
+        self._reach = longest_delays(network)
 
     def __call__(
         self, acting: Acting, inputs: Mapping[str, Tensor], *, record: bool
@@ -311,10 +311,3 @@ def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     if len(parts) == 1:
         return dict(parts[0])
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _longest_delay(network: Network, name: str) -> int:
-    return max(
-        (s.max_delay for p in network.outgoing(name) for s in p.sources if s.population == name),
-        default=0,
-    )
