@@ -52,6 +52,16 @@ def parameter(values: npt.ArrayLike, shape: Shape, dtype: npt.DTypeLike = np.flo
     return frozen(full)
 
 
+LARGEST = 1e100
+"""The largest size of a number in a network: far beyond float32, and products of some stay finite."""
+
+
+def no_numbers(values: Array) -> Array:
+    """Where values are NaN, infinite or above `LARGEST`: nothing can be computed with them."""
+    with np.errstate(over="ignore"):  # narrower types hold none beyond
+        return np.asarray(~np.isfinite(values) | (np.abs(values) > LARGEST))
+
+
 def size(shape: Iterable[int]) -> int:
     """Number of elements of ``shape``."""
     product = 1

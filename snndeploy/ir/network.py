@@ -14,7 +14,7 @@ import numpy as np
 
 from ..brief import brief, brief_html
 from ..errors import InputError, UsageError, did_you_mean
-from .arrays import Array, Shape, frozen
+from .arrays import LARGEST, Array, Shape, frozen, no_numbers
 from .digest.content import NOT_CONTENT, content_digest
 from .digest.graph import LabelledEdge, graph_digest
 from .finding import Finding
@@ -320,11 +320,11 @@ class Network:
                 where=where,
             )
         for what, values in (("weight", projection.weight.values()), ("bias", projection.bias)):
-            if values is not None and not np.isfinite(values).all():
-                count = int((~np.isfinite(values)).sum())
+            if values is not None and (wrong := no_numbers(values)).any():
                 raise InputError(
                     "weight-not-finite",
-                    f"{count} value(s) of its {what} are NaN or infinite",
+                    f"{int(wrong.sum())} value(s) of its {what} are NaN, infinite or "
+                    f"beyond {LARGEST:g}",
                     where=where,
                     hint="training diverged or the file is damaged; export it again",
                 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..brief import brief, brief_html
 from ..errors import InputError
-from .arrays import Array, Shape, parameter
+from .arrays import LARGEST, Array, Shape, no_numbers, parameter
 from .fields import FACTOR, LEVEL, beyond, held_fields
 from .step import CHOICES, Compare, NeuronRule, Reset, ResetTiming, SpikesPerStep
 
@@ -99,9 +99,11 @@ class Neuron:
             InputError: naming the population and the parameter.
         """
         for name, value in self.parameters().items():
-            if not np.isfinite(value).all():
+            if no_numbers(value).any():
                 raise InputError(
-                    "parameter-not-finite", f"{name} holds NaN or infinity", where=where
+                    "parameter-not-finite",
+                    f"{name} holds NaN, infinity or a number beyond {LARGEST:g}",
+                    where=where,
                 )
             if not broadcasts(value.shape, shape):
                 raise InputError(

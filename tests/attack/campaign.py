@@ -11,14 +11,16 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from snndeploy.errors import SnnDeployError
 from snndeploy.limits import Limits, using
 from tests.attack.formats import FORMATS
+from tests.attack.kept import OutOfTime, Pieces
 from tests.support.leftovers import children, readers
 
 SECONDS = 10.0
@@ -63,6 +65,14 @@ class Campaign:
 
     def count(self, kind: str) -> int:
         return sum(k == kind for k, _, _ in self.failures)
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Campaign:
+        failures = [(kind, where, told) for kind, where, told in record["failures"]]
+        return cls(**{**record, "endings": Counter(record["endings"]), "failures": failures})
 
     @staticmethod
     def heading() -> str:
@@ -115,11 +125,18 @@ def attack(
     return done
 
 
-def piece(name: str, count: int, first: int, corpus: Path | None) -> Campaign:
-    """`attack` in a folder of its own."""
+def piece(name: str, count: int, first: int, corpus: Path | None, pieces: Pieces) -> Campaign:
+    """`attack` in a folder of its own; nothing where the time is over."""
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-        return attack(name, count, Path(folder), first=first, corpus=corpus)
+
+    def work() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+            return attack(name, count, Path(folder), first=first, corpus=corpus).record()
+
+    try:
+        return Campaign.of(pieces(f"{name}-{first}-{count}", work))
+    except OutOfTime:
+        return Campaign()
 
 
 def _broken(name: str, seeds: Path, target: Path, rng: np.random.Generator) -> None:

@@ -83,8 +83,9 @@ def others(array: Array) -> Iterator[tuple[str, Array]]:
         yield str(shape), np.resize(array, shape)
     for value in VALUES:
         if array.dtype.kind == "f" or isinstance(value, int):
-            with contextlib.suppress(OverflowError):
-                yield str(value), np.full(array.shape, value, array.dtype)
+            with contextlib.suppress(OverflowError), np.errstate(over="ignore"):
+                other = np.full(array.shape, value, array.dtype)
+                yield str(value), other
 
 
 def swapped(value: Any) -> tuple[int, int, list[str]]:

@@ -109,3 +109,28 @@ def test_what_may_have_lost_something_is_named(count: int, listed: str) -> None:
     found = {f.code: f.message for f in read_model(model, "norse", dt=1e-3).findings}
     assert f"if that of {listed} was not 0" in found["maybe-lost-v-reset"]
     assert "norse-tau" not in found
+
+
+def rockpool(edges: list[tuple[str, str]], nodes: dict[str, object]) -> set[str]:
+    ends = [("input", "fc"), ("fc", "n"), ("n", "output")]
+    weight = nir.Linear(np.eye(3, dtype=np.float32))
+    model = graph({"fc": weight, **nodes}, [*ends, *edges], 3)
+    return {f.code for f in read_model(model, "rockpool", dt=1e-3).findings} & set(ABOUT_EXPORTERS)
+
+
+def test_what_was_added_is_not_missing() -> None:
+    """Rockpool's exporter writes no loop: who has one has written it, and the bias with it."""
+    assert rockpool([], {"n": lif(3)}) == {"maybe-lost-recurrence", "maybe-lost-bias"}
+    loop = {"n": lif(3), "w": nir.Linear(np.eye(3, dtype=np.float32))}
+    assert rockpool([("n", "w"), ("w", "n")], loop) == set()
+    neurons = nir.IF(r=full(3, 1.0), v_threshold=full(3, 1.0), v_reset=full(3, 0.0))
+    assert rockpool([], {"n": neurons}) == set()
+
+
+def test_a_reset_that_some_neurons_have_was_not_lost() -> None:
+    some = np.array([0.0, 0.5, 0.0], np.float32)
+    for v_reset, lost in ((full(3, 0.0), True), (some, False)):
+        neuron = lif(3)
+        neuron.v_reset = v_reset
+        found = {f.code for f in read_model(chain(3, neuron), "norse", dt=1e-3).findings}
+        assert ("maybe-lost-v-reset" in found) == lost

@@ -36,6 +36,12 @@ def integrate(r: float, **fields: Any) -> nir.IF:
     return plain(nir.IF(r=full(3, r), **values))
 
 
+def mixed(tau: tuple[float, ...], r: tuple[float, ...], **fields: Any) -> nir.LIF:
+    """Neurons of one node that differ."""
+    values = {name: np.array(value) for name, value in fields.items()}
+    return plain(lif(3, tau=np.array(tau), r=np.array(r), **values))
+
+
 def readout(tau: float, r: float) -> nir.LI:
     return plain(nir.LI(tau=full(3, tau), r=full(3, r), v_leak=full(3, 0.0)))
 
@@ -105,6 +111,14 @@ NIR = ("nir", None, False)
         ([one(4.0, 0.75), integrate(0.5)], []),
         ([one(4.0, 0.75), one(1.0, 0.0)], []),
         ([one(4.0, 0.75), one(1.0, -1.0)], []),
+        # One of the neurons of a node is enough to tell
+        ([mixed((20.0, 20.0, 20.0), (1.0, 1.0, 2.0))], []),
+        ([mixed((20.0, 20.0, 20.0), (1.0, 1.0, 1.0), v_leak=(0.0, 0.5, 0.0))], []),
+        ([mixed((20.0, 20.0, 0.9), (1.0, 1.0, 1.0))], []),
+        ([mixed((5e-3, 5e-3, 5e-3), (1.0, 1.0, 2.0))], []),
+        ([mixed((5e-3, 5e-3, 2.0), (1.0, 1.0, 1.0))], []),
+        ([mixed((5e-3, 5e-3, 5e-5), (1.0, 1.0, 1.0))], [NORSE]),
+        ([mixed((4.0, 2.0, 0.5), (0.75, 0.5, -1.0))], []),
     ],
 )
 def test_which_frameworks_a_file_fits(
@@ -146,6 +160,7 @@ def test_rockpool_by_its_gain(dt: float, taus: tuple[float, ...], fits: bool) ->
         one(1e-2, 0.0),
         one(1e-2, -1.0),
         one(-1e-2, 10.0 * np.exp(-0.1)),
+        mixed((1e-2, 1e-2, 1e-3 / 50), (10.0 * np.exp(-0.1), 10.0 * np.exp(-0.1), -1.0)),
         readout(1e-2, 10.0 * np.exp(-0.1)),
         synaptic(tau_mem=1e-2, r=10.0 * np.exp(-0.1), w_in=2.0),
     ],
@@ -186,6 +201,13 @@ def test_spikingjelly_by_what_it_leaves(
 ) -> None:
     some = [c for c in fingerprint(jelly(node, names=names)) if c.frontend == "spikingjelly"]
     assert [(c.dt, c.dt_assumed) for c in some] == ([] if found is None else [found])
+
+
+def test_the_names_of_all_neurons_are_those_that_fx_traces() -> None:
+    nodes = [lif(3, tau=2e-4, r=1.0), lif(3, tau=2e-4, r=1.0)]
+    for names, fits in ((("_0", "_1", "_2"), True), (("_0", "_1", "lif"), False)):
+        found = [c.frontend for c in fingerprint(jelly(*nodes, names=names))]
+        assert ("spikingjelly" in found) == fits
 
 
 def test_neurons_that_do_not_say_what_they_reset_to_are_not_spikingjellys() -> None:

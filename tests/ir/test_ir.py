@@ -351,7 +351,13 @@ BROKEN: dict[str, tuple[tuple[Population, ...], tuple[Projection, ...], str, str
         (X, A),
         (dense(bias=frozen([np.inf, 0.0])),),
         "weight-not-finite",
-        "1 value(s) of its bias",
+        "1 value(s) of its bias are NaN, infinite or beyond 1e+100",
+    ),
+    "beyond what is computed with": (
+        (X, A),
+        (dense(weight=Weight(np.array([[1e100, -1e100], [1.1e100, -1.1e100]]))),),
+        "weight-not-finite",
+        "2 value(s) of its weight",
     ),
     "a step of nothing": (
         (X, A),
@@ -426,7 +432,8 @@ def test_verify(case: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "message"),
     [
-        ({"threshold": np.nan}, "parameter-not-finite", "threshold holds NaN or infinity"),
+        ({"threshold": np.nan}, "parameter-not-finite", "threshold holds NaN, infinity or a num"),
+        ({"bias": -1.1e100}, "parameter-not-finite", "bias holds NaN, infinity or a number beyond"),
         ({"threshold": np.ones(3)}, "parameter-shape", "threshold has shape (3,), neurons (2,)"),
         ({"leak": 1.5}, "leak-out-of-range", "leak per step is 1.5…1.5, outside 0…1"),
         ({"syn_leak": -0.5}, "leak-out-of-range", "syn_leak per step is -0.5…-0.5"),

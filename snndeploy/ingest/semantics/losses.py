@@ -15,7 +15,7 @@ from ...errors import UsageError, did_you_mean
 from ...ir.finding import Finding
 from ..readers.raw import RawGraph
 from .profiles import SemanticsProfile
-from .traces import NORSE_BUG_TAU, NORSE_DT_SQUARED
+from .traces import NORSE_BUG_TAU, NORSE_DT_SQUARED, recurrent
 
 ABOUT_EXPORTERS = (
     "lost-edge",
@@ -91,9 +91,8 @@ def _branches_to_output(raw: RawGraph) -> str:
 
 
 def _rockpool(raw: RawGraph) -> Iterator[Finding]:
-    looped = any(a == b for a, b in raw.edges)
     names = [n.name for n in raw.nodes.values() if n.kind in ("LIF", "CubaLIF")]
-    if names and not looped:
+    if names and not recurrent(raw):  # its exporter would have dropped the loop, too
         yield _warning(
             "maybe-lost-recurrence",
             raw.source,

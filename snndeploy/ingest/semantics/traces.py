@@ -115,7 +115,8 @@ def _double_neurons(raw: RawGraph) -> bool:
     return neurons == {np.dtype(np.float64)} and weights == {np.dtype(np.float32)}
 
 
-def _recurrent(raw: RawGraph) -> bool:
+def recurrent(raw: RawGraph) -> bool:
+    """Whether a neuron hears itself, by whatever way."""
     import networkx as nx
 
     return not nx.is_directed_acyclic_graph(nx.DiGraph(raw.edges))
@@ -130,7 +131,7 @@ def _snntorch(raw: RawGraph) -> Candidate | None:
     exact = all(_close(n.array("r") * _SNNTORCH_DT, _tau(n)) for n in _leaky(raw))
     if not exact or not _holds(raw, "v_leak", 0.0) or not _holds(raw, "v_reset", 0.0):
         return None
-    if _double_neurons(raw) and not _recurrent(raw):
+    if _double_neurons(raw) and not recurrent(raw):
         return None
     return Candidate("snntorch", _SNNTORCH_DT, "r = tau / dt with snnTorch's fixed dt 1e-4")
 
