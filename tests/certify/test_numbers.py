@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from snndeploy.certify import bounds as checker
+from snndeploy.certify import rounding
 from snndeploy.certify.checks import structure
 from snndeploy.certify.engine import run, step
 from snndeploy.certify.files import At, Contradiction
@@ -216,3 +218,30 @@ def test_a_negative_threshold_that_is_taken_off_adds() -> None:
     assert int(checker.pause(program.group["n"], program.arithmetic, found["n"]).max()) == 4
     peak = int(run(program, {"in": np.ones((400, 1, 1), np.int64)})[1]["m"][1].max())
     assert 5 * 64 < peak <= int(found["m"].v.max())
+
+
+@pytest.mark.parametrize(
+    ("decay", "held", "off", "right"),
+    [
+        ("multiply", 1024, 1 / 4096, True),
+        ("multiply", 1024, 1.1 / 4096, False),
+        ("shift", 2, 0.49, True),
+        ("shift", 2, 0.51, False),
+    ],
+)
+def test_a_decay_that_only_some_neurons_have(
+    decay: str, held: int, off: float, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of the constant; half, where it is a shift. Both keep three quarters."""
+    monkeypatch.setattr(rounding, "HELD", {"trace": "decay"})
+    program, p, group = pair({"kind": "custom"})
+    group.trace, p.neuron.trace = np.array(held), np.array(0.75 - off)
+    program.arithmetic.decay = decay
+    group.dv, group.decay_u, group.du = (np.array(x) for x in (1, 15, 14))
+    if decay == "multiply":
+        group.dv, group.decay_u, group.du = (np.array(x) for x in (2048, 4096, 4095))
+    else:
+        p.neuron.syn_leak, program.rounding["n"].syn_leak = np.array(0.0), 1.0
+    found = contextlib.nullcontext() if right else pytest.raises(Contradiction, match="trace at")
+    with found:
+        _neuron(program, p, group, p.neuron.bias, {"not_proved": []})

@@ -259,7 +259,7 @@ def test_kernels_and_lists_of_one_group_add_up() -> None:
 
 
 def test_a_channel_takes_its_lists_where_those_are_shorter() -> None:
-    """One place hears one of nine taps: lists of 2 x 23 bits, for two delays twice; rows take 12 x 18."""
+    """One place hears one of nine taps: lists of 2 x 23 bits, for two delays twice; not 18 rows."""
     s = synapses("a", "b", conv(4, 2))
     now, late = (SynapseSource("a", frozen(n, np.int64)) for n in (1, 5))
     ends = (group("a", (2, 1, 1), 0), group("b", (4, 1, 1), 1, role="output"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ from snndeploy.chip import family_of, load_target
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Source
 from snndeploy.ir.ops import Dense
-from snndeploy.ir.program import CompartmentGroup, Program
+from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding, fitted_in_turn, lower, reaching
+from snndeploy.lower.exact import _sums_are_exact, truncated
 from snndeploy.lower.integers import to_mantissas
 from snndeploy.lower.proofs.headroom import Interval, WorstCase, headroom, worst_case
 from snndeploy.lower.proofs.rounding import rounding_of
 from snndeploy.lower.registers import held_neuron
+from snndeploy.lower.scale import _slow_threshold
+from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import conv, inputs, lif, project
 
 LOIHI2, XYLO = load_target("loihi2"), load_target("xylo-a2")
@@ -281,3 +285,127 @@ def test_pauses_take_back_what_they_disprove() -> None:
         f.where for f in program.findings if f.code == "headroom-unproved" and f.resource == "u"
     }
     assert told == wraps
+
+
+def held(network: Network, **fields: Any) -> tuple[str, ...]:
+    return lowered(network, **fields).rounding["output"].reasons
+
+
+@pytest.mark.parametrize(("threshold", "tie"), [(0.2, True), (0.25, False), (0.4, True)])
+def test_noise_decides_where_v_may_meet_the_threshold(threshold: float, tie: bool) -> None:
+    """Weights are multiples of 0.2, which floating point does not hold; v adds them up."""
+    codes = Weight(np.array([[2, -4, 6]], np.int8), scale=np.array(0.1), bits=4)
+    reasons = held(one_layer(codes, leak=1.0, threshold=threshold), steps=20)
+    told = "v may meet the threshold, and floating point does not hold its parameters exactly"
+    assert (told in reasons) == tie
+
+
+@pytest.mark.parametrize(
+    ("finest", "most", "fits"), [(-40, 12, True), (-40, 13, False), (0, 52, True)]
+)
+def test_sums_that_float64_holds(finest: int, most: int, fits: bool) -> None:
+    """All values are multiples of the finest, and 52 bits lie between that and the largest sum."""
+    trained = lif("n", (2,), leak=1.0, threshold=1.0).neuron
+    assert trained is not None
+    group = group_of(scale=frozen(4.0, np.float64))
+    far = Interval(np.zeros(2), np.full(2, 4.0 * 2.0**most))
+    none = np.zeros(2)
+    worst = WorstCase(far, far, far, late=none, change=none, arriving=none)
+    incoming: Any = SimpleNamespace(
+        codes=SimpleNamespace(codes=np.array([[1, 0], [2, 0]])), step=np.array(2.0**finest)
+    )
+    assert _sums_are_exact(trained, [incoming], worst, 1, group) == fits
+    assert not _sums_are_exact(trained, [incoming, incoming], worst, 0, group) or fits
+
+
+def test_what_dropped_fractions_add_up_to() -> None:
+    """v keeps 3/4 and drops less than a unit of each step; u keeps half of its own."""
+    shape = {"dv": ints(1024), "vth": ints(100)}
+    worst = worst_case(group_of(**shape), wide(-1.0, 1.0), LOIHI)
+    s = SynapseGroup(
+        name="s",
+        target="n",
+        ops=(Dense(2, 1),),
+        mantissa=ints(2, 2).reshape(2, 1),
+        sources=(SynapseSource("in", frozen(1, np.int64)),),
+        exponent=0,
+        sign_mode="excitatory",
+        weight_bits=8,
+    )
+    # 7 bits below the unit of weights are whole: two bits of each step are dropped from the fifth on
+    assert truncated(group_of(**shape), [s], worst, 4, LOIHI) == 0.0
+    lost = 1 / (1 - 0.75)
+    assert truncated(group_of(**shape), [s], worst, 40, LOIHI) == pytest.approx(lost / 6400)
+    both = group_of(**shape, du=ints(2047))
+    assert truncated(both, [s], worst, 40, LOIHI) == pytest.approx(lost * 3 / 6400)
+    held = group_of(kind="readout", dv=ints(1024))
+    small = worst_case(held, wide(0.0, 1 / 256), LOIHI)  # v is at most one unit
+    assert truncated(held, [s], small, 40, LOIHI) == pytest.approx(lost)
+
+
+@pytest.mark.parametrize(
+    ("leak", "units"),
+    [
+        (1.0, 256),
+        (1 - 1 / 4096, 256),
+        (0.3, 256),
+        (1 - 0.99 / 4096, 15_000),
+        (1 - 48.5 / 4096, 675.629),
+    ],
+)
+def test_slow_leaks_that_no_constant_holds_need_a_larger_threshold(
+    leak: float, units: float
+) -> None:
+    """As long as a fraction lasts, so much of 512 units of v is dropped; at most 15,000 of 64."""
+    neuron = lif("n", (2,), leak=leak).neuron
+    assert neuron is not None
+    assert _slow_threshold(neuron, LOIHI) == pytest.approx(units, rel=1e-4)
+
+
+def test_outputs_spike_as_often_as_the_chip_lets_them() -> None:
+    family = family_of(XYLO)
+    for most in (1, 2, 3):
+        limit = family.target.neurons.most_of_outputs.model_copy(update={"limit": most})  # type: ignore[attr-defined]
+        neurons = family.target.neurons.model_copy(update={"most_of_outputs": limit})
+        chip = family_of(family.target.model_copy(update={"neurons": neurons}))
+        net = Network(
+            (inputs((3,), "in"), lif("h", (2,)), lif("out", (2,), "output")),
+            (
+                project("w1", "in", "h", Dense(2, 3), np.ones((2, 3))),
+                project("w2", "h", "out", Dense(2, 2), np.eye(2)),
+            ),
+        ).verify()
+        neuron = fitted_in_turn(net, chip)[0].population("out").neuron
+        assert neuron is not None
+        assert neuron.max_spikes == (most if most > 1 else None)
+        assert neuron.spikes_per_step == ("many" if most > 1 else "one")
+
+
+def test_weights_of_nothing_have_the_scale_of_their_step() -> None:
+    """A code of zero is a multiple of every power of two: none is taken out."""
+    codes = Weight(np.zeros((1, 3), np.int8), scale=np.array(0.75), bits=4)
+    found = float(scale(lowered(one_layer(codes, leak=0.5, threshold=None, reset="none"))).max())
+    assert np.log2(found * 0.75) == np.rint(np.log2(found * 0.75))
+
+
+def test_a_chain_counts_on_pauses_until_none_gets_longer() -> None:
+    """The first pauses; so the second does for longer than it would, and the last is bounded by that."""
+    net = Network(
+        (
+            inputs((1,)),
+            lif("a", (1,), leak=1.0, threshold=1.0),
+            lif("b", (1,), leak=0.5, syn_leak=0.5, threshold=1.0),
+            lif("out", (1,), "output", leak=0.5, threshold=1.0),
+        ),
+        (
+            project("w0", "input", "a", Dense(1, 1), np.array([[0.4]])),
+            project("w1", "a", "b", Dense(1, 1), np.array([[0.45]])),
+            project("w2", "b", "out", Dense(1, 1), np.array([[-1.0]])),
+        ),
+    ).verify()
+    program = lowered(net)
+    weight = float(scale(program, "out").max())
+    stated = program.headroom["out"].v_peak / weight
+    run = run_integer(program, np.ones((200, 1, 1), np.int64), watch=True)
+    assert run.registers["out"].v_peak / weight <= stated
+    assert stated < 1.2  # twice in a row it would be 1.5, and in every step 2
