@@ -130,6 +130,9 @@ def test_one_to_one_in_numbers(chip: str, axons: str) -> None:
     assert least.each()["synapse_words"].tolist() == [1, 1, 0, 1, 1, 1]
     assert least.each()[axons].tolist() == [2, 2, 0, 2, 2, 2]
     assert least.once()["synapse_words"] == least.once()[axons] == 0
+    late = SynapseSource("b", frozen(3, np.int64))
+    apart = with_synapses(program, s.name, sources=(s.sources[0], late))
+    assert floor(apart, chip, "c").each()["synapse_words"].tolist() == [2, 2, 0, 2, 2, 2]
 
 
 BOXES = np.array([1, 6, 6]), np.array([[1, 2, 4], [1, 2, 6]])

@@ -159,6 +159,17 @@ def test_spikes_that_would_wait(latency: int, late: int) -> None:
     assert breach.message.startswith(f"its spikes arrive {steps} later than the chip's")
 
 
+@pytest.mark.parametrize(("most", "told_of"), [(1, True), (2, False)])
+def test_a_chip_that_holds_spikes_back(most: int, told_of: bool) -> None:
+    held = own(A2).target
+    limit = held.synapse.delay_max.model_copy(update={"limit": most})
+    synapse = held.synapse.model_copy(update={"delay_max": limit})
+    chip = own(held.model_copy(update={"synapse": synapse}))
+    loop = replace(synapses("b", "b", np.eye(4), latency=3), name="again")
+    expected = [("again", 3, 1 + most)] if told_of else []
+    assert told(rules.delays, chip, program(loop)) == expected
+
+
 def test_a_block_has_one_shift() -> None:
     assert list(rules.shifts(own(A2), program())) == []
     other = synapses("b", "a", np.ones((2, 4)), exponent=2)
