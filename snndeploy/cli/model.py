@@ -29,7 +29,17 @@ from .show.telling import say
 if TYPE_CHECKING:
     from ..pipeline import Compiled, Loaded
 
-_model = click.argument("model", type=click.Path(path_type=Path))
+
+def _read_ahead(_context: click.Context, _parameter: click.Parameter, model: Path) -> Path:
+    """A file is read in another process while this one imports what works on it."""
+    from ..files.hdf5 import NIR, begin_reading
+
+    if model.suffix != ".net":
+        begin_reading(model, NIR)
+    return model
+
+
+_model = click.argument("model", type=click.Path(path_type=Path), callback=_read_ahead)
 _objective = click.option(
     "--objective",
     type=click.Choice(["speed", "cores"]),

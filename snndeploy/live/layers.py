@@ -130,7 +130,7 @@ class Framework(ABC):
         Args:
             module: what is read.
             sample: what one call takes.
-            steps: how often each neuron layer ran in one call.
+            steps: that each neuron layer took in one call.
         """
 
     @abstractmethod
@@ -157,6 +157,11 @@ class Framework(ABC):
     @abstractmethod
     def leading(self, layer: Any, form: TimeForm) -> int:
         """Axes in front of the shape of one frame in what a layer takes."""
+
+    def steps_axis(self, layer: Any) -> int | None:
+        """The axis of the steps in what a layer takes at once; None: a call of it is one step."""
+        del layer
+        return None
 
     @abstractmethod
     def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
@@ -221,9 +226,20 @@ def rounded(leak: Array) -> Array:
     return simplest_leak(leak, np.asarray(_FLOAT32 * (0.5 + 2.0 * np.abs(1.0 - leak))))
 
 
-def refuse(where: str, layer: str, what: str, hint: str = "") -> InputError:
+def refuse(where: str, layer: str, what: str, hint: str) -> InputError:
     """An error about an option of a layer that has no exact form."""
     return InputError("live-option", f"layer {layer!r}: {what}", where=where, hint=hint)
+
+
+def sequences(sample: Tensor, steps: int, single: TimeForm) -> list[TimeForm]:
+    """Forms of a module whose layers take steps at once, the likeliest first.
+
+    ``single`` is the form in which what the module takes is cut into steps: not possible where it makes
+    the steps itself, of one frame, or turns axes round.
+    """
+    made = loops(sample, steps, single) if steps > 1 else []
+    lies_there = single.time is not None and sample.shape[single.time] == steps
+    return [single, *made] if lies_there or not made else [*made, single]
 
 
 def loops(sample: Tensor, steps: int, single: TimeForm) -> list[TimeForm]:

@@ -9,7 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Framework, Heard, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
+from .layers import (
+    Framework,
+    Heard,
+    LayerModel,
+    TimeForm,
+    Told,
+    Update,
+    loops,
+    neuron,
+    refuse,
+    sequences,
+)
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -36,8 +47,8 @@ def from_norse(module: nn.Module, sample: Sample) -> Network:
     Args:
         module: with LIF, LIFBox, IAF, LI or LIBox neurons: cells in a ``SequentialState`` or in a
             ``forward`` that hands states on, or modules that take all of time. It is not changed.
-        sample: of a module that takes one time step (and a state): a frame, without an axis of
-            samples (with one where a batch norm needs it). Of modules over time, and of a ``forward``
+        sample: of a module that takes one time step (and a state): a frame, or frames with
+            an axis of samples in front. Of modules over time, and of a ``forward``
             that goes through time itself: (steps, samples, *shape). Several inputs are a tuple, or a
             dict by their names.
 
@@ -74,9 +85,16 @@ class _Norse(Framework):
 
     def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
         if any(self._over_time(layer) for layer in module.modules()):
-            return [TimeForm(kind="sequence", time=0, batch=1)]
-        batch = 0 if _normalises(module) else None
-        return loops(sample, steps, TimeForm(kind="steps", batch=batch))
+            return sequences(sample, steps, TimeForm(kind="sequence", time=0, batch=1))
+        alone, together = (TimeForm(kind="steps", batch=batch) for batch in (None, 0))
+        if _normalises(module):
+            return loops(sample, steps, together)
+        if steps > 1 or sample.dim() < 2:
+            return loops(sample, steps, alone)
+        return [
+            together,
+            alone,
+        ]  # cells know no axis of samples; all that they are given is one frame
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
         del module
@@ -111,13 +129,26 @@ class _Norse(Framework):
             return 2
         return 0 if form.batch is None else 1
 
+    def steps_axis(self, layer: Any) -> int | None:
+        return 0 if self._over_time(layer) else None
+
     def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
         p, dt = layer.p, float(layer.dt)
         if getattr(p, "method", "super") == "adjoint":
-            raise refuse(_WHERE, name, "method 'adjoint' computes its spikes in another way")
+            raise refuse(
+                _WHERE,
+                name,
+                "method 'adjoint' computes its spikes in another way",
+                "use method='super'; the weights stay",
+            )
         reset_method = getattr(getattr(p, "reset_method", None), "__name__", "reset_value")
         if reset_method not in _RESETS:
-            raise refuse(_WHERE, name, f"its reset method {reset_method} is not known")
+            raise refuse(
+                _WHERE,
+                name,
+                f"its reset method {reset_method} is not known",
+                f"use {' or '.join(_RESETS)}",
+            )
         rate = p.tau_mem_inv * dt if hasattr(p, "tau_mem_inv") else None
         rest = getattr(p, "v_leak", 0.0)
         spikes = hasattr(p, "v_th")

@@ -200,12 +200,15 @@ def _known_only(module: nn.Module, framework: Framework) -> None:
             )
     if not any(isinstance(x, framework.known) for x in layers.values()):
         raise InputError(
-            "live-no-neurons", "the module holds no neurons that are known", where=framework.where
+            "live-no-neurons",
+            "the module holds no neurons that are known",
+            where=framework.where,
+            hint="known are " + ", ".join(k.__name__ for k in framework.known),
         )
 
 
 def _counted(framework: Framework, module: nn.Module, given: Sequence[Tensor]) -> int:
-    """How often a layer of neurons takes a step in one call."""
+    """How many steps a layer of neurons takes in one call, the fewest of any."""
     form = TimeForm(kind="steps", batch=None)  # whole shapes take parameters of any shape
     recorder = SignalRecorder(module, framework, form, symbolic=False)
     recorder.calls([tuple(t.detach() for t in given)])

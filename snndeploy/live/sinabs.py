@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Framework, LayerModel, TimeForm, Told, Update, neuron, refuse
+from .layers import Framework, LayerModel, TimeForm, Told, Update, neuron, refuse, sequences
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class _Sinabs(Framework):
         return isinstance(layer, self.s.SqueezeMixin)
 
     def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
-        del sample, steps
         first = next(m for m in module.modules() if isinstance(m, self.known))
         flat = TimeForm(kind="sequence", time=0, batch=None)
         apart = TimeForm(kind="sequence", time=1, batch=0)
-        return [flat, apart] if self._squeezes(first) else [apart, flat]
+        likeliest, other = (flat, apart) if self._squeezes(first) else (apart, flat)
+        return [*sequences(sample, steps, likeliest), other]
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
         layers: list[Any] = list(module.modules())
@@ -82,6 +82,9 @@ class _Sinabs(Framework):
         del form
         return 1 if self._squeezes(layer) else 2
 
+    def steps_axis(self, layer: Any) -> int | None:
+        return 0 if self._squeezes(layer) else 1
+
     def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
         leak = layer.alpha_mem_calculated
         syn_leak = layer.alpha_syn_calculated
@@ -97,7 +100,12 @@ class _Sinabs(Framework):
             options=_options(name, layer) if layer.spike_fn is not None else {},
         )
         if layer.spike_fn is None and layer.min_v_mem is not None:
-            raise refuse(_WHERE, name, "a floor of v that acts behind what is emitted")
+            raise refuse(
+                _WHERE,
+                name,
+                "a floor of v that acts behind what is emitted",
+                "use min_v_mem=None in a layer that does not spike",
+            )
         connect = getattr(layer, "rec_connect", None)
         back = None if connect is None else _behind_time(connect)
         return LayerModel(neuron=neuron(shape, update), back=back, back_starts=False)
@@ -114,13 +122,33 @@ def _behind_time(connect: Any) -> Any:
 def _options(name: str, layer: Any) -> dict[str, object]:
     spike, reset = (_name(getattr(layer, f)) for f in ("spike_fn", "reset_fn"))
     if spike not in ("MultiSpike", "SingleSpike", "MaxSpike"):
-        raise refuse(_WHERE, name, f"its spike function {spike} is not known")
+        raise refuse(
+            _WHERE,
+            name,
+            f"its spike function {spike} is not known",
+            "use MultiSpike, MaxSpike or SingleSpike",
+        )
     if reset not in ("MembraneSubtract", "MembraneReset"):
-        raise refuse(_WHERE, name, f"its reset function {reset} is not known")
+        raise refuse(
+            _WHERE,
+            name,
+            f"its reset function {reset} is not known",
+            "use MembraneSubtract or MembraneReset",
+        )
     if getattr(layer.reset_fn, "subtract_value", None) is not None:
-        raise refuse(_WHERE, name, "its reset subtracts another value than the threshold")
+        raise refuse(
+            _WHERE,
+            name,
+            "its reset subtracts another value than the threshold",
+            "use MembraneSubtract() without a value",
+        )
     if (value := getattr(layer.reset_fn, "reset_value", 0.0)) != 0:
-        raise refuse(_WHERE, name, f"its reset adds {value:g} in every step, spike or not")
+        raise refuse(
+            _WHERE,
+            name,
+            f"its reset adds {value:g} in every step, spike or not",
+            "use MembraneReset() and train with it",
+        )
     return {
         "compare": ">=",
         "spikes_per_step": "one" if spike == "SingleSpike" else "many",

@@ -127,12 +127,25 @@ class _SnnTorch(Framework):
 
 def _check(name: str, layer: Any) -> None:
     if getattr(layer, "inhibition", False):
-        raise refuse(_WHERE, name, "inhibition lets one neuron of the layer fire at a time")
+        raise refuse(
+            _WHERE,
+            name,
+            "inhibition lets one neuron of the layer fire at a time",
+            "use inhibition=False; an RLeaky layer with negative weights inhibits a step later",
+        )
     if getattr(layer, "state_quant", False):
-        raise refuse(_WHERE, name, "state_quant rounds its states while it runs")
+        raise refuse(
+            _WHERE,
+            name,
+            "state_quant rounds its states while it runs",
+            "use state_quant=False: the chip's own rounding is found when the network is compiled",
+        )
     if float(getattr(layer, "graded_spikes_factor", 1.0)) != 1.0:
         raise refuse(
-            _WHERE, name, "graded_spikes_factor scales its spikes; fold it into the weights"
+            _WHERE,
+            name,
+            "graded_spikes_factor scales its spikes",
+            "use graded_spikes_factor=1 and multiply the weights behind the layer by it",
         )
 
 
@@ -152,7 +165,12 @@ def _alpha(name: str, layer: Any, alpha: Any, beta: Any) -> Update:
             "use reset_mechanism='none', or a Synaptic layer",
         )
     if np.any(alpha.numpy() == 0) or np.any(beta.numpy() == 0):
-        raise refuse(_WHERE, name, "a leak of 0 has no alpha function")
+        raise refuse(
+            _WHERE,
+            name,
+            "a leak of 0 has no alpha function",
+            "use a Synaptic layer (alpha=0 is no synapse), or Leaky",
+        )
     tau = torch.log(alpha) / (torch.log(beta) - torch.log(alpha)) + 1
     return Update(
         leak=beta,

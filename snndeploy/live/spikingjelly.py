@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..ir.network import Network
-from .layers import Framework, LayerModel, TimeForm, Told, Update, loops, neuron, refuse
+from .layers import Framework, LayerModel, TimeForm, Told, Update, loops, neuron, refuse, sequences
 from .read import Sample, library, read_module
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class _SpikingJelly(Framework):
         if any(
             _steps_at_once(layer) for layer in module.modules() if isinstance(layer, self.known)
         ):
-            return [TimeForm(kind="sequence", time=0, batch=1)]
+            return sequences(sample, steps, TimeForm(kind="sequence", time=0, batch=1))
         return loops(sample, steps, TimeForm(kind="steps"))
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
@@ -72,16 +72,27 @@ class _SpikingJelly(Framework):
         self.functional.reset_net(module)
 
     def told(self, layer: Any, returned: Any) -> Told:
-        return Told(emitted=returned, membrane=layer.v if hasattr(layer.v, "numel") else None)
+        kept = _steps_at_once(layer) and getattr(layer, "store_v_seq", False)
+        membrane = layer.v_seq if kept else layer.v
+        return Told(emitted=returned, membrane=membrane if hasattr(membrane, "numel") else None)
 
     def leading(self, layer: Any, form: TimeForm) -> int:
         del form
         return 2 if _steps_at_once(layer) else 1
 
+    def steps_axis(self, layer: Any) -> int | None:
+        return 0 if _steps_at_once(layer) else None
+
     def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
         if getattr(layer, "_neuron_precision", None) is not None:
-            raise refuse(_WHERE, name, "its states have another precision than its input")
+            raise refuse(
+                _WHERE,
+                name,
+                "its states have another precision than its input",
+                "let neurons compute in float32, as the layers around them",
+            )
         hard = layer.v_reset is not None
+        silent = float(layer.v_threshold) == float("inf")  # a readout: it never resets
         if type(layer) not in self.known:
             kinds = ", ".join(k.__name__ for k in self.known)
             raise refuse(
@@ -97,7 +108,10 @@ class _SpikingJelly(Framework):
             v_rest=rest,
             v_back=back,
             v_init=back,
-            options={"compare": ">=", "reset": "zero" if hard else "subtract"},
+            options={
+                "compare": ">=",
+                "reset": "none" if silent else "zero" if hard else "subtract",
+            },
         )
         return LayerModel(neuron=neuron(shape, update))
 

@@ -120,7 +120,7 @@ run()
         ("click", -signal.SIGINT, ""),
         ("snndeploy.cli.options", -signal.SIGINT, ""),
         ("numpy", 130, "interrupted\n"),
-        ("snndeploy.ingest.readers.hdf5", 130, "interrupted\n"),
+        ("snndeploy.files.hdf5", 130, "interrupted\n"),
     ],
 )
 def test_an_interrupt_during_the_start_shows_no_traceback(

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from snndeploy.errors import InputError
+from snndeploy.files import hdf5
 from snndeploy.ingest import read_network
-from snndeploy.ingest.readers import hdf5
 from snndeploy.limits import Limits, using
 from tests.support.nir_graphs import chain, conv2d, cuba, graph, lif, written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,8 +17,8 @@ import pytest
 
 from snndeploy import limits
 from snndeploy.errors import InputError, SnnDeployError
+from snndeploy.files import hdf5
 from snndeploy.ingest import read_network, read_raw
-from snndeploy.ingest.readers import hdf5
 from tests.support.nir_graphs import chain, cuba, graph, lif, written
 
 RNG = np.random.default_rng(0)
@@ -349,3 +350,33 @@ def test_bfloat16_tensors_are_widened() -> None:
     raw = read_raw(chain(2, nir.Linear(weight), lif(1), names=("fc", "l")))
     assert raw.nodes["fc"].array("weight").dtype == np.float32
     assert raw.nodes["fc"].array("weight").tolist() == [[0.5, -1.25]]
+
+
+@pytest.mark.parametrize("then", ["the same", "another", "changed", "within other limits"])
+def test_what_is_read_ahead_is_what_would_be_read(then: str, tmp_path: Path) -> None:
+    """An answer that was prepared is taken by whoever asks for that very file, and by nobody else."""
+    one, two = (written(tmp_path, chain(n, lif(n)), f"{n}.nir") for n in (3, 5))
+    hdf5.begin_reading(one, hdf5.NIR)
+    prepared = hdf5._workers[0]
+    if then == "changed":
+        one.write_bytes(two.read_bytes())
+    if then == "within other limits":
+        with limits.using(limits.Limits(model_items=3)), pytest.raises(InputError) as caught:
+            hdf5.read_tree(one, hdf5.NIR)
+        assert caught.value.code == "too-large"
+    else:
+        read = read_raw(two if then == "another" else one)
+        neurons = 3 if then == "the same" else 5
+        assert read.nodes["n0"].array("tau").shape == (neurons,)
+    assert (hdf5._workers[0] is prepared) == (then == "the same")
+    assert not hdf5._workers[0].begun
+
+
+def test_what_cannot_be_read_ahead_is_left_to_its_reader(tmp_path: Path) -> None:
+    """Nothing is said, and no process waits for it."""
+    hdf5._end_worker()
+    os.mkfifo(tmp_path / "fifo.nir")
+    (tmp_path / "text.nir").write_text("not hdf5")
+    for name in ("missing.nir", "fifo.nir", "text.nir", "."):
+        hdf5.begin_reading(tmp_path / name, hdf5.NIR)
+    assert not hdf5._workers

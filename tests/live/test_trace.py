@@ -17,7 +17,7 @@ from snndeploy.errors import InputError
 from snndeploy.ir.network import Network
 from snndeploy.live.trace.terms import ArrivingTerms, terms_of
 from snndeploy.simulate.float.engine import run_float
-from tests.support.toy_framework import Fires, Hands, Strange, answers, read
+from tests.support.toy_framework import Fires, Hands, Lasts, Strange, answers, read
 
 STEPS = 12
 
@@ -92,11 +92,19 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[nn.Module, ...]]] = {
     "batch norm alone": (lambda z, n: n(z), (norm(),)),
     "average": (lambda z, c: F.avg_pool2d(c(z), 2), (nn.Conv2d(2, 3, 3, padding=1),)),
     "average at edges": (lambda z: 4 * F.avg_pool2d(z, 3, 2, 1, count_include_pad=False), ()),
+    "average over the edge": (
+        lambda z: 4 * F.avg_pool2d(z, 4, 3, 1, True, count_include_pad=False),
+        (),
+    ),
+    "average over a counted edge": (lambda z: 4 * F.avg_pool2d(z, (4, 3), (3, 2), 1, True), ()),
+    "sum over the edge": (lambda z: F.avg_pool2d(z, 4, 4, ceil_mode=True, divisor_override=4), ()),
     "adaptive": (lambda z: 2 * F.adaptive_avg_pool2d(z, (3, 2)), ()),
     "adaptive, uneven": (lambda z: 2 * F.adaptive_avg_pool2d(z, (4, 4)), ()),
     "mean over space": (lambda z, c: c(4 * z.mean((2, 3))), (nn.Linear(2, 3),)),
     "power average": (lambda z, p: p(z), (nn.LPPool2d(1, 2),)),
     "largest spike": (lambda z, c: c(F.max_pool2d(z, 3, 2, 1)), (nn.Conv2d(2, 3, 2),)),
+    "largest spikes of a grid": (lambda z: 2 * F.adaptive_max_pool2d(z, (3, 2)), ()),
+    "frame repeated and taken": (lambda z: 2 * z.unsqueeze(0).repeat(3, 1, 1, 1, 1)[1], ()),
     "any spike": (lambda z: 2 * torch.maximum(z, z.flip(2)), ()),
     "sum clamped": (lambda z: 2 * (z + z.flip(3)).clamp(max=1), ()),
     "flat": (lambda z, f: f(z.permute(0, 2, 3, 1).reshape(1, -1)), (nn.Linear(72, 5),)),
@@ -284,7 +292,12 @@ def test_what_is_not_linear_is_told_with_its_line() -> None:
         (lambda z: 1 / z, "a division by a signal"),
         (lambda z: F.relu(z - 0.5), "relu of values that may be negative"),
         (lambda z: (z + z).clamp(max=1.5), "clamping"),
-        (lambda z: F.max_pool2d(z * 2, 2), "the largest of values that are not spikes"),
+        (lambda z: F.max_pool2d(z * 2, 2), "the largest of values that are no single spikes"),
+        (lambda z: F.adaptive_max_pool2d(z, 4), "max pooling over windows of different sizes"),
+        (
+            lambda z: F.conv3d(z[None], torch.ones(1, 1, 1, 2, 2))[0],
+            "a convolution over three axes",
+        ),
         (lambda z: torch.maximum(z + z, z), "the larger of values that are not spikes"),
         (lambda z: torch.div(z, 2, rounding_mode="floor"), "a division that rounds"),
         (lambda z: (z / 2).long().float(), "rounding to whole numbers"),
@@ -300,6 +313,93 @@ def test_a_map_too_large_for_a_matrix() -> None:
     error = refused(Between(lambda z: F.interpolate(z, scale_factor=2)), 2, 64, 64)
     assert error.code == "live-too-large"
     assert "8,192 to 32,768 values" in error.message
+
+
+class Sequences(nn.Module):
+    """Layers that take all steps at once, behind what makes the steps or turns them to the front."""
+
+    def __init__(self, before: Callable[[Tensor], Tensor], after: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+        self.fc1, self.first = weights(nn.Linear(5, 6)), Lasts()
+        self.fc2, self.last = weights(nn.Linear(6, 4)), Lasts(reset="subtract")
+
+    def forward(self, x: Tensor) -> Any:
+        z = self.first(self.fc1(self.before(x)))
+        return self.after(self.last(self.fc2(z + torch.maximum(z, z.flip(2)))))
+
+
+@pytest.mark.parametrize("samples", [2, STEPS])
+def test_one_frame_from_which_a_module_makes_the_steps(samples: int) -> None:
+    module = Sequences(lambda x: x.unsqueeze(0).repeat(STEPS, 1, 1), lambda z: z.mean(0))
+    network = read(module, torch.ones(samples, 5))
+    assert "one frame stands for all of them" in network.notes["time"]
+    x = np.repeat(frames(5)[:1], STEPS, axis=0)
+    counts = run_float(network, x).spikes["last"].sum(0)
+    (theirs,) = answers(module, [torch.tensor(x[:1])])
+    np.testing.assert_allclose(counts / STEPS, theirs.numpy(), rtol=1e-6)
+    assert counts.any()
+
+
+def test_steps_behind_samples_that_a_module_turns_to_the_front() -> None:
+    module = Sequences(lambda x: x.transpose(0, 1), lambda z: z)
+    network = read(module, torch.ones(2, STEPS, 5))
+    assert network.notes["time"] == "axis 1 of what a call takes"
+    x = frames(5)
+    (theirs,) = answers(module, [torch.tensor(x.swapaxes(0, 1))[None]])
+    np.testing.assert_array_equal(run_float(network, x).spikes["last"], theirs.numpy())
+
+
+def test_v_behind_all_steps_of_a_layer_that_takes_them_at_once() -> None:
+    class LastV(Sequences):
+        def forward(self, x: Tensor) -> Any:
+            super().forward(x)
+            return self.last.v
+
+    module = LastV(lambda x: x, lambda z: z)
+    network = read(module, torch.ones(STEPS, 2, 5))
+    x = frames(5)
+    (theirs,) = answers(module, [torch.tensor(x)[None]])
+    ours = run_float(network, x).spikes[network.with_role("output")[0].name]
+    np.testing.assert_allclose(ours[-1], theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+class Asks(nn.Module):
+    """Decides by a value; ``how`` makes a condition of what it is given."""
+
+    def __init__(self, how: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.how, self.lif = how, Fires()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.lif(x if self.how(x) else 2 * x)
+
+
+@pytest.mark.parametrize(
+    "how", [lambda x: x.sum() > -1, lambda x: x[0, 0].item() > -1, lambda x: float(x.max()) > -1]
+)
+def test_asking_for_a_value_is_told_with_the_line(how: Callable[[Tensor], Any]) -> None:
+    (told,) = (f for f in read(Asks(how), torch.ones(2, 3)).findings if f.code == "live-branch")
+    assert told.severity == "warning"
+    assert "test_trace.py" in told.message
+    assert "another input may take another way" in told.message
+
+
+def test_asking_for_a_shape_is_nothing_to_tell() -> None:
+    network = read(Asks(lambda x: x.shape[0] > 0 and x.numel() > 1), torch.ones(2, 3))
+    assert [f.code for f in network.findings] == []
+
+
+def test_a_layer_that_numbers_alone_reach_is_refused() -> None:
+    class CutOff(Between):
+        def forward(self, x: Tensor) -> Any:
+            return self.last(self.first(torch.tensor(x.detach().numpy() * 2)))
+
+    error = refused(CutOff(lambda z: z), 3)
+    assert error.code == "live-cut-off"
+    assert "what arrives in 'first' is not computed from what the module is given" in error.message
+    assert "x.detach().numpy()" in error.message
+    assert "numpy()" in error.hint
 
 
 class Steps(nn.Module):

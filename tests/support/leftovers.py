@@ -105,7 +105,7 @@ def _kept(path: Path) -> bool:
 
 def readers() -> set[int]:
     """The process that reads HDF5 for this one is started once."""
-    hdf5 = sys.modules.get("snndeploy.ingest.readers.hdf5")
+    hdf5 = sys.modules.get("snndeploy.files.hdf5")
     return set() if hdf5 is None else {worker.process.pid for worker in hdf5._workers}
 
 

@@ -22,6 +22,7 @@ from snndeploy.live.layers import (
     Update,
     loops,
     neuron,
+    sequences,
 )
 from snndeploy.live.read import read_module
 
@@ -51,6 +52,14 @@ class Fires(Neurons):
         return spikes
 
 
+class Lasts(Fires):
+    """Takes all steps at once, (steps, samples, *shape)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = super().forward
+        return torch.stack([step(frame) for frame in x])
+
+
 class Hands(Neurons):
     def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return self.step(x, v)
@@ -72,6 +81,8 @@ class Toy(Framework):
         return (Neurons,)
 
     def forms(self, module: nn.Module, sample: Tensor, steps: int) -> Sequence[TimeForm]:
+        if any(isinstance(layer, Lasts) for layer in module.modules()):
+            return sequences(sample, steps, TimeForm(kind="sequence", time=0, batch=1))
         return loops(sample, steps, TimeForm(kind="steps"))
 
     def isolated(self, module: nn.Module) -> AbstractContextManager[object]:
@@ -96,7 +107,10 @@ class Toy(Framework):
         return Told(emitted=returned[0], membrane=returned[1], states=tuple(returned))
 
     def leading(self, layer: Any, form: TimeForm) -> int:
-        return 1
+        return 2 if isinstance(layer, Lasts) else 1
+
+    def steps_axis(self, layer: Any) -> int | None:
+        return 0 if isinstance(layer, Lasts) else None
 
     def model(self, name: str, layer: Any, shape: tuple[int, ...]) -> LayerModel:
         options = {"compare": ">", "reset": layer.reset}

@@ -20,13 +20,13 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError, did_you_mean
+from ...files.hdf5 import Tree, read_tree
 from ...ir.arrays import Array, Shape, frozen, size
 from ...ir.finding import Finding
 from ...ir.ops import Conv, Dense, Op, Pointwise, Reshape, SumPool, chain_shapes
 from ...ir.program import CompartmentGroup, Port, Program, SynapseGroup, SynapseSource
 from ...ir.step import LOIHI, Compare
 from ...ir.told.deltas import Starts, told_of_deltas
-from .hdf5 import Tree, read_tree
 from .netx_fields import Layer, encoded_weight
 from .netx_neurons import GRADED_BITS, RESONATORS, SIGMA_DELTA, ignored, neurons, refuse_neurons
 

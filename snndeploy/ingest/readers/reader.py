@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...files.hdf5 import NIR, Tree, read_tree
 from ...limits import current
 from .flatten import flattened
-from .hdf5 import Tree, read_tree
 from .raw import RawGraph, checked_edges
 
 
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 def _read_file(path: Path) -> Tree:
     """The root node of the file, which must be a graph."""
-    tree = read_tree(path, ("node", "layer"))
+    tree = read_tree(path, NIR)
     root = tree.get("node")
     if not isinstance(root, dict):
         netx = isinstance(tree.get("layer"), dict)

@@ -20,6 +20,7 @@ from ...ir.network import Network
 from ...ir.ops import Pointwise
 from ..layers import TimeForm, values
 from .answers import Returned, answers_of
+from .code import CodeSpot
 from .layer_run import LayerRun
 from .recorder import SignalRecorder
 from .signals import Signal
@@ -191,6 +192,7 @@ def built(recorder: SignalRecorder, returned: Sequence[Any], form: TimeForm, ste
     static = frozenset(recorder.inputs if form.kind == "loop" and form.time is None else ())
     make = _Builder(recorder, steps, static)
     make.refuse_other_counts()
+    make.notes.extend(_branch(spot, make.where) for spot in recorder.asked.values())
     answers = answers_of(recorder, returned, form, steps, make.refused)
     make.answered = {(a.population, a.what) for a in answers if a.population}
     spiking = {a.population for a in answers if a.what == "spikes"}
@@ -221,6 +223,7 @@ def built(recorder: SignalRecorder, returned: Sequence[Any], form: TimeForm, ste
     notes = {"frontend": make.where.removeprefix("from_"), "why": "read from the live module"}
     if changes:
         notes["normalised"] = "\n".join(changes)
+    _refuse_what_hears_nothing(make)
     network = Network(
         tuple(made.populations), tuple(made.projections), notes=notes, findings=tuple(make.notes)
     )
@@ -236,6 +239,33 @@ def _beside(answer: Returned, where: str) -> Finding:
         where=where,
         message=f"{answer.place} is the membrane of {answer.population!r}, which answers with its "
         "spikes: record its v to see it",
+    )
+
+
+def _refuse_what_hears_nothing(make: _Builder) -> None:
+    """Refuse a network none of whose layers hears an input, with the layer that was cut off first."""
+    heard = {
+        source for draft in make.drafts.values() for term in draft.terms for source in term.sources
+    }
+    first = next(iter(make.recorder.populations.values()), None)
+    if first is not None and not heard & set(make.recorder.inputs):
+        raise make.refused(
+            "live-cut-off",
+            f"no layer hears an input: what arrives in {first.layer!r} is not computed from what the "
+            f"module is given, {first.spot}",
+            "compute with torch from the tensors that forward() is given: numpy(), item() and "
+            "torch.tensor() make numbers of them",
+        )
+
+
+def _branch(spot: CodeSpot, where: str) -> Finding:
+    return Finding(
+        code="live-branch",
+        severity="warning",
+        where=where,
+        message=f"the module asks for the value of a signal ({spot}), which no network does: what it "
+        "decides by it was seen for the sample, and for random input; another input may take another "
+        "way. Leave out what depends on values, or let an input say it",
     )
 
 

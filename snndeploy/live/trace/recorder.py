@@ -40,6 +40,8 @@ class SignalRecorder:
         self.memory = SignalMemory()
         self.populations: dict[str, LayerRun] = {}
         self.inputs: dict[str, Shape] = {}
+        self.asked: dict[tuple[str, int], CodeSpot] = {}
+        """Where the module asks for the value of a signal, as an ``if`` does."""
         self._states: dict[int, tuple[str, int]] = {}
         self._computed: set[int] = set()
         self._alive: list[Any] = []
@@ -155,26 +157,51 @@ class SignalRecorder:
 
     def _note(self, name: str, layer: Any, heard: Heard, told: Told) -> None:
         seen = self._population(name, layer, heard, told)
-        step = seen.steps
-        if self.symbolic:
-            seen.given.append(self._arriving(seen, heard.given))
-            width = told.emitted.numel()
-            self.memory.write(
-                told.emitted, Blocks((Signal(width, (SignalPath(Emission(seen.name, step)),)),))
-            )
-            beside = {key(s): s for s in (*told.states, told.membrane) if s is not None}
-            for state in beside.values():
-                if key(state) != key(told.emitted):
-                    what = "membrane" if state is told.membrane else "state"
-                    path = SignalPath(Emission(seen.name, step, what))
-                    self.memory.write(state, Blocks((Signal(state.numel(), (path,)),)))
-        seen.emitted.append(told.emitted)
-        if told.membrane is not None:
-            seen.membranes.append(told.membrane)
+        for given, part in self._single_steps(name, layer, heard.given, told):
+            step = seen.steps
+            if self.symbolic:
+                seen.given.append(self._arriving(seen, given))
+                self._write(seen.name, step, part)
+            seen.emitted.append(part.emitted)
+            if part.membrane is not None:
+                seen.membranes.append(part.membrane)
         for state in told.states:
             self._states[key(state)] = (seen.name, step)
         self._computed |= {key(t) for t in (told.emitted, *told.states)}
         self._alive.append((heard, told))
+
+    def _write(self, population: str, step: int, told: Told) -> None:
+        """Note where what a layer told of a step lies."""
+        emitted = SignalPath(Emission(population, step))
+        self.memory.write(told.emitted, Blocks((Signal(told.emitted.numel(), (emitted,)),)))
+        beside = {key(s): s for s in (*told.states, told.membrane) if s is not None}
+        for state in beside.values():
+            if key(state) != key(told.emitted):
+                what = "membrane" if state is told.membrane else "state"
+                path = SignalPath(Emission(population, step, what))
+                self.memory.write(state, Blocks((Signal(state.numel(), (path,)),)))
+
+    def _single_steps(
+        self, name: str, layer: Any, given: Tensor, told: Told
+    ) -> list[tuple[Tensor, Told]]:
+        """What a layer took and told, step by step where it takes several at once.
+
+        Raises:
+            InputError: calls are single steps, and the module gave its layer more.
+        """
+        axis = self.framework.steps_axis(layer)
+        if axis is None or (not self.symbolic and self.form.kind == "sequence"):
+            return [(given, told)]
+        steps = told.emitted.shape[axis]
+        if self.form.kind == "sequence" and steps != 1:
+            raise self._refused(
+                "live-time",
+                f"layer {name!r} takes {steps} steps where the module is given one",
+                "let the first axis of what the module takes be the steps",
+            )
+        if steps == 1 or given.shape[axis] != steps:
+            return [(given, told)]
+        return [(given.narrow(axis, t, 1), _one_step(told, axis, t, steps)) for t in range(steps)]
 
     def _population(self, name: str, layer: Any, heard: Heard, told: Told) -> LayerRun:
         """The population that this call advances: the one whose states it was given."""
@@ -274,6 +301,9 @@ class SignalRecorder:
         name = func._schema.name.partition("::")[2]
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         first = next((t for t in tree_leaves(out) if isinstance(t, torch.Tensor)), None)
+        if name == _VALUE and self.memory.knows(given[0]):
+            at = self._spot()
+            self.asked.setdefault((at.file, at.line), at)
         if first is None or first.numel() == 0 or not any(map(self.memory.knows, given)):
             return
         writes = any(
@@ -303,11 +333,24 @@ class SignalRecorder:
                 self.memory.write(other, lost(other.numel(), why))
 
 
+def _one_step(told: Told, axis: int, step: int, steps: int) -> Told:
+    """A step of what was told of several: a membrane that was not kept is known behind the last."""
+    emitted = told.emitted.narrow(axis, step, 1)
+    membrane = told.membrane
+    if membrane is not None and membrane.shape == told.emitted.shape:
+        return Told(emitted=emitted, membrane=membrane.narrow(axis, step, 1))
+    if step < steps - 1:
+        return Told(emitted=emitted)
+    return Told(emitted=emitted, membrane=membrane, states=told.states)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
+_VALUE = "_local_scalar_dense"
+"""What an ``if``, ``item()`` and ``float()`` ask a tensor for."""
 _NOTHING: Any = None
 """In the place of what a population emitted that is no layer."""
 

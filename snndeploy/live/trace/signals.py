@@ -93,14 +93,23 @@ class Signal:
         if bias is not None:
             flat = np.broadcast_to(bias, link.out_shape).reshape(-1)  # type: ignore[union-attr]
             constant = flat if constant is None else constant + flat
-        identity = isinstance(link, SparseMap) and link.is_identity
-        added = () if identity else (link,)
-        paths = tuple(SignalPath(p.emission, (*p.links, *added)) for p in self.paths)
+        paths = tuple(SignalPath(p.emission, _longer(p.links, link)) for p in self.paths)
         return Signal(n_out, paths, constant, self.lost)
 
     def numbers(self) -> Array:
         """The constant, as an array."""
         return np.zeros(self.size) if self.constant is None else self.constant
+
+
+def _longer(links: tuple[ChainLink, ...], link: ChainLink) -> tuple[ChainLink, ...]:
+    """A chain with one more link; two that pick values are one, and none where they undo each other."""
+    if isinstance(link, SparseMap):
+        last = links[-1] if links else None
+        if isinstance(last, SparseMap) and all(m.picks and not m.pads for m in (last, link)):
+            return _longer(links[:-1], last.then(link))
+        if link.is_identity:
+            return links
+    return (*links, link)
 
 
 def carried(links: Sequence[ChainLink], x: Array) -> Array:

@@ -60,8 +60,8 @@ def arrival(
             raise refused(
                 "live-time",
                 f"what arrives in {name!r} in step {t} is not what arrives in step {last}",
-                "every step does the same: no layer that runs in some steps only, and no use of a "
-                "step's number",
+                "every step does the same: no layer that runs in some steps only, no use of a step's "
+                "number, and no layer that keeps its own state in two places (give each a layer)",
             )
     paths = tuple(
         (source(population, what), delay, links)

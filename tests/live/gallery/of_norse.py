@@ -34,6 +34,15 @@ def stepped(module: nn.Module, frames: list[Tensor]) -> list[Tensor]:
     return [torch.stack(samples, 1)]
 
 
+def together(module: nn.Module, frames: list[Tensor]) -> list[Tensor]:
+    """Step by step, all samples in a call."""
+    state, found = None, []
+    for frame in frames[0]:
+        out, state = module(frame, state)
+        found.append(out)
+    return [torch.stack(found)]
+
+
 def at_once(module: nn.Module, frames: list[Tensor]) -> list[Tensor]:
     returned = module(*frames)
     return list(returned) if isinstance(returned, tuple) else [returned]
@@ -137,6 +146,22 @@ def pieces() -> dict[str, Callable[[], Piece]]:
             run=stepped,
             sample=lambda frames: frames[0][0, 0],
             outputs=("3",),
+        ),
+        "samples together": lambda: Piece(
+            module=dyadic(
+                norse.SequentialState(
+                    nn.Conv2d(2, 3, 3),
+                    norse.LIFBoxCell(BOX),
+                    nn.AvgPool2d(2),
+                    nn.Flatten(),
+                    nn.Linear(27, 4),
+                    norse.LIFBoxCell(BOX),
+                )
+            ),
+            shapes={"input": (2, 8, 8)},
+            run=together,
+            sample=lambda frames: frames[0][0],
+            outputs=("5",),
         ),
         "residual": lambda: Piece(
             module=dyadic(Residual()),

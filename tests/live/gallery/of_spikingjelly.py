@@ -72,6 +72,41 @@ class Count(nn.Module):
         return total / 8
 
 
+class StaticImages(nn.Module):
+    """Makes the steps itself, of one image, for layers that take all of them at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_fc = nn.Sequential(
+            layer.Conv2d(2, 4, 3, padding=1, bias=False),
+            layer.SeqToANNContainer(norm(4)),
+            neuron.IFNode(),
+            layer.MaxPool2d(2, 2),
+            layer.Flatten(),
+            layer.Linear(64, 5, bias=False),
+            neuron.IFNode(),
+        )
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Any:
+        return self.conv_fc(x.unsqueeze(0).repeat(8, 1, 1, 1, 1)).mean(0)
+
+
+class SamplesFirst(nn.Module):
+    """Recordings as they are stored: (samples, steps, ...)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.sn1 = layer.Linear(12, 8), neuron.IFNode()
+        self.fc2, self.out = layer.Linear(8, 3), neuron.LIFNode(v_threshold=float("inf"))
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Any:
+        z = self.sn1(self.fc1(x.transpose(0, 1)))
+        self.out(self.fc2(z))
+        return z, self.out.v
+
+
 class Pooled(nn.Module):
     """Max pooling of spikes, functional pooling, layers for sequences around plain ones."""
 
@@ -127,6 +162,23 @@ def pieces() -> dict[str, Callable[[], Piece]]:
             outputs=("net.4",),
             one_frame=True,
             steps=8,
+            exact=False,
+        ),
+        "static images": lambda: Piece(
+            module=dyadic(StaticImages()),
+            shapes=IMAGE,
+            run=lambda module, frames: [8 * at_once(module, [frames[0][0]])[0]],
+            sample=one,
+            outputs=("conv_fc.6",),
+            one_frame=True,
+            steps=8,
+        ),
+        "samples first": lambda: Piece(
+            module=dyadic(SamplesFirst()),
+            shapes=FLAT,
+            run=lambda module, frames: [at_once(module, [frames[0].transpose(0, 1)])[0][0]],
+            sample=lambda frames: frames[0].transpose(0, 1),
+            outputs=("sn1",),
             exact=False,
         ),
         "synapses": lambda: Piece(

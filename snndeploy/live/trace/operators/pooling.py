@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....ingest.normal_form.linear import LinearStage
-from ....ir.arrays import Shape, size
+from ....ir.arrays import Array, Shape, size
 from ....ir.ops import SumPool
 from ..entries import SparseMap
 from ..signals import Blocks, Signal
@@ -37,7 +37,7 @@ def average(
     )
     op = SumPool(*(pair(v) for v in (kernel, stride, padding)))
     if ceil and op.out_shape(tuple(x.shape[1:])) != tuple(out.shape[1:]):
-        return "pooling with ceil_mode over an edge that its window leaves"
+        return _beyond_the_edge(reading, x, op, tuple(out.shape[2:]), bool(counted), divisor)
     area = float(divisor or size(op.kernel))
     factor = np.asarray(1.0 / area)
     if not counted and not divisor and any(op.padding):
@@ -59,6 +59,30 @@ def adaptive(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tens
     return by_row(reading, x, stage, np.asarray(1.0 / size(block)))
 
 
+def _beyond_the_edge(
+    reading: SignalReading,
+    x: Tensor,
+    op: SumPool,
+    outside: Shape,
+    counted: bool,
+    divisor: float | None,
+) -> Blocks:
+    """torch's windows with ceil_mode: the last ones end at the padded edge, and count up to it."""
+    axes = []
+    for axis, (n, m) in enumerate(zip(x.shape[2:], outside, strict=True)):
+        k, stride, padding = op.kernel[axis], op.stride[axis], op.padding[axis]
+        matrix = np.zeros((m, n))
+        for i in range(m):
+            low = i * stride - padding
+            high = min(low + k, n + padding)
+            inside = slice(max(low, 0), min(high, n))
+            heard = high - low if counted else inside.stop - inside.start
+            matrix[i, inside] = 1.0 if divisor else 1.0 / heard
+        axes.append(matrix)
+    axes[0] /= divisor or 1.0
+    return _by_axis(reading, x, axes)
+
+
 def _adaptive_uneven(reading: SignalReading, x: Tensor, inside: Shape, outside: Shape) -> Blocks:
     """torch's windows: from floor(i n / m) to ceil((i + 1) n / m)."""
     axes = []
@@ -68,6 +92,11 @@ def _adaptive_uneven(reading: SignalReading, x: Tensor, inside: Shape, outside: 
             low, high = i * n // m, -(-(i + 1) * n // m)
             matrix[i, low:high] = 1.0 / (high - low)
         axes.append(matrix)
+    return _by_axis(reading, x, axes)
+
+
+def _by_axis(reading: SignalReading, x: Tensor, axes: Sequence[Array]) -> Blocks:
+    """One matrix for each of the two axes of space, for all channels."""
     whole = np.kron(np.eye(x.shape[1]), np.kron(*axes))
     rows, columns = np.nonzero(whole)
     entries = SparseMap.of(rows, columns, whole[rows, columns], *whole.shape)
@@ -86,6 +115,21 @@ def max_pool(
     op = SumPool(*(pair(v) for v in (kernel, stride, padding)))
     if op.out_shape(tuple(x.shape[1:])) != tuple(out.shape[1:]):
         return "max pooling with ceil_mode over an edge that its window leaves"
+    return _largest(reading, x, op, out)
+
+
+def adaptive_max(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:
+    """The largest of as many windows as are asked for."""
+    del kwargs
+    x = args[0]
+    inside, outside = tuple(x.shape[2:]), tuple(out.shape[2:])
+    if any(n % m for n, m in zip(inside, outside, strict=True)):
+        return "max pooling over windows of different sizes"
+    block = pair([n // m for n, m in zip(inside, outside, strict=True)])
+    return _largest(reading, x, SumPool(block, block), out)
+
+
+def _largest(reading: SignalReading, x: Tensor, op: SumPool, out: Tensor) -> Outcome:
     found = []
     for row in rows_of(reading, x, x.shape[0]):
         fired = None
@@ -94,8 +138,8 @@ def max_pool(
             fired = reading.either(summed, "maxpool", tuple(out.shape[1:]))
         if fired is None:
             return (
-                "the largest of values that are not spikes (max pooling is exact on spikes: "
-                "put it behind the neurons)"
+                "the largest of values that are no single spikes (max pooling is exact behind "
+                "neurons that spike once per step at most)"
             )
         found.append(fired)
     return Blocks(tuple(found))

@@ -53,6 +53,7 @@ LINEAR: Mapping[str, Operation] = {
     "avg_pool2d": pooling.average,
     "_adaptive_avg_pool2d": pooling.adaptive,
     "max_pool2d_with_indices": pooling.max_pool,
+    "adaptive_max_pool2d": pooling.adaptive_max,
 }
 """By the name of the operation in aten, without its overload."""
 

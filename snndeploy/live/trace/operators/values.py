@@ -143,12 +143,12 @@ def clamp(
 
 def _any(reading: SignalReading, blocks: Blocks, out: Tensor) -> Outcome:
     """1 where a sum of spikes is not 0."""
-    shape = tuple(out.shape[1:]) if len(out.shape) > 1 and out.shape[0] == 1 else tuple(out.shape)
+    full = tuple(out.shape)
+    shapes = [full[1:], full, *(full[i:] for i in range(2, len(full)))]
     found = []
     for signal in blocks.signals:
-        fired = reading.either(
-            signal, "any", shape if size(shape) == signal.size else (signal.size,)
-        )
+        shape = next((s for s in shapes if s and size(s) == signal.size), (signal.size,))
+        fired = reading.either(signal, "any", shape)
         if fired is None:
             return "the larger of values that are not spikes of one height"
         found.append(fired)

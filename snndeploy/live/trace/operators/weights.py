@@ -76,6 +76,8 @@ def convolution(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: T
     if reading.knows(weight) or not reading.knows(x):
         return "the product of two signals"
     name = reading.name_of(weight)
+    if len(x.shape) > _MOST_AXES:
+        return "a convolution over three axes"
     if transposed:
         return _unrolled(reading, args, out, name)
     values = weight.detach().numpy()
@@ -110,6 +112,8 @@ def _unrolled(reading: SignalReading, args: Sequence[Any], out: Tensor, name: st
 
 
 _MOST_ENTRIES = 1 << 22
+_MOST_AXES = 4
+"""Samples, channels, and two of space."""
 
 
 def batch_norm(reading: SignalReading, args: Sequence[Any], kwargs: Any, out: Tensor) -> Outcome:

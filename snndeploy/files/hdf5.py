@@ -1,7 +1,8 @@
 """Any HDF5 file as nested dicts of arrays, within limits, and without trusting it.
 
 The file is read by `hdf5_worker` in a process that lives as long as this one and is started anew where
-a damaged file has stopped it.
+a damaged file has stopped it. Who knows early what will be read says so (`begin_reading`), and does
+something else meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ...limits import current
+from ..errors import InputError
+from ..limits import current
 from .hdf5_worker import READY, heard
+from .read import is_regular
 
+NIR = ("node", "layer")
+"""Top groups of a NIR file, and the one that tells what is none."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BUSY = "try again; if that takes as long, the file is damaged: copy or export it again"
 _START_S = 60.0
@@ -89,6 +93,14 @@ class _Worker:
         self.pipe = _Pipe(self.process.stdout.fileno())
         self.answers = io.BufferedReader(self.pipe, _PIPE)
         self.ready = False
+        self.begun: dict[str, Any] = {}
+
+    def begin(self, request: dict[str, Any]) -> None:
+        """Have it prepare the answer to what will be asked next."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        self.begun = request
 
     def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], list[Any]]:
         """The worker's answer: its header, and the arrays that it refers to.
@@ -103,11 +115,12 @@ class _Worker:
                 if self.answers.read(len(READY)) != READY:
                     raise EOFError
                 self.ready = True
-            assert self.process.stdin is not None
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
+            if not self.begun:
+                self.begin(request)
             self.pipe.give(seconds, "finish")
-            return heard(self.answers)
+            answer = heard(self.answers)
+            self.begun = {}
+            return answer
         except (OSError, EOFError) as error:
             if isinstance(error, EOFError):
                 self.process.wait()
@@ -142,13 +155,20 @@ _lock = threading.Lock()
 _workers: list[_Worker] = []
 
 
+def _worker() -> _Worker:
+    """The one worker of this process, started where there is none."""
+    if not _workers or _workers[0].owner != os.getpid():
+        _workers[:] = [_Worker()]
+    return _workers[0]
+
+
 def _asked(request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], list[Any]]:
-    """Ask the one worker of this process, starting it where there is none."""
+    """The worker's answer; where it cannot answer, it is ended."""
     with _lock:
-        if not _workers or _workers[0].owner != os.getpid():
-            _workers[:] = [_Worker()]
+        if _workers and _workers[0].begun not in ({}, request):  # it would answer that first
+            _end_worker()
         try:
-            return _workers[0].ask(request, seconds)
+            return _worker().ask(request, seconds)
         except BaseException:
             for worker in _workers:  # an interrupted answer would be read by the next request
                 worker.close()
@@ -170,17 +190,9 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
         InputError: the file is missing, not HDF5, damaged, larger than the limits, or links to others.
     """
     _check_signature(path)
-    limits = current()
-    request = {
-        "path": str(path.resolve()),
-        "groups": list(groups),
-        "max_bytes": limits.model_bytes,
-        "max_items": limits.model_items,
-        "max_depth": 3 * limits.model_depth,
-        "process_bytes": limits.model_process_bytes,
-    }
+    seconds = current().reading_s(path.stat().st_size)
     try:
-        header, arrays = _asked(request, limits.reading_s(path.stat().st_size))
+        header, arrays = _asked(_request(path, groups), seconds)
     except _Late as error:
         raise _damaged(path, str(error), _BUSY) from error
     except _Stopped as error:
@@ -196,6 +208,31 @@ def read_tree(path: Path, groups: Collection[str]) -> Tree:
     return _tree(header["tree"], arrays)
 
 
+def begin_reading(path: Path, groups: Collection[str]) -> None:
+    """Have a file read in the background if it is HDF5; `read_tree` is told then what it holds."""
+    try:
+        if not is_regular(path) or not _signed(path):
+            return
+        with _lock:
+            if not _worker().begun:
+                _worker().begin(_request(path, groups))
+    except OSError:
+        _end_worker()  # what is wrong is found, and said, when it is read
+
+
+def _request(path: Path, groups: Collection[str]) -> dict[str, Any]:
+    limits, now = current(), path.stat()
+    return {
+        "path": str(path.resolve()),
+        "version": [now.st_ino, now.st_size, now.st_mtime_ns],
+        "groups": list(groups),
+        "max_bytes": limits.model_bytes,
+        "max_items": limits.model_items,
+        "max_depth": 3 * limits.model_depth,
+        "process_bytes": limits.model_process_bytes,
+    }
+
+
 def _check_signature(path: Path) -> None:
     if not path.exists():
         raise InputError("file-not-found", "there is no such file", where=str(path))
@@ -204,15 +241,19 @@ def _check_signature(path: Path) -> None:
         raise InputError("not-a-file", f"it is a {what}, not a model file", where=str(path))
     if not os.access(path, os.R_OK):
         raise InputError("file-unreadable", "reading it is not permitted", where=str(path))
-    with path.open("rb") as file:
-        if file.read(len(_SIGNATURE)) == _SIGNATURE:
-            return
+    if _signed(path):
+        return
     raise InputError(
         "not-hdf5",
         "the file is not HDF5, the format that NIR uses",
         where=str(path),
         hint="write it with nir.write, or check that the download is complete",
     )
+
+
+def _signed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
 def _tree(content: dict[str, Any], arrays: list[Any]) -> Tree:
