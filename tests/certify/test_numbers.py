@@ -15,7 +15,7 @@ from snndeploy.certify.checks import structure
 from snndeploy.certify.engine import run, step
 from snndeploy.certify.files import At, Contradiction
 from snndeploy.certify.rounding import _factors, _neuron
-from tests.certify.test_bounds import arithmetic, one
+from tests.support.one_neuron import arithmetic, one
 
 
 def pair(
