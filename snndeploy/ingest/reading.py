@@ -151,7 +151,7 @@ def _lost(lost: Finding, error: InputError) -> InputError:
         "lost-edge",
         f"edges were lost: {lost.message}; so {error.message}",
         where=lost.where,
-        hint="hand over the live module instead, snndeploy.from_snntorch(module, sample), which needs no "
+        hint="hand over the live module, snndeploy.from_snntorch(module, sample): that needs no "
         "exporter; or add the edges to the graph and write it again",
     )
 
