@@ -2,8 +2,8 @@
 
 The tests of a room are collected once, and run once to see which statements each of them reaches. For
 every mutant (see `mutate`) a copy of the process is made, the one function is replaced in it, and the
-tests that reach its statement are run until one fails: first those that noticed others. General tools
-start an interpreter per mutant, which here takes seconds each time.
+tests that reach its statement are run until one fails: those that noticed others, and the shortest.
+General tools start an interpreter per mutant, which here takes seconds each time.
 
 Results are kept in build/mutants, so a run that was stopped goes on: what was killed is not run again
 unless its function changes, what survived not unless a test does. tools/mutants.toml says which tests
@@ -160,24 +160,34 @@ class Campaign:
     def _chosen(self, mutant: Mutant, reached: Reached) -> tuple[list[pytest.Item], float]:
         """Tests that reach a mutant, within the time for one, and how long they take.
 
-        Those of a file stay together, as they share what is set up for them.
+        Half of the time is for those that noticed most others, the rest for the shortest: whatever is
+        new has noticed none. Those of a file stay together, as they share what is set up for them.
         """
         where = (mutant.file, mutant.statement)
-        files: dict[str, list[tuple[int, float, pytest.Item]]] = {}
-        for item in reached.items:
-            taken = reached.taken(item, where)
-            if taken is not None:
-                noticed = self.noticed[item.nodeid]
-                files.setdefault(_file_of(item), []).append((-noticed, taken, item))
-        chosen: list[pytest.Item] = []
+        reaching = [
+            (self.noticed[item.nodeid], taken, item)
+            for item in reached.items
+            if (taken := reached.taken(item, where)) is not None
+        ]
+        known = sorted((x for x in reaching if x[0]), key=lambda x: (-x[0], x[1]))
+        short = sorted((x for x in reaching if not x[0]), key=lambda x: x[1])
+        files: dict[str, list[pytest.Item]] = {}
         total = 0.0
-        for found in sorted(files.values(), key=lambda f: min(x[:2] for x in f)):
-            total += max(reached.set_up.get(item.nodeid, 0.0) for *_, item in found)
-            for _, seconds, item in sorted(found, key=lambda x: x[:2]):
-                if not chosen or total + seconds <= self.longest:
-                    total += seconds
-                    chosen.append(item)
-        return chosen, total
+        for found, ends in (
+            (known, self.longest / 2),
+            (short, self.longest),
+            (known, self.longest),
+        ):
+            for _, taken, item in found:
+                there = files.get(_file_of(item))
+                if there is None:
+                    taken += reached.set_up.get(item.nodeid, 0.0)
+                elif item in there:
+                    continue
+                if not files or total + taken <= ends:
+                    total += taken
+                    files.setdefault(_file_of(item), []).append(item)
+        return [item for chosen in files.values() for item in chosen], total
 
 
 class Reached:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snndeploy.chip import family_of, load_target
+from snndeploy.chip import Target, family_of, load_target
 from snndeploy.chip.floor import Boxes, Floor
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Pointwise
@@ -31,10 +31,10 @@ CHIPS = ("loihi1", "loihi2")
 
 
 def floor(
-    program: Program, chip: str, name: str, *, listed: bool = True, heard: bool = True
+    program: Program, chip: str | Target, name: str, *, listed: bool = True, heard: bool = True
 ) -> Floor:
     """Each neuron takes three slots of its core's output axons."""
-    target = load_target(chip)
+    target = load_target(chip) if isinstance(chip, str) else chip
     memory, box = Memory(program, target), program.group(name)
     return family_of(target).floor(
         Boxes(
@@ -130,6 +130,9 @@ def test_one_to_one_in_numbers(chip: str, axons: str) -> None:
     assert least.each()["synapse_words"].tolist() == [1, 1, 0, 1, 1, 1]
     assert least.each()[axons].tolist() == [2, 2, 0, 2, 2, 2]
     assert least.once()["synapse_words"] == least.once()[axons] == 0
+    late = SynapseSource("b", frozen(3, np.int64))
+    apart = with_synapses(program, s.name, sources=(s.sources[0], late))
+    assert floor(apart, chip, "c").each()["synapse_words"].tolist() == [2, 2, 0, 2, 2, 2]
 
 
 BOXES = np.array([1, 6, 6]), np.array([[1, 2, 4], [1, 2, 6]])
@@ -237,6 +240,53 @@ def test_sparse_kernels_take_what_the_emptiest_neuron_does() -> None:
     assert extents(two)["axon_in"] == [1, 1, 1]
     assert one.of_all_boxes(0) == {"synapse_words": (18 + 5 * 1) * 8 / 64}
     assert two.of_all_boxes(0)["synapse_words"] == 6 * 18 * 9 / 64
+
+
+def test_kernels_and_lists_of_one_group_add_up() -> None:
+    """Each neuron of a convolution hears one more, and takes two words of state on Loihi 2."""
+    image = (2, 6, 6)
+    ends = (group("a", image, 0), group("b", image, 1, role="output", kind="custom"))
+    layers = (synapses("a", "b", conv(2, 2)), synapses("a", "b", Pointwise(image, image)))
+    layers = (layers[0], replace(layers[1], name="own"))
+    program = Program(arithmetic=LOIHI, target="any", groups=ends, synapses=layers)
+    boxes = np.array([2]), np.array([[3], [4]])
+    one, two = (extents(floor(program, chip, "b"), boxes) for chip in CHIPS)
+    kernel = 2 * 8 * (8 + 6) / 64
+    assert one["synapse_words"] == [kernel + 24]
+    assert one["in_axons"] == [4 * 5 + 24]
+    rows = 18 * -(-(2 * 9 + 18) // 64)
+    assert two["synapse_words"] == [rows + 24]
+    assert two["axon_in"] == [2 + 24]
+    assert two["pool_words"] == [1 + 2 * 24 + rows + 24 + 2 + 24 + 24]
+    assert each(floor(program, "loihi2", "b"))["pool_words"] == {2.0 + 1 + 1 + 1}
+
+
+def test_a_channel_takes_its_lists_where_those_are_shorter() -> None:
+    """One place hears one of nine taps: lists of 2 x 23 bits, for two delays twice; not 18 rows."""
+    s = synapses("a", "b", conv(4, 2))
+    now, late = (SynapseSource("a", frozen(n, np.int64)) for n in (1, 5))
+    ends = (group("a", (2, 1, 1), 0), group("b", (4, 1, 1), 1, role="output"))
+    both = replace(s, sources=(now, late))
+    program = Program(arithmetic=LOIHI, target="any", groups=ends, synapses=(both,))
+    assert floor(program, "loihi2", "b").of_all_boxes(0)["synapse_words"] == 4 * 2 * 23 * 2 / 64
+    assert floor(program, "loihi1", "b").of_all_boxes(0)["synapse_words"] == 4 * 2 * 11 / 64
+
+
+def test_rows_of_a_channel_are_those_of_its_group() -> None:
+    ends = (group("a", (4, 6, 6), 0), group("b", (4, 6, 6), 1, role="output"))
+    s = synapses("a", "b", conv(4, 4, groups=2))
+    program = Program(arithmetic=LOIHI, target="any", groups=ends, synapses=(s,))
+    found = floor(program, "loihi2", "b").of_all_boxes(0)["synapse_words"]
+    assert found == 4 * (2 * 9) * 9 / 64
+
+
+def test_the_narrowest_index_is_what_lists_take_at_the_least() -> None:
+    target = load_target("loihi2")
+    index = target.synapse.index.model_copy(update={"widths": (6, 12)})
+    synapse = target.synapse.model_copy(update={"index": index})
+    program = mlp(30, 20)
+    least = floor(program, target.model_copy(update={"synapse": synapse}), "l1")
+    assert each(least)["synapse_words"] == {30 * (8 + 6) / 64}
 
 
 def test_two_projections_add_up() -> None:

@@ -286,6 +286,7 @@ def test_the_time_step_that_is_told() -> None:
         ({"frontend": "norse", "reset": "value"}, ("norse", "zero")),
         ({"frontend": "snntorch", "reset": "hard"}, ("snntorch", "zero")),
         ({"frontend": "snntorch", "reset": np.bytes_(b"none")}, ("snntorch", "none")),
+        ({"frontend": "norse", "notes": "soft"}, ("norse", "zero")),
         ({"frontend": "norse", "source": "me", "name": "mine", "x": 1}, ("norse", "zero")),
     ],
 )

@@ -89,6 +89,24 @@ def test_all_that_a_slice_takes(target: Target, first: int) -> None:
     assert "dense" in seen
 
 
+def test_kernels_of_more_places_than_an_offset_reaches() -> None:
+    """20 x 20 are two times 256: on Loihi the kernel is there twice, for either count."""
+    ends = (group("c0", (1, 20, 20), 0), group("c1", (2, 20, 20), 1, role="output"))
+    program = Program(
+        arithmetic=LOIHI, target="any", groups=ends, synapses=(synapses("c0", "c1", conv(2, 1)),)
+    ).verify()
+    whole = ((0, 2), (0, 20), (0, 20))
+    placement = Placement(
+        target="any", cores_per_chip=1, slices=(Slice(group="c1", bounds=whole, core=0),)
+    )
+    other, slices = counted(program, placement, LOIHI1)
+    (way,) = other.ways[id(slices[0])]
+    stored = Memory(program, LOIHI1).stored("c0->c1", whole)
+    assert (way.kernel, way.words, way.axons) == (True, stored.words, stored.axons)
+    cases = [-(-(10 + a * b * 2 * (8 + 10)) // 64) for a in (2, 3, 2) for b in (2, 3, 2)]
+    assert stored.words == 2 * sum(cases)
+
+
 Told = tuple[str, int, int, int, int, int, int, bool, bool]
 
 

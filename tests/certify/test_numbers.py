@@ -1,0 +1,247 @@
+"""How far a number may be from the network's, and which is which: the last taken, the first not."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snndeploy.certify import bounds as checker
+from snndeploy.certify import rounding
+from snndeploy.certify.checks import structure
+from snndeploy.certify.engine import run, step
+from snndeploy.certify.files import At, Contradiction
+from snndeploy.certify.rounding import _factors, _neuron
+from tests.support.one_neuron import arithmetic, one
+
+
+def pair(
+    group: dict[str, Any] | None = None,
+    neuron: dict[str, Any] | None = None,
+    stated: dict[str, Any] | None = None,
+) -> tuple[Any, Any, Any]:
+    """A program of one group and the population that it stands for, both of threshold 100 x 64."""
+    program = one(**{"kind": "lif", "vth": np.array(100), "dv": np.array(2048), **(group or {})})
+    here = program.group["n"]
+    fields = {
+        "leak": np.array(0.5),
+        "syn_leak": None,
+        "threshold": np.array(6400.0),
+        "compare": ">",
+        "reset": "zero",
+        "reset_timing": "immediate",
+        "spikes_per_step": "one",
+        "max_spikes": None,
+        "v_floor": None,
+        "v_init": np.array(0.0),
+        "bias": np.array(0.0),
+        "drive": np.array(0.0),
+        **(neuron or {}),
+    }
+    error = {"leak": 0.0, "syn_leak": 0.0, "threshold": 0.0, "bias": 0.0, "weight": 0.0}
+    program.rounding = {"n": SimpleNamespace(**{**error, **(stated or {})})}
+    p = SimpleNamespace(
+        name="n", shape=(1,), role="output", neuron=SimpleNamespace(type="Neuron", **fields)
+    )
+    return program, p, here
+
+
+def refused(*of: Any) -> str:
+    """What is contradicted; empty where it is taken."""
+    program, p, group = pair(*of)
+    try:
+        _neuron(program, p, group, p.neuron.bias, {"not_proved": []})
+    except Contradiction as found:
+        return str(found.record["what"]).partition(" at ")[0]
+    return ""
+
+
+def test_the_same_is_the_same() -> None:
+    assert refused() == ""
+    assert refused({"scale": np.array(0.0)}) == "scale"
+    assert refused({"scale": np.array(-1.0)}) == "scale"
+    assert refused(None, {"leak": np.array(0.5001)}) == "leak of v"
+    assert refused(None, {"syn_leak": np.array(0.1)}) == "leak of u"
+    assert refused(None, {"threshold": np.array(6401.0)}) == "threshold"
+    assert refused(None, {"bias": np.array(1.0)}) == "bias"
+    assert refused(None, {"v_init": np.array(1.0)}) == "initial v"
+    assert refused(None, {"reset": "subtract"}) == "kind of neuron"
+    assert refused(None, {"threshold": None}) == "kind of neuron"
+
+
+@pytest.mark.parametrize(
+    ("dv", "steps", "right"),
+    [
+        *((dv, 0.49, True) for dv in (1, 2, 2048, 4094, 4095)),
+        *((dv, 0.51, dv in (1, 4095)) for dv in (1, 2, 2048, 4094, 4095)),
+        *((dv, 1.01, False) for dv in (1, 4095)),
+    ],
+)
+def test_a_leak_is_the_nearest_or_the_last_that_a_register_holds(
+    dv: int, steps: float, right: bool
+) -> None:
+    """Off by so many steps of the register, whatever is stated; the threshold is 10^12 units of v."""
+    leak = 1 - (dv + (steps if dv < 4095 else -steps)) / 4096
+    big = {"scale": np.array(1e12), "vth": np.array(10**12 >> 6), "dv": np.array(dv)}
+    wanted = {"leak": np.array(leak), "threshold": np.array(1.0)}
+    assert (refused(big, wanted, {"leak": 1.0}) == "") == right
+
+
+@pytest.mark.parametrize(
+    ("exponent", "off", "right"),
+    [(0, 0.5, True), (0, 0.51, False), (3, 4.0, True), (3, 4.1, False), (-2, 0.5, True)],
+)
+def test_a_bias_is_the_nearest(exponent: int, off: float, right: bool) -> None:
+    """Half a unit of its field, or of v."""
+    held = {"bias_mant": np.array(12), "bias_exp": exponent}
+    wanted = {"bias": np.array(int(12 * 2.0**exponent) + off)}
+    assert (refused(held, wanted, {"bias": 1.0}) == "") == right
+
+
+@pytest.mark.parametrize(
+    ("off", "stated", "right"),
+    [(64.0, 1.0, True), (65.0, 1.0, False), (64.0, 0.005, False), (-64.0, 1.0, True)],
+)
+def test_a_threshold_is_within_a_unit_and_what_is_stated(
+    off: float, stated: float, right: bool
+) -> None:
+    wanted = {"threshold": np.array(6400.0 + off)}
+    assert (refused(None, wanted, {"threshold": stated}) == "") == right
+
+
+def test_a_strict_chip_compares_one_unit_lower() -> None:
+    """v > 99 x 64 in units of 64 is v >= 100 x 64."""
+    wanted = {"compare": ">="}
+    assert refused({"vth": np.array(99)}, wanted) == ""
+    assert refused({"vth": np.array(100)}, wanted) == "threshold"
+
+
+def test_where_no_v_lies_between_a_threshold_may_be_further_off() -> None:
+    wanted = {"leak": np.array(1.0), "threshold": np.array(6400.0 + 40)}
+    assert refused({"dv": np.array(0)}, wanted) == ""
+    assert refused({"dv": np.array(0)}, {**wanted, "threshold": np.array(6400.0 + 65)})
+    leaky = {"threshold": np.array(6400.0 + 40)}
+    assert refused(None, leaky) == "threshold"
+
+
+def test_what_each_weight_feeds() -> None:
+    """A kernel of two output channels, whose neurons have scales 1 and 3; and one that reaches both."""
+    op = SimpleNamespace(
+        type="Conv",
+        in_channels=1,
+        out_channels=2,
+        kernel=[3],
+        stride=[1],
+        padding=[(1, 1)],
+        dilation=[1],
+        groups=1,
+    )
+    s = SimpleNamespace(ops=[op], mantissa=np.ones((2, 1, 3), np.int64))
+    target = SimpleNamespace(shape=(2, 4))
+    at = At("program.npz", "s")
+    scale = np.array([[1.0], [3.0]])
+    assert _factors(s, (1, 4), target, at, scale).reshape(-1).tolist() == [1.0, 3.0]
+    with pytest.raises(Contradiction, match="scale of what one weight feeds"):
+        _factors(s, (1, 4), target, at, np.array([[1.0, 1.0, 1.0, 2.0], [3.0, 3.0, 3.0, 3.0]]))
+    dense = SimpleNamespace(type="Dense", out_features=3, in_features=2)
+    s = SimpleNamespace(ops=[dense], mantissa=np.ones((3, 2), np.int64))
+    found = _factors(s, (2,), SimpleNamespace(shape=(3,)), at, np.array([1.0, 2.0, 4.0]))
+    assert found.reshape(-1).tolist() == [1.0, 2.0, 4.0]
+    assert found.shape == (3, 1)
+    pointwise = SimpleNamespace(type="Pointwise", shape=(3,), weight_shape=[3])
+    s = SimpleNamespace(ops=[pointwise], mantissa=np.ones(3, np.int64))
+    found = _factors(s, (3,), SimpleNamespace(shape=(3,)), at, np.array([1.0, 2.0, 4.0]))
+    assert found.tolist() == [1.0, 2.0, 4.0]
+
+
+def test_a_membrane_is_added_up_in_32_bits() -> None:
+    """Registers of 31 bits: v and u together pass the adder's end, and come out at the other."""
+    a = arithmetic(state_bits=31, u_overflow="saturate", v_overflow="saturate")
+    program = one(kind="readout", vth=np.array(0))
+    g = program.group["n"]
+    most = (1 << 30) - 1
+    state = SimpleNamespace(u=np.array([[0]]), v=np.array([[most]]), fired=0)
+    peaks = np.zeros((2, 1), np.int64)
+    g.bias = np.array(1 << 30)
+    sent = step(g, a, state, np.array([[(1 << 24) - 1]]), peaks)
+    assert peaks[1].tolist() == [most + (((1 << 24) - 1) << 6) + (1 << 30)]
+    assert int(sent[0, 0]) == -most
+    g.bias = np.array(0)
+    state = SimpleNamespace(u=np.array([[0]]), v=np.array([[most]]), fired=0)
+    assert int(step(g, a, state, np.array([[1]]), peaks)[0, 0]) == most
+
+
+@pytest.mark.parametrize(("floor", "pauses"), [(None, True), (-5, True), (0, True), (1, False)])
+def test_a_floor_above_zero_leaves_no_pause(floor: int | None, pauses: bool) -> None:
+    """v starts each step from it, so what it takes to spike again is not known from zero."""
+    program = one(
+        vth=np.array(3), dv=np.array(0), v_floor=None if floor is None else np.array(floor)
+    )
+    g = program.group["n"]
+    found = checker.bounds(program)["n"]
+    apart = checker.pause(g, program.arithmetic, found)
+    assert (int(apart.max()) > 1) == pauses
+
+
+def test_a_negative_threshold_that_is_taken_off_adds() -> None:
+    """Behind a neuron that pauses, v gains half its threshold's size with every spike of its own."""
+    program = one((2,), vth=np.array(7), dv=np.array(0))
+    behind = SimpleNamespace(
+        **{
+            **vars(program.groups[1]),
+            "name": "m",
+            "depth": 2,
+            "dv": np.array(2048),
+            "vth": np.array(-5),
+            "reset": "subtract",
+            "reset_timing": "immediate",
+        }
+    )
+    link = SimpleNamespace(
+        **{
+            **vars(program.synapses[0]),
+            "name": "t",
+            "sources": [SimpleNamespace(group="n", latency=np.array(1))],
+            "target": "m",
+            "ops": [SimpleNamespace(type="Dense", out_features=1, in_features=1)],
+            "mantissa": np.array([[3]], np.int64),
+        }
+    )
+    program.groups[1].role = "hidden"
+    program.groups.append(behind)
+    program.synapses.append(link)
+    structure(program)
+    found = checker.bounds(program)
+    assert int(checker.pause(program.group["n"], program.arithmetic, found["n"]).max()) == 4
+    peak = int(run(program, {"in": np.ones((400, 1, 1), np.int64)})[1]["m"][1].max())
+    assert 5 * 64 < peak <= int(found["m"].v.max())
+
+
+@pytest.mark.parametrize(
+    ("decay", "held", "off", "right"),
+    [
+        ("multiply", 1024, 1 / 4096, True),
+        ("multiply", 1024, 1.1 / 4096, False),
+        ("shift", 2, 0.49, True),
+        ("shift", 2, 0.51, False),
+    ],
+)
+def test_a_decay_that_only_some_neurons_have(
+    decay: str, held: int, off: float, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of the constant; half, where it is a shift. Both keep three quarters."""
+    monkeypatch.setattr(rounding, "HELD", {"trace": "decay"})
+    program, p, group = pair({"kind": "custom"})
+    group.trace, p.neuron.trace = np.array(held), np.array(0.75 - off)
+    program.arithmetic.decay = decay
+    group.dv, group.decay_u, group.du = (np.array(x) for x in (1, 15, 14))
+    if decay == "multiply":
+        group.dv, group.decay_u, group.du = (np.array(x) for x in (2048, 4096, 4095))
+    else:
+        p.neuron.syn_leak, program.rounding["n"].syn_leak = np.array(0.0), 1.0
+    found = contextlib.nullcontext() if right else pytest.raises(Contradiction, match="trace at")
+    with found:
+        _neuron(program, p, group, p.neuron.bias, {"not_proved": []})
