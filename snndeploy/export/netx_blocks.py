@@ -63,9 +63,8 @@ def _dense(
         return np.where(inside, values[:, np.maximum(places, 0)], 0).astype(values.dtype)
 
     n_in = size(before)
-    return (Reshape((n_in,)), Dense(op.out_features, n_in)), _changed(
-        weight, repeated, inside.all()
-    )
+    full = bool(inside.all())
+    return (Reshape((n_in,)), Dense(op.out_features, n_in)), _changed(weight, repeated, full)
 
 
 def _windows(pool: SumPool, before: Shape) -> Array:
