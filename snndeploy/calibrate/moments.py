@@ -22,8 +22,9 @@ from ..ir.network import Network, Projection, Source
 from ..ir.ops import SumPool
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
+from .listen import listen, unchanged
 from .maps import MapMoments, read_places, summed
-from .stream import MAX_MEMORY, Chunk, prefix, stream
+from .stream import MAX_MEMORY, Chunk, prefix
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
 
@@ -191,13 +192,12 @@ def _accumulate(
     sums = [_BlockSum(network, block, kernel, positions, reference is not None) for block in blocks]
     share = max_memory // 4
     recorded = share // 16  # one byte per spike becomes eight, twice
-    runs = stream(prefix(network, sources), inputs, max_memory=recorded)
+    runs = listen(network, sources, inputs, max_memory=recorded)
     dense: Iterator[Chunk] | None = None
     same = False
     if reference is not None:
-        before = prefix(reference, sources)
-        same = before.digest == prefix(network, sources).digest
-        dense = None if same else stream(before, inputs, max_memory=recorded)
+        same = unchanged(prefix(reference, sources), prefix(network, sources))
+        dense = None if same else listen(reference, sources, inputs, max_memory=recorded)
     for chunk in runs:
         original = next(dense).recording if dense else chunk.recording if same else None
         for total in sums:

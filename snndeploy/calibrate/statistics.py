@@ -22,7 +22,8 @@ from ..ir.arrays import Array, size
 from ..ir.network import Network, Population
 from ..ir.step import NeuronRule, above
 from ..simulate.recording import Recording
-from .stream import MAX_MEMORY, prefix, stream
+from .listen import listen
+from .stream import MAX_MEMORY
 
 Figure = Literal["rate", "maps", "magnitude", "covariance"]
 Potential = Literal["input", "compared"]
@@ -91,7 +92,7 @@ def observe(
     samples = next(iter(arrays.values())).shape[1]
     sums = [_PopulationSum(network.population(name), wanted, potential) for name in names]
     # A quarter for the recording; potentials are float64 and have a neighbour or two.
-    runs = stream(prefix(network, names), inputs, record=states, max_memory=max_memory // 4)
+    runs = listen(network, names, inputs, record=states, max_memory=max_memory // 4)
     for chunk in runs:
         for total in sums:
             total.add(chunk.recording)

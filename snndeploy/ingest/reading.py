@@ -97,9 +97,7 @@ def _read(
         network = normalise(raw, profile, why, local)
     except InputError as error:
         if lost:  # what does not fit is the consequence, the lost edge the cause
-            raise InputError(
-                error.code, error.message, where=error.where, hint=_cause(lost[0])
-            ) from error
+            raise _lost(lost[0], error) from error
         raise
     open_fields = assumptions(raw, profile, {*told_by_file(raw), *overrides}, local)
     if open_fields and strict:
@@ -147,8 +145,15 @@ def _restored(raw: RawGraph) -> Reading | None:
     return Reading(network=network, raw=raw, profile=profile, why=why)
 
 
-def _cause(lost: Finding) -> str:
-    return f"{lost.where.rpartition(':')[2]}: {lost.message}; add the edges and export again"
+def _lost(lost: Finding, error: InputError) -> InputError:
+    """That edges were lost, what does not fit because of that, and two ways out."""
+    return InputError(
+        "lost-edge",
+        f"edges were lost: {lost.message}; so {error.message}",
+        where=lost.where,
+        hint="hand over the live module, snndeploy.from_snntorch(module, sample): that needs no "
+        "exporter; or add the edges to the graph and write it again",
+    )
 
 
 def read_network(

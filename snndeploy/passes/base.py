@@ -196,6 +196,11 @@ class Pass(ABC):
         """Whether its result depends on calibration samples."""
         return True
 
+    @property
+    def needed(self) -> bool:
+        """Whether the target has no form of the network without it: a guard never gives it back."""
+        return False
+
     def expect(self, net: Network) -> Network:
         """A stand-in for what the pass will leave of ``net``: its shapes, and which layers have codes.
 

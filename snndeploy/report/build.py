@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,7 +104,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     """A finding without its empty fields, its ratio spelled out."""
     record = {k: v for k, v in dataclasses.asdict(finding).items() if v not in ("", None, ())}
     record["fixes"] = [dataclasses.asdict(fix) for fix in finding.fixes]
-    if finding.ratio:
+    if finding.ratio and math.isfinite(finding.ratio):
         record["ratio"] = round(finding.ratio, 4)
     return record
 

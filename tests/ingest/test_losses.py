@@ -47,12 +47,15 @@ def test_nothing_lost_nothing_said(case: str, shared_data: Path) -> None:
 def test_a_lost_residual_edge_is_named_as_the_cause(shared_data: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_network(shared_data / "nir_exports" / "snntorch_residual_add.nir")
-    assert caught.value.code == "shape-mismatch"
-    assert caught.value.hint == (
-        "input_fc3: nir invented this input for 'fc3', because the exporter lost the edges into it, "
-        "and 'l2' and 'l3' lead to the output at once; snnTorch does that to residual additions; "
-        "add the edges and export again"
+    assert caught.value.code == "lost-edge"
+    assert caught.value.message == (
+        "edges were lost: nir invented this input for 'fc3', because the exporter lost the edges into "
+        "it, and 'l2' and 'l3' lead to the output at once; snnTorch does that to residual additions; "
+        "so 'l3' delivers (5,) to this Output, which has (16,)"
     )
+    assert str(caught.value.where).endswith("input_fc3")
+    assert "snndeploy.from_snntorch(module, sample)" in caught.value.hint
+    assert "add the edges" in caught.value.hint
 
 
 def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:

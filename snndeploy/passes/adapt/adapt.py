@@ -52,6 +52,11 @@ class Adapt(Pass):
         """It follows from the network and the target alone."""
         return False
 
+    @property
+    def needed(self) -> bool:
+        """The target has no form of what it rewrites."""
+        return True
+
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Rewrite the populations that the target has no form of."""
         from ...chip import family_of

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ...calibrate.stream import prefix, stream
+from ...calibrate.listen import listen
 from ...ir.arrays import Array
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network
@@ -59,7 +59,7 @@ def _mean_current(net: Network, name: str, inputs: Mapping[str, Array]) -> Array
     sources = {s.population for p in incoming for s in p.sources}
     sums: dict[str, Array] = {}
     count = 0
-    for chunk in stream(prefix(net, sources), inputs):
+    for chunk in listen(net, sources, inputs):
         spikes = chunk.recording.spikes
         for s in sources:
             sums[s] = sums.get(s, 0) + spikes[s].sum(axis=(0, 1), dtype=np.float64)

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...calibrate.listen import Remembered
+from ...calibrate.stream import MAX_MEMORY
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
@@ -21,7 +23,7 @@ class Correction(Pass):
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Measure and correct, population after population."""
-        inputs = ctx.samples(repr(self.name))
+        inputs = Remembered(ctx.samples(repr(self.name)), MAX_MEMORY // 4)
         source = reference_of(net, ctx)
         metrics: dict[str, Mapping[str, float]] = {}
         current = net

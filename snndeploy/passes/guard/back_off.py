@@ -17,10 +17,11 @@ from typing import Literal
 from ...calibrate.fidelity import Reference
 from ...errors import PassRefused
 from ...ir.arrays import Array
+from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Calibration, Pass, PassContext, PassEvent
 from ..metrics import measure
-from ..runner import PassLog, run_passes
+from ..runner import PassLog, PassStep, run_passes
 from ..training.options import TrainingPass
 from .costs import (
     amounts_found,
@@ -28,6 +29,7 @@ from .costs import (
     answers_silent,
     backed_off,
     layer_costs,
+    needed_differs,
     not_measured,
 )
 
@@ -72,7 +74,9 @@ def run_guarded(
         guard: ``"off"`` compares nothing; ``"warn"`` adds a finding where the divergence is above
             the limit; ``"back-off"`` gives back sparsity, bits or kernels, layer by layer, until it is
             not; ``"search"`` does so from several amounts and takes what stores least. Passes that
-            train are not run again and again: with them, ``"warn"`` is what happens.
+            train are not run again and again: with them, ``"warn"`` is what happens. What the target
+            needs (`Pass.needed`) is never given back: where it alone costs more than the limit, that is
+            a finding, and the limit holds for what comes on top.
         limit: largest mean divergence of the answers, its standard error included, nats per sample.
 
     Raises:
@@ -95,8 +99,23 @@ def run_guarded(
         return dataclasses.replace(log, notes=found)
     if guard == "warn" or trains:
         return dataclasses.replace(log, notes=(answers_differ(net, log, watch, limit),))
-    search = _BackOff(net, log, tuple(history.networks), ctx, watch, limit)
-    return search.kept()
+    first = _needed(log)
+    notes: tuple[Finding, ...] = ()
+    if first is not None and first.answers is not None and first.answers.bound > limit:
+        notes = (needed_differs(first, limit),)
+        limit += first.answers.bound
+    if log.answers.bound <= limit:
+        return dataclasses.replace(log, notes=notes)
+    kept = _BackOff(net, log, tuple(history.networks), ctx, watch, limit).kept()
+    return dataclasses.replace(kept, notes=(*notes, *kept.notes))
+
+
+def _needed(log: PassLog) -> PassStep | None:
+    """The last of the passes, from the first on, that no guard may give back."""
+    steps = itertools.takewhile(
+        lambda pair: pair[0].needed, zip(log.passes, log.steps, strict=True)
+    )
+    return next((step for _, step in reversed(list(steps))), None)
 
 
 class _History:
@@ -173,9 +192,13 @@ class _BackOff:
         }
 
     def at(self, level: int) -> tuple[Pass, ...]:
-        """The passes of a level; of the last ones only what rounds, and none."""
-        passes = self.passes(self.relief(level)) if level < NOTHING else ()
-        return passes if level < LEVELS else tuple(p for p in passes if "quantize" in p.stages)
+        """The passes of a level; of the last ones only what rounds, and what the chip needs."""
+        if level >= NOTHING:
+            return tuple(p for p in self.asked.passes if p.needed)
+        passes = self.passes(self.relief(level))
+        if level < LEVELS:
+            return passes
+        return tuple(p for p in passes if "quantize" in p.stages or p.needed)
 
     def passes(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
         """The recipe's passes with so much given back."""
@@ -211,7 +234,7 @@ class _BackOff:
         passes = self.at(level)
         net, divergence = self._tried(passes)
         if level == LEVELS and divergence > self.limit:
-            return (), measure(self.net).total("storage_bits")
+            return self.at(NOTHING), measure(self.net).total("storage_bits")
         return passes, measure(net).total("storage_bits")
 
     def kept(self) -> PassLog:

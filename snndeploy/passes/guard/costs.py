@@ -8,7 +8,7 @@ from ...calibrate.fidelity import Fidelity, Reference
 from ...ir.finding import Finding, Fix
 from ...ir.network import Network, Projection
 from ..metrics import NetworkMetrics, measure
-from ..runner import PassLog
+from ..runner import PassLog, PassStep
 
 RULE = "a compressed network answers like the one that was trained"
 
@@ -69,6 +69,24 @@ def answers_differ(source: Network, log: PassLog, watch: Reference, limit: float
         unit="nats",
         rule=RULE,
         fixes=fixes,
+    )
+
+
+def needed_differs(step: PassStep, limit: float) -> Finding:
+    """The finding of a network whose answers what the chip needs changes already."""
+    answers = step.answers
+    assert answers is not None
+    return Finding(
+        code="answers-differ",
+        severity="warning",
+        where=step.name,
+        message=f"{answers}, with what the chip needs alone, where {limit:g} are allowed; no guard can "
+        "give that back: train with these neurons in the loop (snndeploy finetune)",
+        resource="divergence",
+        used=answers.bound,
+        limit=limit,
+        unit="nats",
+        rule=RULE,
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...calibrate.listen import listen
 from ...calibrate.moments import filtered
-from ...calibrate.stream import prefix, stream
 from ...ir.arrays import Array
 from ...ir.network import Network, Population, Projection
 from ...ir.weights import Weight
@@ -64,5 +64,5 @@ class Judge:
 def _recorded(
     net: Network, names: set[str], inputs: Mapping[str, Array], max_memory: int
 ) -> dict[str, Array]:
-    chunks = [c.recording.spikes for c in stream(prefix(net, names), inputs, max_memory=max_memory)]
+    chunks = [c.recording.spikes for c in listen(net, names, inputs, max_memory=max_memory)]
     return {n: np.concatenate([c[n] for c in chunks], axis=1) for n in names}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...calibrate.listen import Remembered
 from ...calibrate.moments import Block, Moments, Response, gather, gather_joint, rows
 from ...calibrate.stream import prefix
 from ...errors import PassRefused
@@ -243,12 +244,14 @@ def run_layers(
     closest to the reference's on the other fifth (squared distance of spike trains filtered by the
     neuron's own membrane) is solved again with the moments of all samples.
     """
-    inputs = ctx.samples(f"the method of {name!r}")
+    samples = ctx.samples(f"the method of {name!r}")
+    share = settings.max_memory // 4
+    inputs = Remembered(samples, share)
     current = net
     metrics: dict[str, dict[str, float]] = {}
     findings: list[Finding] = []
     blocks = blocks_of(net, chosen)
-    train, test = held_out(inputs)
+    train, test = (Remembered(part, share) for part in held_out(samples))
     for done, block in enumerate(blocks):
         ctx.progress("layers", done, len(blocks))
         deliver = current if settings.sequential else net

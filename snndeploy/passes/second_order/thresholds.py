@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...calibrate.stream import MAX_MEMORY, prefix, stream
+from ...calibrate.listen import listen
+from ...calibrate.stream import MAX_MEMORY
 from ...ir.arrays import Array
 from ...ir.network import Network
 
@@ -55,7 +56,7 @@ def _positive_membrane(
     neuron = population.neuron
     assert neuron is not None
     total = np.zeros(population.shape[:1])
-    runs = stream(prefix(net, [name]), inputs, record=[name], max_memory=max_memory // 4)
+    runs = listen(net, [name], inputs, record=[name], max_memory=max_memory // 4)
     for chunk in runs:
         m = np.zeros(chunk.recording.u[name].shape[1:])
         for u in chunk.recording.u[name]:  # u holds the synaptic filter and the bias, and no reset

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from snndeploy.calibrate.fidelity import Reference
+from snndeploy.chip import load_target, native_only
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
+from snndeploy.passes.adapt import Adapt
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.guard.back_off import run_guarded
 from snndeploy.passes.guard.costs import layer_costs
@@ -107,6 +109,46 @@ def test_what_was_kept_is_a_recipe_that_gives_it_again() -> None:
     log = run_guarded(network(), RUINOUS, context(), guard="back-off")
     recipe = Recipe.from_toml(Recipe(passes=log.passes).to_toml())
     assert run_passes(network(), recipe.passes, context()).network.digest == log.network.digest
+
+
+def subtracting() -> tuple[Network, PassContext]:
+    """A network whose resets the chip's own neurons do not have, and what to run passes with."""
+    net = read_network(FOLDER / "digits.nir", "snntorch", reset="subtract")
+    x = digits().part(40, 60).inputs
+    names = [p.name for p in net.with_role("input")]
+    seen = Seen({n: digits().first(40).inputs for n in names})
+    reference = Reference(net, dict.fromkeys(names, x))
+    target = native_only(load_target("loihi2"))
+    return net, PassContext(calibration=seen, watch=reference, target=target)
+
+
+@pytest.mark.parametrize("guard", ["back-off", "search"])
+def test_what_the_chip_needs_is_not_given_back(guard: Any) -> None:
+    net, ctx = subtracting()
+    log = run_guarded(net, (Adapt(), *RUINOUS), ctx, guard=guard, limit=1e-6)
+    assert isinstance(log.passes[0], Adapt)
+    spiking = [p.neuron for p in log.network.populations if p.neuron and p.neuron.spiking]
+    assert {n.reset for n in spiking} == {"zero"}
+    told = [f for f in log.notes if f.code == "answers-differ"]
+    assert [(f.where, f.limit) for f in told] == [("adapt", 1e-6)]
+    assert "what the chip needs alone" in told[0].message
+    alone = run_passes(net, (Adapt(),), ctx).answers
+    assert alone is not None
+    assert log.answers is not None
+    assert told[0].used == alone.bound
+    assert log.answers.bound <= alone.bound + 1e-6
+
+
+def test_a_limit_above_what_the_chip_needs_holds_for_all_of_it() -> None:
+    net, ctx = subtracting()
+    alone = run_passes(net, (Adapt(),), ctx).answers
+    assert alone is not None
+    limit = alone.bound + 0.01
+    log = run_guarded(net, (Adapt(), *RUINOUS), ctx, guard="back-off", limit=limit)
+    assert isinstance(log.passes[0], Adapt)
+    assert [f.code for f in log.notes] == ["backed-off"]
+    assert log.answers is not None
+    assert log.answers.bound <= limit
 
 
 def test_a_limit_of_nothing_gives_everything_back() -> None:
