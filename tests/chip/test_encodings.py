@@ -191,7 +191,7 @@ def test_the_least_of_a_box_that_does_not_hear_all(target: Target) -> None:
 
 
 def test_room_for_the_compartments_that_reset_is_taken_off() -> None:
-    """100 neurons that subtract have 100 axons and words of their own; two projections share the rest."""
+    """100 neurons that subtract have 100 axons and words of their own; two groups share what is left."""
     family = family_of(LOIHI1)
     assert isinstance(family, Loihi1)
     program = mlp(30, 100)
