@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
 from ..ir.arrays import Array
@@ -76,12 +75,14 @@ class Remembered(Mapping[str, Array]):
 
     def keep(self, network: Network, name: str, pieces: list[Array]) -> None:
         """Remember a train. One of a loop of several is run with the whole loop, always."""
-        loop = nx.descendants(network.graph, name) & nx.ancestors(network.graph, name)
+        part = prefix(network, [name])
+        loop = any(
+            q.target != name and name in {s.population for s in q.sources} for q in part.projections
+        )
         size = sum(piece.nbytes for piece in pieces)
-        if loop or size > self._max_bytes or self._train(network, name) is not None:
+        if loop or size > self._max_bytes:
             return
-        train = np.concatenate(pieces, axis=1)
-        self._kept.append((name, _Heard(part=prefix(network, [name]), train=train)))
+        self._kept.append((name, _Heard(part=part, train=np.concatenate(pieces, axis=1))))
         while sum(kept.train.nbytes for _, kept in self._kept) > self._max_bytes:
             self._kept.pop(0)
 

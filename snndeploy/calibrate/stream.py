@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
 from ..ir.arrays import Array, size
 from ..ir.network import Network
 from ..simulate.float.engine import FloatType, run_float
@@ -33,8 +31,13 @@ def prefix(network: Network, populations: Iterable[str]) -> Network:
     Loops that lead into them are kept whole. The result may lack an output, so it is for running
     only.
     """
-    names = set(populations)
-    kept = names.union(*(nx.ancestors(network.graph, name) for name in names))
+    kept: set[str] = set()
+    waiting = list(populations)
+    while waiting:
+        name = waiting.pop()
+        if name not in kept:
+            kept.add(name)
+            waiting += [s.population for q in network.incoming(name) for s in q.sources]
     return dataclasses.replace(
         network,
         populations=tuple(p for p in network.populations if p.name in kept),
