@@ -118,9 +118,11 @@ class _Worker:
             if not self.begun:
                 self.begin(request)
             self.pipe.give(seconds, "finish")
-            answer = heard(self.answers)
+            header, arrays = heard(self.answers)
+            if header["request"] != request:  # of all mistakes, another network is the worst
+                raise OSError("answer to another request")
             self.begun = {}
-            return answer
+            return header, arrays
         except (OSError, EOFError) as error:
             if isinstance(error, EOFError):
                 self.process.wait()
@@ -213,11 +215,18 @@ def begin_reading(path: Path, groups: Collection[str]) -> None:
     try:
         if not is_regular(path) or not _signed(path):
             return
-        with _lock:
-            if not _worker().begun:
-                _worker().begin(_request(path, groups))
+        request = _request(path, groups)
     except OSError:
-        _end_worker()  # what is wrong is found, and said, when it is read
+        return  # what is wrong is found, and said, when it is read
+    with _lock:
+        try:
+            if not _worker().begun:
+                _worker().begin(request)
+        except OSError:
+            _end_worker()
+        except BaseException:  # an interrupt: nobody knows what it has been asked
+            _end_worker()
+            raise
 
 
 def _request(path: Path, groups: Collection[str]) -> dict[str, Any]:

@@ -189,7 +189,8 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
     for line in requests:
         request = json.loads(line)
         limit_memory(int(request["process_bytes"]))
-        told(*answer(request), answers)
+        header, arrays = answer(request)
+        told({**header, "request": request}, arrays, answers)
         answers.flush()
 
 

@@ -380,3 +380,35 @@ def test_what_cannot_be_read_ahead_is_left_to_its_reader(tmp_path: Path) -> None
     for name in ("missing.nir", "fifo.nir", "text.nir", "."):
         hdf5.begin_reading(tmp_path / name, hdf5.NIR)
     assert not hdf5._workers
+
+
+@pytest.mark.parametrize("moment", ["write", "after"])
+def test_an_interrupt_while_reading_ahead_leaves_no_answer_to_be_taken_for_another(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the worker has been asked and nobody noted it, nor where it has not been."""
+    one, two = (written(tmp_path, chain(n, lif(n)), f"{n}.nir") for n in (3, 5))
+    begin = hdf5._Worker.begin
+
+    def interrupted(worker: Any, request: Any) -> None:
+        if moment == "after":
+            begin(worker, request)
+            worker.begun = {}
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5._Worker, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            hdf5.begin_reading(one, hdf5.NIR)
+    assert read_raw(two).nodes["n0"].array("tau").shape == (5,)
+
+
+def test_an_answer_to_another_request_is_refused(tmp_path: Path) -> None:
+    one, two = (written(tmp_path, chain(n, lif(n)), f"{n}.nir") for n in (3, 5))
+    hdf5._end_worker()
+    hdf5.begin_reading(one, hdf5.NIR)
+    hdf5._workers[0].begun = {}
+    with pytest.raises(InputError) as caught:
+        read_raw(two)
+    assert caught.value.code == "damaged-file"
+    assert read_raw(two).nodes["n0"].array("tau").shape == (5,)

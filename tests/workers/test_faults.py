@@ -59,6 +59,7 @@ def _works(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_hurt_workers_give_the_bits_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials, accuracies and sensitivities again and again, until two hundred faults have happened."""
     monkeypatch.setattr("snndeploy.pipeline.run._batch", lambda *_: 7)  # more than one batch

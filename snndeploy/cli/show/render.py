@@ -25,11 +25,12 @@ from ...report import (
     tried,
     tried_for_several,
 )
+from .telling import told_more
 
 _PLACES = 12
 """Places of findings of one kind that are listed."""
-_ROWS = 60
-"""Layers and projections of a compilation that are listed; reports and --json have all."""
+_ROWS, _FEW = 60, 10
+"""Layers of a compilation that are listed, and without -v; reports and --json have all."""
 _GAP = 2
 """Spaces between columns."""
 _Listed = TypeVar("_Listed")
@@ -144,13 +145,13 @@ def _parameters(population: Mapping[str, Any]) -> str:
 
 
 def print_compile_report(report: Mapping[str, Any]) -> None:
-    """The report of one compilation, the verdict last."""
+    """The report of one compilation on a screen, the verdict last; with ``-v`` all that is listed."""
     report = plain_data(report)
-    out = console()
+    out, more = console(), told_more()
     notes = report["network"]["notes"]
-    for key in ("frontend", "why"):
-        if key in notes:
-            out.print(Text.assemble((key, "bold"), " ", notes[key]))
+    if "frontend" in notes:
+        why = f" ({notes['why']})" if "why" in notes else ""
+        out.print(Text.assemble(("frontend", "bold"), f" {notes['frontend']}{why}"), soft_wrap=True)
     columns: tuple[str, ...]
     if report["passes"]:
         columns = ("after", "neurons", "weights", "synapses", "bits", "answers alike")
@@ -163,25 +164,19 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     title = f"on {report['target']} ({report['board']})"
     columns = ("layer", "shape", "neurons", "cores", "fullest", "threshold", "head-room")
     columns = (*columns, "rounding", "as")
-    layers = _foremost(report["layers"], lambda layer: layer["fullest"]["share"])
+    rows = _ROWS if more else _FEW
+    layers = _foremost(report["layers"], lambda layer: layer["fullest"]["share"], rows)
     out.print(table(title, columns, [_layer_row(layer) for layer in layers]))
     _print_rest(len(report["layers"]) - len(layers), "layers, whose cores are less full")
     for line in rounding_note(report):
         out.print(line, highlight=False, soft_wrap=True)
-    out.print()
-    most = _foremost(report["synapses"], lambda s: s["nonzero"])
-    synapses = [
-        (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
-        for s in most
-    ]
-    columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
-    out.print(table("synapses", columns, synapses))
-    _print_rest(len(report["synapses"]) - len(most), "projections, of fewer weights")
+    if more:
+        _print_synapses(report["synapses"])
     out.print()
     for line in cores_text(report):
         out.print(line, highlight=False, soft_wrap=True)
     print_time(report.get("time"))
-    print_findings(report["findings"])
+    print_findings(report["findings"], brief=not more)
     if "certificate" in report:
         out.print(certificate_line(report["certificate"]), highlight=False, soft_wrap=True)
     # last, where the eyes are when the screen stops
@@ -193,15 +188,29 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     )
 
 
-def _foremost(rows: Sequence[_Listed], size: Callable[[_Listed], float]) -> list[_Listed]:
+def _print_synapses(listed: Sequence[Mapping[str, Any]]) -> None:
+    most = _foremost(listed, lambda s: s["nonzero"], _ROWS)
+    rows = [
+        (s["name"], s["ops"], s["nonzero"], s["bits"], s["exponent"], span(*_ends(s["latency"])))
+        for s in most
+    ]
+    columns = ("projection", "operators", "weights not 0", "bits", "2^", "steps")
+    console().print()
+    console().print(table("synapses", columns, rows))
+    _print_rest(len(listed) - len(most), "projections, of fewer weights")
+
+
+def _foremost(
+    rows: Sequence[_Listed], size: Callable[[_Listed], float], count: int
+) -> list[_Listed]:
     """The largest of very many, in their order."""
-    first = sorted(range(len(rows)), key=lambda i: -size(rows[i]))[:_ROWS]
+    first = sorted(range(len(rows)), key=lambda i: -size(rows[i]))[:count]
     return [rows[i] for i in sorted(first)]
 
 
 def _print_rest(count: int, what: str) -> None:
     if count:
-        line = f"and {count:,} more {what}: --json, or the page of a report, lists all"
+        line = f"and {count:,} more {what}: -v lists {_ROWS}, --json and the page of a report all"
         console().print(line, style="dim", highlight=False, soft_wrap=True)
 
 
@@ -250,20 +259,31 @@ def _headroom(layer: Mapping[str, Any]) -> str:
     return "proved" if steps is None else f"proved, v clips after ≥ {steps} steps"
 
 
-def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
-    """Findings, worst first, each with its fixes; what repeats at many places is said once."""
+def print_findings(findings: Sequence[Mapping[str, Any]], *, brief: bool = False) -> None:
+    """Findings, worst first, each with its fixes; what repeats at many places is said once.
+
+    ``brief`` names notes by their codes alone, and leaves the rules of warnings and what was tried out.
+    """
     out = console()
     groups = grouped(plain_data(findings))
+    notes = [g[0]["code"] for g in groups if brief and g[0]["severity"] == "note"]
+    groups = [g for g in groups if g[0]["code"] not in notes]
     several = tried_for_several([g for g in groups if g[0]["severity"] == "error"])
     for i, group in enumerate(groups):
         first = group[0]
         text = Text(f"{first['severity']}[{first['code']}] ", style=_COLOURS[first["severity"]])
         lines = alike(group)
-        if len(lines) == 1:
+        warned = brief and first["severity"] == "warning"
+        if warned and len(lines) > 1:
+            others = f" (and at {len(lines) - 1} more places)"
+            text.append(f"{one_line(lines[0][0])}: {first['message']}{others}", style="default")
+        elif len(lines) == 1:
             text.append(f"{one_line(lines[0][0])}: {first['message']}", style="default")
         else:
             text.append(f"at {len(group)} places:", style="default")
         out.print(text, soft_wrap=True)
+        if warned:
+            continue
         if len(lines) > 1:
             for where, f in lines[:_PLACES]:
                 times = f" ({f['ratio']:.3g} times its limit)" if "ratio" in f else ""
@@ -285,6 +305,10 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
             out.print(Text(f"  {line}"), soft_wrap=True)
         for line in said.values() if errors_end else ():
             out.print(Text(line), soft_wrap=True)
+    if notes:
+        many = f"{len(notes)} notes" if len(notes) > 1 else "a note"
+        told = ", ".join(dict.fromkeys(notes))
+        out.print(Text(f"{many} ({told}): snndeploy -v … tells more", style="dim"), soft_wrap=True)
 
 
 def print_fix(report: Mapping[str, Any], path: str) -> None:
