@@ -12,9 +12,9 @@ import pytest
 from snndeploy.certify import bounds as checker
 from snndeploy.certify import rounding
 from snndeploy.certify.checks import structure
-from snndeploy.certify.engine import run, step
+from snndeploy.certify.engine import apply, run, step
 from snndeploy.certify.files import At, Contradiction
-from snndeploy.certify.rounding import _factors, _neuron
+from snndeploy.certify.rounding import _factors, _neuron, _projection
 from tests.support.one_neuron import arithmetic, one
 
 
@@ -143,7 +143,8 @@ def test_what_each_weight_feeds() -> None:
     target = SimpleNamespace(shape=(2, 4))
     at = At("program.npz", "s")
     scale = np.array([[1.0], [3.0]])
-    assert _factors(s, (1, 4), target, at, scale).reshape(-1).tolist() == [1.0, 3.0]
+    found = _factors(s, (1, 4), target, at, scale)
+    assert (found.shape, found.reshape(-1).tolist()) == ((2, 1, 1), [1.0, 3.0])
     with pytest.raises(Contradiction, match="scale of what one weight feeds"):
         _factors(s, (1, 4), target, at, np.array([[1.0, 1.0, 1.0, 2.0], [3.0, 3.0, 3.0, 3.0]]))
     dense = SimpleNamespace(type="Dense", out_features=3, in_features=2)
@@ -244,4 +245,89 @@ def test_a_decay_that_only_some_neurons_have(
         p.neuron.syn_leak, program.rounding["n"].syn_leak = np.array(0.0), 1.0
     found = contextlib.nullcontext() if right else pytest.raises(Contradiction, match="trace at")
     with found:
+        _neuron(program, p, group, p.neuron.bias, {"not_proved": []})
+
+
+@pytest.mark.parametrize(("held", "right"), [(-(2**23) + 1, True), (-(2**23), False), (-5, False)])
+def test_a_floor_beyond_the_register_is_its_end(held: int, right: bool) -> None:
+    group = {"kind": "custom", "v_floor": np.array(held)}
+    assert (refused(group, {"v_floor": np.array(-1e9)}) == "") == right
+
+
+@pytest.mark.parametrize(("steps", "right"), [(0.49, True), (0.51, False)])
+def test_a_leak_of_u_is_the_nearest(steps: float, right: bool) -> None:
+    """No half unit is made up for by it, however small the threshold."""
+    wanted = {"syn_leak": np.array(0.5 + steps / 4096), "threshold": np.array(64.0)}
+    group = {"du": np.array(2047), "vth": np.array(1)}
+    assert (refused(group, wanted, {"syn_leak": 1.0}) == "") == right
+
+
+@pytest.mark.parametrize(
+    ("group", "whole"),
+    [
+        ({}, True),
+        ({"du": np.array(2047)}, False),
+        ({"bias_mant": np.array(3)}, False),
+        ({"bias_mant": np.array(1), "bias_exp": 6}, True),
+    ],
+)
+def test_a_threshold_between_units_is_proved_where_v_holds_whole_ones(
+    group: dict[str, Any], whole: bool
+) -> None:
+    """40 units beside it, of which 64 make one of weights: nothing is stated of that."""
+    bias = np.array(group.get("bias_mant", 0) * 2.0 ** group.get("bias_exp", 0))
+    wanted = {"leak": np.array(1.0), "threshold": np.array(6440.0), "drive": bias}
+    wanted |= {"syn_leak": np.array(0.5)} if "du" in group else {}
+    program, p, here = pair({"dv": np.array(0), **group}, wanted)
+    told: dict[str, Any] = {"not_proved": []}
+    _neuron(program, p, here, p.neuron.bias, told)
+    assert (told["not_proved"] == []) == whole
+
+
+def test_what_each_weight_feeds_behind_a_view() -> None:
+    """Rows of four neurons that are two channels of two."""
+    dense = SimpleNamespace(type="Dense", out_features=4, in_features=1)
+    view = SimpleNamespace(type="Reshape", shape=(2, 2))
+    s = SimpleNamespace(ops=[dense, view], mantissa=np.ones((4, 1), np.int64))
+    at, target = At("program.npz", "s"), SimpleNamespace(shape=(2, 2))
+    found = _factors(s, (1,), target, at, np.array([[1.0], [3.0]]))
+    assert (found.shape, found.reshape(-1).tolist()) == ((4, 1), [1.0, 1.0, 3.0, 3.0])
+
+
+def test_sums_over_windows_are_exact_beyond_floats() -> None:
+    """Four values that float64 holds add up to one that it does not."""
+    pool = SimpleNamespace(type="SumPool", kernel=[4], stride=[4], padding=[0])
+    one_each = SimpleNamespace(type="Pointwise", shape=(1, 1), weight_shape=[1, 1])
+    x = np.array([[[2**53 - 1, 2**53 - 1, 2**53 - 1, 2**53 - 2]]])
+    assert apply([pool, one_each], np.ones((1, 1), np.int64), x).tolist() == [[[2**55 - 5]]]
+
+
+def test_sources_of_one_projection_have_one_scale() -> None:
+    program = one((2,))
+    other = SimpleNamespace(**{**vars(program.groups[0]), "name": "other", "scale": np.array(2.0)})
+    program.group["other"] = other
+    (s,) = program.synapses
+    s.sources.append(SimpleNamespace(group="other", latency=np.array(1)))
+    program.rounding = {"n": SimpleNamespace(weight=0.0)}
+    sources = [SimpleNamespace(population=name, delay=np.array(0)) for name in ("in", "other")]
+    weight = SimpleNamespace(data=np.array([[128.0]]), scale=None, mask=None)
+    q = SimpleNamespace(name="s", type="Projection", sources=sources, ops=s.ops, weight=weight)
+    with pytest.raises(Contradiction, match="scale of its sources: stated one"):
+        _projection(program, q, s)
+    other.scale = np.array(1.0)
+    _projection(program, q, s)
+
+
+def test_a_leak_may_make_up_for_a_half_unit_of_a_small_v() -> None:
+    """A threshold of one unit: what rounding drops is as large as v."""
+    small = {"vth": np.array(0)}
+    wanted = {"leak": np.array(0.5 + 0.45001), "threshold": np.array(1.0)}
+    assert refused(small, wanted, {"leak": 1.0, "threshold": 1.0}) == ""
+    held = {"leak": np.array(0.95), "threshold": np.array(1.0)}  # which a constant holds no better
+    assert refused(small, {**held, "leak": np.array(3072 / 4096)}, {"leak": 1.0, "threshold": 1.0})
+
+
+def test_the_largest_initial_v_is_told() -> None:
+    program, p, group = pair(None, {"v_init": np.array([0.0, 3.0])})
+    with pytest.raises(Contradiction, match=r"initial v: stated 0, found 3\.0"):
         _neuron(program, p, group, p.neuron.bias, {"not_proved": []})

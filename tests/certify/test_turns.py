@@ -199,12 +199,27 @@ def test_bundles_are_certified(readout: bool, tmp_path: Path) -> None:
 def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
     made = program()
     placed = checked_placement(place_program(made, XYLO))
-    assert max(check_xylo(checked(made), placed, RULES).values()) <= 1
+    shares = check_xylo(checked(made), placed, RULES)
+    held = {
+        name: share
+        for name, share in shares.items()
+        if name not in ("recurrent entries", "fan out")
+    }
+    assert held == {
+        "inputs": 6 / 16,
+        "hidden neurons": 21 / 1000,
+        "output neurons": 5 / 8,
+        "fed_by_inputs": 12 / 1000,
+        "feeding_outputs": 9 / 1000,
+    }
 
     def refused(changed: Program, rules: Any = RULES) -> str:
         with pytest.raises(Contradiction) as caught:
             check_xylo(checked(changed), placed, rules)
+        places.append(str(caught.value.record["where"]))
         return str(caught.value.record["what"])
+
+    places: list[str] = []
 
     def synapses(name: str, **changes: Any) -> Program:
         parts = [replace(s, **changes) if s.name == name else s for s in made.synapses]
@@ -213,6 +228,7 @@ def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
     late = (SynapseSource("hidden12", frozen(2, np.int64)),)
     assert refused(synapses("hidden12->hidden9", sources=late)) == "latency"
     assert refused(synapses("hidden12->hidden9", exponent=9)) == "weight shifts of a block"
+    assert places == ["hidden12->hidden9", "hidden neurons"]
     for table, key, what in (
         ("ends", "inputs", "inputs"),
         ("ends", "fed_by_inputs", "fed_by_inputs"),

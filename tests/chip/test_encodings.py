@@ -157,3 +157,97 @@ def test_what_the_words_of_a_slice_rest_on() -> None:
     synapse = family.target.synapse.model_copy(update={"skip": None})
     without = family_of(family.target.model_copy(update={"synapse": synapse}))
     assert without.format_certainties == ("code", "code")
+
+
+def test_run_lengths_of_two_delays_are_counted_only_where_they_can_win() -> None:
+    """Two copies of whole lists of 10 + 6 + 20 x 11 bits take 240 words; runs of 13 bits take more."""
+    program = mlp_without((0, 0))
+    (s,) = program.synapses
+    late = SynapseSource("l0", frozen(5, np.int64))
+    both = with_synapses(program, "l0->l1", sources=(s.sources[0], late))
+    found = words(both, LOIHI1, ((0, 20),))
+    assert found == {"dense": 2 * 30 * 4, "sparse": 2 * 30 * 6}
+    assert 2 * 30 * 4 < 599 * 13 // 64 * 2
+
+
+def strided() -> Program:
+    """Three channels of 6 x 6 into two, of which each reads every other position alone."""
+    s = synapses("a", "b", conv(2, 3, 1, stride=2))
+    ends = (group("a", (3, 6, 6), 0), group("b", (2, 3, 3), 1, role="output"))
+    return Program(arithmetic=LOIHI, target="any", groups=ends, synapses=(s,))
+
+
+@pytest.mark.parametrize("target", [LOIHI1, LOIHI2], ids=lambda t: t.name)
+def test_the_least_of_a_box_that_does_not_hear_all(target: Target) -> None:
+    family = family_of(target)
+    assert isinstance(family, LoihiFamily)
+    (fan,) = Memory(strided(), target).fans.values()
+    into = fan.into(((0, 2), (0, 3), (0, 3)))
+    assert 0 < np.count_nonzero(into.full) < into.full.size
+    least = family.cheapest(fan, into, 18)
+    # a list of two synapses for each channel, or a row for each
+    assert least.words == 3
+    assert least.skips_zeros
+
+
+def test_room_for_the_compartments_that_reset_is_taken_off() -> None:
+    """100 neurons that subtract have 100 axons and words of their own; two groups share what is left."""
+    family = family_of(LOIHI1)
+    assert isinstance(family, Loihi1)
+    program = mlp(30, 100)
+    (fan,) = Memory(program, LOIHI1).fans.values()
+    twice = replace(program.group("l1"), kind="custom", reset="subtract")
+    listed = family.cost(fan, fan.into(((0, 100),)), 100, twice, 2)
+    plain = Stored(encoding="dense", words=1, longest=1, axons=1, slots=1, synapses=1, nonzero=1)
+    room_words, room_axons = (16384 - 100) // 2, (4096 - 100) // 2
+    for fields, over in (
+        ({"words": room_words}, False),
+        ({"words": room_words + 1}, True),
+        ({"axons": room_axons}, False),
+        ({"axons": room_axons + 1}, True),
+        ({"longest": 256}, False),
+        ({"longest": 257}, True),
+    ):
+        assert listed(replace(plain, **fields))[0] == over, fields
+    assert listed(plain)[1:] == (1 / 4096, 1 / 16384 + 1 / 4096 + 1 / 4096)
+
+
+def test_what_a_core_without_compartments_holds() -> None:
+    assert family_of(LOIHI1).combined(({"axon_words": 5}, {"axon_words": 7})) == {"axon_words": 7}
+
+
+def test_output_axons_of_loihi_2() -> None:
+    assert family_of(LOIHI2).axons_out({"axon_map": 3, "axon_mem": 4}) == 7
+
+
+def test_a_kernel_of_one_row() -> None:
+    s = synapses("a", "b", conv(6, 1, 1))
+    ends = (group("a", (1, 4, 4), 0), group("b", (6, 4, 4), 1, role="output"))
+    program = Program(arithmetic=LOIHI, target="any", groups=ends, synapses=(s,))
+    (kernel,) = (way for way in ways(program, LOIHI2, ((0, 6), (0, 4), (0, 4))) if way.shared)
+    assert (kernel.words, kernel.longest) == (2, 2)
+
+
+def test_a_kernel_of_nothing_is_empty() -> None:
+    program = strided()
+    (s,) = program.synapses
+    none = with_synapses(program, s.name, mantissa=frozen(np.zeros_like(s.mantissa)))
+    kernels = [way for way in ways(none, LOIHI1, ((0, 2), (0, 3), (0, 3))) if way.shared]
+    assert [(way.words, way.longest, way.synapses) for way in kernels] == [(0, 0, 0)] * 2
+
+
+def test_slots_that_a_sender_surely_takes() -> None:
+    """A convolution may be heard over population axons, a dense layer is not."""
+    family = family_of(LOIHI1)
+    assert isinstance(family, Loihi1)
+    axons = family.target.axons.model_copy(
+        update={
+            "out_discrete": family.target.axons.out_discrete.model_copy(update={"limit": 3}),
+            "out_population": family.target.axons.out_population.model_copy(update={"limit": 2}),
+        }
+    )
+    other = family_of(family.target.model_copy(update={"axons": axons}))
+    (kernel,) = Memory(strided(), LOIHI1).fans.values()
+    (dense,) = Memory(mlp(3, 2), LOIHI1).fans.values()
+    assert [other.least_slots(fan) for fan in (kernel, dense)] == [2, 3]
+    assert [family.least_slots(fan) for fan in (kernel, dense)] == [1, 1]

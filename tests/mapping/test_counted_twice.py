@@ -107,6 +107,22 @@ def test_kernels_of_more_places_than_an_offset_reaches() -> None:
     assert stored.words == 2 * sum(cases)
 
 
+def test_rows_of_kernels_on_loihi_2() -> None:
+    """34 weights of 8 + 1 bits and a header of 18 are six words of 64, and five of 65."""
+    ends = (group("c0", (1, 4, 4), 0), group("c1", (34, 4, 4), 1, role="output"))
+    program = Program(
+        arithmetic=LOIHI, target="any", groups=ends, synapses=(synapses("c0", "c1", conv(34, 1)),)
+    ).verify()
+    whole = ((0, 34), (0, 4), (0, 4))
+    placement = Placement(
+        target="any", cores_per_chip=1, slices=(Slice(group="c1", bounds=whole, core=0),)
+    )
+    other, slices = counted(program, placement, LOIHI2)
+    (way,) = other.ways[id(slices[0])]
+    assert (way.kernel, way.words, way.longest) == (True, 9 * 6, 6)
+    assert Memory(program, LOIHI2).stored("c0->c1", whole).words == 9 * 6
+
+
 Told = tuple[str, int, int, int, int, int, int, bool, bool]
 
 

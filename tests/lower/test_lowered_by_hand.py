@@ -1,31 +1,29 @@
-"""Numbers of lowering that follow on paper, each of which a single fault once left as it was."""
+"""What lowering makes of small networks, against numbers that follow on paper."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from snndeploy.chip import family_of, load_target
+from snndeploy.errors import LoweringRefused
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network, Source
-from snndeploy.ir.ops import Dense
-from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
+from snndeploy.ir.ops import Dense, SumPool
+from snndeploy.ir.program import CompartmentGroup, Program
 from snndeploy.ir.step import LOIHI
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import InputCoding, fitted_in_turn, lower, reaching
-from snndeploy.lower.exact import _sums_are_exact, truncated
-from snndeploy.lower.integers import to_mantissas
-from snndeploy.lower.proofs.headroom import Interval, WorstCase, headroom, worst_case
-from snndeploy.lower.proofs.rounding import rounding_of
+from snndeploy.lower import InputCoding, lower, reaching
+from snndeploy.lower.integers import Mantissas, to_bias, to_mantissas
 from snndeploy.lower.registers import held_neuron
 from snndeploy.lower.scale import _slow_threshold
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import conv, inputs, lif, project
 
-LOIHI2, XYLO = load_target("loihi2"), load_target("xylo-a2")
+LOIHI2 = load_target("loihi2")
 BINARY = InputCoding.named("binary")
 
 
@@ -43,6 +41,20 @@ def one_layer(weight: Any, *, bias: Any = None, **fields: Any) -> Network:
 
 def lowered(network: Network, **options: Any) -> Program:
     return lower(network, LOIHI2, inputs=BINARY, **options)
+
+
+def group_of(**fields: Any) -> CompartmentGroup:
+    given = {"du": ints(4095), "dv": ints(0), "vth": ints(100), **fields}
+    kind = given.pop("kind", "lif")
+    return CompartmentGroup(name="n", shape=(2,), role="output", kind=kind, depth=1, **given)
+
+
+def scale(program: Program, name: str = "output") -> np.ndarray:
+    return program.group(name).scale
+
+
+def held(network: Network, **fields: Any) -> tuple[str, ...]:
+    return lowered(network, **fields).rounding["output"].reasons
 
 
 @pytest.mark.parametrize(
@@ -74,55 +86,6 @@ def test_the_coding_for_a_largest_value() -> None:
     assert [reaching(None, peak).peak for peak in (0.5, 1.0, 2.0)] == [1.0, 1.0, 2.0]
 
 
-def group_of(**fields: Any) -> CompartmentGroup:
-    given = {"du": ints(4095), "dv": ints(0), "vth": ints(100), **fields}
-    kind = given.pop("kind", "lif")
-    return CompartmentGroup(name="n", shape=(2,), role="output", kind=kind, depth=1, **given)
-
-
-def test_how_far_leaks_and_a_comparison_are_off() -> None:
-    """u keeps 1 - (2047 + 1) / 4096; v >= 101 units of 64 is v > 100."""
-    trained = lif("n", (2,), leak=0.875, syn_leak=0.4, threshold=101 * 64.0, compare=">=").neuron
-    assert trained is not None
-    found = rounding_of(trained, group_of(du=ints(2047), dv=ints(512)), 0.25, np.zeros(()), LOIHI)
-    assert (found.leak, found.syn_leak) == (0.0, pytest.approx(0.1))
-    assert (found.threshold, found.weight) == (0.0, 0.25)
-    strict = lif("n", (2,), leak=0.875, threshold=101 * 64.0, compare=">").neuron
-    assert strict is not None
-    found = rounding_of(strict, group_of(dv=ints(512)), 0.0, np.zeros(()), LOIHI)
-    assert found.threshold == pytest.approx(1 / 101)
-
-
-def wide(low: float, high: float, n: int = 2) -> Interval:
-    return Interval(np.full(n, low), np.full(n, high))
-
-
-def test_clipping_begins_with_the_neuron_that_is_driven_most() -> None:
-    limit = LOIHI.state_max
-    none = np.zeros(3)
-    per_step = Interval(np.zeros(3), np.array([10.0, 1000.0, 5000.0]))
-    v = Interval(np.zeros(3), np.array([2.0 * limit, 2.0 * limit, 100.0]))
-    worst = WorstCase(wide(0, 1, 3), per_step, v, late=none, change=none, arriving=none)
-    assert headroom(worst, LOIHI).clip_steps == limit // 1000
-
-
-def test_what_is_known_in_two_ways_is_bounded_by_the_smaller() -> None:
-    """A readout that keeps half of v: 64 units arrive in each step, or less where spikes lie apart."""
-    group = group_of(kind="readout", dv=ints(2048), bias_mant=ints(-3))
-    arrives = wide(-2.0, 1.0)
-    plain = worst_case(group, arrives, LOIHI)
-    assert (plain.v.low.tolist(), plain.v.high.tolist()) == ([-262.0] * 2, [122.0] * 2)
-    # bounds apart of u, and of what that takes v to; the bias adds -3 / (1 - 0.5) below, nothing above
-    apart = worst_case(group, arrives, LOIHI, apart=(wide(-100.0, 50.0), wide(-90.0, 40.0)))
-    assert (apart.u.low.tolist(), apart.u.high.tolist()) == ([-100.0] * 2, [50.0] * 2)
-    assert (apart.v.low.tolist(), apart.v.high.tolist()) == ([-96.0] * 2, [40.0] * 2)
-    larger = worst_case(group, arrives, LOIHI, apart=(wide(-900.0, 900.0), wide(-900.0, 900.0)))
-    assert (larger.v.low.tolist(), larger.v.high.tolist()) == ([-262.0] * 2, [122.0] * 2)
-    up = group_of(kind="readout", dv=ints(2048), bias_mant=ints(3))
-    apart = worst_case(up, arrives, LOIHI, apart=(wide(-100.0, 50.0), wide(-90.0, 40.0)))
-    assert (apart.v.low.tolist(), apart.v.high.tolist()) == ([-90.0] * 2, [46.0] * 2)
-
-
 def test_a_bias_behind_the_synaptic_filter_adds_to_one_side() -> None:
     """-1 from the input, +1 always: u is between -2 and 2, as half of it stays."""
     program = lowered(one_layer([[-1.0]], syn_leak=0.5, bias=None, leak=0.0))
@@ -149,10 +112,6 @@ def test_a_bias_waits_for_the_latest_of_its_sources() -> None:
     (constant,) = (s for s in program.synapses if s.name.startswith("output.bias"))
     assert constant.name == "output.bias-3"
     assert constant.sources[0].latency.tolist() == 4
-
-
-def scale(program: Program, name: str = "output") -> np.ndarray:
-    return program.group(name).scale
 
 
 def test_a_bias_does_not_set_the_grid() -> None:
@@ -218,53 +177,6 @@ def test_the_threshold_that_a_chip_compares_with() -> None:
         assert held.threshold.reshape(-1).tolist() == [640.0 + side]
 
 
-def test_codes_of_one_step_stay_codes_on_xylo() -> None:
-    """Weights of one step of their grid are whole multiples of it: as many as the register holds."""
-    held = Weight(np.array([[1, -1, 1], [1, 1, 0]], np.int8), scale=np.array(0.3), bits=2)
-    net = Network(
-        (inputs((3,), "in"), lif("h", (2,)), lif("out", (2,), "output")),
-        (
-            project("w1", "in", "h", Dense(2, 3), held),
-            project("w2", "h", "out", Dense(2, 2), np.eye(2)),
-        ),
-    ).verify()
-    own, _ = fitted_in_turn(net, family_of(XYLO))
-    program = lower(own, XYLO, inputs=InputCoding.named("graded"))
-    assert program.rounding["h"].weight == 0.0
-    assert {g.name: g.route for g in program.on_chip}["h"] == "the chip's own neuron"
-
-
-def test_a_readout_of_xylo_is_read() -> None:
-    readout = lif("out", (2,), "output", threshold=None, reset="none")
-    net = Network(
-        (inputs((3,), "in"), lif("h", (2,)), readout),
-        (
-            project("w1", "in", "h", Dense(2, 3), np.ones((2, 3)) / 2),
-            project("w2", "h", "out", Dense(2, 2), np.eye(2)),
-        ),
-    ).verify()
-    own, _ = fitted_in_turn(net, family_of(XYLO))
-    program = lower(own, XYLO, inputs=InputCoding.named("graded"))
-    assert program.group("out").route == "the chip's own neuron; v is read"
-    assert program.group("out").kind == "readout"
-
-
-def test_gains_that_differ_are_each_neurons_own() -> None:
-    """Two neurons of one leak and one of another: what lasts shorter is made as much stronger."""
-    leak = np.array([0.875, 0.875, 0.9])
-    net = Network(
-        (inputs((3,), "in"), lif("h", (3,), leak=leak, syn_leak=0.5), lif("out", (2,), "output")),
-        (
-            project("w1", "in", "h", Dense(3, 3), np.ones((3, 3))),
-            project("w2", "h", "out", Dense(2, 3), np.ones((2, 3))),
-        ),
-    ).verify()
-    own, _ = fitted_in_turn(net, family_of(XYLO))
-    (first,) = (p for p in own.projections if p.name == "w1")
-    found = first.weight.values()
-    assert found[:, 0].tolist() == pytest.approx([1.0, 1.0, 0.125 / 0.1])
-
-
 def test_pauses_take_back_what_they_disprove() -> None:
     """u of the last would wrap if each neuron before it spiked in every step; none can."""
     n = 64
@@ -287,10 +199,6 @@ def test_pauses_take_back_what_they_disprove() -> None:
     assert told == wraps
 
 
-def held(network: Network, **fields: Any) -> tuple[str, ...]:
-    return lowered(network, **fields).rounding["output"].reasons
-
-
 @pytest.mark.parametrize(("threshold", "tie"), [(0.2, True), (0.25, False), (0.4, True)])
 def test_noise_decides_where_v_may_meet_the_threshold(threshold: float, tie: bool) -> None:
     """Weights are multiples of 0.2, which floating point does not hold; v adds them up."""
@@ -298,49 +206,6 @@ def test_noise_decides_where_v_may_meet_the_threshold(threshold: float, tie: boo
     reasons = held(one_layer(codes, leak=1.0, threshold=threshold), steps=20)
     told = "v may meet the threshold, and floating point does not hold its parameters exactly"
     assert (told in reasons) == tie
-
-
-@pytest.mark.parametrize(
-    ("finest", "most", "fits"), [(-40, 12, True), (-40, 13, False), (0, 52, True)]
-)
-def test_sums_that_float64_holds(finest: int, most: int, fits: bool) -> None:
-    """All values are multiples of the finest, and 52 bits lie between that and the largest sum."""
-    trained = lif("n", (2,), leak=1.0, threshold=1.0).neuron
-    assert trained is not None
-    group = group_of(scale=frozen(4.0, np.float64))
-    far = Interval(np.zeros(2), np.full(2, 4.0 * 2.0**most))
-    none = np.zeros(2)
-    worst = WorstCase(far, far, far, late=none, change=none, arriving=none)
-    incoming: Any = SimpleNamespace(
-        codes=SimpleNamespace(codes=np.array([[1, 0], [2, 0]])), step=np.array(2.0**finest)
-    )
-    assert _sums_are_exact(trained, [incoming], worst, 1, group) == fits
-    assert not _sums_are_exact(trained, [incoming, incoming], worst, 0, group) or fits
-
-
-def test_what_dropped_fractions_add_up_to() -> None:
-    """v keeps 3/4 and drops less than a unit of each step; u keeps half of its own."""
-    shape = {"dv": ints(1024), "vth": ints(100)}
-    worst = worst_case(group_of(**shape), wide(-1.0, 1.0), LOIHI)
-    s = SynapseGroup(
-        name="s",
-        target="n",
-        ops=(Dense(2, 1),),
-        mantissa=ints(2, 2).reshape(2, 1),
-        sources=(SynapseSource("in", frozen(1, np.int64)),),
-        exponent=0,
-        sign_mode="excitatory",
-        weight_bits=8,
-    )
-    # 7 bits below the unit of weights are whole: two bits of each step are dropped from the fifth on
-    assert truncated(group_of(**shape), [s], worst, 4, LOIHI) == 0.0
-    lost = 1 / (1 - 0.75)
-    assert truncated(group_of(**shape), [s], worst, 40, LOIHI) == pytest.approx(lost / 6400)
-    both = group_of(**shape, du=ints(2047))
-    assert truncated(both, [s], worst, 40, LOIHI) == pytest.approx(lost * 3 / 6400)
-    held = group_of(kind="readout", dv=ints(1024))
-    small = worst_case(held, wide(0.0, 1 / 256), LOIHI)  # v is at most one unit
-    assert truncated(held, [s], small, 40, LOIHI) == pytest.approx(lost)
 
 
 @pytest.mark.parametrize(
@@ -360,25 +225,6 @@ def test_slow_leaks_that_no_constant_holds_need_a_larger_threshold(
     neuron = lif("n", (2,), leak=leak).neuron
     assert neuron is not None
     assert _slow_threshold(neuron, LOIHI) == pytest.approx(units, rel=1e-4)
-
-
-def test_outputs_spike_as_often_as_the_chip_lets_them() -> None:
-    family = family_of(XYLO)
-    for most in (1, 2, 3):
-        limit = family.target.neurons.most_of_outputs.model_copy(update={"limit": most})  # type: ignore[attr-defined]
-        neurons = family.target.neurons.model_copy(update={"most_of_outputs": limit})
-        chip = family_of(family.target.model_copy(update={"neurons": neurons}))
-        net = Network(
-            (inputs((3,), "in"), lif("h", (2,)), lif("out", (2,), "output")),
-            (
-                project("w1", "in", "h", Dense(2, 3), np.ones((2, 3))),
-                project("w2", "h", "out", Dense(2, 2), np.eye(2)),
-            ),
-        ).verify()
-        neuron = fitted_in_turn(net, chip)[0].population("out").neuron
-        assert neuron is not None
-        assert neuron.max_spikes == (most if most > 1 else None)
-        assert neuron.spikes_per_step == ("many" if most > 1 else "one")
 
 
 def test_weights_of_nothing_have_the_scale_of_their_step() -> None:
@@ -409,3 +255,145 @@ def test_a_chain_counts_on_pauses_until_none_gets_longer() -> None:
     run = run_integer(program, np.ones((200, 1, 1), np.int64), watch=True)
     assert run.registers["out"].v_peak / weight <= stated
     assert stated < 1.2  # twice in a row it would be 1.5, and in every step 2
+
+
+@pytest.mark.parametrize(("peak", "kind", "signs"), [(1, "graded", True), (2, "graded", False)])
+def test_which_inputs_are_spikes_but_for_their_sign(peak: int, kind: Any, signs: bool) -> None:
+    assert InputCoding(kind=kind, peak=float(peak)).only_signs == signs
+    assert not InputCoding(kind="analog", peak=1.0).only_signs
+    assert not BINARY.only_signs
+
+
+@pytest.mark.parametrize(
+    ("code", "bits", "fits"), [(128, 8, True), (-128, 8, True), (129, 9, False)]
+)
+def test_codes_that_a_mantissa_holds(code: int, bits: int, fits: bool) -> None:
+    """Half of 2 to the bits is the last: a chip that stores less refuses it by itself."""
+    held_ = Weight(np.array([[code, 1]], np.int16), scale=np.array(0.5), bits=bits)
+    net = one_layer(held_, leak=0.5)
+    if fits:
+        assert lowered(net).synapses
+    else:
+        with pytest.raises(
+            LoweringRefused, match="its codes need 9 bits, a mantissa holds 8"
+        ) as bad:
+            lowered(net)
+        assert bad.value.code == "weight-bits"
+
+
+def test_rounded_weights_are_told_and_codes_are_not() -> None:
+    def noted(net: Network) -> list[str]:
+        return [f.where for f in lowered(net).findings if "not quantised" in f.message]
+
+    real = one_layer([[0.31, 0.77]], leak=0.5)
+    codes = one_layer(Weight(np.array([[3, 7]], np.int8), scale=np.array(0.1), bits=4), leak=0.5)
+    biased = Network(
+        (inputs((2,)), lif("output", (1,), "output", leak=0.5, syn_leak=0.5, bias=0.3141)),
+        codes.projections,
+    ).verify()
+    assert noted(real) == ["w"]
+    assert noted(codes) == []
+    assert noted(biased) == []  # a bias by synapses is rounded as biases are
+
+
+def test_what_a_negative_exponent_drops() -> None:
+    """Of mantissas that are multiples of four, two bits below the unit drop nothing."""
+    plain = {"sign_mode": "mixed", "weight_bits": 8, "error": 0.0}
+    whole = Mantissas(mantissa=ints(4, -8), exponent=-2, **plain)
+    assert whole.floored == 0.0
+    part = Mantissas(mantissa=ints(6, -8), exponent=-2, **plain)
+    assert part.floored == 3 / 8
+    above = Mantissas(mantissa=ints(3, 5), exponent=1, **plain)
+    assert above.floored == 0.0
+    assert Mantissas(mantissa=ints(3, 5), exponent=0, **plain).floored == 0.0
+
+
+def test_an_empty_row_has_lost_all_of_it() -> None:
+    """Codes that pruning has emptied a row of: 100 % of its input."""
+    codes = Weight(np.array([[7, 7], [0, 0]], np.int8), scale=np.array(0.1), bits=4)
+    (found,) = (f for f in lowered(one_layer(codes, leak=0.5)).findings if f.code == "drive-lost")
+    assert found.used == 1.0
+    assert found.message.startswith("1 of 2 neurons or channels of output (1) lose more")
+    assert found.message.endswith(", 1 of them all of it")
+
+
+def test_late_loops_of_any_length_are_found() -> None:
+    """Three neurons in a ring whose last projection holds the three steps that the ring takes."""
+
+    def ring(delay: int) -> Network:
+        names = ("a", "b", "c")
+        layers = [project("w", "input", "a", Dense(1, 1), np.ones((1, 1)))]
+        for source, target in zip(names, (*names[1:], "a"), strict=True):
+            late = delay if target == "a" else 0
+            layers.append(
+                project(
+                    f"{source}{target}", source, target, Dense(1, 1), np.ones((1, 1)), delay=late
+                )
+            )
+        return Network(
+            (inputs((1,)), *(lif(n, (1,), "output" if n == "c" else "hidden") for n in names)),
+            tuple(layers),
+        ).verify()
+
+    depths = {g.name: g.depth for g in lowered(ring(3)).groups}
+    assert depths == {"input": 0, "a": 1, "b": 2, "c": 3}
+    with pytest.raises(LoweringRefused) as caught:
+        lowered(ring(2))
+    assert caught.value.code == "loop-too-short"
+
+
+def test_a_threshold_that_is_only_compared_with_is_half_a_unit_off() -> None:
+    """One that is taken off stays what it is."""
+    for fields, off in (
+        ({"reset": "zero"}, 0.5),
+        ({"reset": "subtract"}, 0.0),
+        ({"reset": "none"}, 0.0),
+    ):
+        trained = lif("n", (2,), leak=0.5, syn_leak=0.5, threshold=640.0, **fields).neuron
+        assert trained is not None
+        group = group_of(kind="custom", vth=ints(10), dv=ints(2048), du=ints(2047), **fields)
+        found = held_neuron(trained, group, LOIHI2)
+        assert found.threshold is not None
+        assert found.threshold.reshape(-1).tolist() == [640.0 + off]
+        assert found.syn_leak is not None
+        assert float(found.syn_leak.reshape(-1)[0]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("bias", "least", "mantissa", "exponent"),
+    [(0, 0, 0, 0), (100, 0, 100, 0), (101, 0, 50, 1), (200, 0, 100, 1), (8, 2, 2, 2), (0, 2, 0, 0)],
+)
+def test_a_bias_is_put_into_its_field(bias: int, least: int, mantissa: int, exponent: int) -> None:
+    held_, at = to_bias(np.array([float(bias)]), 100, 7, least)
+    assert (held_.tolist(), at) == ([mantissa], exponent)
+
+
+def test_a_filter_that_forgets_at_once_adds_no_noise() -> None:
+    codes = Weight(np.array([[2, -4, 6]], np.int8), scale=np.array(0.1), bits=4)
+    for syn_leak, sure in ((0.0, True), (1.0, True), (0.5, False)):
+        net = one_layer(codes, leak=1.0, threshold=0.25, syn_leak=syn_leak)
+        told = "v may meet the threshold, and floating point does not hold its parameters exactly"
+        assert (told not in held(net, steps=20)) == sure
+
+
+def test_steps_per_channel_behind_a_pool() -> None:
+    """What lies in front of the weights has channels of its own."""
+    op = conv(3, 2, 3)
+    codes = (np.arange(op.weight_shape[0] * 27) % 15 - 7).reshape(op.weight_shape).astype(np.int8)
+    kept = Weight(codes, scale=np.array([0.1, 0.3]).reshape(2, 1, 1, 1), bits=5)
+    net = Network(
+        (inputs((3, 8, 8)), lif("output", (2, 4, 4), "output", leak=0.5)),
+        (project("w", "input", "output", [SumPool((2, 2), (2, 2)), op], kept),),
+    ).verify()
+    found = scale(lowered(net))
+    assert found.shape == (2, 1, 1)
+    assert float(found[0, 0, 0] / found[1, 0, 0]) == pytest.approx(3.0)
+
+
+def test_depths_of_a_chain_that_is_listed_from_its_end() -> None:
+    """Each round finds one more of them, and one more round finds nothing new."""
+    names = ("input", "a", "b", "c", "output")
+    layers = [project(f"{a}{b}", a, b, Dense(1, 1), np.ones((1, 1))) for a, b in pairwise(names)]
+    populations = (inputs((1,)), *(lif(n, (1,)) for n in "abc"), lif("output", (1,), "output"))
+    net = Network(populations, tuple(reversed(layers))).verify()
+    assert [g.depth for g in lowered(net).groups] == [0, 1, 2, 3, 4]
