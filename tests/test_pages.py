@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+import snndeploy
 from snndeploy.cli import main
 from snndeploy.mapping.rules.rules import PROGRAM_RULES, all_core_rules
 from snndeploy.passes.registry import BUILT_IN
@@ -57,3 +58,10 @@ def test_every_command_and_every_code_has_its_place(tool: ModuleType) -> None:
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) > 200
     assert len(rows) == len(set(rows))
+
+
+def test_every_public_name_is_in_the_page_about_python() -> None:
+    lines = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8").splitlines()
+    named = {line.rpartition(".")[2] for line in lines if line.startswith(":::")}
+    told = {name for name in snndeploy.__all__ if any(name in line for line in lines)}
+    assert sorted(set(snndeploy.__all__) - named - told) == []

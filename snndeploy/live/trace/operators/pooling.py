@@ -139,7 +139,7 @@ def _largest(reading: SignalReading, x: Tensor, op: SumPool, out: Tensor) -> Out
         if fired is None:
             return (
                 "the largest of values that are no single spikes (max pooling is exact behind "
-                "neurons that spike once per step at most)"
+                "neurons that spike once per step at most; what enters can be pooled in the data)"
             )
         found.append(fired)
     return Blocks(tuple(found))
