@@ -81,6 +81,7 @@ def lower_population(
         observed=observed,
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
+    _refuse_large_bias(population.name, neuron, scale, family)
     group = _group(population, neuron, form, scale, family, layout, depth)
     heard, synapses, weights = [], [], [0.0]
     lost_bias: Array = np.zeros(shape)
@@ -188,6 +189,22 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
             f"{arithmetic.state_max:,}",
             where=name,
             hint="quantize to fewer bits, or compile for a chip with wider states",
+        )
+
+
+def _refuse_large_bias(name: str, neuron: Neuron, scale: Array, family: Family) -> None:
+    """A bias beyond its field would be a smaller one, at whichever scale."""
+    numeric = family.target.numeric
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    most = (numeric.bias_mant_max.limit + 0.5) * 2.0**numeric.bias_exp_max.limit
+    largest = float((scale * np.abs(bias)).max(initial=0.0))
+    if largest > most:
+        raise LoweringRefused(
+            "states-too-narrow",
+            f"its bias takes {largest:{',.0f' if largest < 1e15 else '.3g'}} at the smallest scale "
+            f"that holds its weights; biases of {family.target.name} end at {most:,.0f}",
+            where=name,
+            hint="quantize to fewer bits, or compile for a chip with larger biases",
         )
 
 
