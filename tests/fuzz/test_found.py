@@ -241,3 +241,16 @@ def test_values_that_never_reach_one_foretell_with_their_largest() -> None:
     net = one_layer(project("w", "input", "a", Dense(3, 3), np.eye(3) * 0.7), threshold=0.001)
     made = compile(net, target="loihi2", recipe=None, inputs=infer_coding(x))
     assert made.program.digest
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_that_make_room_for_a_threshold_are_rounded_once(seed: int, tmp_path: Path) -> None:
+    """To fewer bits and then to the states: further off than half a step of those, so contradicted."""
+    weight = np.random.default_rng(seed).normal(size=(3, 3))
+    net = one_layer(project("w", "input", "a", Dense(3, 3), weight), threshold=1e6)
+    made = compile(net, target="loihi2", recipe=None)
+    assert "weights-coarse" in [f.code for f in made.program.findings]
+    (s,) = made.program.synapses
+    unit = 2.0 ** (s.exponent + 6) / made.program.group("a").scale
+    assert np.abs(s.mantissa * unit - weight).max() <= unit.max() * (1 + 1e-9)
+    assert certify(save_bundle(tmp_path / "net.snnb", bundle_of(made)))["certified"]
