@@ -20,6 +20,7 @@ from ..ir.ops import Conv, Dense
 from ..ir.program import CompartmentGroup, Program, SynapseGroup
 from ..ir.step import LOIHI
 from .hdf5 import write_tree
+from .netx_blocks import in_single_blocks
 
 _BIAS_UNIT = 64
 _DENSE_RANGE = (-256, 255)
@@ -50,6 +51,7 @@ def refuse_network(network: Network) -> None:
 
 def _obstacles(network: Network) -> Iterator[tuple[str, str]]:
     """Populations and projections, with what of them the layout has no place for."""
+    network = in_single_blocks(network)
     row = [network.population(name) for name in network.order]
     for before, population in itertools.pairwise(row):
         if population.role == "input":
@@ -194,6 +196,8 @@ def _check_range(name: str, weights: Array) -> None:
         raise _cannot(
             name,
             f"its weights reach {int(weights.min())}…{int(weights.max())}, outside {low}…{high}",
+            "lower it for this layout: export the model it was made of (--to netx MODEL), or compile it "
+            "with --for netx",
         )
 
 
@@ -233,10 +237,10 @@ def _text(word: str) -> Any:
     return np.array([word], "S10")
 
 
-def _cannot(where: str, what: str) -> InputError:
+def _cannot(where: str, what: str, hint: str = "") -> InputError:
     return InputError(
         "export-netx",
         f"a .net file cannot hold it: {what}",
         where=where,
-        hint="export to nir, or keep the bundle",
+        hint=hint or "export to nir, or keep the bundle",
     )

@@ -12,6 +12,7 @@ from ..calibrate.fidelity import Reference
 from ..chip import Target, family_of, load_target, native_only
 from ..data import Feed, Samples
 from ..errors import InputError
+from ..export.netx_blocks import in_single_blocks
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
@@ -124,6 +125,8 @@ def compile(
     )
     family = family_of(chip)
     network, told_of_neurons = fitted_in_turn(log.network, family)
+    if layout == "netx":
+        network = in_single_blocks(network)
     log = dataclasses.replace(log, network=network, notes=(*log.notes, *told_of_neurons))
     if log.passes != recipe.passes:
         recipe = recipe.model_copy(update={"passes": log.passes})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,8 @@ from .base import A, Here, R, S, Shared, Task, Workers, digest_of_parts
 _CONNECT_S = 20
 _RETRIES = 3
 """How often a task is done again elsewhere whose worker has died."""
+_VAIN = 3
+"""So many times in a row workers may die without one result, and then it is given up."""
 _NO_ANSWER = (OSError, TimeoutError, ValueError, LookupError, TypeError, Unreadable)
 _LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 _ADDRESS = re.compile(r"(tcp|tls|ucx|inproc)://\S+")
@@ -132,14 +135,46 @@ class DaskWorkers(Workers):
     def each(
         self, function: Callable[[S, A], R], shared: Shared[S], tasks: Sequence[Task[A]]
     ) -> Iterator[R]:
-        """All at once; the first ones are handed out while later ones run."""
+        """All at once; the first ones are handed out while later ones run.
+
+        Dask gives a task up when the fourth worker dies that has it, whoever is to blame. So what is
+        left is handed in again, until nothing comes back several times in a row.
+        """
         lost: Any = import_module("distributed").KilledWorker
+        left, vain = list(tasks), 0
+        for attempt in count():
+            futures = self._submitted(function, shared, left, attempt)
+            try:
+                while futures:
+                    result: R = futures[0].result()
+                    del futures[0], left[0]  # so that the workers may forget it
+                    vain = 0
+                    yield result
+                return
+            except lost as error:
+                vain += 1
+                if vain == _VAIN:
+                    raise BackendMissing(
+                        "cluster-workers-lost",
+                        f"workers died again and again ({error})",
+                        hint="look at their logs; they may be out of memory",
+                    ) from error
+            finally:
+                self.client.cancel(futures)
+
+    def _submitted(
+        self,
+        function: Callable[[S, A], R],
+        shared: Shared[S],
+        tasks: Sequence[Task[A]],
+        attempt: int,
+    ) -> list[Any]:
         name = f"{function.__module__}.{function.__qualname__}"
-        stem = digest_of_parts(*versions().values(), name, shared.digest)
+        stem = digest_of_parts(*versions().values(), name, shared.digest, attempt)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sending large graph")
             common = self.client.submit(_same, shared.value, key=f"snndeploy-shared-{stem}")
-            futures = [
+            return [
                 self.client.submit(
                     function,
                     common,
@@ -149,19 +184,6 @@ class DaskWorkers(Workers):
                 )
                 for task in tasks
             ]
-        try:
-            while futures:
-                result: R = futures[0].result()
-                del futures[0]  # so that the workers may forget it
-                yield result
-        except lost as error:
-            raise BackendMissing(
-                "cluster-workers-lost",
-                f"workers died again and again ({error})",
-                hint="look at their logs; they may be out of memory",
-            ) from error
-        finally:
-            self.client.cancel(futures)
 
 
 def _same(value: S) -> S:

@@ -56,6 +56,31 @@ def convolution(_: Path) -> Program:
     return lowered(chain((2, 6, 7), *nodes, nir.Linear(rng.normal(size=(5, 54))), lif(5)))
 
 
+def pooled(_: Path) -> Program:
+    """Average pools between layers, which the weights behind them take in."""
+    rng = np.random.default_rng(4)
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    nodes = [
+        conv2d(rng.normal(size=(3, 2, 3, 3)) * 2, padding=(1, 1)),
+        lif((3, 8, 12)),
+        pool,
+        conv2d(rng.normal(size=(4, 3, 3, 3)) * 2, padding=(1, 1)),
+        lif((4, 4, 6)),
+        pool,
+        nir.Flatten({"input": np.array([4, 2, 3])}, 0, -1),
+        nir.Linear(rng.normal(size=(5, 24)) * 3),
+        lif(5),
+    ]
+    return lowered(chain((2, 8, 12), *nodes))
+
+
+def late(_: Path) -> Program:
+    """A delay for each input."""
+    rng = np.random.default_rng(5)
+    nodes = [nir.Delay(np.arange(6) % 4 * 1e-3), nir.Linear(rng.normal(size=(9, 6)) * 2), lif(9)]
+    return lowered(chain(6, *nodes, nir.Linear(rng.normal(size=(4, 9)) * 2), lif(4)))
+
+
 def recurrent(_: Path) -> Program:
     rng = np.random.default_rng(2)
     nodes = {
@@ -74,7 +99,7 @@ def digits(data: Path) -> Program:
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("model", [dense, convolution, recurrent, digits])
+@pytest.mark.parametrize("model", [dense, convolution, pooled, late, recurrent, digits])
 def test_lava_dl_reads_what_we_write(
     model: Callable[[Path], Program], lava_dl: str, tmp_path: Path, shared_data: Path
 ) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from snndeploy.data import Samples
 from snndeploy.errors import BackendMissing, PassRefused, UsageError
-from snndeploy.ir.network import Network
-from snndeploy.pipeline import compile, run_compiled, tune
-from snndeploy.pipeline.advise.sensitivity import sensitivity
-from snndeploy.simulate.float.engine import run_float
 from snndeploy.workers import Here, Shared, Task, cluster, workers_at
 from snndeploy.workers.base import digest_of_parts
 from tests.support import tasks
-from tests.support.builders import conv_net, spikes
+from tests.support.builders import conv_net
+from tests.support.cluster_work import conv_data, everything
 
 
 def asked(*numbers: int) -> list[Task[int]]:
@@ -91,36 +86,11 @@ def test_results_come_in_order_and_errors_as_ours(monkeypatch: pytest.MonkeyPatc
         assert (other.value.code, other.value.where) == ("cluster-versions", address)
 
 
-@pytest.fixture(scope="module")
-def net() -> Network:
-    return conv_net()
-
-
-@pytest.fixture(scope="module")
-def data(net: Network) -> Samples:
-    x = spikes(net, steps=6, samples=60)
-    labels = run_float(net, x).predictions("output").copy()
-    labels[::10] = (labels[::10] + 1) % 5
-    return Samples(x, labels)
-
-
-def everything(net: Network, data: Samples, workers: Any) -> list[Any]:
-    """What is told of a network, by several ways, without seconds."""
-    found = tune(net, data, trials=6, workers=workers)
-    compiled = compile(net, target="loihi1", recipe=None)
-    report = run_compiled(compiled, data, ("float", "integer"), workers=workers)
-    return [
-        [m.record() for m in found.front],
-        [(o.number, o.why, o.digest, o.cost, o.right.tolist()) for o in found.outcomes],
-        sensitivity(net, data, ratios=(0.5,), bits=(4,), workers=workers).record(),
-        report,
-    ]
-
-
 @pytest.mark.slow
 def test_workers_give_the_bits_of_one_process_even_if_one_is_killed(
-    net: Network, data: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    net, data = conv_net(), conv_data()
     monkeypatch.setattr("snndeploy.pipeline.run._batch", lambda *_: 7)  # more than one batch
     here = everything(net, data, Here())
     with workers_at("local:2") as workers:
