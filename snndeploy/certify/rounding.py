@@ -18,7 +18,7 @@ _HALF_CODE = 0.5 / 127
 
 def _near(at: At, what: str, found: Any, wanted: Any, within: Any) -> None:
     """``found`` must be ``wanted``, no further off than ``within``; names the worst if it is not."""
-    over = np.abs(found - wanted) - within - _NOISE * np.abs(wanted)
+    over = np.abs(found - wanted) - within - _NOISE * (np.abs(wanted) + within)
     if (over > 0).any():
         i = np.unravel_index(np.argmax(over), over.shape)
         got, due, off = (np.broadcast_to(x, over.shape)[i] for x in (found, wanted, within))

@@ -91,6 +91,7 @@ def lower(
             depth=depth[name],
             steps=steps,
             observed=None if observed is None else observed.get(name),
+            coarse=bits < family.weights.bits,
         )
 
     def one(population: Population, most: MostSpikes) -> Lowered:

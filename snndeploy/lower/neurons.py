@@ -27,6 +27,9 @@ from .registers import registers
 from .rows import drive_lost, with_row_scales
 from .scale import base_scale, choose_scale, per_weight
 
+_NOISE = 1e-12
+"""Relative difference that comes from computing in floating point."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lowered:
@@ -55,8 +58,12 @@ def lower_population(
     depth: int,
     steps: int,
     observed: float | None,
+    coarse: bool = False,
 ) -> Lowered:
     """Lower one population with everything that arrives at it.
+
+    ``coarse`` are weights of fewer bits than a mantissa holds: their codes choose the scale alone, as
+    rounding twice would be further off than the scale asks for.
 
     Raises:
         LoweringRefused: the neuron has no form on this target, codes exceed a mantissa, or states
@@ -81,6 +88,7 @@ def lower_population(
         observed=observed,
     )
     _refuse_narrow_states(population.name, neuron, scale, family)
+    _refuse_large_bias(population.name, neuron, scale, family)
     group = _group(population, neuron, form, scale, family, layout, depth)
     heard, synapses, weights = [], [], [0.0]
     lost_bias: Array = np.zeros(shape)
@@ -90,14 +98,17 @@ def lower_population(
     waiting = list(incoming)
     while waiting:
         arriving = waiting.pop(0)
-        synapse, error, unit = _synapses(arriving, scale, shape, population.name, family, layout)
+        fine = coarse and arriving.codes.real is not None
+        synapse, error, unit = _synapses(
+            arriving, scale, shape, population.name, family, layout, fine=fine
+        )
         if arriving.constant:
             rest = rest_of_bias(arriving, synapse, unit, neuron, shape)
             waiting[:0] = [] if rest.carried is None else [rest.carried]
             lost_bias = lost_bias + rest.lost
         else:
             told += drive_lost(arriving, synapse, unit, population.name)
-            weights.append(error + arriving.codes.error)
+            weights.append(error + (0.0 if fine else arriving.codes.error))
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
         adder = max(adder, float(sums.peak.max(initial=0.0)))
         # What arrives with another delay is shifted by itself.
@@ -191,17 +202,42 @@ def _refuse_narrow_states(name: str, neuron: Neuron, scale: Array, family: Famil
         )
 
 
+def _refuse_large_bias(name: str, neuron: Neuron, scale: Array, family: Family) -> None:
+    """A bias beyond its field would be a smaller one, at whichever scale."""
+    numeric = family.target.numeric
+    bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
+    most = (numeric.bias_mant_max.limit + 0.5) * 2.0**numeric.bias_exp_max.limit
+    largest = float((scale * np.abs(bias)).max(initial=0.0))
+    if largest > most:
+        raise LoweringRefused(
+            "states-too-narrow",
+            f"its bias takes {largest:{',.0f' if largest < 1e15 else '.3g'}} at the smallest scale "
+            f"that holds its weights; biases of {family.target.name} end at {most:,.0f}",
+            where=name,
+            hint="quantize to fewer bits, or compile for a chip with larger biases",
+        )
+
+
 def _synapses(
-    incoming: Incoming, scale: Array, shape: Shape, target_name: str, family: Family, layout: Layout
+    incoming: Incoming,
+    scale: Array,
+    shape: Shape,
+    target_name: str,
+    family: Family,
+    layout: Layout,
+    *,
+    fine: bool,
 ) -> tuple[SynapseGroup, float, Array]:
-    """Round a projection's weights to the population's scale.
+    """Round a projection's codes, or where ``fine`` its weights, to the population's scale.
 
     Also returns the largest relative error, and the weight that a mantissa of 1 is.
     """
     factor = per_weight(scale, incoming, shape)
     if factor is None:
         factor = np.asarray(float(scale.max()))
-    values, low = incoming.codes.codes * incoming.step, layout.exponent_low
+    codes, low = incoming.codes, layout.exponent_low
+    # The largest weight lies between two mantissas, or by noise below: it is rounded away from zero.
+    values = codes.values * (1 + _NOISE) if fine else codes.codes * incoming.step
     if (
         incoming.constant
     ):  # rounded once, here; negative exponents would drop what is left, not round

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.certify import BundleRefused, certify, runs
+from snndeploy.certify import BundleRefused, Contradiction, certify, runs
+from snndeploy.certify import __main__ as script
+from snndeploy.certify.cores import check_partition
 from snndeploy.certify.engine import chain
 from snndeploy.certify.files import NEURONS, shaped
 from tests.support.miscompiled import Files, taken_apart
@@ -105,6 +107,8 @@ def test_forms_at_their_ends(form: str, good: Any, bad: Any) -> None:
     [
         ("int[]", [1 << 40], [(1 << 40) + 1]),
         ("int[]", [-(1 << 40)], [-(1 << 40) - 1]),
+        ("int[]", [-(1 << 40), 1 << 40], [-(1 << 40) - 1, 0]),
+        ("int[]", [0, 0], [0, (1 << 40) + 1]),
         ("int[]", [3], [3.0]),
         ("int[]", [3], [True]),
         ("real[]", [3.5], [True]),
@@ -194,3 +198,44 @@ def test_a_plain_spike_is_there_or_not(sent: int, files: Files, tmp_path: Path) 
     found = certify(files.write(tmp_path / "net.snnb"))["contradiction"]
     assert (found["file"], found["where"]) == ("golden.npz", "input.input")
     assert found["what"] == "messages"
+
+
+def test_texts_are_weighed_before_they_are_read(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = files.write(tmp_path / "net.snnb")
+    monkeypatch.setattr("snndeploy.certify.files.TEXT", 40)
+    with pytest.raises(BundleRefused, match="has a JSON text of more than 40 bytes"):
+        certify(place)
+
+
+@pytest.mark.parametrize(
+    "bounds", [[[0, 1, 2], [0, 2]], [[0, 2], [0]], [[0, 2]], [[0, 2], [1, 1]], [[0, 3], [0, 2]]]
+)
+def test_slices_are_boxes(bounds: list[list[int]]) -> None:
+    group = SimpleNamespace(name="n", shape=(2, 2), kind="lif")
+    target = {"chip": {"cores": 4}, "boards": {"one": 1}}
+
+    def checked(ends: list[list[int]], name: str = "n") -> int:
+        part = SimpleNamespace(group=name, bounds=ends, core=0)
+        placement = SimpleNamespace(slices=[part], cores_per_chip=4)
+        return check_partition(SimpleNamespace(groups=[group]), placement, target, "one")
+
+    assert checked([[0, 2], [0, 2]]) == 1
+    with pytest.raises(Contradiction, match="slice: stated a box of"):
+        checked(bounds)
+    with pytest.raises(Contradiction, match="group of a slice"):
+        checked([[0, 2], [0, 2]], "other")
+
+
+def test_what_the_script_leaves_with(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(files.write(tmp_path / "net.snnb"))
+    assert script.main([place]) == 0
+    assert json.loads(capsys.readouterr().out)["certified"]
+    for wrong in ([], [place, place], ["--help"]):
+        assert script.main(wrong) == 2
+        assert "usage" in capsys.readouterr().err
+    assert script.main([str(tmp_path / "none")]) == 3
+    assert capsys.readouterr().err.startswith("refused: ")

@@ -200,6 +200,9 @@ def test_what_the_chip_does_not_hold_is_a_contradiction() -> None:
     made = program()
     placed = checked_placement(place_program(made, XYLO))
     shares = check_xylo(checked(made), placed, RULES)
+    hidden = [s for s in made.synapses if s.name in ("hidden12->hidden9", "hidden9->hidden9")]
+    most = max(int(np.count_nonzero(s.mantissa, axis=0).max()) for s in hidden)
+    assert shares["fan out"] == most / 64
     held = {
         name: share
         for name, share in shares.items()

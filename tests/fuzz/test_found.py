@@ -12,14 +12,14 @@ import pytest
 from snndeploy import compile
 from snndeploy.certify import certify
 from snndeploy.chip import load_target
-from snndeploy.errors import InputError
+from snndeploy.errors import InputError, LoweringRefused
 from snndeploy.export import write_nir
 from snndeploy.ir.network import Network, Projection
 from snndeploy.ir.ops import Conv, Dense, Pointwise
 from snndeploy.ir.text import full_text
 from snndeploy.ir.text import read_network as read_text
 from snndeploy.ir.weights import Weight
-from snndeploy.lower import InputCoding, lower
+from snndeploy.lower import InputCoding, infer_coding, lower
 from snndeploy.pipeline import bundle_of, save_bundle
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import inputs, project
@@ -211,3 +211,46 @@ def test_a_tiny_threshold_is_not_met_by_nothing() -> None:
     quiet, busy = np.zeros((3, 1, 1), np.int64), np.ones((3, 1, 1), np.int64)
     assert not run_integer(program, quiet).spikes["a"].any()
     assert run_integer(program, busy).spikes["a"].all()
+
+
+def test_a_threshold_that_is_nothing_beside_its_weights(tmp_path: Path) -> None:
+    """It is held as one unit, off by all of that: the checker took the last bit of this for a fault."""
+    net = one_layer(
+        project("w", "input", "a", Dense(3, 3), np.eye(3)), threshold=1.3e-24, compare=">"
+    )
+    bundle = bundle_of(compile(net, target="loihi2", recipe=None))
+    assert certify(save_bundle(tmp_path / "net.snnb", bundle))["certified"]
+
+
+def test_a_bias_beyond_its_field_is_refused() -> None:
+    """It was cut off in silence, and the certificate contradicted it."""
+    for bias in (1e9, -1e9):
+        net = one_layer(
+            project("w", "input", "a", Dense(3, 3), np.eye(3)), bias=bias, threshold=1.0
+        )
+        with pytest.raises(LoweringRefused, match="its bias takes") as caught:
+            lower(net, LOIHI2, inputs=BINARY)
+        assert (caught.value.code, caught.value.where) == ("states-too-narrow", "a")
+    held = one_layer(project("w", "input", "a", Dense(3, 3), np.eye(3)), bias=1.0)
+    assert lower(held, LOIHI2, inputs=BINARY).group("a").bias.any()
+
+
+def test_values_that_never_reach_one_foretell_with_their_largest() -> None:
+    """Without data, random spikes tell what rounding changes: 1 was more than the program lets in."""
+    x = np.random.default_rng(0).random((8, 30, 3)) * 0.0034
+    net = one_layer(project("w", "input", "a", Dense(3, 3), np.eye(3) * 0.7), threshold=0.001)
+    made = compile(net, target="loihi2", recipe=None, inputs=infer_coding(x))
+    assert made.program.digest
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_that_make_room_for_a_threshold_are_rounded_once(seed: int, tmp_path: Path) -> None:
+    """To fewer bits and then to the states: further off than half a step of those, so contradicted."""
+    weight = np.random.default_rng(seed).normal(size=(3, 3))
+    net = one_layer(project("w", "input", "a", Dense(3, 3), weight), threshold=1e6)
+    made = compile(net, target="loihi2", recipe=None)
+    assert "weights-coarse" in [f.code for f in made.program.findings]
+    (s,) = made.program.synapses
+    unit = 2.0 ** (s.exponent + 6) / made.program.group("a").scale
+    assert np.abs(s.mantissa * unit - weight).max() <= unit.max() * (1 + 1e-9)
+    assert certify(save_bundle(tmp_path / "net.snnb", bundle_of(made)))["certified"]

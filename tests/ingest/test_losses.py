@@ -137,3 +137,14 @@ def test_a_reset_that_some_neurons_have_was_not_lost() -> None:
         neuron.v_reset = v_reset
         found = {f.code for f in read_model(chain(3, neuron), "norse", dt=1e-3).findings}
         assert ("maybe-lost-v-reset" in found) == lost
+
+
+@pytest.mark.parametrize(
+    ("tau", "told"),
+    [((1e-4, 1e-4, 1e-4), True), ((5e-5, 5e-5, 1e-2), False), ((5e-5, 5e-5, 1.01e-4), False)],
+)
+def test_norse_multiplied_every_tau_of_a_node_or_none(tau: tuple[float, ...], told: bool) -> None:
+    """Up to 1e-4 of a second, which is a tenth of one times a dt of 1e-3."""
+    model = chain(3, lif(3, tau=np.array(tau), r=1.0))
+    found = {f.code for f in read_model(model, "norse", dt=1e-6).findings}
+    assert ("norse-tau" in found) == told

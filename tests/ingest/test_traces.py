@@ -139,6 +139,7 @@ def test_the_largest_tau_that_norse_multiplied() -> None:
     [
         (1e-3, (1e-2, 2e-2), True),
         (0.5, (1.0, 3.0), True),
+        (0.02, (0.01, 0.03), True),  # a gain below 1
         (0.99, (2.0, 3.0), True),
         (1.0, (2.0, 3.0), False),
         (1.5e-3, (1e-2, 2e-2), True),
@@ -161,6 +162,7 @@ def test_rockpool_by_its_gain(dt: float, taus: tuple[float, ...], fits: bool) ->
         one(1e-2, -1.0),
         one(-1e-2, 10.0 * np.exp(-0.1)),
         mixed((1e-2, 1e-2, 1e-3 / 50), (10.0 * np.exp(-0.1), 10.0 * np.exp(-0.1), -1.0)),
+        mixed((1e-2, 1e-2, 1e-3 / 50), (10.0 * np.exp(-0.1), 10.0 * np.exp(-0.1), 0.0)),
         readout(1e-2, 10.0 * np.exp(-0.1)),
         synaptic(tau_mem=1e-2, r=10.0 * np.exp(-0.1), w_in=2.0),
     ],
@@ -208,6 +210,20 @@ def test_the_names_of_all_neurons_are_those_that_fx_traces() -> None:
     for names, fits in ((("_0", "_1", "_2"), True), (("_0", "_1", "lif"), False)):
         found = [c.frontend for c in fingerprint(jelly(*nodes, names=names))]
         assert ("spikingjelly" in found) == fits
+
+
+@pytest.mark.parametrize(
+    ("taus", "fits"),
+    [
+        ([2e-4, 3e-4], True),
+        ([2e-4, 0.5e-4], False),
+        ([np.array([2e-4, 2e-4, 0.5e-4]), 2e-4], False),
+        ([np.array([2e-4, 2e-4, 0.2]), 2e-4], False),
+    ],
+)
+def test_every_tau_is_so_many_steps(taus: list[Any], fits: bool) -> None:
+    raw = jelly(*(lif(3, tau=tau, r=1.0) for tau in taus))
+    assert ("spikingjelly" in [c.frontend for c in fingerprint(raw)]) == fits
 
 
 def test_neurons_that_do_not_say_what_they_reset_to_are_not_spikingjellys() -> None:

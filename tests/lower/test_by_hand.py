@@ -194,6 +194,7 @@ def test_the_coding_that_data_need(
 
 
 def test_codings_without_data() -> None:
+    assert [InputCoding.named(k).peak for k in ("binary", "graded", "analog")] == [1.0, 15.0, 1.0]
     assert [InputCoding.named(k).message_peak for k in ("binary", "graded", "analog")] == [
         1,
         15,

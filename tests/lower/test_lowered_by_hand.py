@@ -19,6 +19,7 @@ from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding, lower, reaching
 from snndeploy.lower.integers import Mantissas, to_bias, to_mantissas
 from snndeploy.lower.registers import held_neuron
+from snndeploy.lower.rows import _held
 from snndeploy.lower.scale import _slow_threshold
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import conv, inputs, lif, project
@@ -397,3 +398,24 @@ def test_depths_of_a_chain_that_is_listed_from_its_end() -> None:
     populations = (inputs((1,)), *(lif(n, (1,)) for n in "abc"), lif("output", (1,), "output"))
     net = Network(populations, tuple(reversed(layers))).verify()
     assert [g.depth for g in lowered(net).groups] == [0, 1, 2, 3, 4]
+
+
+def test_a_core_with_few_thresholds_gets_few() -> None:
+    """Rows that are up to 16 times smaller than the largest: with three thresholds, up to four times."""
+    loihi = load_target("loihi1")
+    few = loihi.core["threshold_profiles"].model_copy(update={"limit": 3})
+    chip = loihi.model_copy(update={"core": {**loihi.core, "threshold_profiles": few}})
+    powers, threshold = np.arange(5), np.array(1.0)
+    assert _held(powers, threshold, (5,), family_of(chip)).tolist() == [0, 1, 2, 2, 2]
+    assert _held(powers, threshold, (5,), family_of(loihi)).tolist() == [0, 1, 2, 3, 4]
+    assert _held(powers + 3, threshold, (5,), family_of(loihi)).tolist() == [3, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("floors", "rounded"),
+    [((-0.5, -0.25), False), ((-0.5, -0.3001), True), ((-0.3001, -0.3), True)],
+)
+def test_one_floor_that_is_rounded_is_enough(floors: tuple[float, float], rounded: bool) -> None:
+    codes = Weight(np.array([[1], [1]], np.int8), scale=np.array(0.5), bits=2)
+    net = one_layer(codes, leak=1.0, threshold=1.0, v_floor=np.array(floors))
+    assert ("its floor of v is rounded" in held(net, steps=20)) == rounded

@@ -109,6 +109,7 @@ def test_what_dropped_fractions_add_up_to() -> None:
     )
     # 7 bits below the unit of weights are whole: two bits of each step are dropped from the fifth on
     assert truncated(group_of(**shape), [s], worst, 4, LOIHI) == 0.0
+    assert truncated(group_of(**shape), [s], worst, 5, LOIHI) > 0.0
     lost = 1 / (1 - 0.75)
     assert truncated(group_of(**shape), [s], worst, 40, LOIHI) == pytest.approx(lost / 6400)
     both = group_of(**shape, du=ints(2047))

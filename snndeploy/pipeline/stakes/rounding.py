@@ -71,6 +71,8 @@ def _on_random(network: Network, program: Program) -> Comparison | None:
         return None
     entries = [g for g in program.groups if g.kind == "input"]
     inputs = drawn({g.name: g.shape for g in entries}, steps, samples)
+    for g in entries:  # of values that never reach 1, the largest that the program takes
+        inputs[g.name] = inputs[g.name] * min(1.0, g.largest / float(g.scale))
     messages = {g.name: encode_inputs(inputs[g.name], g) for g in entries}
     return compare(run_moment(network, inputs), run_program("integer", program, messages))
 
