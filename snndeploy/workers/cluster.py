@@ -23,6 +23,8 @@ from .base import A, Here, R, S, Shared, Task, Workers, digest_of_parts
 _CONNECT_S = 20
 _RETRIES = 3
 """How often a task is done again elsewhere whose worker has died."""
+_LOOK_S = 10.0
+"""How often it is looked whether there are workers at all."""
 _VAIN = 3
 """So many times in a row workers may die without one result, and then it is given up."""
 _NO_ANSWER = (OSError, TimeoutError, ValueError, LookupError, TypeError, Unreadable)
@@ -94,7 +96,7 @@ def workers_at(address: str | None) -> Iterator[Workers]:
                 hint="check that dask scheduler and its workers run, and that this machine reaches them",
             ) from error
         _refuse_others(client, address)
-        yield DaskWorkers(client)
+        yield DaskWorkers(client, where if local else None)
 
 
 def _listening(file: str) -> str:
@@ -127,10 +129,18 @@ def _refuse_others(client: Any, address: str) -> None:
 
 
 class DaskWorkers(Workers):
-    """Workers of a Dask scheduler (``distributed.Client``), which knows tasks by their digests."""
+    """Workers of a Dask scheduler, which knows tasks by their digests.
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    Args:
+        client: a ``distributed.Client``.
+        cluster: the ``LocalCluster`` behind it. Dask does not replace a worker that dies while it
+            starts; where none is left of it, all are started anew. A scheduler elsewhere is waited
+            for: its workers may be in a queue.
+    """
+
+    def __init__(self, client: Any, cluster: Any = None) -> None:
+        self.client, self.cluster = client, cluster
+        self.wanted = 0 if cluster is None else len(cluster.workers)
 
     def each(
         self, function: Callable[[S, A], R], shared: Shared[S], tasks: Sequence[Task[A]]
@@ -146,7 +156,7 @@ class DaskWorkers(Workers):
             futures = self._submitted(function, shared, left, attempt)
             try:
                 while futures:
-                    result: R = futures[0].result()
+                    result: R = self._awaited(futures[0])
                     del futures[0], left[0]  # so that the workers may forget it
                     vain = 0
                     yield result
@@ -154,13 +164,25 @@ class DaskWorkers(Workers):
             except lost as error:
                 vain += 1
                 if vain == _VAIN:
-                    raise BackendMissing(
-                        "cluster-workers-lost",
-                        f"workers died again and again ({error})",
-                        hint="look at their logs; they may be out of memory",
-                    ) from error
+                    raise _lost(str(error)) from error
             finally:
                 self.client.cancel(futures)
+
+    def _awaited(self, future: Any) -> Any:
+        """The result of a task, however long it takes, while there is anybody to do it."""
+        alone = anew = 0
+        while anew <= _VAIN:
+            try:
+                return future.result(timeout=_LOOK_S)
+            except TimeoutError:
+                if future.status != "pending":  # it is the task's own
+                    raise
+            alone = 0 if self.client.scheduler_info(n_workers=-1)["workers"] else alone + 1
+            if self.cluster is not None and alone == 2:
+                self.cluster.scale(0)
+                self.cluster.scale(self.wanted)
+                alone, anew = 0, anew + 1
+        raise _lost("all died while they started")
 
     def _submitted(
         self,
@@ -184,6 +206,14 @@ class DaskWorkers(Workers):
                 )
                 for task in tasks
             ]
+
+
+def _lost(why: str) -> BackendMissing:
+    return BackendMissing(
+        "cluster-workers-lost",
+        f"workers died again and again ({why})",
+        hint="look at their logs; they may be out of memory",
+    )
 
 
 def _same(value: S) -> S:

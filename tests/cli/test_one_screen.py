@@ -28,4 +28,4 @@ def test_a_check_fits_a_screen(target: str, tmp_path: Path) -> None:
     assert "warning[assumed]" in brief
     assert "  try: --reset" in whole
     assert "  try: --reset" not in brief
-    assert lines[-1].startswith("fits: 20 of ")
+    assert lines[-2].startswith("fits: 20 of ")

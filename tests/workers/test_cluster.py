@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_workers_give_the_bits_of_one_process_even_if_one_is_killed(
         assert (tmp_path / "died").exists()
         # the killed one has lost what it held, and it is sent again
         assert everything(net, data, workers) == here
+
+
+@pytest.mark.slow
+def test_where_no_worker_is_left_others_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask does not replace workers that die while they start: the work would wait for ever."""
+    monkeypatch.setattr(cluster, "_LOOK_S", 1.0)
+    with workers_at("local:2") as workers:
+        workers.cluster.scale(0)  # type: ignore[attr-defined]
+        while workers.client.scheduler_info()["workers"]:  # type: ignore[attr-defined]
+            time.sleep(0.1)
+        assert list(workers.each(tasks.times, Shared("3", 3), asked(1, 2))) == [3, 6]
 
 
 @pytest.mark.slow
