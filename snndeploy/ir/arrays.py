@@ -59,6 +59,9 @@ LARGEST = 1e100
 def no_numbers(values: Array) -> Array:
     """Where values are NaN, infinite or above `LARGEST`: nothing can be computed with them."""
     with np.errstate(over="ignore"):  # narrower types hold none beyond
+        # most often there are none, which takes no memory to see
+        if values.size and values.max() <= LARGEST and values.min() >= -LARGEST:
+            return np.zeros((), bool)
         return np.asarray(~np.isfinite(values) | (np.abs(values) > LARGEST))
 
 

@@ -322,3 +322,20 @@ def test_records_that_lack_what_they_have_to_hold(
     engines = ("--engines", "integer") if command == "verify" else ()
     text = check(run(command, bundle, *engines), 3)
     assert code_of(text) == code
+
+
+def test_whoever_stops_reading_is_no_fault_of_ours(model: Path) -> None:
+    """``snndeploy inspect … | head -1`` ends well, and says nothing."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "snndeploy", "inspect", str(model), *FRONTEND],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -367,7 +367,7 @@ IMPOSSIBLE = Path(__file__).parents[1] / "snapshots" / "impossible"
 def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
     """Exit 5, all violations, as text and as JSON."""
     model = network(tmp_path, 100, 40, 90)
-    text = run("check", model, *FRONTEND, "-t", "tiny")
+    text = run("-v", "check", model, *FRONTEND, "-t", "tiny")
     as_json = run("check", model, *FRONTEND, "-t", "tiny", "--json")
     assert (text.exit_code, as_json.exit_code) == (5, 5)
     small = run("check", model, *FRONTEND, "-t", "tiny", "--chips", 99)  # more chips do not help

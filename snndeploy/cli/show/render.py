@@ -42,13 +42,19 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader has gone, which is no fault; rich would end with the code of a bug."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output: coloured on a terminal, plain and unwrapped in a pipe."""
     # names of files may look like markup, and are none
-    on_terminal = Console(markup=False, emoji=False)
+    on_terminal = _Output(markup=False, emoji=False)
     if on_terminal.is_terminal:
         return on_terminal
-    return Console(width=160, no_color=True, markup=False, emoji=False)
+    return _Output(width=160, no_color=True, markup=False, emoji=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
