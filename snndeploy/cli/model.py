@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from ..pipeline import Compiled, Loaded
 
 
-def _read_ahead(_context: click.Context, _parameter: click.Parameter, model: Path) -> Path:
+def _read_ahead(context: click.Context, _parameter: click.Parameter, model: Path) -> Path:
     """A file is read in another process while this one imports what works on it."""
     from ..files.hdf5 import NIR, begin_reading
 
-    if model.suffix != ".net":
+    if (
+        not context.resilient_parsing and model.suffix != ".net"
+    ):  # a shell that completes reads none
         begin_reading(model, NIR)
     return model
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from snndeploy.cli.show.render import print_findings
 from tests.support.commands import network, printed, run
 
 SCREEN = 30
@@ -29,3 +30,12 @@ def test_a_check_fits_a_screen(target: str, tmp_path: Path) -> None:
     assert "  try: --reset" in whole
     assert "  try: --reset" not in brief
     assert lines[-2].startswith("fits: 20 of ")
+
+
+def test_a_warning_is_told_though_a_note_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is only named is chosen by its severity."""
+    same = {"code": "answers-differ", "message": "they do", "where": "recipe", "fixes": []}
+    print_findings([{**same, "severity": s} for s in ("note", "warning", "error")], brief=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == [f"{s}[answers-differ] recipe: they do" for s in ("warning", "error")]
+    assert told[2].startswith("a note (answers-differ): ")

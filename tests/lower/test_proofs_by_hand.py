@@ -36,6 +36,19 @@ def wide(low: float, high: float, n: int = 2) -> Interval:
     return Interval(np.full(n, low), np.full(n, high))
 
 
+TWO_BY_ONE = SynapseGroup(
+    name="s",
+    target="n",
+    ops=(Dense(2, 1),),
+    mantissa=ints(2, 2).reshape(2, 1),
+    sources=(SynapseSource("in", frozen(1, np.int64)),),
+    exponent=0,
+    sign_mode="excitatory",
+    weight_bits=8,
+)
+"""One source for two neurons, with weights of 2."""
+
+
 def test_how_far_leaks_and_a_comparison_are_off() -> None:
     """u keeps 1 - (2047 + 1) / 4096; v >= 101 units of 64 is v > 100."""
     trained = lif("n", (2,), leak=0.875, syn_leak=0.4, threshold=101 * 64.0, compare=">=").neuron
@@ -97,26 +110,18 @@ def test_what_dropped_fractions_add_up_to() -> None:
     """v keeps 3/4 and drops less than a unit of each step; u keeps half of its own."""
     shape = {"dv": ints(1024), "vth": ints(100)}
     worst = worst_case(group_of(**shape), wide(-1.0, 1.0), LOIHI)
-    s = SynapseGroup(
-        name="s",
-        target="n",
-        ops=(Dense(2, 1),),
-        mantissa=ints(2, 2).reshape(2, 1),
-        sources=(SynapseSource("in", frozen(1, np.int64)),),
-        exponent=0,
-        sign_mode="excitatory",
-        weight_bits=8,
-    )
     # 7 bits below the unit of weights are whole: two bits of each step are dropped from the fifth on
-    assert truncated(group_of(**shape), [s], worst, 4, LOIHI) == 0.0
-    assert truncated(group_of(**shape), [s], worst, 5, LOIHI) > 0.0
+    assert truncated(group_of(**shape), [TWO_BY_ONE], worst, 4, LOIHI) == 0.0
+    assert truncated(group_of(**shape), [TWO_BY_ONE], worst, 5, LOIHI) > 0.0
     lost = 1 / (1 - 0.75)
-    assert truncated(group_of(**shape), [s], worst, 40, LOIHI) == pytest.approx(lost / 6400)
+    assert truncated(group_of(**shape), [TWO_BY_ONE], worst, 40, LOIHI) == pytest.approx(
+        lost / 6400
+    )
     both = group_of(**shape, du=ints(2047))
-    assert truncated(both, [s], worst, 40, LOIHI) == pytest.approx(lost * 3 / 6400)
+    assert truncated(both, [TWO_BY_ONE], worst, 40, LOIHI) == pytest.approx(lost * 3 / 6400)
     held = group_of(kind="readout", dv=ints(1024))
     small = worst_case(held, wide(0.0, 1 / 256), LOIHI)  # v is at most one unit
-    assert truncated(held, [s], small, 40, LOIHI) == pytest.approx(lost)
+    assert truncated(held, [TWO_BY_ONE], small, 40, LOIHI) == pytest.approx(lost)
 
 
 def test_a_held_register_is_reached_from_its_end() -> None:
@@ -158,16 +163,6 @@ def test_a_leak_adds_bits_in_every_step_but_the_first(steps: int, fits: bool) ->
 
 
 def test_a_threshold_of_zero_loses_what_v_does() -> None:
-    s = SynapseGroup(
-        name="s",
-        target="n",
-        ops=(Dense(2, 1),),
-        mantissa=ints(2, 2).reshape(2, 1),
-        sources=(SynapseSource("in", frozen(1, np.int64)),),
-        exponent=0,
-        sign_mode="excitatory",
-        weight_bits=8,
-    )
     group = group_of(dv=ints(1024), vth=ints(0))
     worst = worst_case(group, wide(-1.0, 1.0), LOIHI)
-    assert truncated(group, [s], worst, 40, LOIHI) == pytest.approx(4.0)
+    assert truncated(group, [TWO_BY_ONE], worst, 40, LOIHI) == pytest.approx(4.0)

@@ -89,19 +89,24 @@ def test_all_that_a_slice_takes(target: Target, first: int) -> None:
     assert "dense" in seen
 
 
-def test_kernels_of_more_places_than_an_offset_reaches() -> None:
-    """20 x 20 are two times 256: on Loihi the kernel is there twice, for either count."""
-    ends = (group("c0", (1, 20, 20), 0), group("c1", (2, 20, 20), 1, role="output"))
-    program = Program(
-        arithmetic=LOIHI, target="any", groups=ends, synapses=(synapses("c0", "c1", conv(2, 1)),)
-    ).verify()
-    whole = ((0, 2), (0, 20), (0, 20))
+def kernels_of(channels: int, side: int, target: Target) -> tuple[Any, Any]:
+    """A convolution of one channel on one core, as the slow count and as the fast one takes it."""
+    shape = (channels, side, side)
+    ends = (group("c0", (1, side, side), 0), group("c1", shape, 1, role="output"))
+    arriving = (synapses("c0", "c1", conv(channels, 1)),)
+    program = Program(arithmetic=LOIHI, target="any", groups=ends, synapses=arriving).verify()
+    whole = tuple((0, n) for n in shape)
     placement = Placement(
         target="any", cores_per_chip=1, slices=(Slice(group="c1", bounds=whole, core=0),)
     )
-    other, slices = counted(program, placement, LOIHI1)
+    other, slices = counted(program, placement, target)
     (way,) = other.ways[id(slices[0])]
-    stored = Memory(program, LOIHI1).stored("c0->c1", whole)
+    return way, Memory(program, target).stored("c0->c1", whole)
+
+
+def test_kernels_of_more_places_than_an_offset_reaches() -> None:
+    """20 x 20 are two times 256: on Loihi the kernel is there twice, for either count."""
+    way, stored = kernels_of(2, 20, LOIHI1)
     assert (way.kernel, way.words, way.axons) == (True, stored.words, stored.axons)
     cases = [-(-(10 + a * b * 2 * (8 + 10)) // 64) for a in (2, 3, 2) for b in (2, 3, 2)]
     assert stored.words == 2 * sum(cases)
@@ -109,18 +114,9 @@ def test_kernels_of_more_places_than_an_offset_reaches() -> None:
 
 def test_rows_of_kernels_on_loihi_2() -> None:
     """34 weights of 8 + 1 bits and a header of 18 are six words of 64, and five of 65."""
-    ends = (group("c0", (1, 4, 4), 0), group("c1", (34, 4, 4), 1, role="output"))
-    program = Program(
-        arithmetic=LOIHI, target="any", groups=ends, synapses=(synapses("c0", "c1", conv(34, 1)),)
-    ).verify()
-    whole = ((0, 34), (0, 4), (0, 4))
-    placement = Placement(
-        target="any", cores_per_chip=1, slices=(Slice(group="c1", bounds=whole, core=0),)
-    )
-    other, slices = counted(program, placement, LOIHI2)
-    (way,) = other.ways[id(slices[0])]
+    way, stored = kernels_of(34, 4, LOIHI2)
     assert (way.kernel, way.words, way.longest) == (True, 9 * 6, 6)
-    assert Memory(program, LOIHI2).stored("c0->c1", whole).words == 9 * 6
+    assert stored.words == 9 * 6
 
 
 Told = tuple[str, int, int, int, int, int, int, bool, bool]

@@ -42,7 +42,7 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-class _Output(Console):
+class _StandardOutput(Console):
     def on_broken_pipe(self) -> None:
         """The reader has gone, which is no fault; rich would end with the code of a bug."""
         raise BrokenPipeError
@@ -51,10 +51,10 @@ class _Output(Console):
 def console() -> Console:
     """Standard output: coloured on a terminal, plain and unwrapped in a pipe."""
     # names of files may look like markup, and are none
-    on_terminal = _Output(markup=False, emoji=False)
+    on_terminal = _StandardOutput(markup=False, emoji=False)
     if on_terminal.is_terminal:
         return on_terminal
-    return _Output(width=160, no_color=True, markup=False, emoji=False)
+    return _StandardOutput(width=160, no_color=True, markup=False, emoji=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -273,7 +273,8 @@ def print_findings(findings: Sequence[Mapping[str, Any]], *, brief: bool = False
     out = console()
     groups = grouped(plain_data(findings))
     notes = [g[0]["code"] for g in groups if brief and g[0]["severity"] == "note"]
-    groups = [g for g in groups if g[0]["code"] not in notes]
+    if brief:
+        groups = [g for g in groups if g[0]["severity"] != "note"]
     several = tried_for_several([g for g in groups if g[0]["severity"] == "error"])
     for i, group in enumerate(groups):
         first = group[0]
