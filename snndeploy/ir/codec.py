@@ -40,7 +40,7 @@ class SharedArrays(dict[str, Array]):
 
 def encode(value: object, arrays: SharedArrays) -> Any:
     """Return ``value`` as JSON-compatible data; arrays are added to ``arrays`` and referred to."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in _PLAIN:  # most values are
         return value
     if isinstance(value, np.ndarray):

@@ -54,7 +54,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
     Raises:
         TypeError: a value of a type that has no digest.
     """
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in _PLAIN:  # most values are
         return _plain_digest(kind.__name__, repr(value))
     if isinstance(value, np.ndarray):
