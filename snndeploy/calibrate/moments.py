@@ -22,9 +22,9 @@ from ..ir.network import Network, Projection, Source
 from ..ir.ops import SumPool
 from ..simulate.recording import Recording
 from .columns import arrivals, patches, profiles_of
-from .listen import listen, unchanged
+from .listen import listen_to, unchanged
 from .maps import MapMoments, read_places, summed
-from .stream import MAX_MEMORY, Chunk, prefix
+from .stream import MAX_MEMORY, Chunk, abreast, prefix
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
 
@@ -192,14 +192,17 @@ def _accumulate(
     sums = [_BlockSum(network, block, kernel, positions, reference is not None) for block in blocks]
     share = max_memory // 4
     recorded = share // 16  # one byte per spike becomes eight, twice
-    runs = listen(network, sources, inputs, max_memory=recorded)
-    dense: Iterator[Chunk] | None = None
-    same = False
+    part = prefix(network, sources)
+    runs = listen_to(part, sources, inputs, max_memory=recorded)
+    pairs: Iterator[tuple[Chunk, Chunk | None]] = ((chunk, None) for chunk in runs)
     if reference is not None:
-        same = unchanged(prefix(reference, sources), prefix(network, sources))
-        dense = None if same else listen(reference, sources, inputs, max_memory=recorded)
-    for chunk in runs:
-        original = next(dense).recording if dense else chunk.recording if same else None
+        before = prefix(reference, sources)
+        if unchanged(before, part):
+            pairs = ((chunk, chunk) for chunk in runs)
+        else:
+            pairs = abreast(runs, listen_to(before, sources, inputs, max_memory=recorded))
+    for chunk, other in pairs:
+        original = None if other is None else other.recording
         for total in sums:
             total.add(chunk.start, chunk.recording, original, share)
         if progress is not None:
