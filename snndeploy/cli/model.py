@@ -339,8 +339,6 @@ def check(
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
-    if report["fits"] and not as_json:
-        say(f"fits {report['target']} ({report['board']})")
 
 
 def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
@@ -349,7 +347,7 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
     if not as_json:
         say(
             f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']}); "
-            "nothing was written",
+            "no bundle was written",
             err=True,
         )
     sys.exit(DoesNotFit.exit_code)
