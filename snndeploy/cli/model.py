@@ -220,7 +220,8 @@ def compile_(
         report = report_of(compiled) if bundle is None else dict(bundle.report)
     if bundle is not None:
         report = {**report, "certificate": save_certified(output, bundle, force=force)}
-    write_html(html, described if bundle is None else output, force=force, report=report)
+    shown, name = (described, model.stem) if bundle is None else (output, output.stem)
+    write_html(html, shown, force=force, report=report, name=name)
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)
@@ -329,7 +330,7 @@ def check(
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
             write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
-    write_html(html, described, force=force, report=report, placed=placed)
+    write_html(html, described, force=force, report=report, placed=placed, name=model.stem)
     if as_json:
         print_json(report)
     else:
