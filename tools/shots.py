@@ -36,6 +36,8 @@ _SINABS = (
 )
 _BRAILLE = "{data}/nir_models/braille/braille_unique.npz"
 _DIGITS = "{digits}/digits.nir --frontend snntorch --reset zero"
+_NETWORKS = {"braille": "braille", "cnn-sinabs": "cnn_sinabs", "cnn-sinabs-loihi1": "cnn_sinabs"}
+"""What a page calls its network, where that is not the demo's."""
 
 _REPORT = "report {to}.snnb --run {to}.json --html {to}.html"
 
@@ -93,26 +95,30 @@ WINDOWS: Mapping[str, tuple[int, str, str]] = {
     "1440": (1440, "light", "screen"),
     "390": (390, "light", "screen"),
     "dark": (1440, "dark", "screen"),
-    "dark-390": (390, "dark", "screen"),
     "print": (720, "light", "print"),
 }
 """Width, colours and medium of each picture."""
+_FIRST = (1080, "light", "screen")
+_FIRST_LOOK = 860
+"""Pixels of the first look at the demo's page, which the README shows."""
 
 
 def made(name: str, folder: Path, data: Path) -> Path:
     """The page, made by the commands of its name in ``folder``; what is there already stays."""
     _samples(folder)
-    (folder / "failed.toml").write_text(_TOO_HARD, encoding="utf-8")
+    to = folder / name / _NETWORKS.get(name, "digits")
+    to.parent.mkdir(exist_ok=True)
+    to.with_suffix(".toml").write_text(_TOO_HARD, encoding="utf-8")
     places = {
         "data": data,
         "digits": ROOT / "snndeploy" / "demo",
         "examples": ROOT / "examples",
         "seen": folder / "digits-seen.npz",
         "test": folder / "digits-test.npz",
-        "to": folder / name,
+        "to": to,
     }
     for end, command in PAGES[name].items():
-        result = folder / f"{name}{end}"
+        result = to.with_name(f"{to.name}{end}")
         if result.exists():
             continue
         line = command.format(**{k: shlex.quote(str(v)) for k, v in places.items()})
@@ -124,7 +130,7 @@ def made(name: str, folder: Path, data: Path) -> Path:
             sys.exit(f"{name}: ended with {done.returncode}, not {wanted}")
         if end.endswith(".json"):
             result.write_bytes(done.stdout)
-    return folder / f"{name}.html"
+    return to.with_name(f"{to.name}.html")
 
 
 def _samples(folder: Path) -> None:
@@ -158,17 +164,15 @@ def looked_at(browser: Any, page: Path, window: tuple[int, str, str]) -> tuple[A
     return seen, wrong
 
 
-def picture(seen: Any, tallest: int | None) -> bytes:
-    """A page as a PNG of few colours, which is what it has."""
+def picture(png: bytes, tallest: int) -> bytes:
+    """The top of a page in few colours, which is what it has."""
     from PIL import Image
 
-    whole = Image.open(io.BytesIO(seen.screenshot(full_page=True)))
-    if tallest is not None:
-        whole = whole.crop((0, 0, whole.width, min(whole.height, tallest)))
+    whole = Image.open(io.BytesIO(png))
+    top = whole.crop((0, 0, whole.width, min(whole.height, tallest)))
     out = io.BytesIO()
-    whole.convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.NONE).save(
-        out, "PNG", optimize=True
-    )
+    few = top.convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.NONE)
+    few.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
@@ -181,9 +185,7 @@ def main() -> None:
         "--keep", type=Path, help="where bundles and pages stay; those there are not made again"
     )
     parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="pictures of whole pages, into --keep instead of docs/img",
+        "--whole", action="store_true", help="pictures of whole pages into --keep, too"
     )
     given = parser.parse_args()
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -205,9 +207,15 @@ def main() -> None:
             for word, window in WINDOWS.items():
                 seen, faults = looked_at(browser, page, window)
                 wrong += [f"{name}, {word}: {fault}" for fault in faults]
-                to = (folder if given.whole else IMAGES) / f"{name}-{word}.png"
-                to.write_bytes(picture(seen, None if given.whole else TALLEST))
+                whole = seen.screenshot(full_page=True)
+                (IMAGES / f"{name}-{word}.png").write_bytes(picture(whole, TALLEST))
+                if given.whole:
+                    (folder / f"{name}-{word}.png").write_bytes(whole)
                 seen.context.close()
+            if name == "digits":
+                seen, _ = looked_at(browser, page, _FIRST)
+                first = picture(seen.screenshot(full_page=True), _FIRST_LOOK)
+                (IMAGES / "page.png").write_bytes(first)
             print(f"{name}: {page.stat().st_size / 1e6:.2f} MB", file=sys.stderr)
     if wrong:
         sys.exit("\n".join(wrong))

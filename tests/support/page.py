@@ -13,7 +13,7 @@ from typing import Any
 class ParsedPage(HTMLParser):
     """Checks that tags close in their order, and collects what a page says, loads and holds."""
 
-    VOID = ("meta", "line", "rect")
+    VOID = ("meta", "line", "rect", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -122,6 +122,8 @@ def _sort_key(value: CellValue) -> float | None:
 def cell_html(value: CellValue, form: str) -> str:
     """A value as a cell holds it; shares have a bar, red beyond the whole."""
     text = escape(value_text(value, form))
+    if isinstance(value, tuple):
+        return text.replace("…", "…<wbr>")
     if form != "bar" or not isinstance(value, (int, float)):
         return text
     kind = "bar full" if value > 1 else "bar"

@@ -80,7 +80,9 @@
       renderer: "svg",
       tooltip: { theme: dark.matches ? "dark" : "light" },
     };
-    vegaEmbed(place, pictures[place.dataset.picture], options).then(
+    const spec = pictures[place.dataset.picture];
+    if (place.clientWidth < 400) spec.config.legend.columns = 1;
+    vegaEmbed(place, spec, options).then(
       (drawn) => drawn.view.addEventListener("click", lead),
       (error) => {
         place.textContent = "This picture could not be drawn; the tables hold its numbers.";

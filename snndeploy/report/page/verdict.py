@@ -100,8 +100,8 @@ def _limit(report: Mapping[str, Any]) -> Iterable[Fact]:
         what = fullest["fullest"]["resource"].replace("_", " ")
         yield (
             "what limits it",
-            f"{what}, {share:.0%}",
-            f"of the limit, on a core of layer {fullest['name']}: the fullest budget",
+            f"{share:.0%} of a budget",
+            f"{what} of a core of layer {fullest['name']}: the fullest",
         )
 
 

@@ -176,7 +176,7 @@ def _picture(
         title=title,
         alt=alt,
         spec=spec,
-        note="Pale cores are not in use. A click on a core leads to its first layer."
+        note="Grey cores are not in use. A click on a core leads to its first layer."
         + (" Red is beyond the limit." if colour == "fill" else ""),
         wide=across > 40,
     )

@@ -39,7 +39,7 @@ _CONFIG = {
         "orient": "bottom",
         "symbolLimit": 12,
         "symbolStrokeWidth": 2.5,
-        "columns": {"signal": "width < 330 ? 1 : width < 420 ? 2 : 4"},
+        "columns": 4,
     },
 }
 _FILE_WIDTH = 640
