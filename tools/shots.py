@@ -141,8 +141,10 @@ def _samples(folder: Path) -> None:
 
     if not (folder / "digits-test.npz").exists():
         test, seen = digits().first(300), calibration()
-        np.savez(folder / "digits-seen.npz", x=np.moveaxis(seen.inputs, 0, 1))
-        np.savez(folder / "digits-test.npz", x=np.moveaxis(test.inputs, 0, 1), y=test.labels)
+        for name, one in (("seen", seen), ("test", test)):
+            x = np.moveaxis(np.asarray(one.inputs), 0, 1)
+            to = folder / f"digits-{name}.npz"
+            np.savez(to, x=x) if one.labels is None else np.savez(to, x=x, y=one.labels)
 
 
 def looked_at(browser: Any, page: Path, window: tuple[int, str, str]) -> tuple[Any, list[str]]:

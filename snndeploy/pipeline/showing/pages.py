@@ -87,9 +87,10 @@ def page_of(
     with stored_report(_where(described)):
         told, runs, sight = _shown(described, runs, names, report)
         name = name or (described.stem if isinstance(described, Path) else "")
-        sight = sight if placed else None
         sensitivity = None if sensitivity is None else renamed_record(sensitivity, names)
-        return html_page(told, runs, sight=sight, sensitivity=sensitivity, name=name)
+        return html_page(
+            told, runs, sight=sight if placed else None, sensitivity=sensitivity, name=name
+        )
 
 
 def _where(described: Described | Bundle) -> str:
