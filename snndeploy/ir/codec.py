@@ -40,12 +40,12 @@ class SharedArrays(dict[str, Array]):
 
 def encode(value: object, arrays: SharedArrays) -> Any:
     """Return ``value`` as JSON-compatible data; arrays are added to ``arrays`` and referred to."""
-    kind: type[Any] = type(value)
+    kind = type(value)
     if kind in _PLAIN:  # most values are
         return value
     if isinstance(value, np.ndarray):
         return {"array": arrays.add(value)}
-    if (names := _fields(kind)) is not None:
+    if (names := _fields(kind)) is not None:  # type: ignore[arg-type]
         return {
             "type": kind.__name__,
             "fields": {n: encode(getattr(value, n), arrays) for n in names},
