@@ -198,6 +198,14 @@ CHAINS: dict[str, tuple[tuple[int, ...], list[Any], list[type]]] = {
         [conv2d(normal(3, 2, 3, 3), normal(3)), conv2d(normal(2, 3, 3, 3), normal(2))],
         [Reshape, Dense, Reshape],
     ),
+    "a middle too wide for all inputs at once: unrolled": (
+        (2, 17, 17),
+        [
+            conv2d(normal(32, 2, 3, 3), normal(32), padding=1),
+            conv2d(normal(1, 32, 9, 9), normal(1), stride=8),
+        ],
+        [Reshape, Dense, Reshape],
+    ),
     "conv, affine: unrolled": (
         (2, 5, 5),
         [conv2d(normal(3, 2, 3, 3), normal(3)), flatten(), nir.Affine(normal(4, 27), normal(4))],
