@@ -137,10 +137,10 @@ def _after(left: ChainLink, entries: SparseMap) -> list[ChainLink] | None:
             shape = left.out_shape
             if _one_to_a_place(op) and (factors := entries.sums(shape)) is not None:
                 # what each place weighs alike may as well be summed first
-                pool = SumPool(left.in_shape[1:], left.in_shape[1:])
-                matrix = weight.reshape(len(weight), -1) * factors[:, None]
-                total = LinearStage("", pool, left.in_shape)
-                return [total, _dense(left, matrix)]
+                height, width = left.in_shape[1:]
+                pool = SumPool((height, width), (height, width))
+                product = weight.reshape(len(weight), -1) * factors[:, None]
+                return [LinearStage("", pool, left.in_shape), _dense(left, product)]
             count = entries.n_out // size(shape[1:])
             matrix = entries.channels(shape, (count, *shape[1:]))
             if matrix is None:
