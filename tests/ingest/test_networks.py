@@ -264,6 +264,17 @@ def test_random_chains(data: st.DataObject) -> None:
     assert_chain(chain(shape, *nodes), shape)
 
 
+def test_a_connection_of_very_many_sources_has_a_short_name() -> None:
+    """A residual network that adds up what all its blocks emit has dozens of them."""
+    middle = [f"block.{i}.neurons" for i in range(60)]
+    edges = [("input", name) for name in middle] + [(name, "last") for name in middle]
+    nodes = {name: lif(3) for name in (*middle, "last")}
+    network = read(graph(nodes, [*edges, ("last", "output")], 3))
+    last = network.incoming(network.with_role("output")[0].name)
+    assert [len(p.sources) for p in last] == [60]
+    assert last[0].name == "block.0.neurons+...+block.59.neurons->last"
+
+
 def test_weights_are_left_alone() -> None:
     """No gain, no factor: the very same bits, in the same dtype."""
     weight = normal(3, 4).astype(np.float32)
