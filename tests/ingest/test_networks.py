@@ -267,12 +267,13 @@ def test_random_chains(data: st.DataObject) -> None:
 def test_a_connection_of_very_many_sources_has_a_short_name() -> None:
     """A residual network that adds up what all its blocks emit has dozens of them."""
     middle = [f"block.{i}.neurons" for i in range(60)]
-    edges = [("input", name) for name in middle] + [(name, "last") for name in middle]
-    nodes = {name: lif(3) for name in (*middle, "last")}
-    network = read(graph(nodes, [*edges, ("last", "output")], 3))
-    last = network.incoming(network.with_role("output")[0].name)
-    assert [len(p.sources) for p in last] == [60]
-    assert last[0].name == "block.0.neurons+...+block.59.neurons->last"
+    edges = [("input", name) for name in middle] + [(name, "w") for name in middle]
+    edges += [("w", "one"), ("w", "other"), ("one", "output"), ("other", "output")]
+    nodes = {name: lif(3) for name in (*middle, "one", "other")}
+    network = read(graph({**nodes, "w": nir.Linear(normal(3, 3))}, edges, 3))
+    told = {p.name: len(p.sources) for p in network.projections if len(p.sources) > 1}
+    ends = "w(block.0.neurons+...+block.59.neurons->"
+    assert told == {f"{ends}one)": 60, f"{ends}other)": 60}
 
 
 def test_weights_are_left_alone() -> None:
