@@ -94,13 +94,11 @@ class Reader:
                 f"limits of {self.max_bytes >> 20} MiB and {self.max_items:,} names per file",
                 place,
             )
-        if text:
-            value = h5py.Dataset(dataset)[()]
-            plain = value.tolist() if isinstance(value, np.ndarray) else value
-            return {"text": _decoded(plain)}
         array = np.zeros(shape, kind)
         if count:
             dataset.read(h5s.ALL, h5s.ALL, array)
+        if text:
+            return {"text": _decoded(array.tolist())}
         self.arrays.append(array)
         return {"array": len(self.arrays) - 1, "scalar": not shape}
 

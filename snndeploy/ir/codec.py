@@ -16,6 +16,7 @@ from .arrays import Array
 
 _LARGE = 1 << 30
 """Bytes of an array from which its sizes may take more than 32 bits."""
+_PLAIN = (type(None), bool, int, float, str)
 _COMPARED = 1 << 16
 """Bytes up to which arrays are compared: larger ones are seldom equal unless they are one."""
 
@@ -39,12 +40,15 @@ class SharedArrays(dict[str, Array]):
 
 def encode(value: object, arrays: SharedArrays) -> Any:
     """Return ``value`` as JSON-compatible data; arrays are added to ``arrays`` and referred to."""
+    kind = type(value)
+    if kind in _PLAIN:  # most values are
+        return value
     if isinstance(value, np.ndarray):
         return {"array": arrays.add(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if (names := _fields(kind)) is not None:
         return {
-            "type": type(value).__name__,
-            "fields": {n: encode(getattr(value, n), arrays) for n in _fields(type(value))},
+            "type": kind.__name__,
+            "fields": {n: encode(getattr(value, n), arrays) for n in names},
         }
     if isinstance(value, Mapping):
         return {"map": {str(k): encode(v, arrays) for k, v in value.items()}}
@@ -56,7 +60,10 @@ def encode(value: object, arrays: SharedArrays) -> Any:
 
 
 @lru_cache(1 << 8)
-def _fields(kind: type) -> tuple[str, ...]:
+def _fields(kind: type) -> tuple[str, ...] | None:
+    """Names of the fields (None: no dataclass)."""
+    if not dataclasses.is_dataclass(kind):
+        return None
     return tuple(f.name for f in dataclasses.fields(kind))
 
 

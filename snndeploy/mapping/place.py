@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from ..chip import Target
@@ -192,12 +193,14 @@ def _packed(
     """The split whose slices share the fewest cores: small ones fill cores better than large ones."""
     splits = [found]
     if sum(map(len, found.split.values())) <= _PACKED:
-        splits += [
-            split_program(
-                memory, floors, off_chip=off_chip, width=level.beam, fill=fill, counted=counted
-            )
-            for fill in level.fills
-        ]
+        smaller = partial(
+            split_program, memory, floors, off_chip=off_chip, width=level.beam, counted=counted
+        )
+        *larger, least = sorted(level.fills, reverse=True)
+        smallest = smaller(fill=least)
+        # a group that is whole on a small share of a core is whole on every larger one
+        whole = all(len(boxes) == 1 for boxes in smallest.split.values())
+        splits += [*(smaller(fill=fill) for fill in larger if not whole), smallest]
     best: list[Slice] = []
     seen: list[Split] = []
     for split in splits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import struct
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,16 +18,17 @@ NOT_CONTENT: Mapping[str, Any] = {"content": False}
 
 _PIECE = 1 << 20
 """Values of an array that are hashed in one go."""
+_LENGTH = struct.Struct("<Q").pack
+_PLAIN = (type(None), bool, int, float, str)
 
 
-def digest_of(*parts: str | bytes) -> str:
+def digest_of(*parts: str) -> str:
     """SHA-256 of the parts, each with its length, so that no two lists of parts run together."""
     return hashlib.sha256(_framed(parts)).hexdigest()
 
 
-def _framed(parts: Iterable[str | bytes]) -> bytes:
-    raw = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join([len(r).to_bytes(8, "little") + r for r in raw])
+def _framed(parts: Iterable[str]) -> bytes:
+    return b"".join([_LENGTH(len(raw)) + raw for raw in map(str.encode, parts)])
 
 
 @lru_cache(10_000)
@@ -36,8 +38,10 @@ def _plain_digest(kind: str, text: str) -> str:
 
 
 @lru_cache(1 << 8)
-def _content_fields(kind: type) -> tuple[str, ...]:
-    """Names of the fields that count."""
+def _content_fields(kind: type) -> tuple[str, ...] | None:
+    """Names of the fields that count (None: no dataclass)."""
+    if not dataclasses.is_dataclass(kind):
+        return None
     return tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("content", True))
 
 
@@ -50,11 +54,14 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
     Raises:
         TypeError: a value of a type that has no digest.
     """
+    kind = type(value)
+    if kind in _PLAIN:  # most values are
+        return _plain_digest(kind.__name__, repr(value))
     if isinstance(value, np.ndarray):
         return _array_digest(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = [type(value).__name__]
-        for name in _content_fields(type(value)):
+    if (names := _content_fields(kind)) is not None:
+        parts = [kind.__name__]
+        for name in names:
             if name not in without:
                 parts += [name, content_digest(getattr(value, name))]
         return digest_of("fields", *parts)
@@ -65,7 +72,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
         return digest_of("mapping", *(part for pair in pairs for part in pair))
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, _PLAIN):
         return _plain_digest(type(value).__name__, repr(value))
     raise TypeError(f"{type(value).__name__} has no digest")
 

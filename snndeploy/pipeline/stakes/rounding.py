@@ -24,6 +24,8 @@ _UPDATES = 1 << 22
 """Neuron updates without data: every compilation takes them, also those that only try something."""
 _TOO_SHORT = 32
 """With fewer steps than this nothing is foretold without data."""
+_STEPPED = 1 << 15
+"""Steps of all groups without data: each costs a little, however few neurons a group has."""
 _TOLD = 0.005
 """Share of a layer's spikes from which it is worth a line."""
 
@@ -66,7 +68,9 @@ def _on(network: Network, program: Program, samples: Samples) -> Comparison | No
 
 
 def _on_random(network: Network, program: Program) -> Comparison | None:
-    steps, samples = affordable(_neurons(program), *_DRAWN, _UPDATES)
+    most, drawn_samples = _DRAWN
+    most = max(_TOO_SHORT, min(most, _STEPPED // len(program.groups)))
+    steps, samples = affordable(_neurons(program), most, drawn_samples, _UPDATES)
     if steps < _TOO_SHORT or not has_numba():
         return None
     entries = [g for g in program.groups if g.kind == "input"]
