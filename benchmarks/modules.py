@@ -9,8 +9,8 @@ if need be. Weights are random, batch norm has seen random images, so that every
 As it is, ``compress_module`` goes through all layers; with ``--sample`` through the first one of each
 shape, in a call of its own, which stands for the others of its shape. With ``--whole`` a network is read
 from the live module and goes through every stage: second order, lower, place on Hala Point, check,
-certify; a row for each. No chip format has a product of two spikes, so the transformer is compressed whole
-as a live module, and what goes on is all of it but its products: those are inputs, their factors outputs.
+certify; a row for each. No chip format has a product of two spikes, so the transformer is compressed as a
+live module, and what goes on is all of it but its products: those are inputs, their factors outputs.
 """
 
 from __future__ import annotations
@@ -143,10 +143,8 @@ class Stages:
         wall, cpu = time.monotonic(), processor_time()
         yield told
         wall, cpu = time.monotonic() - wall, processor_time() - cpu
-        print(
-            f"| {self.what} | {stage} | {wall:,.1f} s | {cpu:,.1f} s | {_peak():.1f} GiB | {', '.join(told)} |",
-            flush=True,
-        )
+        cells = (f"{wall:,.1f} s", f"{cpu:,.1f} s", f"{_peak():.1f} GiB", ", ".join(told))
+        print(f"| {self.what} | {stage} | {' | '.join(cells)} |", flush=True)
 
 
 def processor_time() -> float:
@@ -176,7 +174,7 @@ def frames(options: argparse.Namespace, samples: int) -> torch.Tensor:
 
 
 class Attended(torch.nn.Module):
-    """An attention layer whose products of spikes, ``k * v`` and ``q * (k * v)``, come from elsewhere."""
+    """An attention layer whose products of spikes, ``k * v`` and ``q * (k * v)``, are inputs."""
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
