@@ -9,8 +9,8 @@ if need be. Weights are random, batch norm has seen random images, so that every
 As it is, ``compress_module`` goes through all layers; with ``--sample`` through the first one of each
 shape, in a call of its own, which stands for the others of its shape. With ``--whole`` a network is read
 from the live module and goes through every stage: second order, lower, place on Hala Point, check,
-certify; a row for each. No chip format has a product of two spikes, so the transformer is compressed as a
-live module, and what goes on is all of it but its products: those are inputs, their factors outputs.
+certify; a row for each. No chip format has a product of two spikes, so the transformer is compressed as
+a live module, and what goes on is all of it but its products: those are inputs, their factors outputs.
 """
 
 from __future__ import annotations
