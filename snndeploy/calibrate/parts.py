@@ -42,7 +42,7 @@ Sums = Sequence[PartSum]
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _PartWork:
     """What every part needs: what runs, what runs beside it, and the sums at zero."""
 
     network: Network
@@ -55,7 +55,7 @@ class _Work:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _SamplePart:
     """Samples from ``start`` on, as either network takes them."""
 
     start: int
@@ -66,7 +66,7 @@ class _Part:
 _Trains = Mapping[str, Array]
 
 
-def _one_part(work: _Work, part: _Part) -> tuple[Sums, tuple[_Trains, _Trains]]:
+def _one_part(work: _PartWork, part: _SamplePart) -> tuple[Sums, tuple[_Trains, _Trains]]:
     """The sums of one part, and trains that are wanted again."""
     run = run_float(work.network, part.inputs, record=("spikes", *work.record))
     reference = run if work.same else None
@@ -124,7 +124,7 @@ def in_parts(
     theirs = None if beside is None or same else _Side.of(beside, inputs, asked, set())
     steps, samples = next(iter(mine.arrays.values())).shape[:2]
     some = min(PART, samples_at_once(whole, steps, memory, record))
-    work = _Work(
+    work = _PartWork(
         network=mine.network,
         reference=None if theirs is None else theirs.network,
         same=same,
@@ -134,7 +134,7 @@ def in_parts(
         share=share,
     )
     parts = [
-        _Part(
+        _SamplePart(
             start,
             mine.of_samples(start, start + some),
             {} if theirs is None else theirs.of_samples(start, start + some),
@@ -159,7 +159,7 @@ def in_parts(
 
 
 def _done(
-    work: _Work, parts: Sequence[_Part], told: Callable[[], str], workers: Workers
+    work: _PartWork, parts: Sequence[_SamplePart], told: Callable[[], str], workers: Workers
 ) -> Iterator[tuple[Sums, tuple[_Trains, _Trains]]]:
     """Every part in its order; digests are made where somebody goes by them."""
     if isinstance(workers, Here):
@@ -178,7 +178,7 @@ def _named_digest(network: Network) -> str:
     return digest_of_parts(network.digest, *names)
 
 
-def _digest(part: _Part) -> str:
+def _digest(part: _SamplePart) -> str:
     given = [SampleDigest().add(arrays).hex() for arrays in (part.inputs, part.beside) if arrays]
     return digest_of_parts(part.start, *given)
 
