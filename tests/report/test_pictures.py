@@ -71,6 +71,21 @@ def test_no_picture_of_energy_mixes_kinds() -> None:
     assert pictures[1].note == ""
 
 
+def test_a_part_has_one_colour_in_all_pictures_of_energy() -> None:
+    def told(parts: dict[str, float]) -> dict[str, Any]:
+        ends = {"low": 2.0, "high": 3.0, "certainty": "paper"}
+        return {**ends, "parts": parts}
+
+    energy = {"chip": told({"a": 1.0, "b": 1.0}), "45nm-cmos": told({"c": 0.0, "b": 2.0})}
+    scales = [
+        p.spec["layer"][0]["encoding"]["color"]["scale"]
+        for p in energy_pictures({"energy": energy})
+    ]
+    first, second = (dict(zip(s["domain"], s["range"], strict=True)) for s in scales)
+    assert (set(first), set(second)) == ({"a", "b"}, {"b"})
+    assert first["b"] == second["b"] != first["a"]
+
+
 def test_the_waterfall_falls_from_pass_to_pass() -> None:
     alike = {"agreement": 0.9, "samples": 50, "divergence": 0.1}
     steps = [
