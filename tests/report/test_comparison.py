@@ -33,8 +33,8 @@ REFUSED = {
 
 def cells(page: str) -> list[list[str]]:
     """Texts of the rows of the table."""
-    body = page[page.index('<tbody role="rowgroup">') : page.index("</tbody>")]
-    rows = re.findall(r'<tr role="row">(.*?)</tr>', body)
+    body = page[page.index("<tbody>") : page.index("</tbody>")]
+    rows = re.findall(r"<tr>(.*?)</tr>", body)
     return [
         [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row)]
         for row in rows

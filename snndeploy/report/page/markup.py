@@ -56,18 +56,16 @@ def table(listing: Listing, *, heading: bool = True) -> str:
     listing = _without_empty(listing)
     right = [_is_right(listing, i) for i in range(len(listing.columns))]
     head = "".join(
-        f'<th role="columnheader" scope="col"{_class(right[i])}>'
-        f'<button type="button">{escape(c.title)}</button></th>'
+        f'<th scope="col"{_class(right[i])}><button type="button">{escape(c.title)}</button></th>'
         for i, c in enumerate(listing.columns)
     )
     body = "".join(_row(listing, number, right) for number in range(len(listing.rows)))
     title = f"<h3>{escape(listing.title)}</h3>" if heading else ""
     called = escape(listing.title, quote=True)
-    # the roles are for cards: what a style shows otherwise is no table to a reader of screens
     return (
-        f'{title}<div class="scroll"><table role="table" aria-label="{called}">'
-        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">{body}</tbody></table></div>'
+        f'{title}<div class="scroll"><table aria-label="{called}">'
+        f"<thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
         f"{soft(*listing.notes)}"
     )
 
@@ -105,16 +103,15 @@ def _row(listing: Listing, number: int, right: Sequence[bool]) -> str:
         _cell(value, column, right[i], first=i == 0)
         for i, (value, column) in enumerate(zip(listing.rows[number], listing.columns, strict=True))
     )
-    return f'<tr role="row"{anchor}>{cells}</tr>'
+    return f"<tr{anchor}>{cells}</tr>"
 
 
 def _cell(value: CellValue, column: Column, right: bool, *, first: bool) -> str:
-    kind = 'th role="rowheader" scope="row"' if first else 'td role="cell"'
+    kind = 'th scope="row"' if first else "td"
     end = "th" if first else "td"
-    label = f' data-label="{escape(column.title, quote=True)}"'
     key = _sort_key(value)
     by = "" if key is None else f' data-by="{key:.12g}"'
-    return f"<{kind}{label}{by}{_class(right)}>{cell_html(value, column.form)}</{end}>"
+    return f"<{kind}{by}{_class(right)}>{cell_html(value, column.form)}</{end}>"
 
 
 def _sort_key(value: CellValue) -> float | None:

@@ -17,7 +17,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
     for name, estimate in run["energy"].items():
         if estimate["high"] > 0:
             kinds.setdefault(energy_kind(name), {})[name] = estimate
-    every = dict.fromkeys(part for e in run["energy"].values() for part in e["parts"])
+    every = dict.fromkeys(p for e in run["energy"].values() for p, nj in e["parts"].items() if nj)
     colours = {part: _COLOURS[i % len(_COLOURS)] for i, part in enumerate(every)}
     for turn, (kind, models) in enumerate(kinds.items()):
         parts = [

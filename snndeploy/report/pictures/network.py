@@ -16,14 +16,17 @@ _BELOW = 0.25
 """Of the last level, below its boxes."""
 _WIDEST = 0.52
 _LANE = 0.03
+_MOST = 60
+"""Layers that are drawn, whole levels of them; the table has all."""
 
 
 def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     """Layers with shape, neurons and rate; ``layers`` are those with a row to lead to."""
     rows = {name: i for i, name in enumerate(layers)}
-    drawn = tuple(n for n in sight.nodes if n.kind != "constant")
+    every = tuple(n for n in sight.nodes if n.kind != "constant")
+    drawn = _foremost(every)
     shown = {n.name for n in drawn}
-    edges = tuple(e for e in sight.edges if e.source in shown)
+    edges = tuple(e for e in sight.edges if e.source in shown and e.target in shown)
     boxes = _boxes(drawn, edges)
     spiking = [n for n in drawn if n.rate is not None]
     nodes = [
@@ -79,17 +82,24 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "tooltip": tooltip(name="layer", size="size", rate="spikes", kind="where"),
         },
     }
+    wide = sorted({round(b - a, 4) for a, b in boxes.values()})
     text = [
         {
-            "data": values(nodes),
-            "name": f"onbox_{what}",
-            "mark": {"type": "text", "fontSize": size, "fontWeight": weight, "limit": 300},
+            "data": values([n for n in nodes if round(n["x2"] - n["x"], 4) == width]),
+            "name": f"onbox_{what}_{number}",
+            "mark": {
+                "type": "text",
+                "fontSize": size,
+                "fontWeight": weight,
+                "limit": {"expr": f"{width} * width - 6"},
+            },
             "encoding": {
                 "x": field("middle", "quantitative", **x),
                 "y": field(line, "quantitative", **y),
                 "text": {"field": what, "type": "nominal"},
             },
         }
+        for number, width in enumerate(wide)
         for what, line, size, weight in (
             ("name", "line1", 14, "bold"),
             ("size", "line2", 12, "normal"),
@@ -147,13 +157,26 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
         f"{len(edges)} projections; the table of layers has the same numbers."
     )
     note = "A click on a layer leads to its row in the table."
-    if len(drawn) < len(sight.nodes):
+    if len(drawn) < len(every):
+        note += f" The first {len(drawn)} of {len(every):,} layers are drawn; the table has all."
+    if len(every) < len(sight.nodes):
         note += " Neurons that only carry biases are left out."
     if spiking:
         note += f" Rates are of the golden run: {sight.samples} samples, {sight.steps} steps each."
     return Picture(
         name="network", group="network", title="The network", alt=alt, spec=spec, note=note
     )
+
+
+def _foremost(nodes: tuple[LayerNode, ...]) -> tuple[LayerNode, ...]:
+    """Those of the first levels, as many as are to be drawn."""
+    levels = sorted({n.level for n in nodes})
+    last = levels[0]
+    for level in levels:
+        if sum(n.level <= level for n in nodes) > _MOST and level > levels[0]:
+            break
+        last = level
+    return tuple(n for n in nodes if n.level <= last)
 
 
 def _size(node: LayerNode) -> str:
