@@ -161,6 +161,27 @@ def test_of_very_many_layers_the_first_are_drawn(count: int, drawn: int) -> None
     assert picture.spec["height"] < 96 * drawn
 
 
+def test_words_of_lines_side_by_side_are_told_by_their_heads() -> None:
+    """Two lines go down from the first level, one from the second."""
+    nodes, edges = chain(4)
+    edges = (*edges[1:], dataclasses.replace(edges[0], source="l0", target="l2", operator="conv"))
+    sight = dataclasses.replace(EMPTY, nodes=nodes, edges=edges)
+    lines, arrows, words = (shown(network_picture(sight, ()), i) for i in range(3))
+    assert {line["edge"] for line in lines} == {0, 1, 2}
+    assert [arrow["way"] for arrow in arrows] == ["l1 → l2", "l2 → l3", "l0 → l2"]
+    assert arrows[2]["text"].startswith("conv")
+    assert [word["way"] for word in words] == ["l2 → l3"]
+
+
+def test_a_narrow_box_has_its_name_alone() -> None:
+    nodes, _ = chain(2)
+    many = tuple(dataclasses.replace(nodes[0], name=f"n{i}") for i in range(6))
+    sight = dataclasses.replace(EMPTY, nodes=(*many, dataclasses.replace(nodes[1], level=1)))
+    layers = network_picture(sight, ()).spec["layer"]
+    texts = [layer["name"] for layer in layers if layer.get("name", "").startswith("onbox")]
+    assert texts == ["onbox_name_0", "onbox_name_1", "onbox_size_1", "onbox_rate_1"]
+
+
 def test_words_stay_within_their_box() -> None:
     """Two boxes side by side are narrower than one alone, and so are their words."""
     nodes, edges = chain(4)
