@@ -192,7 +192,7 @@ def test_words_stay_within_their_box() -> None:
     limits = {
         tuple(v["name"] for v in t["data"]["values"]): t["mark"]["limit"]["expr"] for t in texts
     }
-    assert limits == {("l0", "l1"): "0.3384 * width - 6", ("l2", "l3"): "0.52 * width - 6"}
+    assert limits == {("l0", "l1"): "0.3384 * width - 4", ("l2", "l3"): "0.52 * width - 4"}
 
 
 def test_curves_of_what_layers_can_lose() -> None:

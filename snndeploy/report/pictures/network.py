@@ -102,7 +102,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
                 "type": "text",
                 "fontSize": size,
                 "fontWeight": weight,
-                "limit": {"expr": f"{width} * width - 6"},
+                "limit": {"expr": f"{width} * width - 4"},
             },
             "encoding": {
                 "x": field("middle", "quantitative", **x),
