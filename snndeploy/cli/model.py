@@ -15,6 +15,7 @@ from ..errors import DoesNotFit
 from .look.pages import html_option, page_option, refuse_html, save_page, write_html
 from .options import (
     admitted,
+    cluster_option,
     compile_options,
     data_options,
     given_options,
@@ -164,6 +165,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 @compile_options
 @_objective
 @resume_options
+@cluster_option
 @data_options
 @json_option
 def compile_(
