@@ -93,10 +93,10 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "tooltip": tooltip(name="layer", size="size", rate="spikes", kind="where"),
         },
     }
-    wide = sorted({round(b - a, 4) for a, b in boxes.values()})
+    width_of = {name: round(b - a, 4) for name, (a, b) in boxes.items()}
     text = [
         {
-            "data": values([n for n in nodes if round(n["x2"] - n["x"], 4) == width]),
+            "data": values([n for n in nodes if width_of[str(n["name"])] == width]),
             "name": f"onbox_{what}_{number}",
             "mark": {
                 "type": "text",
@@ -110,7 +110,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
                 "text": {"field": what, "type": "nominal"},
             },
         }
-        for number, width in enumerate(wide)
+        for number, width in enumerate(sorted(set(width_of.values())))
         for what, line, size, weight in _WORDS[: 1 if width < _ROOM else None]
     ]
 
