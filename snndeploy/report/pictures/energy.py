@@ -8,7 +8,7 @@ from typing import Any
 from ..tables import energy_kind
 from .picture import NEUTRAL, Picture, field, tooltip, values
 
-_COLOURS = ("#2f6fed", "#d97706", "#0f9d8a", "#8b5cf6", "#d6455d", "#64748b", "#a3a635")
+_COLOURS = ("#2f6fed", "#d97706", "#0f9d8a", "#8b5cf6", "#d6455d", "#64748b", "#a3a635", "#0e7490")
 
 
 def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture]:
