@@ -232,6 +232,10 @@ class Pass(ABC):
         """The nearest pass that looks at no samples, where there is one; else itself."""
         return self
 
+    def closer(self) -> Pass:
+        """A pass that takes as much and, looking at samples, keeps closer to the answers; or itself."""
+        return self
+
     def quick(self) -> Pass:
         """A pass that takes as much in less time, to try amounts with."""
         return self

@@ -40,6 +40,9 @@ _HELD_OUT = 5
 _MANY = 100
 _HELD_OUT_OF_FEW = 3
 """…and one of so many where there are fewer than ``_MANY`` in all."""
+_FITTED = 50
+"""Where no pass looks at samples, a guard may fit codes on those that are not compared, if there are
+so many."""
 _LEAST_JUDGED = 5
 """Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
@@ -289,7 +292,8 @@ def _shared_out(
     if samples is None or judged is not None or recipe.guard == "off":
         return samples, None if judged is None else judged.first(_JUDGED), True
     if not any(p.looks for p in recipe.passes):
-        return samples, samples.first(_JUDGED), True
+        rest = samples.part(_JUDGED, wanted)  # for a guard that looks closer than its recipe
+        return rest if len(rest) >= _FITTED else None, samples.first(_JUDGED), True
     enough = min(_JUDGED, wanted // _HELD_OUT)
     if len(samples) >= wanted + enough:
         return samples.first(wanted), samples.part(wanted, _JUDGED), True
