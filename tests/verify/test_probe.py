@@ -127,7 +127,8 @@ def sinabs_with_a_floor(folder: Path) -> tuple[Path, Path]:
     rng = np.random.default_rng(0)
     weights = [rng.uniform(-1, 1, shape).astype(np.float32) * 5 for shape in ((24, 32), (6, 24))]
     cell = nir.LIF(*(np.array(v, np.float32) for v in (20, 1, 0, 1)))
-    path = written(folder, chain(32, nir.Linear(weights[0]), cell, nir.Linear(weights[1]), cell))
+    first, last = (nir.Affine(w, np.zeros(len(w), np.float32)) for w in weights)
+    path = written(folder, chain(32, first, cell, last, cell))
     network = read_network(path, "sinabs", input_gain="ode", v_floor=-1.0)
     inputs = (rng.random((100, 1, 32)) < 0.3).astype(np.float32)
     run = run_float(network, inputs).spikes["n3"]
