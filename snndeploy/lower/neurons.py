@@ -18,7 +18,7 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Rounding, SynapseGroup
 from ..ir.step import NeuronRule
 from .exact import coarse_leak, proof, saturating
-from .incoming import Incoming, rest_of_bias
+from .incoming import Incoming, largest_weight, rest_of_bias
 from .integers import to_mantissas
 from .layout import Layout
 from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_spikes, worst_case
@@ -95,7 +95,7 @@ def lower_population(
     told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
-    waiting = list(incoming)
+    waiting, largest = list(incoming), largest_weight(incoming)
     while waiting:
         arriving = waiting.pop(0)
         fine = coarse and arriving.codes.real is not None
@@ -103,14 +103,14 @@ def lower_population(
             arriving, scale, shape, population.name, family, layout, fine=fine
         )
         if arriving.constant:
-            rest = rest_of_bias(arriving, synapse, unit, neuron, shape)
+            rest = rest_of_bias(arriving, synapse, unit, neuron, shape, largest)
             waiting[:0] = [] if rest.carried is None else [rest.carried]
             lost_bias = lost_bias + rest.lost
         else:
             told += drive_lost(arriving, synapse, unit, population.name)
             weights.append(error + (0.0 if fine else arriving.codes.error))
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
-        adder = max(adder, float(sums.peak.max(initial=0.0)))
+        adder = max(adder, float(sums.peak.max()))
         # What arrives with another delay is shifted by itself.
         parts = sum(np.unique(source.latency).size for source in synapse.sources)
         bounds = bounds + sums.shifted(synapse.exponent, parts)
@@ -174,7 +174,7 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
 def _refuse_wide_weights(incoming: Sequence[Incoming], bits: int) -> None:
     """Codes wider than a mantissa have no integer form; what a target stores is for its check."""
     for i in incoming:
-        peak = int(np.abs(i.codes.codes).max(initial=0))
+        peak = int(np.abs(i.codes.codes).max())
         if peak > 2 ** (bits - 1):
             raise LoweringRefused(
                 "weight-bits",
@@ -207,7 +207,7 @@ def _refuse_large_bias(name: str, neuron: Neuron, scale: Array, family: Family) 
     numeric = family.target.numeric
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     most = (numeric.bias_mant_max.limit + 0.5) * 2.0**numeric.bias_exp_max.limit
-    largest = float((scale * np.abs(bias)).max(initial=0.0))
+    largest = float((scale * np.abs(bias)).max())
     if largest > most:
         raise LoweringRefused(
             "states-too-narrow",

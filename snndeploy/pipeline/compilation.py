@@ -24,6 +24,7 @@ from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from ..workers import Here, Workers
 from .calibrating import every_kth, feed, put_aside
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
@@ -31,6 +32,7 @@ from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
 from .stakes.rounding import measured_on, spikes_that_differ, told
 
+_HERE = Here()
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
 _HELD_OUT = 5
@@ -38,6 +40,9 @@ _HELD_OUT = 5
 _MANY = 100
 _HELD_OUT_OF_FEW = 3
 """…and one of so many where there are fewer than ``_MANY`` in all."""
+_FITTED = 50
+"""Where no pass looks at samples, a guard may fit codes on those that are not compared, if there are
+so many."""
 _LEAST_JUDGED = 5
 """Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
@@ -65,6 +70,7 @@ def compile(
     checkpoints: Path | None = None,
     resume: bool = False,
     try_seconds: float | None = None,
+    workers: Workers = _HERE,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -94,6 +100,7 @@ def compile(
         checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
         resume: take the results that are there already.
         try_seconds: how long is tried what would help where it does not fit (None: all of it).
+        workers: who goes through calibration samples; see `workers_at`. The bits are the same.
         observer: told about the progress of passes, and of the check.
 
     Returns:
@@ -121,6 +128,7 @@ def compile(
         training=training,
         checkpoints=checkpoints,
         resume=resume,
+        workers=workers,
         observer=observer,
     )
     family = family_of(chip)
@@ -213,6 +221,7 @@ def compress(
     training: Training | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    workers: Workers = _HERE,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
@@ -228,6 +237,7 @@ def compress(
         training: what passes that train learn from.
         checkpoints: as of `compile`.
         resume: as of `compile`.
+        workers: as of `compile`.
         observer: told about the progress of passes.
 
     Returns:
@@ -265,6 +275,7 @@ def compress(
         observer=observer,
         watch=watch,
         kept=kept,
+        workers=workers,
     )
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 
@@ -281,7 +292,8 @@ def _shared_out(
     if samples is None or judged is not None or recipe.guard == "off":
         return samples, None if judged is None else judged.first(_JUDGED), True
     if not any(p.looks for p in recipe.passes):
-        return samples, samples.first(_JUDGED), True
+        rest = samples.part(_JUDGED, wanted)  # for a guard that looks closer than its recipe
+        return rest if len(rest) >= _FITTED else None, samples.first(_JUDGED), True
     enough = min(_JUDGED, wanted // _HELD_OUT)
     if len(samples) >= wanted + enough:
         return samples.first(wanted), samples.part(wanted, _JUDGED), True

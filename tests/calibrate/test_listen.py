@@ -9,6 +9,7 @@ import pytest
 
 from snndeploy.calibrate import listen as module
 from snndeploy.calibrate.listen import Remembered, listen
+from snndeploy.calibrate.moments import gather
 from snndeploy.calibrate.stream import Chunk, prefix, stream
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
@@ -94,3 +95,25 @@ def test_what_does_not_fit_is_not_kept() -> None:
             if not remembered.cut(prefix(network, {name}), {name}, set())[0].projections
         }
         assert found == known
+
+
+def test_moments_against_a_reference_hold_where_one_run_starts_from_known_trains() -> None:
+    """Both run the same samples at a time, and both are remembered."""
+    network = chain(6)
+    x = {"input": spikes(network, samples=7)}
+    last = network.projections[-1].name
+    other = changed(network, network.projections[0].name)
+    wanted = gather(other, x, [last], reference=network)[last]
+    memory = 64 * 7 * x["input"][:, :1].nbytes  # a few samples at a time
+    for order in ((other, network), (network, other)):
+        remembered = Remembered(x, 1 << 20)
+        list(listen(order[0], {network.projections[-2].sources[0].population}, remembered))
+        found = gather(other, remembered, [last], reference=network, max_memory=memory)[last]
+        assert found.cross is not None
+        assert wanted.cross is not None
+        np.testing.assert_allclose(found.hessian, wanted.hessian, rtol=1e-12)
+        np.testing.assert_allclose(found.cross, wanted.cross, rtol=1e-12)
+    source = network.projections[-1].sources[0].population
+    for net in (network, other):
+        running, _ = remembered.cut(prefix(net, {source}), {source}, set())
+        assert not running.projections

@@ -128,6 +128,23 @@ def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:
     assert "'n' and 'm' lead to the output" in found[0].message or "'m' and 'n'" in found[0].message
 
 
+def test_an_only_input_is_no_lost_edge() -> None:
+    """Whatever it is called: of one input nothing can have been invented."""
+    weight = np.eye(4, dtype=np.float32)
+    edges = [("input_b", "b"), ("b", "m"), ("m", "output")]
+    model = graph({"b": nir.Linear(weight), "m": lif(4)}, edges, {"input_b": 4})
+    assert "lost-edge" not in [f.code for f in read_model(model, "nir", dt=1e-3).findings]
+
+
+def test_what_leads_to_the_output_is_named_where_it_is_several() -> None:
+    weight = np.eye(4, dtype=np.float32)
+    nodes = {"a": nir.Linear(weight), "n": lif(4), "b": nir.Linear(weight), "m": lif(4)}
+    edges = [("input", "a"), ("a", "n"), ("n", "m"), ("input_b", "b"), ("b", "m"), ("m", "output")]
+    model = graph(nodes, edges, {"input": 4, "input_b": 4})
+    (found,) = [f for f in read_model(model, "nir", dt=1e-3).findings if f.code == "lost-edge"]
+    assert "lead to the output" not in found.message
+
+
 def test_an_average_pool_of_snntorch_may_have_had_padding() -> None:
     pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
     model = chain((1, 4, 4), pool, lif((1, 2, 2), r=full((1, 2, 2), 100.0)))

@@ -89,7 +89,7 @@ class _Drive:
                 if not chosen.any():
                     continue
                 peak = np.where(chosen, np.broadcast_to(self.most[o.group], source.shape), 0)
-                signed = source.kind == "input" and source.message_bits > 0
+                signed = source.kind == "input" and bool(source.message_bits)
                 one = one + input_interval(s.ops, s.mantissa, source.shape, peak, signed)
             if not pauses:
                 total = total + one.shifted(s.exponent, parts)
@@ -117,8 +117,10 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
     rise, left = worst.per_step.high, np.zeros(group.shape)
     if rule.subtracts:
         left = np.maximum((keep if late else 1.0) * worst.v.high - threshold, 0)
-        if not late:  # a step that adds less than the threshold leaves less than it adds
-            left = np.where((rise <= threshold) & (least == most), np.minimum(left, rise), left)
+        if (
+            not late
+        ):  # a step that adds less than the threshold leaves less; after others nothing waits
+            left = np.where(least == most, np.minimum(left, rise), left)
     v = rise + (left if late else keep * left)
     waits: Array = threshold > 0
     if late and not rule.subtracts:  # in the step after a spike v is 0
@@ -138,7 +140,7 @@ def _lasting(n: int, ku: Array, kv: Array) -> Array:
     ``ku`` and ``kv`` are what a step leaves of u and v. What a spike does to v rises and then falls, so
     a train does most where it is as dense as it may be; the largest of its ``n`` phases counts.
     """
-    kv = np.where(np.abs(ku - kv) < 1e-6, np.maximum(ku, kv) + 1e-6, kv)
+    kv = np.where(ku == kv, kv + 1e-6, kv)  # of two that are one, the limit: a little more
     steps = np.arange(1, n + 1).reshape(-1, *(1,) * ku.ndim)
     with np.errstate(divide="ignore", invalid="ignore"):
         sums = (ku**steps / (1 - ku**n) - kv**steps / (1 - kv**n)) / (ku - kv)

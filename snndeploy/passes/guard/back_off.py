@@ -3,7 +3,8 @@
 How much each layer gets back follows from what it costs alone: a layer of divergence c keeps
 ``sqrt(t / c)`` of its compression at the level t, so that layers above the level come down to it and
 cheap ones are spared. The level is searched by bisection; a trial runs quick versions of the passes
-on some calibration samples, and the last run is the passes themselves.
+on some calibration samples, and the last run is the passes themselves. Before anything is given
+back, codes that were rounded to nearest are fitted on samples: as much is taken, at less cost.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import Calibration, Pass, PassContext, PassEvent
 from ..metrics import measure
-from ..runner import PassLog, PassStep, run_passes
+from ..runner import PassLog, PassStep, check_requirements, run_passes
 from ..training.options import TrainingPass
 from .costs import (
     amounts_found,
     answers_differ,
     answers_silent,
     backed_off,
+    fitted_closer,
     layer_costs,
     needed_differs,
     not_measured,
@@ -39,7 +41,9 @@ MAX_DIVERGENCE = 0.05
 """Nats per sample. Up to it, networks of eight kinds kept 94 % of their answers and more."""
 LEVELS = 16
 """Levels fall by sqrt(2) each; at the last one nothing is pruned, and what is rounded has 8 bits."""
-NOTHING = LEVELS + 1
+OTHERS = LEVELS + 1
+"""The last level again, of the other way to take as much."""
+NOTHING = LEVELS + 2
 """The level at which everything is given back."""
 _NEARLY = 1 - 1e-9
 """Relief that gives back all weights and bits, but the grid."""
@@ -72,11 +76,12 @@ def run_guarded(
         passes: what is asked for.
         ctx: as for `run_passes`.
         guard: ``"off"`` compares nothing; ``"warn"`` adds a finding where the divergence is above
-            the limit; ``"back-off"`` gives back sparsity, bits or kernels, layer by layer, until it is
-            not; ``"search"`` does so from several amounts and takes what stores least. Passes that
-            train are not run again and again: with them, ``"warn"`` is what happens. What the target
-            needs (`Pass.needed`) is never given back: where it alone costs more than the limit, that is
-            a finding, and the limit holds for what comes on top.
+            the limit; ``"back-off"`` finds codes that keep closer (`Pass.closer`), and then gives back
+            sparsity, bits or kernels, layer by layer, until it is not; ``"search"`` does so from several
+            amounts and takes what stores least. Passes that train are not run again and again: with
+            them, ``"warn"`` is what happens. What the target needs (`Pass.needed`) is never given
+            back: where it alone costs more than the limit, that is a finding, and the limit holds for
+            what comes on top.
         limit: largest mean divergence of the answers, its standard error included, nats per sample.
 
     Raises:
@@ -92,8 +97,8 @@ def run_guarded(
     trains = any(isinstance(p, TrainingPass) for p in passes)
     if guard == "search" and not trains:
         passes = _least_stored(net, passes, ctx, watch, limit)
-    history = _History()
-    log = run_passes(net, passes, history.beside(ctx))
+    way = _way(net, passes, ctx)
+    log = way.log
     if log.answers is None or log.answers.bound <= limit:
         found = (amounts_found(log),) if guard == "search" and not trains else ()
         return dataclasses.replace(log, notes=found)
@@ -106,7 +111,13 @@ def run_guarded(
         limit += first.answers.bound
     if log.answers.bound <= limit:
         return dataclasses.replace(log, notes=notes)
-    kept = _BackOff(net, log, tuple(history.networks), ctx, watch, limit).kept()
+    closer = _closer(net, passes, ctx)
+    ways = sorted([way, *closer], key=_Way.bound)
+    if ways[0].bound() <= limit:
+        kept = ways[0].log
+        notes = (*notes, fitted_closer(log, kept, limit))
+        return dataclasses.replace(kept, notes=notes)
+    kept = _BackOff(net, ways, ctx, watch, limit).kept(log)
     return dataclasses.replace(kept, notes=(*notes, *kept.notes))
 
 
@@ -139,6 +150,44 @@ class _History:
 
 
 @dataclass(frozen=True, eq=False)
+class _Way:
+    """Passes that ran, and the network before and after each."""
+
+    log: PassLog
+    networks: tuple[tuple[Network, Network], ...]
+
+    def bound(self) -> float:
+        """What the answers differ by."""
+        return 0.0 if self.log.answers is None else self.log.answers.bound
+
+    def eased(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
+        """The passes with so much given back."""
+        parts = (
+            step.eased(before, after, relief)
+            for step, (before, after) in zip(self.log.passes, self.networks, strict=True)
+        )
+        return tuple(itertools.chain.from_iterable(parts))
+
+
+def _way(net: Network, passes: Sequence[Pass], ctx: PassContext) -> _Way:
+    history = _History()
+    log = run_passes(net, passes, history.beside(ctx))
+    return _Way(log, tuple(history.networks))
+
+
+def _closer(net: Network, passes: Sequence[Pass], ctx: PassContext) -> tuple[_Way, ...]:
+    """As much taken by passes that look closer, where there are such and they can run."""
+    closer = tuple(p.closer() for p in passes)
+    if ctx.calibration is None or closer == tuple(passes):
+        return ()
+    try:
+        check_requirements(net, closer)
+    except PassRefused:
+        return ()
+    return (_way(net, closer, ctx),)
+
+
+@dataclass(frozen=True, eq=False)
 class _Some:
     """Every k-th of the calibration samples."""
 
@@ -151,30 +200,24 @@ class _BackOff:
     """Levels of one recipe, from what was asked (0) to nothing."""
 
     def __init__(
-        self,
-        net: Network,
-        asked: PassLog,
-        networks: tuple[tuple[Network, Network], ...],
-        ctx: PassContext,
-        watch: Reference,
-        limit: float,
+        self, net: Network, ways: Sequence[_Way], ctx: PassContext, watch: Reference, limit: float
     ) -> None:
-        self.net, self.asked, self.networks = net, asked, networks
+        self.net, self.way, self.others = net, ways[0], tuple(ways[1:])
         self.ctx, self.watch, self.limit = ctx, watch, limit
-        self.trials = 0
+        self.trials = len(self.others)
         self.costs = self._costs()
 
     def _costs(self) -> dict[str, float]:
         same = all(
             a.shape == b.shape
-            for a, b in zip(self.net.populations, self.asked.network.populations, strict=True)
+            for a, b in zip(self.net.populations, self.way.log.network.populations, strict=True)
         )
         names = [p.name for p in self.net.projections]
         if same:
-            found = layer_costs(self.net, self.asked.network, self.watch)
+            found = layer_costs(self.net, self.way.log.network, self.watch)
         else:  # compressed layers fit no other network: run the recipe on one layer at a time
             found = {
-                name: self._tried(self.passes({n: float(n != name) for n in names}))[1]
+                name: self._tried(self.way.eased({n: float(n != name) for n in names}))[1]
                 for name in names
             }
         most = max(found.values(), default=0.0)
@@ -194,19 +237,18 @@ class _BackOff:
     def at(self, level: int) -> tuple[Pass, ...]:
         """The passes of a level; of the last ones only what rounds, and what the chip needs."""
         if level >= NOTHING:
-            return tuple(p for p in self.asked.passes if p.needed)
-        passes = self.passes(self.relief(level))
+            return tuple(p for p in self.way.log.passes if p.needed)
+        way = self.way if level < OTHERS else self.others[0]
+        passes = way.eased(self.relief(min(level, LEVELS)))
         if level < LEVELS:
             return passes
         return tuple(p for p in passes if "quantize" in p.stages or p.needed)
 
-    def passes(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
-        """The recipe's passes with so much given back."""
-        eased = (
-            step.eased(before, after, relief)
-            for step, (before, after) in zip(self.asked.passes, self.networks, strict=True)
-        )
-        return tuple(itertools.chain.from_iterable(eased))
+    def below(self, level: int, step: int) -> int:
+        """The next level to try where one did not hold, ``step`` of those before the last on."""
+        if level < LEVELS:
+            return min(level + step, LEVELS)
+        return OTHERS if level == LEVELS and self.others else NOTHING
 
     def _tried(self, passes: Sequence[Pass]) -> tuple[Network, float]:
         """Quick versions of ``passes`` on some of the samples: the network, and its divergence."""
@@ -237,14 +279,17 @@ class _BackOff:
             return self.at(NOTHING), measure(self.net).total("storage_bits")
         return passes, measure(net).total("storage_bits")
 
-    def kept(self) -> PassLog:
-        """Run the passes themselves at the lowest level at which their answers stay."""
+    def kept(self, asked: PassLog) -> PassLog:
+        """Run the passes themselves at the lowest level at which their answers stay.
+
+        ``asked`` is the run that the finding compares with.
+        """
         level, step = self.level(), 1
         while True:
             log = self._run(self.at(level))
             if log.answers is None or log.answers.bound <= self.limit:
                 break
-            level = NOTHING if level == LEVELS else min(level + step, LEVELS)
+            level = self.below(level, step)
             step *= 2
         for _ in range(_STEPS_UP if step == 1 else 0):
             if level <= 1 or (log.answers is not None and log.answers.bound * _ROOM > self.limit):
@@ -254,7 +299,7 @@ class _BackOff:
             if more.answers is None or more.answers.bound > self.limit:
                 break
             log = more
-        found = backed_off(self.asked, log, self.limit, self.costs, self.trials)
+        found = backed_off(asked, log, self.limit, self.costs, self.trials)
         return dataclasses.replace(log, notes=(found,))
 
     def _run(self, passes: tuple[Pass, ...]) -> PassLog:
@@ -292,12 +337,12 @@ def _least_stored(
         quick = [p.quick() for p in start]
         quiet = _quick_context(ctx)
         log = run_passes(net, quick, dataclasses.replace(history.beside(quiet), watch=watch))
-        full = dataclasses.replace(log, passes=tuple(start))
+        full = _Way(dataclasses.replace(log, passes=tuple(start)), tuple(history.networks))
         found: tuple[tuple[Pass, ...], int]
         if log.answers is None or log.answers.bound <= limit:
             found = tuple(start), measure(log.network).total("storage_bits")
         else:
-            found = _BackOff(net, full, tuple(history.networks), ctx, watch, limit).quick()
+            found = _BackOff(net, [full], ctx, watch, limit).quick()
         if best is None or found[1] < best[0]:
             best = (found[1], found[0])
     return tuple(passes) if best is None else best[1]

@@ -176,6 +176,23 @@ def amounts_found(log: PassLog) -> Finding:
     )
 
 
+def fitted_closer(asked: PassLog, kept: PassLog, limit: float) -> Finding:
+    """The note of a recipe whose amounts hold once its codes are fitted on samples."""
+    refitted = [q.name for p, q in zip(asked.passes, kept.passes, strict=True) if p != q]
+    return Finding(
+        code="fitted-closer",
+        severity="note",
+        where=", ".join(dict.fromkeys(refitted)),
+        message=f"as asked, {asked.answers}, where {limit:g} are allowed; codes fitted by membrane "
+        f"error take as much, and nothing is given back: {kept.answers}",
+        resource="divergence",
+        used=kept.answers.bound if kept.answers else None,
+        limit=limit,
+        unit="nats",
+        rule=RULE,
+    )
+
+
 def backed_off(
     asked: PassLog, kept: PassLog, limit: float, costs: Mapping[str, float], trials: int
 ) -> Finding:

@@ -89,7 +89,7 @@ class Quantize(CodeOptions):
                 real.append(p.name)
                 continue
             bits[p.name] = eased_bits(widths[p.name], MANTISSA_BITS, min(1.0, share / _FINER))
-            if self.method == "rtn" and self.per == "layer" and share >= _FINER:
+            if self.per == "layer" and share >= _FINER:
                 finer.append(p.name)
         coarse = [p.name for p in chosen if p.name not in {*finer, *real}]
         parts: list[Pass] = []
@@ -108,6 +108,19 @@ class Quantize(CodeOptions):
         if self.grid == "loihi":
             near = dataclasses.replace(near, per="layer", share="target")
         return near
+
+    def closer(self) -> Pass:
+        """Codes and steps by membrane error, and each layer makes up for half of what was lost before.
+
+        One setting, so that it is quick, but for thresholds, which are corrected where that answers
+        more alike. On a chip's grid up to the bits of its weights.
+        """
+        fine: dict[str, Any] = {"kernels": ("long",), "asymmetry": (0.5,), "choose": "output"}
+        fine |= {"sequential": True, "thresholds": True, "refine": max(2, self.refine)}
+        widest = max(self.bits, *self.layer_bits.values(), 0)
+        grid = "loihi" if widest <= MANTISSA_BITS else "symmetric"
+        how: dict[str, Any] = {"method": "sbc", "share": "none", "clip": "hessian", "grid": grid}
+        return dataclasses.replace(self, **fine, **how)
 
     def widths(self, net: Network) -> dict[str, int]:
         """Bits of each chosen layer.

@@ -16,6 +16,7 @@ from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
+from snndeploy.ir.ops import Dense, Pointwise
 from snndeploy.passes.adapt import Adapt
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.guard.back_off import run_guarded
@@ -29,6 +30,7 @@ from snndeploy.passes.quantization.rescaw import ReScaW
 from snndeploy.passes.runner import run_passes
 from snndeploy.pipeline import compress
 from snndeploy.recipe import CalibrationOptions, Recipe
+from tests.support.builders import inputs, lif, project, spikes
 
 
 @lru_cache
@@ -169,6 +171,46 @@ def test_before_everything_is_given_back_all_weights_stay_on_eight_bits() -> Non
     assert log.answers.bound == limit
     pruned = run_guarded(network(), RUINOUS[:1], context(), guard="back-off", limit=-1.0)
     assert pruned.passes == ()
+
+
+def test_before_anything_is_given_back_codes_are_fitted_closer() -> None:
+    """Three bits to nearest are a ruin; by membrane error they hold, and stay three."""
+    step, limit = Quantize(bits=3), 0.1
+    log = run_guarded(network(), (step,), context(), guard="back-off", limit=limit)
+    assert log.passes == (step.closer(),)
+    assert {m.bits for m in log.steps[-1].after.layers.values()} == {3}
+    assert log.answers is not None
+    assert (
+        log.answers.bound
+        <= limit
+        < watch().bound(run_passes(network(), (step,), context()).network)
+    )
+    (found,) = log.notes
+    assert (found.code, found.severity, found.where) == ("fitted-closer", "note", "quantize")
+    assert found.used == log.answers.bound
+    alone = dataclasses.replace(context(), calibration=None)
+    blind = run_guarded(network(), (step,), alone, guard="back-off", limit=limit)
+    assert [f.code for f in blind.notes] == ["backed-off"]
+    assert max(m.bits for m in blind.steps[-1].after.layers.values()) > 3
+
+
+def test_what_cannot_run_closer_backs_off_as_it_is() -> None:
+    """Layers that are tied one to one have no row to make up with."""
+    rng = np.random.default_rng(0)
+    ops = (Dense(20, 12), Pointwise((20,), (20,)), Dense(5, 20))
+    shapes = ((20, 12), (20,), (5, 20))
+    names = ["input", "n0", "n1", "output"]
+    layers = [
+        project(f"w{i}", a, b, op, rng.normal(0, 1, shape).astype(np.float32))
+        for i, (a, b, op, shape) in enumerate(zip(names, names[1:], ops, shapes, strict=False))
+    ]
+    populations = (inputs((12,)), lif("n0", (20,)), lif("n1", (20,)), lif("output", (5,), "output"))
+    net = Network(populations, tuple(layers)).verify()
+    x = {"input": spikes(net, samples=40)}
+    ctx = PassContext(calibration=Seen(x), watch=Reference(net, x))
+    log = run_guarded(net, (Quantize(bits=2),), ctx, guard="back-off")
+    assert [f.code for f in log.notes] == ["backed-off"]
+    assert all(isinstance(p, Quantize) and p.method == "rtn" for p in log.passes)
 
 
 def test_a_higher_limit_keeps_more() -> None:
@@ -315,6 +357,17 @@ def test_answers_are_compared_on_samples_that_no_pass_sees(
     assert log.answers is not None
     assert (log.answers.samples, log.answers.held_out) == (compared, held_out)
     assert log.answers.divergence == 0
+
+
+@pytest.mark.parametrize(("there", "code"), [(249, "backed-off"), (250, "fitted-closer")])
+def test_a_guard_fits_codes_on_samples_that_are_not_compared(there: int, code: str) -> None:
+    """Rounding looks at no samples, so 200 are compared; what is beyond them may be fitted to."""
+    samples = Samples(digits().first(there).inputs)
+    recipe = Recipe(passes=(Quantize(bits=3),), guard="back-off", max_divergence=0.1)
+    log = compress(network(), recipe=recipe, calibration=samples)
+    assert [f.code for f in log.notes] == [code]
+    assert log.answers is not None
+    assert (log.answers.samples, log.answers.held_out) == (200, True)
 
 
 def test_passes_that_look_at_no_samples_leave_all_for_comparing() -> None:

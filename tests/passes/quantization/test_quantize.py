@@ -331,3 +331,18 @@ def test_the_scale_ignores_dead_weights_of_another_kind() -> None:
     )
     weight = quantized(net.replace(projections=[first]), bits=2, clip="max")["fc1"]
     assert float(weight.scale) == 1.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("widest", "grid"), [(8, "loihi"), (9, "symmetric")])
+def test_closer_codes_take_as_much_on_a_grid_that_has_their_bits(widest: int, grid: str) -> None:
+    step = Quantize(bits=4, per="channel", share="target", layer_bits={"w1": widest})
+    closer = step.closer()
+    assert isinstance(closer, Quantize)
+    assert (closer.bits, closer.layer_bits, closer.per) == (4, {"w1": widest}, "channel")
+    assert (closer.method, closer.clip, closer.share, closer.grid) == (
+        "sbc",
+        "hessian",
+        "none",
+        grid,
+    )
+    assert closer.closer() == closer
