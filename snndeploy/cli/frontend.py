@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +47,22 @@ def list_(as_json: bool) -> None:
 @semantics_options
 @json_option
 def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
-    """Find the profile under which a model reproduces its framework's own run exactly."""
+    """Find the profile under which a model reproduces its framework's own run exactly.
+
+    What is given as an option is not searched.
+    """
     from ..verify import probe
     from .show.render import print_json
 
     admitted(model)
-    found = probe(model, trace, **semantics_of(options))
-    best = found.best
+    fixed = semantics_of(options)
+    found = probe(model, trace, options["frontend"], **fixed)
+    best, words = found.best, flags(found.best, fixed)
     if as_json:
         print_json(
             {
                 "exact": found.exact,
-                "options": flags(best),
+                "options": words,
                 "also": list(found.also),
                 "best": dataclasses.asdict(best),
                 "ignored": list(found.ignored),
@@ -65,12 +70,12 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
             }
         )
     elif found.exact:
-        say(f"exact: {flags(best)}")
+        say(f"exact: {words}")
         say(f"  all {best.total:,} recorded values are the same")
         if found.also:
             say(f"  so they are with: {', '.join(found.also)}")
     else:
-        say(f"nearest: {flags(best)}")
+        say(f"nearest: {words}")
         for name, count in (best.differing or {}).items():
             say(f"  {name}: {count:,} values differ")
         if best.first is not None:
@@ -93,9 +98,9 @@ def probe_(model: Path, trace: Path, as_json: bool, **options: Any) -> None:
         )
 
 
-def flags(attempt: Attempt) -> str:
-    """The command line options that select an attempt's profile."""
+def flags(attempt: Attempt, fixed: Mapping[str, object]) -> str:
+    """The command line options that select an attempt's profile, beside answers that were given."""
     words = [f"--frontend {attempt.frontend}"]
-    for key, value in attempt.overrides:
+    for key, value in (*fixed.items(), *attempt.overrides):
         words.append(f"--semantics {key}={'none' if value is None else value}")
     return " ".join(words)

@@ -1,8 +1,9 @@
 """Find the semantics under which a model reproduces what its framework computed.
 
-All frontends are tried first, then the nearest ones with one answer changed after the other, as
-long as that brings the run nearer to the trace. Where none is exact, neurons may differ from each
-other: then answers are changed for single nodes. Profiles that make the same network are run once.
+All frontends are tried first, then the nearest ones, and those whose traces the file shows, with one
+answer changed after the other, as long as that brings the run nearer to the trace. Where none is
+exact, neurons may differ from each other: then answers are changed for single nodes. Profiles that
+make the same network are run once.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ingest import PRESETS, choose_profile, fingerprint, read_raw
+from ..ingest import PRESETS, choose_profile, fingerprint, preset, read_raw
 from ..ingest.normal_form.normalise import normalise
-from ..ingest.readers.raw import RawGraph
+from ..ingest.readers.raw import RawGraph, RawNode
 from ..ir.arrays import Array
 from ..ir.network import Network
 from ..simulate.float.engine import run_float
@@ -45,6 +46,8 @@ _ANSWERS: Mapping[str, tuple[Any, ...]] = {
 _OF_NODES = ("reset", "reset_timing", "compare", "spikes_per_step", "v_floor", "max_spikes")
 _MOST_NODES = 12
 """Of more nodes it is not tried which one differs."""
+_MOST_FLOORS = 2
+"""Networks often have a floor of v as far below zero as their one threshold is above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,10 @@ class Probe:
 
 
 def probe(
-    model: str | Path | Any, trace: str | Path | Mapping[str, Array], **fixed: object
+    model: str | Path | Any,
+    trace: str | Path | Mapping[str, Array],
+    frontend: str | None = None,
+    **fixed: object,
 ) -> Probe:
     """Find the profile under which ``model`` reproduces ``trace`` exactly, or comes nearest.
 
@@ -102,16 +108,19 @@ def probe(
         model: path of a NIR file, or a ``nir.NIRGraph``.
         trace: ``.npz`` file, or its arrays: ``input`` (steps, samples, *shape), ``output`` and any
             ``layer_<node>``, as the framework computed them. The axis of samples may be left out.
+        frontend: the framework, where it is known and not searched.
         **fixed: fields of the profile that are known and not searched.
 
     Raises:
+        UsageError: there is no such frontend.
         InputError: the model or the trace cannot be used, or no profile can read the model.
     """
     raw = read_raw(model)
     where = str(trace) if isinstance(trace, (str, Path)) else "trace"
     arrays = read_trace(trace) if isinstance(trace, (str, Path)) else trace
     search = _ProbeSearch(raw, arrays, where, fixed)
-    attempts = [search.attempt(name, ()) for name in PRESETS]
+    names = tuple(PRESETS) if frontend is None else (preset(frontend).name,)
+    attempts = [search.attempt(name, ()) for name in names]
     tried = sorted(attempts, key=lambda a: a.distance)
     if tried[0].differing is None:
         raise InputError(
@@ -119,33 +128,29 @@ def probe(
             "no frontend can read the model: " + tried[0].error,
             where=raw.source,
         )
-    beam = tried[:_BEAM]
+    beam = _likeliest(tried)
     for _ in range(_ROUNDS):
         if tried[0].exact:
             break
-        found = [search.attempt(a.frontend, o) for a in beam for o in _changed(a, fixed)]
+        found = [search.attempt(a.frontend, o) for a in beam for o in search.changed(a)]
         nearer = [a for a in found if a.differing is not None]
         tried = sorted([*tried, *nearer], key=lambda a: a.distance)
-        if tried[:_BEAM] == beam:
+        if _likeliest(tried) == beam:
             break
-        beam = tried[:_BEAM]
+        beam = _likeliest(tried)
     if not tried[0].exact:
         tried = _by_nodes(search, tried, fixed)
     also = [a.frontend for a in attempts if a.exact and a is not tried[0]]
     return Probe(best=tried[0], also=tuple(also), attempts=tuple(tried), ignored=search.ignored)
 
 
-def _changed(
-    attempt: Attempt, fixed: Mapping[str, object]
-) -> Iterator[tuple[tuple[str, Any], ...]]:
-    """The attempt's overrides with one more answer."""
-    given = dict(attempt.overrides)
-    for key, answers in _ANSWERS.items():
-        if key in fixed or key in given:
-            continue
-        for answer in answers:
-            if answer != getattr(PRESETS[attempt.frontend], key):
-                yield (*attempt.overrides, (key, answer))
+def _likeliest(tried: list[Attempt]) -> list[Attempt]:
+    """What to go on from: the nearest, and the nearest of each framework that the file shows.
+
+    A profile that keeps the network silent is as far from the trace as any other such.
+    """
+    shown = {a.frontend: a for a in reversed(tried) if a.recognised}
+    return [*tried[:_BEAM], *(a for a in shown.values() if a not in tried[:_BEAM])]
 
 
 def _by_nodes(
@@ -164,7 +169,7 @@ def _by_nodes(
             for node in nodes
             for key in _OF_NODES
             if key not in fixed and f"{node}:{key}" not in dict(a.overrides)
-            for answer in _ANSWERS[key]
+            for answer in search.answers[key]
         ]
         nearer = [a for a in found if a.distance[0] < tried[0].distance[0]]
         tried = sorted([*tried, *nearer], key=lambda a: a.distance)
@@ -184,8 +189,21 @@ class _ProbeSearch:
         self.where = where
         self.fixed = fixed
         self.ignored: tuple[str, ...] = ()
+        floors = sorted({-float(v) for n in raw.neurons() for v in _thresholds(n)})
+        answers = {"v_floor": (*_ANSWERS["v_floor"], *floors[:_MOST_FLOORS])}
+        self.answers: Mapping[str, tuple[Any, ...]] = {**_ANSWERS, **answers}
         self._candidates = {c.frontend: c.dt for c in fingerprint(raw)}
         self._known: dict[str, tuple[dict[str, int], int, str, Divergence | None]] = {}
+
+    def changed(self, attempt: Attempt) -> Iterator[tuple[tuple[str, Any], ...]]:
+        """The attempt's overrides with one more answer."""
+        given = dict(attempt.overrides)
+        for key, answers in self.answers.items():
+            if key in self.fixed or key in given:
+                continue
+            for answer in answers:
+                if answer != getattr(PRESETS[attempt.frontend], key):
+                    yield (*attempt.overrides, (key, answer))
 
     def attempt(self, frontend: str, overrides: tuple[tuple[str, Any], ...]) -> Attempt:
         """Read the model with a profile, run the trace's input and compare."""
@@ -231,6 +249,12 @@ class _ProbeSearch:
                 self.raw, frontend, {**dict((*general, dt)), **self.fixed}
             )
         return normalise(self.raw, profile, why, local), overrides
+
+
+def _thresholds(node: RawNode) -> Array:
+    """Its different thresholds."""
+    found: Array = np.unique(np.asarray(node.fields.get("v_threshold", ()), float))
+    return found
 
 
 def _compared(network: Network, trace: Trace) -> tuple[dict[str, int], int, str, Divergence | None]:

@@ -109,6 +109,14 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[nn.Module, ...]]] = {
     "sum clamped": (lambda z: 2 * (z + z.flip(3)).clamp(max=1), ()),
     "flat": (lambda z, f: f(z.permute(0, 2, 3, 1).reshape(1, -1)), (nn.Linear(72, 5),)),
     "view": (lambda z, f: f(z.view(z.shape[0], -1)), (nn.Linear(72, 5),)),
+    "axes in place": (
+        lambda z, f: f(z.clone().unsqueeze_(0).transpose_(2, 4).squeeze_(0).flatten(1)),
+        (nn.Linear(72, 5),),
+    ),
+    "one sample, no bias": (
+        lambda z, f: torch.stack([f(row) for row in z.flatten(1)]),
+        (nn.Linear(72, 5, bias=False),),
+    ),
     "two layers": (lambda z, f, g: g(f(z.flatten(1))), (nn.Linear(72, 9), nn.Linear(9, 4))),
     "einsum": (lambda z, f: torch.einsum("bi,oi->bo", z.flatten(1), f.weight), (nn.Linear(72, 4),)),
     "relu of spikes": (lambda z: 2 * F.relu(z), ()),

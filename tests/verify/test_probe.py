@@ -105,7 +105,8 @@ def test_command(model: Path, tmp_path: Path) -> None:
         main, ["frontend", "probe", str(model), "--trace", str(trace), "--dt", "0.001"]
     )
     assert result.exit_code == 0, result.output
-    assert re.match(r"exact: --frontend \w+ --semantics reset=subtract\n", result.stdout)
+    said = r"exact: --frontend \w+ --semantics dt=0.001 --semantics reset=subtract\n"
+    assert re.match(said, result.stdout)
     assert "layer_gone names no population and was not compared" in result.stderr
     with np.load(trace) as arrays:
         wrong = dict(arrays)
@@ -119,6 +120,50 @@ def test_command(model: Path, tmp_path: Path) -> None:
     as_json = CliRunner().invoke(main, [*arguments, "--json"])
     assert as_json.exit_code == 6
     assert json.loads(as_json.stdout)["exact"] is False
+
+
+def sinabs_with_a_floor(folder: Path) -> tuple[Path, Path]:
+    """A file of Sinabs' exporter, whose gain and floor of v it does not hold, and a run of it."""
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(-1, 1, shape).astype(np.float32) * 5 for shape in ((24, 32), (6, 24))]
+    cell = nir.LIF(*(np.array(v, np.float32) for v in (20, 1, 0, 1)))
+    first, last = (nir.Affine(w, np.zeros(len(w), np.float32)) for w in weights)
+    path = written(folder, chain(32, first, cell, last, cell))
+    network = read_network(path, "sinabs", input_gain="ode", v_floor=-1.0)
+    inputs = (rng.random((100, 1, 32)) < 0.3).astype(np.float32)
+    run = run_float(network, inputs).spikes["n3"]
+    assert run.sum() > 10
+    np.savez(folder / "trace.npz", input=inputs, output=run)
+    return path, folder / "trace.npz"
+
+
+def test_a_framework_that_the_file_shows_is_followed_though_others_are_nearer(
+    tmp_path: Path,
+) -> None:
+    """Gain and floor are two answers away, and the floor is a number of the network's own."""
+    path, trace = sinabs_with_a_floor(tmp_path)
+    found = probe(path, trace)
+    assert found.exact
+    assert (found.best.frontend, dict(found.best.overrides)) == (
+        "sinabs",
+        {"input_gain": "ode", "v_floor": -1.0},
+    )
+
+
+def test_a_framework_that_is_given_is_not_searched(tmp_path: Path) -> None:
+    path, trace = sinabs_with_a_floor(tmp_path)
+    base = ["frontend", "probe", str(path), "--trace", str(trace)]
+    result = CliRunner().invoke(main, [*base, "--frontend", "sinabs", "--v-min", "-1"])
+    assert result.exit_code == 0, result.output
+    said = "exact: --frontend sinabs --semantics v_floor=-1.0 --semantics input_gain=ode\n"
+    assert result.stdout.startswith(said)
+    assert "so they are with" not in result.stdout
+    only = probe(path, trace, "norse", dt=1e-3)
+    assert {a.frontend for a in only.attempts} == {"norse"}
+    assert not only.exact
+    result = CliRunner().invoke(main, [*base, "--frontend", "sinab"])
+    assert result.exit_code == 2
+    assert code_of(result) == "unknown-frontend"
 
 
 def test_other_fields_on_the_command_line(model: Path) -> None:

@@ -310,8 +310,9 @@ class SignalRecorder:
             a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments
         )
         shares = {key(t) for t in given}
-        if not writes and key(first) in shares:
-            return  # a view
+        turned = torch.Tag.inplace_view in func.tags and not name.startswith("resize")
+        if (not writes or turned) and key(first) in shares:
+            return  # a view, or the tensor itself with other axes: values stay where they lie
         if name in WITHOUT_VALUES:
             if writes:
                 held = Signal(first.numel(), (), np.zeros(first.numel()))

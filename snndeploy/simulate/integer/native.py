@@ -285,6 +285,7 @@ def _products(forms: _LegForms, train: Train, low: int, high: int, peak: int) ->
 
     part = train.values[:, train.base + low : train.base + high]
     steps, samples = part.shape[:2]
-    rows = torch.from_numpy(np.ascontiguousarray(part)).reshape(-1, *forms.leg.in_shape)
+    ours = np.require(part, requirements=("C", "W"))  # torch warns of what it could not write
+    rows = torch.from_numpy(ours).reshape(-1, *forms.leg.in_shape)
     products: Array = forms.dense(rows, peak).reshape(steps, samples, -1).contiguous().numpy()
     return products
