@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import _lru_cache_wrapper, lru_cache
 from pathlib import Path
 from types import FunctionType
@@ -47,6 +48,8 @@ PROBE = "_reached_statement"
 """What instrumented functions call: a name among the builtins, so that every module has it."""
 PATIENCE = 10.0
 """Seconds of computing that a mutant may take besides five times what its tests take."""
+IDLE = 20.0
+"""Seconds that a mutant may wait for something, a lock or a pipe, while nothing of it computes."""
 PART = 60
 """Tests of a file that are run once in one go, to see what they reach: what is done is kept."""
 SPARE = 2 << 30
@@ -302,19 +305,43 @@ def _forked(session: pytest.Session, work: Callable[[], int], seconds: float) ->
             code = work()
         finally:
             os._exit(code)
-    ends = time.monotonic() + 60 + 30 * seconds  # of a machine that others use, too
-    status: int | None = None
-    while time.monotonic() < ends:
-        done, told = os.waitpid(child, os.WNOHANG)
-        if done:
-            status = os.waitstatus_to_exitcode(told)
-            break
-        time.sleep(0.01)
-    else:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    status = _awaited(child, 60 + 30 * seconds)  # of a machine that others use, too
     shutil.rmtree(folder, ignore_errors=True)
     return status
+
+
+def _awaited(child: int, seconds: float, idle: float = IDLE) -> int | None:
+    """The exit code of a process that leads its group; None: it was ended.
+
+    It is ended after ``seconds``, or when for ``idle`` seconds nothing of its group has computed or
+    wanted to: a process that others keep from computing is not taken for one that waits.
+    """
+    began = moved = time.monotonic()
+    spent = -1
+    while (now := time.monotonic()) - began < seconds and now - moved < idle:
+        done, told = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(told)
+        if now - moved > idle / 20:
+            ticks, wants = _computed(child)
+            if wants or ticks != spent:
+                spent, moved = ticks, now
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _computed(group: int) -> tuple[int, bool]:
+    """Ticks of processor time that a group of processes took, and whether one of them wants more."""
+    ticks, wants = 0, False
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its, *rest = path.read_text("utf-8").rpartition(")")[2].split()
+            if int(its) == group:
+                ticks += int(rest[8]) + int(rest[9])
+                wants |= state in "RD"
+    return ticks, wants
 
 
 def _alone(session: pytest.Session, folder: Path, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What is said of head-room: proved by intervals, or the worst input that is known, replayed."""
+"""What is said of head-room: proved by intervals, or the worst input that was found, replayed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,19 @@ def check_headroom(program: Any, worst: Any, told: dict[str, Any]) -> None:
                 why = f"|{register}| <= {bound:,} of {limit:,} whatever arrives (intervals)"
                 told["proved"].append(f"{where}: {why}")
                 continue
-            does, why = getattr(program.arithmetic, f"{register}_overflow"), "no worst input known"
-            if f"{register}.{name}" in kept:
-                seen["run"], *stated = (int(x) for x in worst[f"{register}.{name}"])
-                here = replayed(seen["run"])[name][number, :, 0]
-                here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
-                seen["step"], seen["reached"] = step, most = int(here.argmax()), int(here.max())
-                At("worst.npz", name).same(f"step and largest |{register}|", stated, [step, most])
-                why = f"the worst input found takes it to {most:,} of {limit:,} at step {step}"
-            does = f"{does}s" if (seen["reached"] or 0) > limit else f"may {does}"
-            why += f"; within {steps} steps nothing can" * (b.safe and steps > 0)
+            at, key = At("worst.npz", name), f"{register}.{name}"
+            at.need(
+                key in kept, f"worst input of a {register} that is not proved", "none", "needed"
+            )
+            seen["run"], *stated = (int(x) for x in worst[key])
+            here = replayed(seen["run"])[name][number, :, 0]
+            here = here * (np.cumsum(here > limit) < 2)  # up to where it overflows first
+            seen["step"], seen["reached"] = step, most = int(here.argmax()), int(here.max())
+            at.same(f"step and largest |{register}|", stated, [step, most])
+            does = getattr(program.arithmetic, f"{register}_overflow").partition("-")[0]
+            does = f"{does}s" if most > limit else f"may {does}"
+            why = f"the worst input found takes it to {most:,} of {limit:,} ({most / limit:.0%})"
+            why += f" at step {step}" + f"; within {steps} steps nothing can" * (
+                b.safe and steps > 0
+            )
             told["not_proved"].append(f"{where}: {register} {does}; {why}")

@@ -231,7 +231,10 @@ class Rounding:
 
     @property
     def exact(self) -> bool:
-        """Whether real numbers (float64) and integers give the same spikes, whatever arrives."""
+        """Whether real numbers (float64) and integers give the same spikes, whatever arrives.
+
+        Answers of a readout are the same but for what float64 itself rounds of its sums.
+        """
         return not any(getattr(self, f.name) for f in dataclasses.fields(self))
 
 

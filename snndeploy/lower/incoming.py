@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +24,8 @@ MANY_SPIKES = 15
 REST = "-rest"
 """Ends the name of the synapses that carry what the first ones of a bias lose."""
 _NOTICED = 2.0**-8
-"""Part of its threshold by which a membrane may end up beside where its bias should bring it."""
+"""Part of its threshold by which a membrane may end up beside where its bias should bring it; of a
+readout the part of its largest weight."""
 _NOISE = 1e-12
 
 
@@ -217,10 +218,26 @@ class Rest:
     carried: Incoming | None
 
 
+def largest_weight(incoming: Sequence[Incoming]) -> float:
+    """The most that one spike adds: of what is heard, or of biases where nothing else is."""
+    peaks = [
+        [float(np.abs(i.codes.values).max(initial=0.0)) for i in incoming if i.constant == constant]
+        for constant in (False, True)
+    ]
+    return max(peaks[0], default=0.0) or max(peaks[1], default=0.0)
+
+
 def rest_of_bias(
-    incoming: Incoming, synapses: SynapseGroup, unit: Array, neuron: Neuron, shape: Shape
+    incoming: Incoming,
+    synapses: SynapseGroup,
+    unit: Array,
+    neuron: Neuron,
+    shape: Shape,
+    largest: float,
 ) -> Rest:
     """What ``synapses`` lose of a bias; ``unit`` is the weight of a mantissa of 1.
+
+    What a readout would notice is told by the ``largest`` weight that it hears, as it has no threshold.
 
     A bias is there at every step, so what it loses adds up: behind a leak of 0.9 and a synaptic filter
     of 0.5 the membrane ends up twenty times as far off. Eight bits and one exponent for all neurons of
@@ -232,7 +249,7 @@ def rest_of_bias(
     lost = np.abs(rest).reshape(shape)
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     forgets = (1 - neuron.leak) * (1 - syn_leak)
-    threshold = np.ones(()) if neuron.threshold is None else np.abs(neuron.threshold)
+    threshold = np.asarray(largest) if neuron.threshold is None else np.abs(neuron.threshold)
     finest = incoming.name.endswith(REST) or synapses.exponent <= 0
     if finest or not (lost > _NOTICED * forgets * threshold).any():
         return Rest(lost=lost, carried=None)

@@ -18,7 +18,7 @@ from ..ir.ops import Op, Pointwise, weighted_index
 from ..ir.program import CompartmentGroup, Headroom, Rounding, SynapseGroup
 from ..ir.step import NeuronRule
 from .exact import coarse_leak, proof, saturating
-from .incoming import Incoming, rest_of_bias
+from .incoming import Incoming, largest_weight, rest_of_bias
 from .integers import to_mantissas
 from .layout import Layout
 from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_spikes, worst_case
@@ -95,7 +95,7 @@ def lower_population(
     told: tuple[Finding, ...] = ()
     bounds = Interval(np.zeros(shape), np.zeros(shape))
     adder = 0.0
-    waiting = list(incoming)
+    waiting, largest = list(incoming), largest_weight(incoming)
     while waiting:
         arriving = waiting.pop(0)
         fine = coarse and arriving.codes.real is not None
@@ -103,7 +103,7 @@ def lower_population(
             arriving, scale, shape, population.name, family, layout, fine=fine
         )
         if arriving.constant:
-            rest = rest_of_bias(arriving, synapse, unit, neuron, shape)
+            rest = rest_of_bias(arriving, synapse, unit, neuron, shape, largest)
             waiting[:0] = [] if rest.carried is None else [rest.carried]
             lost_bias = lost_bias + rest.lost
         else:

@@ -25,7 +25,7 @@ from ..progress import Progress, Scores, silent
 from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
-from ..verify import Verification, worst_found
+from ..verify import Verification, worst_inputs
 from ..workers import Here, Workers
 from .accounts.audit import audit, audited_report, other_target, stale_target
 from .accounts.flashing import flashing_record
@@ -106,7 +106,6 @@ def bundle_of(
     Where head-room is not proved, the worst inputs that a search finds come with it.
     ``report`` is that of `report_of` where it is at hand.
     """
-    worst = worst_found(compiled.program)
     return Bundle(
         program=compiled.program,
         placement=compiled.placement,
@@ -115,7 +114,7 @@ def bundle_of(
         report=report_of(compiled) if report is None else report,
         golden=golden_of(compiled.program, samples),
         networks=compiled.networks,
-        worst={} if worst is None else worst.arrays(),
+        worst=worst_inputs(compiled.program),
     )
 
 

@@ -14,6 +14,7 @@ from ..ir.step import Compare
 from ..ir.told.deltas import Starts
 from ..mapping import check_program, place_program, summarise
 from ..report import compile_report
+from ..verify import worst_inputs
 from .accounts.flashing import flashing_record
 from .bundles import golden_of
 from .compiled import SHARE, Loaded, Objective
@@ -90,6 +91,7 @@ def loaded_bundle(loaded: Loaded, samples: Samples | None = None) -> Bundle:
         lock=toml.dumps(lock),
         report=loaded_report(loaded),
         golden=golden_of(loaded.program, samples),
+        worst=worst_inputs(loaded.program),
     )
 
 

@@ -5,7 +5,7 @@ from .probe import Attempt, Probe, probe
 from .trace import Trace
 from .verdict import Judgement, judge
 from .verification import PairResult, Verification, kept_kernels
-from .worst import WorstFound, worst_found
+from .worst import WorstFound, worst_found, worst_inputs
 
 __all__ = [
     "Attempt",
@@ -22,4 +22,5 @@ __all__ = [
     "kept_kernels",
     "probe",
     "worst_found",
+    "worst_inputs",
 ]

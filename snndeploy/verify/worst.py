@@ -22,7 +22,7 @@ from ..certify.files import shaped
 from ..certify.runs import engine
 from ..ir.arrays import Array, size
 from ..ir.codec import SharedArrays, encode
-from ..ir.program import Program
+from ..ir.program import DYNAMICS, Program
 from ..simulate.integer.engine import run_integer
 
 Register = Literal["u", "v"]
@@ -69,11 +69,13 @@ class WorstFound:
 def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
     """Search inputs that take registers far whose head-room is not proved; None where all is proved.
 
+    None, too, of neurons with rules of their own, whose registers the checker does not look at.
+
     First guesses are inputs at their most and their least, and those that push the neuron with the
     largest bound, followed backwards through the synapses. They are then changed, some inputs in some
     steps at a time, and what goes further is kept.
     """
-    if _all_proved(program):
+    if _all_proved(program) or any(g.kind in DYNAMICS for g in program.groups):
         return None
     arrays = SharedArrays()
     read = shaped(json.loads(json.dumps(encode(program, arrays))), "Program", arrays)
@@ -102,6 +104,12 @@ def worst_found(program: Program, seed: int = 0) -> WorstFound | None:
         best = search.best[sought[i % len(sought)]][1]
         search.judge([search.changed(best) for _ in range(together)], sought)
     return search.result(sought, unproved)
+
+
+def worst_inputs(program: Program) -> dict[str, Array]:
+    """The same as a bundle keeps it: nothing where all is proved."""
+    found = worst_found(program)
+    return {} if found is None else found.arrays()
 
 
 def _all_proved(program: Program) -> bool:

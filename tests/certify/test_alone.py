@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1324
+LINES = 1326
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
@@ -25,7 +25,7 @@ RESTS_ON = {
     "placement and registers; memory of Loihi and Loihi 2": ("cores", 643),
     "memory of Xylo": ("turns", 509),
     "golden run": ("runs", 557),
-    "head-room": ("headroom", 775),
+    "head-room": ("headroom", 780),
 }
 """What a sentence of the certificate is proved by, and the code lines of that and all it imports.
 
@@ -89,7 +89,7 @@ def test_each_sentence_rests_on_less_than_all(sentence: str) -> None:
     assert sum(code_lines(CHECKER / f"{file}.py") for file in imported(name)) <= lines
     checks = code_lines(CHECKER / "checks.py")
     assert checks <= 122
-    assert lines + checks <= 897
+    assert lines + checks <= 902
 
 
 def test_the_files_are_those_of_the_sentences() -> None:

@@ -99,6 +99,18 @@ def fuzz(seeds: Iterable[int], relations: Iterable[str] = RELATIONS) -> Tally:
     return tally
 
 
+def asked_again(path: Path) -> Tally:
+    """Ask again what failed in a campaign that is kept in ``path``: it may have been mended since."""
+    tally = Tally.of(json.loads(path.read_text())) if path.exists() else Tally()
+    failures, tally.failures = tally.failures, []
+    for seed, relation, _ in failures:
+        tally.outcomes[relation, draw(seed).kind, FAILED] -= 1
+        again = fuzz([seed], [relation])
+        tally += Tally(0, again.outcomes, Counter(), again.failures)
+    path.write_text(json.dumps(tally.record()))
+    return tally
+
+
 def resumed(
     path: Path, first: int, count: int, piece: int, relations: Iterable[str] = RELATIONS
 ) -> Tally:

@@ -24,11 +24,13 @@ class Plain:
     """Spikes ``(steps, samples, neurons)`` by population, and where a tie decided one.
 
     ``ties`` is true where an input that is larger or smaller by noise of floating point gives other
-    spikes; from there on runs in another order of summation may differ for good.
+    spikes; from there on runs in another order of summation may differ for good. ``noise`` is how much
+    that is at the most, up to each step: parts of a sum that is 0 are not.
     """
 
     spikes: dict[str, Array]
     ties: dict[str, Array]
+    noise: dict[str, Array]
 
 
 def matrix(network: Network, projection: Projection) -> Array:
@@ -55,6 +57,7 @@ def run_plain(network: Network, inputs: Mapping[str, Array]) -> Plain:
     neurons = [network.population(n) for n in network.order if n not in inputs]
     sent = {p.name: np.zeros((steps, samples, size(p.shape))) for p in neurons} | flat
     ties = {p.name: np.zeros((steps, samples, size(p.shape)), bool) for p in neurons}
+    noises = {name: np.zeros(x.shape) for name, x in ties.items()}
     weights = {q.name: matrix(network, q) for q in network.projections}
     for sample in range(samples):
         states = {p.name: _rest(p) for p in neurons}
@@ -65,7 +68,8 @@ def run_plain(network: Network, inputs: Mapping[str, Array]) -> Plain:
                     noise = _NEAR * (most[i] + abs(state["v"]) + abs(state["u"]))
                     sent[p.name][t, sample, i], tie = _step(p, i, state, x[i], noise)
                     ties[p.name][t, sample, i] = tie
-    return Plain(sent, ties)
+                    noises[p.name][t, sample, i] = noise
+    return Plain(sent, ties, {n: np.maximum.accumulate(x) for n, x in noises.items()})
 
 
 def _rest(p: Population) -> list[dict[str, float]]:

@@ -5,6 +5,7 @@ The default suite tries 200 cases, `make fuzz` as many as it is told, the slow t
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from snndeploy.ir.ops import Op
 from snndeploy.ir.step import CHOICES
-from tests.fuzz.campaign import Tally, fuzz, resumed
+from tests.fuzz.campaign import Tally, asked_again, fuzz, resumed
 from tests.fuzz.networks import KINDS, draw
 from tests.fuzz.relations import RELATIONS
 
@@ -97,12 +98,30 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert Tally.of(Tally().record()) == Tally()
 
 
+def test_what_failed_is_asked_again(tmp_path: Path) -> None:
+    """A failure that is mended is none any more, and no case is counted twice."""
+    path, name = tmp_path / "tally.json", "names and order mean nothing"
+    done = fuzz(range(3), [name])
+    kind = draw(1).kind
+    done.outcomes[name, kind, "held"] -= 1
+    done.outcomes[name, kind, "failed"] += 1
+    done.failures.append((1, name, "Traceback"))
+    path.write_text(json.dumps(done.record()))
+    again = asked_again(path)
+    assert again == Tally.of(json.loads(path.read_text()))
+    assert (again.failures, again.cases) == ([], 3)
+    assert again.held(name) == fuzz(range(3), [name]).held(name)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(24 * 3600)
 def test_ten_thousand_cases(tmp_path: Path) -> None:
-    """In pieces, that are kept where $SNNDEPLOY_FUZZ says: what was interrupted goes on."""
+    """In pieces, that are kept where $SNNDEPLOY_FUZZ says: what was interrupted goes on.
+
+    What failed in those is asked again first.
+    """
     path = Path(os.environ.get("SNNDEPLOY_FUZZ", tmp_path / "tally.json"))
-    tally = Tally()
+    tally = asked_again(path)
     while tally.cases < LONG:
         tally = resumed(path, CASES, LONG, 100)
     assert tally.failures == []

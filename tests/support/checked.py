@@ -16,6 +16,7 @@ from snndeploy.ir.program import Program
 from snndeploy.mapping import check_program, fits, place_program, summarise
 from snndeploy.pipeline.bundles import golden_of
 from snndeploy.report import compile_report
+from snndeploy.verify import worst_inputs
 
 
 def checked(program: Program) -> Any:
@@ -55,7 +56,8 @@ def bundle_of_program(program: Program, target: Target) -> Bundle | None:
         for g in inputs
     )
     lock = f'[compile]\ntarget = "{target.name}"\n{told}'
-    return Bundle(program, placement, target, lock, report, golden_of(program, None))
+    golden, worst = golden_of(program, None), worst_inputs(program)
+    return Bundle(program, placement, target, lock, report, golden, worst=worst)
 
 
 def folder_of(bundle: Bundle, place: Path) -> Path:

@@ -18,11 +18,12 @@ from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import CompartmentGroup, Program, SynapseGroup, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.lower import InputCoding
-from snndeploy.pipeline import bundle_of, save_bundle
+from snndeploy.pipeline import bundle_of, loaded_bundle, place_file, save_bundle
 from snndeploy.simulate.integer.engine import run_integer
 from snndeploy.verify import worst_found
 from tests.support.builders import inputs, project
 from tests.support.exact_networks import integrator
+from tests.support.netx_files import dense, net
 
 BINARY = InputCoding.named("binary")
 
@@ -150,7 +151,8 @@ def test_a_bundle_holds_it_and_the_certificate_replays_it(tmp_path: Path) -> Non
     assert reached == 32 * half
     (line,) = [x for x in told["not_proved"] if x.startswith("head-room")]
     limit = LOIHI.state_max
-    assert f"takes it to {reached:,} of {limit:,} at step 31" in line
+    assert "v may saturate; " in line
+    assert f"takes it to {reached:,} of {limit:,} ({reached / limit:.0%}) at step 31" in line
     steps = limit // half
     assert line.endswith(f"within {steps} steps nothing can")
     back = read_bundle(path)
@@ -184,12 +186,31 @@ def test_what_is_stated_must_be_what_happens(place: int, tmp_path: Path) -> None
         assert found["file"] == "worst.npz"
 
 
-def test_without_it_the_certificate_says_so(tmp_path: Path) -> None:
-    bundle = bundle_of(compile(inhibited(), recipe=None, inputs=BINARY))
-    path = write_bundle(tmp_path / "net.snnb", dataclasses.replace(bundle, worst={}), version="0")
-    told = certify(path)
+def test_a_bundle_of_a_file_of_integers_holds_it_too(tmp_path: Path) -> None:
+    """It came without: a register that is neither proved nor has an input that anybody can replay."""
+    file = net(tmp_path, dense([[30, -40], [-20, 0]]), dense([[7, 9]]))
+    told = certify(save_bundle(tmp_path / "net.snnb", loaded_bundle(place_file(file))))
     assert told["certified"]
-    assert "no worst input known" in told["not_proved"][0]
+    reached = {n: b["v"]["reached"] for n, b in told["bounds"].items()}
+    assert reached == {"dense-0": 32 * 40 << 6, "dense-1": None}
+    share = (32 * 40 << 6) / LOIHI.state_max
+    (line,) = told["not_proved"]
+    assert f"of {LOIHI.state_max:,} ({share:.0%}) at step 31" in line
+
+
+@pytest.mark.parametrize("left", ["nothing", "the inputs"])
+def test_without_it_there_is_no_certificate(left: str, tmp_path: Path) -> None:
+    """A register is proved or comes with its worst input: there is nothing in between."""
+    bundle = bundle_of(compile(inhibited(), recipe=None, inputs=BINARY))
+    worst = {n: x for n, x in bundle.worst.items() if left == "the inputs" and n != "v.a"}
+    path = write_bundle(
+        tmp_path / "net.snnb", dataclasses.replace(bundle, worst=worst), version="0"
+    )
+    told = certify(path)
+    assert not told["certified"]
+    found = told["contradiction"]
+    assert (found["file"], found["where"], found["stated"]) == ("worst.npz", "a", "none")
+    assert found["what"] == "worst input of a v that is not proved"
 
 
 def test_a_damaged_one_is_not_read(tmp_path: Path) -> None:
