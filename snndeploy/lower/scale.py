@@ -105,8 +105,8 @@ def held_beside(base: Array, threshold: Array | None, shape: Shape, largest: flo
     """``base`` with a coarser scale for channels whose threshold would be beyond ``largest`` at theirs.
 
     Such a channel has next to no weights beside its threshold, and its codes become smaller ones, or
-    none; it must not stand in the way of all others. Powers of two bring its threshold down to theirs. Where all thresholds are
-    beyond, nothing is changed.
+    none; it must not stand in the way of all others. Powers of two bring its threshold down to theirs.
+    Where all thresholds are beyond, nothing is changed.
     """
     if base.size < 2 or threshold is None:
         return base

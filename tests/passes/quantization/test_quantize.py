@@ -339,5 +339,10 @@ def test_closer_codes_take_as_much_on_a_grid_that_has_their_bits(widest: int, gr
     closer = step.closer()
     assert isinstance(closer, Quantize)
     assert (closer.bits, closer.layer_bits, closer.per) == (4, {"w1": widest}, "channel")
-    assert (closer.method, closer.clip, closer.share, closer.grid) == ("sbc", "hessian", "none", grid)
+    assert (closer.method, closer.clip, closer.share, closer.grid) == (
+        "sbc",
+        "hessian",
+        "none",
+        grid,
+    )
     assert closer.closer() == closer
