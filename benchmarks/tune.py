@@ -1,6 +1,6 @@
 """The front that `tune` finds beside a grid over bits and sparsity, on real networks and real data.
 
-    python benchmarks/tune.py [--data folder] [--only digits,nmnist,braille] [--trials 64] [--folder out]
+    python benchmarks/tune.py [--data folder] [--only digits,nmnist,braille] [--trials 96] [--folder out]
 
 The grid is what one tries by hand: 5 widths x 5 sparsities, alike for all layers, by magnitude
 (``prune`` and ``quantize``) and, with ``--second-order``, by membrane error. Its recipes are compiled
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--only", default=",".join(CASES))
-    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=96)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--second-order", action="store_true")
     options = parser.parse_args()

@@ -62,6 +62,19 @@ class MapMoments:
             between = gram if original is x else _products(x, original)
             self.cross = between if self.cross is None else self.cross + between
 
+    def merge(self, later: MapMoments) -> None:
+        """Add what later samples came to."""
+        self.total = self.total + later.total
+        self.square = later.square + self.square
+        self.cross = merged(self.cross, later.cross)
+
+
+def merged(a: Array | None, b: Array | None) -> Array | None:
+    """The sum of two arrays, in the place of the first one; None is none."""
+    if a is None or b is None:
+        return b if a is None else a
+    return np.add(a, b, out=a)
+
 
 def _products(x: Array, y: Array) -> Array:
     """``x.T @ y``; columns that are zero throughout cost nothing."""

@@ -10,21 +10,30 @@ surrogate membrane potential).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 import numpy as np
 
 from ..ir.arrays import Array, size
-from ..ir.network import Network, Projection, Source
+from ..ir.digest.content import content_digest
+from ..ir.network import Network, Population, Projection, Source
 from ..ir.ops import SumPool
+from ..progress import Progress, silent
 from ..simulate.recording import Recording
+from ..workers import Workers
 from .columns import arrivals, patches, profiles_of
+<<<<<<< HEAD
 from .listen import listen_to, unchanged
 from .maps import MapMoments, read_places, summed
 from .stream import MAX_MEMORY, Chunk, abreast, prefix
+=======
+from .maps import MapMoments, merged, read_places, summed
+from .parts import HERE, PartSum, in_parts
+from .stream import MAX_MEMORY
+>>>>>>> 6ad4e86a8b1679a3e1940be9889fef8977717978
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
 
@@ -102,7 +111,8 @@ def gather(
     reference: Network | None = None,
     positions: int | None = None,
     max_memory: int = MAX_MEMORY,
-    progress: Callable[[int, int], None] | None = None,
+    workers: Workers = HERE,
+    progress: Progress = silent,
 ) -> dict[str, Moments]:
     """Moments of several projections from one run over the samples.
 
@@ -121,6 +131,7 @@ def gather(
         positions: output positions of a convolution drawn per sample (default: all of them). The
             draw depends on the sample alone, not on the chunks.
         max_memory: bytes for recordings and patches; the moments come on top.
+        workers: who goes through the samples; the bits are the same.
         progress: is told ``(samples done, samples)``.
 
     Raises:
@@ -129,7 +140,9 @@ def gather(
     known = {p.name: p for p in network.projections}
     names = list(known) if projections is None else list(projections)
     blocks = [(known[name],) for name in names]
-    found = _accumulate(network, inputs, blocks, kernel, reference, positions, max_memory, progress)
+    found = _accumulate(
+        network, inputs, blocks, kernel, reference, positions, max_memory, workers, progress
+    )
     return dict(zip(names, found, strict=True))
 
 
@@ -142,6 +155,7 @@ def gather_joint(
     reference: Network | None = None,
     positions: int | None = None,
     max_memory: int = MAX_MEMORY,
+    workers: Workers = HERE,
 ) -> Moments:
     """Moments of several projections into one population, their columns side by side.
 
@@ -149,7 +163,9 @@ def gather_joint(
     none of them be grouped.
     """
     block = tuple(next(p for p in network.projections if p.name == name) for name in projections)
-    return _accumulate(network, inputs, [block], kernel, reference, positions, max_memory, None)[0]
+    return _accumulate(
+        network, inputs, [block], kernel, reference, positions, max_memory, workers, silent
+    )[0]
 
 
 def moments_of_trains(
@@ -167,7 +183,8 @@ def moments_of_trains(
     ``reference`` holds what they emit in a reference network, for ``cross``.
     """
     block = tuple(p for p in network.projections if p.name == projection)
-    total = _BlockSum(network, block, kernel, positions, reference is not None)
+    target = network.population(block[0].target)
+    total = _BlockSum(target, block, kernel, positions, reference is not None)
     dense = None if reference is None else Recording(engine="given", spikes=reference)
     total.add(0, Recording(engine="given", spikes=trains), dense, max_memory // 4)
     return total.finish()
@@ -184,13 +201,15 @@ def _accumulate(
     reference: Network | None,
     positions: int | None,
     max_memory: int,
-    progress: Callable[[int, int], None] | None,
+    workers: Workers,
+    progress: Progress,
 ) -> list[Moments]:
     sources = {s.population for block in blocks for p in block for s in p.sources}
-    arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
-    samples = next(iter(arrays.values())).shape[1]
-    sums = [_BlockSum(network, block, kernel, positions, reference is not None) for block in blocks]
+    targets = {block[0].target for block in blocks}
+    receivers = tuple(p for p in network.populations if p.name in targets)
+    what = (kernel, positions, reference is not None)
     share = max_memory // 4
+<<<<<<< HEAD
     recorded = share // 16  # one byte per spike becomes eight, twice
     part = prefix(network, sources)
     runs = listen_to(part, sources, inputs, max_memory=recorded)
@@ -208,20 +227,48 @@ def _accumulate(
         if progress is not None:
             progress(chunk.stop, samples)
     return [total.finish() for total in sums]
+=======
+    sums = in_parts(
+        network,
+        sources,
+        inputs,
+        partial(_nothing, receivers, blocks, *what),
+        told=lambda: content_digest((receivers, blocks, *what)),
+        reference=reference,
+        memory=share // 16,  # one byte per spike becomes eight, twice
+        share=share,
+        workers=workers,
+        progress=progress,
+    )
+    return [total.finish() for total in sums if isinstance(total, _BlockSum)]
+
+
+def _nothing(
+    receivers: Sequence[Population],
+    blocks: Sequence[Block],
+    kernel: Response,
+    positions: int | None,
+    cross: bool,
+) -> list[_BlockSum]:
+    """Sums of no samples yet."""
+    known = {p.name: p for p in receivers}
+    return [_BlockSum(known[b[0].target], b, kernel, positions, cross) for b in blocks]
+>>>>>>> 6ad4e86a8b1679a3e1940be9889fef8977717978
 
 
 class _BlockSum:
     """Running sums of one block of projections."""
 
     def __init__(
-        self, network: Network, block: Block, kernel: Response, positions: int | None, cross: bool
+        self, target: Population, block: Block, kernel: Response, positions: int | None, cross: bool
     ) -> None:
-        self.network, self.block, self.kernel, self.positions = network, block, kernel, positions
+        self.neurons = size(target.shape)
+        self.block, self.kernel, self.positions = block, kernel, positions
         first = block[0]
         op = first.op
         weight_rows = op.weight_rows
         self.by_element = op.one_to_one
-        self.profiles, profile = profiles_of(network.population(first.target), first, weight_rows)
+        self.profiles, profile = profiles_of(target, first, weight_rows)
         own = np.arange(weight_rows) // (weight_rows // op.blocks)
         pairs = np.stack([own, profile], axis=1)
         self.keys, group = np.unique(pairs, axis=0, return_inverse=True)
@@ -266,6 +313,19 @@ class _BlockSum:
         self.steps = steps
         self.count += samples * (self._grid() if places is None else places.shape[1])
 
+    def merge(self, later: PartSum) -> None:
+        """Add what later samples came to."""
+        assert isinstance(later, _BlockSum)
+        self.hessian += later.hessian
+        self.mean += later.mean
+        self.cross = merged(self.cross, later.cross)
+        for profile, found in later.maps.items():
+            mine = self.maps.setdefault(profile, found)
+            if mine is not found:
+                mine.merge(found)
+        self.count += later.count
+        self.steps = later.steps
+
     def _whole_map(self, arrived: Sequence[Array], drawn: Array | None, share: int) -> Array | None:
         """Where windows read the map, if moments of all of it are the shorter way to theirs."""
         shape = arrived[0].shape[2:]
@@ -307,9 +367,7 @@ class _BlockSum:
 
     def _grid(self) -> int:
         """Positions per sample at which a row of the weight is used."""
-        first = self.block[0]
-        neurons = size(self.network.population(first.target).shape)
-        return neurons // len(self.group)
+        return self.neurons // len(self.group)
 
     def _places(self, start: int, samples: int) -> Array | None:
         """Drawn positions (samples, n); None for all."""

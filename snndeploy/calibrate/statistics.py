@@ -12,17 +12,21 @@ rounding of the float engine): ``v(t-1) · leak + u(t) + drive`` for immediate r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from ..ir.arrays import Array, size
+from ..ir.digest.content import content_digest
 from ..ir.network import Network, Population
 from ..ir.step import NeuronRule, above
+from ..progress import Progress, silent
 from ..simulate.recording import Recording
-from .listen import listen
+from ..workers import Workers
+from .parts import HERE, PartSum, in_parts
 from .stream import MAX_MEMORY
 
 Figure = Literal["rate", "maps", "magnitude", "covariance"]
@@ -69,7 +73,8 @@ def observe(
     *,
     potential: Potential = "input",
     max_memory: int = MAX_MEMORY,
-    progress: Callable[[int, int], None] | None = None,
+    workers: Workers = HERE,
+    progress: Progress = silent,
 ) -> dict[str, ChannelFigures]:
     """Figures of several populations from one run over the samples, in bounded chunks.
 
@@ -81,24 +86,38 @@ def observe(
         potential: whose time average ``"covariance"`` is about: the accumulated ``"input"`` (free of
             leak and reset), or the ``"compared"`` potential.
         max_memory: bytes for recordings and for what is derived from them; the sums come on top.
+        workers: who goes through the samples; the bits are the same.
         progress: is told ``(samples done, samples)``.
 
     Raises:
         InputError: inputs that do not fit, or an unknown population.
     """
     names, wanted = list(populations), set(figures)
-    states = names if wanted & {"magnitude", "covariance"} else []
-    arrays = inputs if isinstance(inputs, Mapping) else {"": inputs}
-    samples = next(iter(arrays.values())).shape[1]
-    sums = [_PopulationSum(network.population(name), wanted, potential) for name in names]
+    observed = tuple(network.population(name) for name in names)
+    what = (tuple(sorted(wanted)), potential)
     # A quarter for the recording; potentials are float64 and have a neighbour or two.
-    runs = listen(network, names, inputs, record=states, max_memory=max_memory // 4)
-    for chunk in runs:
-        for total in sums:
-            total.add(chunk.recording)
-        if progress is not None:
-            progress(chunk.stop, samples)
-    return {name: total.finish() for name, total in zip(names, sums, strict=True)}
+    sums = in_parts(
+        network,
+        names,
+        inputs,
+        partial(_nothing, observed, *what),
+        told=lambda: content_digest((observed, *what)),
+        record=names if wanted & {"magnitude", "covariance"} else (),
+        memory=max_memory // 4,
+        share=max_memory // 4,
+        workers=workers,
+        progress=progress,
+    )
+    return {
+        total.population.name: total.finish() for total in sums if isinstance(total, _PopulationSum)
+    }
+
+
+def _nothing(
+    populations: Sequence[Population], figures: Sequence[Figure], potential: Potential
+) -> list[_PopulationSum]:
+    """Sums of no samples yet."""
+    return [_PopulationSum(p, set(figures), potential) for p in populations]
 
 
 class _PopulationSum:
@@ -112,7 +131,9 @@ class _PopulationSum:
         self.mean = np.zeros(channels)
         self.scatter = np.zeros((channels, channels))
 
-    def add(self, run: Recording) -> None:
+    def add(self, start: int, run: Recording, reference: Recording | None, share: int) -> None:
+        """Add one recording."""
+        del start, reference, share
         name = self.population.name
         trains = run.spikes[name]
         steps, samples, channels = trains.shape[:3]
@@ -133,17 +154,33 @@ class _PopulationSum:
                 if self.potential == "input"
                 else compared_potential(self.population, run.u[name], run.v[name]).sum(axis=0)
             )
-            self._merge(np.moveaxis(seen / steps, 1, -1).reshape(-1, channels))
+            rows = np.moveaxis(seen / steps, 1, -1).reshape(-1, channels)
+            mean = rows.mean(axis=0)
+            centred = rows - mean
+            self._merge(len(rows), mean, centred.T @ centred)
 
-    def _merge(self, rows: Array) -> None:
+    def merge(self, later: PartSum) -> None:
+        """Add what later samples came to."""
+        assert isinstance(later, _PopulationSum)
+        self.steps = later.steps
+        self.samples += later.samples
+        for mine, theirs in (
+            (self.spikes, later.spikes),
+            (self.rank, later.rank),
+            (self.nuclear, later.nuclear),
+            (self.magnitude, later.magnitude),
+        ):
+            mine += theirs
+        if later.rows:
+            self._merge(later.rows, later.mean, later.scatter)
+
+    def _merge(self, rows: int, mean: Array, scatter: Array) -> None:
         """Add rows to mean and scatter without cancellation (Chan, Golub & LeVeque 1979)."""
-        mean = rows.mean(axis=0)
-        centred = rows - mean
-        total = self.rows + len(rows)
+        total = self.rows + rows
         step = mean - self.mean
-        self.scatter += centred.T @ centred
-        self.scatter += np.outer(step, step) * (self.rows * len(rows) / total)
-        self.mean += step * (len(rows) / total)
+        self.scatter += scatter
+        self.scatter += np.outer(step, step) * (self.rows * rows / total)
+        self.mean += step * (rows / total)
         self.rows = total
 
     def finish(self) -> ChannelFigures:

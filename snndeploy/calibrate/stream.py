@@ -75,6 +75,30 @@ def prefix(network: Network, populations: Iterable[str]) -> Network:
     )
 
 
+def of_inputs(network: Network, inputs: Array | Mapping[str, Array]) -> Array | Mapping[str, Array]:
+    """Those of the inputs that ``network``, which may be a `prefix`, has."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    known = {p.name for p in network.with_role("input")}
+    return {name: array for name, array in inputs.items() if name in known}
+
+
+def samples_at_once(
+    network: Network,
+    steps: int,
+    max_memory: int,
+    record: Iterable[str] = (),
+    dtype: FloatType = "float32",
+) -> int:
+    """How many samples' recording fits ``max_memory`` bytes, at least one."""
+    width = 8 if dtype == "float64" else 4
+    per_step = sum(
+        size(p.shape) * (1 if p.neuron and p.neuron.spiking else width) for p in network.populations
+    )
+    per_step += sum(2 * width * size(network.population(name).shape) for name in record)
+    return max(1, max_memory // max(1, steps * per_step))
+
+
 def stream(
     network: Network,
     inputs: Array | Mapping[str, Array],
@@ -96,18 +120,10 @@ def stream(
     Raises:
         InputError: inputs that do not fit the network.
     """
-    if isinstance(inputs, Mapping):
-        known = {p.name for p in network.with_role("input")}
-        inputs = {name: array for name, array in inputs.items() if name in known}
-    arrays = checked_inputs(network, inputs)
+    arrays = checked_inputs(network, of_inputs(network, inputs))
     steps, samples = next(iter(arrays.values())).shape[:2]
     states = tuple(record)
-    width = 8 if dtype == "float64" else 4
-    per_step = sum(
-        size(p.shape) * (1 if p.neuron and p.neuron.spiking else width) for p in network.populations
-    )
-    per_step += sum(2 * width * size(network.population(name).shape) for name in states)
-    chunk = max(1, max_memory // max(1, steps * per_step))
+    chunk = samples_at_once(network, steps, max_memory, states, dtype)
     for start in range(0, samples, chunk):
         stop = min(start + chunk, samples)
         part = {name: array[:, start:stop] for name, array in arrays.items()}

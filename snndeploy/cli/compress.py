@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .options import (
+    cluster_option,
     data_options,
     guard_options,
     json_option,
@@ -37,6 +38,7 @@ from .show.telling import say, tell
 @semantics_options
 @target_options
 @resume_options
+@cluster_option
 @data_options
 @json_option
 def compress(
@@ -57,6 +59,7 @@ def compress(
     from ..pipeline.bundles import answers_record
     from ..recipe import load_recipe
     from ..report import finding_record
+    from ..workers import workers_at
     from .options import admitted, read_weighed
     from .show.progress import pass_progress
     from .show.render import print_json
@@ -67,15 +70,17 @@ def compress(
         chosen = chosen.with_max_memory(max_memory)
     admitted(model)
     network, samples = read_weighed(model, options)
-    log = run(
-        network,
-        recipe=chosen,
-        target=options["target"],
-        calibration=samples,
-        checkpoints=options["checkpoints"],
-        resume=options["resume"],
-        observer=pass_progress(),
-    )
+    with workers_at(options["cluster"]) as workers:
+        log = run(
+            network,
+            recipe=chosen,
+            target=options["target"],
+            calibration=samples,
+            checkpoints=options["checkpoints"],
+            resume=options["resume"],
+            workers=workers,
+            observer=pass_progress(),
+        )
     write_nir(output, log.network, force=force)
     groups = survivors(network, log.network)
     layers = (

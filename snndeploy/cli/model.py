@@ -15,6 +15,7 @@ from ..errors import DoesNotFit
 from .look.pages import html_option, page_option, refuse_html, save_page, write_html
 from .options import (
     admitted,
+    cluster_option,
     compile_options,
     data_options,
     given_options,
@@ -164,6 +165,7 @@ def inspect(model: Path, groups: bool, as_json: bool, **options: Any) -> None:
 @compile_options
 @_objective
 @resume_options
+@cluster_option
 @data_options
 @json_option
 def compile_(
@@ -220,7 +222,8 @@ def compile_(
         report = report_of(compiled) if bundle is None else dict(bundle.report)
     if bundle is not None:
         report = {**report, "certificate": save_certified(output, bundle, force=force)}
-    write_html(html, described if bundle is None else output, force=force, report=report)
+    shown, name = (described, model.stem) if bundle is None else (output, output.stem)
+    write_html(html, shown, force=force, report=report, name=name)
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
         _does_not_fit(report, as_json)
@@ -329,7 +332,7 @@ def check(
         report["fix"] = fix_record(fixing)
         if fixing.recipe is not None and fix_path is not None:
             write_text(fix_path, fixing.recipe.to_toml(), force=force, option="--fix")
-    write_html(html, described, force=force, report=report, placed=placed)
+    write_html(html, described, force=force, report=report, placed=placed, name=model.stem)
     if as_json:
         print_json(report)
     else:
@@ -339,8 +342,6 @@ def check(
         print_fix(report, str(fix_path))
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json)
-    if report["fits"] and not as_json:
-        say(f"fits {report['target']} ({report['board']})")
 
 
 def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
@@ -349,7 +350,7 @@ def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
     if not as_json:
         say(
             f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']}); "
-            "nothing was written",
+            "no bundle was written",
             err=True,
         )
     sys.exit(DoesNotFit.exit_code)

@@ -156,7 +156,7 @@ def simulate(
         write_text(predictions, table, force=force, option="--predictions")
         say(f"wrote {predictions}", err=True)
     report = {**report, "data": files_told(options["data"])}
-    write_html(html, described, [report], force=force)
+    write_html(html, described, [report], force=force, name=model.stem)
     print_json(report) if as_json else print_run_report(report)
     _leave_if_partial(report)
 

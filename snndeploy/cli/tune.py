@@ -48,7 +48,7 @@ _wanted = section(
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    default=64,
+    default=96,
     show_default=True,
     help="Recipes to try, those that --study holds included.",
 )

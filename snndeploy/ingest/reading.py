@@ -16,6 +16,7 @@ from ..ir.network import Network
 from ..ir.record import KEY, content_digest, from_record
 from .assumed import Assumption, assumed_finding, assumptions, refused, replaced
 from .normal_form.normalise import normalise
+from .readers.foreign import from_module
 from .readers.raw import RawGraph
 from .readers.reader import read_raw
 from .semantics.choose import choose_profile, told_by_file, told_by_nodes
@@ -90,14 +91,15 @@ def _read(
             "read are the nodes alone",
         )
         raw = dataclasses.replace(raw, findings=(*raw.findings, ignored))
-    lost = known_losses(raw, None)
     local = {**_told_by_nodes(raw, overrides), **populations}
+    profile = None
     try:
         profile, why = choose_profile(raw, frontend, overrides)
         network = normalise(raw, profile, why, local)
     except InputError as error:
+        lost = next((f for f in known_losses(raw, profile) if f.code == "lost-edge"), None)
         if lost:  # what does not fit is the consequence, the lost edge the cause
-            raise _lost(lost[0], error) from error
+            raise _lost(lost, error, profile.name if profile else None) from error
         raise
     open_fields = assumptions(raw, profile, {*told_by_file(raw), *overrides}, local)
     if open_fields and strict:
@@ -145,14 +147,14 @@ def _restored(raw: RawGraph) -> Reading | None:
     return Reading(network=network, raw=raw, profile=profile, why=why)
 
 
-def _lost(lost: Finding, error: InputError) -> InputError:
+def _lost(lost: Finding, error: InputError, framework: str | None) -> InputError:
     """That edges were lost, what does not fit because of that, and two ways out."""
     return InputError(
         "lost-edge",
         f"edges were lost: {lost.message}; so {error.message}",
         where=lost.where,
-        hint="hand over the live module, snndeploy.from_snntorch(module, sample): that needs no "
-        "exporter; or add the edges to the graph and write it again",
+        hint="add the edges to the graph and write it again; or hand over the live module, which needs "
+        f"no exporter: {from_module(framework)}",
     )
 
 

@@ -45,7 +45,7 @@ def encode(value: object, arrays: SharedArrays) -> Any:
         return value
     if isinstance(value, np.ndarray):
         return {"array": arrays.add(value)}
-    if (names := _fields(kind)) is not None:
+    if (names := _fields(kind)) is not None:  # type: ignore[arg-type]
         return {
             "type": kind.__name__,
             "fields": {n: encode(getattr(value, n), arrays) for n in names},

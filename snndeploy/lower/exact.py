@@ -52,15 +52,15 @@ def _registers(
     group: CompartmentGroup, worst: WorstCase, steps: int, adder: float, arithmetic: Arithmetic
 ) -> Iterator[str]:
     limit, v = arithmetic.state_max, worst.within(steps)
-    if worst.u.peak.max(initial=0.0) > limit:
+    if worst.u.peak.max() > limit:
         yield "u may not fit its register"
     if adder > arithmetic.sum_max:
         yield "sums of input may not fit the adder"
     rule = group.rule
     # Whatever is beyond a threshold spikes once and is forgotten.
     forgotten = rule is not None and rule.zeroes and rule.spikes_per_step == "one"
-    if v.low.min(initial=0.0) < -limit or (
-        v.high.max(initial=0.0) > limit and not (forgotten and arithmetic.v_overflow != "wrap")
+    if v.low.min() < -limit or (
+        v.high.max() > limit and not (forgotten and arithmetic.v_overflow != "wrap")
     ):
         yield "v may not fit its register"
 
@@ -77,7 +77,7 @@ def saturating(
 ) -> tuple[Finding, ...]:
     """What is lost at the end of v's register: spikes of a step, or what a readout has added up."""
     limit, v = arithmetic.state_max, worst.within(steps)
-    high, low = float(v.high.max(initial=0.0)), float(-v.low.min(initial=0.0))
+    high, low = float(v.high.max()), float(-v.low.min())
     message = ""
     if group.kind == "readout" and max(high, low) > limit:
         message = (
@@ -85,7 +85,7 @@ def saturating(
         )
     elif group.spikes_per_step == "many":
         unit = threshold_units(group, arithmetic)
-        most = float((v.high / unit).max(initial=0.0))
+        most = float((v.high / unit).max())
         held = int((limit // unit).min())
         wanted = most if group.max_spikes is None else min(most, group.max_spikes)
         if wanted > held:
@@ -167,7 +167,7 @@ def truncated(
     if group.rule is not None:
         return float((v / np.maximum(np.abs(group.vth << arithmetic.state_shift), 1)).max())
     top = np.minimum(worst.within(steps).peak, arithmetic.state_max)
-    return float((v / np.maximum(top.max(initial=1.0), 1.0)).max())
+    return float((v / np.maximum(top.max(), 1.0)).max())
 
 
 def _sum(factor: Array, steps: int) -> Array:
@@ -242,7 +242,7 @@ def _sums_are_exact(
             finest += _exponent(leak) * (steps - 1)
     v = worst.within(steps)
     peaks = [worst.u.peak / group.scale, v.peak / group.scale]
-    peak = max(1.0, *(float(np.broadcast_to(p, group.shape).max(initial=0.0)) for p in peaks))
+    peak = max(1.0, *(float(np.broadcast_to(p, group.shape).max()) for p in peaks))
     return bool(np.log2(peak) - finest <= _FLOAT_BITS)
 
 

@@ -221,7 +221,7 @@ class Rest:
 def largest_weight(incoming: Sequence[Incoming]) -> float:
     """The most that one spike adds: of what is heard, or of biases where nothing else is."""
     peaks = [
-        [float(np.abs(i.codes.values).max(initial=0.0)) for i in incoming if i.constant == constant]
+        [float(np.abs(i.codes.values).max()) for i in incoming if i.constant == constant]
         for constant in (False, True)
     ]
     return max(peaks[0], default=0.0) or max(peaks[1], default=0.0)
@@ -245,7 +245,7 @@ def rest_of_bias(
     """
     wanted = incoming.codes.values
     rest = wanted - synapses.mantissa * (2.0**synapses.exponent * unit)
-    rest = np.where(np.abs(rest) > _NOISE * np.abs(wanted).max(initial=0.0), rest, 0.0)
+    rest = np.where(np.abs(rest) > _NOISE * np.abs(wanted).max(), rest, 0.0)
     lost = np.abs(rest).reshape(shape)
     syn_leak = np.zeros(()) if neuron.syn_leak is None else neuron.syn_leak
     forgets = (1 - neuron.leak) * (1 - syn_leak)

@@ -51,7 +51,7 @@ def integer_codes(weight: Weight, bits: int = USUAL_BITS) -> Codes:
     if weight.scale is not None:
         return Codes(weight.data, weight.scale)
     values = weight.data.astype(np.float64)
-    peak = float(np.abs(values).max(initial=0.0))
+    peak = float(np.abs(values).max())
     if peak < _NOTHING:
         error = 1.0 if peak else 0.0
         return Codes(np.zeros(values.shape, np.int64), np.ones(()), error, values if peak else None)
@@ -103,7 +103,7 @@ def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Man
     bits (lava-nc 0.10.0, ``utils/weightutils.py``). ``error`` is the largest rounding error relative
     to the largest weight.
     """
-    low, high = float(wanted.min(initial=0.0)), float(wanted.max(initial=0.0))
+    low, high = float(wanted.min()), float(wanted.max())
     mode: SignMode = "mixed" if low < 0 < high else "inhibitory" if low < 0 else "excitatory"
     grid, reach = weights.step(mode), weights.reach(mode)
     exponent = exponent_min
@@ -115,7 +115,7 @@ def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Man
         exponent = max(exponent_min, int(np.ceil(needed - 1e-12)))
     mantissa = (np.rint(wanted / 2.0**exponent / grid) * grid).astype(np.int64)
     mantissa = np.clip(mantissa, *reach)
-    lost = float(np.abs(mantissa * 2.0**exponent - wanted).max(initial=0.0))
+    lost = float(np.abs(mantissa * 2.0**exponent - wanted).max())
     error = lost / max(-low, high) if lost > _FLOAT_NOISE * max(-low, high) else 0.0
     return Mantissas(
         frozen(mantissa), exponent, mode, _stored_bits(mantissa, grid, weights.bits), error
@@ -138,7 +138,7 @@ def to_bias(
 
     Values beyond the format saturate; the caller chooses a scale for which none is.
     """
-    peak = float(np.abs(bias).max(initial=0.0))
+    peak = float(np.abs(bias).max())
     exponent = 0 if peak <= mantissa_max else int(np.ceil(np.log2(peak / mantissa_max)))
     exponent = min(max(exponent, exponent_min if peak else 0), exponent_max)
     mantissa = np.clip(np.rint(bias / 2.0**exponent), -mantissa_max, mantissa_max)

@@ -111,7 +111,7 @@ def lower_population(
             told += drive_lost(arriving, synapse, unit, population.name)
             weights.append(error + (0.0 if fine else arriving.codes.error))
         sums = replace(arriving, ops=synapse.ops).interval(synapse.mantissa, proved=True)
-        adder = max(adder, float(sums.peak.max(initial=0.0)))
+        adder = max(adder, float(sums.peak.max()))
         # What arrives with another delay is shifted by itself.
         parts = sum(np.unique(source.latency).size for source in synapse.sources)
         bounds = bounds + sums.shifted(synapse.exponent, parts)
@@ -175,7 +175,7 @@ def _form(name: str, neuron: Neuron, family: Family) -> Form:
 def _refuse_wide_weights(incoming: Sequence[Incoming], bits: int) -> None:
     """Codes wider than a mantissa have no integer form; what a target stores is for its check."""
     for i in incoming:
-        peak = int(np.abs(i.codes.codes).max(initial=0))
+        peak = int(np.abs(i.codes.codes).max())
         if peak > 2 ** (bits - 1):
             raise LoweringRefused(
                 "weight-bits",
@@ -208,7 +208,7 @@ def _refuse_large_bias(name: str, neuron: Neuron, scale: Array, family: Family) 
     numeric = family.target.numeric
     bias = neuron.drive + (neuron.bias if neuron.syn_leak is None else 0.0)
     most = (numeric.bias_mant_max.limit + 0.5) * 2.0**numeric.bias_exp_max.limit
-    largest = float((scale * np.abs(bias)).max(initial=0.0))
+    largest = float((scale * np.abs(bias)).max())
     if largest > most:
         raise LoweringRefused(
             "states-too-narrow",

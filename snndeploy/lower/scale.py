@@ -278,7 +278,7 @@ def _exponent(incoming: Incoming, scale: Array, shape: Shape, family: Family) ->
     """Weight exponent that ``scale`` would need."""
     factor = per_weight(scale, incoming, shape)
     step = incoming.step * (float(scale.max()) if factor is None else factor)
-    peak = float(np.abs(incoming.codes.codes * step).max(initial=0.0))
+    peak = float(np.abs(incoming.codes.codes * step).max())
     peak /= 1 << family.arithmetic.state_shift
     most = family.weights.reach("mixed")[1]
     exponent = np.log2(peak / most) - 1e-12 if peak else 0.0

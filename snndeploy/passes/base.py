@@ -17,6 +17,7 @@ from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..progress import silent
+from ..workers import Here, Workers
 from .given import Calibration, Observer, PassEvent, Training
 from .order import ORDER, PassStage, out_of_order, refuse_wrong_side, stage_of
 
@@ -41,6 +42,9 @@ __all__ = [
     "stage_of",
 ]
 """What a pass is written with, and what runs it, is here from one place."""
+
+
+HERE = Here()
 
 
 class Keeper(Protocol):
@@ -68,6 +72,7 @@ class PassContext:
         watch: what the network as it was trained answers to samples that no pass sees; the runner
             compares every pass's network with it (None: nothing is measured).
         kept: results of passes that an earlier run has finished, and where new ones go.
+        workers: who goes through calibration samples; results do not depend on it.
         scope: the running pass: its name, numbered from its second use on (``prune``, ``prune#2``).
         index: position of the running pass, from 1.
         total: number of passes.
@@ -82,6 +87,7 @@ class PassContext:
     observer: Observer = field(default=silent)
     watch: Reference | None = None
     kept: Keeper | None = None
+    workers: Workers = HERE
     scope: str = ""
     index: int = 0
     total: int = 0

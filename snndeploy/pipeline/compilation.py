@@ -24,6 +24,7 @@ from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
+from ..workers import Here, Workers
 from .calibrating import every_kth, feed, put_aside
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
@@ -31,6 +32,7 @@ from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
 from .stakes.rounding import measured_on, spikes_that_differ, told
 
+_HERE = Here()
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
 _HELD_OUT = 5
@@ -68,6 +70,7 @@ def compile(
     checkpoints: Path | None = None,
     resume: bool = False,
     try_seconds: float | None = None,
+    workers: Workers = _HERE,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -97,6 +100,7 @@ def compile(
         checkpoints: a folder for the results of passes, which are the long part (None: none are kept).
         resume: take the results that are there already.
         try_seconds: how long is tried what would help where it does not fit (None: all of it).
+        workers: who goes through calibration samples; see `workers_at`. The bits are the same.
         observer: told about the progress of passes, and of the check.
 
     Returns:
@@ -124,6 +128,7 @@ def compile(
         training=training,
         checkpoints=checkpoints,
         resume=resume,
+        workers=workers,
         observer=observer,
     )
     family = family_of(chip)
@@ -216,6 +221,7 @@ def compress(
     training: Training | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    workers: Workers = _HERE,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.
@@ -231,6 +237,7 @@ def compress(
         training: what passes that train learn from.
         checkpoints: as of `compile`.
         resume: as of `compile`.
+        workers: as of `compile`.
         observer: told about the progress of passes.
 
     Returns:
@@ -268,6 +275,7 @@ def compress(
         observer=observer,
         watch=watch,
         kept=kept,
+        workers=workers,
     )
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chip import arithmetic_models
+from ..ir.finding import Certainty
 from ..measure.energy import ANN
 
 EVENT_COLUMNS = (
@@ -27,6 +28,16 @@ COUNTED = (
     "of neurons that they join, of which a kernel's weight makes many."
 )
 """What reports count under each word."""
+CERTAINTIES: Mapping[Certainty, str] = {
+    "spec": "published by the maker",
+    "code": "a constant in public source",
+    "tool": "printed by the maker's compiler",
+    "paper": "published by others",
+    "fit": "derived from printed numbers",
+    "inferred": "from what is known of the chip; nobody published it",
+    "fictional": "made up",
+}
+"""What the words for how sure a number is mean, the surest first."""
 NEUROBENCH = (
     ("footprint, bytes", "footprint", ",.0f"),
     ("connection sparsity", "connection_sparsity", ".3f"),

@@ -52,7 +52,7 @@ def test_inspect(model: Path) -> None:
 def test_compile_report_verify_round(model: Path, data: Path, tmp_path: Path, lava: Any) -> None:
     bundle = tmp_path / "net.snnb"
     text = check(run("compile", model, *FRONTEND, "-o", bundle, "--data", data), 0)
-    assert "fits: 2 of 128 cores" in text
+    assert "fits loihi2 (oheo-gulch): 2 of 128 cores" in text
     assert check(run("report", bundle), 0) in text.replace("pass 1/1  quantize\n", "")
     report = json.loads(check(run("simulate", bundle, "-d", data, "--json"), 0))
     assert report["samples"] == 5

@@ -29,7 +29,8 @@ def test_a_check_fits_a_screen(target: str, tmp_path: Path) -> None:
     assert "warning[assumed]" in brief
     assert "  try: --reset" in whole
     assert "  try: --reset" not in brief
-    assert lines[-2].startswith("fits: 20 of ")
+    assert lines[-1].startswith(f"fits {target} (")
+    assert [": 20 of " in line for line in lines if line.startswith("fits ")] == [True]
 
 
 def test_a_warning_is_told_though_a_note_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,14 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+import torch
 
+from snndeploy import live
 from snndeploy.errors import InputError, UsageError
 from snndeploy.ingest import read_model, read_network
+from snndeploy.ingest.readers.foreign import LIVE
 from snndeploy.ingest.semantics.losses import ABOUT_EXPORTERS
+from snndeploy.pipeline.opening import kind_of
 from tests.support.nir_graphs import chain, full, graph, lif
 
 ROCKPOOL = {"maybe-lost-recurrence": "w_rec", "maybe-lost-bias": "bias of its neurons"}
@@ -54,8 +58,57 @@ def test_a_lost_residual_edge_is_named_as_the_cause(shared_data: Path) -> None:
         "so 'l3' delivers (5,) to this Output, which has (16,)"
     )
     assert str(caught.value.where).endswith("input_fc3")
-    assert "snndeploy.from_snntorch(module, sample)" in caught.value.hint
+    assert caught.value.hint.endswith("snndeploy.from_snntorch(module, sample)")
     assert "add the edges" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("frontend", "said"),
+    [
+        ("norse", "no exporter: snndeploy.from_norse(module, sample)"),
+        ("spikingjelly", "no exporter: snndeploy.from_spikingjelly(module, sample)"),
+        (
+            "rockpool",
+            "no exporter: snndeploy.from_snntorch(module, sample)  # or from_norse, from_sinabs, "
+            "from_spikingjelly",
+        ),
+    ],
+)
+def test_who_lost_an_edge_is_pointed_to_the_reader_of_his_framework(
+    frontend: str, said: str
+) -> None:
+    nodes = {"a": nir.Linear(np.ones((4, 3))), "n": lif(4), "b": nir.Linear(np.ones((2, 5)))}
+    nodes["m"] = lif(2)
+    edges = [("input", "a"), ("a", "n"), ("n", "output"), ("input_b", "b"), ("b", "m")]
+    model = graph(nodes, [*edges, ("m", "output")], {"input": 3, "input_b": 5})
+    with pytest.raises(InputError) as caught:
+        read_network(model, frontend, dt=1e-3)
+    assert caught.value.code == "lost-edge"
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(said)
+    assert "snnTorch" not in caught.value.message
+
+
+def test_every_reader_of_live_modules_is_known() -> None:
+    readers = {name.removeprefix("from_") for name in live.__all__}
+    assert set(LIVE) == readers - {"relu"}
+
+
+def test_a_live_module_where_a_model_is_asked_for() -> None:
+    class Net(torch.nn.Module):
+        """A part of it says who made it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            cell = type("LIFBoxCell", (torch.nn.Module,), {"__module__": "norse.torch.module.lif"})
+            self.cells = torch.nn.Sequential(torch.nn.Linear(2, 2), cell())
+
+    with pytest.raises(InputError) as caught:
+        kind_of(Net())
+    assert caught.value.code == "model-foreign"
+    assert caught.value.hint is not None
+    assert "network = snndeploy.from_norse(module, sample)" in caught.value.hint
+    assert "from_snntorch" not in caught.value.hint
 
 
 def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:
@@ -73,6 +126,23 @@ def test_a_lost_edge_whose_shapes_happen_to_fit() -> None:
     found = [f for f in read_model(model, "nir", dt=1e-3).findings if f.code != "assumed"]
     assert [f.code for f in found] == ["lost-edge"]
     assert "'n' and 'm' lead to the output" in found[0].message or "'m' and 'n'" in found[0].message
+
+
+def test_an_only_input_is_no_lost_edge() -> None:
+    """Whatever it is called: of one input nothing can have been invented."""
+    weight = np.eye(4, dtype=np.float32)
+    edges = [("input_b", "b"), ("b", "m"), ("m", "output")]
+    model = graph({"b": nir.Linear(weight), "m": lif(4)}, edges, {"input_b": 4})
+    assert "lost-edge" not in [f.code for f in read_model(model, "nir", dt=1e-3).findings]
+
+
+def test_what_leads_to_the_output_is_named_where_it_is_several() -> None:
+    weight = np.eye(4, dtype=np.float32)
+    nodes = {"a": nir.Linear(weight), "n": lif(4), "b": nir.Linear(weight), "m": lif(4)}
+    edges = [("input", "a"), ("a", "n"), ("n", "m"), ("input_b", "b"), ("b", "m"), ("m", "output")]
+    model = graph(nodes, edges, {"input": 4, "input_b": 4})
+    (found,) = [f for f in read_model(model, "nir", dt=1e-3).findings if f.code == "lost-edge"]
+    assert "lead to the output" not in found.message
 
 
 def test_an_average_pool_of_snntorch_may_have_had_padding() -> None:

@@ -198,6 +198,14 @@ CHAINS: dict[str, tuple[tuple[int, ...], list[Any], list[type]]] = {
         [conv2d(normal(3, 2, 3, 3), normal(3)), conv2d(normal(2, 3, 3, 3), normal(2))],
         [Reshape, Dense, Reshape],
     ),
+    "a middle too wide for all inputs at once: unrolled": (
+        (2, 17, 17),
+        [
+            conv2d(normal(32, 2, 3, 3), normal(32), padding=1),
+            conv2d(normal(1, 32, 9, 9), normal(1), stride=8),
+        ],
+        [Reshape, Dense, Reshape],
+    ),
     "conv, affine: unrolled": (
         (2, 5, 5),
         [conv2d(normal(3, 2, 3, 3), normal(3)), flatten(), nir.Affine(normal(4, 27), normal(4))],
@@ -254,6 +262,18 @@ def test_random_chains(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         nodes += [flatten(), nir.Affine(rng.normal(size=(3, int(np.prod(at)))), rng.normal(size=3))]
     assert_chain(chain(shape, *nodes), shape)
+
+
+def test_a_connection_of_very_many_sources_has_a_short_name() -> None:
+    """A residual network that adds up what all its blocks emit has dozens of them."""
+    middle = [f"block.{i}.neurons" for i in range(60)]
+    edges = [("input", name) for name in middle] + [(name, "w") for name in middle]
+    edges += [("w", "one"), ("w", "other"), ("one", "output"), ("other", "output")]
+    nodes = {name: lif(3) for name in (*middle, "one", "other")}
+    network = read(graph({**nodes, "w": nir.Linear(normal(3, 3))}, edges, 3))
+    told = {p.name: len(p.sources) for p in network.projections if len(p.sources) > 1}
+    ends = "w(block.0.neurons+...+block.59.neurons->"
+    assert told == {f"{ends}one)": 60, f"{ends}other)": 60}
 
 
 def test_weights_are_left_alone() -> None:

@@ -90,6 +90,7 @@ def test_preset_with_overrides() -> None:
         ("nir", {"name": "x"}, "unknown-semantics-option", "a semantics profile has no 'name'"),
         ("nir", {"reset": "soft"}, "semantics-value", "reset cannot be 'soft'"),
         ("nir", {"dt": -1.0}, "semantics-value", "dt cannot be -1.0"),
+        ("nir", {"dt": 0.0}, "semantics-value", "dt cannot be 0.0"),
         ("nir", {"dt": float("inf")}, "semantics-value", "dt cannot be inf"),
         ("nir", {"dt": True}, "semantics-value", "dt cannot be True"),
         ("nir", {"max_spikes": 0}, "semantics-value", "max_spikes cannot be 0"),
@@ -201,6 +202,29 @@ def test_seconds_without_dt() -> None:
             read_network(model, frontend)
         assert caught.value.code == "dt-unknown"
         assert read_network(model, frontend, dt=1e-3).notes["dt"] == "0.001"
+
+
+def test_gains_tell_no_time_step_of_frameworks_that_have_none() -> None:
+    """r = tau / dt is snnTorch's: what is said to be Norse's is not read as if it were."""
+    model = marked({}, tau=1e-3, r=10.0)
+    with pytest.raises(InputError, match="does not say its time step"):
+        read_network(model, "norse")
+    assert read_network(model, "snntorch").notes["dt"] == "0.0001"
+
+
+def test_a_time_step_that_is_said_to_be_unknown_is() -> None:
+    raw = read_raw(marked({}, tau=1e-3, r=10.0))
+    with pytest.raises(InputError) as caught:
+        choose_profile(raw, "snntorch", {"dt": None})
+    assert caught.value.code == "dt-unknown"
+
+
+def test_values_of_options_are_spelled() -> None:
+    for option, spelled in (("dt", "a positive number"), ("v_floor", "a number")):
+        with pytest.raises(UsageError) as caught:
+            preset("nir", **{option: "x"})
+        assert spelled in caught.value.hint
+        assert ("positive" in caught.value.hint) == (option == "dt")
 
 
 def test_nothing_to_decide_without_neurons() -> None:

@@ -317,3 +317,9 @@ def test_what_metadata_say(metadata: dict[str, Any], profile: tuple[str, str] | 
         found, why = choose_profile(raw)
         assert (found.name, found.reset, found.dt) == (*profile, 1e-3)
         assert why.startswith("written in the file's metadata; dt from the file's metadata")
+
+
+def test_a_time_step_of_nothing_is_none() -> None:
+    """tau = 0 is dt / (1 - beta) for a dt of 0 only."""
+    assert not [c for c in bare(one(0.0, 0.75)) if c[0] == "spyx"]
+    assert [c for c in bare(one(4e-3, 0.75)) if c[0] == "spyx"] == [("spyx", 1e-3, False)]

@@ -372,7 +372,7 @@ def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
     assert (text.exit_code, as_json.exit_code) == (5, 5)
     small = run("check", model, *FRONTEND, "-t", "tiny", "--chips", 99)  # more chips do not help
     assert small.exit_code == 5
-    assert "violation(s) on tiny (99 chips); nothing was written" in small.output
+    assert "violation(s) on tiny (99 chips); no bundle was written" in small.output
     start = text.stdout.index("error[")  # what comes before tells of the cores that were taken
     findings = json.dumps(json.loads(as_json.stdout)["findings"], indent=1) + "\n"
     for name, content in (("txt", text.stdout[start:]), ("json", findings)):

@@ -5,7 +5,9 @@ Needs playwright and a Chromium (``$CHROMIUM``, or ``chromium`` on the path).
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,140 @@ def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> tuple
     pictures = window.locator(".plot").count()
     window.wait_for_function(f"document.querySelectorAll('.plot svg').length == {pictures}")
     return window, wrong
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of digits that a chip cannot hold."""
+    compiled = snndeploy.compile(
+        FOLDER / "digits.nir",
+        target="xylo-a2",
+        tell_all=True,
+        frontend="snntorch",
+        semantics={"reset": "zero"},
+    )
+    path = tmp_path_factory.mktemp("refused") / "digits.html"
+    path.write_text(
+        snndeploy.page_of(compiled, name="a_name_without_an_end_" * 4), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_what_does_not_fit_opens_too(browser: Any, refused: Path, width: int) -> None:
+    window, wrong = opened(browser, refused, width)
+    assert wrong == []
+    assert window.evaluate("document.documentElement.scrollWidth") == width
+    assert window.locator(".badge.error").inner_text() == "Does not fit"
+    assert window.locator("section").first.get_attribute("id") == "findings-error"
+
+
+def contrast(a: str, b: str) -> float:
+    """Of two colours as a browser gives them, as WCAG 2 counts it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"[0-9]+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+_COLOURS = """() => {
+  const back = (e) => {
+    for (; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (!/, 0\\)$/.test(colour)) return colour;
+    }
+  };
+  const words = document.querySelectorAll(
+    "h1, h2, .badge b, .soft, dt, dd small, nav a, thead button, tbody th, td, summary");
+  const shown = [...words].filter((e) => e.offsetParent && e.textContent.trim());
+  const pairs = shown.map((e) => [getComputedStyle(e).color, back(e)]);
+  for (const text of document.querySelectorAll(".plot :is(.role-axis-label, .role-legend-label) text"))
+    pairs.push([getComputedStyle(text).fill, back(text)]);
+  return pairs;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_told_from_what_is_behind_them(
+    browser: Any, page: Path, refused: Path, scheme: str
+) -> None:
+    for one in (page, refused):
+        window, _ = opened(browser, one, 1440, scheme)
+        pairs = {tuple(pair) for pair in window.evaluate(_COLOURS)}
+        assert len(pairs) > 3
+        assert {pair for pair in pairs if contrast(*pair) < 4.5} == set()
+
+
+_BEYOND = """() => [...document.querySelectorAll(".plot")].flatMap((plot) => {
+  const card = plot.closest("section").getBoundingClientRect();
+  return [...plot.querySelectorAll("text")]
+    .filter((text) => text.getBoundingClientRect().right > card.right)
+    .map((text) => text.textContent);
+})"""
+
+
+def test_no_word_of_a_picture_is_cut_off_on_a_phone(browser: Any, page: Path) -> None:
+    window, _ = opened(browser, page, 390)
+    assert window.evaluate(_BEYOND) == []
+    sizes = window.evaluate(
+        "[...document.querySelectorAll('.plot text')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert min(sizes) >= 11
+
+
+def test_cards_are_ordered_on_a_phone(browser: Any, page: Path) -> None:
+    window, _ = opened(browser, page, 390)
+    layers = window.locator("section#layers")
+    names = layers.locator("table").first.locator("tbody tr th")
+    order = layers.locator(".sorter select").first
+    for choice, wanted in (
+        ("neurons, most first", ["1", "4", "8"]),
+        ("neurons, least first", ["8", "4", "1"]),
+        ("as given", ["1", "4", "8"]),
+    ):
+        order.select_option(choice)
+        assert names.all_inner_texts() == wanted
+    assert not layers.locator("thead").first.is_visible()
+
+
+def test_it_is_read_by_keyboard_and_in_its_order(browser: Any, page: Path) -> None:
+    """Links, titles and folds are reached by the key, and headings go down by one."""
+    window, _ = opened(browser, page, 1440)
+    levels = window.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    assert window.locator(".plot:not([aria-label])").count() == 0
+    reached = []
+    for _ in range(window.locator("nav a").count() + 3):
+        window.keyboard.press("Tab")
+        reached.append(window.evaluate("document.activeElement.tagName"))
+    assert set(reached) == {"A", "BUTTON"}
+    window.locator("section#layers thead button", has_text="neurons").focus()
+    window.keyboard.press("Enter")
+    assert window.locator("section#layers th[aria-sort=ascending]").count() == 1
+    fold = window.locator("section#provenance details").first
+    fold.locator("summary").focus()
+    window.keyboard.press("Enter")
+    assert fold.get_attribute("open") is not None
+    assert fold.locator("dd").first.is_visible()
+
+
+def test_contents_and_layers_of_the_graph_lead_on(browser: Any, page: Path) -> None:
+    window, _ = opened(browser, page, 1440)
+    window.locator("nav a", has_text="Weight codes").click()
+    window.wait_for_function("location.hash == '#codes'")
+    box = window.locator("#picture-network .mark-rect.box_marks path").last
+    box.hover()  # in its middle, where its words are
+    told = window.locator("#vg-tooltip-element.visible")
+    told.wait_for()
+    assert "on the chip" in told.inner_text()
+    box.click()
+    window.wait_for_function("location.hash.startsWith('#layer-')")
+    assert window.locator("tr:target").count() == 1
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light")])

@@ -6,15 +6,17 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import snndeploy
 from snndeploy.bundle import Bundle
-from snndeploy.pipeline import page_of
+from snndeploy.ir.finding import Certainty
+from snndeploy.pipeline import page_of, save_bundle
 from snndeploy.report import alike, html_page, judged_on, sight_of
 from snndeploy.report.page import document
+from snndeploy.report.tables import CERTAINTIES
 from tests.support.builders import conv_net
 from tests.support.commands import FRONTEND, check, network, run
 from tests.support.page import ParsedPage
@@ -78,6 +80,17 @@ def test_a_page_loads_nothing_and_runs_its_own_scripts_alone(bundle: Bundle, dra
     assert len(page.ids) == len(set(page.ids))
 
 
+def test_its_contents_lead_to_every_panel(bundle: Bundle, drawing: str) -> None:
+    text = page_of(bundle)
+    page = ParsedPage(text)
+    panels = [anchor for anchor in page.ids if f'<section id="{anchor}"' in text]
+    assert page.leads == [f"#{anchor}" for anchor in panels]
+    assert panels[0] == "network"
+    assert panels[-1] == "provenance"
+    assert "Provenance" in page.said  # the short word for a longer title
+    assert ("h2", "Where it comes from") in page.headings
+
+
 def test_every_picture_has_a_place_words_and_data(bundle: Bundle, drawing: str) -> None:
     text = page_of(bundle)
     page = ParsedPage(text)
@@ -122,8 +135,59 @@ def test_the_verdict_comes_first(bundle: Bundle, drawing: str) -> None:
         '<header><p class="badge ok"><b class="ok">fits</b></p><h1>On loihi2'
     )
     assert page.headings[0][0] == "h1"
-    for fact in ("fullest budget", "time per step", "cores", "neurons"):
+    for fact in ("what limits it", "time per step", "steps per second", "energy per step", "cores"):
         assert fact in page.said
+    first, last = (bundle.report["passes"][i]["bits"] for i in (0, -1))
+    assert f"{first / last:.3g} × smaller" in page.said
+    assert f"{first:,} bits as trained, {last:,} now" in page.said
+
+
+def test_the_network_has_a_name(bundle: Bundle, drawing: str, tmp_path: Path) -> None:
+    """That of the file, or the one that is given; as text."""
+    save_bundle(tmp_path / "mine.snnb", bundle)
+    assert ("h1", "mine on loihi2 (oheo-gulch)") in ParsedPage(
+        page_of(tmp_path / "mine.snnb")
+    ).headings
+    page = page_of(bundle, name="<i>x")
+    assert "<title>snndeploy: &lt;i&gt;x on loihi2</title>" in page
+    assert ("h1", "<i>x on loihi2 (oheo-gulch)") in ParsedPage(page).headings
+
+
+def test_what_is_broken_worst_limits_it(bundle: Bundle, drawing: str) -> None:
+    """Beyond a limit, the fullest budget is not what a reader has to know first."""
+    findings = [
+        {"code": c, "severity": s, "where": c, "message": "9 of 2", "fixes": [], "ratio": r}
+        for c, s, r in (("a", "error", 1.5), ("b", "error", 4.5), ("c", "warning", 9.0))
+    ]
+    said = ParsedPage(html_page({**bundle.report, "fits": False, "findings": findings})).said
+    assert said[said.index("what limits it") + 1 :][:2] == ["4.5 × the limit", "b: 9 of 2"]
+
+
+@pytest.mark.parametrize(
+    ("engines", "equal", "verified"),
+    [
+        (("integer", "lava"), True, True),
+        (("integer", "lava"), False, False),
+        (("float", "compressed"), True, False),
+    ],
+)
+def test_it_says_verified_where_what_must_agree_does(
+    engines: tuple[str, str], equal: bool, verified: bool, bundle: Bundle, drawing: str
+) -> None:
+    compared = [{"engines": engines, "equal": equal, "differing": {}, "total": {}, "first": {}}]
+    verification = {"pairs": [], "registers": {}, "verdict": {"text": "as it was"}, "tau": 10.0}
+    run = run_report(comparisons=compared, verification=verification)
+    said = ParsedPage(page_of(bundle, [run])).said
+    assert ("fits, verified spike for spike" in said) == verified
+    assert ("fits" in said) != verified
+
+
+def test_every_certainty_has_its_meaning(bundle: Bundle, drawing: str) -> None:
+    said = ParsedPage(page_of(bundle)).said
+    assert tuple(CERTAINTIES) == get_args(Certainty)
+    assert set(CERTAINTIES) | set(CERTAINTIES.values()) <= set(said)
+    told = CERTAINTIES[bundle.report["certainty"]]
+    assert f"Certainty of the verdict: {bundle.report['certainty']}, {told}." in said
 
 
 def run_report(**changes: Any) -> dict[str, Any]:
@@ -171,7 +235,7 @@ def test_facts_say_on_what_they_rest(bundle: Bundle, drawing: str) -> None:
     assert "1…4 µs" in said
     assert "12,500…50,000" in said  # a second has so many times 20 steps of 4 and of 1 microseconds
     assert "0.8…20 µJ" in said
-    assert "estimate, inferred; see what it leaves out" in said
+    assert "estimate (inferred); see what it leaves out" in said
     assert "Not counted: leakage." in said
 
 

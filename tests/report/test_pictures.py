@@ -79,7 +79,7 @@ def test_the_waterfall_falls_from_pass_to_pass() -> None:
         {"name": "quantize", "bits": 100, "answers": alike},
     ]
     bits, answers = pass_pictures(steps)
-    taken = [(v["step"], v["from"], v["to"]) for v in shown(bits) if v["what"] == "taken"]
+    taken = [(v["step"], v["from"], v["to"]) for v in shown(bits, 0) if v["what"] == "taken"]
     assert taken == [("1. prune", 400, 1000), ("2. quantize", 100, 400)]
     assert [(v["step"], v["share"]) for v in shown(answers)] == [("2. quantize", 0.9)]
     assert list(pass_pictures(steps[:1])) == []

@@ -206,6 +206,8 @@ def negated_weight(f: Files, rng: Rng) -> bool:
     s = _learned(f, rng)
     m = f.array(s["mantissa"]).reshape(-1)
     large = np.flatnonzero(np.abs(m) >= _WEIGHT)
+    if not large.size:
+        return False
     place = int(_some(rng, large))
     return _set_weight(f, s, place, -int(m[place]))
 
@@ -482,7 +484,8 @@ def scale(f: Files, rng: Rng) -> bool:
 
 @kind
 def scale_of_an_input(f: Files, rng: Rng) -> bool:
-    group = _some(rng, [g for g in f.groups if g["kind"] == "input"])
+    heard = {o["fields"]["group"] for s in f.synapses for o in s["sources"]}
+    group = _some(rng, [g for g in f.groups if g["kind"] == "input" and g["name"] in heard])
     f.put(group["scale"], f.array(group["scale"]) * 2.0)
     f.lock["compile"]["inputs"][group["name"]]["scale"] = float(f.array(group["scale"]))
     return True
@@ -735,6 +738,15 @@ def worst_input(f: Files, rng: Rng) -> bool:
 
 
 @kind
+def lost_worst_input(f: Files, rng: Rng) -> bool:
+    """Of a register that is not proved."""
+    names = [name for name in f.worst if not name.startswith("input.")]
+    if names:
+        del f.worst[_some(rng, names)]
+    return bool(names)
+
+
+@kind
 def golden_channels(f: Files, rng: Rng) -> bool:
     name = _some(rng, [k for k in f.golden if k.startswith("spikes.")])
     turned = np.flip(f.golden[name], axis=2)
@@ -942,6 +954,25 @@ def _off_the_grid() -> Network:
         project("out", "b", "output", Dense(3, 6), pruned),
     )
     return Network(populations, projections).verify()
+
+
+FUZZED = (6, 7, 12, 15, 17, 20, 27, 28, 34, 37, 38, 40, 42, 45, 49, 50)
+"""Cases of the fuzzer that fit their chip: kernels, rows of different steps, delays, many spikes."""
+
+
+@cache
+def fuzzed() -> list[Files]:
+    """Random networks, compiled."""
+    from snndeploy.pipeline import bundle_of, compile, save_bundle
+    from tests.fuzz.networks import draw
+
+    found = []
+    for seed in FUZZED:
+        case = draw(seed)
+        compiled = compile(case.network, target=case.target, recipe=None, inputs=case.coding)
+        with TemporaryDirectory() as folder:
+            found.append(Files(save_bundle(Path(folder) / "net.snnb", bundle_of(compiled))))
+    return found
 
 
 @cache

@@ -13,13 +13,14 @@ from typing import Any
 class ParsedPage(HTMLParser):
     """Checks that tags close in their order, and collects what a page says, loads and holds."""
 
-    VOID = ("meta", "line", "rect")
+    VOID = ("meta", "line", "rect", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.said: list[str] = []
         self.loads: list[str] = []
+        self.leads: list[str] = []
         self.ids: list[str] = []
         self.scripts: list[tuple[str, str]] = []
         self.headings: list[tuple[str, str]] = []
@@ -35,7 +36,9 @@ class ParsedPage(HTMLParser):
             self.scripts.append((given.get("type") or "", ""))
         if given.get("http-equiv") == "Content-Security-Policy":
             self.policy = str(given["content"])
-        self.loads += [str(v) for k, v in attrs if k in ("src", "href")]
+        named = [str(v) for k, v in attrs if k in ("src", "href")]
+        self.leads += [v for v in named if v.startswith("#")]
+        self.loads += [v for v in named if not v.startswith("#")]
         self.ids += [str(v) for k, v in attrs if k == "id"]
 
     def handle_endtag(self, tag: str) -> None:

@@ -68,7 +68,7 @@ class Record:
 
     def check(self, name: str) -> None:
         """Compare one case with what was recorded."""
-        found, wanted = list(self.cases[name]()), self.sections[name]
+        found, wanted = self._lines(name), self.sections[name]
         gone = [f"- {line}" for line in wanted if line not in found]
         new = [f"+ {line}" for line in found if line not in wanted]
         assert found == wanted, "\n".join(["recorded otherwise:", *gone, *new])
@@ -80,15 +80,21 @@ class Record:
 
     def _section(self, name: str) -> Iterator[str]:
         yield f"## {name}"
-        yield from self.cases[name]()
+        yield from self._lines(name)
         yield ""
+
+    def _lines(self, name: str) -> list[str]:
+        """What a case says now; nothing is said twice."""
+        return list(dict.fromkeys(self.cases[name]()))
 
 
 def main() -> None:
     """Write all files anew."""
-    from tests.lower.test_recorded import RECORD
+    from tests.certify import test_recorded as certify
+    from tests.lower import test_recorded as lower
+    from tests.mapping import test_recorded as mapping
 
-    for record in (RECORD,):
+    for record in (certify.RECORD, lower.RECORD, mapping.RECORD):
         record.write()
         sys.stdout.write(f"{record.path}: {len(record.cases)} cases\n")
 

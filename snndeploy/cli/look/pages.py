@@ -42,6 +42,7 @@ def write_html(
     sensitivity: Mapping[str, Any] | None = None,
     names: Mapping[str, str] | None = None,
     placed: bool = True,
+    name: str = "",
 ) -> None:
     """Write the page where one was asked for; see `snndeploy.pipeline.page_of`.
 
@@ -52,7 +53,13 @@ def write_html(
     if path is None:
         return
     page = page_of(
-        described, runs, report=report, sensitivity=sensitivity, names=names or {}, placed=placed
+        described,
+        runs,
+        report=report,
+        sensitivity=sensitivity,
+        names=names or {},
+        placed=placed,
+        name=name,
     )
     save_page(path, page, force=force)
 

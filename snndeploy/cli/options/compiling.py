@@ -22,6 +22,7 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
     from ...pipeline import compile
     from ...pipeline.locking import read_as
     from ...recipe import Recipe, load_recipe
+    from ...workers import workers_at
     from ..show.progress import pass_progress
 
     admitted(model)
@@ -36,24 +37,26 @@ def compile_model(model: Path, options: dict[str, Any]) -> tuple[Compiled, Sampl
         if coding is None and samples is not None:
             coding = infer_coding(x for part in samples.batches() for x in part.values)
         coding = reaching(coding, options["input_peak"])
-    compiled = compile(
-        network,
-        target=options["target"],
-        recipe=recipe,
-        board=options["board"],
-        inputs=coding,
-        calibration=samples,
-        scale=options["scale"],
-        layout=options.get("layout", "chip"),
-        objective=options.get("objective", "speed"),
-        adapt=options.get("adapt", False),
-        native=options.get("native", False),
-        tell_all=options.get("tell_all", False),
-        checkpoints=options.get("checkpoints"),
-        resume=options.get("resume", False),
-        try_seconds=options.get("try_seconds"),
-        observer=pass_progress(),
-    )
+    with workers_at(options.get("cluster")) as workers:
+        compiled = compile(
+            network,
+            target=options["target"],
+            recipe=recipe,
+            board=options["board"],
+            inputs=coding,
+            calibration=samples,
+            scale=options["scale"],
+            layout=options.get("layout", "chip"),
+            objective=options.get("objective", "speed"),
+            adapt=options.get("adapt", False),
+            native=options.get("native", False),
+            tell_all=options.get("tell_all", False),
+            checkpoints=options.get("checkpoints"),
+            resume=options.get("resume", False),
+            try_seconds=options.get("try_seconds"),
+            workers=workers,
+            observer=pass_progress(),
+        )
     read = read_as(options["frontend"], semantics_of(options))
     if options.get("split_signs"):
         read["split_signs"] = True
@@ -74,6 +77,7 @@ def compile_locked(
     from ...pipeline import compile
     from ...pipeline.locking import check_locked, read_as, read_lock, refuse_unlike, untold
     from ...pipeline.opening import LOCKED
+    from ...workers import workers_at
     from ..show.progress import pass_progress
 
     admitted(model)
@@ -95,20 +99,22 @@ def compile_locked(
         network = split_signs(network)
     samples = samples_of(options, input_shapes(network))
     refuse_unlike(lock, network.digest, samples)
-    compiled = compile(
-        network,
-        target=lock.target,
-        recipe=lock.settled,
-        board=lock.board,
-        inputs=lock.inputs,
-        calibration=samples,
-        scale=lock.scale,
-        layout=lock.layout,
-        objective=lock.objective,
-        checkpoints=options["checkpoints"],
-        resume=options["resume"],
-        observer=pass_progress(),
-    )
+    with workers_at(options.get("cluster")) as workers:
+        compiled = compile(
+            network,
+            target=lock.target,
+            recipe=lock.settled,
+            board=lock.board,
+            inputs=lock.inputs,
+            calibration=samples,
+            scale=lock.scale,
+            layout=lock.layout,
+            objective=lock.objective,
+            checkpoints=options["checkpoints"],
+            resume=options["resume"],
+            workers=workers,
+            observer=pass_progress(),
+        )
     check_locked(lock, compiled)
     read = read_as(frontend, semantics)
     if split:

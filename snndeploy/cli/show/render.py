@@ -188,9 +188,11 @@ def print_compile_report(report: Mapping[str, Any]) -> None:
     # last, where the eyes are when the screen stops
     cores, verdict = report["cores"], "fits" if report["fits"] else "does not fit"
     out.print(
-        f"{verdict}: {cores['used']} of {cores['limit']} cores, the fullest used to "
-        f"{cores['fullest']['share']:.1%} (certainty of this: {report['certainty']})",
+        f"{verdict} {report['target']} ({report['board']}): {cores['used']:,} of {cores['limit']:,} "
+        f"cores, the fullest used to {cores['fullest']['share']:.1%} (certainty of this: "
+        f"{report['certainty']})",
         highlight=False,
+        soft_wrap=True,
     )
 
 

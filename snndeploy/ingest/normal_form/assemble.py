@@ -20,6 +20,9 @@ from .chains import Folded, arriving_bias, fold, pushes_back
 from .neurons import DiscreteNeuron
 from .terms import Term
 
+_TOLD = 300
+"""Characters of the names of all sources that a connection may be called after."""
+
 
 @dataclass
 class Draft:
@@ -148,7 +151,15 @@ def _base_name(draft: Draft, term: Term) -> str:
         s.node for s in term.chain if s.op.weighted and s.weight is not None and s.weight.size > 1
     ]
     nodes = nodes or [s.node for s in term.chain if s.op.weighted]
-    return nodes[-1] if nodes else f"{'+'.join(term.sources)}->{draft.name}"
+    return nodes[-1] if nodes else _ends(draft, term)
+
+
+def _ends(draft: Draft, term: Term) -> str:
+    """Where a connection comes from, and where it leads; of many sources, the first and the last."""
+    told = "+".join(term.sources)
+    if len(told) > _TOLD:
+        told = f"{term.sources[0]}+...+{term.sources[-1]}"
+    return f"{told}->{draft.name}"
 
 
 def _names(drafts: Iterable[Draft]) -> list[str]:
@@ -160,7 +171,7 @@ def _named(draft: Draft, term: Term, folded: Folded, taken: Counter[str]) -> str
     base = _base_name(draft, term)
     if taken[base] == 1:
         return folded.node or base
-    name = f"{base}({'+'.join(term.sources)}->{draft.name})"
+    name = f"{base}({_ends(draft, term)})"
     taken[name] += 1
     return name if taken[name] == 1 else f"{name}#{taken[name]}"
 

@@ -221,8 +221,7 @@ def _product(left: LinearStage, right: LinearStage) -> LinearStage:
 def _unrolled(stages: Sequence[LinearStage], shape: Shape, where: str) -> LinearStage:
     """The whole chain as one dense matrix between flat signals."""
     n_in, n_out = size(shape), size(stages[-1].out_shape)
-    largest = max(size(s.out_shape) for s in stages)
-    if n_in * largest > UNROLL_LIMIT:
+    if n_in * n_out > UNROLL_LIMIT:
         names = ", ".join(s.node for s in stages if s.op.weighted and s.node)
         raise InputError(
             "linear-chain",
@@ -231,8 +230,15 @@ def _unrolled(stages: Sequence[LinearStage], shape: Shape, where: str) -> Linear
             where=where,
             hint="put a neuron between them, or fold them into one layer",
         )
-    basis = np.eye(n_in).reshape(n_in, *shape)
-    matrix = run_stages(stages, basis).reshape(n_in, n_out).T
+    largest = max(size(s.out_shape) for s in stages)
+    some = max(
+        1, UNROLL_LIMIT // max(n_in, largest)
+    )  # what lies between may be larger than either end
+    matrix = np.empty((n_out, n_in))
+    for low in range(0, n_in, some):
+        basis = np.eye(min(some, n_in - low), n_in, low)
+        found = run_stages(stages, basis.reshape(-1, *shape))
+        matrix[:, low : low + some] = found.reshape(-1, n_out).T
     dtypes = [np.asarray(s.weight).dtype for s in stages if s.op.weighted and s.node]
     node = "*".join(s.node for s in stages if s.op.weighted and s.node)
     weight = np.ascontiguousarray(matrix).astype(np.result_type(*dtypes) if dtypes else np.float64)

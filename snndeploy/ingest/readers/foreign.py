@@ -14,10 +14,17 @@ _HEAD = 1 << 16
 """Bytes that are looked at: names of HDF5's top attributes and zip's first members stand in them."""
 
 _WRITE = 'from snndeploy.export import write_nir; write_nir("model.nir", network)'
-_FROM_MODULE = (
-    "network = snndeploy.from_snntorch(module, sample)"
-    "  # or from_norse, from_sinabs, from_spikingjelly"
-)
+LIVE = ("snntorch", "norse", "sinabs", "spikingjelly")
+"""Frameworks whose live modules ``from_...`` reads."""
+
+
+def from_module(*frameworks: str | None) -> str:
+    """The call that reads a live module of the first of these that has one; of none, all are named."""
+    first, *others = [name for name in frameworks if name in LIVE][:1] or LIVE
+    call = f"snndeploy.from_{first}(module, sample)"
+    return call + (f"  # or {', '.join(f'from_{name}' for name in others)}" if others else "")
+
+
 _CHAIN = (
     "graph = nir.NIRGraph.from_list(nir.Affine({}, bias), nir.LIF(tau, r, v_leak, v_threshold), …)"
 )
@@ -34,7 +41,11 @@ class Foreign:
 
 _TORCH = Foreign(
     "a PyTorch checkpoint",
-    ('module.load_state_dict(torch.load("{name}"))  # built by your code', _FROM_MODULE, _WRITE),
+    (
+        'module.load_state_dict(torch.load("{name}"))  # built by your code',
+        f"network = {from_module()}",
+        _WRITE,
+    ),
 )
 _KERAS = Foreign(
     "a Keras model",
@@ -110,7 +121,8 @@ def foreign_object(thing: object) -> tuple[str, ...] | None:
     """The lines that make a model of a torch module; None for anything else. Torch is not loaded."""
     bases = type(thing).__mro__
     if any(c.__name__ == "Module" and c.__module__ == "torch.nn.modules.module" for c in bases):
-        return (_FROM_MODULE,)
+        made_of = [type(part).__module__.partition(".")[0] for part in thing.modules()]  # type: ignore[attr-defined]
+        return (f"network = {from_module(*made_of)}",)
     return None
 
 

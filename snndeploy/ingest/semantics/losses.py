@@ -39,7 +39,7 @@ def known_losses(raw: RawGraph, profile: SemanticsProfile | None) -> tuple[Findi
         profile: how the file is read; None where that is undecided (rules about one framework
             are then left out).
     """
-    found = list(_lost_edges(raw))
+    found = list(_lost_edges(raw, profile))
     if profile is not None and profile.name in _RULES:
         found += _RULES[profile.name](raw)
     return tuple(found)
@@ -68,9 +68,11 @@ def _warning(code: str, where: str, message: str) -> Finding:
     return Finding(code=code, severity="warning", where=where, message=message, certainty="code")
 
 
-def _lost_edges(raw: RawGraph) -> Iterator[Finding]:
+def _lost_edges(raw: RawGraph, profile: SemanticsProfile | None) -> Iterator[Finding]:
     """Inputs that nir invents for nodes nothing leads into: their edges were lost."""
     inputs = [n.name for n in raw.nodes.values() if n.kind == "Input"]
+    known = profile is None or profile.name == "snntorch"
+    habit = "; snnTorch does that to residual additions" if known else ""
     for name in inputs:
         fed = raw.after(name)
         if len(inputs) > 1 and name.startswith(_INVENTED) and fed == (name[len(_INVENTED) :],):
@@ -80,7 +82,7 @@ def _lost_edges(raw: RawGraph) -> Iterator[Finding]:
                 "lost-edge",
                 raw.where(name),
                 f"nir invented this input for {fed[0]!r}, because the exporter lost the edges into "
-                f"it{also}; snnTorch does that to residual additions",
+                f"it{also}{habit}",
             )
 
 

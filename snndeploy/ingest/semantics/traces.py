@@ -197,7 +197,7 @@ def _rockpool(raw: RawGraph) -> Candidate | None:
         return None
     both = [np.broadcast_arrays(n.array("r").astype(np.float64), _tau(n)) for n in neurons]
     r, tau = (np.concatenate([x.reshape(-1) for x in values]) for values in zip(*both, strict=True))
-    if not ((r > 0) & (tau > 0)).all():
+    if not (r > 0).all():
         return None
     # r = exp(-x) / x with x = dt / tau; the right side falls with x, so bisect
     lows, highs = np.full(r.shape, 1e-9), np.full(r.shape, 50.0)

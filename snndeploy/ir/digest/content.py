@@ -59,7 +59,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
         return _plain_digest(kind.__name__, repr(value))
     if isinstance(value, np.ndarray):
         return _array_digest(value)
-    if (names := _content_fields(kind)) is not None:
+    if (names := _content_fields(kind)) is not None:  # type: ignore[arg-type]
         parts = [kind.__name__]
         for name in names:
             if name not in without:

@@ -135,3 +135,13 @@ class SparseMap:
         matrix = np.zeros(after[0] * before[0])
         matrix[grouped[:, 0]] = values[:, 0]
         return matrix.reshape(after[0], before[0])
+
+    def sums(self, before: Shape) -> Array | None:
+        """A factor per channel, where all it does is to add up all places of ``(C, *space)``."""
+        channels, places = before[0], size(before[1:])
+        if (self.n_out, self.n_in, len(self.rows)) != (channels, size(before), size(before)):
+            return None
+        line = np.arange(self.n_in)
+        values = self.values.reshape(channels, places)
+        same = (self.rows == line // places).all() and (self.columns == line).all()
+        return values[:, 0] if same and (values == values[:, :1]).all() else None

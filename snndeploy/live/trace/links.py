@@ -115,7 +115,7 @@ def _step(
     right = chain[at + 1] if at + 1 < len(chain) else None
     padding = entries.pads and isinstance(right, LinearStage) and isinstance(right.op, Conv)
     if left is not None and not padding and (merged := _after(left, entries)) is not None:
-        return [*chain[: at - 1], merged, *chain[at + 1 :]]
+        return [*chain[: at - 1], *merged, *chain[at + 1 :]]
     if right is not None and (both := _before(entries, right)) is not None:
         return [*chain[:at], *both, *chain[at + 2 :]]
     inside = left.out_shape if isinstance(left, LinearStage) else before
@@ -123,28 +123,42 @@ def _step(
     return [*chain[:at], _alone(entries, inside, outside, where), *chain[at + 1 :]]
 
 
-def _after(left: ChainLink, entries: SparseMap) -> ChainLink | None:
-    """First ``left``, then the entries, as one link."""
+def _after(left: ChainLink, entries: SparseMap) -> list[ChainLink] | None:
+    """First ``left``, then the entries, as what replaces both."""
     if isinstance(left, SparseMap):
-        return left.then(entries)
+        return [left.then(entries)]
     weight, op = left.weight, left.op
     match op:
         case Pointwise() if weight is not None:
-            return SparseMap.scaling(np.broadcast_to(weight, left.in_shape)).then(entries)
+            return [SparseMap.scaling(np.broadcast_to(weight, left.in_shape)).then(entries)]
         case Dense() if weight is not None and entries.n_out * op.in_features <= UNROLL_LIMIT:
-            return _dense(left, entries.after_matrix(weight))
+            return [_dense(left, entries.after_matrix(weight))]
         case Conv() if weight is not None and op.groups == 1:
             shape = left.out_shape
+            if _one_to_a_place(op) and (factors := entries.sums(shape)) is not None:
+                # what each place weighs alike may as well be summed first
+                height, width = left.in_shape[1:]
+                pool = SumPool((height, width), (height, width))
+                product = weight.reshape(len(weight), -1) * factors[:, None]
+                return [LinearStage("", pool, left.in_shape), _dense(left, product)]
             count = entries.n_out // size(shape[1:])
             matrix = entries.channels(shape, (count, *shape[1:]))
             if matrix is None:
                 return None
             product = np.tensordot(matrix, weight, 1).astype(weight.dtype)
-            return dataclasses.replace(
-                left, op=dataclasses.replace(op, out_channels=count), weight=product
-            )
+            return [
+                dataclasses.replace(
+                    left, op=dataclasses.replace(op, out_channels=count), weight=product
+                )
+            ]
         case Pointwise() | Dense() | Conv() | SumPool() | Reshape():
             return None
+
+
+def _one_to_a_place(op: Conv) -> bool:
+    """Whether each place of a map is weighted by itself."""
+    alone = op.kernel == op.stride == (1, 1)
+    return alone and not any(p for pads in op.padding for p in pads)
 
 
 def _before(entries: SparseMap, right: ChainLink) -> list[ChainLink] | None:

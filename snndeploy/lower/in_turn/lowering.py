@@ -214,7 +214,7 @@ def _synapses(
     projection: Projection, part: _Lowering, shift: int, depth: dict[str, int]
 ) -> SynapseGroup:
     mantissa = part.scales.mantissas[projection.name]
-    low, high = int(mantissa.min(initial=0)), int(mantissa.max(initial=0))
+    low, high = int(mantissa.min()), int(mantissa.max())
     mode: SignMode = "mixed" if low < 0 < high else "inhibitory" if low < 0 else "excitatory"
     mask = projection.weight.mask
     return SynapseGroup(

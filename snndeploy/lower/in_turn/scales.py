@@ -92,9 +92,9 @@ def neuron_scales(population: Population, network: Network, family: Family) -> N
     for p in incoming:
         exact = values[p.name] * _factor(scale, p, network, shape)
         rounded = np.clip(np.rint(exact), -top - 1, top).astype(np.int64)
-        largest = max(float(np.abs(exact).max(initial=0.0)), 1e-300)
-        lost = float(np.abs(rounded - exact).max(initial=0.0)) / largest
-        error = max(error, lost if lost > _NOISE else 0.0)
+        largest, lost = float(np.abs(exact).max()), float(np.abs(rounded - exact).max())
+        if lost > _NOISE * largest:
+            error = max(error, lost / largest)
         mantissas[p.name] = rounded
         ops[p.name] = _with_shape(p.ops, rounded.shape)
     return NeuronScales(
@@ -133,9 +133,9 @@ def _peaks(values: Array, shape: Shape, *, each: bool) -> Array:
     """The largest weight into every row (or of all)."""
     size = np.abs(values)
     if not each:
-        return np.full(1, size.max(initial=0.0))
+        return np.full(1, size.max())
     if values.size % shape[0]:
-        return np.full(shape[0], size.max(initial=0.0))
+        return np.full(shape[0], size.max())
     return np.asarray(size.reshape(shape[0], -1).max(axis=1))
 
 

@@ -124,7 +124,7 @@ def worst_case(
     bounded = geometric(per_step, kept(dv, arithmetic))
     low, high = bounded.low, bounded.high
     lowest = np.full(group.shape, -np.inf)
-    if apart is not None and u.peak.max(initial=0.0) <= arithmetic.state_max:
+    if apart is not None and u.peak.max() <= arithmetic.state_max:
         alone = geometric(
             Interval(np.minimum(bias, 0.0), np.maximum(bias, 0.0) + added), kept(dv, arithmetic)
         )
@@ -160,8 +160,8 @@ def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:
     added = np.maximum(np.maximum(-per_step.low, per_step.high), worst.arriving)
     fastest = np.maximum(added[np.broadcast_to(clips, per_step.low.shape)], 1)
     return Headroom(
-        u_peak=int(np.ceil(worst.u.peak.max(initial=0.0))),
-        v_peak=int(min(np.ceil(peak.max(initial=0.0)), limit)),
+        u_peak=int(np.ceil(worst.u.peak.max())),
+        v_peak=int(min(np.ceil(peak.max()), limit)),
         limit=limit,
         clip_steps=int(limit // fastest.max()) if clips.any() else None,
     )

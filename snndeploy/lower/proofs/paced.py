@@ -138,7 +138,7 @@ def _lasting(n: int, ku: Array, kv: Array) -> Array:
     ``ku`` and ``kv`` are what a step leaves of u and v. What a spike does to v rises and then falls, so
     a train does most where it is as dense as it may be; the largest of its ``n`` phases counts.
     """
-    kv = np.where(np.abs(ku - kv) < 1e-6, np.maximum(ku, kv) + 1e-6, kv)
+    kv = np.where(ku == kv, kv + 1e-6, kv)  # of two that are one, the limit: a little more
     steps = np.arange(1, n + 1).reshape(-1, *(1,) * ku.ndim)
     with np.errstate(divide="ignore", invalid="ignore"):
         sums = (ku**steps / (1 - ku**n) - kv**steps / (1 - kv**n)) / (ku - kv)

@@ -16,12 +16,14 @@ import networkx as nx
 import numpy as np
 
 from ...calibrate.moments import Moments, Response, gather, rows
+from ...calibrate.parts import HERE
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
 from ...ir.weights import Weight
 from ...progress import Progress, silent
 from ...simulate.float.engine import run_float
+from ...workers import Workers
 from ..second_order.layers import held_out
 from .coupling import CouplingGroup
 from .scores import POSITIONS, column_units, consuming
@@ -43,6 +45,7 @@ def fold(
     kernel: Response = "membrane",
     bias: bool = False,
     threshold: bool = False,
+    workers: Workers = HERE,
     progress: Progress = silent,
 ) -> Network:
     """The network of the same shape in which removed units have no effect and the rest makes up for it.
@@ -61,6 +64,7 @@ def fold(
         kernel: M, the response in which errors count (see `calibrate.moments`).
         bias: also fit a constant per neuron or channel, in `Neuron.bias`.
         threshold: also scale the threshold of each channel so that it spikes as often as before.
+        workers: who goes through the samples.
         progress: is told ``(layers done, layers)``.
     """
     gone = {
@@ -81,14 +85,22 @@ def fold(
     for done, dense in enumerate(layers):
         progress(done, len(layers))
         parts = [
-            gather(current, x, [dense.name], kernel=kernel, reference=net, positions=POSITIONS)
+            gather(
+                current,
+                x,
+                [dense.name],
+                kernel=kernel,
+                reference=net,
+                positions=POSITIONS,
+                workers=workers,
+            )
             for x in ((inputs,) if ridge else held_out(inputs))
         ]
         moments = [part[dense.name] for part in parts]
         fitted = _fitted(dense, moments, gone.get(dense.name), ridge)
         current = current.replace(projections=[fitted])
         if bias:
-            offset = _offset(net, current, dense.name, inputs)
+            offset = _offset(net, current, dense.name, inputs, workers)
             population = current.population(dense.target)
             current = current.replace(populations=[_with_bias(population, offset)])
         last = done + 1 == len(layers) or layers[done + 1].target != dense.target
@@ -175,11 +187,15 @@ def _solution(old: Array, moments: Moments, gone: Array | None, ridge: float) ->
     return new
 
 
-def _offset(net: Network, current: Network, name: str, inputs: Mapping[str, Array]) -> Array:
+def _offset(
+    net: Network, current: Network, name: str, inputs: Mapping[str, Array], workers: Workers
+) -> Array:
     """Bias per row that makes up for the mean error of the input current."""
     means = []
     for network in (net, current):
-        found = gather(network, inputs, [name], kernel="current", positions=POSITIONS)[name]
+        found = gather(
+            network, inputs, [name], kernel="current", positions=POSITIONS, workers=workers
+        )[name]
         projection = next(p for p in network.projections if p.name == name)
         weight = rows(projection, projection.weight.data)
         means.append(np.einsum("rd,rd->r", weight, found.mean[found.group]))

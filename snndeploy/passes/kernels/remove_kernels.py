@@ -191,6 +191,7 @@ class RemoveKernels(LayerPass):
                 kernel=self.kernel,
                 bias=self.fold == "bias",
                 threshold=self.fold == "threshold",
+                workers=ctx.workers,
                 progress=partial(ctx.progress, "layers"),
             )
         return PassResult(

@@ -92,12 +92,18 @@ def gather_evidence(
     if figures:
         inputs = ctx.samples(score if criterion in _FIGURES else "variance")
         names = [n for g in chosen for n in g.populations]
-        activity = observe(net, inputs, names, figures, progress=progress)
+        activity = observe(net, inputs, names, figures, workers=ctx.workers, progress=progress)
     if criterion == "second-order":
         inputs = ctx.samples(score)
         consumers = {p.name for g in chosen for p in consuming(net, g)}
         moments = gather(
-            net, inputs, sorted(consumers), kernel=kernel, positions=POSITIONS, progress=progress
+            net,
+            inputs,
+            sorted(consumers),
+            kernel=kernel,
+            positions=POSITIONS,
+            workers=ctx.workers,
+            progress=progress,
         )
     return Evidence(
         network=net, ctx=ctx, activity=activity, moments=moments, folded=folded, ridge=ridge

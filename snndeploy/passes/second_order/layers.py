@@ -24,6 +24,7 @@ from ...ir.finding import Finding
 from ...ir.network import Network, Projection
 from ...ir.ops import Dense
 from ...ir.weights import Weight
+from ...workers import Workers
 from ..base import PassContext, PassResult
 from .judge import Judge
 from .solve.least_squares import Quadratic, quadratic
@@ -180,6 +181,7 @@ def moments_of(
     kernel: Response,
     settings: Settings,
     reference: Network | None,
+    workers: Workers,
 ) -> Moments:
     """Moments of one block."""
     positions = settings.positions or None
@@ -193,6 +195,7 @@ def moments_of(
             reference=reference,
             positions=positions,
             max_memory=settings.max_memory,
+            workers=workers,
         )
     return gather(
         net,
@@ -202,6 +205,7 @@ def moments_of(
         reference=reference,
         positions=positions,
         max_memory=settings.max_memory,
+        workers=workers,
     )[names[0]]
 
 
@@ -266,7 +270,7 @@ def run_layers(
             judge = Judge(net, current, block, test, settings.max_memory)
         seen = inputs if judge is None else train
         for kernel in settings.kernels:
-            moments = moments_of(deliver, block, seen, kernel, settings, compare)
+            moments = moments_of(deliver, block, seen, kernel, settings, compare, ctx.workers)
             for asymmetry in asymmetries:
                 solution = solve(done, problem(block, moments, settings.damp, asymmetry), current)
                 error = 0.0 if judge is None else judge.error(solution.weights)
@@ -276,7 +280,7 @@ def run_layers(
             raise ValueError("no kernel is allowed")
         error, kernel, asymmetry, solution = best
         if seen is not inputs:  # all samples count in the end
-            moments = moments_of(deliver, block, inputs, kernel, settings, compare)
+            moments = moments_of(deliver, block, inputs, kernel, settings, compare, ctx.workers)
             final = problem(block, moments, settings.damp, asymmetry)
             solution = solve(done, final, current)
         for p, weight in zip(block, solution.weights, strict=True):

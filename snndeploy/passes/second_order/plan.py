@@ -14,6 +14,7 @@ from ...calibrate.moments import Block
 from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.network import Network
+from ...workers import Workers
 from ..base import PassContext
 from .budgets import budget, lamp_counts
 from .layers import Problem, Settings, Solution, blocks_of, moments_of, problem, stacked
@@ -48,7 +49,7 @@ class PrunePlan:
         inputs = ctx.samples(f"the method of {options.name!r}")
         costs = None
         if options.count == "synops":
-            costs = tuple(_synops(net, block, inputs, settings) for block in blocks)
+            costs = tuple(_synops(net, block, inputs, settings, ctx.workers) for block in blocks)
         plan = cls.for_layers(options, blocks, costs)
         return plan if plan.budgets else plan._by_loss(net, blocks, ctx, settings)
 
@@ -103,7 +104,9 @@ class PrunePlan:
         found, widths = [], []
         for done, block in enumerate(blocks):
             ctx.progress("layers measured", done, len(blocks))
-            moments = moments_of(net, block, inputs, settings.kernels[0], settings, None)
+            moments = moments_of(
+                net, block, inputs, settings.kernels[0], settings, None, ctx.workers
+            )
             p = problem(block, moments, settings.damp)
             columns, losses = self._eliminated(p)
             relative = self.options.scope == "sensitivity"
@@ -167,9 +170,11 @@ def _own_budgets(options: PruneOptions, blocks: Sequence[Block]) -> dict[int, fl
     }
 
 
-def _synops(net: Network, block: Block, inputs: Mapping[str, Array], settings: Settings) -> Array:
+def _synops(
+    net: Network, block: Block, inputs: Mapping[str, Array], settings: Settings, workers: Workers
+) -> Array:
     """Synaptic operations per sample that each weight of a block takes part in, ``(rows, d)``."""
-    moments = moments_of(net, block, inputs, "current", settings, None)
+    moments = moments_of(net, block, inputs, "current", settings, None, workers)
     steps = next(iter(inputs.values())).shape[0]
     positions = math.prod(net.population(block[0].target).shape) // len(moments.group)
     return np.asarray(np.abs(moments.mean[moments.group]) * steps * positions)

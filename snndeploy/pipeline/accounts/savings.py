@@ -33,12 +33,14 @@ class Cost:
         cores: taken.
         step_ns: time of a step, from low to high; None where the target says nothing about it.
         step_nj: likewise its energy.
+        sure: certainty of the energy; empty where there is none.
     """
 
     words: int
     cores: int
     step_ns: tuple[float, float] | None
     step_nj: tuple[float, float] | None
+    sure: str
 
 
 _UNCOMPARED = "what compression bought is not told, since placing both networks would take too long"
@@ -104,25 +106,30 @@ def _cost(program: Program, placement: Placement, target: Target) -> Cost:
         cores=len(placement.cores),
         step_ns=None if time is None else (time.low, time.high),
         step_nj=None if energy is None else (energy.low / _STEPS, energy.high / _STEPS),
+        sure="" if energy is None else energy.certainty,
     )
 
 
 def _sentence(before: Cost, after: Cost) -> str:
-    parts = [
-        f"synapse memory from {before.words:,} to {after.words:,} words",
-        f"cores from {before.cores:,} to {after.cores:,}",
-    ]
-    if before.step_ns is not None and after.step_ns is not None:
-        parts.append(f"time per step from {_range(before.step_ns)} to {_range(after.step_ns)} ns")
-    if before.step_nj is not None and after.step_nj is not None:
-        parts.append(f"energy per step from {_range(before.step_nj)} to {_range(after.step_nj)} nJ")
-    return (
-        f"compression brought {', '.join(parts)} (estimates where {ASSUMED_ACTIVITY:.0%} of all "
-        "neurons spike in a step)"
+    """What fell or rose, from what to what; and what stayed, if that is so."""
+    told = (
+        ("synapse memory", f"{before.words:,}", f"{after.words:,}", " words"),
+        ("cores", f"{before.cores:,}", f"{after.cores:,}", ""),
+        ("time per step", _range(before.step_ns), _range(after.step_ns), " ns"),
+        ("energy per step", _range(before.step_nj), _range(after.step_nj), " nJ"),
     )
+    known = [line for line in told if line[1] and line[2]]
+    parts = [f"{what} from {a} to {b}{unit}" for what, a, b, unit in known if a != b]
+    stays = [f"{what} ({a}{unit})" for what, a, b, unit in known if a == b]
+    text = f"compression brought {', '.join(parts)}" if parts else "compression"
+    if stays:
+        text += f"{'; it' if parts else ''} left {', '.join(stays)} as before"
+    return f"{text} (estimates where {ASSUMED_ACTIVITY:.0%} of all neurons spike in a step)"
 
 
-def _range(ends: tuple[float, float]) -> str:
+def _range(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return ""
     low, high = ends
     form = ",.0f" if high >= 100 else ".3g"
     return span(low, high, form)

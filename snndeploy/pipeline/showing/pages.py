@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -67,6 +67,7 @@ def page_of(
     sensitivity: Mapping[str, Any] | None = None,
     names: Mapping[str, str] = MappingProxyType({}),
     placed: bool = True,
+    name: str = "",
 ) -> str:
     """The page of what was compiled and of runs of it, as HTML that needs nothing else.
 
@@ -77,6 +78,7 @@ def page_of(
         sensitivity: the record of ``sensitivity``, for its curves.
         names: what layers and projections are called instead.
         placed: whether the report is of this placement, and not of a bundle placed anew.
+        name: what the network is called (empty: as the file of the bundle).
 
     Raises:
         InputError: the bundle or its records cannot be read.
@@ -84,7 +86,11 @@ def page_of(
     """
     with stored_report(_where(described)):
         told, runs, sight = _shown(described, runs, names, report)
-        return html_page(told, runs, sight=sight if placed else None, sensitivity=sensitivity)
+        name = name or (described.stem if isinstance(described, Path) else "")
+        sensitivity = None if sensitivity is None else renamed_record(sensitivity, names)
+        return html_page(
+            told, runs, sight=sight if placed else None, sensitivity=sensitivity, name=name
+        )
 
 
 def _where(described: Described | Bundle) -> str:
@@ -134,7 +140,9 @@ def pictures_of(
     """Every picture of its page, by name."""
     with stored_report(_where(described)):
         told, runs, sight = _shown(described, runs, names)
-        curves = () if sensitivity is None else sensitivity_pictures(sensitivity)
+        curves: Iterable[Picture] = ()
+        if sensitivity is not None:
+            curves = sensitivity_pictures(renamed_record(sensitivity, names))
         return {one.name: one for one in (*all_pictures(told, runs, sight), *curves)}
 
 

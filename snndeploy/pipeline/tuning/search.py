@@ -25,7 +25,7 @@ from .space import Setting
 from .study import Asked, TuneStudy, require_optuna
 from .trial import TrialBench, TrialOutcome, TuneCost
 
-TRIALS = 64
+TRIALS = 96
 BATCH = 4
 """Trials that do not know of each other, so that as many may run at once. It decides what is found."""
 _TRIES = 50

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any, TypeAlias
 
 from ...chip import Target
@@ -46,7 +47,9 @@ _STARTS = (
     (4, 0.95),
     (2, 0.95),
 )
-"""Bits and sparsity that a search begins with."""
+"""Bits and sparsity that a search begins with, shared out over the layers."""
+_RASTER = tuple(product((8, 6, 4, 3, 2), (0.0, 0.5, 0.75, 0.9, 0.95)))
+"""Bits and sparsity, alike in all layers, that one would try by hand: no front should be worse."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +137,7 @@ class RecipeSpace:
 
     @cached_property
     def starts(self) -> tuple[dict[str, Setting], ...]:
-        """Choices to begin with, mild ones first."""
+        """Choices to begin with: mild ones first, then what one would try by hand."""
         first = [
             self.choice(bits=b, sparsity=s, share=share)
             for b, s in _STARTS
@@ -146,7 +149,11 @@ class RecipeSpace:
             for b, s in _STARTS[:4]
             if b in self.widths
         ]
-        distinct = {tuple(c.items()): c for c in (*by_size[:1], *first, *by_size[1:])}
+        alike = [
+            self.choice(bits=b, sparsity=s, share="layer") for b, s in _RASTER if b in self.widths
+        ]
+        listed = (*by_size[:1], *first, *by_size[1:], *alike)
+        distinct = {tuple(c.items()): c for c in listed}
         return tuple(distinct.values())
 
     def steps_from(self, choice: RecipeChoice) -> list[tuple[str, Setting]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..tables import COUNTED, cores_text, rounding_note, rounding_text
+from ..tables import CERTAINTIES, rounding_note, rounding_text
 from .listing import CellValue, Column, Listing, listing
 
 _PASSES = (
@@ -35,7 +35,7 @@ _SYNAPSES = (
     Column(key="weights", title="weights"),
     Column(key="nonzero", title="weights not 0"),
     Column(key="bits", title="bits"),
-    Column(key="exponent", title="2^"),
+    Column(key="exponent", title="power of 2"),
     Column(key="latency", title="chip steps", form=",.0f"),
 )
 _TERMS = (
@@ -83,14 +83,17 @@ def _layers(report: Mapping[str, Any]) -> Listing:
         ]
         for layer in report["layers"]
     ]
-    sure = f"Certainty of the verdict: {report['certainty']}."
+    word = report["certainty"]
+    sure = (
+        f"certainty of the verdict: {word}{f', {CERTAINTIES[word]}' if word in CERTAINTIES else ''}"
+    )
     return listing(
         "layers",
         "On the chip",
         _LAYERS,
         rows,
         anchors=[layer_anchor(i) for i in range(len(rows))],
-        notes=(*rounding_note(report), *cores_text(report), COUNTED, sure),
+        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in (sure, *rounding_note(report))),
     )
 
 

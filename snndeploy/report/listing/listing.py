@@ -14,6 +14,8 @@ from ..tables import span
 CellValue = str | int | float | None | tuple[float, float]
 """What a cell holds; a pair is a range, from low to high."""
 
+_MANY = 1e6
+"""From here on all digits before the point are shown: people do not read powers of ten."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How text begins that spreadsheets would compute."""
 
@@ -94,6 +96,8 @@ def value_text(value: CellValue, form: str) -> str:
     if isinstance(value, str):
         return value
     form = ".1%" if form == "bar" else form
+    if form.endswith("g") and not isinstance(value, tuple) and abs(value) >= _MANY:
+        form = ",.0f"
     if isinstance(value, tuple):
         return span(value[0], value[1], form)
     return f"{value:{form}}"

@@ -123,8 +123,9 @@ def _events(run: Mapping[str, Any]) -> Listing:
         ]
         for name, a in activity["layers"].items()
     ]
+    told = events_text(activity)
     return listing(
-        "events", "Events per sample", _EVENTS, rows, notes=(f"{events_text(activity)}.",)
+        "events", "Events per sample", _EVENTS, rows, notes=(f"{told[:1].upper()}{told[1:]}.",)
     )
 
 

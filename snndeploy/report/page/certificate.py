@@ -19,8 +19,9 @@ _LISTS = (
     (
         "Not proved",
         "not_proved",
-        "There is no proof that these registers stay within their width. Where a search found an input "
-        "that takes one far, that input was run, and the value and the step are given.",
+        "There is no proof that these registers stay within their width whatever arrives. Of each, the "
+        "worst input that a search found was run: how far it takes the register, and in which step, is "
+        "given. What may overflow was not made to.",
     ),
     (
         "Not checked",

@@ -13,11 +13,11 @@ from ...plain import visible
 from ..listing import Listing, compiled_listings, core_listing, run_listings
 from ..pictures import Picture, all_pictures, sensitivity_pictures
 from ..sight import Sight
-from ..tables import judged, judged_on
+from ..tables import CERTAINTIES, COUNTED, cores_text, judged, judged_on
 from .certificate import certificate_panel
 from .findings import findings_panels, fix_panel
 from .library import vega
-from .markup import figures, folded, panel, script_data, soft, table
+from .markup import contents, figures, folded, panel, script_data, sentence, soft, table
 from .verdict import head
 
 _FOLDER = Path(__file__).parent
@@ -33,6 +33,7 @@ def html_page(
     *,
     sight: Sight | None = None,
     sensitivity: Mapping[str, Any] | None = None,
+    name: str = "",
 ) -> str:
     """A page from the reports of a compilation and of any number of runs, as plain data.
 
@@ -41,6 +42,7 @@ def html_page(
         runs: reports of runs.
         sight: what pictures show of the program (None: those are left out).
         sensitivity: the record of ``sensitivity``, for its curves.
+        name: of the network (empty: it has none).
     """
     library = vega()
     pictures = () if library is None else all_pictures(compiled, runs, sight)
@@ -49,7 +51,6 @@ def html_page(
     if library is None or not pictures:
         library = ""
     parts = [
-        head(compiled, runs),
         "" if library or sight is None else soft(_MISSING),
         *_failed_first(compiled),
         *_compiled(compiled, pictures, sight),
@@ -61,7 +62,10 @@ def html_page(
     if "certificate" in compiled:
         parts.append(certificate_panel(compiled["certificate"]))
     parts.append(_provenance(compiled))
-    return page_around(visible(compiled["target"]), visible("".join(parts)), library, pictures)
+    body = "".join(parts)
+    body = f"{head(compiled, runs, name)}{contents(body)}{body}"
+    title = f"{name} on {compiled['target']}" if name else str(compiled["target"])
+    return page_around(visible(title), visible(body), library, pictures)
 
 
 def page_around(title: str, body: str, library: str = "", pictures: Sequence[Picture] = ()) -> str:
@@ -119,6 +123,7 @@ def _compiled(
         "layers",
         "On the chip",
         _table(tables, "layers", heading=False),
+        folded("What is counted", soft(COUNTED)),
         _table(tables, "synapses"),
         _table(tables, "time"),
     )
@@ -126,8 +131,9 @@ def _compiled(
     cores = ""
     if sight is not None:
         listed = core_listing(sight.mesh.cores)
-        cores = folded(f"All {len(listed.rows):,} cores", table(listed, heading=False))
-    yield panel("cores", "Cores", mesh, cores)
+        cores = folded(f"Table of cores ({len(listed.rows):,})", table(listed, heading=False))
+    told = soft(*map(sentence, cores_text({**report, "savings": None})))
+    yield panel("cores", "Cores", told, mesh, cores)
 
 
 def _table(tables: Mapping[str, Listing], name: str, *, heading: bool = True) -> str:
@@ -147,6 +153,7 @@ def _run(run: Mapping[str, Any], number: int, pictures: Sequence[Picture]) -> It
         f'<div class="verdict">{escape(verdict)}</div>' if verdict else "",
         _table(tables, "stages", heading=False),
         _of(mine, "confusion"),
+        short="Stages",
     )
     if verification:
         pairs = [
@@ -164,8 +171,10 @@ def _run(run: Mapping[str, Any], number: int, pictures: Sequence[Picture]) -> It
             f"registers-{number}",
             "Registers of the integer run",
             _table(tables, "registers", heading=False),
+            short="Registers",
         )
-    yield panel(f"events-{number}", "Events per sample", _table(tables, "events", heading=False))
+    events = _table(tables, "events", heading=False)
+    yield panel(f"events-{number}", "Events per sample", events, short="Events")
     notes = [
         f"<h3>{escape(name)}</h3><p>Not counted: {escape('; '.join(e['not_counted']))}.</p>"
         f'<p class="soft">From: {escape("; ".join(e["sources"]))}.</p>'
@@ -179,6 +188,7 @@ def _run(run: Mapping[str, Any], number: int, pictures: Sequence[Picture]) -> It
         folded("What each estimate leaves out, and where its numbers are from", *notes)
         if notes
         else "",
+        short="Energy",
     )
     yield panel(f"bench-{number}", "NeuroBench", _table(tables, "neurobench", heading=False))
 
@@ -191,6 +201,7 @@ def _seen(pictures: Sequence[Picture]) -> Iterator[str]:
         "Spikes, as trained and as compiled",
         _of(pictures, "spikes"),
         f"<h3>Rasters</h3>{soft(told)}{rasters}" if rasters else "",
+        short="Spikes",
     )
     yield panel("codes", "Weight codes", _of(pictures, "codes", "many"))
     yield panel("sensitivity", "What each layer can lose", _of(pictures, "sensitivity"))
@@ -204,9 +215,15 @@ def _provenance(report: Mapping[str, Any]) -> str:
         "target": f"{report['target']} ({report['board']})",
         **report["network"]["notes"],
     }
-    told = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd>" for k, v in rows.items())
     return panel(
         "provenance",
         "Where it comes from",
-        folded("Digests and how it was read", f'<dl class="plain">{told}</dl>'),
+        folded("Digests and how it was read", _defined(rows)),
+        folded("How sure a number is, from the surest word", _defined(CERTAINTIES)),
+        short="Provenance",
     )
+
+
+def _defined(rows: Mapping[Any, Any]) -> str:
+    told = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd>" for k, v in rows.items())
+    return f'<dl class="plain">{told}</dl>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from ..findings import alike, grouped, tried, tried_for_several
@@ -57,7 +58,9 @@ def _tries(lines: Iterable[str]) -> str:
 
 def _said(finding: Mapping[str, Any]) -> str:
     times = f" ({finding['ratio']:.3g} times its limit)" if finding.get("ratio") else ""
-    return f"{escape(finding['where'])}: {escape(finding['message'])}{times}"
+    where = Path(finding["where"])
+    told = where.name if where.is_absolute() else finding["where"]  # folders stay at home
+    return f"{escape(told)}: {escape(finding['message'])}{times}"
 
 
 def fix_panel(fix: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -11,15 +13,32 @@ from ..listing import CellValue, Column, Listing, value_text
 from ..pictures import Picture
 
 
-def panel(name: str, title: str, *parts: str) -> str:
-    """A card with a title, which links may lead to; nothing where nothing is in it."""
+def panel(name: str, title: str, *parts: str, short: str = "") -> str:
+    """A card with a title, which links may lead to; nothing where nothing is in it.
+
+    ``short`` is what `contents` calls it (empty: by its title).
+    """
     if not any(parts):
         return ""
-    anchor = escape(name, quote=True)
+    anchor, called = escape(name, quote=True), escape(short or title, quote=True)
     return (
-        f'<section id="{anchor}" aria-labelledby="{anchor}-title">'
+        f'<section id="{anchor}" data-called="{called}" aria-labelledby="{anchor}-title">'
         f'<h2 id="{anchor}-title">{escape(title)}</h2>{"".join(parts)}</section>'
     )
+
+
+_PANEL = re.compile(r'<section id="([^"]*)" data-called="([^"]*)"')
+
+
+def contents(body: str) -> str:
+    """Links to the panels of a page."""
+    links = (f'<a href="#{anchor}">{called}</a>' for anchor, called in _PANEL.findall(body))
+    return f'<nav aria-label="On this page">{"".join(links)}</nav>'
+
+
+def sentence(text: str) -> str:
+    """A line of a terminal as a sentence."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
 
 
 def folded(title: str, *parts: str) -> str:
@@ -34,6 +53,7 @@ def soft(*lines: str) -> str:
 
 def table(listing: Listing, *, heading: bool = True) -> str:
     """A table that sorts by a click on a title, and whose rows become cards on a narrow screen."""
+    listing = _without_empty(listing)
     right = [_is_right(listing, i) for i in range(len(listing.columns))]
     head = "".join(
         f'<th scope="col"{_class(right[i])}><button type="button">{escape(c.title)}</button></th>'
@@ -45,6 +65,20 @@ def table(listing: Listing, *, heading: bool = True) -> str:
         f'{title}<div class="scroll"><table aria-label="{escape(listing.title, quote=True)}">'
         f"<thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>{soft(*listing.notes)}"
+    )
+
+
+def _without_empty(listing: Listing) -> Listing:
+    """The table without columns in which nothing stands; files of it have them."""
+    kept = [
+        i
+        for i in range(len(listing.columns))
+        if not i or any(row[i] not in (None, "") for row in listing.rows)
+    ]
+    return dataclasses.replace(
+        listing,
+        columns=tuple(listing.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in listing.rows),
     )
 
 
@@ -88,6 +122,8 @@ def _sort_key(value: CellValue) -> float | None:
 def cell_html(value: CellValue, form: str) -> str:
     """A value as a cell holds it; shares have a bar, red beyond the whole."""
     text = escape(value_text(value, form))
+    if isinstance(value, tuple):
+        return text.replace("…", "…<wbr>")
     if form != "bar" or not isinstance(value, (int, float)):
         return text
     kind = "bar full" if value > 1 else "bar"

@@ -13,17 +13,43 @@
     if (typeof b === "number") return 1;
     return a.localeCompare(b, "en", { numeric: true });
   };
+  const sort = (title, up) => {
+    const table = title.closest("table");
+    for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+    title.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const rows = [...table.tBodies[0].rows];
+    rows.sort((a, b) => compared(value(a, title.cellIndex), value(b, title.cellIndex)));
+    if (!up) rows.reverse();
+    table.tBodies[0].append(...rows);
+  };
   for (const button of document.querySelectorAll("thead button")) {
     button.addEventListener("click", () => {
       const title = button.parentElement;
-      const table = title.closest("table");
-      const up = title.getAttribute("aria-sort") !== "ascending";
-      for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
-      title.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const rows = [...table.tBodies[0].rows];
-      rows.sort((a, b) => compared(value(a, title.cellIndex), value(b, title.cellIndex)));
-      if (!up) rows.reverse();
-      table.tBodies[0].append(...rows);
+      sort(title, title.getAttribute("aria-sort") !== "ascending");
+    });
+  }
+
+  // Where rows are cards there are no titles to click on: a list of orders stands for them.
+  for (const table of document.querySelectorAll("table")) {
+    const titles = [...table.tHead.rows[0].cells];
+    if (table.tBodies[0].rows.length < 2) continue;
+    const given = [...table.tBodies[0].rows];
+    const orders = [[null, true, "as given"]];
+    for (const title of titles) {
+      const numbers = given.some((row) => row.cells[title.cellIndex].dataset.by !== undefined);
+      for (const up of numbers ? [false, true] : [true])
+        orders.push([title, up, title.textContent + (numbers ? (up ? ", least first" : ", most first") : "")]);
+    }
+    const label = document.createElement("label");
+    const choice = document.createElement("select");
+    label.className = "sorter";
+    for (const [, , text] of orders) choice.append(new Option(text));
+    label.append("Order", choice);
+    table.before(label);
+    choice.addEventListener("change", () => {
+      const [title, up] = orders[choice.selectedIndex];
+      if (title) sort(title, up);
+      else table.tBodies[0].append(...given);
     });
   }
 
@@ -54,7 +80,9 @@
       renderer: "svg",
       tooltip: { theme: dark.matches ? "dark" : "light" },
     };
-    vegaEmbed(place, pictures[place.dataset.picture], options).then(
+    const spec = pictures[place.dataset.picture];
+    if (place.clientWidth < 400) spec.config.legend.columns = 1;
+    vegaEmbed(place, spec, options).then(
       (drawn) => drawn.view.addEventListener("click", lead),
       (error) => {
         place.textContent = "This picture could not be drawn; the tables hold its numbers.";

@@ -37,7 +37,7 @@ def confusion_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Pict
         yield Picture(
             name=f"confusion-{number}-{turn}",
             group="confusion",
-            title=f"Answers, {stage}",
+            title=f"Answers, {stage}: {right:,} of {sum(counts.values()):,} right",
             alt=f"Confusion matrix of {stage}: {right} of {sum(counts.values())} samples are right.",
             spec={
                 "height": 24 * len(classes),
@@ -68,7 +68,7 @@ def confusion_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Pict
                     },
                     {
                         "name": "onfill",
-                        "mark": {"type": "text", "fontSize": 11},
+                        "mark": {"type": "text", "fontSize": 12},
                         "encoding": {
                             "text": {"field": "n", "type": "quantitative"},
                             "color": {

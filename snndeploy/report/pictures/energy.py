@@ -45,7 +45,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
                         "mark": {"type": "bar", "height": 18},
                         "encoding": {
                             "y": y,
-                            "x": field("nj", "quantitative", "nJ per sample", stack="zero"),
+                            "x": _along("nj", stack="zero"),
                             "color": field(
                                 "part", "nominal", None, scale={"range": list(_COLOURS)}
                             ),
@@ -59,7 +59,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
                         "mark": {"type": "rule", "strokeWidth": 2, "color": NEUTRAL},
                         "encoding": {
                             "y": y,
-                            "x": field("low", "quantitative", "nJ per sample"),
+                            "x": _along("low"),
                             "x2": {"field": "high"},
                             "tooltip": tooltip(
                                 model="model",
@@ -72,7 +72,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
                     {
                         "data": values(ends),
                         "mark": {"type": "tick", "thickness": 2, "color": NEUTRAL, "height": 14},
-                        "encoding": {"y": y, "x": field("high", "quantitative", "nJ per sample")},
+                        "encoding": {"y": y, "x": _along("high")},
                     },
                 ],
             },
@@ -80,3 +80,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
             if any(e["high"] > e["low"] for e in ends)
             else "",
         )
+
+
+def _along(name: str, **more: Any) -> dict[str, Any]:
+    return field(name, "quantitative", "nJ per sample", axis={"tickCount": 5}, **more)

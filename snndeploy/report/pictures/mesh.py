@@ -10,6 +10,8 @@ from .picture import APART, NEUTRAL, SCALE, Picture, field, tooltip, values
 
 _ABREAST = 4
 """Chips side by side."""
+_LEAST = 6
+"""Places in a row, so that a chip of few cores is not drawn as a wall."""
 _ON_CORE = 6
 """Layers of a core that are named."""
 _EMPTY = 4000
@@ -105,7 +107,12 @@ def _picture(
         if (x + i, y + j) not in used
     ][:_EMPTY]
     cell = {
-        "x": field("x", "quantitative", scale={"domain": [0, across], "nice": False}, axis=None),
+        "x": field(
+            "x",
+            "quantitative",
+            scale={"domain": [0, max(across, _LEAST)], "nice": False},
+            axis=None,
+        ),
         "x2": {"field": "right"},
         "y": field(
             "y",
@@ -125,7 +132,8 @@ def _picture(
         what,
         scale={"domain": [0, most], "range": list(SCALE), "clamp": True},
         legend={
-            "gradientLength": 200,
+            "gradientLength": 220,
+            **({"values": [0, 0.25, 0.5, 0.75, 1]} if colour == "fill" else {"tickCount": 4}),
             "titleLimit": 320,
             "format": ".0%" if colour == "fill" else ".3~g",
         },
@@ -133,7 +141,7 @@ def _picture(
     if colour == "fill":
         shade = {"condition": {"test": "datum.fill > 1", "value": APART}, **shade}
     spec = {
-        "height": min(560, max(90, down * 26)),
+        "height": min(560, max(40, down * 26)),
         "layer": [
             {
                 "data": values(empty),
@@ -168,7 +176,7 @@ def _picture(
         title=title,
         alt=alt,
         spec=spec,
-        note="Pale cores are not in use. A click on a core leads to its first layer."
+        note="Grey cores are not in use. A click on a core leads to its first layer."
         + (" Red is beyond the limit." if colour == "fill" else ""),
         wide=across > 40,
     )

@@ -8,10 +8,12 @@ from ..listing.compiled import layer_anchor
 from ..sight import GraphEdge, LayerNode, Sight
 from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
 
-_LEVEL = 92
+_LEVEL = 96
 """Pixels from a level to the next."""
 _TOP, _BOTTOM = 0.08, 0.72
 """Where in its level a box begins and ends."""
+_BELOW = 0.25
+"""Of the last level, below its boxes."""
 _WIDEST = 0.52
 _LANE = 0.03
 
@@ -27,7 +29,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     nodes = [
         {
             "name": n.name,
-            "size": f"{'×'.join(map(str, n.shape))}, {n.neurons:,} {_counted(n)}",
+            "size": _size(n),
             "rate": _rate(n),
             "link": f"#{layer_anchor(rows[n.name])}" if n.name in rows else "",
             "kind": "on the chip" if n.name in rows else "sent by the host",
@@ -36,9 +38,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "middle": sum(boxes[n.name]) / 2,
             "y": n.level + _TOP,
             "y2": n.level + _BOTTOM,
-            "line1": n.level + 0.24,
-            "line2": n.level + 0.42,
-            "line3": n.level + 0.58,
+            **_places(n),
         }
         for n in drawn
     ]
@@ -46,13 +46,19 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     levels = 1 + max(n.level for n in drawn)
     x: dict[str, Any] = {"scale": {"domain": [0, 1], "nice": False}, "axis": None}
     y: dict[str, Any] = {
-        "scale": {"domain": [0, levels], "reverse": True, "nice": False},
+        "scale": {"domain": [0, levels - _BELOW], "reverse": True, "nice": False},
         "axis": None,
     }
     box = {
         "data": values(nodes),
         "name": "box",
-        "mark": {"type": "rect", "cornerRadius": 6, "fillOpacity": 0.14, "strokeWidth": 1.5},
+        "mark": {
+            "type": "rect",
+            "cornerRadius": 6,
+            "fillOpacity": 0.14,
+            "strokeWidth": 1.5,
+            "cursor": "pointer",
+        },
         "encoding": {
             "x": field("x", "quantitative", **x),
             "x2": {"field": "x2"},
@@ -76,13 +82,8 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     text = [
         {
             "data": values(nodes),
-            "mark": {
-                "type": "text",
-                "fontSize": size,
-                "fontWeight": weight,
-                "limit": 300,
-                "tooltip": None,
-            },
+            "name": f"onbox_{what}",
+            "mark": {"type": "text", "fontSize": size, "fontWeight": weight, "limit": 300},
             "encoding": {
                 "x": field("middle", "quantitative", **x),
                 "y": field(line, "quantitative", **y),
@@ -90,13 +91,13 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             },
         }
         for what, line, size, weight in (
-            ("name", "line1", 13, "bold"),
-            ("size", "line2", 11, "normal"),
-            ("rate", "line3", 11, "normal"),
+            ("name", "line1", 14, "bold"),
+            ("size", "line2", 12, "normal"),
+            ("rate", "line3", 12, "normal"),
         )
     ]
     spec = {
-        "height": levels * _LEVEL,
+        "height": round((levels - _BELOW) * _LEVEL),
         "layer": [
             {
                 "data": values(lines),
@@ -125,9 +126,9 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
                     "type": "text",
                     "align": "left",
                     "dx": 8,
-                    "fontSize": 10,
+                    "fontSize": 11,
                     "lineBreak": "\n",
-                    "limit": {"expr": "0.6 * width"},
+                    "limit": {"expr": "0.48 * width"},
                 },
                 "encoding": {
                     "x": field("x", "quantitative", **x),
@@ -155,14 +156,21 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     )
 
 
-def _counted(node: LayerNode) -> str:
-    return "places" if node.kind == "input" else "neurons"
+def _size(node: LayerNode) -> str:
+    counted = f"{node.neurons:,} {'places' if node.kind == 'input' else 'neurons'}"
+    return counted if len(node.shape) == 1 else f"{'×'.join(map(str, node.shape))}, {counted}"
+
+
+def _places(node: LayerNode) -> dict[str, float]:
+    """Where its lines of text stand: two of them in the middle, where there is no third."""
+    lines = (0.22, 0.41, 0.58) if _rate(node) else (0.31, 0.5, 0.5)
+    return {f"line{i + 1}": node.level + at for i, at in enumerate(lines)}
 
 
 def _rate(node: LayerNode) -> str:
     if node.kind == "readout":
         return "answers with its membrane"
-    return "" if node.rate is None else f"{node.rate:.3g} spikes each a step"
+    return "" if node.rate is None else f"{node.rate:.3g} spikes a step"
 
 
 def _boxes(
@@ -196,7 +204,7 @@ def _lines(
     lane = 0
     for number, edge in enumerate(edges):
         a, b = nodes[edge.source], nodes[edge.target]
-        text = f"{edge.operator}\n{edge.weights:,} weights of {edge.bits} bits"
+        text = f"{edge.operator.replace('->', '→')}\n{edge.weights:,} weights of {edge.bits} bits"
         if edge.delay:
             text += f"\n{edge.delay} step{'s'[: edge.delay != 1]} later"
         way = f"{edge.source} → {edge.target}"

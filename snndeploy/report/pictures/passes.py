@@ -9,16 +9,24 @@ from .picture import COMPILED, NEUTRAL, Picture, field, tooltip, values
 
 _BITS = {"format": "~s", "tickCount": 5, "labelExpr": "datum.value ? datum.label : '0'"}
 
+_ROOM = 1.18
+"""Of the longest bar, so that what stands behind it has a place."""
+
 
 def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
     """The waterfall; and the answers, where they were compared."""
     if len(passes) < 2:
         return
     steps = [f"{i}. {step['name']}" if i else str(step["name"]) for i, step in enumerate(passes)]
+    most = max(step["bits"] for step in passes)
     rows = [{"step": steps[0], "from": 0, "to": passes[0]["bits"], "what": "left"}]
     for step, before, after in zip(steps[1:], passes, passes[1:], strict=False):
         rows.append({"step": step, "from": after["bits"], "to": before["bits"], "what": "taken"})
         rows.append({"step": step, "from": 0, "to": after["bits"], "what": "left"})
+    ends = [
+        {"step": s, "bits": p["bits"], "end": max(p["bits"], before["bits"])}
+        for s, p, before in zip(steps, passes, (passes[0], *passes), strict=False)
+    ]
     told = "; ".join(f"{s} {p['bits']:,}" for s, p in zip(steps, passes, strict=True))
     yield Picture(
         name="waterfall",
@@ -27,23 +35,41 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
         alt=f"Bits of weights after each pass: {told}.",
         spec={
             "height": 36 * len(steps),
-            "data": values(rows),
-            "mark": {"type": "bar", "cornerRadius": 2},
-            "encoding": {
-                "y": field("step", "nominal", None, sort=steps),
-                "x": field("from", "quantitative", "bits", axis=_BITS),
-                "x2": {"field": "to"},
-                "color": field(
-                    "what",
-                    "nominal",
-                    None,
-                    scale={
-                        "domain": ["left", "taken"],
-                        "range": [COMPILED, "rgba(118, 142, 190, 0.4)"],
+            "encoding": {"y": field("step", "nominal", None, sort=steps)},
+            "layer": [
+                {
+                    "data": values(rows),
+                    "mark": {"type": "bar", "cornerRadius": 2},
+                    "encoding": {
+                        "x": field(
+                            "from",
+                            "quantitative",
+                            "bits",
+                            axis=_BITS,
+                            scale={"domain": [0, _ROOM * most], "nice": False},
+                        ),
+                        "x2": {"field": "to"},
+                        "color": field(
+                            "what",
+                            "nominal",
+                            None,
+                            scale={
+                                "domain": ["left", "taken"],
+                                "range": [COMPILED, "rgba(118, 142, 190, 0.4)"],
+                            },
+                        ),
+                        "tooltip": tooltip(step="after", what="bits", to=("up to", ",")),
                     },
-                ),
-                "tooltip": tooltip(step="after", what="bits", to=("up to", ",")),
-            },
+                },
+                {
+                    "data": values(ends),
+                    "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 12},
+                    "encoding": {
+                        "x": field("end", "quantitative"),
+                        "text": {"field": "bits", "type": "quantitative", "format": ".3~s"},
+                    },
+                },
+            ],
         },
     )
     alike = [
@@ -65,9 +91,17 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
             "data": values(alike),
             "layer": [
                 {"mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"x2": {"datum": low}}},
-                {"mark": {"type": "point", "filled": True, "size": 90, "color": COMPILED}},
                 {
-                    "mark": {"type": "text", "dy": -11, "fontSize": 11},
+                    "mark": {
+                        "type": "point",
+                        "filled": True,
+                        "size": 90,
+                        "opacity": 1,
+                        "color": COMPILED,
+                    }
+                },
+                {
+                    "mark": {"type": "text", "dy": -12, "fontSize": 12},
                     "encoding": {
                         "text": {"field": "share", "type": "quantitative", "format": ".1%"}
                     },
@@ -79,8 +113,8 @@ def pass_pictures(passes: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
                     "share",
                     "quantitative",
                     "answers alike",
-                    axis={"format": ".0%", "tickCount": 5},
-                    scale={"domain": [low, 1.03], "nice": False},
+                    axis={"format": ".0%", "tickCount": 4},
+                    scale={"domain": [low, 1.06], "nice": False},
                 ),
                 "tooltip": tooltip(
                     step="after", share=("alike", ".1%"), samples=("of samples", ",")

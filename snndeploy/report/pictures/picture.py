@@ -24,8 +24,23 @@ _CONFIG = {
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
-    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"},
-    "legend": {"labelFontSize": 11, "titleFontSize": 11, "orient": "bottom", "symbolLimit": 12},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelPadding": 5,
+    },
+    "axisX": {"labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 4},
+    "axisBand": {"ticks": False},
+    "legend": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "orient": "bottom",
+        "symbolLimit": 12,
+        "symbolStrokeWidth": 2.5,
+        "columns": 4,
+    },
 }
 _FILE_WIDTH = 640
 FORMATS = (".svg", ".png")

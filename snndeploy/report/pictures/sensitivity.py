@@ -45,13 +45,13 @@ def _curves(
         spec={
             "height": 240,
             "data": values(rows),
-            "mark": {"type": "line", "point": True},
+            "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 50}},
             "encoding": {
-                "x": field("at", "quantitative", title, axis={"format": form}),
+                "x": field("at", "quantitative", title, axis={"format": form, "tickCount": 6}),
                 "y": field(
                     "kept", "quantitative", what, axis={"format": ".0%"}, scale={"zero": False}
                 ),
-                "color": field("layer", "nominal", None, legend={"columns": 4}),
+                "color": field("layer", "nominal", None, legend={}),
                 "tooltip": tooltip(layer="layer", at=(title, form), kept=(what, ".1%")),
             },
         },

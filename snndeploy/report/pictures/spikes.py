@@ -66,7 +66,7 @@ def _parting(trains: tuple[LayerTrains, ...]) -> Picture:
     rows = [
         {"layer": t.name, "step": step, "share": share}
         for t in trains
-        for step, share in enumerate(t.differing)
+        for step, share in enumerate((*t.differing, *t.differing[-1:]))
     ]
     first = {
         t.name: next((i for i, share in enumerate(t.differing) if share), None) for t in trains
@@ -80,7 +80,7 @@ def _parting(trains: tuple[LayerTrains, ...]) -> Picture:
         spec={
             "height": 200,
             "data": values(rows),
-            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5},
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
             "encoding": {
                 "x": field(
                     "step",
@@ -90,9 +90,7 @@ def _parting(trains: tuple[LayerTrains, ...]) -> Picture:
                     axis={"tickCount": 8, "tickMinStep": 1},
                 ),
                 "y": field("share", "quantitative", "neurons that differ", axis={"format": ".2~%"}),
-                "color": field(
-                    "layer", "nominal", None, sort=[t.name for t in trains], legend={"columns": 4}
-                ),
+                "color": field("layer", "nominal", None, sort=[t.name for t in trains], legend={}),
                 "tooltip": tooltip(layer="layer", step=("step", "d"), share=("differ", ".2%")),
             },
         },

@@ -8,6 +8,13 @@ from ..sight import CodeCounts
 from .picture import COMPILED, Picture, field, tooltip, values
 
 _MOST = 24
+_COUNTS = {"tickCount": 4, "format": "~s", "labelExpr": "datum.value ? datum.label : '0'"}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_two(exponent: int) -> str:
+    """As people write it."""
+    return f"2{str(exponent).translate(_RAISED)}"
 
 
 def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
@@ -15,7 +22,7 @@ def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
     for number, one in enumerate(codes[:_MOST]):
         total = sum(n for _, _, n in one.bars)
         rows = [{"low": low, "high": high + 1, "n": n} for low, high, n in one.bars]
-        pruned = f", {one.pruned:,} were pruned" if one.pruned else ""
+        pruned = f"; {one.pruned:,} were pruned" if one.pruned else ""
         yield Picture(
             name=f"codes-{number}",
             group="codes",
@@ -34,9 +41,9 @@ def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
                         "low", "quantitative", "code", bin={"binned": True}, axis={"tickCount": 6}
                     ),
                     "x2": {"field": "high"},
-                    "y": field("n", "quantitative", None, axis={"tickCount": 4, "format": "~s"}),
+                    "y": field("n", "quantitative", None, axis=_COUNTS),
                     "tooltip": tooltip(low=("code", ","), n=("weights", ",")),
                 },
             },
-            note=f"{total:,} weights, {one.bits} bits, times 2^{one.exponent}{pruned}",
+            note=f"{total:,} weights of {one.bits} bits, × {power_of_two(one.exponent)}{pruned}",
         )

@@ -124,6 +124,23 @@ class Pooled(nn.Module):
         return self.sn2(self.fc(z.flatten(2)))
 
 
+class Tokens(nn.Module):
+    """The end of a spiking transformer: a shortcut of membranes, means over tokens and over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = layer.SeqToANNContainer(nn.Conv2d(2, 4, 3, padding=1), norm(4))
+        self.lif1, self.fc1 = neuron.IFNode(), layer.Conv2d(4, 8, 1)
+        self.lif2, self.fc2 = neuron.IFNode(), layer.Conv2d(8, 4, 1)
+        self.head_lif, self.head = neuron.IFNode(), nn.Linear(4, 3)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.stem(x)
+        x = x + self.fc2(self.lif2(self.fc1(self.lif1(x))))
+        return self.head(self.head_lif(x.flatten(3).mean(-1)).mean(0))
+
+
 def pieces() -> dict[str, Callable[[], Piece]]:
     """All of them, by name."""
 
@@ -154,6 +171,13 @@ def pieces() -> dict[str, Callable[[], Piece]]:
         "blocks": lambda: image(Block(), by_step, one, "out"),
         "blocks of sequences": lambda: image(several_steps(Block()), at_once, whole, "out"),
         "pooled": lambda: image(Pooled(), at_once, whole, "sn2"),
+        "tokens": lambda: image(
+            dyadic(Tokens(), gain=3.0),
+            lambda module, frames: [len(frames[0]) * at_once(module, frames)[0]],
+            whole,
+            "output",
+            exact=False,
+        ),
         "rate": lambda: Piece(
             module=dyadic(Count()),
             shapes=FLAT,

@@ -130,6 +130,10 @@ def test_starts_are_choices_and_mild_ones_come_first() -> None:
             assert choice.keys() == some.dimensions.keys()
             assert all(choice[name] in values for name, values in some.dimensions.items())
         assert (some.starts[0]["bits"], some.starts[0]["sparsity"]) == (8, 0.0)
+        for bits in {2, 3, 4, 6, 8} & set(some.widths):  # what one would try by hand is tried
+            for sparsity in (0.0, 0.5, 0.75, 0.9, 0.95):
+                by_hand = some.choice(bits=bits, sparsity=sparsity, share="layer")
+                assert by_hand in some.starts
 
 
 def test_rungs_double() -> None:

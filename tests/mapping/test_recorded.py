@@ -1,0 +1,102 @@
+"""What slices took when this was recorded, in every encoding: a change shows, line by line.
+
+`test_counted_twice` says that the numbers are right, by another count of what costs least. Here stands
+what else there was to choose from, and what a search believes to be the least.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snndeploy.chip import family_of, load_target
+from snndeploy.chip.counting import neurons_in
+from snndeploy.ir.placement import Bounds, Placement, Slice
+from snndeploy.ir.program import Program
+from snndeploy.mapping.count.axons import Outgoing, fan_outs, recount
+from snndeploy.mapping.count.memory import Memory
+from snndeploy.mapping.cut.grid import tiles
+from tests.support.mapping_programs import with_group
+from tests.support.random_programs import random_program, small_chip
+from tests.support.recorded import Record, fields, text
+
+CHIPS, RANDOM = ("loihi1", "loihi2"), range(14)
+
+
+def cut(program: Program, rng: np.random.Generator) -> Placement:
+    """Every group in a grid of a few boxes, two boxes on a core, few cores on a chip."""
+    parts: list[tuple[str, Bounds]] = []
+    for g in program.groups:
+        if g.kind != "input":
+            counts = tuple(int(rng.integers(1, min(n, 3) + 1)) for n in g.shape)
+            parts += [(g.name, bounds) for bounds in tiles(g.shape, counts)]
+    cores = rng.permutation(len(parts)) // 2
+    return Placement(
+        target="any",
+        cores_per_chip=int(rng.integers(1, 4)),
+        slices=tuple(
+            Slice(group=name, bounds=bounds, core=int(core))
+            for (name, bounds), core in zip(parts, cores, strict=True)
+        ),
+    )
+
+
+def slices(seed: int, chip: str) -> Iterator[str]:
+    """All that can be asked of the slices of a random program."""
+    rng = np.random.default_rng([seed, 3])
+    program, target = random_program(seed), load_target(chip)
+    if seed % 4 == 3:
+        target = small_chip(target, seed)
+    if seed % 5 == 4:  # on Loihi by a second compartment
+        program = with_group(program, program.on_chip[-1].name, reset="subtract", kind="custom")
+    placement, memory, family = cut(program, rng), Memory(program, target), family_of(target)
+    counted = recount(memory, placement)
+    on_cores: dict[int, list[dict[str, int]]] = {}
+    for part, used in zip(placement.slices, counted, strict=True):
+        group, n = program.group(part.group), neurons_in(part.bounds)
+        on_cores.setdefault(part.core, []).append(dict(used))
+        yield f"slice {part.group} {part.bounds} {text(used)}"
+        yield f"least {text(memory.least(group, part.bounds))}"
+        yield f"axons {family.axons_in(used)} {family.axons_out(used)} {family.updates(used, n)}"
+        stored = {}
+        for s in memory.into[part.group]:
+            fan = memory.fans[s.name]
+            into = fan.into(part.bounds)
+            stored[s.name] = memory.stored(s.name, part.bounds)
+            cost = family.cost(fan, into, n, group, len(memory.into[part.group]))  # type: ignore[attr-defined]
+            for way in family.encodings(fan, into, n):
+                yield f"way {s.name} {fields(way)} cost={text(cost(way))}"
+            yield f"cheapest {s.name} {fields(family.cheapest(fan, into, n))}"
+            yield f"slots {s.name} {family.least_slots(fan)}"
+        yield f"contents {text(list(family.contents(part.group, used, stored)))}"
+    for core, parts in on_cores.items():
+        yield f"core {core} {text(family.combined(parts))}"
+    boxes: dict[str, list[tuple[Bounds, int]]] = {}
+    for part in placement.slices:
+        chip_of = part.core // placement.cores_per_chip
+        boxes.setdefault(part.group, []).append((part.bounds, chip_of))
+    for group in program.on_chip:
+        out = Outgoing(memory, group, 0, fan_outs(memory, group.name, boxes))
+        cuts = tuple(_cuts(n, int(rng.integers(1, min(n, 4) + 1))) for n in group.shape)
+        yield f"grid {group.name} {cuts} {text(out.grid(cuts))}"
+
+
+def _cuts(n: int, parts: int) -> tuple[tuple[int, int], ...]:
+    ends = [n * i // parts for i in range(parts + 1)]
+    return tuple(itertools.pairwise(ends))
+
+
+CASES: dict[str, Callable[[], Iterator[str]]] = {
+    f"{chip} {seed}": partial(slices, seed, chip) for seed in RANDOM for chip in CHIPS
+}
+RECORD = Record(Path(__file__).with_name("recorded.txt"), CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_as_it_was(case: str) -> None:
+    RECORD.check(case)
