@@ -8,7 +8,7 @@ gives the bits of a whole one, chunk for chunk: a population hears nothing but t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,23 +126,11 @@ def listen(
     """
     asked, states = set(names), set(record)
     part = prefix(network, asked | states)
-    return listen_to(part, asked, inputs, record=states, max_memory=max_memory)
-
-
-def listen_to(
-    part: Network,
-    names: set[str],
-    inputs: Array | Mapping[str, Array],
-    *,
-    record: Collection[str] = (),
-    max_memory: int = MAX_MEMORY,
-) -> Iterator[Chunk]:
-    """The same for a ``part`` that holds what decides the trains and nothing else: their `prefix`."""
     if not isinstance(inputs, Remembered):
         yield from stream(part, inputs, record=record, max_memory=max_memory)
         return
-    running, known = inputs.cut(part, names, set(record))
-    pieces: dict[str, list[Array]] = {name: [] for name in names if name not in known}
+    running, known = inputs.cut(part, asked, states)
+    pieces: dict[str, list[Array]] = {name: [] for name in asked if name not in known}
     for chunk in stream(running, known, record=record, max_memory=max_memory):
         for name, gathered in pieces.items():
             gathered.append(chunk.recording.spikes[name])

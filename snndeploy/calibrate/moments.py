@@ -25,15 +25,9 @@ from ..progress import Progress, silent
 from ..simulate.recording import Recording
 from ..workers import Workers
 from .columns import arrivals, patches, profiles_of
-<<<<<<< HEAD
-from .listen import listen_to, unchanged
-from .maps import MapMoments, read_places, summed
-from .stream import MAX_MEMORY, Chunk, abreast, prefix
-=======
 from .maps import MapMoments, merged, read_places, summed
 from .parts import HERE, PartSum, in_parts
 from .stream import MAX_MEMORY
->>>>>>> 6ad4e86a8b1679a3e1940be9889fef8977717978
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]
 
@@ -209,25 +203,6 @@ def _accumulate(
     receivers = tuple(p for p in network.populations if p.name in targets)
     what = (kernel, positions, reference is not None)
     share = max_memory // 4
-<<<<<<< HEAD
-    recorded = share // 16  # one byte per spike becomes eight, twice
-    part = prefix(network, sources)
-    runs = listen_to(part, sources, inputs, max_memory=recorded)
-    pairs: Iterator[tuple[Chunk, Chunk | None]] = ((chunk, None) for chunk in runs)
-    if reference is not None:
-        before = prefix(reference, sources)
-        if unchanged(before, part):
-            pairs = ((chunk, chunk) for chunk in runs)
-        else:
-            pairs = abreast(runs, listen_to(before, sources, inputs, max_memory=recorded))
-    for chunk, other in pairs:
-        original = None if other is None else other.recording
-        for total in sums:
-            total.add(chunk.start, chunk.recording, original, share)
-        if progress is not None:
-            progress(chunk.stop, samples)
-    return [total.finish() for total in sums]
-=======
     sums = in_parts(
         network,
         sources,
@@ -253,7 +228,6 @@ def _nothing(
     """Sums of no samples yet."""
     known = {p.name: p for p in receivers}
     return [_BlockSum(known[b[0].target], b, kernel, positions, cross) for b in blocks]
->>>>>>> 6ad4e86a8b1679a3e1940be9889fef8977717978
 
 
 class _BlockSum:

@@ -24,36 +24,6 @@ class Chunk:
     stop: int
     recording: Recording
 
-    def until(self, stop: int) -> Chunk:
-        """Its samples before ``stop``, views of what it holds."""
-        return self._part(0, stop - self.start)
-
-    def after(self, stop: int) -> Chunk | None:
-        """Its samples from ``stop`` on, if there are any."""
-        return self._part(stop - self.start, self.stop - self.start) if stop < self.stop else None
-
-    def _part(self, low: int, high: int) -> Chunk:
-        def cut(arrays: Mapping[str, Array]) -> dict[str, Array]:
-            return {name: x[:, low:high] for name, x in arrays.items()}
-
-        run = self.recording
-        recording = dataclasses.replace(run, spikes=cut(run.spikes), u=cut(run.u), v=cut(run.v))
-        return Chunk(start=self.start + low, stop=self.start + high, recording=recording)
-
-
-def abreast(a: Iterator[Chunk], b: Iterator[Chunk]) -> Iterator[tuple[Chunk, Chunk]]:
-    """Two runs over the same samples, in chunks that both have; each is run to its end.
-
-    How many samples a run takes at a time follows from what it has to run, so those of two networks
-    may differ.
-    """
-    mine, other = next(a, None), next(b, None)
-    while mine is not None and other is not None:
-        stop = min(mine.stop, other.stop)
-        yield mine.until(stop), other.until(stop)
-        mine = mine.after(stop) or next(a, None)
-        other = other.after(stop) or next(b, None)
-
 
 def prefix(network: Network, populations: Iterable[str]) -> Network:
     """The part of ``network`` that decides what ``populations`` emit: they and all before them.

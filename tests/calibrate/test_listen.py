@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from snndeploy.calibrate import listen as module
 from snndeploy.calibrate.listen import Remembered, listen
 from snndeploy.calibrate.moments import gather
-from snndeploy.calibrate.stream import Chunk, abreast, prefix, stream
+from snndeploy.calibrate.stream import Chunk, prefix, stream
 from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from tests.fuzz.networks import draw
@@ -98,51 +97,14 @@ def test_what_does_not_fit_is_not_kept() -> None:
         assert found == known
 
 
-@pytest.mark.parametrize("first", [1, 3, 5])
-def test_two_runs_go_abreast_whatever_their_chunks(first: int) -> None:
-    """Every sample once, with its neighbour; both runs come to their end."""
-    network = chain(2)
-    x = spikes(network, samples=7)
-    samples = x.shape[1]
-    per_sample = (
-        sum(
-            c.recording.spikes[p.name].nbytes
-            for c in stream(network, x)
-            for p in network.populations
-        )
-        // samples
-    )
-    ended: list[int] = []
-
-    def run(at_once: int) -> Iterator[Chunk]:
-        yield from stream(network, x, record=["n1"], max_memory=at_once * 4 * per_sample)
-        ended.append(at_once)
-
-    whole = next(iter(stream(network, x, record=["n1"])))
-    at = 0
-    for a, b in abreast(run(first), run(2)):
-        assert (a.start, a.stop) == (b.start, b.stop)
-        assert a.start == at
-        for chunk in (a, b):
-            span = slice(chunk.start, chunk.stop)
-            for kind in ("spikes", "u", "v"):
-                wanted, found = (getattr(r, kind) for r in (whole.recording, chunk.recording))
-                assert wanted.keys() == found.keys()
-                for name, train in wanted.items():
-                    np.testing.assert_array_equal(found[name], train[:, span])
-        at = a.stop
-    assert at == samples
-    assert sorted(ended) == sorted([first, 2])
-
-
-def test_moments_against_a_reference_hold_though_the_runs_differ_in_chunks() -> None:
-    """One network runs from remembered trains and so takes more samples at a time than the other."""
+def test_moments_against_a_reference_hold_where_one_run_starts_from_known_trains() -> None:
+    """Both run the same samples at a time, and both are remembered."""
     network = chain(6)
     x = {"input": spikes(network, samples=7)}
     last = network.projections[-1].name
     other = changed(network, network.projections[0].name)
     wanted = gather(other, x, [last], reference=network)[last]
-    memory = 64 * 7 * x["input"][:, :1].nbytes  # 5 and 2 samples, and 3, 3 and 1
+    memory = 64 * 7 * x["input"][:, :1].nbytes  # a few samples at a time
     for order in ((other, network), (network, other)):
         remembered = Remembered(x, 1 << 20)
         list(listen(order[0], {network.projections[-2].sources[0].population}, remembered))
@@ -152,6 +114,6 @@ def test_moments_against_a_reference_hold_though_the_runs_differ_in_chunks() -> 
         np.testing.assert_allclose(found.hessian, wanted.hessian, rtol=1e-12)
         np.testing.assert_allclose(found.cross, wanted.cross, rtol=1e-12)
     source = network.projections[-1].sources[0].population
-    for net in (network, other):  # both runs came to their end, so both are remembered
+    for net in (network, other):
         running, _ = remembered.cut(prefix(net, {source}), {source}, set())
         assert not running.projections
