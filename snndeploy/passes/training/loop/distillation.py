@@ -134,7 +134,7 @@ class Distillation:
             return math.nan
         found = [self.reference.divergence(self.module.to_network())]
         stream = self.ctx.stream("judged")
-        for _ in range(_SHAKEN if self.how.noise else 0):
+        for _ in range(_SHAKEN if self.how.noise and steps.neurons else 0):
             with steps.shaken(self.how.noise, stream):
                 found.append(self.reference.divergence(self.module.to_network()))
         return float(np.mean(found))
