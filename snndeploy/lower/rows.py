@@ -85,10 +85,8 @@ def drive_lost(
     incoming: Incoming, synapses: SynapseGroup, unit: Array, name: str
 ) -> tuple[Finding, ...]:
     """Rows that lose a good part of their weights; ``unit`` is the weight of a mantissa of 1."""
-    values = incoming.codes.values
     held = synapses.mantissa * (2.0**synapses.exponent * unit)
-    if held.shape != values.shape:
-        values = np.broadcast_to(values, held.shape)
+    values = np.broadcast_to(incoming.codes.values, held.shape)
     drive = rows(np.abs(values)).sum(axis=1)
     lost = rows(np.abs(held - values)).sum(axis=1)
     share = lost / np.maximum(drive, 1e-300)

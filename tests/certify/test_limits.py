@@ -233,7 +233,10 @@ def test_what_the_script_leaves_with(
 ) -> None:
     place = str(files.write(tmp_path / "net.snnb"))
     assert script.main([place]) == 0
-    assert json.loads(capsys.readouterr().out)["certified"]
+    told = capsys.readouterr().out
+    assert json.loads(told)["certified"]
+    assert told.startswith('{\n  "certified": true,\n')
+    assert told.endswith("\n}\n")
     for wrong in ([], [place, place], ["--help"]):
         assert script.main(wrong) == 2
         assert "usage" in capsys.readouterr().err

@@ -331,3 +331,26 @@ def test_the_largest_initial_v_is_told() -> None:
     program, p, group = pair(None, {"v_init": np.array([0.0, 3.0])})
     with pytest.raises(Contradiction, match=r"initial v: stated 0, found 3\.0"):
         _neuron(program, p, group, p.neuron.bias, {"not_proved": []})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"kind": "readout"}, (-8, 7)),
+        ({"kind": "input"}, (-3, 3)),
+        ({"kind": "input", "message_peak": 2}, (-2, 2)),
+        ({"kind": "input", "max_spikes": 2}, (0, 2)),
+        ({"kind": "input", "max_spikes": 9}, (0, 3)),
+        ({"kind": "custom", "spikes_per_step": "many"}, (0, 7)),
+        ({"kind": "custom", "spikes_per_step": "many", "max_spikes": 2}, (0, 2)),
+        ({"kind": "lif"}, (0, 1)),
+        ({"kind": "constant", "message_bits": 0}, (0, 1)),
+        ({"kind": "readout", "message_bits": 0}, (0, 1)),
+    ],
+)
+def test_what_neurons_send_at_the_least_and_the_most(
+    fields: dict[str, Any], sent: tuple[int, int]
+) -> None:
+    """In registers that hold -8 to 7, with messages of three bits."""
+    usual = {"message_bits": 3, "message_peak": None, "max_spikes": None, "spikes_per_step": "one"}
+    assert checker._sends(SimpleNamespace(**{**usual, **fields}), 7) == sent

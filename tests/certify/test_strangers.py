@@ -139,8 +139,21 @@ def test_arrays_that_are_not_what_they_say(place: Path, dtype: str, shape: str) 
     refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
 
 
-def test_not_a_number(place: Path) -> None:
-    member = npy(HEADER.format("<f8", "(1,)"), struct.pack("<d", float("nan")))
+@pytest.mark.parametrize("shape", ["(0, 3)", "(3, 0)"])
+def test_arrays_of_nothing(place: Path, shape: str) -> None:
+    member = npy(HEADER.format("<i8", shape), b"")
+    assert "has an array of int64" in refusal(
+        signed(place, "golden.npz", zipped(**{"input.input": member}))
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place_of", [0, 1])
+def test_not_a_number(place: Path, value: float, place_of: int) -> None:
+    """One that is among others is found, too."""
+    values = [1.0, 2.0]
+    values[place_of] = value
+    member = npy(HEADER.format("<f8", "(2,)"), struct.pack("<2d", *values))
     assert "NaN" in refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
 
 

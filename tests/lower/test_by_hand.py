@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from snndeploy.chip import family_of, load_target
 from snndeploy.chip.families.loihi.lists import index_bits
+from snndeploy.errors import InputError
 from snndeploy.ir.arrays import frozen
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
@@ -256,3 +258,56 @@ def test_a_threshold_between_two_units_loses_nothing_where_no_v_lies(
     group = neuron(kind=kind, vth=ints(3), dv=ints(0 if leak == 1 else 2048))
     found = rounding_of(plain, group, 0.0, np.zeros(()), LOIHI)
     assert found.threshold == pytest.approx(lost * 0.12 / 3.12)
+
+
+def entering(data: Any, kind: Any, peak: float, most: int | None = None) -> Any:
+    """What an input sends, or the code of why it does not."""
+    group = dataclasses.replace(
+        input_group("in", (1,), InputCoding(kind=kind, peak=peak)), max_spikes=most
+    )
+    try:
+        return encode_inputs(np.asarray(data).reshape(-1, 1, 1), group).reshape(-1).tolist()
+    except InputError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "peak", "sent"),
+    [
+        ([0, 1], "binary", 1.0, [0, 1]),
+        ([0.0, 1.0], "binary", 1.0, [0, 1]),
+        ([True, False], "binary", 1.0, [1, 0]),
+        ([False], "graded", 3.0, [0]),
+        ([0.5, 1.0], "binary", 1.0, "input-not-integer"),
+        ([0, 2], "binary", 1.0, "input-not-binary"),
+        ([-1, 1], "binary", 1.0, "input-not-binary"),
+        ([np.nan], "binary", 1.0, "input-not-finite"),
+        ([-3, 3], "graded", 3.0, [-3, 3]),
+        ([-3.0, 2.0], "graded", 3.0, [-3, 2]),
+        ([1.5], "graded", 3.0, "input-not-integer"),
+        ([4], "graded", 3.0, "input-beyond"),
+        ([-4], "graded", 3.0, "input-beyond"),
+        ([], "graded", 3.0, []),
+        # 255 / 127.5 is a scale of 2, 255 / 1 one of 128
+        ([-127.5, 0.5, 0.26, 0.24], "analog", 127.5, [-255, 1, 1, 0]),
+        ([1.0, 0.25, -0.001], "analog", 1.0, [128, 32, 0]),
+        ([128.0], "analog", 127.5, "input-beyond"),
+        # 255 itself: a scale of 1, and fractions are refused like those of graded data
+        ([255.0], "analog", 255.0, [255]),
+        ([0.5], "analog", 255.0, "input-not-integer"),
+    ],
+)
+def test_what_data_become(data: Any, kind: Any, peak: float, sent: Any) -> None:
+    assert entering(data, kind, peak) == sent
+
+
+def test_more_spikes_than_a_channel_takes_are_not_sent() -> None:
+    assert entering([0, 3, 5, 4], "graded", 9.0, most=4) == [0, 3, 4, 4]
+    assert entering([0, 3, 5, 4], "graded", 3.0, most=3) == [0, 3, 3, 3]
+
+
+@pytest.mark.parametrize("data", [[0.0, np.inf], [-np.inf, 0.0], [np.nan]])
+def test_data_that_are_not_numbers_have_no_coding(data: list[float]) -> None:
+    with pytest.raises(InputError) as caught:
+        infer_coding(np.array(data))
+    assert caught.value.code == "input-not-finite"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from snndeploy import compile
+from snndeploy.certify import certify
 from snndeploy.chip import family_of, load_target
 from snndeploy.data import Samples
 from snndeploy.errors import LoweringRefused
@@ -12,6 +16,7 @@ from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.weights import Weight
 from snndeploy.lower import InputCoding, fitted_in_turn, lower
+from snndeploy.pipeline import bundle_of, save_bundle
 from snndeploy.pipeline.run import program_messages
 from tests.support.builders import inputs, lif, project
 from tests.support.xylo_networks import hidden_layers
@@ -167,3 +172,17 @@ def test_what_was_seen_sets_the_shift(factor: float) -> None:
         reach = max(reach, float(np.max((u_peak + neuron.threshold) * scale)))
     assert reach * 2.0**shift <= 32767
     assert reach * 2.0 ** (shift + 1) > 32767 or shift == 7
+
+
+def test_a_synapse_that_never_forgets(tmp_path: Path) -> None:
+    """Its u has no bound, which ended in a number that no integer is; it is told, and certified."""
+    net = chain(W, syn_leak=1.0, leak=0.875)
+    compiled = compile(
+        net, target="xylo-a2", recipe=None, inputs=InputCoding(kind="graded", peak=3)
+    )
+    (found,) = [f for f in compiled.findings if f.code == "headroom-unproved" and f.resource == "u"]
+    assert found.where == "h"
+    assert "u grows without end and saturates" in found.message
+    told = certify(save_bundle(tmp_path / "net.snnb", bundle_of(compiled)))
+    assert told["certified"]
+    assert told["bounds"]["h"]["u"]["reached"] > 0

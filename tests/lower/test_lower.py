@@ -437,3 +437,15 @@ def test_digest_follows_content() -> None:
     assert digest(0.5) == digest(0.5)
     assert digest(0.5) != digest(0.25)
     assert isinstance(lower(two_layers(np.eye(2)), LOIHI2), Program)
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**-4, 2.0**5])
+def test_a_readout_is_rounded_alike_in_any_unit(unit: float) -> None:
+    """Whether a bias needs other synapses was a question of the unit of the answer."""
+    bias = unit * np.array([-0.0513, -5.32])
+    fc = Weight(np.array([[3, 0], [0, 3]]), scale=np.asarray(unit / 16), bits=4)
+    readout = lif("output", (2,), "output", threshold=None, syn_leak=0.5, leak=0.9375, bias=bias)
+    net = Network((inputs((2,)), readout), (project("fc", "input", "output", Dense(2, 2), fc),))
+    program = lower(net.verify(), LOIHI2, steps=60)
+    assert [s.name for s in program.synapses] == ["fc", "output.bias", "output.bias-rest"]
+    assert [np.abs(s.mantissa).max() for s in program.synapses] == [192, 170, 6]

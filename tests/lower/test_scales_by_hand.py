@@ -72,3 +72,69 @@ def test_one_that_is_not_exact_is_resolved_at_the_price_of_the_proof(what: str) 
     assert scale > exact
     assert not proved
     assert 31 <= vth < (128 if what == "weight" else 64)
+
+
+def of(weights: Any, **fields: Any) -> Program:
+    """One neuron that hears plain spikes."""
+    w = np.atleast_2d(np.asarray(weights, np.float64))
+    n, m = w.shape
+    net = Network(
+        (inputs((m,)), lif("output", (n,), "output", **fields)),
+        (project("w", "input", "output", Dense(n, m), w),),
+    ).verify()
+    return lower(net, LOIHI2, inputs=InputCoding.named("binary"))
+
+
+@pytest.mark.parametrize(("more", "scale"), [(0, 2.0**18), (1, 2.0**17)])
+def test_the_last_unit_of_a_register_counts(more: int, scale: float) -> None:
+    """The threshold and one spike take v to 2**23 - 1 at a scale of 2**18, or one unit beyond."""
+    threshold = (MOST + more) / 2**18 - 1
+    assert chosen(of([1.0], leak=0.0, threshold=threshold))[0] == scale
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale", "exponent"), [(127 / 128, 2.0**21, 7), (129 / 128, 2.0**20, 7)]
+)
+def test_the_last_mantissa_of_the_last_exponent_counts(
+    weight: float, scale: float, exponent: int
+) -> None:
+    """254 * 2**7 units are 127/128 at a scale of 2**21; a little more is too much."""
+    program = of([weight], leak=0.0, threshold=0.5)
+    assert chosen(program)[0] == scale or weight > 1
+    assert program.synapses[0].exponent == exponent
+
+
+@pytest.mark.parametrize(("more", "scale", "steps"), [(63, 2.0**17, 63), (64, 2.0**16, 127)])
+def test_the_last_unit_below_zero_counts(more: int, scale: float, steps: int) -> None:
+    """A bias that inhibits takes v down for all 64 steps of a sample, and not into the register's end.
+
+    Its field has 12 bits, in which it is 2**17 units a step, or half of that: a little more.
+    """
+    bias = -(MOST - 63 + more) / 64 / 2**17
+    program = of([1.0], leak=1.0, bias=bias)
+    assert chosen(program) == (scale, scale / UNIT, False)
+    assert program.headroom["output"].clip_steps == steps
+
+
+def test_a_floor_bounds_what_inhibition_takes() -> None:
+    """From -1 a step of 100 takes v to -101, and 2**16 holds that; without one 64 steps add up."""
+    assert chosen(of([1.0] + [-1.0] * 100, leak=0.999, v_floor=-1.0))[0] == 2.0**16
+
+
+def test_a_threshold_of_256_units_is_fine_enough() -> None:
+    """Six that inhibit reach 384 in a sample: 2**14 holds it, and 256 units of threshold.
+
+    A finer one, which so slow a leak asks for, would let v clip.
+    """
+    program = of([1.0] + [-1.0] * 6, leak=0.999)
+    assert chosen(program)[:2] == (2.0**14, 256)
+    finer = of([1.0] + [-1.0] * 12, leak=0.999)  # 2**13 would be 128 units
+    assert chosen(finer)[0] > 2.0**14
+
+
+@pytest.mark.parametrize(("peak", "wraps"), [(10, False), (20, True)])
+def test_a_threshold_of_32_units_is_worth_a_proof(peak: int, wraps: bool) -> None:
+    """Where no scale has both, they are the coarsest: proved where that is so, else unproved."""
+    program = loud(400, peak, leak=0.9)
+    assert chosen(program) == (2.0**11, 32, False)  # v may clip below, which is not asked for
+    assert program.headroom["output"].wraps == wraps

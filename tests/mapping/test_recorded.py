@@ -16,6 +16,7 @@ import pytest
 
 from snndeploy.chip import family_of, load_target
 from snndeploy.chip.counting import neurons_in
+from snndeploy.ir.arrays import frozen
 from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import Program
 from snndeploy.mapping.count.axons import Outgoing, fan_outs, recount
@@ -52,6 +53,17 @@ def slices(seed: int, chip: str) -> Iterator[str]:
     program, target = random_program(seed), load_target(chip)
     if seed % 4 == 3:
         target = small_chip(target, seed)
+    if chip == "loihi1" and seed % 3:  # another price for leaving the chip, or none
+        off = target.axons.out_off_chip.model_copy(update={"limit": 3}) if seed % 3 == 1 else None
+        axons = target.axons.model_copy(update={"out_off_chip": off})
+        target = target.model_copy(update={"axons": axons})
+    if seed % 6 == 5:  # registers that differ
+        part = program.on_chip[-1]
+        some = np.arange(part.shape[0]).reshape(-1, *(1,) * (len(part.shape) - 1)) % 3
+        program = with_group(program, part.name, dv=frozen(some), du=frozen(some // 2))
+    elif seed % 6 == 1:
+        part = program.on_chip[0]
+        program = with_group(program, part.name, dv=frozen(np.arange(part.shape[-1]) % 4))
     if seed % 5 == 4:  # on Loihi by a second compartment
         program = with_group(program, program.on_chip[-1].name, reset="subtract", kind="custom")
     placement, memory, family = cut(program, rng), Memory(program, target), family_of(target)

@@ -122,13 +122,13 @@ def _ratio(now: Array, before: Array) -> Array:
 
 def _scaled(projection: Projection, gain: Array, network: Network) -> Projection:
     """Its weights times a factor per neuron; the mean of the factors, where weights are shared."""
-    if (np.asarray(gain) == 1).all():
+    each = np.asarray(gain)
+    if (each == 1).all():
         return projection
+    if (each == each.flat[0]).all():
+        each = np.asarray(each.flat[0])
     shape = network.population(projection.target).shape
-    each = gain
-    if np.ndim(gain) and (gain == gain.flat[0]).all():
-        each = np.asarray(gain.flat[0])
-    factor = _factor(np.asarray(each), projection, network, shape)
+    factor = _factor(each, projection, network, shape)
     weight = projection.weight
     if weight.scale is None:
         return dataclasses.replace(

@@ -14,6 +14,9 @@ from ...ir.program import CompartmentGroup, Headroom
 from ...ir.step import Arithmetic, NeuronRule, integer_thresholds
 from ..decays import kept
 
+ENDLESS = 1 << 60
+"""Stands for the peak of a u that never forgets: the largest number that a certificate reads."""
+
 
 @dataclass(frozen=True, eq=False)
 class Interval:
@@ -160,7 +163,7 @@ def headroom(worst: WorstCase, arithmetic: Arithmetic) -> Headroom:
     added = np.maximum(np.maximum(-per_step.low, per_step.high), worst.arriving)
     fastest = np.maximum(added[np.broadcast_to(clips, per_step.low.shape)], 1)
     return Headroom(
-        u_peak=int(np.ceil(worst.u.peak.max())),
+        u_peak=int(min(np.ceil(worst.u.peak.max()), ENDLESS)),
         v_peak=int(min(np.ceil(peak.max()), limit)),
         limit=limit,
         clip_steps=int(limit // fastest.max()) if clips.any() else None,

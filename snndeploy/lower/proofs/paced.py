@@ -89,7 +89,7 @@ class _Drive:
                 if not chosen.any():
                     continue
                 peak = np.where(chosen, np.broadcast_to(self.most[o.group], source.shape), 0)
-                signed = source.kind == "input" and source.message_bits > 0
+                signed = source.kind == "input" and bool(source.message_bits)
                 one = one + input_interval(s.ops, s.mantissa, source.shape, peak, signed)
             if not pauses:
                 total = total + one.shifted(s.exponent, parts)
@@ -117,8 +117,10 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
     rise, left = worst.per_step.high, np.zeros(group.shape)
     if rule.subtracts:
         left = np.maximum((keep if late else 1.0) * worst.v.high - threshold, 0)
-        if not late:  # a step that adds less than the threshold leaves less than it adds
-            left = np.where((rise <= threshold) & (least == most), np.minimum(left, rise), left)
+        if (
+            not late
+        ):  # a step that adds less than the threshold leaves less; after others nothing waits
+            left = np.where(least == most, np.minimum(left, rise), left)
     v = rise + (left if late else keep * left)
     waits: Array = threshold > 0
     if late and not rule.subtracts:  # in the step after a spike v is 0

@@ -10,7 +10,7 @@ from ...ir.neurons import Neuron
 from ...ir.program import CompartmentGroup, Headroom, Rounding
 from ...ir.step import Arithmetic
 from ..decays import kept
-from .headroom import v_may_wrap
+from .headroom import ENDLESS, v_may_wrap
 
 
 def rounding_of(
@@ -67,13 +67,13 @@ def unproved(
     does = {"wrap": "wraps", "saturate": "saturates", "saturate-full": "saturates"}
     found = []
     if room.wraps:
+        grows = f"reaches {room.u_peak:,}" if room.u_peak < ENDLESS else "grows without end"
         found.append(
             Finding(
                 code="headroom-unproved",
                 severity="warning",
                 where=group.name,
-                message=f"in the worst case u reaches {room.u_peak:,} and "
-                f"{does[arithmetic.u_overflow]} ({basis})",
+                message=f"in the worst case u {grows} and {does[arithmetic.u_overflow]} ({basis})",
                 resource="u",
                 used=room.u_peak,
                 limit=room.limit,

@@ -37,7 +37,7 @@ def list_words(counts: Array, bits: int, target: ListTarget, index: int) -> Arra
 
 def index_bits(neurons: int, target: ListTarget) -> int:
     """Bits that tell the neurons of a slice apart in a list."""
-    return target.synapse.index.holding(max(neurons - 1, 1).bit_length())
+    return target.synapse.index.holding((neurons - 1).bit_length())
 
 
 def entry_bits(fan: Fan, target: ListTarget) -> int:

@@ -133,7 +133,7 @@ class Loihi2(LoihiFamily):
             ("axon map", "axon_map"),
             ("axon memory", "axon_mem"),
         ):
-            yield f"{what} of {group}", used.get(resource, 0)
+            yield f"{what} of {group}", used[resource]
 
     def axons_in(self, used: Mapping[str, int]) -> int:
         return used["axon_in"]
