@@ -252,7 +252,7 @@ def whole(name: str, options: argparse.Namespace) -> None:
         names = [p.name for p in read.with_role("input")]
         given = dict(zip(names, inputs.values(), strict=True))
     samples = {k: v.numpy() for k, v in given.items()} if isinstance(given, dict) else given.numpy()
-    onto_chip(stages, read, Samples(samples))
+    onto_chip(stages, read, Samples(samples), quick=options.quick)
 
 
 def described(net: Network) -> str:
@@ -274,12 +274,19 @@ def second_order() -> Recipe:
     )
 
 
-def onto_chip(stages: Stages, net: Network, samples: Samples) -> None:
+def by_magnitude() -> Recipe:
+    """As many weights and bits, in a moment."""
+    passes = (Prune(sparsity=0.9, scope="layer"), Quantize(bits=4, per="channel"))
+    return Recipe(name="modules", guard="off", passes=passes)
+
+
+def onto_chip(stages: Stages, net: Network, samples: Samples, *, quick: bool = False) -> None:
     """Second order, lower, place, check, certify."""
     chip = load_target("loihi2")
     chips = chip.chips(BOARD)
-    with stages("second order") as told:
-        net = snndeploy.compress(net, recipe=second_order(), calibration=samples).network
+    with stages("magnitude" if quick else "second order") as told:
+        recipe = by_magnitude() if quick else second_order()
+        net = snndeploy.compress(net, recipe=recipe, calibration=samples).network
         left = sum(p.weight.alive for p in net.projections) / 1e6
         told.append(f"{left:.2f} M weights left, 4 bits")
     with stages("lower") as told:
@@ -318,6 +325,7 @@ def main() -> None:
     names = ("sew18", "sew152", "sdt")
     parser.add_argument("--model", nargs="+", choices=names, default=list(names))
     parser.add_argument("--whole", action="store_true", help="every stage, to Hala Point")
+    parser.add_argument("--quick", action="store_true", help="with --whole: by magnitude instead")
     parser.add_argument("--sample", action="store_true", help="one layer of each shape")
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--size", type=int, default=64, help="pixels")

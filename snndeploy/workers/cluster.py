@@ -8,15 +8,16 @@ import platform
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Generic
 
-from ..errors import BackendMissing, UsageError
+from ..errors import BackendMissing, SnnDeployError, UsageError
 from ..files import Unreadable, read_text
 from .base import A, Here, R, S, Shared, Task, Workers, digest_of_parts
 
@@ -25,9 +26,12 @@ _RETRIES = 3
 """How often a task is done again elsewhere whose worker has died."""
 _LOOK_S = 10.0
 """How often it is looked whether there are workers at all."""
+_FETCH_S = 60.0
+"""How long a result that is there may take to come."""
 _VAIN = 3
-"""So many times in a row workers may die without one result, and then it is given up."""
+"""So many times in a row work may fail without one result, and then it is given up."""
 _NO_ANSWER = (OSError, TimeoutError, ValueError, LookupError, TypeError, Unreadable)
+_NO_START = (OSError, RuntimeError)
 _LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 _ADDRESS = re.compile(r"(tcp|tls|ucx|inproc)://\S+")
 
@@ -66,28 +70,14 @@ def workers_at(address: str | None) -> Iterator[Workers]:
             hint="pip install 'snndeploy[cluster]'",
         ) from error
     with ExitStack() as stack:
+        if local:
+            where: Any = stack.enter_context(_started(dask, int(local[1]), address))
+        else:
+            where = address
         try:
-            if local:
-                scratch = TemporaryDirectory(
-                    prefix="snndeploy-workers-", ignore_cleanup_errors=True
-                )
-                folder = stack.enter_context(scratch)
-                settings: Any = import_module("dask").config
-                stack.enter_context(settings.set({"temporary-directory": folder}))
-                where: Any = stack.enter_context(
-                    dask.LocalCluster(
-                        n_workers=int(local[1]),
-                        threads_per_worker=1,
-                        processes=True,
-                        dashboard_address=None,
-                        local_directory=folder,
-                        silence_logs=logging.CRITICAL,
-                    )
-                )
-                client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
-            else:
-                where = _listening(address) if address.endswith(".json") else address
-                client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
+            if address.endswith(".json"):
+                where = _listening(address)
+            client = stack.enter_context(dask.Client(where, timeout=_CONNECT_S))
         except _NO_ANSWER as error:
             raise BackendMissing(
                 "cluster-unreachable",
@@ -97,6 +87,40 @@ def workers_at(address: str | None) -> Iterator[Workers]:
             ) from error
         _refuse_others(client, address)
         yield DaskWorkers(client, where if local else None)
+
+
+@contextmanager
+def _started(dask: Any, workers: int, address: str) -> Iterator[Any]:
+    """Workers on this machine, which keep everything in memory: a disk can be full, and files torn."""
+    settings: Any = import_module("dask").config
+    with ExitStack() as stack:
+        try:
+            scratch = TemporaryDirectory(prefix="snndeploy-workers-", ignore_cleanup_errors=True)
+            folder = stack.enter_context(scratch)
+            told = {
+                "temporary-directory": folder,
+                "distributed.worker.memory.target": False,
+                "distributed.worker.memory.spill": False,
+            }
+            stack.enter_context(settings.set(told))
+            cluster = stack.enter_context(
+                dask.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    local_directory=folder,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        except _NO_START as error:
+            raise BackendMissing(
+                "cluster-not-started",
+                f"no workers could be started here ({error})",
+                where=address,
+                hint="they need room in a folder for temporary files (TMPDIR), and memory",
+            ) from error
+        yield cluster
 
 
 def _listening(file: str) -> str:
@@ -147,37 +171,45 @@ class DaskWorkers(Workers):
     ) -> Iterator[R]:
         """All at once; the first ones are handed out while later ones run.
 
-        Dask gives a task up when the fourth worker dies that has it, whoever is to blame. So what is
-        left is handed in again, until nothing comes back several times in a row.
+        Dask gives a task up when the fourth worker dies that has it, whoever is to blame, and asks
+        for ever for a result whose file on a worker is torn. So what is left is handed in again,
+        under other names, until nothing comes back several times in a row.
         """
-        lost: Any = import_module("distributed").KilledWorker
         left, vain = list(tasks), 0
         for attempt in count():
-            futures = self._submitted(function, shared, left, attempt)
+            futures: list[Any] = []
             try:
+                futures += self._submitted(function, shared, left, attempt)
                 while futures:
-                    result: R = self._awaited(futures[0])
+                    outcome: _Outcome[R] = self._awaited(futures[0])
                     del futures[0], left[0]  # so that the workers may forget it
                     vain = 0
-                    yield result
+                    yield outcome.result()
                 return
-            except lost as error:
+            except _TaskFailed as failed:
+                raise failed.error from None
+            except SnnDeployError:
+                raise
+            except Exception as error:  # of Dask, whichever: the work's own come as outcomes
                 vain += 1
                 if vain == _VAIN:
-                    raise _lost(str(error)) from error
+                    raise _lost(str(error) or type(error).__name__) from error
             finally:
-                self.client.cancel(futures)
+                with suppress(Exception):  # the scheduler may be gone
+                    self.client.cancel(futures)
 
     def _awaited(self, future: Any) -> Any:
-        """The result of a task, however long it takes, while there is anybody to do it."""
+        """What became of a task, however long it takes, while there is anybody to do it."""
+        dask: Any = import_module("distributed")
         alone = anew = 0
         while anew <= _VAIN:
             try:
-                return future.result(timeout=_LOOK_S)
-            except TimeoutError:
-                if future.status != "pending":  # it is the task's own
-                    raise
-            alone = 0 if self.client.scheduler_info(n_workers=-1)["workers"] else alone + 1
+                dask.wait([future], timeout=_LOOK_S)
+            except dask.TimeoutError:  # before Python 3.11 not the built-in one
+                workers = self.client.scheduler_info(n_workers=-1)["workers"]
+                alone = 0 if workers else alone + 1
+            else:
+                return future.result(timeout=_FETCH_S)
             if self.cluster is not None and alone == 2:
                 self.cluster.scale(0)
                 self.cluster.scale(self.wanted)
@@ -198,6 +230,7 @@ class DaskWorkers(Workers):
             common = self.client.submit(_same, shared.value, key=f"snndeploy-shared-{stem}")
             return [
                 self.client.submit(
+                    _attempted,
                     function,
                     common,
                     task.argument,
@@ -211,9 +244,37 @@ class DaskWorkers(Workers):
 def _lost(why: str) -> BackendMissing:
     return BackendMissing(
         "cluster-workers-lost",
-        f"workers died again and again ({why})",
-        hint="look at their logs; they may be out of memory",
+        f"work did not come back from the workers, again and again ({why})",
+        hint="look at their logs; they may be out of memory, or of room for files",
     )
+
+
+class _TaskFailed(Exception):
+    """What a task raised, set apart from what goes wrong on its way."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome(Generic[R]):
+    """What a task returned, or raised."""
+
+    value: R | None = None
+    error: Exception | None = None
+
+    def result(self) -> R:
+        if self.error is not None:
+            raise _TaskFailed(self.error)
+        return self.value  # type: ignore[return-value]
+
+
+def _attempted(function: Callable[[S, A], R], shared: S, argument: A) -> _Outcome[R]:
+    try:
+        return _Outcome(value=function(shared, argument))
+    except Exception as error:  # whichever: it is raised where the work was asked for
+        return _Outcome(error=error)
 
 
 def _same(value: S) -> S:

@@ -16,6 +16,7 @@ from snndeploy.ir.linear.unroll import unroll
 from snndeploy.ir.program import Program
 from snndeploy.mapping import place_program
 from snndeploy.mapping.count.memory import Memory
+from snndeploy.mapping.route import partition
 from snndeploy.mapping.route.arrange import Budget, arrange
 from snndeploy.mapping.route.flows import HOST, Flows, flows
 from snndeploy.mapping.route.mesh import busiest_load, cost, off_chip_hops, spot
@@ -197,6 +198,17 @@ def test_clusters_of_many_cores() -> None:
     chip = deal(f, 2048, 8, 256, library=False, seed=0)
     assert np.bincount(chip).tolist() == [256] * 8
     assert (chip[f.source] != chip[f.target]).sum() <= 64
+
+
+def test_a_board_of_very_many_cores_stays_in_layer_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search among all cores and chips at once would need more than there is."""
+    cores, per_chip = 40, 8
+    rng = np.random.default_rng(0)
+    some = Flows(rng.integers(0, cores, 300), rng.integers(0, cores, 300), np.ones(300))
+    order = np.arange(cores) // per_chip
+    assert not np.array_equal(deal(some, cores, 5, per_chip, library=False, seed=0), order)
+    monkeypatch.setattr(partition, "_REFINED", 5 * cores - 1)
+    assert np.array_equal(deal(some, cores, 5, per_chip, library=False, seed=0), order)
 
 
 def test_messages_that_stay_near_win_over_those_that_do_not() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
+import numpy as np
+
 from snndeploy.errors import PassRefused
+from snndeploy.ir.arrays import Array
 
 
 def times(factor: int, number: int) -> int:
@@ -29,3 +33,9 @@ def dying(_shared: int, _number: int) -> int:
     """Kills whoever does it."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still there")
+
+
+def slowly_times(factor: int, numbers: Array) -> Array:
+    """The products, after a moment."""
+    time.sleep(0.1)
+    return np.asarray(factor * numbers)

@@ -13,6 +13,7 @@ import pytest
 from snndeploy.workers import Here, workers_at
 from tests.support.builders import conv_net
 from tests.support.cluster_work import conv_data, everything
+from tests.support.workers import works
 
 FAULTS = 200
 KINDS = {"killed": 3, "stopped": 5, "slowed": 2}
@@ -30,7 +31,7 @@ class Saboteur(threading.Thread):
 
     def run(self) -> None:
         while not self.enough.wait(self.random.uniform(0.1, 1.5)):
-            workers = [p for p in psutil.Process().children(recursive=True) if _works(p)]
+            workers = [p for p in psutil.Process().children(recursive=True) if works(p)]
             (kind,) = self.random.choices(list(KINDS), list(KINDS.values()))
             if workers and self.hurt(kind, self.random.choice(workers)):
                 self.done[kind] += 1
@@ -49,13 +50,6 @@ class Saboteur(threading.Thread):
         except psutil.NoSuchProcess:
             return False
         return True
-
-
-def _works(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
 
 
 @pytest.mark.slow

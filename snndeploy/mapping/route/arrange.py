@@ -8,6 +8,7 @@ arrangement at random and searches on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +60,8 @@ def arrange(flows: Flows, cores: int, target: Target, *, budget: Budget, seed: i
         chip = deal(inner, cores, chips, per_chip, library=budget.library, seed=seed)
     far = distances(target)
     kicks = -(-budget.kicks // chips)
-    for c in range(chips):
-        members = np.flatnonzero(chip == c)
+    for c, (members, sent) in enumerate(_within(inner, chip, chips)):
         if len(members):
-            sent = _within(inner, members, cores)
             rng = np.random.default_rng([seed, c])
             found[members] = c * per_chip + _on_mesh(sent, far, kicks, rng, target)
     before, after = (_moved(inner, to) for to in (np.arange(cores), found))
@@ -73,15 +72,22 @@ def _moved(flows: Flows, to: Array) -> Flows:
     return Flows(to[flows.source], to[flows.target], flows.weight)
 
 
-def _within(flows: Flows, members: Array, cores: int) -> Array:
-    """Messages from each member of a chip to each, as a matrix."""
-    local = np.full(cores, -1)
-    local[members] = np.arange(len(members))
-    source, target = local[flows.source], local[flows.target]
-    inside = (source >= 0) & (target >= 0)
-    sent = np.zeros((len(members), len(members)))
-    np.add.at(sent, (source[inside], target[inside]), flows.weight[inside])
-    return sent
+def _within(flows: Flows, chip: Array, chips: int) -> Iterator[tuple[Array, Array]]:
+    """The cores of each chip, and the messages from each of them to each, as a matrix."""
+    order = np.argsort(chip, kind="stable")
+    first = np.searchsorted(chip[order], np.arange(chips + 1))
+    local = np.empty(len(chip), np.int64)
+    local[order] = np.arange(len(chip)) - first[chip[order]]
+    inside = np.flatnonzero(chip[flows.source] == chip[flows.target])
+    inside = inside[np.argsort(chip[flows.source[inside]], kind="stable")]
+    begins = np.searchsorted(chip[flows.source[inside]], np.arange(chips + 1))
+    for c in range(chips):
+        members = order[first[c] : first[c + 1]]
+        mine = inside[begins[c] : begins[c + 1]]
+        sent = np.zeros((len(members), len(members)))
+        at = (local[flows.source[mine]], local[flows.target[mine]])
+        np.add.at(sent, at, flows.weight[mine])
+        yield members, sent
 
 
 def _on_mesh(

@@ -2,7 +2,8 @@
 
 Layer order and recursive spectral bisection (of clusters, where there are many cores) are the starts;
 each is refined by sequences of moves and swaps, the best next one even where it makes things worse for
-a while, of which the best beginning is kept (Kernighan & Lin 1970; Fiduccia & Mattheyses 1982).
+a while, of which the best beginning is kept (Kernighan & Lin 1970; Fiduccia & Mattheyses 1982). On
+boards beyond that, layer order stays.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _DENSE = 800
 """Nodes whose Laplacian is solved as a dense matrix; more are clustered first."""
 _CLUSTER = 8
 """Cores that a cluster holds at most."""
+_REFINED = 1 << 22
+"""Cores x chips of the largest board that is searched: a step weighs every core against every chip."""
 
 
 def deal(flows: Flows, cores: int, chips: int, per_chip: int, *, library: bool, seed: int) -> Array:
@@ -32,6 +35,8 @@ def deal(flows: Flows, cores: int, chips: int, per_chip: int, *, library: bool, 
         library: ask `mtkahypar` for a start too, where it is installed.
         seed: for the library.
     """
+    if cores * chips > _REFINED:  # neighbouring layers are on neighbouring cores already
+        return np.arange(cores) // per_chip
     graph = _Graph(flows, cores)
     starts = [np.arange(cores) // per_chip, graph.bisected(chips, per_chip)]
     if library and (found := _mtkahypar(graph, chips, per_chip, seed)) is not None:

@@ -1,0 +1,129 @@
+"""Files of workers that are torn, and disks that are full: the right result, or one clear error."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from snndeploy.errors import BackendMissing
+from snndeploy.ir.arrays import Array
+from snndeploy.workers import Shared, Task, Workers, cluster, workers_at
+from snndeploy.workers.base import digest_of_parts
+from tests.support import tasks
+from tests.support.workers import works
+
+TORN = 20
+
+
+@contextmanager
+def spilling(folder: Path) -> Iterator[str]:
+    """A scheduler whose two workers write to disk whatever they hold, as on a cluster of others."""
+    import dask
+    import distributed
+
+    told = {
+        "temporary-directory": str(folder),
+        "distributed.worker.memory.target": 1e-9,
+        "distributed.worker.memory.spill": 1e-9,
+    }
+    with (
+        dask.config.set(told),  # type: ignore[no-untyped-call]
+        distributed.LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(folder)
+        ) as running,
+    ):
+        yield running.scheduler_address
+
+
+def held(folder: Path) -> list[Path]:
+    """Files that workers hold something in."""
+    return [f for f in folder.rglob("*") if f.is_file() and f.stat().st_size > 100]
+
+
+def products(workers: Workers, number: int) -> list[Array]:
+    """Twelve products, of which workers keep some for a while."""
+    asked = [Task(digest_of_parts(i), np.arange(10_000) + i) for i in range(12)]
+    return list(workers.each(tasks.slowly_times, Shared(f"{number}", number), asked))
+
+
+def right(found: list[Array], number: int) -> bool:
+    wanted = [number * (np.arange(10_000) + i) for i in range(12)]
+    return all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_torn_files_of_workers_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask asks for ever for a result whose file is torn."""
+    monkeypatch.setattr(cluster, "_FETCH_S", 5.0)
+    enough = threading.Event()
+    torn: list[Path] = []
+
+    def tear() -> None:
+        draw = random.Random(0)
+        while not enough.wait(draw.uniform(0.5, 2.0)):
+            for file in draw.sample(files := held(tmp_path), min(2, len(files))):
+                with suppress(OSError):  # it has gone
+                    os.truncate(file, draw.randrange(file.stat().st_size))
+                    torn.append(file)
+
+    with spilling(tmp_path) as address, workers_at(address) as workers:
+        saboteur = threading.Thread(target=tear, daemon=True)
+        saboteur.start()
+        number = lost = 0
+        try:
+            while len(torn) < TORN:
+                number += 1
+                try:
+                    found = products(workers, number)
+                except BackendMissing as error:  # nothing but torn files, three times in a row
+                    lost += error.code == "cluster-workers-lost"
+                else:
+                    assert right(found, number)
+        finally:
+            enough.set()
+            saboteur.join()
+        assert lost < number
+        assert right(products(workers, 0), 0)
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_workers_changes_nothing(tmp_path: Path) -> None:
+    with spilling(tmp_path) as address, workers_at(address) as workers:
+        assert right(products(workers, 1), 1)
+        assert held(tmp_path)
+        for worker in filter(works, psutil.Process().children(recursive=True)):
+            worker.rlimit(resource.RLIMIT_FSIZE, (0, 0))
+        before = set(held(tmp_path))
+        assert right(products(workers, 2), 2)
+        assert set(held(tmp_path)) <= before
+
+
+@pytest.mark.slow
+def test_workers_of_ours_write_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with workers_at("local:2") as workers:
+        for worker in filter(works, psutil.Process().children(recursive=True)):
+            worker.rlimit(resource.RLIMIT_FSIZE, (0, 0))
+        assert right(products(workers, 3), 3)
+        assert held(tmp_path) == []
+
+
+def test_no_room_to_start_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(BackendMissing) as caught, workers_at("local:2"):
+        pass
+    assert (caught.value.code, caught.value.where) == ("cluster-not-started", "local:2")
+    assert "TMPDIR" in str(caught.value.hint)
