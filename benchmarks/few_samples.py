@@ -1,12 +1,12 @@
 """Calibrating on less than a sample per class: as it is, and filled up with made-up samples.
 
     python benchmarks/few_samples.py [--tasks digits braille-zero] [--counts 3 10 100] [--fill 100]
-        [--draws 4] [--sparsity 0.9] [--methods sbc ours]
+        [--draws 4] [--sparsity 0.9] [--methods sbc ours] [--shift 1] [--warp 1] [--search rounds]
 
 ``digits`` is the demo's network; its first 300 digits are tested on. A draw is a choice of calibration
 samples among the others. Made-up samples are those of ``calibration.fill`` in a recipe: given ones
-moved in time by up to a tenth of it (maps by up to a pixel), thinned by up to a fifth, or one begun as
-another ends.
+moved in time by up to a tenth of it, thinned by up to a fifth, or one begun as another ends; maps moved
+by up to ``--shift`` pixels and warped (``--warp``) as well.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=["digits", *ALL_TASKS], default=["digits"])
     parser.add_argument("--counts", nargs="+", type=int, default=[3, 10, 100])
     parser.add_argument("--fill", type=int, default=100)
+    parser.add_argument("--shift", type=int, default=1)
+    parser.add_argument("--warp", type=float, default=1.0)
+    parser.add_argument("--search", choices=["greedy", "rounds"], default="greedy")
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--sparsity", type=float, default=0.9)
     parser.add_argument("--methods", nargs="+", choices=["sbc", "ours"], default=["sbc", "ours"])
@@ -61,14 +64,26 @@ def main() -> None:
             cells = []
             for method in options.methods:
                 how = ours() if method == "ours" else {}
-                step = Prune(sparsity=options.sparsity, method="sbc", scope="lamp", **how)  # type: ignore[arg-type]
+                step = Prune(
+                    sparsity=options.sparsity,
+                    method="sbc",
+                    scope="lamp",
+                    search=options.search,
+                    **how,  # type: ignore[arg-type]
+                )
                 for fill in (0, options.fill):
                     scores = []
                     for draw in range(options.draws if fill != count else 0):
                         rng = np.random.default_rng(draw)
                         chosen = rng.permutation(whole.calibration.shape[1])[:count]
                         x = {"x": whole.calibration[:, chosen]}
-                        few = filled(x, fill, np.random.default_rng(draw), shift=1)["x"]
+                        few = filled(
+                            x,
+                            fill,
+                            np.random.default_rng(draw),
+                            shift=options.shift,
+                            warp=options.warp,
+                        )["x"]
                         c = dataclasses.replace(whole, calibration=few)
                         scores.append(c.score(c.apply(step)).accuracy)
                     cells.append(

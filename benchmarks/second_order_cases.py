@@ -237,15 +237,13 @@ class Published:
         found = []
         for block in blocks_of(net, Prune(sparsity=0.5).select(net)):
             p = problem(block, moments_of(net, block, inputs, kernel, settings, None), 0.01)
-            found.append(
-                (
-                    p,
-                    eliminated(
-                        p, 0.0, search="greedy", rounds=1, pattern=Pattern(), max_memory=MEMORY
-                    ),
-                )
-            )
+            found.append((p, self.order(p, kernel)))
         return found
+
+    def order(self, p: Problem, kernel: Response) -> tuple[Array, Array]:
+        """In which order the weights of each row go, and what each costs."""
+        del kernel
+        return eliminated(p, 0.0, search="greedy", rounds=1, pattern=Pattern(), max_memory=MEMORY)
 
 
 def ours() -> dict[str, object]:

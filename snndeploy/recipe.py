@@ -38,7 +38,8 @@ class CalibrationOptions(_Strict):
     The first ``samples`` of the calibration set are used, and the first ``steps`` of each (0: all).
     A share of them, ``aside``, is fitted to by no pass: those that choose when to stop look at it.
     Where there are fewer than ``fill``, made-up ones follow them: samples moved in time (and, where
-    inputs are maps, by up to ``shift`` pixels), thinned, and one begun as another ends.
+    inputs are maps, by up to ``shift`` pixels, and turned, stretched and slanted, the more the larger
+    ``warp`` is), thinned, and one begun as another ends.
     """
 
     samples: int = Field(default=256, ge=1)
@@ -46,6 +47,7 @@ class CalibrationOptions(_Strict):
     aside: float = Field(default=0.0, ge=0, le=0.5)
     fill: int = Field(default=0, ge=0)
     shift: int = Field(default=1, ge=0)
+    warp: float = Field(default=1.0, ge=0, le=4)
 
 
 class Recipe(_Strict):

@@ -61,6 +61,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         aside=draw(st.floats(0, 0.5)),
         fill=draw(st.integers(0, 99)),
         shift=draw(st.integers(0, 3)),
+        warp=draw(st.floats(0, 4)),
     )
     return Recipe(
         name=draw(names),
@@ -96,6 +97,7 @@ def test_every_default_is_spelled_out() -> None:
         "aside = 0.0\n"
         "fill = 0\n"
         "shift = 1\n"
+        "warp = 1.0\n"
         "\n[[pass]]\n"
         'name = "prune"\n'
         'layers = [\n    "*",\n]\n'

@@ -14,15 +14,20 @@ _DROPPED = 0.2
 """Of the events, at most."""
 
 
+_TURNED, _STRETCHED, _SLANTED = 0.35, 0.2, 0.3
+"""Standard deviations of what warps a map: an angle, the logarithm of a factor per axis, a slant."""
+
+
 def made_up(
-    inputs: Mapping[str, Array], stream: np.random.Generator, *, shift: int = 0
+    inputs: Mapping[str, Array], stream: np.random.Generator, *, shift: int = 0, warp: float = 0.0
 ) -> dict[str, Array]:
     """As many samples as there are in ``inputs`` ``(steps, samples, *shape)``, made of them.
 
     Trains of events (values that are no fractions) are moved in time, thinned, and every other one
     ends as another sample does. Other inputs are mixed, two at a time; what is constant in time (a
-    view of one step) stays so. Maps ``(channels, rows, columns)`` may move by ``shift`` pixels. All
-    inputs of a sample get the same treatment.
+    view of one step) stays so. Maps ``(channels, rows, columns)`` may move by ``shift`` pixels, and be
+    turned, stretched and slanted, the more the larger ``warp`` is. All inputs of a sample get the same
+    treatment.
     """
     steps, samples = next(iter(inputs.values())).shape[:2]
     moves: Array = stream.integers(-int(_MOVED * steps), int(_MOVED * steps) + 1, (samples,))
@@ -31,6 +36,7 @@ def made_up(
     dropped: Array = (_DROPPED * stream.random((samples,))).astype(np.float32)
     shares: Array = stream.random((samples,)).astype(np.float32)
     pixels = stream.integers(-shift, shift + 1, (samples, 2))
+    warps = _warps(samples, warp, stream) if warp else None
     found = {}
     for name, x in inputs.items():
         constant = x.strides[0] == 0 and steps > 1
@@ -43,6 +49,8 @@ def made_up(
             made = _moved(spliced, moves)
             kept = stream.random(made.shape, dtype=np.float32) >= _per_sample(dropped, x)
             made = made * kept
+        if warps is not None and x.ndim == 5:
+            made = _warped(made, warps)
         if shift and x.ndim == 5:
             made = _shifted(made, pixels)
         made = made.astype(x.dtype if x.dtype.kind == "f" or not constant else np.float32)
@@ -51,13 +59,18 @@ def made_up(
 
 
 def filled(
-    inputs: Mapping[str, Array], samples: int, stream: np.random.Generator, *, shift: int = 0
+    inputs: Mapping[str, Array],
+    samples: int,
+    stream: np.random.Generator,
+    *,
+    shift: int = 0,
+    warp: float = 0.0,
 ) -> Mapping[str, Array]:
     """``inputs`` and so many made-up samples that there are ``samples`` in all (never fewer)."""
     missing = samples - next(iter(inputs.values())).shape[1]
     parts = [inputs]
     while missing > 0:
-        more = made_up(inputs, stream, shift=shift)
+        more = made_up(inputs, stream, shift=shift, warp=warp)
         parts.append({name: x[:, :missing] for name, x in more.items()})
         missing -= next(iter(more.values())).shape[1]
     return {name: side_by_side([p[name] for p in parts]) for name in inputs}
@@ -97,4 +110,26 @@ def _shifted(x: Array, pixels: Array) -> Array:
         to_y, to_x = slice(max(dy, 0), height + min(dy, 0)), slice(max(dx, 0), width + min(dx, 0))
         of_y, of_x = slice(max(-dy, 0), height - max(dy, 0)), slice(max(-dx, 0), width - max(dx, 0))
         out[:, i, ..., to_y, to_x] = x[:, i, ..., of_y, of_x]
+    return out
+
+
+def _warps(samples: int, strength: float, stream: np.random.Generator) -> Array:
+    """A matrix for each sample, (samples, 2, 2): from where in a map to where it is taken."""
+    angle, slant = stream.normal(0, strength, (2, samples)) * [[_TURNED], [_SLANTED]]
+    factors = np.exp(stream.normal(0, strength * _STRETCHED, (samples, 2)))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    sheared = np.stack([turn[:, 0], turn[:, 0] * slant + turn[:, 1]], axis=1)
+    return np.asarray(np.moveaxis(sheared, 2, 0) * factors[:, None, :])
+
+
+def _warped(x: Array, warps: Array) -> Array:
+    """Maps whose pixels are those nearest to where ``warps`` take them from; what enters is empty."""
+    size = np.array(x.shape[-2:])
+    centre = (size - 1)[:, None, None] / 2
+    from_centre = np.indices(x.shape[-2:]) - centre
+    out = np.zeros_like(x)
+    for i, warp in enumerate(warps):
+        y, z = np.rint(np.tensordot(warp, from_centre, axes=1) + centre).astype(np.int64)
+        inside = (y >= 0) & (y < size[0]) & (z >= 0) & (z < size[1])
+        out[:, i][..., inside] = x[:, i][..., y[inside], z[inside]]
     return out

@@ -25,7 +25,7 @@ from .proofs.headroom import Interval, WorstCase, headroom, held_spikes, most_sp
 from .proofs.rounding import rounding_of, unproved
 from .registers import registers
 from .rows import drive_lost, with_row_scales
-from .scale import base_scale, choose_scale, per_weight
+from .scale import base_scale, choose_scale, held_beside, per_weight
 
 _NOISE = 1e-12
 """Relative difference that comes from computing in floating point."""
@@ -77,13 +77,14 @@ def lower_population(
     _refuse_wide_weights(incoming, family.weights.bits)
     if not layout.one_scale:
         incoming = with_row_scales(incoming, neuron, shape, family)
+    base = base_scale(shape, incoming, 1 << arithmetic.state_shift, one=layout.one_scale)
     scale = choose_scale(
         shape,
         neuron,
         incoming,
         family,
         layout=layout,
-        base=base_scale(shape, incoming, 1 << arithmetic.state_shift, one=layout.one_scale),
+        base=held_beside(base, neuron.threshold, shape, arithmetic.state_max),
         steps=steps,
         observed=observed,
     )

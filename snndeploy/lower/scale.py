@@ -101,6 +101,24 @@ def _base_scale(shape: Shape, incoming: Sequence[Incoming], unit: int, *, one: b
     return np.asarray(unit / float(step.max()))
 
 
+def held_beside(base: Array, threshold: Array | None, shape: Shape, largest: float) -> Array:
+    """``base`` with a coarser scale for channels whose threshold would be beyond ``largest`` at theirs.
+
+    Such a channel has next to no weights beside its threshold, and its codes become smaller ones, or
+    none; it must not stand in the way of all others. Powers of two bring its threshold down to theirs.
+    Where all thresholds are beyond, nothing is changed.
+    """
+    if base.size < 2 or threshold is None:
+        return base
+    highest = np.broadcast_to(np.abs(threshold), shape).reshape(shape[0], -1).max(axis=1)
+    wanted = highest * base.reshape(-1)
+    held = wanted[wanted <= largest].max(initial=0.0)
+    if not held:
+        return base
+    over = np.where(wanted > largest, np.ceil(np.log2(np.maximum(wanted, held) / held)), 0.0)
+    return np.asarray(base * 2.0 ** -over.reshape(base.shape))
+
+
 def _common_step(incoming: Incoming) -> Array:
     """The real value of the largest power of two that all codes are multiples of."""
     used = int(np.bitwise_or.reduce(np.abs(incoming.codes.codes), axis=None)) or 1

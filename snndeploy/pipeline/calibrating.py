@@ -25,13 +25,14 @@ class FilledFeed:
     feed: Feed
     samples: int
     shift: int
+    warp: float
     seed: int
 
     @cached_property
     def inputs(self) -> Mapping[str, Array]:
         """``(steps, samples, *shape)`` by input population."""
         stream = np.random.default_rng(np.random.SeedSequence([self.seed, _STREAM]))
-        return filled(self.feed.inputs, self.samples, stream, shift=self.shift)
+        return filled(self.feed.inputs, self.samples, stream, shift=self.shift, warp=self.warp)
 
     @property
     def labels(self) -> Array | None:
@@ -73,4 +74,4 @@ def feed(network: Network, samples: Samples | None, recipe: Recipe) -> Feed | Fi
     given = Feed(network, samples, first=wanted.samples, steps=wanted.steps or None)
     if len(samples) >= wanted.fill:
         return given
-    return FilledFeed(given, wanted.fill, wanted.shift, recipe.seed)
+    return FilledFeed(given, wanted.fill, wanted.shift, wanted.warp, recipe.seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from snndeploy.calibrate.made_up import filled, made_up
+from snndeploy.calibrate.made_up import _warps, filled, made_up
 
 
 def test_trains_are_moved_thinned_and_spliced() -> None:
@@ -59,6 +60,45 @@ def test_maps_move_by_pixels() -> None:
     edge[:, :, 0, 0, 0] = 0.5
     gone = made_up({"input": edge}, np.random.default_rng(2), shift=1)["input"]
     assert set(gone.sum((0, 2, 3, 4))) == {0.0, 1.0}  # it does not come in again on the other side
+
+
+def test_maps_are_turned_stretched_and_slanted() -> None:
+    """A cross of four arms around the centre: it stays one, all channels, inputs and steps alike."""
+    image = np.zeros((9, 9), np.uint8)
+    image[4, 1:8] = image[1:8, 4] = 1
+    x = np.broadcast_to(image, (4, 40, 2, 9, 9)).copy()
+    gone = np.random.default_rng(0).random((4, 40)) < 0.5  # steps that say nothing
+    x[gone] = 0
+    both = {"a": x, "b": 2 * x[:, :, :1]}
+    found = made_up(both, np.random.default_rng(3), warp=1.0)
+    plain = made_up(both, np.random.default_rng(3))
+    a, b = found["a"], found["b"]
+    assert a.shape == x.shape
+    assert a.dtype == x.dtype
+    assert set(np.unique(a)) == {0, 1}
+    assert set(np.unique(b)) == {0, 2}
+    seen = [a[:, i].any(axis=(0, 1)) for i in range(40)]
+    assert sum(not np.array_equal(s, image > 0) for s in seen if s.any()) > 30
+    middle = sum(bool(s[3:6, 3:6].any()) for s in seen if s.any())
+    assert middle == sum(bool(s.any()) for s in seen)
+    sizes = [int(s.sum()) for s in seen if s.sum() > 5]
+    assert min(sizes) < 13 < max(sizes)
+    assert not np.array_equal(plain["a"], a)
+
+
+@pytest.mark.parametrize("warp", [0.0, 0.5, 2.0])
+def test_a_warp_is_as_strong_as_asked(warp: float) -> None:
+    """Angles, factors and slants of many samples have the spread that is stated."""
+    matrices = _warps(4000, warp, np.random.default_rng(0))
+    columns = np.linalg.norm(matrices[:, :, 0], axis=1)
+    assert np.std(np.log(columns)) == pytest.approx(0.2 * warp, rel=0.05)
+    angles = np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
+    assert np.std(angles) == pytest.approx(0.35 * warp, rel=0.05)
+    first = matrices[:, :, 0] / columns[:, None]
+    along = (first * matrices[:, :, 1]).sum(axis=1)
+    across = first[:, 0] * matrices[:, 1, 1] - first[:, 1] * matrices[:, 0, 1]
+    assert np.std(along / across) == pytest.approx(0.3 * warp, rel=0.05)
+    assert np.std(np.log(across)) == pytest.approx(0.2 * warp, rel=0.05)
 
 
 def test_filling_up_keeps_the_samples_and_adds_what_is_missing() -> None:

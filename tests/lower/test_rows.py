@@ -129,6 +129,35 @@ def test_codes_of_subnormal_steps_have_no_scale_beside_a_threshold(step: float) 
     assert (caught.value.code, caught.value.where) == ("states-too-narrow", "output")
 
 
+@pytest.mark.parametrize("step", [1e-12, 1e-300])
+def test_a_channel_of_next_to_no_weights_does_not_stand_in_the_way_of_others(step: float) -> None:
+    """Its threshold would be beyond every state at its own scale; the others keep all of theirs."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(1, 8, (3, 8)).astype(np.int32)
+    steps = np.array([[0.05], [step], [0.0125]])
+    net = network(np.ones(3), Weight(codes, scale=steps, bits=4))
+    program = lower(net, load_target("loihi2"), steps=STEPS)
+    (synapses,), group = program.synapses, program.group("output")
+    held = synapses.mantissa * 2.0**synapses.exponent
+    assert not held[1].any()
+    for row in (0, 2):
+        np.testing.assert_array_equal(held[row] / held[row, 0], codes[row] / codes[row, 0])
+    assert group.vth.max() / group.vth.min() == pytest.approx(4.0, rel=0.01)
+    (message,) = lost(program)
+    assert "1 of 3 neurons or channels of output (1)" in message
+    trained, counted = counts(net, program)
+    assert trained[1] == counted[1] == 0
+    assert np.abs(counted - trained).max() <= 0.01 * trained.max()
+
+
+def test_thresholds_that_are_all_beyond_the_states_are_refused_still() -> None:
+    steps = np.array([[1e-9], [1e-12], [1e-9]])
+    net = network(np.ones(3), Weight(np.full((3, 8), 7, np.int32), scale=steps, bits=4))
+    with pytest.raises(LoweringRefused) as caught:
+        lower(net, load_target("loihi2"))
+    assert (caught.value.code, caught.value.where) == ("states-too-narrow", "output")
+
+
 def test_a_finer_projection_beside_a_larger_one_keeps_its_grid() -> None:
     """Weights of 1/8 and of 1/16 into neurons that count graded spikes: no sum drops a fraction."""
     rng = np.random.default_rng(3)

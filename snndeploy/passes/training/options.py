@@ -100,6 +100,10 @@ class DistilOptions(LayerPass, ABC):
     are no spikes, a mix of two)."""
     shift: Annotated[int, Field(ge=0)] = 0
     """Move made-up samples by up to so many pixels as well, where inputs are maps."""
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    """Shake what learns of the neurons at random in each batch, and where epochs are judged: standard
+    deviation, relative to its mean magnitude (0.01 is a start). What holds only for biases to the last
+    digit does not survive the chip's rounding; it costs some of what is gained in real numbers."""
     learn: tuple[Literal["weights", "biases", "leaks", "thresholds"], ...] = ("weights", "biases")
     """What learns; biases only where there are any."""
     codes: bool = False

@@ -89,15 +89,57 @@ def test_codes_stay_or_move_on_their_grid() -> None:
         assert np.abs(q.weight.data).max() <= 3
 
 
-def test_where_weights_are_codes_biases_still_learn() -> None:
+def with_biases() -> Network:
     source = digits_mlp()
-    biased = source.replace(
+    return source.replace(
         populations=[
-            dataclasses.replace(p, neuron=p.neuron.changed(p.shape, bias=np.full(p.shape, 0.05)))
+            dataclasses.replace(
+                p, neuron=p.neuron.changed(p.shape, bias=np.resize([0.04, 0.06], p.shape))
+            )
             for p in source.populations
             if p.neuron is not None
         ]
     )
+
+
+def test_what_learns_of_the_neurons_is_shaken_and_set_back() -> None:
+    module = TrainableNetwork(with_biases(), learn=("weights", "biases"))
+    before = {n: p.detach().clone() for n, p in module.named_parameters()}
+    steps = RelativeSteps(module)
+    with steps.shaken(0.1, np.random.default_rng(0)):
+        moved = torch.cat(
+            [(p - before[f"neurons.{n}"]).detach() for n, p in module.neurons.items()]
+        )
+        assert all(torch.equal(p, before[f"weights.{n}"]) for n, p in module.weights.items())
+    assert float(moved.std()) == pytest.approx(0.1 * 0.05, rel=0.25)
+    assert (moved != 0).all()
+    with pytest.raises(ZeroDivisionError), steps.shaken(0.1, np.random.default_rng(0)):
+        raise ZeroDivisionError
+    with steps.shaken(0.0, np.random.default_rng(0)):
+        same = {n: torch.equal(p, before[n]) for n, p in module.named_parameters()}
+    assert all(same.values())
+    assert all(torch.equal(p, before[n]) for n, p in module.named_parameters())
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_epochs_are_judged_by_shaken_networks_too(noise: float) -> None:
+    """What holds only for biases to the last digit is worth less."""
+    source = with_biases()
+    net = Quantize(bits=2).apply(source, PassContext()).network
+    given = dataclasses.replace(ctx(), source=source)
+    result = Distil(epochs=1, noise=noise).apply(net, given)
+    aside = Reference(source, unlabelled(100, 150).inputs)
+    module = TrainableNetwork(net, learn=("biases",), layers=[])
+    found, stream = [aside.divergence(net)], given.stream("judged")
+    for _ in range(2 if noise else 0):
+        with RelativeSteps(module).shaken(noise, stream):
+            found.append(aside.divergence(module.to_network()))
+    assert result.metrics["distillation"]["aside_before"] == pytest.approx(np.mean(found))
+    assert (np.std(found) > 0) == (noise > 0)
+
+
+def test_where_weights_are_codes_biases_still_learn() -> None:
+    biased = with_biases()
     net = Quantize(bits=2).apply(biased, PassContext()).network
     after = Distil(epochs=1).apply(net, dataclasses.replace(ctx(aside=False), source=biased))
     for p, q in zip(net.populations, after.network.populations, strict=True):

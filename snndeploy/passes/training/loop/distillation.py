@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ from .trainer import deterministic
 _Tensors = Mapping[str, Tensor]
 _MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-12
 _AT_ONCE = 256
+_SHAKEN = 2
+"""Networks beside each epoch's own that it is judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +95,23 @@ class Distillation:
     def run(self) -> None:
         """Train, and end with the best epoch (the last one where nothing was put aside)."""
         how = self.how
-        least = self.start = math.nan
-        if self.reference is not None:
-            least = self.start = self.reference.divergence(self.net)
         with deterministic(self.device):
             wanted = self._taught_all()
             softness = {n: _softness(counts) for n, counts in wanted.items()}
             steps = RelativeSteps(self.module)
+            least = self.start = self._judged(steps)
             for number in range(1, how.epochs + 1):
                 stream = self.ctx.stream(f"epoch {number}")
                 losses = []
                 for share, x, answers in self._batches(wanted, stream):
-                    run = self.module({name: v[: self.steps] for name, v in x.items()})
-                    loss = divergence(answers, self._answers(run), softness)
+                    with steps.shaken(how.noise, stream):
+                        run = self.module({name: v[: self.steps] for name, v in x.items()})
+                        loss = divergence(answers, self._answers(run), softness)
                     done = (number - 1 + share) / how.epochs
                     steps.take(loss, how.rate * 0.5 * (1 + math.cos(math.pi * done)))
                     losses.append(float(loss.detach()))
                 found = self.module.to_network()
-                aside = math.nan if self.reference is None else self.reference.divergence(found)
+                aside = self._judged(steps)
                 epoch = DistilEpoch(number=number, loss=float(np.mean(losses)), aside=aside)
                 self.history.append(epoch)
                 if self.reference is None or aside < least:
@@ -125,6 +127,17 @@ class Distillation:
             found["aside_before"] = self.start
             found["aside"] = min(self.start, *(e.aside for e in self.history))
         return found
+
+    def _judged(self, steps: RelativeSteps) -> float:
+        """Divergence on samples aside: of the network, and of some that are shaken, always alike."""
+        if self.reference is None:
+            return math.nan
+        found = [self.reference.divergence(self.module.to_network())]
+        stream = self.ctx.stream("judged")
+        for _ in range(_SHAKEN if self.how.noise and steps.neurons else 0):
+            with steps.shaken(self.how.noise, stream):
+                found.append(self.reference.divergence(self.module.to_network()))
+        return float(np.mean(found))
 
     def _batches(
         self, wanted: _Tensors, stream: np.random.Generator
@@ -230,12 +243,28 @@ class RelativeSteps:
             latent = module.latent(p.name)
             if latent.requires_grad:
                 self.parameters.append((latent, _unit(module, p.name)))
-        for neuron in module.neurons.values():
-            size = neuron.detach().abs().mean()
-            self.parameters.append((neuron, torch.full_like(neuron, float(size))))
+        self.neurons = [
+            (p, torch.full_like(p, float(p.detach().abs().mean()))) for p in module.neurons.values()
+        ]
+        self.parameters += self.neurons
         self._mean = [torch.zeros_like(p) for p, _ in self.parameters]
         self._square = [torch.zeros_like(p) for p, _ in self.parameters]
         self._count = 0
+
+    @contextmanager
+    def shaken(self, noise: float, stream: np.random.Generator) -> Iterator[None]:
+        """What learns of the neurons is elsewhere by ``noise`` times its size, for a while."""
+        moved = [(p, p.detach().clone(), unit) for p, unit in self.neurons] if noise else []
+        with torch.no_grad():
+            for p, _, unit in moved:
+                by = torch.tensor(stream.normal(0, noise, p.shape), dtype=p.dtype, device=p.device)
+                p.add_(by * unit)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, value, _ in moved:
+                    p.copy_(value)
 
     def take(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of ``loss``."""
