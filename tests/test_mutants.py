@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -121,3 +122,24 @@ def test_what_is_called_equivalent_is_still_there(tool: ModuleType) -> None:
     assert [name for name in excused if name not in there] == []
     assert len(set(excused)) == len(excused)
     assert all(x["why"] for x in told["equivalent"])
+
+
+@pytest.mark.parametrize(
+    ("does", "code"),
+    [
+        ("import time; time.sleep(60)", None),  # waits, and would for ever
+        ("import os; r, w = os.pipe(); os.read(r, 1)", None),
+        ("import time; time.sleep(0.1); raise SystemExit(3)", 3),
+        # computes for longer than it may wait
+        ("import time; b = time.process_time()\nwhile time.process_time() < b + 1: pass", 0),
+    ],
+)
+def test_what_waits_is_ended_and_what_computes_is_not(
+    tool: ModuleType, does: str, code: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(tool.__file__ or "").parent))
+    import mutants
+
+    child = subprocess.Popen([sys.executable, "-S", "-c", does], start_new_session=True)
+    assert mutants._awaited(child.pid, 60, idle=0.6) == code
+    child.returncode = 0  # it was waited for

@@ -89,10 +89,17 @@ def test_the_wheel_runs_the_demo(version: str, wheel: Path, tmp_path: Path) -> N
         python, "-c", "import snndeploy; print(snndeploy.__file__)", folder=empty, site=site
     )
     assert where.startswith(str(tmp_path))
-    said = run(python, "-m", "snndeploy", "demo", "-n", "10", "--json", folder=empty, site=site)
-    result = json.loads(said)
+
+    def command(*words: object) -> str:
+        return run(python, "-m", "snndeploy", *words, folder=empty, site=site)
+
+    assert f"snndeploy-{command('--version').split()[-1]}-py3" in wheel.name
+    bundle, page = tmp_path / "digits.snnb", tmp_path / "digits.html"
+    result = json.loads(command("demo", "-n", "10", "-o", bundle, "--json"))
     assert result["run"]["accuracy"]["integer"] == 1.0
     assert result["equal"] in (True, None)
+    command("report", bundle, "--html", page)
+    assert "<h1>digits on loihi2 (oheo-gulch)</h1>" in page.read_text(encoding="utf-8")
     assert list(empty.iterdir()) == []
 
 

@@ -17,8 +17,14 @@ def certificate_line(told: Mapping[str, Any]) -> str:
             f"stated {found['stated']}, found {found['found']}"
         )
     registers = [b[register] for b in told["bounds"].values() for register in ("u", "v")]
+    if not registers:  # of neurons with rules of their own
+        return (
+            "certified: a separate checker found every number, delay and core as stated; "
+            "head-room and the golden run it did not check"
+        )
     proved = sum(r["proved"] for r in registers)
+    others = ", and the worst input found is kept for the others" * (proved < len(registers))
     return (
         "certified: a separate checker found every number, delay, core and golden spike as stated; "
-        f"head-room is proved for all inputs of {proved} of {len(registers)} registers"
+        f"head-room is proved for all inputs of {proved} of {len(registers)} registers{others}"
     )

@@ -6,6 +6,7 @@ Files often number their nodes; people know layers by names of their own. Only w
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ _KEYED = frozenset(
 )
 """What holds records, or numbers, by the name of a layer or projection."""
 _SAYING = frozenset(("name", "where", "target", "layer", "output", "source", "projection"))
+_TOGETHER = re.compile(r"( \+ |, )")
+"""What stands between layers in the place of a finding."""
 _LISTING = frozenset(("sources", "layers", "outputs", "not_compared", "groups"))
 
 
@@ -73,6 +76,8 @@ def renamed_record(data: Any, names: Mapping[str, str], key: str = "") -> Any:
             for v in data
         ]
     if isinstance(data, str) and key in _SAYING:
+        if key == "where":  # of several layers together
+            return "".join(names.get(part, part) for part in _TOGETHER.split(data))
         return names.get(data, data)
     return data
 

@@ -242,3 +242,14 @@ def test_what_the_script_leaves_with(
         assert "usage" in capsys.readouterr().err
     assert script.main([str(tmp_path / "none")]) == 3
     assert capsys.readouterr().err.startswith("refused: ")
+
+
+@pytest.mark.parametrize("field", ["du", "dv", "vth", "bias_mant", "scale"])
+def test_parameters_are_of_their_neurons(field: str, files: Files, tmp_path: Path) -> None:
+    """What is of more neurons than there are is not cut off, and not spread."""
+    group = next(g for g in files.groups if g["kind"] != "input")
+    array = files.array(group[field])
+    more = np.broadcast_to(array, (2, *group["shape"])).copy()
+    files.put(group[field], more)
+    found = certify(files.write(tmp_path / "net.snnb"))["contradiction"]
+    assert (found["where"], found["what"]) == (group["name"], f"shape of {field}")

@@ -139,6 +139,12 @@ def test_arrays_that_are_not_what_they_say(place: Path, dtype: str, shape: str) 
     refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
 
 
+def test_arrays_of_another_size_than_their_bytes(place: Path) -> None:
+    member = npy(HEADER.format("<i8", "(2,)"), bytes(8))
+    told = refusal(signed(place, "golden.npz", zipped(**{"input.input": member})))
+    assert told == "has an array of int64 and shape (2,) in 8 bytes"
+
+
 @pytest.mark.parametrize("shape", ["(0, 3)", "(3, 0)"])
 def test_arrays_of_nothing(place: Path, shape: str) -> None:
     member = npy(HEADER.format("<i8", shape), b"")

@@ -9,7 +9,7 @@ import pytest
 
 from snndeploy.errors import VerificationFailed
 from snndeploy.pipeline import save_certified
-from tests.support.commands import FRONTEND, check, code_of, network, run
+from tests.support.commands import FRONTEND, check, code_of, network, printed, run
 from tests.support.miscompiled import Files
 
 LINE = (
@@ -96,7 +96,7 @@ def test_verify_and_check_ask_for_the_certificate_too(
     command: str, bundle: Path, wrong: Path
 ) -> None:
     assert LINE in check(run(command, bundle), 0)
-    told = json.loads(check(run(command, bundle, "--json"), 0))
+    told = json.loads(printed(run(command, bundle, "--json")))
     assert told["certificate"]["certified"] is True
     text = check(run(command, wrong), {"verify": 6, "check": 5}[command])
     assert "not certified: report.json: cores: used: stated 3, found 2" in text

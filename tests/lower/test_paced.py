@@ -16,6 +16,7 @@ from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.lower import InputCoding, lower
 from snndeploy.lower.proofs import paced as compiler
+from snndeploy.lower.proofs.paced import _lasting
 from snndeploy.simulate.integer.engine import run_integer
 from tests.support.builders import inputs, lif, project
 from tests.support.checked import checked
@@ -132,3 +133,23 @@ def test_no_drive_passes_the_bounds_of_recurrent_networks(seed: int) -> None:
         assert use.u_peak <= int(b.u.max()) <= room.u_peak
         assert use.v_peak <= int(b.v.max())
         assert min(int(b.v.max()), room.limit) <= room.v_peak
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("ku", [0.0, 0.25, 0.5, 0.9375])
+@pytest.mark.parametrize("kv", [0.0, 0.5, 0.875])
+def test_what_a_train_adds_up_to_is_what_it_comes_to(n: int, ku: float, kv: float) -> None:
+    """A spike every ``n`` steps, for a thousand steps: the largest v there is, and hardly more."""
+    u = v = most = 0.0
+    for t in range(1000):
+        u = ku * u + (t % n == 0)
+        v = kv * v + u
+        most = max(most, v)
+    (found,) = _lasting(n, np.array([ku]), np.array([kv]))
+    assert most <= found * (1 + 1e-12)
+    assert found == pytest.approx(most, rel=1e-4)
+
+
+@pytest.mark.parametrize(("ku", "kv"), [(1.0, 0.5), (0.5, 1.0), (1.0, 1.0)])
+def test_what_never_leaks_has_no_end(ku: float, kv: float) -> None:
+    assert _lasting(3, np.array([ku]), np.array([kv])) == np.inf

@@ -193,3 +193,5 @@ def test_thresholds_may_grow_to_sixteen_times_the_largest() -> None:
     family = family_of(load_target("loihi2"))
     assert _held(powers, threshold, (4, 3, 3), family).tolist() == [0, 7, 2, 4]
     assert _held(powers, threshold[:, 0, 0], (4,), family).tolist() == [0, 7, 2, 4]
+    within = np.array([[1.0, 0.5], [0.25, 0.25]])  # the largest of a row counts
+    assert _held(np.array([9, 9]), within, (2, 2), family).tolist() == [4, 6]

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import load_target
+from snndeploy.chip import family_of, load_target
+from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import Program
 from snndeploy.lower import InputCoding, lower
+from snndeploy.lower.neurons import _refuse_large_bias
 from tests.support.builders import inputs, lif, project
 
 LOIHI2 = load_target("loihi2")
@@ -138,3 +140,15 @@ def test_a_threshold_of_32_units_is_worth_a_proof(peak: int, wraps: bool) -> Non
     program = loud(400, peak, leak=0.9)
     assert chosen(program) == (2.0**11, 32, False)  # v may clip below, which is not asked for
     assert program.headroom["output"].wraps == wraps
+
+
+@pytest.mark.parametrize(("bias", "held"), [(4095.49, True), (4095.51, False), (-4095.51, False)])
+def test_a_bias_is_held_that_rounds_to_the_last_of_its_field(bias: float, held: bool) -> None:
+    """4095 * 2**7 is the largest."""
+    neuron = lif("n", (1,), bias=bias, threshold=1.0).neuron
+    assert neuron is not None
+    if held:
+        _refuse_large_bias("n", neuron, np.asarray(128.0), family_of(LOIHI2))
+        return
+    with pytest.raises(LoweringRefused, match=r"its bias takes 524,225 .* biases of loihi2 end at"):
+        _refuse_large_bias("n", neuron, np.asarray(128.0), family_of(LOIHI2))

@@ -170,6 +170,14 @@ def test_cards_are_ordered_on_a_phone(browser: Any, page: Path) -> None:
         order.select_option(choice)
         assert names.all_inner_texts() == wanted
     assert not layers.locator("thead").first.is_visible()
+    first = layers.locator("table").first.locator("tbody td").nth(1)
+    said = first.evaluate("e => [getComputedStyle(e, '::before').content, e.getAttribute('role')]")
+    assert said == ['"neurons"', "cell"]
+    assert window.get_by_role("rowheader", name="8", exact=True).count() > 1
+    cells = layers.locator("table").first.locator("tbody td")
+    assert set(cells.evaluate_all("all => all.map(e => getComputedStyle(e).paddingLeft)")) == {
+        "0px"
+    }
 
 
 def test_it_is_read_by_keyboard_and_in_its_order(browser: Any, page: Path) -> None:

@@ -14,7 +14,7 @@ import snndeploy
 from snndeploy.bundle import Bundle
 from snndeploy.ir.finding import Certainty
 from snndeploy.pipeline import page_of, save_bundle
-from snndeploy.report import alike, html_page, judged_on, sight_of
+from snndeploy.report import alike, html_page, judged_on, renamed_record, sight_of
 from snndeploy.report.page import document
 from snndeploy.report.tables import CERTAINTIES
 from tests.support.builders import conv_net
@@ -151,6 +151,15 @@ def test_the_network_has_a_name(bundle: Bundle, drawing: str, tmp_path: Path) ->
     page = page_of(bundle, name="<i>x")
     assert "<title>snndeploy: &lt;i&gt;x on loihi2</title>" in page
     assert ("h1", "<i>x on loihi2 (oheo-gulch)") in ParsedPage(page).headings
+
+
+def test_curves_and_places_have_the_names_that_are_given(bundle: Bundle, drawing: str) -> None:
+    point = {"layer": bundle.program.synapses[0].name, "kind": "bits", "value": 4, "accuracy": 0.5}
+    curves = {"points": [point], "accuracy": 0.9, "samples": 5}
+    page = ParsedPage(page_of(bundle, sensitivity=curves, names={point["layer"]: "mine"}))
+    assert [v["layer"] for v in page.pictures["sensitivity-bits"]["data"]["values"]] == ["mine"]
+    told = renamed_record({"where": "a + b, c"}, {"a": "one", "c": "three"})
+    assert told == {"where": "one + b, three"}
 
 
 def test_what_is_broken_worst_limits_it(bundle: Bundle, drawing: str) -> None:

@@ -16,8 +16,9 @@ from snndeploy.report.pictures import Picture
 from snndeploy.report.pictures.answers import confusion_pictures
 from snndeploy.report.pictures.energy import energy_pictures
 from snndeploy.report.pictures.mesh import mesh_pictures
+from snndeploy.report.pictures.network import network_picture
 from snndeploy.report.pictures.passes import pass_pictures
-from snndeploy.report.sight import CoreTile, Mesh
+from snndeploy.report.sight import CoreTile, GraphEdge, LayerNode, Mesh, Sight
 from tests.support.builders import conv_net
 
 RUN: dict[str, Any] = {
@@ -38,6 +39,15 @@ RUN: dict[str, Any] = {
         },
     },
 }
+EMPTY = Sight(
+    nodes=(),
+    edges=(),
+    mesh=Mesh(columns=1, rows=1, chips=1, cores=()),
+    codes=(),
+    trains=(),
+    steps=0,
+    samples=0,
+)
 
 
 def shown(picture: Picture, layer: int | None = None) -> list[dict[str, Any]]:
@@ -69,6 +79,21 @@ def test_no_picture_of_energy_mixes_kinds() -> None:
     assert shown(pictures[0], 0) == [{"model": "chip", "part": "spikes", "nj": 2.0}]
     assert pictures[0].note.endswith("lines reach to the high ends.")
     assert pictures[1].note == ""
+
+
+def test_a_part_has_one_colour_in_all_pictures_of_energy() -> None:
+    def told(parts: dict[str, float]) -> dict[str, Any]:
+        ends = {"low": 2.0, "high": 3.0, "certainty": "paper"}
+        return {**ends, "parts": parts}
+
+    energy = {"chip": told({"a": 1.0, "b": 1.0}), "45nm-cmos": told({"c": 0.0, "b": 2.0})}
+    scales = [
+        p.spec["layer"][0]["encoding"]["color"]["scale"]
+        for p in energy_pictures({"energy": energy})
+    ]
+    first, second = (dict(zip(s["domain"], s["range"], strict=True)) for s in scales)
+    assert (set(first), set(second)) == ({"a", "b"}, {"b"})
+    assert first["b"] == second["b"] != first["a"]
 
 
 def test_the_waterfall_falls_from_pass_to_pass() -> None:
@@ -110,6 +135,64 @@ def test_chips_stand_beside_each_other_and_cores_lead_to_their_layer() -> None:
     assert first["layers"] == "layer0, layer1, layer2, layer3, layer4, layer5 and 2 more"
     assert "core 1, uses 120.0% of its synapse words" in fill.alt
     assert shown(traffic, 1)[1]["messages"] == 3.0
+
+
+def chain(count: int) -> tuple[tuple[LayerNode, ...], tuple[GraphEdge, ...]]:
+    """Layers one after the other, of which the second level has two."""
+    nodes = tuple(
+        LayerNode(name=f"l{i}", kind="lif", shape=(4,), neurons=4, level=max(0, i - 1), rate=None)
+        for i in range(count)
+    )
+    edges = tuple(
+        GraphEdge(source=f"l{i}", target=f"l{i + 1}", operator="dense", weights=1, bits=8, delay=0)
+        for i in range(count - 1)
+    )
+    return nodes, edges
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(60, 60), (61, 60), (1000, 60)])
+def test_of_very_many_layers_the_first_are_drawn(count: int, drawn: int) -> None:
+    nodes, edges = chain(count)
+    sight = dataclasses.replace(EMPTY, nodes=nodes, edges=edges)
+    picture = network_picture(sight, tuple(n.name for n in nodes))
+    assert [box["name"] for box in shown(picture, 3)] == [f"l{i}" for i in range(drawn)]
+    assert len({line["edge"] for line in shown(picture, 0)}) == drawn - 1
+    assert ("The first 60 of" in picture.note) == (count > drawn)
+    assert picture.spec["height"] < 96 * drawn
+
+
+def test_words_of_lines_side_by_side_are_told_by_their_heads() -> None:
+    """Two lines go down from the first level, one from the second."""
+    nodes, edges = chain(4)
+    edges = (*edges[1:], dataclasses.replace(edges[0], source="l0", target="l2", operator="conv"))
+    sight = dataclasses.replace(EMPTY, nodes=nodes, edges=edges)
+    lines, arrows, words = (shown(network_picture(sight, ()), i) for i in range(3))
+    assert {line["edge"] for line in lines} == {0, 1, 2}
+    assert [arrow["way"] for arrow in arrows] == ["l1 → l2", "l2 → l3", "l0 → l2"]
+    assert arrows[2]["text"].startswith("conv")
+    assert [word["way"] for word in words] == ["l2 → l3"]
+
+
+def test_a_narrow_box_has_its_name_alone() -> None:
+    nodes, _ = chain(2)
+    many = tuple(dataclasses.replace(nodes[0], name=f"n{i}") for i in range(6))
+    sight = dataclasses.replace(EMPTY, nodes=(*many, dataclasses.replace(nodes[1], level=1)))
+    layers = network_picture(sight, ()).spec["layer"]
+    texts = [layer["name"] for layer in layers if layer.get("name", "").startswith("onbox")]
+    assert texts == ["onbox_name_0", "onbox_name_1", "onbox_size_1", "onbox_rate_1"]
+
+
+def test_words_stay_within_their_box() -> None:
+    """Two boxes side by side are narrower than one alone, and so are their words."""
+    nodes, edges = chain(4)
+    picture = network_picture(dataclasses.replace(EMPTY, nodes=nodes, edges=edges), ())
+    texts = [
+        layer for layer in picture.spec["layer"] if layer.get("name", "").startswith("onbox_name")
+    ]
+    limits = {
+        tuple(v["name"] for v in t["data"]["values"]): t["mark"]["limit"]["expr"] for t in texts
+    }
+    assert limits == {("l0", "l1"): "0.3384 * width - 4", ("l2", "l3"): "0.52 * width - 4"}
 
 
 def test_curves_of_what_layers_can_lose() -> None:

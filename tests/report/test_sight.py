@@ -34,8 +34,9 @@ def test_codes_are_all_weights_once(bundle: Bundle, sight: Sight) -> None:
         kept = s.mantissa[alive]
         assert found.pruned == s.mantissa.size - kept.size
         for low, high, n in found.bars:
-            assert n == np.count_nonzero((kept >= low) & (kept <= high))
-        assert sum(n for *_, n in found.bars) == kept.size
+            assert n == np.count_nonzero((kept >= low) & (kept <= high) & (kept != 0))
+        assert found.zeros == np.count_nonzero(kept == 0)
+        assert sum(n for *_, n in found.bars) == kept.size - found.zeros
         assert len(found.bars) <= 64
 
 
@@ -46,16 +47,21 @@ def test_bars_are_as_wide_as_codes_are_apart(bundle: Bundle) -> None:
     program = dataclasses.replace(bundle.program, synapses=(changed,))
     (found,) = codes_of(program)
     n = values.size
-    counts = [np.count_nonzero(values == v) for v in (-16, -8, 0, 8)]
-    bars = [(v, v + 7, c) for v, c in zip((-16, -8, 0, 8), counts, strict=True)]
+    counts = [np.count_nonzero(values == v) for v in (-16, -8, 8)]
+    bars = [
+        (v, v + 7, c) for v, c in zip((-16, -8, 0, 8), (*counts[:2], 0, counts[2]), strict=True)
+    ]
+    zeros = int(np.count_nonzero(values == 0))
     assert found == CodeCounts(
         projection=first.name,
         bits=first.weight_bits,
         exponent=first.exponent,
         bars=tuple(bars),
+        zeros=zeros,
         pruned=0,
     )
-    assert sum(counts) == n
+    assert zeros > 0
+    assert sum(counts) + zeros == n
 
 
 def test_cores_are_filled_and_spoken_to_as_mapping_counts(bundle: Bundle, sight: Sight) -> None:

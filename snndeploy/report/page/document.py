@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,17 @@ def page_around(title: str, body: str, library: str = "", pictures: Sequence[Pic
         '<meta name="color-scheme" content="light dark">'
         f"<title>snndeploy: {escape(title)}</title><style>{style}</style></head>"
         f"<body><main>{body}"
-        "<footer>Written by snndeploy. Energies and times are estimates, and say what they rest "
-        f"on.</footer></main>{data}{''.join(f'<script>{text}</script>' for text in scripts)}"
+        f"<footer>Written by snndeploy {_version()}. Energies and times are estimates, and say what "
+        f"they rest on.</footer></main>{data}{''.join(f'<script>{text}</script>' for text in scripts)}"
         "</body></html>\n"
     )
+
+
+def _version() -> str:
+    try:
+        return version("snndeploy")
+    except PackageNotFoundError:  # run from a folder
+        return ""
 
 
 def _digest(script: str) -> str:

@@ -61,10 +61,12 @@ def table(listing: Listing, *, heading: bool = True) -> str:
     )
     body = "".join(_row(listing, number, right) for number in range(len(listing.rows)))
     title = f"<h3>{escape(listing.title)}</h3>" if heading else ""
+    called = escape(listing.title, quote=True)
     return (
-        f'{title}<div class="scroll"><table aria-label="{escape(listing.title, quote=True)}">'
+        f'{title}<div class="scroll"><table aria-label="{called}">'
         f"<thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>{soft(*listing.notes)}"
+        f"<tbody>{body}</tbody></table></div>"
+        f"{soft(*listing.notes)}"
     )
 
 
@@ -107,10 +109,9 @@ def _row(listing: Listing, number: int, right: Sequence[bool]) -> str:
 def _cell(value: CellValue, column: Column, right: bool, *, first: bool) -> str:
     kind = 'th scope="row"' if first else "td"
     end = "th" if first else "td"
-    label = f' data-label="{escape(column.title, quote=True)}"'
     key = _sort_key(value)
     by = "" if key is None else f' data-by="{key:.12g}"'
-    return f"<{kind}{label}{by}{_class(right)}>{cell_html(value, column.form)}</{end}>"
+    return f"<{kind}{by}{_class(right)}>{cell_html(value, column.form)}</{end}>"
 
 
 def _sort_key(value: CellValue) -> float | None:

@@ -29,9 +29,18 @@
     });
   }
 
-  // Where rows are cards there are no titles to click on: a list of orders stands for them.
+  // Where rows are cards, cells say what they are, and so do roles, which a style of cards takes away.
+  const roles = { table: "table", "thead, tbody": "rowgroup", tr: "row", "thead th": "columnheader",
+    "tbody th": "rowheader", td: "cell" };
+  for (const [which, role] of Object.entries(roles))
+    for (const part of document.querySelectorAll(which)) part.setAttribute("role", role);
+  document.documentElement.classList.add("cards");
+
+  // There are no titles to click on then: a list of orders stands for them.
   for (const table of document.querySelectorAll("table")) {
     const titles = [...table.tHead.rows[0].cells];
+    for (const row of table.tBodies[0].rows)
+      titles.forEach((title, i) => (row.cells[i].dataset.label = title.textContent));
     if (table.tBodies[0].rows.length < 2) continue;
     const given = [...table.tBodies[0].rows];
     const orders = [[null, true, "as given"]];

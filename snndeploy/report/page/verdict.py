@@ -100,8 +100,8 @@ def _limit(report: Mapping[str, Any]) -> Iterable[Fact]:
         what = fullest["fullest"]["resource"].replace("_", " ")
         yield (
             "what limits it",
-            f"{share:.0%} of a budget",
-            f"{what} of a core of layer {fullest['name']}: the fullest",
+            f"{share:.0%} full",
+            f"{what} of a core of layer {fullest['name']}: the fullest budget",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..tables import energy_kind
 from .picture import NEUTRAL, Picture, field, tooltip, values
 
-_COLOURS = ("#2f6fed", "#d97706", "#0f9d8a", "#8b5cf6", "#d6455d", "#64748b", "#a3a635")
+_COLOURS = ("#2f6fed", "#d97706", "#0f9d8a", "#8b5cf6", "#d6455d", "#64748b", "#a3a635", "#0e7490")
 
 
 def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture]:
@@ -17,6 +17,8 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
     for name, estimate in run["energy"].items():
         if estimate["high"] > 0:
             kinds.setdefault(energy_kind(name), {})[name] = estimate
+    every = dict.fromkeys(p for e in run["energy"].values() for p, nj in e["parts"].items() if nj)
+    colours = {part: _COLOURS[i % len(_COLOURS)] for i, part in enumerate(every)}
     for turn, (kind, models) in enumerate(kinds.items()):
         parts = [
             {"model": name, "part": part, "nj": nj}
@@ -24,6 +26,7 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
             for part, nj in e["parts"].items()
             if nj
         ]
+        drawn = [part for part in colours if any(row["part"] == part for row in parts)]
         ends = [
             {"model": name, "low": e["low"], "high": e["high"], "sure": e["certainty"]}
             for name, e in models.items()
@@ -47,7 +50,10 @@ def energy_pictures(run: Mapping[str, Any], number: int = 0) -> Iterator[Picture
                             "y": y,
                             "x": _along("nj", stack="zero"),
                             "color": field(
-                                "part", "nominal", None, scale={"range": list(_COLOURS)}
+                                "part",
+                                "nominal",
+                                None,
+                                scale={"domain": drawn, "range": [colours[p] for p in drawn]},
                             ),
                             "tooltip": tooltip(
                                 model="model", part="part", nj=("nJ, low end", ",.4~g")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ..listing.compiled import layer_anchor
@@ -16,14 +17,27 @@ _BELOW = 0.25
 """Of the last level, below its boxes."""
 _WIDEST = 0.52
 _LANE = 0.03
+_ROOM = 0.15
+"""Of the width; in a narrower box there is no place for more than its name."""
+_MOST = 60
+"""Layers that are drawn, whole levels of them; the table has all."""
+
+
+_WORDS = (
+    ("name", "line1", 14, "bold"),
+    ("size", "line2", 12, "normal"),
+    ("rate", "line3", 12, "normal"),
+)
+"""What stands in a box: a field, where it stands, its size and weight."""
 
 
 def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     """Layers with shape, neurons and rate; ``layers`` are those with a row to lead to."""
     rows = {name: i for i, name in enumerate(layers)}
-    drawn = tuple(n for n in sight.nodes if n.kind != "constant")
+    every = tuple(n for n in sight.nodes if n.kind != "constant")
+    drawn = _foremost(every)
     shown = {n.name for n in drawn}
-    edges = tuple(e for e in sight.edges if e.source in shown)
+    edges = tuple(e for e in sight.edges if e.source in shown and e.target in shown)
     boxes = _boxes(drawn, edges)
     spiking = [n for n in drawn if n.rate is not None]
     nodes = [
@@ -38,7 +52,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "middle": sum(boxes[n.name]) / 2,
             "y": n.level + _TOP,
             "y2": n.level + _BOTTOM,
-            **_places(n),
+            **_places(n, boxes[n.name]),
         }
         for n in drawn
     ]
@@ -79,23 +93,27 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
             "tooltip": tooltip(name="layer", size="size", rate="spikes", kind="where"),
         },
     }
+    width_of = {name: round(b - a, 4) for name, (a, b) in boxes.items()}
     text = [
         {
-            "data": values(nodes),
-            "name": f"onbox_{what}",
-            "mark": {"type": "text", "fontSize": size, "fontWeight": weight, "limit": 300},
+            "data": values([n for n in nodes if width_of[str(n["name"])] == width]),
+            "name": f"onbox_{what}_{number}",
+            "mark": {
+                "type": "text",
+                "fontSize": size,
+                "fontWeight": weight,
+                "limit": {"expr": f"{width} * width - 4"},
+            },
             "encoding": {
                 "x": field("middle", "quantitative", **x),
                 "y": field(line, "quantitative", **y),
                 "text": {"field": what, "type": "nominal"},
             },
         }
-        for what, line, size, weight in (
-            ("name", "line1", 14, "bold"),
-            ("size", "line2", 12, "normal"),
-            ("rate", "line3", 12, "normal"),
-        )
+        for number, width in enumerate(sorted(set(width_of.values())))
+        for what, line, size, weight in _WORDS[: 1 if width < _ROOM else None]
     ]
+
     spec = {
         "height": round((levels - _BELOW) * _LEVEL),
         "layer": [
@@ -118,6 +136,7 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
                     "angle": {"field": "angle", "type": "quantitative", "scale": None},
                     "color": {"value": NEUTRAL},
                     "opacity": {"value": 1},
+                    "tooltip": tooltip(text="synapses", way="from and to"),
                 },
             },
             {
@@ -147,7 +166,9 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
         f"{len(edges)} projections; the table of layers has the same numbers."
     )
     note = "A click on a layer leads to its row in the table."
-    if len(drawn) < len(sight.nodes):
+    if len(drawn) < len(every):
+        note += f" The first {len(drawn)} of {len(every):,} layers are drawn; the table has all."
+    if len(every) < len(sight.nodes):
         note += " Neurons that only carry biases are left out."
     if spiking:
         note += f" Rates are of the golden run: {sight.samples} samples, {sight.steps} steps each."
@@ -156,14 +177,27 @@ def network_picture(sight: Sight, layers: tuple[str, ...]) -> Picture:
     )
 
 
+def _foremost(nodes: tuple[LayerNode, ...]) -> tuple[LayerNode, ...]:
+    """Those of the first levels, as many as are to be drawn."""
+    levels = sorted({n.level for n in nodes})
+    last = levels[0]
+    for level in levels:
+        if sum(n.level <= level for n in nodes) > _MOST and level > levels[0]:
+            break
+        last = level
+    return tuple(n for n in nodes if n.level <= last)
+
+
 def _size(node: LayerNode) -> str:
     counted = f"{node.neurons:,} {'places' if node.kind == 'input' else 'neurons'}"
     return counted if len(node.shape) == 1 else f"{'×'.join(map(str, node.shape))}, {counted}"
 
 
-def _places(node: LayerNode) -> dict[str, float]:
-    """Where its lines of text stand: two of them in the middle, where there is no third."""
+def _places(node: LayerNode, box: tuple[float, float]) -> dict[str, float]:
+    """Where its lines of text stand: as many as there are, in the middle."""
     lines = (0.22, 0.41, 0.58) if _rate(node) else (0.31, 0.5, 0.5)
+    if box[1] - box[0] < _ROOM:
+        lines = (0.4, 0.4, 0.4)
     return {f"line{i + 1}": node.level + at for i, at in enumerate(lines)}
 
 
@@ -196,12 +230,16 @@ def _lines(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Points of lines, arrow heads, and words beside them.
 
-    What goes to the next level goes straight down; all else takes a lane on the right.
+    What goes to the next level goes straight down; all else takes a lane on the right. Where several
+    lines go down side by side there is no place for words, and arrow heads tell them.
     """
     lines: list[dict[str, Any]] = []
     arrows: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
     lane = 0
+    beside = Counter(
+        nodes[e.source].level for e in edges if nodes[e.target].level == nodes[e.source].level + 1
+    )
     for number, edge in enumerate(edges):
         a, b = nodes[edge.source], nodes[edge.target]
         text = f"{edge.operator.replace('->', '→')}\n{edge.weights:,} weights of {edge.bits} bits"
@@ -212,7 +250,9 @@ def _lines(
             x1, x2 = sum(boxes[a.name]) / 2, sum(boxes[b.name]) / 2
             points = [(x1, a.level + _BOTTOM), (x2, b.level + _TOP - 0.05)]
             arrows.append({"x": x2, "y": b.level + _TOP - 0.05, "angle": 180})
-            words.append({"x": (x1 + x2) / 2, "y": a.level + _BOTTOM + 0.1, "text": text})
+            if beside[a.level] == 1:
+                at = {"x": (x1 + x2) / 2, "y": a.level + _BOTTOM + 0.1}
+                words.append({**at, "text": text, "way": way})
         else:
             lane += 1
             right = min(0.99, max(e for _, e in boxes.values()) + _LANE * (1 + (lane - 1) % 3))
@@ -224,8 +264,9 @@ def _lines(
                 (boxes[b.name][1] + 0.012, end),
             ]
             arrows.append({"x": boxes[b.name][1] + 0.012, "y": end, "angle": 270})
-            words.append({"x": right, "y": (start + end) / 2 - 0.08, "text": text})
-        words[-1]["way"] = way
+            at = {"x": right, "y": (start + end) / 2 - 0.08}
+            words.append({**at, "text": text, "way": way})
+        arrows[-1] |= {"text": text, "way": way}
         lines += [
             {"edge": number, "turn": i, "x": round(x, 4), "y": round(y, 4)}
             for i, (x, y) in enumerate(points)

@@ -20,9 +20,10 @@ def power_of_two(exponent: int) -> str:
 def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
     """How often each code occurs, of the first projections."""
     for number, one in enumerate(codes[:_MOST]):
-        total = sum(n for _, _, n in one.bars)
+        total = sum(n for _, _, n in one.bars) + one.zeros
         rows = [{"low": low, "high": high + 1, "n": n} for low, high, n in one.bars]
-        pruned = f"; {one.pruned:,} were pruned" if one.pruned else ""
+        apart = f"; {one.zeros:,} of them are 0, which have no bar" if one.zeros else ""
+        apart += f"; {one.pruned:,} more were pruned" if one.pruned else ""
         yield Picture(
             name=f"codes-{number}",
             group="codes",
@@ -30,7 +31,7 @@ def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
             alt=(
                 f"Histogram of the {total:,} weight codes of {one.projection}"
                 + (f", from {one.bars[0][0]} to {one.bars[-1][1]}" if one.bars else "")
-                + f"{pruned}."
+                + f"{apart}."
             ),
             spec={
                 "height": 110,
@@ -45,5 +46,5 @@ def code_pictures(codes: tuple[CodeCounts, ...]) -> Iterator[Picture]:
                     "tooltip": tooltip(low=("code", ","), n=("weights", ",")),
                 },
             },
-            note=f"{total:,} weights of {one.bits} bits, × {power_of_two(one.exponent)}{pruned}",
+            note=f"{total:,} weights of {one.bits} bits, × {power_of_two(one.exponent)}{apart}",
         )

@@ -15,13 +15,15 @@ _MOST_BARS = 64
 class CodeCounts:
     """How many weights of a projection have a code from ``low`` to ``high``, bar by bar.
 
-    ``pruned`` counts the stored ones that were pruned; they are in no bar.
+    ``zeros`` counts those that are 0, next to which the others could not be seen, and ``pruned`` the
+    stored ones that were pruned; neither are in a bar.
     """
 
     projection: str
     bits: int
     exponent: int
     bars: tuple[tuple[int, int, int], ...]
+    zeros: int
     pruned: int
 
 
@@ -32,8 +34,8 @@ def codes_of(program: Program) -> tuple[CodeCounts, ...]:
 
 def _codes(s: SynapseGroup) -> CodeCounts:
     alive = np.ones(s.mantissa.shape, bool) if s.alive is None else s.alive
-    values = s.mantissa[alive].astype(np.int64)
-    pruned = int(s.mantissa.size - values.size)
+    kept = s.mantissa[alive].astype(np.int64)
+    values = kept[kept != 0]
     bars: list[tuple[int, int, int]] = []
     if values.size:
         low, high = int(values.min()), int(values.max())
@@ -45,5 +47,10 @@ def _codes(s: SynapseGroup) -> CodeCounts:
             for i, n in enumerate(counts.tolist())
         ]
     return CodeCounts(
-        projection=s.name, bits=s.weight_bits, exponent=s.exponent, bars=tuple(bars), pruned=pruned
+        projection=s.name,
+        bits=s.weight_bits,
+        exponent=s.exponent,
+        bars=tuple(bars),
+        zeros=int(kept.size - values.size),
+        pruned=int(s.mantissa.size - kept.size),
     )
