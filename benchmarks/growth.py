@@ -225,7 +225,10 @@ def main() -> None:
         return
     kept = options.json is not None and options.json.exists()
     known: dict[str, Any] = json.loads(options.json.read_text()) if kept else {}
-    for axis in options.axes.split(","):
+    axes = options.axes.split(",")
+    if unknown := [axis for axis in axes if axis not in BUILD]:
+        parser.error(f"--axes: {', '.join(unknown)}: there are {', '.join(BUILD)}")
+    for axis in axes:
         sizes = [int(n) for n in options.sizes.split(",") if n] or SIZES[axis]
         runs: dict[int, Any] = {}
         for n in sizes:

@@ -179,6 +179,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--second-order", action="store_true")
     options = parser.parse_args()
+    if unknown := [name for name in options.only.split(",") if name not in CASES]:
+        parser.error(f"--only: {', '.join(unknown)}: there are {', '.join(CASES)}")
     if options.folder is not None:
         options.folder.mkdir(parents=True, exist_ok=True)
     results = {name: run(name, options) for name in options.only.split(",")}
