@@ -12,8 +12,6 @@ _MOVED = 0.1
 """Of the steps: how far samples move in time."""
 _DROPPED = 0.2
 """Of the events, at most."""
-
-
 _TURNED, _STRETCHED, _SLANTED = 0.35, 0.2, 0.3
 """Standard deviations of what warps a map: an angle, the logarithm of a factor per axis, a slant."""
 
