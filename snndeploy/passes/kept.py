@@ -47,7 +47,7 @@ class Kept:
 
     Args:
         folder: made if there is none.
-        resume: whether to take results that are there; new ones are kept in any case.
+        resume: whether to take results that are there; new ones are kept in any case, and taken.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -56,6 +56,7 @@ class Kept:
     def __init__(self, folder: Path, *, resume: bool) -> None:
         self._folder = folder
         self._resume = resume
+        self._own: set[str] = set()
         self._digests: WeakKeyDictionary[Calibration, str] = WeakKeyDictionary()
         try:
             make_folder(folder)
@@ -123,13 +124,14 @@ class Kept:
         return self._digests[samples]
 
     def load(self, name: str, kind: type[T]) -> T | None:
-        """A result of an earlier run; None where there is none, or none is to be taken.
+        """A result of this run or an earlier one; None where there is none, or none is to be taken.
 
         Raises:
             InputError: there is a file that no run has written.
         """
         path = self._folder / name
-        if not self._resume or not os.path.lexists(path):
+        taken = self._resume or name in self._own
+        if not taken or not os.path.lexists(path):
             return None
         try:
             found = unpacked(read_bytes(path, current().memory), kind)
@@ -147,6 +149,7 @@ class Kept:
         """
         try:
             write_file(self._folder / name, packed(value), force=True)
+            self._own.add(name)
         except InputError as error:
             raise self._unwritable(error) from error
 
