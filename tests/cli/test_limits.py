@@ -62,7 +62,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     x = (rng.random((40, 30, 6)) < 0.4).astype(np.uint8)
     np.savez("data.npz", x=x, y=np.arange(40) % 3)
-    np.savez("trace.npz", input=x[:, :1], output=np.zeros((40, 1, 3), np.float32))
+    np.savez(
+        "trace.npz", input=x[:, :1], output=np.eye(3, dtype=np.float32)[np.arange(40) % 3, None]
+    )
     Path("train.toml").write_text('[[pass]]\nname = "finetune"\nepochs = 2\n')
     check(run("compile", model, *FRONTEND, "-o", "net.snnb"), 0)
     return tmp_path
