@@ -23,10 +23,10 @@ from ..ir.network import Network, Population, Projection, Source
 from ..ir.ops import SumPool
 from ..progress import Progress, silent
 from ..simulate.recording import Recording
-from ..workers import Workers
+from ..workers import HERE, Workers
 from .columns import arrivals, patches, profiles_of
 from .maps import MapMoments, merged, read_places, summed
-from .parts import HERE, PartSum, in_parts
+from .parts import PartSum, in_parts
 from .stream import MAX_MEMORY
 
 Response = Literal["current", "membrane", "long", "double", "integrator"]

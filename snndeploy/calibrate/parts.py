@@ -17,15 +17,13 @@ from ..progress import Progress, silent
 from ..simulate.float.engine import run_float
 from ..simulate.float.inputs import checked_inputs
 from ..simulate.recording import Recording
-from ..workers import Here, Shared, Task, Workers
+from ..workers import HERE, Here, Shared, Task, Workers
 from ..workers.base import digest_of_parts
 from .listen import Remembered, unchanged
 from .stream import of_inputs, prefix, samples_at_once
 
 PART = 64
 """Samples of a part at most, so that several workers have something to do."""
-
-HERE = Here()
 
 
 class PartSum(Protocol):

@@ -25,8 +25,8 @@ from ..ir.network import Network, Population
 from ..ir.step import NeuronRule, above
 from ..progress import Progress, silent
 from ..simulate.recording import Recording
-from ..workers import Workers
-from .parts import HERE, PartSum, in_parts
+from ..workers import HERE, Workers
+from .parts import PartSum, in_parts
 from .stream import MAX_MEMORY
 
 Figure = Literal["rate", "maps", "magnitude", "covariance"]

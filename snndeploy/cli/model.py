@@ -35,9 +35,8 @@ def _read_ahead(context: click.Context, _parameter: click.Parameter, model: Path
     """A file is read in another process while this one imports what works on it."""
     from ..files.hdf5 import NIR, begin_reading
 
-    if (
-        not context.resilient_parsing and model.suffix != ".net"
-    ):  # a shell that completes reads none
+    completes = context.resilient_parsing  # a shell, which reads none
+    if not completes and model.suffix != ".net":
         begin_reading(model, NIR)
     return model
 

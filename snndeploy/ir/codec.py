@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
+from .fields import PLAIN
 
 _LARGE = 1 << 30
 """Bytes of an array from which its sizes may take more than 32 bits."""
-_PLAIN = (type(None), bool, int, float, str)
 _COMPARED = 1 << 16
 """Bytes up to which arrays are compared: larger ones are seldom equal unless they are one."""
 
@@ -41,7 +41,7 @@ class SharedArrays(dict[str, Array]):
 def encode(value: object, arrays: SharedArrays) -> Any:
     """Return ``value`` as JSON-compatible data; arrays are added to ``arrays`` and referred to."""
     kind = type(value)
-    if kind in _PLAIN:  # most values are
+    if kind in PLAIN:  # most values are
         return value
     if isinstance(value, np.ndarray):
         return {"array": arrays.add(value)}

@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+PLAIN = (type(None), bool, int, float, str)
+"""Types of values that are themselves in files, and in digests what they are written as."""
+
 HeldAs = Literal["level", "factor"]
 """``level`` is in the unit of v: a register holds it times the scale of its population. ``factor`` is
 what a step leaves of a state: a register holds the decay constant."""

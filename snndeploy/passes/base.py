@@ -17,7 +17,7 @@ from ..ir.arrays import Array
 from ..ir.finding import Finding
 from ..ir.network import Network
 from ..progress import silent
-from ..workers import Here, Workers
+from ..workers import HERE, Workers
 from .given import Calibration, Observer, PassEvent, Training
 from .order import ORDER, PassStage, out_of_order, refuse_wrong_side, stage_of
 
@@ -42,9 +42,6 @@ __all__ = [
     "stage_of",
 ]
 """What a pass is written with, and what runs it, is here from one place."""
-
-
-HERE = Here()
 
 
 class Keeper(Protocol):

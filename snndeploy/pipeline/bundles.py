@@ -26,7 +26,7 @@ from ..report import compile_report, finding_record
 from ..simulate.integer.engine import run_integer
 from ..simulate.recording import Recording, units_of
 from ..verify import Verification, worst_inputs
-from ..workers import Here, Workers
+from ..workers import HERE, Workers
 from .accounts.audit import audit, audited_report, other_target, stale_target
 from .accounts.flashing import flashing_record
 from .accounts.savings import savings_record
@@ -46,7 +46,6 @@ from .run import (
 )
 from .stakes.rounding import measured_on
 
-_HERE = Here()
 _GOLDEN_SAMPLES = 8
 _RANDOM_GOLDEN = (16, 2, 0.2)
 """Steps, samples and spike probability of the self-test of a bundle compiled without data."""
@@ -190,7 +189,7 @@ def run_bundle(
     *,
     output: str | None = None,
     heard: RunListener = silent,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
 ) -> dict[str, Any]:
     """Run samples on a bundle's program (and its networks) and report; ``output`` answers.
 

@@ -24,7 +24,7 @@ from ..passes.kept import kept_in
 from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
-from ..workers import Here, Workers
+from ..workers import HERE, Workers
 from .calibrating import every_kth, feed, put_aside
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
@@ -32,7 +32,6 @@ from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
 from .stakes.rounding import measured_on, spikes_that_differ, told
 
-_HERE = Here()
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
 _HELD_OUT = 5
@@ -70,7 +69,7 @@ def compile(
     checkpoints: Path | None = None,
     resume: bool = False,
     try_seconds: float | None = None,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
     observer: Observer = silent,
 ) -> Compiled:
     """Ingest, compress, lower, place and check a network.
@@ -221,7 +220,7 @@ def compress(
     training: Training | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
     observer: Observer = silent,
 ) -> PassLog:
     """Run the passes of a recipe, compare the answers as its guard says, and nothing else.

@@ -27,7 +27,7 @@ from ..progress import Progress, Scores, silent
 from ..simulate.recording import Recording
 from ..verify import Verification
 from ..verify.judged import judged_output
-from ..workers import Here, Shared, Task, Workers
+from ..workers import HERE, Here, Shared, Task, Workers
 from ..workers.base import digest_of_parts
 from .compiled import Compiled, Loaded
 from .tally import Tally
@@ -40,7 +40,6 @@ FLOAT_STAGES = STAGES[:2]
 RunListener: TypeAlias = "Callable[[Mapping[str, Recording], Samples], None]"
 """Is handed what every engine recorded of a batch, and the batch."""
 
-_HERE = Here()
 _BATCH_VALUES = 1 << 27
 """Bytes that the recordings of one batch may hold: one per place (step, sample, neuron)…"""
 _FLOAT_VALUES = 9
@@ -178,7 +177,7 @@ def run_compiled(
     *,
     output: str | None = None,
     heard: RunListener = silent,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
 ) -> dict[str, Any]:
     """Run samples on several engines (float: the network as it was trained) and report.
 
@@ -217,7 +216,7 @@ def run_samples(
     scores: Scores = silent,
     output: str | None = None,
     heard: RunListener = silent,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
 ) -> dict[str, Any]:
     """Run samples batch by batch on every engine, and report on all of them.
 

@@ -120,6 +120,11 @@ def number(value: float | None, form: str = ",.0f") -> str:
     return "" if value is None else f"{value:{form}}"
 
 
+def sentence(text: str) -> str:
+    """A line of a terminal as a sentence."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
+
+
 def span(low: float, high: float, form: str = ",.0f") -> str:
     """One number, or ``low…high``."""
     return f"{low:{form}}" if low == high else f"{low:{form}}…{high:{form}}"

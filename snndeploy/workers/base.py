@@ -56,6 +56,10 @@ class Here(Workers):
             yield function(shared.value, task.argument)
 
 
+HERE = Here()
+"""Who computes where nobody else is asked to."""
+
+
 def digest_of_parts(*parts: object) -> str:
     """A digest of texts and numbers."""
     found = hashlib.sha256()

@@ -22,30 +22,11 @@ from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.ir.step import LOIHI
 from snndeploy.mapping.count.axons import recount
 from snndeploy.mapping.count.memory import Memory
-from snndeploy.mapping.cut.grid import tiles
 from tests.support.checked import checked, checked_placement
 from tests.support.mapping_programs import conv, group, mlp, synapses, with_synapses
-from tests.support.random_programs import random_program, small_chip
+from tests.support.random_programs import cut_at_random, random_program, small_chip
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
-
-
-def cut(program: Program, rng: np.random.Generator) -> Placement:
-    """Every group in a grid of a few boxes, each on a core of its own, few cores on a chip."""
-    parts = []
-    for g in program.groups:
-        if g.kind != "input":
-            counts = tuple(int(rng.integers(1, min(n, 3) + 1)) for n in g.shape)
-            parts += [(g.name, bounds) for bounds in tiles(g.shape, counts)]
-    cores = rng.permutation(len(parts))
-    return Placement(
-        target="any",
-        cores_per_chip=int(rng.integers(1, 4)),
-        slices=tuple(
-            Slice(group=name, bounds=bounds, core=int(core))
-            for (name, bounds), core in zip(parts, cores, strict=True)
-        ),
-    )
 
 
 def counted(program: Program, placement: Placement, target: Target) -> tuple[Any, list[Any]]:
@@ -70,7 +51,7 @@ def test_all_that_a_slice_takes(target: Target, first: int) -> None:
         rng = np.random.default_rng(seed)
         program = random_program(seed)
         chip = small_chip(target, seed) if seed % 3 == 2 else target
-        placement = cut(program, rng)
+        placement = cut_at_random(program, rng)
         memory = Memory(program, chip)
         other, slices = counted(program, placement, chip)
         for s, mine, part in zip(placement.slices, recount(memory, placement), slices, strict=True):

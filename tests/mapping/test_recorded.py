@@ -17,34 +17,14 @@ import pytest
 from snndeploy.chip import family_of, load_target
 from snndeploy.chip.counting import neurons_in
 from snndeploy.ir.arrays import frozen
-from snndeploy.ir.placement import Bounds, Placement, Slice
-from snndeploy.ir.program import Program
+from snndeploy.ir.placement import Bounds
 from snndeploy.mapping.count.axons import Outgoing, fan_outs, recount
 from snndeploy.mapping.count.memory import Memory
-from snndeploy.mapping.cut.grid import tiles
 from tests.support.mapping_programs import with_group
-from tests.support.random_programs import random_program, small_chip
+from tests.support.random_programs import cut_at_random, random_program, small_chip
 from tests.support.recorded import Record, fields, text
 
 CHIPS, RANDOM = ("loihi1", "loihi2"), range(14)
-
-
-def cut(program: Program, rng: np.random.Generator) -> Placement:
-    """Every group in a grid of a few boxes, two boxes on a core, few cores on a chip."""
-    parts: list[tuple[str, Bounds]] = []
-    for g in program.groups:
-        if g.kind != "input":
-            counts = tuple(int(rng.integers(1, min(n, 3) + 1)) for n in g.shape)
-            parts += [(g.name, bounds) for bounds in tiles(g.shape, counts)]
-    cores = rng.permutation(len(parts)) // 2
-    return Placement(
-        target="any",
-        cores_per_chip=int(rng.integers(1, 4)),
-        slices=tuple(
-            Slice(group=name, bounds=bounds, core=int(core))
-            for (name, bounds), core in zip(parts, cores, strict=True)
-        ),
-    )
 
 
 def slices(seed: int, chip: str) -> Iterator[str]:
@@ -66,7 +46,8 @@ def slices(seed: int, chip: str) -> Iterator[str]:
         program = with_group(program, part.name, dv=frozen(np.arange(part.shape[-1]) % 4))
     if seed % 5 == 4:  # on Loihi by a second compartment
         program = with_group(program, program.on_chip[-1].name, reset="subtract", kind="custom")
-    placement, memory, family = cut(program, rng), Memory(program, target), family_of(target)
+    placement = cut_at_random(program, rng, together=2)
+    memory, family = Memory(program, target), family_of(target)
     counted = recount(memory, placement)
     on_cores: dict[int, list[dict[str, int]]] = {}
     for part, used in zip(placement.slices, counted, strict=True):

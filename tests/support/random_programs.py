@@ -9,8 +9,10 @@ import numpy as np
 from snndeploy.chip import Target
 from snndeploy.ir.arrays import frozen, size
 from snndeploy.ir.ops import Conv, Dense, Pointwise, Reshape, chain_shapes
+from snndeploy.ir.placement import Bounds, Placement, Slice
 from snndeploy.ir.program import Program, SynapseSource
 from snndeploy.ir.step import LOIHI
+from snndeploy.mapping.cut.grid import tiles
 from tests.support.mapping_programs import (
     POOL,
     cnn,
@@ -162,3 +164,21 @@ def small_chip(target: Target, seed: int) -> Target:
     few = target.chip.cores.model_copy(update={"limit": int(rng.integers(1, most + 1))})
     chip = target.chip.model_copy(update={"cores": few})
     return target.model_copy(update={"core": core, "chip": chip})
+
+
+def cut_at_random(program: Program, rng: np.random.Generator, *, together: int = 1) -> Placement:
+    """Every group in a grid of a few boxes, so many on a core, few cores on a chip."""
+    parts: list[tuple[str, Bounds]] = []
+    for g in program.groups:
+        if g.kind != "input":
+            counts = tuple(int(rng.integers(1, min(n, 3) + 1)) for n in g.shape)
+            parts += [(g.name, bounds) for bounds in tiles(g.shape, counts)]
+    cores = rng.permutation(len(parts)) // together
+    return Placement(
+        target="any",
+        cores_per_chip=int(rng.integers(1, 4)),
+        slices=tuple(
+            Slice(group=name, bounds=bounds, core=int(core))
+            for (name, bounds), core in zip(parts, cores, strict=True)
+        ),
+    )

@@ -231,9 +231,8 @@ def _unrolled(stages: Sequence[LinearStage], shape: Shape, where: str) -> Linear
             hint="put a neuron between them, or fold them into one layer",
         )
     largest = max(size(s.out_shape) for s in stages)
-    some = max(
-        1, UNROLL_LIMIT // max(n_in, largest)
-    )  # what lies between may be larger than either end
+    # what lies between may be larger than either end
+    some = max(1, UNROLL_LIMIT // max(n_in, largest))
     matrix = np.empty((n_out, n_in))
     for low in range(0, n_in, some):
         basis = np.eye(min(some, n_in - low), n_in, low)

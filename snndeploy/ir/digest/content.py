@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from ..fields import PLAIN
 
 NOT_CONTENT: Mapping[str, Any] = {"content": False}
 """Metadata of a field that says where something came from or what is thought of it, not what it is."""
@@ -19,7 +20,6 @@ NOT_CONTENT: Mapping[str, Any] = {"content": False}
 _PIECE = 1 << 20
 """Values of an array that are hashed in one go."""
 _LENGTH = struct.Struct("<Q").pack
-_PLAIN = (type(None), bool, int, float, str)
 
 
 def digest_of(*parts: str) -> str:
@@ -55,7 +55,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
         TypeError: a value of a type that has no digest.
     """
     kind = type(value)
-    if kind in _PLAIN:  # most values are
+    if kind in PLAIN:  # most values are
         return _plain_digest(kind.__name__, repr(value))
     if isinstance(value, np.ndarray):
         return _array_digest(value)
@@ -72,7 +72,7 @@ def content_digest(value: object, without: Collection[str] = ()) -> str:
         return digest_of("mapping", *(part for pair in pairs for part in pair))
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return _plain_digest(type(value).__name__, repr(value))
     raise TypeError(f"{type(value).__name__} has no digest")
 

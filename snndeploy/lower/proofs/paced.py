@@ -117,9 +117,8 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
     rise, left = worst.per_step.high, np.zeros(group.shape)
     if rule.subtracts:
         left = np.maximum((keep if late else 1.0) * worst.v.high - threshold, 0)
-        if (
-            not late
-        ):  # a step that adds less than the threshold leaves less; after others nothing waits
+        # a step that adds less than the threshold leaves less; after others nothing waits
+        if not late:
             left = np.where(least == most, np.minimum(left, rise), left)
     v = rise + (left if late else keep * left)
     waits: Array = threshold > 0

@@ -16,14 +16,13 @@ import networkx as nx
 import numpy as np
 
 from ...calibrate.moments import Moments, Response, gather, rows
-from ...calibrate.parts import HERE
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
 from ...ir.weights import Weight
 from ...progress import Progress, silent
 from ...simulate.float.engine import run_float
-from ...workers import Workers
+from ...workers import HERE, Workers
 from ..second_order.layers import held_out
 from .coupling import CouplingGroup
 from .scores import POSITIONS, column_units, consuming

@@ -27,7 +27,7 @@ from ...passes.quantization.quantize import Quantize
 from ...progress import Progress, silent
 from ...recipe import CalibrationOptions, Recipe
 from ...report.chart import Panel, line_chart
-from ...workers import Here, Shared, Task, Workers
+from ...workers import HERE, Shared, Task, Workers
 from ...workers.base import digest_of_parts
 from ..compilation import compress
 from ..opening import Model, open_network
@@ -77,9 +77,6 @@ class Sensitivity:
     def record(self) -> dict[str, Any]:
         """JSON-compatible."""
         return {**dataclasses.asdict(self), "noise": self.noise}
-
-
-_HERE = Here()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +131,7 @@ def sensitivity(
     semantics: Mapping[str, Any] | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
     progress: Progress = silent,
 ) -> Sensitivity:
     """Change one layer at a time and run the samples.

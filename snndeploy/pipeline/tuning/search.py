@@ -14,7 +14,7 @@ from ...chip import Target, dump_target, load_target
 from ...data import Feed, Samples
 from ...passes.kept import digest_of
 from ...progress import Progress, silent
-from ...workers import Here, Shared, Task, Workers
+from ...workers import HERE, Shared, Task, Workers
 from ...workers.base import digest_of_parts
 from ..opening import Model, open_network
 from ..run import finishing
@@ -32,8 +32,6 @@ _TRIES = 50
 """Draws of a small step before a guess is taken instead."""
 _STREAM = 0x74756E65
 """Sets the stream of small steps apart."""
-
-_HERE = Here()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +84,7 @@ def tune(
     frontend: str | None = None,
     semantics: Mapping[str, Any] | None = None,
     study: Path | None = None,
-    workers: Workers = _HERE,
+    workers: Workers = HERE,
     progress: Progress = silent,
     tell: Callable[[TrialOutcome], None] = silent,
 ) -> Tuned:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..tables import CERTAINTIES, rounding_note, rounding_text
+from ..tables import CERTAINTIES, rounding_note, rounding_text, sentence
 from .listing import CellValue, Column, Listing, listing
 
 _PASSES = (
@@ -93,7 +93,7 @@ def _layers(report: Mapping[str, Any]) -> Listing:
         _LAYERS,
         rows,
         anchors=[layer_anchor(i) for i in range(len(rows))],
-        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in (sure, *rounding_note(report))),
+        notes=tuple(map(sentence, (sure, *rounding_note(report)))),
     )
 
 

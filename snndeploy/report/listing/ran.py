@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..tables import NEUROBENCH, energy_kind, events_text, place
+from ..tables import NEUROBENCH, energy_kind, events_text, place, sentence
 from .listing import CellValue, Column, Listing, listing
 
 _STAGES = (
@@ -123,10 +123,8 @@ def _events(run: Mapping[str, Any]) -> Listing:
         ]
         for name, a in activity["layers"].items()
     ]
-    told = events_text(activity)
-    return listing(
-        "events", "Events per sample", _EVENTS, rows, notes=(f"{told[:1].upper()}{told[1:]}.",)
-    )
+    notes = (sentence(events_text(activity)),)
+    return listing("events", "Events per sample", _EVENTS, rows, notes=notes)
 
 
 def _energy(run: Mapping[str, Any]) -> Listing:

@@ -14,11 +14,11 @@ from ...plain import visible
 from ..listing import Listing, compiled_listings, core_listing, run_listings
 from ..pictures import Picture, all_pictures, sensitivity_pictures
 from ..sight import Sight
-from ..tables import CERTAINTIES, COUNTED, cores_text, judged, judged_on
+from ..tables import CERTAINTIES, COUNTED, cores_text, judged, judged_on, sentence
 from .certificate import certificate_panel
 from .findings import findings_panels, fix_panel
 from .library import vega
-from .markup import contents, figures, folded, panel, script_data, sentence, soft, table
+from .markup import contents, figures, folded, panel, script_data, soft, table
 from .verdict import head
 
 _FOLDER = Path(__file__).parent

@@ -36,11 +36,6 @@ def contents(body: str) -> str:
     return f'<nav aria-label="On this page">{"".join(links)}</nav>'
 
 
-def sentence(text: str) -> str:
-    """A line of a terminal as a sentence."""
-    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
-
-
 def folded(title: str, *parts: str) -> str:
     """What is there for whoever opens it."""
     return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..tables import judged_on, span
-from .markup import sentence
+from ..tables import judged_on, sentence, span
 
 Fact = tuple[str, str, str]
 """What, how much, and what that rests on."""
