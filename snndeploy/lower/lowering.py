@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import networkx as nx
 import numpy as np
 
 from ..chip import Family, Target, family_of
@@ -25,7 +26,7 @@ from .timing import depths
 
 _FEWEST_BITS = 2
 _ROUNDS = 8
-"""Attempts to find spike rates of a loop that follow from themselves."""
+"""Attempts to find spike rates of a loop that follow from themselves, beside one per population."""
 
 
 def lower(
@@ -145,40 +146,44 @@ def _with_pauses(program: Program, lowered: Mapping[str, Lowered]) -> Program:
 def _with_bounds_that_hold(
     network: Network, one: Callable[[Population, MostSpikes], Lowered]
 ) -> dict[str, Lowered]:
-    """Lower every population, knowing how often those that it hears spike per step.
+    """Lower every population, knowing how often those that it hears spike per step: sources first."""
+    rank = {p.name: i for i, p in enumerate(network.populations)}
+    condensed = nx.condensation(network.graph)
+    most, lowered = MostSpikes(), dict[str, Lowered]()
+    for part in nx.topological_sort(condensed):
+        names = sorted(condensed.nodes[part]["members"], key=rank.__getitem__)
+        together = [p for p in map(network.population, names) if p.role != "input"]
+        loops = len(names) > 1 or network.graph.has_edge(names[0], names[0])
+        lowered |= _holding(together, one, most, loops=loops)
+    return lowered
 
-    Sources come first. In a loop a bound is assumed and raised until what follows from it is no more;
-    where that does not happen, registers bound the spikes and scales are chosen for the usual ones.
+
+def _holding(
+    together: list[Population],
+    one: Callable[[Population, MostSpikes], Lowered],
+    most: MostSpikes,
+    *,
+    loops: bool,
+) -> dict[str, Lowered]:
+    """Lower a population, or those of a loop, and put how often they spike into ``most``.
+
+    In a loop a bound is assumed and raised until what follows from it is no more; where that does not
+    happen, registers bound the spikes and scales are chosen for the usual ones. Within a round nobody
+    knows what came of the others, so that their order means nothing.
     """
-    rank = {name: i for i, name in enumerate(network.order)}
-    order = [network.population(name) for name in network.order]
-    order = [p for p in order if p.role != "input"]
-    many = [p for p in order if p.neuron and p.neuron.spikes_per_step == "many"]
-    heard_early = {
-        s.population
-        for p in network.projections
-        for s in p.sources
-        if rank[s.population] >= rank[p.target]
-    }
-    loops = [p for p in many if p.name in heard_early]
-    most = MostSpikes()
-    for _ in range(_ROUNDS):
-        assumed = {p.name: most.expected(p) for p in loops}
-        lowered = {}
-        for population in order:
-            result = lowered[population.name] = one(population, most)
-            if population in many:
-                most.found[population.name] = result.most
-        if all((lowered[name].most <= bound).all() for name, bound in assumed.items()):
+    many = [p for p in together if p.neuron and p.neuron.spikes_per_step == "many"]
+    for _ in range(_ROUNDS + len(together)):
+        lowered = {p.name: one(p, most) for p in together}
+        found = {p.name: lowered[p.name].most for p in many}
+        if not loops or all((found[p.name] <= most.expected(p)).all() for p in many):
+            most.found.update(found)
             return lowered
-        for name, bound in assumed.items():
-            most.found[name] = np.maximum(bound, lowered[name].most)
-    most = MostSpikes()
-    for _ in range(
-        2
-    ):  # scales do not look at what is beyond, so the second round has the registers
-        lowered = {p.name: one(p, most) for p in order}
-        most.beyond = {p.name: lowered[p.name].held for p in many}
+        most.found.update({p.name: np.maximum(most.expected(p), found[p.name]) for p in many})
+    for p in many:
+        del most.found[p.name]
+    for _ in range(2):  # scales do not look at what is beyond: the second round has the registers
+        lowered = {p.name: one(p, most) for p in together}
+        most.beyond.update({p.name: lowered[p.name].held for p in many})
     return lowered
 
 
