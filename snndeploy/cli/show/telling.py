@@ -24,6 +24,20 @@ def told_more() -> bool:
     return context is not None and bool(context.find_root().params.get("verbose"))
 
 
+def told_progress() -> bool:
+    """Whether progress is told: neither with ``-q`` nor beside JSON, whose readers are programs."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return True
+    return not (context.find_root().params.get("quiet") or context.params.get("as_json"))
+
+
+def aside(text: str) -> None:
+    """A line on standard error about what goes on, where progress is told."""
+    if told_progress():
+        say(text, err=True)
+
+
 def tell(findings: Sequence[Finding], *, notes: bool = False) -> None:
     """Warnings (and notes) on standard error, for commands whose result is something else."""
     for found in findings:
