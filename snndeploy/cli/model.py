@@ -25,7 +25,7 @@ from .options import (
     semantics_options,
 )
 from .show.help import command
-from .show.telling import aside, say
+from .show.telling import INTERRUPTED, aside, say
 
 if TYPE_CHECKING:
     from ..pipeline import Compiled, Loaded
@@ -339,6 +339,9 @@ def check(
             print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))
+    if fixing is not None and fixing.partial:
+        say("interrupted: this is what was found until then", err=True)
+        sys.exit(INTERRUPTED)
     if not report["fits"] and (fixing is None or fixing.recipe is None):
         _does_not_fit(report, as_json, fixable=fixing is None and kind != "netx")
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ...ir.finding import Finding
 
 
+INTERRUPTED = 130
+"""What a command leaves with that was interrupted, though it tells what was finished."""
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print a message; whatever names are in it, a terminal obeys none of them."""
     click.echo(plain(text), err=err)
