@@ -158,7 +158,7 @@ def test_schema_errors(tmp_path: Path, text: str, where: str, message: str) -> N
 
 
 def test_a_bare_number_is_no_limit(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="chip.cores: '64' is no table") as caught:
+    with pytest.raises(TargetError, match=r"chip\.cores: '64' is no table") as caught:
         loaded(tmp_path, "[chip]\ncores = 64")
     form = 'cores = { limit = …, unit = "…", source = "…", certainty = "…" }: see docs/'
     assert str(caught.value.hint).startswith(form)
