@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...calibrate.fidelity import Fidelity
-from ...calibrate.moments import Moments, Response, moments_of_trains
+from ...calibrate.moments import Moments, Response, moments_of_trains, pooled
 from ...errors import InputError, PassRefused
-from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...passes.clipping import eased_bits
@@ -372,42 +371,26 @@ def _measured(
 ) -> dict[str, Moments]:
     """Moments of some layers over all samples."""
     kernel: Response = step.kernels[0] if step.kernels else "membrane"
-    sums: dict[str, list[Moments]] = {name: [] for name in names}
+    sums: dict[str, Moments] = {}
     for x in data:
         found = _layers_in(module, call, x, names)
         original = None if reference is None else _layers_in(reference, call, x, names)
         for name in names:
             dense = None if original is None else {"input": trains_of(original[name])}
-            sums[name].append(
-                moments_of_trains(
-                    projection_of(found[name]),
-                    {"input": trains_of(found[name])},
-                    name,
-                    reference=dense,
-                    kernel=kernel,
-                    positions=step.positions or None,
-                    max_memory=step.max_memory << 20,
-                )
+            part = moments_of_trains(
+                projection_of(found[name]),
+                {"input": trains_of(found[name])},
+                name,
+                reference=dense,
+                kernel=kernel,
+                positions=step.positions or None,
+                max_memory=step.max_memory << 20,
             )
-    return {name: _added(parts) for name, parts in sums.items()}
+            sums[name] = pooled(sums[name], part) if name in sums else part
+    return sums
 
 
 def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
     watch = ModuleWatch(module, names)
     watch.run(call, [x])
     return watch.layers
-
-
-def _added(parts: list[Moments]) -> Moments:
-    count = sum(m.count for m in parts)
-
-    def mean(arrays: Iterable[Array]) -> Array:
-        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
-
-    return Moments(
-        hessian=mean(m.hessian for m in parts),
-        mean=mean(m.mean for m in parts),
-        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
-        group=parts[0].group,
-        count=count,
-    )
