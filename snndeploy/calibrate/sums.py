@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..ir.arrays import Array, size
+from ..ir.delays import arriving
 from ..ir.network import Population, Projection, Source
 from ..ir.ops import SumPool
 from ..simulate.recording import Recording
@@ -97,14 +98,13 @@ def filtered(x: Array, leak: float, syn_leak: float | None, kernel: Response = "
 
 def delayed(x: Array, source: Source) -> Array:
     """What the spikes ``x`` (steps, samples, *shape) of a source deliver, step by step."""
-    if not source.max_delay:
-        return x
-    out = np.zeros_like(x)
-    delays = np.broadcast_to(source.delay, x.shape[2:])
-    for delay in np.unique(delays):
-        arrived = x[: len(x) - delay]
-        out[delay:] = np.where(delays == delay, arrived, out[delay:])
-    return out
+
+    def late(delay: int) -> Array:
+        before = np.zeros_like(x[:delay])
+        return np.concatenate([before, x[: len(x) - delay]])[: len(x)] if delay else x
+
+    found: Array = arriving(source, late)
+    return found
 
 
 class BlockSum:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import InputError, UsageError, did_you_mean
 from ...ir.arrays import Array, Shape, size
+from ...ir.delays import arriving
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network, Population, Projection, Source
 from ..recording import Recording
@@ -134,11 +135,6 @@ class _Incoming:
     bias: Tensor | None
     inside: bool
 
-    @property
-    def bias_from(self) -> int:
-        """First step at which the bias arrives."""
-        return max(s.max_delay for s in self.projection.sources)
-
 
 @dataclass(frozen=True)
 class _Plan:
@@ -195,13 +191,8 @@ class _Train:
         def at(delay: int) -> Tensor:
             return self.values[self.past + start - delay : self.past + stop - delay]
 
-        if source.min_delay == source.max_delay:
-            return at(source.max_delay)
-        delays = torch.tensor(np.broadcast_to(source.delay, self.values.shape[2:]).copy())
-        arriving = at(0) * 0
-        for delay in torch.unique(delays).tolist():
-            arriving = torch.where(delays == delay, at(delay), arriving)
-        return arriving
+        found: Tensor = arriving(source, at, torch)
+        return found
 
 
 def _run_part(
@@ -302,7 +293,7 @@ def _arriving(
         y = float_chain(incoming.projection.ops, incoming.weight, x.flatten(0, 1)).reshape(full)
         total = y if total is None else total + y
         if incoming.bias is not None:
-            late = max(0, incoming.bias_from - first - start)
+            late = max(0, incoming.projection.bias_delay - first - start)
             if total.data_ptr() == x.data_ptr():  # an operator that only changes the shape
                 total = total.clone()
             total[late:] += incoming.bias

@@ -94,7 +94,7 @@ def test_layers_that_do_not_fit_together_are_scored_in_turn(
     ctx = context(net, samples=70)
     calls: list[list[str]] = []
 
-    def counted(network: Network, inputs: Any, names: list[str], **options: Any) -> Any:
+    def counted(network: Any, inputs: Any, names: list[str], **options: Any) -> Any:
         calls.append(names)
         return gather(network, inputs, names, **options)
 
