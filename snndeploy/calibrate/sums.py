@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..ir.arrays import Array, size
-from ..ir.delays import arriving
+from ..ir.linear.delays import arriving
 from ..ir.network import Population, Projection, Source
 from ..ir.ops import SumPool
 from ..simulate.recording import Recording

@@ -34,7 +34,7 @@ from .costs import (
     needed_differs,
     not_measured,
 )
-from .ways import History, Way, closer_ways, way_of
+from .ways import History, PassWay, closer_ways, way_of
 
 Guard = Literal["off", "warn", "back-off", "search"]
 
@@ -113,7 +113,7 @@ def run_guarded(
     if log.answers.bound <= limit:
         return dataclasses.replace(log, notes=notes)
     closer = closer_ways(net, way, ctx)
-    ways = sorted([way, *closer], key=Way.bound)
+    ways = sorted([way, *closer], key=PassWay.bound)
     if ways[0].bound() <= limit:
         kept = ways[0].log
         notes = (*notes, fitted_closer(log, kept, limit))
@@ -143,7 +143,12 @@ class _BackOff:
     """Levels of one recipe, from what was asked (0) to nothing."""
 
     def __init__(
-        self, net: Network, ways: Sequence[Way], ctx: PassContext, watch: Reference, limit: float
+        self,
+        net: Network,
+        ways: Sequence[PassWay],
+        ctx: PassContext,
+        watch: Reference,
+        limit: float,
     ) -> None:
         self.net, self.way, self.others = net, ways[0], tuple(ways[1:])
         self.ctx, self.watch, self.limit = ctx, watch, limit
@@ -280,7 +285,7 @@ def _least_stored(
         quick = [p.quick() for p in start]
         quiet = _quick_context(ctx)
         log = run_passes(net, quick, dataclasses.replace(history.beside(quiet), watch=watch))
-        full = Way(dataclasses.replace(log, passes=tuple(start)), tuple(history.networks))
+        full = PassWay(dataclasses.replace(log, passes=tuple(start)), tuple(history.networks))
         found: tuple[tuple[Pass, ...], int]
         if log.answers is None or log.answers.bound <= limit:
             found = tuple(start), measure(log.network).total("storage_bits")

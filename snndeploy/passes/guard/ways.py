@@ -34,7 +34,7 @@ class History:
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class PassWay:
     """Passes that ran, and the network before and after each."""
 
     log: PassLog
@@ -57,7 +57,7 @@ class Way:
 class _Begun:
     """A `Keeper` of what another way has computed: its first passes, then what ``others`` keeps."""
 
-    way: Way
+    way: PassWay
     passes: int
     others: Keeper | None
 
@@ -78,14 +78,14 @@ class _Begun:
         return PassRun(result, done.seconds, taken=True)
 
 
-def way_of(net: Network, passes: Sequence[Pass], ctx: PassContext) -> Way:
+def way_of(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassWay:
     """Run passes, and remember what each was given and made of it."""
     history = History()
     log = run_passes(net, passes, history.beside(ctx))
-    return Way(log, tuple(history.networks))
+    return PassWay(log, tuple(history.networks))
 
 
-def closer_ways(net: Network, first: Way, ctx: PassContext) -> tuple[Way, ...]:
+def closer_ways(net: Network, first: PassWay, ctx: PassContext) -> tuple[PassWay, ...]:
     """As much taken by passes that look closer, where there are such and they can run.
 
     What comes before the first of them is as ``first`` has it, and is not computed again.

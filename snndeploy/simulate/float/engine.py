@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import InputError, UsageError, did_you_mean
 from ...ir.arrays import Array, Shape, size
-from ...ir.delays import arriving
+from ...ir.linear.delays import arriving
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network, Population, Projection, Source
 from ..recording import Recording

@@ -12,8 +12,8 @@ from dataclasses import fields
 import numpy as np
 
 from ...ir.arrays import Array, size
-from ...ir.delays import arriving
 from ...ir.linear.apply import apply_chain
+from ...ir.linear.delays import arriving
 from ...ir.network import Network, Population, Projection, Source
 from ...ir.ops import Conv, chain_shapes
 from ...ir.step import FloatParameters, FloatState, step_float

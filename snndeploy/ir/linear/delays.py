@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .network import Source
+from ..network import Source
 
 
 def arriving(source: Source, late: Callable[[int], Any], xp: Any = np) -> Any:
