@@ -25,8 +25,8 @@ from .proofs.paced import paced
 from .timing import depths
 
 _FEWEST_BITS = 2
-_ROUNDS = 8
-"""Attempts to find spike rates of a loop that follow from themselves, beside one per population."""
+_ROUNDS = 24
+"""Attempts to find spike rates of a loop that follow from themselves."""
 
 
 def lower(
@@ -167,18 +167,27 @@ def _holding(
 ) -> dict[str, Lowered]:
     """Lower a population, or those of a loop, and put how often they spike into ``most``.
 
-    In a loop a bound is assumed and raised until what follows from it is no more; where that does not
-    happen, registers bound the spikes and scales are chosen for the usual ones. Within a round nobody
-    knows what came of the others, so that their order means nothing.
+    In a loop a bound is assumed and raised until what follows from it is no more, and then sinks to that
+    as long as it still holds; where it never does, registers bound the spikes and scales are chosen for
+    the usual ones. Within a round nobody knows what came of the others: their order means nothing.
     """
     many = [p for p in together if p.neuron and p.neuron.spikes_per_step == "many"]
-    for _ in range(_ROUNDS + len(together)):
+    held: dict[str, Lowered] = {}
+    for _ in range(_ROUNDS):
+        assumed = {p.name: most.expected(p) for p in many}
         lowered = {p.name: one(p, most) for p in together}
         found = {p.name: lowered[p.name].most for p in many}
-        if not loops or all((found[p.name] <= most.expected(p)).all() for p in many):
-            most.found.update(found)
-            return lowered
-        most.found.update({p.name: np.maximum(most.expected(p), found[p.name]) for p in many})
+        holds = not loops or all((found[name] <= bound).all() for name, bound in assumed.items())
+        if held and not holds:  # a bound that sank has moved scales
+            break
+        held = lowered if holds else {}
+        raised = {name: np.maximum(bound, found[name]) for name, bound in assumed.items()}
+        most.found.update(found if holds else raised)
+        if holds and (not loops or all((found[n] == x).all() for n, x in assumed.items())):
+            return held
+    if held:
+        most.found.update({p.name: held[p.name].most for p in many})
+        return held
     for p in many:
         del most.found[p.name]
     for _ in range(2):  # scales do not look at what is beyond: the second round has the registers

@@ -195,20 +195,11 @@ def test_what_spikes_once_has_no_most_spikes(kind: str, right: bool) -> None:
     assert one(spikes_per_step=kind, message_bits=8).group["n"].max_spikes is None
 
 
-def test_a_negative_threshold_that_is_taken_off_adds() -> None:
-    """Behind a neuron that pauses, v gains half its threshold's size with every spike of its own."""
+def behind_a_pause(**fields: Any) -> Any:
+    """A neuron that hears 3 of another, whose spikes are four steps apart, and forgets half in each."""
     program = one((2,), vth=np.array(7), dv=np.array(0))
-    behind = SimpleNamespace(
-        **{
-            **vars(program.groups[1]),
-            "name": "m",
-            "depth": 2,
-            "dv": np.array(2048),
-            "vth": np.array(-5),
-            "reset": "subtract",
-            "reset_timing": "immediate",
-        }
-    )
+    plain = {"name": "m", "depth": 2, "dv": np.array(2048)}
+    behind = SimpleNamespace(**{**vars(program.groups[1]), **plain, **fields})
     link = SimpleNamespace(
         **{
             **vars(program.synapses[0]),
@@ -223,10 +214,24 @@ def test_a_negative_threshold_that_is_taken_off_adds() -> None:
     program.groups.append(behind)
     program.synapses.append(link)
     structure(program)
+    return program
+
+
+def test_a_negative_threshold_that_is_taken_off_adds() -> None:
+    """Behind a neuron that pauses, v gains half its threshold's size with every spike of its own."""
+    program = behind_a_pause(vth=np.array(-5), reset="subtract", reset_timing="immediate")
     found = checker.bounds(program)
     assert int(checker.pause(program.group["n"], program.arithmetic, found["n"]).max()) == 4
     peak = int(run(program, {"in": np.ones((400, 1, 1), np.int64)})[1]["m"][1].max())
     assert 5 * 64 < peak <= int(found["m"].v.max())
+
+
+@pytest.mark.parametrize(("bias", "low", "high"), [(0, 0, 205), (5, 0, 214), (-5, 9, 205)])
+def test_spikes_that_pause_take_v_so_far(bias: int, low: int, high: int) -> None:
+    """3 * 64 * (1 + 1/16 + ...) is 204.8, and a bias of 5 adds up to 9, where half is rounded down."""
+    program = behind_a_pause(kind="readout", vth=np.array(0), bias_mant=np.array(bias))
+    found = checker.bounds(program)["m"]
+    assert (found.v_low.tolist(), found.v_high.tolist()) == ([low], [high])
 
 
 @pytest.mark.parametrize(

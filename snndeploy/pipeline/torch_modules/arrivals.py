@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...calibrate.moments import Moments, Response, moments_of_trains
+from ...calibrate.moments import Moments, Response, moments_of_trains, pooled
 from ...ir.arrays import Array
 from ...passes.second_order.options import CalibratedPass
 from .hooks import ModuleWatch, Run, Seen, projection_of, trains_of
@@ -70,21 +70,20 @@ def moments_at(
 ) -> dict[str, Moments]:
     """Moments of some layers over all samples; ``aim`` is what should arrive at them in each call."""
     kernel: Response = step.kernels[0] if step.kernels else "membrane"
-    sums: dict[str, list[Moments]] = {seen.name: [] for seen in layers}
+    sums: dict[str, Moments] = {}
     for x, wanted in zip(data, itertools.repeat(None) if aim is None else aim, strict=False):
         for name, found in _run(module, call, x, layers).items():
-            sums[name].append(
-                moments_of_trains(
-                    projection_of(found),
-                    {"input": trains_of(found)},
-                    name,
-                    reference=None if wanted is None else {"input": wanted[name]},
-                    kernel=kernel,
-                    positions=step.positions or None,
-                    max_memory=step.max_memory << 20,
-                )
+            part = moments_of_trains(
+                projection_of(found),
+                {"input": trains_of(found)},
+                name,
+                reference=None if wanted is None else {"input": wanted[name]},
+                kernel=kernel,
+                positions=step.positions or None,
+                max_memory=step.max_memory << 20,
             )
-    return {name: _added(parts) for name, parts in sums.items()}
+            sums[name] = pooled(sums[name], part) if name in sums else part
+    return sums
 
 
 def _small(train: Array) -> Array:
@@ -100,18 +99,3 @@ def _run(module: nn.Module, call: Run, x: Any, layers: Sequence[Seen]) -> dict[s
     watch = ModuleWatch(module, [seen.name for seen in layers], like=layers)
     watch.run(call, [x])
     return watch.layers
-
-
-def _added(parts: list[Moments]) -> Moments:
-    count = sum(m.count for m in parts)
-
-    def mean(arrays: Iterable[Array]) -> Array:
-        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
-
-    return Moments(
-        hessian=mean(m.hessian for m in parts),
-        mean=mean(m.mean for m in parts),
-        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
-        group=parts[0].group,
-        count=count,
-    )
