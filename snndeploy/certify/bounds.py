@@ -49,7 +49,7 @@ def pause(g: Any, a: Any, b: Any) -> Any:
     known = g.kind in ("lif", "custom") and g.spikes_per_step == "one" and g.reset != "none"
     known = known and (late or g.reset_timing == "immediate") and a.v_overflow != "wrap"
     found = np.ones(g.shape, np.int64)
-    if not known or a.decay != "multiply" or (g.v_floor is not None and (g.v_floor > 0).any()):
+    if not known or a.decay != "multiply":
         return found
     most, rise = (np.minimum(x, FAR >> 32) for x in (b.v_high, b.rise))
     theta, _ = thresholds(g, a)  # one that moves is passed soonest, and takes least, at its least
@@ -97,17 +97,20 @@ def _held_up(program: Any, computed: Any, sends: Any, pauses: Any, limit: int) -
     """``sends`` with what loops of many spikes send, where that follows from itself.
 
     Nothing was sent before the first step; if no step can send more than the steps before it were taken
-    to have sent, none ever does. Raised from nothing until it is so, or else left as it was.
+    to have sent, none ever does. Raised from nothing until it is so, at last by doubling, or else left
+    as it was.
     """
     legs = [(leg.source, g.depth) for g in computed for leg in program.legs[g.name]]
     loops = {source.name for source, depth in legs if source.depth >= depth and source.message_bits}
     now = {name: x * (name not in loops) for name, x in sends.items()}
-    for _ in range(RAISED if loops else 0):
-        before = dict(now)
+    for i in range(RAISED if loops else 0):
+        times = 1 + (i >= RAISED // 2)
+        before = {name: np.clip(x * times, *sends[name]) for name, x in now.items()}
+        now = dict(before)
         for g in (g for g in computed if g.message_bits):
             b = _group(program, g, now, pauses, limit)
             now[g.name] = _counts(program, g, b, sends, limit)
-        if all(np.array_equal(now[name], before[name]) for name in loops):
+        if all((np.abs(now[name]) <= np.abs(before[name])).all() for name in loops):
             return now
     return sends
 
@@ -155,6 +158,7 @@ def _group(program: Any, g: Any, sends: Any, pauses: Any, limit: int) -> SimpleN
         u_high, u_low = decayed(u_high, g.decay_u, a), -decayed(-u_low, g.decay_u, a)
     rise, fall = np.maximum(u_high + g.bias, 0), np.maximum(u_low - g.bias, 0)
     added = np.maximum(-g.theta, 0) if g.reset == "subtract" else 0  # taking it off adds it
+    added = added + (0 if g.v_floor is None else np.maximum(g.v_floor, 0))  # a floor may lift v
     rise = rise + added
     v_high, v_low = settle(rise, g.dv, a), settle(fall, g.dv, a)
     v_high = np.minimum(v_high, v_paced[1] + settle(np.maximum(g.bias, 0) + added, g.dv, a))

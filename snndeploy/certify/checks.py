@@ -108,6 +108,8 @@ def structure(program: Any) -> None:
         at.same("input", g.role == "input", g.kind == "input")
         unknown = [name for name in HELD if getattr(g, name) is not None and name not in TAUGHT]
         allow(not unknown, f"has neurons with {unknown}, which this checker cannot step")
+        counts = g.kind == "input" or g.spikes_per_step == "many"
+        at.need(counts or not g.max_spikes, "most spikes", "none: it spikes once", g.max_spikes)
         if g.kind != "custom":
             only = {**NATIVE, **dict.fromkeys(HELD)}
             at.same(f"options of {g.kind}", only, {option: getattr(g, option) for option in only})

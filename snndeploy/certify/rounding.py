@@ -89,7 +89,7 @@ def _neuron(program: Any, p: Any, group: Any, bias: Any, told: dict[str, Any]) -
     syn_leak = 0.0 if neuron.syn_leak is None else neuron.syn_leak
     # A leak that no constant holds may make up for the half unit that rounding drops from such a v.
     usual = np.inf if neuron.threshold is None else np.mean(np.abs(neuron.threshold) * scale)
-    lift = np.where(neuron.leak * one % 1 == 0, 0, 1 / max(float(usual), 1.0))
+    lift = np.where(neuron.leak * one % 1 == 0, 0, 1 / max(float(usual), unit))
     for what, d, leak, error, more in (
         ("leak of v", group.dv, neuron.leak, stated.leak, lift),
         ("leak of u", group.du + a.u_decay_offset, syn_leak, stated.syn_leak, 0),

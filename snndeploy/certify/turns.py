@@ -49,7 +49,7 @@ def run_in_turn(program: Any, inputs: dict[str, Any]) -> tuple[dict[str, Any], d
             # A neuron that is read has the end of its register as threshold.
             theta = (1 << (a.state_bits - 1)) - 1 if g.kind == "readout" else g.theta
             n = np.where(x >= theta, x // np.maximum(theta, 1), 0)
-            n = np.minimum(n, g.max_spikes or 1)
+            n = np.minimum(n, 1 if g.spikes_per_step == "one" else g.max_spikes or n)
             v[g.name] = x - n * theta
             sent[g.name][t] = v[g.name] if g.kind == "readout" else n
     return {g.name: sent[g.name][g.depth - 1 :][:steps] for g in groups}, peaks

@@ -96,12 +96,14 @@ class Mantissas:
         return (unit - 1) / float(np.abs(self.mantissa).max())
 
 
-def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Mantissas:
+def to_mantissas(
+    wanted: Array, exponent_min: int, weights: WeightFormat, factor: Array | float = 1.0
+) -> Mantissas:
     """Round real ``wanted`` weights to mantissas with the finest exponent that holds them.
 
     On Loihi a mantissa is even where both signs are present (-256...254): the sign takes one of its
     bits (lava-nc 0.10.0, ``utils/weightutils.py``). ``error`` is the largest rounding error relative
-    to the largest weight.
+    to the largest weight, both in the network's units: ``factor`` of them are one of ``wanted``.
     """
     low, high = float(wanted.min()), float(wanted.max())
     mode: SignMode = "mixed" if low < 0 < high else "inhibitory" if low < 0 else "excitatory"
@@ -115,8 +117,9 @@ def to_mantissas(wanted: Array, exponent_min: int, weights: WeightFormat) -> Man
         exponent = max(exponent_min, int(np.ceil(needed - 1e-12)))
     mantissa = (np.rint(wanted / 2.0**exponent / grid) * grid).astype(np.int64)
     mantissa = np.clip(mantissa, *reach)
-    lost = float(np.abs(mantissa * 2.0**exponent - wanted).max())
-    error = lost / max(-low, high) if lost > _FLOAT_NOISE * max(-low, high) else 0.0
+    lost = np.abs(mantissa * 2.0**exponent - wanted)
+    lost = np.where(lost > _FLOAT_NOISE * np.abs(wanted), lost, 0.0) / factor
+    error = float(lost.max() / (np.abs(wanted) / factor).max()) if lost.any() else 0.0
     return Mantissas(
         frozen(mantissa), exponent, mode, _stored_bits(mantissa, grid, weights.bits), error
     )

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import networkx as nx
 import numpy as np
 
 from ..chip import Family, Target, family_of
@@ -24,7 +25,7 @@ from .proofs.paced import paced
 from .timing import depths
 
 _FEWEST_BITS = 2
-_ROUNDS = 8
+_ROUNDS = 24
 """Attempts to find spike rates of a loop that follow from themselves."""
 
 
@@ -145,40 +146,53 @@ def _with_pauses(program: Program, lowered: Mapping[str, Lowered]) -> Program:
 def _with_bounds_that_hold(
     network: Network, one: Callable[[Population, MostSpikes], Lowered]
 ) -> dict[str, Lowered]:
-    """Lower every population, knowing how often those that it hears spike per step.
+    """Lower every population, knowing how often those that it hears spike per step: sources first."""
+    rank = {p.name: i for i, p in enumerate(network.populations)}
+    condensed = nx.condensation(network.graph)
+    most, lowered = MostSpikes(), dict[str, Lowered]()
+    for part in nx.topological_sort(condensed):
+        names = sorted(condensed.nodes[part]["members"], key=rank.__getitem__)
+        together = [p for p in map(network.population, names) if p.role != "input"]
+        loops = len(names) > 1 or network.graph.has_edge(names[0], names[0])
+        lowered |= _holding(together, one, most, loops=loops)
+    return lowered
 
-    Sources come first. In a loop a bound is assumed and raised until what follows from it is no more;
-    where that does not happen, registers bound the spikes and scales are chosen for the usual ones.
+
+def _holding(
+    together: list[Population],
+    one: Callable[[Population, MostSpikes], Lowered],
+    most: MostSpikes,
+    *,
+    loops: bool,
+) -> dict[str, Lowered]:
+    """Lower a population, or those of a loop, and put how often they spike into ``most``.
+
+    In a loop a bound is assumed and raised until what follows from it is no more, and then sinks to that
+    as long as it still holds; where it never does, registers bound the spikes and scales are chosen for
+    the usual ones. Within a round nobody knows what came of the others: their order means nothing.
     """
-    rank = {name: i for i, name in enumerate(network.order)}
-    order = [network.population(name) for name in network.order]
-    order = [p for p in order if p.role != "input"]
-    many = [p for p in order if p.neuron and p.neuron.spikes_per_step == "many"]
-    heard_early = {
-        s.population
-        for p in network.projections
-        for s in p.sources
-        if rank[s.population] >= rank[p.target]
-    }
-    loops = [p for p in many if p.name in heard_early]
-    most = MostSpikes()
+    many = [p for p in together if p.neuron and p.neuron.spikes_per_step == "many"]
+    held: dict[str, Lowered] = {}
     for _ in range(_ROUNDS):
-        assumed = {p.name: most.expected(p) for p in loops}
-        lowered = {}
-        for population in order:
-            result = lowered[population.name] = one(population, most)
-            if population in many:
-                most.found[population.name] = result.most
-        if all((lowered[name].most <= bound).all() for name, bound in assumed.items()):
-            return lowered
-        for name, bound in assumed.items():
-            most.found[name] = np.maximum(bound, lowered[name].most)
-    most = MostSpikes()
-    for _ in range(
-        2
-    ):  # scales do not look at what is beyond, so the second round has the registers
-        lowered = {p.name: one(p, most) for p in order}
-        most.beyond = {p.name: lowered[p.name].held for p in many}
+        assumed = {p.name: most.expected(p) for p in many}
+        lowered = {p.name: one(p, most) for p in together}
+        found = {p.name: lowered[p.name].most for p in many}
+        holds = not loops or all((found[name] <= bound).all() for name, bound in assumed.items())
+        if held and not holds:  # a bound that sank has moved scales
+            break
+        held = lowered if holds else {}
+        raised = {name: np.maximum(bound, found[name]) for name, bound in assumed.items()}
+        most.found.update(found if holds else raised)
+        if holds and (not loops or all((found[n] == x).all() for n, x in assumed.items())):
+            return held
+    if held:
+        most.found.update({p.name: held[p.name].most for p in many})
+        return held
+    for p in many:
+        del most.found[p.name]
+    for _ in range(2):  # scales do not look at what is beyond: the second round has the registers
+        lowered = {p.name: one(p, most) for p in together}
+        most.beyond.update({p.name: lowered[p.name].held for p in many})
     return lowered
 
 

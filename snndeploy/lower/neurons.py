@@ -238,13 +238,14 @@ def _synapses(
         factor = np.asarray(float(scale.max()))
     codes, low = incoming.codes, layout.exponent_low
     # The largest weight lies between two mantissas, or by noise below: it is rounded away from zero.
-    values = codes.values * (1 + _NOISE) if fine else codes.codes * incoming.step
+    real = codes.values * (1 + _NOISE) / incoming.units
+    values = real if fine else codes.codes * incoming.step
     if (
         incoming.constant
     ):  # rounded once, here; negative exponents would drop what is left, not round
         values, low = incoming.codes.values, max(low, 0)
     wanted = values * factor / (1 << family.arithmetic.state_shift)
-    m = to_mantissas(wanted, low, family.weights)
+    m = to_mantissas(wanted, low, family.weights, factor)
     alive = incoming.alive
     return (
         SynapseGroup(

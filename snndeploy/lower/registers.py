@@ -41,7 +41,9 @@ def registers(
 
     return {
         "du": to_decay(syn_leak, arithmetic.u_decay_offset, n.decay_max.limit, arithmetic),
-        "dv": to_decay(neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale)),
+        "dv": to_decay(
+            neuron.leak, 0, n.decay_max.limit, arithmetic, at=_usual(neuron, scale, unit)
+        ),
         "vth": _threshold(neuron, kind, scale, vth_max, unit),
         "bias_mant": bias_mant,
         "bias_exp": bias_exp,
@@ -58,11 +60,13 @@ def _level(wanted: Array, arithmetic: Arithmetic) -> Array:
     return frozen(np.rint(np.clip(wanted, -most, most)).astype(np.int64))
 
 
-def _usual(neuron: Neuron, scale: Array) -> float | None:
-    """v of a neuron on its way to a spike, in v units."""
+def _usual(neuron: Neuron, scale: Array, unit: int) -> float | None:
+    """v of a neuron on its way to a spike, in v units: half of a threshold, which is held as one
+    ``unit`` at the least. Below that, a leak would be given up for what rounding drops.
+    """
     if neuron.threshold is None:
         return None
-    return 0.5 * float(np.mean(np.abs(neuron.threshold) * scale))
+    return 0.5 * max(float(np.mean(np.abs(neuron.threshold) * scale)), float(unit))
 
 
 def _threshold(neuron: Neuron, kind: Kind, scale: Array, largest: int, unit: int) -> Array:

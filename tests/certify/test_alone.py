@@ -14,7 +14,7 @@ from tests.support import miscompiled
 
 CHECKER = Path(__file__).parents[2] / "snndeploy" / "certify"
 FILES = sorted(CHECKER.rglob("*.py"))
-LINES = 1326
+LINES = 1331
 """Code lines of all files together: all that are not blank, comments or docstrings (see `code_lines`).
 
 A statement that takes three lines counts three, an import counts, and so does the table of forms.
@@ -22,10 +22,10 @@ A statement that takes three lines counts three, an import counts, and so does t
 RESTS_ON = {
     "files": ("files", 216),
     "numbers and time": ("rounding", 582),
-    "placement and registers; memory of Loihi and Loihi 2": ("cores", 643),
+    "placement and registers; memory of Loihi and Loihi 2": ("cores", 642),
     "memory of Xylo": ("turns", 509),
     "golden run": ("runs", 557),
-    "head-room": ("headroom", 780),
+    "head-room": ("headroom", 783),
 }
 """What a sentence of the certificate is proved by, and the code lines of that and all it imports.
 
@@ -66,7 +66,7 @@ def test_it_can_be_read_in_one_sitting() -> None:
     assert sum(map(code_lines, FILES)) <= LINES
     assert max(len(text.splitlines()) for text in texts) < 300
     lines = [line for text in texts for line in text.splitlines()]
-    assert len(lines) <= 1740
+    assert len(lines) <= 1746
     assert max(map(len, lines)) <= 105
 
 
@@ -89,7 +89,7 @@ def test_each_sentence_rests_on_less_than_all(sentence: str) -> None:
     assert sum(code_lines(CHECKER / f"{file}.py") for file in imported(name)) <= lines
     checks = code_lines(CHECKER / "checks.py")
     assert checks <= 122
-    assert lines + checks <= 902
+    assert lines + checks <= 905
 
 
 def test_the_files_are_those_of_the_sentences() -> None:

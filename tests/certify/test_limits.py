@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.certify import BundleRefused, Contradiction, certify, runs
+from snndeploy.certify import BundleRefused, Contradiction, certify, headroom, runs
 from snndeploy.certify import __main__ as script
 from snndeploy.certify.cores import check_partition
 from snndeploy.certify.engine import chain
-from snndeploy.certify.files import NEURONS, shaped
+from snndeploy.certify.files import NEURONS, Archive, shaped
 from tests.support.miscompiled import Files, taken_apart
+from tests.support.one_neuron import one
 
 
 @pytest.fixture
@@ -253,3 +255,37 @@ def test_parameters_are_of_their_neurons(field: str, files: Files, tmp_path: Pat
     files.put(group[field], more)
     found = certify(files.write(tmp_path / "net.snnb"))["contradiction"]
     assert (found["where"], found["what"]) == (group["name"], f"shape of {field}")
+
+
+@pytest.mark.parametrize(("axes", "taken"), [(0, True), (8, True), (9, False)])
+def test_arrays_have_few_axes(axes: int, taken: bool) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, x=np.ones((1,) * axes))
+    archive = Archive(buffer.getvalue(), "program.npz")
+    if taken:
+        assert archive["x"].shape == (1,) * axes
+        return
+    with pytest.raises(BundleRefused, match="has an array of float64 and shape"):
+        _ = archive["x"]
+
+
+def test_a_worst_input_counts_up_to_where_it_overflows_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A register that is just full has not overflowed yet; behind the first overflow anything may be."""
+    program = one((1 << 18,), dv=np.array(4096))
+    program.headroom = program.rounding = {}
+    limit = (1 << 23) - 1
+    peaks = np.zeros((2, 5, 1), np.int64)
+    peaks[:, :, 0] = [limit - 1, limit, limit + 7, limit + 9, 3]
+    monkeypatch.setattr(headroom, "engine", lambda *_: ({}, {"n": peaks}))
+    monkeypatch.setattr(headroom, "given", lambda *_, **__: ({}, 5, 1, 1))
+    kept = {"u.n": np.array([0, 2, limit + 7]), "v.n": np.array([0, 2, limit + 7])}
+
+    class Worst(dict[str, Any]):
+        members = kept
+
+    told: dict[str, Any] = {"bounds": {}, "proved": [], "not_proved": []}
+    headroom.check_headroom(program, Worst(kept), told)
+    assert told["bounds"]["n"]["u"]["reached"] == limit + 7
+    assert told["bounds"]["n"]["u"]["step"] == 2

@@ -175,32 +175,31 @@ def test_a_membrane_is_added_up_in_32_bits() -> None:
     assert int(step(g, a, state, np.array([[1]]), peaks)[0, 0]) == most
 
 
-@pytest.mark.parametrize(("floor", "pauses"), [(None, True), (-5, True), (0, True), (1, False)])
-def test_a_floor_above_zero_leaves_no_pause(floor: int | None, pauses: bool) -> None:
-    """v starts each step from it, so what it takes to spike again is not known from zero."""
+@pytest.mark.parametrize(("floor", "steps"), [(None, 2), (-5, 2), (0, 2), (64, 2), (65, 1)])
+def test_a_floor_above_zero_shortens_a_pause(floor: int | None, steps: int) -> None:
+    """v starts each step from it: with 128 that arrive it takes 65 more to pass 192 at once."""
     program = one(
         vth=np.array(3), dv=np.array(0), v_floor=None if floor is None else np.array(floor)
     )
-    g = program.group["n"]
     found = checker.bounds(program)["n"]
-    apart = checker.pause(g, program.arithmetic, found)
-    assert (int(apart.max()) > 1) == pauses
+    assert checker.pause(program.group["n"], program.arithmetic, found).tolist() == [steps]
+    assert found.v_high.tolist() == [192 + 128 + max(floor or 0, 0)]
 
 
-def test_a_negative_threshold_that_is_taken_off_adds() -> None:
-    """Behind a neuron that pauses, v gains half its threshold's size with every spike of its own."""
+@pytest.mark.parametrize(("kind", "right"), [("one", False), ("many", True)])
+def test_what_spikes_once_has_no_most_spikes(kind: str, right: bool) -> None:
+    """Bounds would count on them, and no engine does."""
+    found = contextlib.nullcontext() if right else pytest.raises(Contradiction, match="most spikes")
+    with found:
+        one(spikes_per_step=kind, max_spikes=3, message_bits=8)
+    assert one(spikes_per_step=kind, message_bits=8).group["n"].max_spikes is None
+
+
+def behind_a_pause(**fields: Any) -> Any:
+    """A neuron that hears 3 of another, whose spikes are four steps apart, and forgets half in each."""
     program = one((2,), vth=np.array(7), dv=np.array(0))
-    behind = SimpleNamespace(
-        **{
-            **vars(program.groups[1]),
-            "name": "m",
-            "depth": 2,
-            "dv": np.array(2048),
-            "vth": np.array(-5),
-            "reset": "subtract",
-            "reset_timing": "immediate",
-        }
-    )
+    plain = {"name": "m", "depth": 2, "dv": np.array(2048)}
+    behind = SimpleNamespace(**{**vars(program.groups[1]), **plain, **fields})
     link = SimpleNamespace(
         **{
             **vars(program.synapses[0]),
@@ -215,10 +214,24 @@ def test_a_negative_threshold_that_is_taken_off_adds() -> None:
     program.groups.append(behind)
     program.synapses.append(link)
     structure(program)
+    return program
+
+
+def test_a_negative_threshold_that_is_taken_off_adds() -> None:
+    """Behind a neuron that pauses, v gains half its threshold's size with every spike of its own."""
+    program = behind_a_pause(vth=np.array(-5), reset="subtract", reset_timing="immediate")
     found = checker.bounds(program)
     assert int(checker.pause(program.group["n"], program.arithmetic, found["n"]).max()) == 4
     peak = int(run(program, {"in": np.ones((400, 1, 1), np.int64)})[1]["m"][1].max())
     assert 5 * 64 < peak <= int(found["m"].v.max())
+
+
+@pytest.mark.parametrize(("bias", "low", "high"), [(0, 0, 205), (5, 0, 214), (-5, 9, 205)])
+def test_spikes_that_pause_take_v_so_far(bias: int, low: int, high: int) -> None:
+    """3 * 64 * (1 + 1/16 + ...) is 204.8, and a bias of 5 adds up to 9, where half is rounded down."""
+    program = behind_a_pause(kind="readout", vth=np.array(0), bias_mant=np.array(bias))
+    found = checker.bounds(program)["m"]
+    assert (found.v_low.tolist(), found.v_high.tolist()) == ([low], [high])
 
 
 @pytest.mark.parametrize(
@@ -318,13 +331,77 @@ def test_sources_of_one_projection_have_one_scale() -> None:
     _projection(program, q, s)
 
 
-def test_a_leak_may_make_up_for_a_half_unit_of_a_small_v() -> None:
-    """A threshold of one unit: what rounding drops is as large as v."""
-    small = {"vth": np.array(0)}
-    wanted = {"leak": np.array(0.5 + 0.45001), "threshold": np.array(1.0)}
-    assert refused(small, wanted, {"leak": 1.0, "threshold": 1.0}) == ""
-    held = {"leak": np.array(0.95), "threshold": np.array(1.0)}  # which a constant holds no better
-    assert refused(small, {**held, "leak": np.array(3072 / 4096)}, {"leak": 1.0, "threshold": 1.0})
+def test_only_a_leak_that_no_constant_holds_makes_up_for_what_is_dropped() -> None:
+    small, stated = {"vth": np.array(0)}, {"leak": 1.0, "threshold": 1.0}
+    wanted = {"leak": np.array((2048 + 20.5) / 4096), "threshold": np.array(64.0)}
+    assert refused(small, wanted, stated) == ""
+    assert refused(small, {**wanted, "leak": np.array((2048 + 20) / 4096)}, stated) == "leak of v"
+
+
+def looped(mantissa: int) -> Any:
+    """A neuron that spikes as often as v holds 64, and hears of it a step later, that times 2**-8."""
+    many = {"spikes_per_step": "many", "message_bits": 18, "vth": np.array(1), "dv": np.array(4096)}
+    program = one((2,), **many)
+    (s,) = program.synapses
+    back = {"name": "t", "sources": [SimpleNamespace(group="n", latency=np.array(1))]}
+    back |= {"mantissa": np.array([[mantissa]], np.int64), "exponent": -8}
+    program.synapses.append(SimpleNamespace(**{**vars(s), **back}))
+    structure(program)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("mantissa", "spikes"), [(128, 3), (230, 10), (254, 134), (256, None), (300, None)]
+)
+def test_what_a_loop_sends_follows_from_itself(mantissa: int, spikes: int | None) -> None:
+    """Two spikes from the input, and so much of those before; slowly rising ones are doubled at last."""
+    program = looped(mantissa)
+    found = checker.bounds(program)["n"]
+    if spikes is None:  # nothing less than what the register holds
+        assert int(found.v.max()) >= 1 << 23
+        return
+    assert found.v_high.tolist() == [64 * spikes]
+    peak = run(program, {"in": np.ones((400, 1, 1), np.int64)})[1]["n"][1].max()
+    assert 64 * spikes / 2 < peak <= 64 * spikes
+
+
+@pytest.mark.parametrize(("off", "right"), [(96, True), (97, False), (-96, True), (-97, False)])
+def test_a_strict_threshold_is_within_one_and_a_half_units(off: int, right: bool) -> None:
+    """It is rounded, and then compared one unit lower."""
+    wanted = {"compare": ">=", "threshold": np.array(6400.0 + off)}
+    assert (refused({"vth": np.array(99)}, wanted, {"threshold": 1.0}) == "") == right
+
+
+@pytest.mark.parametrize("leak", [0.9, 0.2])
+def test_what_a_leak_may_make_up_for(leak: float) -> None:
+    """One part in as many as the threshold has units of v, of which one of weights is the least."""
+    one = 1 / 4096
+    stated = {"leak": 1.0, "threshold": 1e9}
+    for threshold, most in ((1e-6, 1 / 64), (64.0, 1 / 64), (128.0, 1 / 128)):
+        held = {"vth": np.array(int(threshold) // 64)}
+        wanted = {"threshold": np.array(threshold)}
+        for off, taken in ((most, True), (most + one, False)):
+            dv = int((1 - leak) * 4096 - off * 4096)
+            wanted["leak"] = np.array(1 - dv * one - off - 0.4 * one)
+            assert (refused({**held, "dv": np.array(dv)}, wanted, stated) == "") == taken
+
+
+@pytest.mark.parametrize("threshold", [6400.0, 0.5, None])
+@pytest.mark.parametrize(("part", "right"), [(1.0, True), (0.9, False)])
+def test_a_bias_is_within_what_is_stated_of_the_threshold(
+    threshold: float | None, part: float, right: bool
+) -> None:
+    """Three units off, of four that its field would leave; a readout's is stated in units of its v."""
+    scale = 1.0 if threshold is None else 6400 / threshold
+    group = {"bias_mant": np.array(12), "bias_exp": 3, "scale": np.array(scale)}
+    whole = 1.0 if threshold is None else threshold * scale
+    wanted: dict[str, Any] = {"drive": np.array(99.0 / scale)}
+    if threshold is None:
+        group |= {"kind": "readout", "vth": np.array(0)}
+        wanted["threshold"] = None
+    else:
+        wanted["threshold"] = np.array(threshold)
+    assert (refused(group, wanted, {"bias": part * 3 / whole}) == "") == right
 
 
 def test_the_largest_initial_v_is_told() -> None:

@@ -5,29 +5,36 @@ Whether bounds are bounds, and verdicts right, is asked by other tests; here eve
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from snndeploy.certify import BundleRefused, certify
+from snndeploy.certify import BundleRefused, Contradiction, certify, rounding
 from snndeploy.certify.bounds import bounds, pause
-from snndeploy.chip import load_target
+from snndeploy.certify.files import At, shaped
+from snndeploy.chip import Target, family_of, load_target
 from snndeploy.errors import LoweringRefused
+from snndeploy.ir.codec import SharedArrays, encode
 from snndeploy.ir.network import Network
 from snndeploy.ir.program import Program
-from snndeploy.lower import InputCoding, lower
+from snndeploy.lower import InputCoding, fitted_in_turn, lower
 from tests.fuzz.networks import draw
 from tests.support import xylo_networks
 from tests.support.checked import checked
 from tests.support.miscompiled import FUZZED, KINDS, Files, bases, fuzzed, miscompile
 from tests.support.random_programs import random_program
 from tests.support.recorded import Record, fields, text
+from tests.support.small_chips import small
 
-DRAWN, RANDOM, IN_TURN = range(90), range(30), range(8)
+DRAWN, RANDOM, IN_TURN, NARROW = range(90), range(30), range(8), range(60)
 CHANGED = range(len(KINDS), 3 * len(KINDS))
 """Miscompilations of every kind, of bundles of the compiler and of random networks in turn."""
 
@@ -52,18 +59,56 @@ def drawn(seed: int) -> Iterator[str]:
 def in_turn(seed: int) -> Iterator[str]:
     """Neurons of Xylo."""
     network = xylo_networks.hidden_layers(seed, bias=seed % 2 == 0, readout=seed % 3 == 0)
+    fitted, _ = fitted_in_turn(network, family_of(load_target("xylo-a2")))
     coding = InputCoding(kind="graded", peak=float(1 + seed))
-    yield from of_network(network, "xylo-a2", coding, 16)
+    yield from of_network(fitted, "xylo-a2", coding, 16)
 
 
 def of_network(network: Network, chip: str, coding: InputCoding, steps: int) -> Iterator[str]:
     """Bounds of what a network is lowered to."""
+    yield from lowered(network, load_target(chip), inputs=coding, steps=steps)
+
+
+def lowered(network: Network, target: Target, **options: Any) -> Iterator[str]:
+    """Bounds of a program, and how near its numbers have to be to those of the network."""
     try:
-        program = lower(network, load_target(chip), inputs=coding, steps=steps)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            program = lower(network, target, **options)
     except LoweringRefused as why:
         yield f"refused {why.code}"
         return
-    yield from bounded(program)
+    with np.errstate(all="ignore"):
+        yield from bounded(program)
+        yield from compared(program, network)
+
+
+def compared(program: Program, network: Network) -> Iterator[str]:
+    """All that is compared: what is found, what is wanted, and how far off it may be."""
+    arrays, told, lines = SharedArrays(), {"not_proved": []}, []
+    read = shaped(json.loads(json.dumps(encode(network, arrays))), "Network", arrays)
+
+    def near(at: At, what: str, *numbers: Any) -> None:
+        shown = " ".join(text(np.asarray(x, np.float64)) for x in numbers)
+        lines.append(f"near {at.where} {what} {shown}")
+        plain(at, what, *numbers)
+
+    plain = rounding._near
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounding, "_near", near)
+        try:
+            error = rounding.check_numbers(checked(program), read, told)
+            lines.append(f"weights {text(error)}")
+        except (BundleRefused, Contradiction) as why:
+            lines.append(f"no: {why}")
+    yield from lines
+    yield from (f"not proved: {line}" for line in told["not_proved"])
+
+
+def narrow(seed: int) -> Iterator[str]:
+    """Round numbers for fields of a few bits."""
+    network, target, options = small(seed)
+    yield from lowered(network, target, **options)
 
 
 @cache
@@ -104,6 +149,7 @@ CASES: dict[str, Callable[[], Iterator[str]]] = {
     **{f"drawn {seed}": partial(drawn, seed) for seed in DRAWN},
     **{f"random {seed}": lambda seed=seed: bounded(random_program(seed)) for seed in RANDOM},  # type: ignore[misc]
     **{f"in turn {seed}": partial(in_turn, seed) for seed in IN_TURN},
+    **{f"narrow {seed}": partial(narrow, seed) for seed in NARROW},
     **{f"certificate {number}": partial(certificate, number) for number in range(20 + len(FUZZED))},
     **{f"changed {number}": partial(verdict, number) for number in CHANGED},
 }

@@ -254,3 +254,59 @@ def test_weights_that_make_room_for_a_threshold_are_rounded_once(seed: int, tmp_
     unit = 2.0 ** (s.exponent + 6) / made.program.group("a").scale
     assert np.abs(s.mantissa * unit - weight).max() <= unit.max() * (1 + 1e-9)
     assert certify(save_bundle(tmp_path / "net.snnb", bundle_of(made)))["certified"]
+
+
+@pytest.mark.parametrize(("reset", "leak"), [("zero", 0.5), ("subtract", 1.0), ("none", 0.5)])
+def test_a_floor_above_zero_lifts_v(reset: str, leak: float, tmp_path: Path) -> None:
+    """v starts every step from it, which neither bound counted: 7 times what was called proved."""
+    net = driven(1.0, -0.25, v_floor=2.0, reset=reset, leak=leak)
+    certified(net, tmp_path)
+
+
+def test_weights_of_fewer_bits_behind_an_analog_input() -> None:
+    """Their grid is that of messages, of which 2^17 are one unit of the data: they were too large."""
+    weight = np.array([[0.3, -0.7, 0.11]])
+    part = project("w", "input", "a", Dense(1, 3), weight)
+    net = Network((inputs((3,)), integrator("a", (1,), "output", threshold=20.0)), (part,)).verify()
+    made = lower(net, LOIHI2, inputs=InputCoding(kind="analog", peak=1 / 1024))
+    assert "weights-coarse" in [f.code for f in made.findings]
+    (s,) = made.synapses
+    unit = 2.0 ** (s.exponent + 6) * float(made.group("input").scale) / made.group("a").scale
+    assert np.abs(s.mantissa * unit - weight).max() <= unit.max() * (1 + 1e-9)
+
+
+def test_a_channel_whose_weights_are_lost_is_stated() -> None:
+    """Beside a threshold of 1e30: in units of v it is nothing, in the network's a third of all."""
+    codes = Weight(np.array([[1, -1, 1], [2, 2, -2]], np.int32), np.array([[0.6], [0.9]]), 3)
+    output = integrator("a", (2,), "output", threshold=np.array([1e30, 0.5]))
+    part = project("w", "input", "a", Dense(2, 3), codes)
+    made = lower(Network((inputs((3,)), output), (part,)).verify(), LOIHI2, inputs=BINARY)
+    assert not made.synapses[0].mantissa[0].any()
+    assert made.rounding["a"].weight == pytest.approx(0.6 / 1.8)
+
+
+@pytest.mark.parametrize("leak", [1e-12, 0.3])
+def test_a_threshold_that_is_nothing_leaves_its_leak(leak: float) -> None:
+    """What rounding drops of so small a v was made up for by a leak of 1: v then never forgot."""
+    made = lower(driven(1e-30, leak=leak), LOIHI2, inputs=BINARY)
+    assert abs(1 - int(made.group("a").dv) / 4096 - leak) <= 1 / 64 + 1 / 4096
+
+
+def test_late_layers_are_lowered_in_any_order() -> None:
+    """One that hears another a step late came first, and took it to spike 15 times: it never does."""
+    many = {"spikes_per_step": "many", "reset": "subtract"}
+    populations = (
+        inputs((1,)),
+        integrator("quiet", (1,), threshold=100.0, leak=0.5, **many),
+        integrator("a", (1,), "output", threshold=None, reset="none", leak=0.5),
+    )
+    projections = (
+        project("in", "input", "quiet", Dense(1, 1), np.ones((1, 1))),
+        project("on", "quiet", "a", Dense(1, 1), np.ones((1, 1)), delay=1),
+        project("beside", "input", "a", Dense(1, 1), np.full((1, 1), 0.25)),
+    )
+    scales = [
+        lower(Network(order, projections).verify(), LOIHI2, inputs=BINARY).group("a").scale
+        for order in (populations, populations[::-1])
+    ]
+    assert float(scales[0]) == float(scales[1])

@@ -75,7 +75,7 @@ ARRIVING = Interval(np.array([-2.0, -8.0]), np.array([4.0, 1.0]))
     [
         ({}, [-np.inf, -np.inf], [100 * 64 + 4 * 64, 100 * 64 + 64]),
         ({"v_floor": ints(-10)}, [-10 - 2 * 64, -10 - 8 * 64], [104 * 64, 101 * 64]),
-        ({"v_floor": ints(10)}, [-2 * 64, -8 * 64], [104 * 64, 101 * 64]),
+        ({"v_floor": ints(10)}, [-2 * 64, -8 * 64], [104 * 64 + 10, 101 * 64 + 10]),
         ({"reset": "none"}, [-np.inf, -np.inf], [np.inf, np.inf]),
         ({"reset": "subtract"}, [-np.inf, -np.inf], [np.inf, np.inf]),
         ({"reset_timing": "next-step"}, [-np.inf, -np.inf], [np.inf, np.inf]),

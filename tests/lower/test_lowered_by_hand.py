@@ -419,3 +419,10 @@ def test_one_floor_that_is_rounded_is_enough(floors: tuple[float, float], rounde
     codes = Weight(np.array([[1], [1]], np.int8), scale=np.array(0.5), bits=2)
     net = one_layer(codes, leak=1.0, threshold=1.0, v_floor=np.array(floors))
     assert ("its floor of v is rounded" in held(net, steps=20)) == rounded
+
+
+@pytest.mark.parametrize(("leak", "sure"), [(0.0, True), (1.0, True), (0.5, False)])
+def test_a_membrane_that_forgets_at_once_adds_no_noise(leak: float, sure: bool) -> None:
+    codes = Weight(np.array([[2, -4, 6]], np.int8), scale=np.array(0.1), bits=4)
+    told = "v may meet the threshold, and floating point does not hold its parameters exactly"
+    assert (told not in held(one_layer(codes, leak=leak, threshold=0.25), steps=20)) == sure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from snndeploy.ir.arrays import frozen
 from snndeploy.ir.ops import Dense
 from snndeploy.ir.program import CompartmentGroup, SynapseGroup, SynapseSource
 from snndeploy.ir.step import LOIHI
-from snndeploy.lower.exact import _sums_are_exact, truncated
+from snndeploy.lower.exact import _registers, _sums_are_exact, saturating, truncated
 from snndeploy.lower.proofs.headroom import Interval, WorstCase, headroom, worst_case
 from snndeploy.lower.proofs.paced import _pause
 from snndeploy.lower.proofs.rounding import rounding_of
@@ -143,11 +144,14 @@ def test_a_u_that_may_wrap_bounds_nothing_behind_it() -> None:
     assert found.v.low.tolist() == [-2 * 64 * 2, -(2.0**20) * 64 * 2]
 
 
-@pytest.mark.parametrize(("floor", "apart"), [((-1, -1), True), ((-1, 1), False), ((0, 0), True)])
-def test_one_floor_above_zero_leaves_no_pause(floor: tuple[int, int], apart: bool) -> None:
+@pytest.mark.parametrize(
+    ("floor", "steps"), [((-1, 0), [4, 4]), ((128, 0), [2, 4]), ((-1, 129), [4, 1])]
+)
+def test_a_floor_above_zero_shortens_a_pause(floor: tuple[int, int], steps: list[int]) -> None:
+    """v starts each step from it: with 64 that arrive it takes 129 more to pass 192 at once."""
     group = group_of(v_floor=ints(*floor), kind="custom", vth=ints(3))
     worst = worst_case(group, wide(-1.0, 1.0), LOIHI)
-    assert bool((_pause(group, worst, LOIHI) > 1).all()) == apart
+    assert _pause(group, worst, LOIHI).tolist() == steps
 
 
 @pytest.mark.parametrize(("steps", "fits"), [(13, True), (14, False)])
@@ -166,3 +170,71 @@ def test_a_threshold_of_zero_loses_what_v_does() -> None:
     group = group_of(dv=ints(1024), vth=ints(0))
     worst = worst_case(group, wide(-1.0, 1.0), LOIHI)
     assert truncated(group, [TWO_BY_ONE], worst, 40, LOIHI) == pytest.approx(4.0)
+
+
+def far(u: float = 0.0, low: float = 0.0, high: float = 0.0) -> WorstCase:
+    """How far the second of two neurons goes; the first goes nowhere."""
+
+    def second(a: float, b: float) -> Interval:
+        return Interval(np.array([0.0, a]), np.array([0.0, b]))
+
+    none, much = np.zeros(2), wide(-1e12, 1e12)
+    return WorstCase(second(0, u), much, second(low, high), late=none, change=none, arriving=none)
+
+
+MOST, SUMS = LOIHI.state_max, LOIHI.sum_max
+ONCE = {"kind": "custom"}
+NEVER = {"kind": "custom", "reset": "none"}
+MANY = {"kind": "custom", "spikes_per_step": "many"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "worst", "adder", "held"),
+    [
+        (ONCE, far(u=MOST), SUMS, ""),
+        (ONCE, far(u=MOST + 1), SUMS, "u may not fit its register"),
+        (ONCE, far(), SUMS + 1, "sums of input may not fit the adder"),
+        (ONCE, far(low=-MOST), 0, ""),
+        (ONCE, far(low=-MOST - 1), 0, "v may not fit its register"),
+        (ONCE, far(high=MOST + 1), 0, ""),  # it spikes, and is forgotten
+        (NEVER, far(high=MOST), 0, ""),
+        (NEVER, far(high=MOST + 1), 0, "v may not fit its register"),
+        (MANY, far(high=MOST + 1), 0, "v may not fit its register"),
+        ({"kind": "readout"}, far(high=MOST + 1), 0, "v may not fit its register"),
+    ],
+)
+def test_what_registers_hold_to_their_last_unit(
+    fields: dict[str, Any], worst: WorstCase, adder: float, held: str
+) -> None:
+    found = list(_registers(group_of(**fields), worst, 5, float(adder), LOIHI))
+    assert found == ([held] if held else [])
+
+
+def test_a_v_that_wraps_is_not_forgotten() -> None:
+    wraps = dataclasses.replace(LOIHI, v_overflow="wrap")
+    assert list(_registers(group_of(**ONCE), far(high=MOST + 1), 5, 0.0, wraps))
+
+
+@pytest.mark.parametrize(
+    ("fields", "worst", "told"),
+    [
+        ({"kind": "readout"}, far(high=MOST), ""),
+        ({"kind": "readout"}, far(high=MOST + 1), "reaches 8,388,608 within 5 steps"),
+        ({"kind": "readout"}, far(low=-MOST), ""),
+        ({"kind": "readout"}, far(low=-MOST - 1), "reaches 8,388,608 within 5 steps"),
+        ({**MANY, "vth": ints(100, 1 << 16)}, far(high=2.0 * (1 << 22)), "2 spikes are due"),
+        ({**MANY, "vth": ints(100, 1 << 16)}, far(high=1.9 * (1 << 22)), "2 spikes are due"),
+        ({**MANY, "vth": ints(100, 1 << 16)}, far(high=1.0 * (1 << 22)), ""),
+        ({**MANY, "vth": ints(100, 1 << 16), "max_spikes": 1}, far(high=2.0 * (1 << 22)), ""),
+        (ONCE, far(high=2.0 * MOST), ""),
+    ],
+)
+def test_what_is_lost_at_the_end_of_v(fields: dict[str, Any], worst: WorstCase, told: str) -> None:
+    """Of 2^16 units of threshold the register holds one, and of 100 some 1,310."""
+    found = saturating(group_of(**fields), worst, 5, LOIHI)
+    if not told:
+        assert found == ()
+        return
+    (finding,) = found
+    assert told in finding.message
+    assert finding.used == max(worst.v.high.max(), -worst.v.low.min())

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.chip import families, load_target
+from snndeploy.chip import Target, families, load_target
 from snndeploy.chip.families import GROUP
 from snndeploy.errors import LoweringRefused
 from snndeploy.ir.network import Network, Projection
@@ -31,9 +31,10 @@ from tests.fuzz.networks import draw
 from tests.support import fictional_family, xylo_networks
 from tests.support.builders import conv, inputs, lif, project
 from tests.support.recorded import Record, fields
+from tests.support.small_chips import small
 
 DRAWN, IN_TURN, LOUD = range(120), range(48), range(6)
-FLAT = range(200, 248)
+FLAT, NARROW = range(200, 248), range(120)
 XYLO = ("xylo-a2", "xylo-a3", "xylo-imu")
 
 
@@ -50,12 +51,13 @@ def told(program: Program) -> Iterator[str]:
         yield f"finding {fields(finding)}"
 
 
-def lowered(network: Network, chip: str, **options: Any) -> Iterator[str]:
+def lowered(network: Network, chip: str | Target, **options: Any) -> Iterator[str]:
     """A program, or why there is none."""
+    target = load_target(chip) if isinstance(chip, str) else chip
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            program = lower(network, load_target(chip), **options)
+            program = lower(network, target, **options)
     except LoweringRefused as why:
         yield f"refused {why.code} {why.where}: {why.message} ({why.hint})"
         return
@@ -63,7 +65,7 @@ def lowered(network: Network, chip: str, **options: Any) -> Iterator[str]:
     for population in network.populations if program.arithmetic.arrival == "summed" else ():
         if population.neuron is not None:
             group = program.group(population.name)
-            held = held_neuron(population.neuron, group, load_target(chip))
+            held = held_neuron(population.neuron, group, target)
             yield f"held {population.name} {fields(held)}"
 
 
@@ -170,11 +172,18 @@ def flat(seed: int) -> Iterator[str]:
     load_target.cache_clear()
 
 
+def narrow(seed: int) -> Iterator[str]:
+    """Round numbers for fields of a few bits, which they often just fit."""
+    network, target, options = small(seed)
+    yield from lowered(network, target, **options)
+
+
 CASES: dict[str, Callable[[], Iterator[str]]] = {
     **{f"drawn {seed}": partial(drawn, seed) for seed in DRAWN},
     **{f"in turn {seed}": partial(in_turn, seed) for seed in IN_TURN},
     **{f"loud {seed}": partial(loud, seed) for seed in LOUD},
     **{f"flat {seed}": partial(flat, seed) for seed in FLAT},
+    **{f"narrow {seed}": partial(narrow, seed) for seed in NARROW},
 }
 RECORD = Record(Path(__file__).with_name("recorded.txt"), CASES)
 

@@ -117,8 +117,9 @@ def worst_case(
     bias, rule = group.bias, group.rule
     subtracts = rule is not None and rule.subtracts
     least, most = thresholds_of(group, arithmetic)
-    # A reset that takes a negative threshold off adds it.
+    # A reset that takes a negative threshold off adds it, and a floor above zero lifts v to it.
     added = np.maximum(-least, 0) if subtracts else 0
+    added = added + (0 if group.v_floor is None else np.maximum(group.v_floor, 0))
     passed = u
     if arithmetic.arrival == "in-turn":  # u has decayed when it reaches v
         left = u * kept(du, arithmetic)

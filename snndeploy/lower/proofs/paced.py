@@ -108,8 +108,6 @@ def _pause(group: CompartmentGroup, worst: WorstCase, a: Arithmetic) -> Array:
         return found
     if rule.reset_timing == "snntorch-immediate" or worst.u.peak.max() > a.state_max:
         return found
-    if group.v_floor is not None and (group.v_floor > 0).any():
-        return found
     least, most = thresholds_of(group, a)
     # One that moves is passed soonest, and takes least, at its least.
     threshold = np.broadcast_to(least, group.shape)

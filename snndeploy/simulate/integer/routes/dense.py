@@ -40,11 +40,6 @@ class DenseForm:
         self.device = device
         self._weights: dict[str, tuple[Tensor, bool]] = {}
         self._mask: Tensor | None = None
-        if leg.delays is not None:
-            import torch
-
-            belongs = (leg.delays == leg.delay).reshape(leg.in_shape)
-            self._mask = torch.tensor(belongs, device=device)
 
     def __call__(self, x: Tensor, peak: int) -> Tensor:
         """Sums of ``x`` (rows, *in_shape) without the shift: exact integers as floats, or int64.
@@ -55,7 +50,10 @@ class DenseForm:
 
         if not self.leg.graded:
             x, peak = x != 0, 1
-        if self._mask is not None:
+        if self.leg.delays is not None:
+            if self._mask is None:
+                belongs = (self.leg.delays == self.leg.delay).reshape(self.leg.in_shape)
+                self._mask = torch.tensor(belongs, device=self.device)
             x = torch.where(self._mask, x, 0)
         name = float_type(self.leg, peak)
         ops, mantissa = self.leg.synapses.ops, self.leg.synapses.mantissa
