@@ -3,7 +3,8 @@
     python benchmarks/moments.py [--inputs 8192] [--rows 4] [--method sweep]
 
 A chain 16 - inputs - rows with random weights; two asymmetries compete, so that moments with the
-uncompressed network are summed, too. ``sweep`` rounds to 4 bits, ``rounds`` and ``greedy`` also prune 90 %.
+uncompressed network are summed, too. ``sweep`` rounds to 4 bits, ``rounds`` and ``greedy`` also prune
+90 %.
 """
 
 from __future__ import annotations
