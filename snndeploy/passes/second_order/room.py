@@ -9,7 +9,7 @@ from ...errors import PassRefused
 from ...ir.network import Network
 from ...limits import current
 
-_SOLVER = 3
+_SOLVER = 4
 """Matrices that a solver holds at most beside a Hessian and its inverse: measured."""
 _PER_WEIGHT = 14
 """Numbers that are held for each weight meanwhile: orders, costs, masks, steps and values; measured."""
@@ -29,7 +29,7 @@ def solving_bytes(net: Network, block: Block, *, compares: bool, several: bool) 
     many, columns = matrices_of(net.population(block[0].target), block)
     kinds = 2 if compares else 1
     summed = 2 * kinds * many
-    posed = kinds * many + 2 * (many - 1) + 3 + (kinds - 1)
+    posed = kinds * many + 2 * (many - 1) + 3 + 2 * (kinds - 1)
     solved = many * (2 + (kinds if several else 0)) + _SOLVER
     weights = block[0].op.weight_rows * columns
     return 8 * (max(summed, posed, solved) * columns**2 + _PER_WEIGHT * weights)

@@ -110,10 +110,10 @@ def _mixed(
     at = (own, own - own[0])
     arriving = h[:, columns].clone()
     arriving[at] = plain[columns]
-    mixed = asymmetry * torch.as_tensor(cross[columns], dtype=h.dtype, device=h.device)
-    mixed = mixed.T + (1 - asymmetry) * arriving
-    mixed[at] += ridge
-    return mixed
+    arriving.mul_(1 - asymmetry)
+    arriving.add_((asymmetry * torch.as_tensor(cross[columns], dtype=h.dtype, device=h.device)).T)
+    arriving[at] += ridge
+    return arriving
 
 
 def masked_weights(q: Quadratic, mask: Tensor, *, max_bytes: int = 1 << 28) -> Tensor:
