@@ -42,6 +42,7 @@ from snndeploy.passes.second_order.pruning import (
 from snndeploy.pipeline.run import run_engine
 from snndeploy.recipe import load_recipe
 from snndeploy.simulate.float.engine import run_float
+from snndeploy.workers import HERE
 
 Array = npt.NDArray[np.generic]
 Makers = dict[str, dict[str, Callable[[], Network]]]
@@ -236,7 +237,7 @@ class Published:
         )
         found = []
         for block in blocks_of(net, Prune(sparsity=0.5).select(net)):
-            p = problem(block, moments_of(net, block, inputs, kernel, settings, None), 0.01)
+            p = problem(block, moments_of(net, block, inputs, kernel, settings, None, HERE), 0.01)
             found.append((p, self.order(p, kernel)))
         return found
 

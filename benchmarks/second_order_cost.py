@@ -120,9 +120,10 @@ def images(data: Path, count: int) -> Array:
 
 def vgg16_size(data: Path, count: int = 64, steps: int = 4) -> None:
     """Prune 15 M random weights to 90 % and round them to 4 bits: minutes and peak memory."""
+    x = images(data, count)
 
     class Calibration:
-        inputs = {"input": np.broadcast_to(x := images(data, count), (steps, *x.shape))}  # noqa: RUF012
+        inputs = {"input": np.broadcast_to(x, (steps, *x.shape))}  # noqa: RUF012
         labels = None
         window = 1
 

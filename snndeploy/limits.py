@@ -25,6 +25,7 @@ class Limits:
         text: bytes of a recipe, target or lock file.
         depth: nesting of tables, lists and dotted keys in TOML.
         lava_s: seconds that Lava may take for its next steps, its start included.
+        held: bytes that passes may hold at once for one layer; None: what the machine has free.
     """
 
     memory: int = 1 << 30
@@ -34,6 +35,18 @@ class Limits:
     text: int = 1 << 20
     depth: int = 64
     lava_s: float = 300.0
+    held: int | None = None
+
+    def room(self) -> int | None:
+        """Bytes that may be taken, as far as somebody has said or the system tells; else None."""
+        if self.held is not None:
+            return self.held
+        try:
+            with open("/proc/meminfo", encoding="ascii") as file:
+                lines = dict(line.split(":", 1) for line in file)
+            return int(lines["MemAvailable"].split()[0]) << 10
+        except (OSError, KeyError, ValueError):
+            return None
 
     @property
     def model_bytes(self) -> int:

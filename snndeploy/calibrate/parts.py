@@ -140,12 +140,15 @@ def in_parts(
         for start in range(0, samples, some)
     ]
     total: Sums | None = None
-    for part, (sums, trains) in zip(parts, _done(work, parts, told, workers), strict=True):
+    done = _done(work, parts, told, workers)
+    for part in parts:
+        sums, trains = next(done)
         if total is None:
             total = sums
         else:
             for one, later in zip(total, sums, strict=True):
                 one.merge(later)
+        del sums  # as large as the total: not to be held while the next part is summed
         for side, found in zip((mine, theirs), trains, strict=True):
             if side is not None:
                 side.heard(found)

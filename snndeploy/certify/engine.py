@@ -90,7 +90,7 @@ def apply(ops: Any, weight: Any, x: Any) -> Any:
         elif op.type != "Reshape":
             rows = np.abs(weight).astype(np.float64).reshape(*weight.shape[:1], -1)
             peak *= rows.max() if op.type == "Pointwise" else rows.sum(1).max()
-    kind = np.float64 if peak < EXACT else np.int64
+    kind = np.float32 if peak < 1 << 24 else np.float64 if peak < EXACT else np.int64
     weight, x, shapes = weight.astype(kind), x.astype(kind), chain(ops, x.shape[1:])
     for op, before, after in zip(ops, shapes, shapes[1:], strict=False):
         x = _through(op, weight, x, before, after, back=False)

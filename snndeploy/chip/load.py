@@ -157,17 +157,16 @@ def _validated(kind: type[M], raw: dict[str, Any], name: str) -> M:
         first = error.errors()[0]
         loc = [str(part) for part in first["loc"]]
         where = f"{name}:{'.'.join(loc)}" if loc else name
+        hint = "see docs/reference/targets.md for the keys of a target file"
         if first["type"] == "extra_forbidden":
             message = f"unknown key {loc[-1]!r}; {did_you_mean(loc[-1], _keys_at(kind, loc[:-1]))}"
+        elif first["type"] == "model_type":
+            message = f"{str(first['input'])[:80]!r} is no table"
+            hint = f'{loc[-1]} = {{ limit = …, unit = "…", source = "…", certainty = "…" }}: {hint}'
         else:
             text = first["msg"].removeprefix("Value error, ")
             message = f"{text[0].lower()}{text[1:]}"
-        raise TargetError(
-            "target-schema",
-            message,
-            where=where,
-            hint="see docs/reference/targets.md for the keys of a target file",
-        ) from error
+        raise TargetError("target-schema", message, where=where, hint=hint) from error
 
 
 def _keys_at(model: type[BaseModel], loc: list[str]) -> list[str]:

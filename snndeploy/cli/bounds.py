@@ -52,7 +52,7 @@ def bounded(
     """
     given: dict[str, float | int] = {}
     if max_memory is not None:
-        given["memory"] = max_memory << 20
+        given["memory"] = given["held"] = max_memory << 20
     if lava_timeout is not None:
         given["lava_s"] = lava_timeout
     if timeout is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from .show.telling import say, tell
     "--max-memory",
     type=click.IntRange(min=16),
     metavar="MIB",
-    help="Bound on recordings and blocks of rows, instead of the recipe's.",
+    help="Bound on recordings and blocks of rows, instead of the recipe's, and on a layer's moments.",
 )
 @click.option("--explain", is_flag=True, help="Also show what shrank together, and what stayed.")
 @guard_options
@@ -53,6 +54,7 @@ def compress(
 ) -> None:
     """Compress a network by a recipe and write it back as NIR."""
     from ..export import write_nir
+    from ..limits import current, using
     from ..passes.kernels.coupling import survivors
     from ..pipeline import compress as run
     from ..pipeline import group_record, refuse_place
@@ -70,7 +72,8 @@ def compress(
         chosen = chosen.with_max_memory(max_memory)
     admitted(model)
     network, samples = read_weighed(model, options)
-    with workers_at(options["cluster"]) as workers:
+    held = current() if max_memory is None else replace(current(), held=max_memory << 20)
+    with using(held), workers_at(options["cluster"]) as workers:
         log = run(
             network,
             recipe=chosen,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DoesNotFit, UsageError
+from ..progress import silent
 from .options import (
     Files,
     data_options,
@@ -21,7 +22,7 @@ from .options import (
     target_options,
 )
 from .show.help import command
-from .show.telling import say
+from .show.telling import say, told_progress
 
 if TYPE_CHECKING:
     from ..passes.base import Observer, PassEvent
@@ -185,6 +186,9 @@ def _print_figures(found: Mapping[str, Any]) -> None:
 @contextmanager
 def training_progress() -> Iterator[Observer]:
     """An observer: a bar per pass with the last epoch's line on a terminal, plain lines elsewhere."""
+    if not told_progress():
+        yield silent
+        return
     if not sys.stderr.isatty():
 
         def line(event: PassEvent) -> None:

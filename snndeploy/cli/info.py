@@ -10,7 +10,7 @@ import click
 
 from .options import json_option
 from .show.help import command
-from .show.telling import say
+from .show.telling import aside, say
 
 if TYPE_CHECKING:
     from ..simulate.lava.env import LavaEnv
@@ -151,7 +151,7 @@ def install(directory: Path | None, python: Path | None, as_json: bool) -> None:
     """Create a private environment with lava-nc (does nothing where there is one)."""
     from ..simulate.lava.install import install_lava
 
-    env = install_lava(directory, python, progress=lambda text: say(text, err=True))
+    env = install_lava(directory, python, progress=aside)
     if as_json:
         _print_facts(_lava_facts(env), as_json)
         return
@@ -193,7 +193,7 @@ def install_xylo(directory: Path | None, python: Path | None, as_json: bool) -> 
     """
     from ..simulate.xylo.env import install_xylosim
 
-    env = install_xylosim(directory, python, progress=lambda text: say(text, err=True))
+    env = install_xylosim(directory, python, progress=aside)
     if as_json:
         _print_facts(_xylo_facts(env), as_json)
         return

@@ -25,7 +25,7 @@ from .options import (
     semantics_options,
 )
 from .show.help import command
-from .show.telling import say
+from .show.telling import INTERRUPTED, aside, say
 
 if TYPE_CHECKING:
     from ..pipeline import Compiled, Loaded
@@ -80,7 +80,7 @@ def init(model: Path, output: Path | None, force: bool, as_json: bool, **options
         write_text(output, first_recipe(network, model), force=force, option="-o")
         record = {
             "recipe": str(output),
-            "read_as": reading.profile.describe(),
+            "read_as": reading.described(),
             "populations": len(network.populations),
             "projections": len(network.projections),
             "findings": list(map(finding_record, reading.findings)),
@@ -90,7 +90,7 @@ def init(model: Path, output: Path | None, force: bool, as_json: bool, **options
         return
     say(
         f"{model}: {len(network.populations)} populations, {len(network.projections)} "
-        f"projections, read as {reading.profile.describe()}"
+        f"projections, read as {reading.described()}"
     )
     print_findings([f for f in map(finding_record, reading.findings) if f["severity"] != "note"])
     write_text(output, first_recipe(network, model), force=force, option="-o")
@@ -225,7 +225,7 @@ def compile_(
     write_html(html, shown, force=force, report=report, name=name)
     print_json(report) if as_json else print_compile_report(report)
     if not fits:
-        _does_not_fit(report, as_json)
+        _does_not_fit(report, as_json, "; no bundle was written", fixable=kind != "netx")
     say(f"wrote {output}", err=True)
 
 
@@ -325,7 +325,7 @@ def check(
                 lambda recipe: compile_model(model, {**options, "recipe": recipe})[0],
                 samples,
                 seconds=fix_seconds,
-                tell=lambda text: say(f"fix: {text}", err=True),
+                tell=lambda text: aside(f"fix: {text}"),
             )
     if fixing is not None:
         report["fix"] = fix_record(fixing)
@@ -339,19 +339,26 @@ def check(
             print_compile_report(report)
     if fixing is not None and not as_json:
         print_fix(report, str(fix_path))
+    if fixing is not None and fixing.partial:
+        say("interrupted: this is what was found until then", err=True)
+        sys.exit(INTERRUPTED)
     if not report["fits"] and (fixing is None or fixing.recipe is None):
-        _does_not_fit(report, as_json)
+        _does_not_fit(report, as_json, fixable=fixing is None and kind != "netx")
 
 
-def _does_not_fit(report: dict[str, Any], as_json: bool) -> None:
+def _does_not_fit(
+    report: dict[str, Any], as_json: bool, therefore: str = "", *, fixable: bool
+) -> None:
     """Leave with the exit code for it; the findings have been printed already."""
     errors = sum(f["severity"] == "error" for f in report["findings"])
     if not as_json:
         say(
-            f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']}); "
-            "no bundle was written",
+            f"error[does-not-fit]: {errors} violation(s) on {report['target']} ({report['board']})"
+            + therefore,
             err=True,
         )
+        if fixable:
+            say("  next: snndeploy check … --fix FILE.toml looks for a recipe that fits", err=True)
     sys.exit(DoesNotFit.exit_code)
 
 

@@ -13,7 +13,7 @@ from ..errors import UsageError, VerificationFailed
 from .look.pages import html_option, refuse_html, write_html
 from .options import admitted, cluster_option, compile_options, data_options, json_option
 from .show.help import command
-from .show.telling import say, tell
+from .show.telling import INTERRUPTED, say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -44,7 +44,7 @@ def _leave_if_partial(report: dict[str, Any]) -> None:
     """After Ctrl-C: what was done has been printed, the exit code says that it is not all."""
     if report["partial"]:
         say(f"interrupted after {report['samples']} samples", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 output_option = click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from ..errors import UsageError
 from .options import cluster_option, data_options, json_option, resume_options, semantics_options
 from .show.help import command
-from .show.telling import say, tell
+from .show.telling import INTERRUPTED, say, tell
 
 if TYPE_CHECKING:
     from ..data import Samples
@@ -191,6 +192,9 @@ def sensitivity(
     for path in (plot, recipe_file):
         if path is not None:
             say(f"wrote {path}", err=True)
+    if found.partial:
+        say(f"interrupted after {len(found.points)} changes", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @command("reduce-timesteps", example="snndeploy reduce-timesteps model.nir -d val.npz")

@@ -10,13 +10,11 @@ import click
 
 from .options import cluster_option, data_options, json_option, semantics_options, target_options
 from .show.help import command, section
-from .show.telling import say, tell
+from .show.telling import INTERRUPTED, say, tell
 
 if TYPE_CHECKING:
     from ..pipeline import Tuned
     from ..pipeline.tuning.trial import TuneCost
-
-INTERRUPTED = 130
 
 _wanted = section(
     "What is wanted",

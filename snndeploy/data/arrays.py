@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from ..errors import InputError
-from ..files import is_regular
+from ..files import is_regular, nearest
 from ..ir.arrays import Array, Shape, size
 from ..limits import current
 from ..npz import Damaged, damage, members, read_header, read_member
@@ -43,7 +43,9 @@ def open_arrays(path: Path) -> dict[str, Rows]:
         InputError: there is no such file, or it is none of the two, damaged, or holds objects.
     """
     if not os.path.lexists(path):
-        raise InputError("data-missing", "there is no such file", where=str(path))
+        raise InputError(
+            "data-missing", "there is no such file", where=str(path), hint=nearest(path)
+        )
     if not is_regular(path):  # asking a pipe what it holds would wait for ever
         raise _unreadable(path, "it is not a regular file")
     try:

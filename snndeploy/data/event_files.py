@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..files import Unreadable, read_bytes
+from ..files import Unreadable, nearest, read_bytes
 from ..ir.arrays import Array, Shape
 from ..limits import current
 from .arrays import Rows, forget, open_arrays, whole
@@ -91,7 +91,9 @@ def _content(file: Path) -> bytes:
         InputError: it is not there, no regular file, or larger than one file may be.
     """
     if not os.path.lexists(file):
-        raise InputError("data-missing", "there is no such file", where=str(file))
+        raise InputError(
+            "data-missing", "there is no such file", where=str(file), hint=nearest(file)
+        )
     try:
         return read_bytes(file, current().memory)
     except Unreadable as error:

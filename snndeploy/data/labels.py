@@ -91,6 +91,8 @@ def sample_labels(y: Array, samples: int, where: str, hint: str = "") -> Array:
 
 def wrong_labels(shape: Shape, samples: int, where: str, hint: str) -> InputError:
     """The error of labels that are not one for each sample."""
+    if len(shape) == 2 and shape[0] == samples:
+        hint = f"where they are one-hot, store y.argmax(axis=1); {hint}"
     return InputError(
         "data-labels", f"{shape} labels for {samples} samples", where=where, hint=hint
     )

@@ -28,15 +28,31 @@ class _Blocks:
     rows: Rows
     shape: Shape
     change: Callable[[Array], Array]
+    where: str
 
     def read(self, low: int, high: int) -> Array:
-        block = self.change(self.rows[low:high])
+        rows = self.rows[low:high]
+        if rows.dtype.kind == "f":
+            finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+            if not finite.all():
+                raise not_finite(low + int(finite.argmin()), self.where)
+        block = self.change(rows)
         forget(self.rows)
         return block
 
 
-def _blocks(rows: Rows, shape: Shape, change: Callable[[Array], Array]) -> Samples:
-    return Samples(_Blocks(rows, shape, change))
+def not_finite(sample: int, where: str) -> InputError:
+    """The error of a sample that is not all numbers."""
+    return InputError(
+        "data-not-finite",
+        f"sample {sample} holds NaN or infinity",
+        where=where,
+        hint="mend the file, or leave the sample out: --samples N, --skip N",
+    )
+
+
+def _blocks(rows: Rows, shape: Shape, change: Callable[[Array], Array], where: str) -> Samples:
+    return Samples(_Blocks(rows, shape, change, where))
 
 
 def check_sample(steps: int, shape: Shape, itemsize: int, where: str) -> None:
@@ -68,10 +84,10 @@ def spike_trains(x: Rows, shape: Shape, where: str) -> Samples:
         return Samples(x[:].reshape(steps, 1, *shape))
     samples, steps = _fit(x.shape, ("samples", "steps"), shape, where)
     check_sample(steps, shape, x.dtype.itemsize, where)
-    if isinstance(x, np.ndarray):  # a view of what is in memory or mapped
+    if isinstance(x, np.ndarray) and x.dtype.kind != "f":  # a view of what is in memory or mapped
         return Samples(np.swapaxes(x.reshape(samples, steps, *shape), 0, 1))
     return _blocks(
-        x, (steps, samples, *shape), lambda b: b.reshape(-1, steps, *shape).swapaxes(0, 1)
+        x, (steps, samples, *shape), lambda b: b.reshape(-1, steps, *shape).swapaxes(0, 1), where
     )
 
 
@@ -99,7 +115,7 @@ def encoded(
     check_sample(steps, shape, 8, where)
     out = (steps, samples, *shape)
     if encoding == "direct":
-        return _blocks(x, out, lambda images: constant(images.reshape(-1, *shape), steps))
+        return _blocks(x, out, lambda images: constant(images.reshape(-1, *shape), steps), where)
     coder = {"rate": rate, "latency": latency}[encoding]
     low, high = _range(x, where)
     if low < 0:
@@ -111,7 +127,7 @@ def encoded(
             hint="undo the normalisation, or feed them as they are with --encode direct",
         )
     peak = high if high > 1 else 1.0
-    return _blocks(x, out, lambda images: coder(images.reshape(-1, *shape) / peak, steps))
+    return _blocks(x, out, lambda images: coder(images.reshape(-1, *shape) / peak, steps), where)
 
 
 def _changes(x: Rows, shape: Shape, threshold: float, where: str) -> Samples:
@@ -129,7 +145,7 @@ def _changes(x: Rows, shape: Shape, threshold: float, where: str) -> Samples:
         series = block.reshape(-1, steps, *values).swapaxes(0, 1)
         return delta(series, threshold, channels=pairs)
 
-    return _blocks(x, (steps, samples, *shape), change)
+    return _blocks(x, (steps, samples, *shape), change, where)
 
 
 def _range(x: Rows, where: str) -> tuple[float, float]:
@@ -139,7 +155,8 @@ def _range(x: Rows, where: str) -> tuple[float, float]:
     for start in range(0, x.shape[0], count):
         block = x[start : start + count]
         if block.dtype.kind == "f" and not np.isfinite(block).all():
-            raise InputError("data-not-finite", "the data hold NaN or infinity", where=where)
+            bad = np.isfinite(block).reshape(len(block), -1).all(axis=1).argmin()
+            raise not_finite(start + int(bad), where)
         low, high = min(low, float(block.min())), max(high, float(block.max()))
         forget(x)
     return low, high

@@ -1,7 +1,7 @@
 """The one door to disk: files are read whole and within limits, and written whole or not at all."""
 
 from .parts import scratch
-from .read import Unreadable, is_regular, read_bytes, read_text
+from .read import Unreadable, is_regular, nearest, read_bytes, read_text
 from .write import (
     make_folder,
     refuse_folder,
@@ -17,6 +17,7 @@ __all__ = [
     "Unreadable",
     "is_regular",
     "make_folder",
+    "nearest",
     "read_bytes",
     "read_text",
     "refuse_folder",

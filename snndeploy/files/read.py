@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+import itertools
 import os
 import stat
 from pathlib import Path
 
 from ..limits import current
+
+_LOOKED_AT = 1000
+"""Names of a folder, at most, that one is compared with that is not there."""
 
 
 class Unreadable(Exception):
@@ -59,6 +64,19 @@ def read_text(path: Path, limit: int | None = None) -> str:
         return read_bytes(path, limit).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise Unreadable(str(error)) from error
+
+
+def nearest(path: Path) -> str:
+    """A next step for who named a file that is not there: one beside it with nearly that name."""
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _LOOKED_AT)]
+    except (OSError, ValueError):
+        return f"there is no folder {str(path.parent)[:200]!r} either"
+    near = difflib.get_close_matches(path.name[:80], names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {str(path.with_name(near[0]))!r}?"
+    return "check the path; names without a folder are looked for where the command runs"
 
 
 def is_regular(path: Path) -> bool:

@@ -43,6 +43,14 @@ class Reading:
     def findings(self) -> tuple[Finding, ...]:
         return self.network.findings
 
+    def described(self) -> str:
+        """How the model's neurons step, in words."""
+        if (
+            "restored" in self.network.notes
+        ):  # each as it was written, whatever one profile could say
+            return "snndeploy wrote it, neuron by neuron"
+        return self.profile.describe()
+
     def under(self, option: str, value: object) -> Network:
         """The network that the file holds where ``option`` of the profile is ``value``.
 

@@ -103,6 +103,11 @@ class Projection:
     _repr_html_ = brief_html
 
     @property
+    def bias_delay(self) -> int:
+        """First step at which the bias arrives."""
+        return max(s.max_delay for s in self.sources)
+
+    @property
     def op(self) -> Weighted:
         """The chain's one weighted operator."""
         return weighted_op(self.ops)

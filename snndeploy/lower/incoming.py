@@ -186,7 +186,7 @@ def bias_incoming(network: Network, population: Population, bits: int) -> list[I
         late[0] = np.broadcast_to(neuron.bias, population.shape)
     for projection in network.incoming(population.name):
         if projection.bias is not None and projection.bias.any():
-            steps = max(s.max_delay for s in projection.sources)
+            steps = projection.bias_delay
             bias = np.broadcast_to(projection.bias, population.shape)
             late[steps] = late.get(steps, np.zeros(())) + bias
     return [_constant(population, steps, late[steps], bits) for steps in sorted(late)]

@@ -94,6 +94,7 @@ class Prune(PruneOptions):
         if self.method != "magnitude":
             self.refuse_unused()
             refuse_one_to_one(chosen, self.method)
+            self.refuse_beyond_room(net)
         needs = {
             'scope = "sensitivity"': self.scope == "sensitivity",
             'count = "synops"': self.count == "synops",

@@ -33,7 +33,7 @@ def inspect_report(reading: Reading, *, groups: bool = False) -> dict[str, Any]:
         "profile": {
             **{k: v for k, v in vars(profile).items() if v is not None},
             "why": reading.why,
-            "text": profile.describe(),
+            "text": reading.described(),
         },
         "populations": [_population(p) for p in network.populations],
         "projections": [_projection(p, counts[p.name]) for p in network.projections],

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..bundle import Bundle, read_bundle
 from ..errors import InputError, UsageError
+from ..files import nearest
 from ..ingest import Reading, read_model, read_netx
 from ..ingest.readers.foreign import described, foreign_file, foreign_object, is_hdf5
 from ..ir.network import Network
@@ -192,7 +193,12 @@ _CLASSES: Mapping[type, ModelKind] = {
 
 def _kind_of_path(path: Path) -> ModelKind:
     if not os.path.exists(path):  # which is no error for names that no file can have
-        raise InputError("file-not-found", "there is no such file or folder", where=str(path)[:200])
+        raise InputError(
+            "file-not-found",
+            "there is no such file or folder",
+            where=str(path)[:200],
+            hint=nearest(path),
+        )
     if (path / "manifest.json").is_file():
         return "bundle"
     if (other := foreign_file(path)) is not None:

@@ -157,6 +157,13 @@ def test_schema_errors(tmp_path: Path, text: str, where: str, message: str) -> N
     assert str(caught.value) == f"{place}: {message}{SCHEMA_HINT}"
 
 
+def test_a_bare_number_is_no_limit(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"chip\.cores: '64' is no table") as caught:
+        loaded(tmp_path, "[chip]\ncores = 64")
+    form = 'cores = { limit = …, unit = "…", source = "…", certainty = "…" }: see docs/'
+    assert str(caught.value.hint).startswith(form)
+
+
 def test_missing_limits() -> None:
     text = dump_target(load_target("tiny"))
     without = text.replace("[core.axon_mem]", "[boards.three]")

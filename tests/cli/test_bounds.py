@@ -21,7 +21,7 @@ from snndeploy.cli.show.telling import tell
 from snndeploy.ir.finding import Finding, Fix
 from snndeploy.limits import Limits, current
 from snndeploy.plain import plain
-from tests.support.commands import FRONTEND, check, network, run
+from tests.support.commands import FRONTEND, check, network, printed, run
 from tests.support.nir_graphs import chain, lif, written
 
 
@@ -59,9 +59,10 @@ def test_a_command_is_given_its_time(model: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("snndeploy.ingest.read_model", endless)
     began = time.monotonic()
-    text = check(run("--timeout", "0.3", "inspect", model), 3)
+    result = run("--timeout", "0.3", "inspect", model)
+    check(result, 3)
     assert time.monotonic() - began < 5
-    assert text == (
+    assert result.stderr == (
         "error[time-limit]: it takes more time than it may\n"
         "  next: give it more: snndeploy --timeout SECONDS COMMAND …\n"
     )
@@ -76,8 +77,8 @@ def test_a_command_is_given_its_memory(
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
     monkeypatch.setattr("snndeploy.ingest.read_model", hungry)
-    text = check(run("--max-memory", 4096, "inspect", model, "--json"), 3)
-    assert json.loads(text)["error"]["code"] == "memory-limit"
+    told = json.loads(printed(run("--max-memory", 4096, "inspect", model, "--json"), 3))
+    assert told["error"]["code"] == "memory-limit"
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     assert current() == Limits()
 

@@ -12,7 +12,7 @@ import pytest
 
 from snndeploy.ingest import read_network
 from snndeploy.recipe import load_recipe
-from tests.support.commands import FRONTEND, check, run
+from tests.support.commands import FRONTEND, check, printed, run
 from tests.support.nir_graphs import chain, lif, written
 
 
@@ -63,8 +63,7 @@ def test_json_has_the_loss_of_every_layer(model: Path, data: Path, tmp_path: Pat
         tmp_path / "o.nir",
         "--json",
     )
-    text = check(run(*arguments, *FRONTEND), 0)
-    report = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    report = json.loads(printed(run(*arguments, *FRONTEND)))
     assert report["passes"][0]["pass"] == "prune"
     assert all(layer["loss"] >= 0 for layer in report["passes"][0]["layers"].values())
     assert set(report["layers"]) == set(report["passes"][0]["layers"])
@@ -72,8 +71,7 @@ def test_json_has_the_loss_of_every_layer(model: Path, data: Path, tmp_path: Pat
 
 def test_the_default_keeps_the_answers_and_says_so(model: Path, data: Path, tmp_path: Path) -> None:
     arguments = ("compress", model, "--calib", data, "-o", tmp_path / "o.nir", *FRONTEND)
-    text = check(run(*arguments, "--json"), 0)
-    report = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    report = json.loads(printed(run(*arguments, "--json")))
     answers = report["answers"]
     assert answers["divergence"] + answers["spread"] <= 0.05
     assert (answers["samples"], answers["held_out"]) == (12, False)
@@ -122,8 +120,7 @@ def test_explain_shows_what_shrank_together(model: Path, tmp_path: Path) -> None
     assert ": keeps 5 of 16\n  in: " in text
     assert "is an output of the network" in text
     assert "keeps" not in check(run(*arguments), 0)
-    text = check(run(*arguments, "--explain", "--json"), 0)
-    report = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    report = json.loads(printed(run(*arguments, "--explain", "--json")))
     small = read_network(tmp_path / "o.nir")
     for group in report["groups"]:
         for name, kept in group["kept"].items():

@@ -20,6 +20,8 @@ from snndeploy import toml
 from snndeploy.cli import main
 from snndeploy.cli.show.help import Command
 from snndeploy.demo import FOLDER, digits
+from snndeploy.export import write_nir
+from tests.support.builders import conv_net
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
@@ -62,7 +64,7 @@ def test_the_example_runs(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_options_stand_under_headings_and_the_rare_ones_last() -> None:
-    text = CliRunner().invoke(main, ["compile", "--help"]).output
+    text = CliRunner().invoke(main, ["compile", "--help"]).stdout
     headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == [
         "Example:",
@@ -78,10 +80,10 @@ def test_options_stand_under_headings_and_the_rare_ones_last() -> None:
 
 
 def test_recipes_are_listed_and_shown() -> None:
-    listed = CliRunner().invoke(main, ["recipes"]).output
+    listed = CliRunner().invoke(main, ["recipes"]).stdout
     assert "sbc-plus" in listed
     assert "auto" in listed
-    shown = CliRunner().invoke(main, ["recipes", "sbc-plus"]).output
+    shown = CliRunner().invoke(main, ["recipes", "sbc-plus"]).stdout
     assert shown.startswith('name = "sbc-plus"')
     assert "[[pass]]" in shown
     wrong = CliRunner().invoke(main, ["recipes", "sbcplus"])
@@ -91,7 +93,7 @@ def test_recipes_are_listed_and_shown() -> None:
 
 def test_doctor_names_what_an_installation_may_leave_out() -> None:
     """Every extra of the package but those for people who work on it."""
-    text = CliRunner().invoke(main, ["doctor"]).output
+    text = CliRunner().invoke(main, ["doctor"]).stdout
     named = {line.split()[0] for line in text.splitlines() if line.startswith("[")}
     extras = toml.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert named == {f"[{extra}]" for extra in extras if extra not in ("docs", "dev")}
@@ -162,7 +164,7 @@ def test_init_writes_a_recipe_that_compiles(desk: Path, monkeypatch: pytest.Monk
     text = (desk / "mine one.toml").read_text()
     assert "#   3        4,608 weights" in text
     assert "remove-kernels" in text  # it has convolutions
-    commands = [line for line in result.output.splitlines() if line.startswith("  snndeploy")]
+    commands = [line for line in result.stdout.splitlines() if line.startswith("  snndeploy")]
     assert [line.split()[1] for line in commands] == [
         "check",
         "sensitivity",
@@ -178,3 +180,16 @@ def test_init_writes_a_recipe_that_compiles(desk: Path, monkeypatch: pytest.Monk
     again = CliRunner().invoke(main, ["init", "mine one.nir", *options])
     assert again.exit_code == 3
     assert "error[output-exists]" in again.stderr
+
+
+def test_init_says_how_a_file_is_read(tmp_path: Path) -> None:
+    """By its profile, or, where the file holds each neuron as it was read before, so."""
+    file, ours = tmp_path / "a.nir", tmp_path / "b.nir"
+    shutil.copy(FOLDER / "digits.nir", file)
+    write_nir(ours, conv_net())
+    how = ["--frontend", "snntorch", "--accept", "maybe-lost-padding"]
+    for words, told in (
+        (("init", str(file), *how), "dt 0.0001, "),
+        (("init", str(ours)), "snndeploy wrote it"),
+    ):
+        assert f"projections, read as {told}" in CliRunner().invoke(main, words).stdout

@@ -10,7 +10,7 @@ import numpy as np
 
 from snndeploy import compile, read_network
 from snndeploy.export import write_netx
-from tests.support.commands import check, run
+from tests.support.commands import check, printed, run
 from tests.support.nir_graphs import chain, lif, written
 
 
@@ -19,7 +19,7 @@ def test_a_networks_delays(tmp_path: Path) -> None:
     path = written(tmp_path, chain(3, delay, nir.Linear(np.ones((2, 3))), lif(2)))
     arguments = ("inspect", path, "--frontend", "nir", "--dt", "0.001")
     assert "input[t-3…5]" in check(run(*arguments), 0)
-    projections = json.loads(check(run(*arguments, "--json"), 0))["projections"]
+    projections = json.loads(printed(run(*arguments, "--json")))["projections"]
     assert [p["sources"][0]["delay"] for p in projections] == [[3, 5]]
 
 

@@ -89,7 +89,8 @@ def test_an_error_is_one_line_whatever_it_is_about(
 ) -> None:
     monkeypatch.chdir(place)
     result = run("inspect", "none\nerror[forged]: x")
-    assert check(result, 3).startswith("error[file-not-found]: none\\nerror[forged]: x: ")
+    check(result, 3)
+    assert result.stderr.startswith("error[file-not-found]: none\\nerror[forged]: x: ")
 
 
 def test_what_is_said_is_plain(capsys: pytest.CaptureFixture[str]) -> None:

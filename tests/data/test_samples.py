@@ -163,7 +163,11 @@ def refusal(path: Path, shape: tuple[int, ...] = (3,), **options: object) -> str
 
 
 def test_refusals(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "gone.npz") == "data-missing: FILE: there is no such file"
+    gone = "data-missing: FILE: there is no such file\n  next: "
+    assert refusal(tmp_path / "gone.npz").startswith(gone + "check the path; ")
+    assert refusal(tmp_path / "no" / "x.npz") == f"{gone}there is no folder '{tmp_path}/no' either"
+    save(tmp_path / "val.npz", x=np.zeros(3))
+    assert refusal(tmp_path / "vall.npz") == f"{gone}did you mean '{tmp_path}/val.npz'?"
     (tmp_path / "text.npz").write_text("hello")
     assert refusal(tmp_path / "text.npz").startswith(
         "data-unreadable: FILE: not a readable .npy or .npz file ("
@@ -185,6 +189,8 @@ def test_refusals(tmp_path: Path) -> None:
         "  next: spike trains are (samples, steps, ...); images need --encode and --steps; "
         "labels are (samples,), or (samples, steps)"
     )
+    path = save(tmp_path / "h.npz", x=np.zeros((2, 5, 3)), y=np.eye(3)[:2])
+    assert "  next: where they are one-hot, store y.argmax(axis=1); " in refusal(path)
     assert refusal(path, (3,), encoding="rate") == (
         "data-steps: FILE: images need a number of steps\n  next: give --steps"
     )
@@ -199,8 +205,16 @@ def test_refused_images(tmp_path: Path) -> None:
         "negative ones\n  next: undo the normalisation, or feed them as they are with --encode direct"
     )
     assert text(np.array([[np.nan, 0, 1]]), encoding="latency") == (
-        "data-not-finite: FILE: the data hold NaN or infinity"
+        "data-not-finite: FILE: sample 0 holds NaN or infinity\n"
+        "  next: mend the file, or leave the sample out: --samples N, --skip N"
     )
+    path = save(tmp_path / "n.npz", x=np.zeros((4, 2, 3)))
+    trains = np.zeros((4, 2, 3))
+    trains[2, 1, 0] = np.inf
+    for save_as in (np.savez, np.savez_compressed):
+        save_as(path, x=trains)
+        with pytest.raises(InputError, match=r"n\.npz: sample 2 holds NaN or infinity"):
+            list(load_samples(path, (3,)).batches(3))
     assert text(np.zeros((2, 5, 3))) == (
         "data-option: FILE: --steps says nothing about these data, which have 5 steps\n"
         "  next: leave --steps out"

@@ -14,7 +14,7 @@ from snndeploy.bundle import read_bundle
 from snndeploy.errors import InputError
 from snndeploy.ir.graded.delta import DeltaRule
 from snndeploy.simulate.integer.engine import run_integer
-from tests.support.commands import check, run
+from tests.support.commands import check, printed, run
 from tests.support.netx_files import LIF, dense, net
 
 
@@ -171,14 +171,14 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         times[starts] = [g.depth for g in held.program.groups]
         golden = run_integer(held.program, held.golden["input.input"])
         np.testing.assert_array_equal(golden.spikes["dense-3"], held.golden["spikes.dense-3"])
-        told = json.loads(check(run("certify", bundle, "--json"), 0))
+        told = json.loads(printed(run("certify", bundle, "--json")))
         assert told["certified"] is True
         assert (
             "head-room and the golden run: neurons with rules of their own" in told["not_checked"]
         )
         check(run("verify", bundle, "--engines", "integer"), 0)
     assert times == {"chip": [0, 1, 1, 1], "sample": [0, 1, 2, 3]}
-    report = json.loads(check(run("simulate", path, "-d", data, "--json"), 0))
+    report = json.loads(printed(run("simulate", path, "-d", data, "--json")))
     assert report["activity"]["spikes"]["dense-2"] == 3
     refused = run("check", path, "-t", "loihi1", "--json")
     assert refused.exit_code == 5

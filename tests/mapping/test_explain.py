@@ -109,7 +109,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "what fills it (of 20,000 words)" in core.output
     assert "messages from others" in core.output
     layer = run("explain", bundle, "--layer", "n2")
-    assert layer.output.startswith("layer n3: 4 = 4 neurons on 1 core")
+    assert layer.stdout.startswith("layer n3: 4 = 4 neurons on 1 core")
     told = json.loads(run("explain", bundle, "--layer", "n3", "--json").stdout)
     assert told["layer"] == "n3"
     assert sum(w["words"] for w in told["words"]) == next(

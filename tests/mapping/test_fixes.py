@@ -29,7 +29,7 @@ from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.pipeline.advise.fixing import fix_model
 from snndeploy.recipe import CalibrationOptions, Recipe
 from snndeploy.simulate.float.engine import run_float
-from tests.support.builders import inputs, lif, project
+from tests.support.builders import chain_net, inputs, lif, project, weights
 from tests.support.commands import FRONTEND, code_of, network, run
 from tests.support.mapping_programs import cnn, mlp, with_group
 from tests.support.random_programs import broken_program, small_chip
@@ -283,6 +283,35 @@ def test_fix_writes_a_recipe_that_compiles_to_something_that_fits(tmp_path: Path
     assert Recipe.from_toml(report["fix"]["recipe"]) == recipe
 
 
+def test_an_interrupt_keeps_what_was_found() -> None:
+    rng, chip = np.random.default_rng(0), load_target("tiny")
+    net = chain_net([weights(rng, (40, 20)), weights(rng, (10, 40))])
+    asked = 0
+
+    def compiled(recipe: Recipe) -> snndeploy.Compiled:
+        nonlocal asked
+        made = snndeploy.compile(net, target=chip, recipe=recipe)
+        asked += 1
+        if asked > limit:
+            raise KeyboardInterrupt
+        return made
+
+    first = snndeploy.compile(net, target=chip, recipe=snndeploy.load_recipe("default"))
+    assert not first.fits
+    limit = 1000
+    whole = fix_model(first, compiled)
+    assert whole.recipe is not None
+    assert (whole.partial, len(whole.tried)) == (False, len(set(whole.tried)))
+    limit, asked = asked - 1, 0
+    some = fix_model(first, compiled)
+    assert some.recipe is not None
+    assert some.partial
+    assert set(some.tried) <= set(whole.tried)
+    limit, asked = 0, 0
+    with pytest.raises(KeyboardInterrupt):
+        fix_model(first, compiled)
+
+
 def test_a_loop_is_made_to_fit_a_chip_of_its_own_kind() -> None:
     """On Xylo: fewer hidden neurons, which a loop loses on both its sides, and fewer of its weights."""
     rng = np.random.default_rng(3)
@@ -361,6 +390,7 @@ def test_bad_places_for_a_recipe(tmp_path: Path, shared_data: Path) -> None:
     assert code_of(result) == "option-not-obeyed"
 
 
+LOOK = "snndeploy check … --fix FILE.toml looks for a recipe that fits\n"
 IMPOSSIBLE = Path(__file__).parents[1] / "snapshots" / "impossible"
 
 
@@ -372,7 +402,7 @@ def test_an_impossible_network_is_told_as_recorded(tmp_path: Path) -> None:
     assert (text.exit_code, as_json.exit_code) == (5, 5)
     small = run("check", model, *FRONTEND, "-t", "tiny", "--chips", 99)  # more chips do not help
     assert small.exit_code == 5
-    assert "violation(s) on tiny (99 chips); no bundle was written" in small.output
+    assert small.stderr.endswith("violation(s) on tiny (99 chips)\n  next: " + LOOK)
     start = text.stdout.index("error[")  # what comes before tells of the cores that were taken
     findings = json.dumps(json.loads(as_json.stdout)["findings"], indent=1) + "\n"
     for name, content in (("txt", text.stdout[start:]), ("json", findings)):

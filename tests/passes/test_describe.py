@@ -14,7 +14,7 @@ from snndeploy.ir.network import Network
 from snndeploy.passes.base import Pass, PassContext, PassResult, PassStage
 from snndeploy.passes.describe import Option, describe
 from snndeploy.passes.registry import BUILT_IN, pass_class
-from tests.support.commands import check, run
+from tests.support.commands import check, printed, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def test_every_option_of_a_built_in_pass_has_a_meaning(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_command_prints_every_option(name: str) -> None:
     text = check(run("passes", name), 0)
-    data = json.loads(check(run("passes", name, "--json"), 0))
+    data = json.loads(printed(run("passes", name, "--json")))
     described = describe(pass_class(name))
     assert [o["name"] for o in data["options"]] == [o.name for o in described.options]
     for o, saved in zip(described.options, data["options"], strict=True):

@@ -15,6 +15,8 @@ from snndeploy.errors import InputError, PassRefused
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.pipeline.torch_modules.arrivals import Arrivals
+from snndeploy.pipeline.torch_modules.hooks import ModuleWatch
 from snndeploy.recipe import Recipe, load_recipe
 
 
@@ -364,6 +366,56 @@ def test_sequential_calibration_aims_at_the_membranes_of_the_module() -> None:
     for i, kept in enumerate(new != 0):
         best = np.linalg.lstsq(b[:, kept], a @ old[i], rcond=None)[0]
         np.testing.assert_allclose(new[i, kept], best, atol=1e-8)
+
+
+class Counted(LIFNode):
+    """Counts how often it ran."""
+
+    runs = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        type(self).runs += 1
+        return super().forward(x)
+
+
+class Deep(nn.Linear):
+    """A linear layer that takes all steps at once, and says so."""
+
+    step_mode = "m"
+
+
+def test_a_module_runs_no_further_than_to_the_layer_that_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Counted, "runs", 0)
+    torch.manual_seed(0)
+    module = nn.Sequential(Deep(8, 8), LIFNode(), Deep(8, 4), Counted())
+    data = [spikes(6, 4, 8), spikes(6, 4, 8), spikes(6, 4, 8)]
+    how = Prune(sparsity=0.5, method="sbc", sequential=True, asymmetry=(1.0,))
+    stopped = snndeploy.compress_module(module, data, recipe(how)).module
+    assert Counted.runs == 1  # when it was looked at which layers there are
+    monkeypatch.setattr(Deep, "step_mode", "s")  # nobody knows how often a layer will be called
+    whole = snndeploy.compress_module(module, data, recipe(how)).module
+    assert Counted.runs > 3
+    for a, b in zip(stopped.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 30])
+def test_what_arrives_is_the_same_kept_or_computed_again(most: int) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(Deep(8, 8), LIFNode(), Deep(8, 4), LIFNode()).double()
+    data = [spikes(6, 4, 8).double() / 3, 2 * spikes(6, 2, 8).double()]
+    watch = ModuleWatch(module)
+    watch.run(lambda m, x: m(x), data[:1])
+    layers = list(watch.layers.values())
+    arrivals = Arrivals(module, lambda m, x: m(x))
+    for _ in range(2):
+        found = list(arrivals.of(data, layers, most))
+        for x, trains in zip(data, found, strict=True):
+            assert np.array_equal(trains["0"], x.numpy())
+            assert np.array_equal(trains["2"], module[:2](x).detach().numpy())
+    assert len(arrivals._kept) == (4 if most else 0)
 
 
 def block(kinds: Any, channels: int) -> nn.ModuleDict:

@@ -30,6 +30,7 @@ from snndeploy.pipeline.advise.sensitivity import (
     Sensitivity,
     sensitivity,
     sensitivity_chart,
+    sensitivity_table,
     suggested,
 )
 from snndeploy.pipeline.advise.timesteps import FACTORS, reduce_timesteps, scaled_thresholds
@@ -356,6 +357,23 @@ def test_sensitivity_command(files: tuple[Path, Path, Array], tmp_path: Path) ->
     report = json.loads(result.stdout)
     assert {p["kind"] for p in report["points"]} == {"ratio", "bits"}
     assert report["accuracy"] == 0.75
+
+
+def test_an_interrupt_keeps_what_was_tried() -> None:
+    net = conv_net()
+    tried = 1
+
+    def interrupt(done: int, _of: int) -> None:
+        if done >= tried * 12:
+            raise KeyboardInterrupt
+
+    how: dict[str, Any] = {"ratios": (0.25, 0.5), "bits": (4,), "progress": interrupt}
+    found = sensitivity(net, samples(net), **how)
+    assert (len(found.points), found.partial) == (1, True)
+    assert [row for _, _, rows in sensitivity_table(found) for row in rows]
+    tried = 0
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity(net, samples(net), **how)
 
 
 def test_reduce_timesteps_command(files: tuple[Path, Path, Array], tmp_path: Path) -> None:

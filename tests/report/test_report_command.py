@@ -15,7 +15,7 @@ from snndeploy.passes.prune import Prune
 from snndeploy.pipeline import difference_of
 from snndeploy.recipe import Recipe
 from tests.support.builders import conv_net, recurrent_net
-from tests.support.commands import check, code_of, run
+from tests.support.commands import check, code_of, printed, run
 
 drawing = pytest.mark.skipif(
     importlib.util.find_spec("vl_convert") is None, reason="the report extra is not installed"
@@ -34,7 +34,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_a_diff_tells_what_changed_and_what_it_cost(pair: tuple[Path, Path]) -> None:
-    told = json.loads(check(run("report", "diff", *pair, "--json"), 0))
+    told = json.loads(printed(run("report", "diff", *pair, "--json")))
     figures = {row["figure"]: row for row in told["figures"]}
     assert figures["recipe"] == {"figure": "recipe", "a": "none", "b": "half", "change": "changed"}
     assert figures["neurons"]["change"] == "the same"

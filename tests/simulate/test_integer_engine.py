@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -19,7 +20,7 @@ from snndeploy.simulate.integer.engine import IntegerEngine, run_integer
 from snndeploy.simulate.integer.neurons.packed import fits_int32
 from snndeploy.simulate.integer.plan import make_plan
 from snndeploy.simulate.integer.routes.dense import float_type
-from snndeploy.simulate.integer.routes.forms import event_form
+from snndeploy.simulate.integer.routes.forms import dense_cost, event_form
 from snndeploy.simulate.jit import has_numba
 from snndeploy.simulate.recording import Recording
 from tests.support.conformance_programs import DELAYED, INT, UNDELAYED, make, pack, random_inputs
@@ -262,6 +263,15 @@ def test_refusals() -> None:
         IntegerEngine(program, device="mps")
     assert device.value.code == "device-missing"
     assert "torch cannot compute exactly on 'mps' here" in str(device.value)
+
+
+def test_products_wait_for_torch_where_it_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a few rows, events cost less than loading what multiplies."""
+    leg = make_plan(one_layer(Dense(2, 2), np.array([[100, -27], [0, 128]]))).legs["out"][0]
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
+    known = dense_cost(leg, 10)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert dense_cost(leg, 10) - known == pytest.approx(1e8)
 
 
 @pytest.mark.skipif(not has_numba(), reason="numba is not installed: pip install snndeploy[fast]")

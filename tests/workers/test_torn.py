@@ -7,8 +7,7 @@ import random
 import resource
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +19,10 @@ from snndeploy.ir.arrays import Array
 from snndeploy.workers import Shared, Task, Workers, cluster, workers_at
 from snndeploy.workers.base import digest_of_parts
 from tests.support import tasks
+from tests.support.faults import held, spilling
 from tests.support.workers import works
 
 TORN = 20
-
-
-@contextmanager
-def spilling(folder: Path) -> Iterator[str]:
-    """A scheduler whose two workers write to disk whatever they hold, as on a cluster of others."""
-    import dask
-    import distributed
-
-    told = {
-        "temporary-directory": str(folder),
-        "distributed.worker.memory.target": 1e-9,
-        "distributed.worker.memory.spill": 1e-9,
-    }
-    with (
-        dask.config.set(told),  # type: ignore[no-untyped-call]
-        distributed.LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(folder)
-        ) as running,
-    ):
-        yield running.scheduler_address
-
-
-def held(folder: Path) -> list[Path]:
-    """Files that workers hold something in."""
-    return [f for f in folder.rglob("*") if f.is_file() and f.stat().st_size > 100]
 
 
 def products(workers: Workers, number: int) -> list[Array]:

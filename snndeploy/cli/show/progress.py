@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, plain lines elsewhere."""
+"""Progress on standard error: bars on a terminal, plain lines elsewhere, nothing with -q or --json."""
 
 from __future__ import annotations
 
@@ -9,11 +9,32 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ...passes.base import Observer, PassEvent
-from ...progress import Progress, Scores
-from .telling import say
+from ...progress import Progress, Scores, silent
+from .telling import say, told_progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_IN_SILENCE = 2.0
+
+
+class _Pace:
+    """When a line is due: a while after the work began, then now and then."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self._next = self.began + _SECONDS_IN_SILENCE
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _SECONDS_BETWEEN_LINES
+        return True
+
+    def left(self, done: int, of: int) -> str:
+        """How long the rest may take, judged by what is done."""
+        if not done:
+            return ""
+        return f"about {(time.monotonic() - self.began) / done * (of - done):,.0f} s left"
 
 
 class Bar(NamedTuple):
@@ -25,26 +46,27 @@ class Bar(NamedTuple):
 
 def pass_progress() -> Observer:
     """An observer that names each pass as it starts, and says how far a long one is."""
-    began = last = time.monotonic()
+    if not told_progress():
+        return silent
+    pace = _Pace()
     checking: float | None = None
 
     def observe(event: PassEvent) -> None:
-        nonlocal began, last, checking
-        now = time.monotonic()
+        nonlocal pace, checking
         if event.name == "check":
+            now = time.monotonic()
             checking = now if checking is None else checking
             if now - checking > _SECONDS_IN_SILENCE:
                 say(f"check {event.done + 1}/{event.of}: {event.what}", err=True)
             return
         if event.kind == "start":
-            began = last = now
+            pace = _Pace()
             say(f"pass {event.index}/{event.total}  {event.name}", err=True)
         elif event.kind == "end" and event.status:
             say(f"  {event.status}", err=True)
-        elif event.kind == "progress" and event.done and now - last > _SECONDS_BETWEEN_LINES:
-            last = now
-            left = (now - began) / event.done * (event.of - event.done)
-            say(f"  {event.done}/{event.of} {event.what}, about {left:.0f} s left", err=True)
+        elif event.kind == "progress" and event.done and pace.due():
+            left = pace.left(event.done, event.of)
+            say(f"  {event.done}/{event.of} {event.what}, {left}", err=True)
 
     return observe
 
@@ -52,7 +74,10 @@ def pass_progress() -> Observer:
 @contextmanager
 def progress_bar(label: str, unit: str = "samples") -> Iterator[Bar]:
     """A bar of ``unit`` on a terminal, and rare lines elsewhere; the last scores told stay."""
-    start = time.monotonic()
+    if not told_progress():
+        yield Bar(silent, silent)
+        return
+    pace = _Pace()
     known = ""
 
     def scores(accuracy: Mapping[str, float]) -> None:
@@ -60,20 +85,15 @@ def progress_bar(label: str, unit: str = "samples") -> Iterator[Bar]:
         known = ", ".join(f"{engine} {value:.1%}" for engine, value in accuracy.items())
 
     def status(done: int) -> str:
-        rate = done / max(time.monotonic() - start, 1e-9)
-        fast = f"{rate:,.0f} {unit}/s" if unit == "samples" else ""
+        rate = done / max(time.monotonic() - pace.began, 1e-9)
+        fast = f"{rate:,.0f} {unit}/s" if unit == "samples" and done else ""
         return ", ".join(filter(None, (fast, known)))
 
     if not sys.stderr.isatty():
-        last = time.monotonic()
 
         def line(done: int, total: int) -> None:
-            nonlocal last
-            text = status(done)
-            if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
-                last = time.monotonic()
-                spent = last - start
-                left = f"about {spent / done * (total - done):,.0f} s left" if done else ""
+            if pace.due():
+                text, left = status(done), pace.left(done, total)
                 told = filter(None, (f"{label}  {done}/{total}", unit * (not text), text, left))
                 say("  ".join(told), err=True)
 

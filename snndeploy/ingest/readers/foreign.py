@@ -82,7 +82,7 @@ def foreign_file(path: Path) -> Foreign | None:
     found = _foreign_folder(path) if path.is_dir() else _foreign_content(path)
     if found is None:
         return None
-    return Foreign(found.what, tuple(line.format(name=path.name) for line in found.lines))
+    return Foreign(found.what, tuple(line.format(name=path.as_posix()) for line in found.lines))
 
 
 def _foreign_folder(path: Path) -> Foreign | None:

@@ -20,9 +20,9 @@ from ...errors import PassRefused
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
-from ..base import Calibration, Pass, PassContext, PassEvent
+from ..base import Calibration, Pass, PassContext
 from ..metrics import measure
-from ..runner import PassLog, PassStep, check_requirements, run_passes
+from ..runner import PassLog, PassStep, run_passes
 from ..training.options import TrainingPass
 from .costs import (
     amounts_found,
@@ -34,6 +34,7 @@ from .costs import (
     needed_differs,
     not_measured,
 )
+from .ways import History, PassWay, closer_ways, way_of
 
 Guard = Literal["off", "warn", "back-off", "search"]
 
@@ -97,7 +98,7 @@ def run_guarded(
     trains = any(isinstance(p, TrainingPass) for p in passes)
     if guard == "search" and not trains:
         passes = _least_stored(net, passes, ctx, watch, limit)
-    way = _way(net, passes, ctx)
+    way = way_of(net, passes, ctx)
     log = way.log
     if log.answers is None or log.answers.bound <= limit:
         found = (amounts_found(log),) if guard == "search" and not trains else ()
@@ -111,8 +112,8 @@ def run_guarded(
         limit += first.answers.bound
     if log.answers.bound <= limit:
         return dataclasses.replace(log, notes=notes)
-    closer = _closer(net, passes, ctx)
-    ways = sorted([way, *closer], key=_Way.bound)
+    closer = closer_ways(net, way, ctx)
+    ways = sorted([way, *closer], key=PassWay.bound)
     if ways[0].bound() <= limit:
         kept = ways[0].log
         notes = (*notes, fitted_closer(log, kept, limit))
@@ -129,64 +130,6 @@ def _needed(log: PassLog) -> PassStep | None:
     return next((step for _, step in reversed(list(steps))), None)
 
 
-class _History:
-    """The network before and after every pass, as the observer is told of them."""
-
-    def __init__(self) -> None:
-        self.networks: list[tuple[Network, Network]] = []
-        self._before: Network | None = None
-
-    def beside(self, ctx: PassContext) -> PassContext:
-        """``ctx`` whose observer lets this one listen."""
-
-        def observe(event: PassEvent) -> None:
-            if event.kind == "start":
-                self._before = event.network
-            elif event.kind == "end" and self._before is not None and event.network is not None:
-                self.networks.append((self._before, event.network))
-            ctx.observer(event)
-
-        return dataclasses.replace(ctx, observer=observe)
-
-
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """Passes that ran, and the network before and after each."""
-
-    log: PassLog
-    networks: tuple[tuple[Network, Network], ...]
-
-    def bound(self) -> float:
-        """What the answers differ by."""
-        return 0.0 if self.log.answers is None else self.log.answers.bound
-
-    def eased(self, relief: Mapping[str, float]) -> tuple[Pass, ...]:
-        """The passes with so much given back."""
-        parts = (
-            step.eased(before, after, relief)
-            for step, (before, after) in zip(self.log.passes, self.networks, strict=True)
-        )
-        return tuple(itertools.chain.from_iterable(parts))
-
-
-def _way(net: Network, passes: Sequence[Pass], ctx: PassContext) -> _Way:
-    history = _History()
-    log = run_passes(net, passes, history.beside(ctx))
-    return _Way(log, tuple(history.networks))
-
-
-def _closer(net: Network, passes: Sequence[Pass], ctx: PassContext) -> tuple[_Way, ...]:
-    """As much taken by passes that look closer, where there are such and they can run."""
-    closer = tuple(p.closer() for p in passes)
-    if ctx.calibration is None or closer == tuple(passes):
-        return ()
-    try:
-        check_requirements(net, closer)
-    except PassRefused:
-        return ()
-    return (_way(net, closer, ctx),)
-
-
 @dataclass(frozen=True, eq=False)
 class _Some:
     """Every k-th of the calibration samples."""
@@ -200,7 +143,12 @@ class _BackOff:
     """Levels of one recipe, from what was asked (0) to nothing."""
 
     def __init__(
-        self, net: Network, ways: Sequence[_Way], ctx: PassContext, watch: Reference, limit: float
+        self,
+        net: Network,
+        ways: Sequence[PassWay],
+        ctx: PassContext,
+        watch: Reference,
+        limit: float,
     ) -> None:
         self.net, self.way, self.others = net, ways[0], tuple(ways[1:])
         self.ctx, self.watch, self.limit = ctx, watch, limit
@@ -333,11 +281,11 @@ def _least_stored(
             dataclasses.replace(p, **{k: v for k, v in amounts.items() if k in p.options()})
             for p in passes
         ]
-        history = _History()
+        history = History()
         quick = [p.quick() for p in start]
         quiet = _quick_context(ctx)
         log = run_passes(net, quick, dataclasses.replace(history.beside(quiet), watch=watch))
-        full = _Way(dataclasses.replace(log, passes=tuple(start)), tuple(history.networks))
+        full = PassWay(dataclasses.replace(log, passes=tuple(start)), tuple(history.networks))
         found: tuple[tuple[Pass, ...], int]
         if log.answers is None or log.answers.bound <= limit:
             found = tuple(start), measure(log.network).total("storage_bits")

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import networkx as nx
 import numpy as np
 
-from ...calibrate.moments import Moments, Response, gather, rows
+from ...calibrate.moments import Moments, Response, gather, pooled, rows
 from ...calibrate.stream import prefix
 from ...ir.arrays import Array, size
 from ...ir.network import Network, Population, Projection
@@ -133,25 +134,9 @@ def _fitted(
         fit, judge = parts
         errors = [_error(_solution(old, fit, gone, r), old, judge) for r in RIDGES]
         ridge = RIDGES[int(np.argmin(errors))]
-    new = _solution(old, _pooled(parts), gone, ridge)
+    new = _solution(old, reduce(pooled, parts), gone, ridge)
     weight = Weight(new.reshape(dense.weight.shape).astype(dense.weight.data.dtype))
     return dataclasses.replace(dense, weight=weight)
-
-
-def _pooled(parts: Sequence[Moments]) -> Moments:
-    """Moments over the samples of all parts."""
-    if len(parts) == 1:
-        return parts[0]
-    a, b = parts
-    assert a.cross is not None
-    assert b.cross is not None
-    share = a.count / (a.count + b.count)
-    return dataclasses.replace(
-        a,
-        hessian=share * a.hessian + (1 - share) * b.hessian,
-        cross=share * a.cross + (1 - share) * b.cross,
-        count=a.count + b.count,
-    )
 
 
 def _error(new: Array, old: Array, moments: Moments) -> float:
@@ -182,7 +167,8 @@ def _solution(old: Array, moments: Moments, gone: Array | None, ridge: float) ->
         system = hessian[np.ix_(k, k)]
         damp = ridge * np.diag(system).mean()
         wanted = old[mine] @ cross[k].T + damp * old[np.ix_(mine, k)]
-        new[np.ix_(mine, k)] = np.linalg.solve(system + damp * np.eye(k.size), wanted.T).T
+        system[np.diag_indices(k.size)] += damp
+        new[np.ix_(mine, k)] = np.linalg.solve(system, wanted.T).T
     return new
 
 

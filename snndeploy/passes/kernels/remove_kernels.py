@@ -19,9 +19,10 @@ from ...ir.network import Network, Projection
 from ...ir.ops import Conv, Dense, Pointwise
 from ..base import Pass, PassContext, PassResult, PassStage
 from ..patterns import LayerPass, matching
+from ..second_order.room import folding_bytes, moment_bytes, refuse_beyond_room
 from .compensate import fold
 from .coupling import CouplingGroup, coupling
-from .scores import SCORES, Criterion, gather_evidence
+from .scores import SCORES, Criterion, consuming, gather_evidence, in_rooms
 from .slicing import shrink
 from .unit_budgets import Ranked, dimensions, within_cores
 
@@ -148,6 +149,11 @@ class RemoveKernels(LayerPass):
                     hint=f"leave it out of {self.key('layers')}",
                 )
         self._counts(net, groups)
+        consumers = [p for g in self._chosen(net, groups) for p in consuming(net, g)]
+        if self.fold != "none":
+            refuse_beyond_room(((p,), folding_bytes(net, (p,))) for p in consumers)
+        elif self.score == "second-order":
+            refuse_beyond_room(((p,), 2 * moment_bytes(net, (p,))) for p in consumers)
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Score the units of each group, keep the best, fold the rest into them, cut it out."""
@@ -159,22 +165,26 @@ class RemoveKernels(LayerPass):
         inputs: Mapping[str, Array] = {}
         if self.fold != "none":
             inputs = ctx.samples(f"fold = {self.fold!r}")
-        evidence = gather_evidence(
-            net,
-            chosen,
-            self.score,
-            ctx,
-            covariance=self.variance > 0,
-            folded=self.fold != "none",
-            ridge=self.ridge,
-            kernel=self.kernel,
-        )
         scores: list[Array] = []
-        for done, group in enumerate(chosen):
-            ctx.progress("groups", done, len(chosen))
-            scores.append(SCORES[self.score](group, evidence))
-            if self.variance:
-                wanted.setdefault(group.populations[0], dimensions(group, evidence, self.variance))
+        for part in in_rooms(net, chosen, self.score):
+            evidence = gather_evidence(
+                net,
+                chosen,
+                self.score,
+                ctx,
+                now=part,
+                covariance=self.variance > 0,
+                folded=self.fold != "none",
+                ridge=self.ridge,
+                kernel=self.kernel,
+            )
+            for group in part:
+                ctx.progress("groups", len(scores), len(chosen))
+                scores.append(SCORES[self.score](group, evidence))
+                if self.variance:
+                    units = dimensions(group, evidence, self.variance)
+                    wanted.setdefault(group.populations[0], units)
+            del evidence  # not to be held beside that of the next part
         ranked = Ranked(groups=chosen, scores=scores, counts=wanted, round_to=self.round_to)
         if self.cores:
             small = within_cores(net, ranked, self.ratio, self.cores, ctx, self.key("cores"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -13,7 +14,9 @@ from ...calibrate.statistics import ChannelFigures, Figure, observe, pivot_order
 from ...ir.arrays import Array
 from ...ir.network import Network, Projection
 from ...ir.ops import Pointwise
+from ...limits import current
 from ..base import PassContext
+from ..second_order.room import moment_bytes
 from .coupling import CouplingGroup
 
 Criterion = Literal["l1", "svs", "sca", "nuclear", "rate", "pca", "second-order", "random"]
@@ -59,6 +62,7 @@ def gather_evidence(
     criterion: Criterion,
     ctx: PassContext,
     *,
+    now: Iterable[CouplingGroup] | None = None,
     covariance: bool = False,
     folded: bool = False,
     ridge: float = 0.0,
@@ -71,6 +75,8 @@ def gather_evidence(
         groups: those that will be scored.
         criterion: name of the score.
         ctx: calibration and progress.
+        now: those of ``groups`` that are scored next (default: all); only their moments are held, and
+            they are those that all would have.
         covariance: collect covariances too, for widths.
         folded: see `Evidence`.
         ridge: see `Evidence`.
@@ -95,11 +101,15 @@ def gather_evidence(
         activity = observe(net, inputs, names, figures, workers=ctx.workers, progress=progress)
     if criterion == "second-order":
         inputs = ctx.samples(score)
-        consumers = {p.name for g in chosen for p in consuming(net, g)}
+        everybody, wanted = (
+            sorted({p.name for g in some for p in consuming(net, g)})
+            for some in (chosen, chosen if now is None else now)
+        )
         moments = gather(
             net,
             inputs,
-            sorted(consumers),
+            wanted,
+            beside=everybody,
             kernel=kernel,
             positions=POSITIONS,
             workers=ctx.workers,
@@ -108,6 +118,28 @@ def gather_evidence(
     return Evidence(
         network=net, ctx=ctx, activity=activity, moments=moments, folded=folded, ridge=ridge
     )
+
+
+def in_rooms(
+    net: Network, groups: Sequence[CouplingGroup], criterion: Criterion
+) -> Iterator[list[CouplingGroup]]:
+    """``groups`` in their order, as many at a time as have their moments in half of the memory."""
+    room = current().room()
+    part: list[CouplingGroup] = []
+    free = 0.0
+    for group in groups:
+        needed = 0
+        if criterion == "second-order":
+            needed = sum(moment_bytes(net, (p,)) for p in consuming(net, group))
+        if part and needed > free:
+            yield part
+            part = []
+        if not part:
+            free = math.inf if room is None else room / 2
+        part.append(group)
+        free -= needed
+    if part:
+        yield part
 
 
 def consuming(net: Network, group: CouplingGroup) -> list[Projection]:

@@ -89,7 +89,7 @@ def _projection(
 
 
 def _refuse_earlier_bias(projection: Projection, sources: tuple[Source, ...]) -> None:
-    before = max(s.max_delay for s in projection.sources)
+    before = projection.bias_delay
     after = max(s.max_delay for s in sources)
     if after < before:
         raise PassRefused(

@@ -89,14 +89,14 @@ class PruneQuantize(MaskOptions, CodeOptions):
         plan = PrunePlan.of(prune, net, ctx, settings)
         widths = quantize.widths(net)
 
-        def solve(index: int, p: Problem, current: Network) -> Solution:
-            pruned = plan.solve(index, p, current)
+        def solve(index: int, p: Problem, /, net: Network) -> Solution:
+            pruned = plan.solve(index, p, net)
             masked = tuple(
                 dataclasses.replace(q, weight=w)
                 for q, w in zip(p.block, pruned.weights, strict=True)
             )
             bits = max(widths[q.name] for q in p.block)
-            return quantize.codes(p, current, settings.max_memory, mask=alive_of(masked), bits=bits)
+            return quantize.codes(p, net, settings.max_memory, mask=alive_of(masked), bits=bits)
 
         result = run_layers(net, self.select(net), ctx, settings, solve, self.name)
         after = {p.name: p.weight for p in result.network.projections}

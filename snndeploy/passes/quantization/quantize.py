@@ -149,6 +149,8 @@ class Quantize(CodeOptions):
         if self.share == "target":
             refuse_unshareable(net, chosen, self.per)
         self._refuse_options(chosen)
+        if self.method != "rtn":
+            self.refuse_beyond_room(net)
 
     def _refuse_options(self, chosen: Iterable[Projection]) -> None:
         if self.method == "rtn":
@@ -193,10 +195,10 @@ class Quantize(CodeOptions):
 
         widths = self.widths(net)
 
-        def solve(index: int, p: Problem, current: Network) -> Solution:
+        def solve(index: int, p: Problem, /, net: Network) -> Solution:
             del index
             bits = max(widths[q.name] for q in p.block)
-            return self.codes(p, current, settings.max_memory, bits=bits)
+            return self.codes(p, net, settings.max_memory, bits=bits)
 
         result = run_layers(net, chosen, ctx, settings, solve, self.name)
         new = {p.name: p.weight for p in result.network.projections}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -232,17 +233,24 @@ def per_row(p: Problem, solve: Callable[[Array, Quadratic], Tensor]) -> Array:
     return out
 
 
+class Solve(Protocol):
+    """Gives the weights of a block; ``net`` has the blocks before it compressed."""
+
+    def __call__(self, index: int, p: Problem, /, net: Network) -> Solution:
+        """The weights of block ``index``."""
+
+
 def run_layers(
     net: Network,
     chosen: Sequence[Projection],
     ctx: PassContext,
     settings: Settings,
-    solve: Callable[[int, Problem, Network], Solution],
+    solve: Solve,
     name: str,
 ) -> PassResult:
     """Compress the chosen projections block by block.
 
-    ``solve(i, problem, network)`` gives the weights of block i; the network has
+    ``solve(i, problem, net=network)`` gives the weights of block i; the network has
     the blocks before it compressed. Where several kernels or asymmetries are
     allowed, each is solved on four fifths of the samples, and the one whose neurons then come
     closest to the reference's on the other fifth (squared distance of spike trains filtered by the
@@ -269,10 +277,15 @@ def run_layers(
         if len(settings.kernels) * len(asymmetries) > 1:
             judge = Judge(net, current, block, test, settings.max_memory)
         seen = inputs if judge is None else train
+        solving = partial(solve, done, net=current)
+        measuring = partial(
+            moments_of, deliver, block, settings=settings, reference=compare, workers=ctx.workers
+        )
         for kernel in settings.kernels:
-            moments = moments_of(deliver, block, seen, kernel, settings, compare, ctx.workers)
-            for asymmetry in asymmetries:
-                solution = solve(done, problem(block, moments, settings.damp, asymmetry), current)
+            measured = partial(measuring, seen, kernel)
+            for asymmetry, solution in _solved(
+                measured, block, asymmetries, settings.damp, solving
+            ):
                 error = 0.0 if judge is None else judge.error(solution.weights)
                 if best is None or error < best[0]:
                     best = (error, kernel, asymmetry, solution)
@@ -280,9 +293,8 @@ def run_layers(
             raise ValueError("no kernel is allowed")
         error, kernel, asymmetry, solution = best
         if seen is not inputs:  # all samples count in the end
-            moments = moments_of(deliver, block, inputs, kernel, settings, compare, ctx.workers)
-            final = problem(block, moments, settings.damp, asymmetry)
-            solution = solve(done, final, current)
+            measured = partial(measuring, inputs, kernel)
+            ((_, solution),) = _solved(measured, block, (asymmetry,), settings.damp, solving)
         for p, weight in zip(block, solution.weights, strict=True):
             metrics[p.name] = {
                 "loss": solution.loss,
@@ -298,6 +310,20 @@ def run_layers(
                 current, net, target, inputs, max_memory=settings.max_memory
             )
     return PassResult(network=current, modified=True, metrics=metrics, findings=tuple(findings))
+
+
+def _solved(
+    measured: Callable[[], Moments],
+    block: Block,
+    asymmetries: Sequence[float],
+    damp: float,
+    solve: Callable[[Problem], Solution],
+) -> Iterator[tuple[float, Solution]]:
+    """The solution under each asymmetry; the moments are let go of before the last one is solved."""
+    moments = [measured()]
+    for left, asymmetry in zip(range(len(asymmetries))[::-1], asymmetries, strict=True):
+        posed = [problem(block, moments[0] if left else moments.pop(), damp, asymmetry)]
+        yield asymmetry, solve(posed.pop())
 
 
 def _chosen(block: Block, kernel: str, asymmetry: float, error: float) -> Finding:

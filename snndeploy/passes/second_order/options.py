@@ -12,11 +12,13 @@ from pydantic import Field
 
 from ...calibrate.moments import Response
 from ...errors import PassRefused
+from ...ir.network import Network
 from ..base import Pass
 from ..patterns import LayerPass
 from .grids import Clip
-from .layers import Settings
+from .layers import Settings, blocks_of
 from .pruning import MaskSearch
+from .room import refuse_beyond_room, solving_bytes
 
 Scope = Literal["layer", "global", "lamp", "sensitivity", "measured"]
 
@@ -48,7 +50,8 @@ class CalibratedPass(LayerPass):
     positions: Annotated[int, Field(ge=0)] = 32
     """Output positions of a convolution drawn per sample; 0 takes all."""
     max_memory: Annotated[int, Field(ge=16)] = 1024
-    """MiB for recordings, patches and blocks of rows."""
+    """MiB for recordings, patches and blocks of rows; the second moments of one layer come on top, for
+    which the memory of the machine is the limit, or ``--max-memory``."""
 
     def settings(self, kernel: Response) -> Settings:
         """The options with the method's own ``kernel`` where none is named."""
@@ -88,6 +91,19 @@ class CalibratedPass(LayerPass):
                 where=self.key("asymmetry"),
                 hint="set sequential = true, or asymmetry = [0.0]",
             )
+
+    def refuse_beyond_room(self, net: Network) -> None:
+        """Say so before the work where a chosen layer takes more memory than there is.
+
+        Raises:
+            PassRefused: it does.
+        """
+        compares = self.sequential and any(self.asymmetry)
+        several = self.choose == "layer" and len(self.asymmetry) > 1
+        refuse_beyond_room(
+            (block, solving_bytes(net, block, compares=compares, several=several))
+            for block in blocks_of(net, self.select(net))
+        )
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every kernel, asymmetry and treatment of thresholds, as options of a pass without choice."""

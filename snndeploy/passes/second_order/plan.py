@@ -137,7 +137,7 @@ class PrunePlan:
             max_memory=self.max_memory,
         )
 
-    def solve(self, index: int, p: Problem, net: Network) -> Solution:
+    def solve(self, index: int, p: Problem, /, net: Network) -> Solution:
         """Mask and weights of block ``index``."""
         del net
         size = p.alive.size

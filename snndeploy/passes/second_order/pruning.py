@@ -90,12 +90,12 @@ def eliminated(
         free = torch.stack([dead.double(), torch.zeros_like(dead, dtype=torch.float64)], dim=2)
         if not n:
             return free
-        best, inverse = q.best[:, live], q.inverse[live][:, live]
+        best, inverse = q.best[:, live], _alive(q.inverse, live)
         first = torch.as_tensor(~p.alive[of], device=device)[:, live]
         density = min(1.0, (1 - sparsity) * p.columns / max(n, 1))
         counts = round_counts(n, 1 - density, rounds, pattern.run)
         found: list[Elimination] = []
-        hessian = q.hessian[live][:, live] if in_rounds else q.hessian
+        hessian = _alive(q.hessian, live) if in_rounds else q.hessian
         if n >= _SINGLE and float(hessian.diagonal().mean() * inverse.diagonal().max()) < _SAFE:
             best, inverse, hessian = best.float(), inverse.float(), hessian.float()
         largest = largest_matrix(n, counts) if in_rounds else n
@@ -122,6 +122,16 @@ def eliminated(
 
     both = per_row(p, solve)
     return both[..., 0].astype(np.int64), both[..., 1]
+
+
+def _alive(matrix: Tensor, live: Tensor) -> Tensor:
+    """Rows and columns of the inputs that arrive: the matrix itself where all do."""
+    import torch
+
+    if bool(live.all()):
+        return matrix
+    kept = torch.nonzero(live).reshape(-1)
+    return matrix[kept.unsqueeze(1), kept]
 
 
 def row_blocks(n: int, columns: int, max_memory: int, width: int = 8) -> list[slice]:

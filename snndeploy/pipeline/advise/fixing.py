@@ -55,7 +55,8 @@ class Fixing:
 
     ``recipe`` makes the network fit (None: none was found), ``steps`` tell what it adds, ``left`` are
     the violations that stay without one. ``proof`` says how it was checked, ``cores`` what it takes,
-    ``ordered`` by what it was chosen among ``tried`` ones that fit, each with its figure.
+    ``ordered`` by what it was chosen among ``tried`` ones that fit, each with its figure. ``partial``
+    says that looking was interrupted.
     """
 
     recipe: Recipe | None
@@ -65,6 +66,7 @@ class Fixing:
     cores: int = 0
     ordered: str = ""
     tried: tuple[str, ...] = ()
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,15 +152,24 @@ def fix_model(
         seconds: of work, after which no more is tried once one was found that fits. The machine's
             other work does not count: what is found is not to depend on it.
         tell: is told what is being tried, and what came of it.
+
+    Raises:
+        KeyboardInterrupt: before anything was found that fits; later, the best until then is returned.
     """
     if first.fits:
         cores = len(first.placement.cores)
         return Fixing(recipe=first.recipe, cores=cores, proof="compiled with it and checked")
     search = _FixSearch(first, compile_with, samples, tell, seconds)
-    search.whole_plans()
     left: tuple[Finding, ...] = ()
-    if not search.found or not search.late:
-        left = search.step_by_step()
+    partial = False
+    try:
+        search.whole_plans()
+        if not search.found or not search.late:
+            left = search.step_by_step()
+    except KeyboardInterrupt:
+        if not search.found:
+            raise
+        partial = True
     if not search.found:
         return Fixing(recipe=None, steps=search.steps, left=left, ordered=search.ordered)
     best = max(search.found, key=lambda fit: fit.score)
@@ -169,6 +180,7 @@ def fix_model(
         proof="compiled with it and checked",
         ordered=search.ordered,
         tried=tuple(f"{'; '.join(fit.steps)}: {fit.figure}" for fit in search.found),
+        partial=partial,
     )
 
 
@@ -453,6 +465,7 @@ def fix_record(fixing: Fixing) -> dict[str, Any]:
         "cores": fixing.cores,
         "ordered": fixing.ordered,
         "tried": list(fixing.tried),
+        "partial": fixing.partial,
         "proof": fixing.proof,
         "recipe": None if fixing.recipe is None else fixing.recipe.to_toml(),
         "left": [finding_record(f) for f in fixing.left],

@@ -54,13 +54,17 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """All points, and the unchanged network's ``accuracy`` (None without labels)."""
+    """All points (``partial``: those before an interrupt), and the unchanged network's ``accuracy``.
+
+    That is None without labels.
+    """
 
     points: tuple[Point, ...]
     accuracy: float | None
     samples: int
     score: str
     fold: str
+    partial: bool = False
 
     @property
     def noise(self) -> float | None:
@@ -152,9 +156,13 @@ def sensitivity(
         workers: who tries the changes.
         progress: is told ``(samples done, samples)`` over all changes.
 
+    Returns:
+        What each change costs; after an interrupt (Ctrl-C), of those that were tried.
+
     Raises:
         InputError: there are no samples, or labels that are no classes of the network.
         PassRefused: the network is quantised already.
+        KeyboardInterrupt: before anything was tried.
     """
     network = open_network("sensitivity", model, frontend, semantics)
     refuse_unfit(network, samples, "sensitivity")
@@ -183,20 +191,25 @@ def sensitivity(
     todo = [c for c, point in zip(changes, known, strict=True) if point is None]
     tasks = [Task(digest_of_parts(c.step.name, c.step.options(), c.layer), c) for c in todo]
     found = workers.each(_tried, shared, tasks)
-    points = []
-    for done, (name, before) in enumerate(zip(files, known, strict=True)):
-        progress(done * len(samples), len(changes) * len(samples))
-        point = next(found) if before is None else before
-        if kept is not None and before is None:
-            kept.save(name, point)
-        points.append(point)
-    progress(len(changes) * len(samples), len(changes) * len(samples))
+    points: list[Point] = []
+    try:
+        for done, (name, before) in enumerate(zip(files, known, strict=True)):
+            progress(done * len(samples), len(changes) * len(samples))
+            point = next(found) if before is None else before
+            if kept is not None and before is None:
+                kept.save(name, point)
+            points.append(point)
+        progress(len(changes) * len(samples), len(changes) * len(samples))
+    except KeyboardInterrupt:
+        if not points:
+            raise
     return Sensitivity(
         points=tuple(points),
         accuracy=_accuracy(emitted, samples),
         samples=len(samples),
         score=score,
         fold=fold,
+        partial=len(points) < len(changes),
     )
 
 
@@ -321,7 +334,7 @@ def sensitivity_table(
         values = list(dict.fromkeys(p.value for p in points))
         at = {(p.layer, p.value): p for p in points}
         rows = [
-            (layer, *(f"{_height(at[layer, v]):.1%}" for v in values))
+            (layer, *(f"{_height(at[layer, v]):.1%}" if (layer, v) in at else "" for v in values))
             for layer in dict.fromkeys(p.layer for p in points)
         ]
         heads = [f"{v:g}" if kind == "bits" else f"{v:.1%}" for v in values]

@@ -19,7 +19,7 @@ _BURST = 8
 """Steps until activity changes, anywhere between none and twice the mean: data come and go."""
 _UPDATES = 1 << 24
 """Neuron updates of one run; a larger network is run on fewer samples, then on fewer steps."""
-_PLAIN, _UPDATED = 1 << 28, 1 << 16
+_PLAIN, _UPDATED = 1 << 30, 1 << 16
 """Multiplications of a run, and updates of a population, up to which NumPy alone takes less time than
 loading torch does."""
 

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...calibrate.fidelity import Fidelity
-from ...calibrate.moments import Moments, Response, moments_of_trains
 from ...errors import InputError, PassRefused
-from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ...passes.clipping import eased_bits
@@ -28,12 +26,12 @@ from ...passes.prune import Prune
 from ...passes.quantization.prune_quantize import PruneQuantize
 from ...passes.quantization.quantize import Quantize
 from ...passes.second_order.layers import problem
-from ...passes.second_order.options import CalibratedPass
 from ...passes.second_order.plan import PrunePlan
 from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
 from .answers import ModuleReference, held_out
-from .hooks import ModuleWatch, Run, Seen, projection_of, trains_of
+from .arrivals import Arrivals, measured_together, moments_at
+from .hooks import ModuleWatch, Run, projection_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,7 +108,7 @@ def compress_module(
     prune, quantize = _steps(recipe)
     call = run or (lambda m, x: m(x))
     data = list(samples)[: recipe.calibration.samples]
-    task = _Task(module, call, layers, progress)
+    task = _Task(module, call, layers, progress, Arrivals(module, call))
     variants = _variants(prune, quantize)
     watched = recipe.guard in ("warn", "back-off", "search")
     if len(variants) == 1 and not watched:
@@ -184,6 +182,7 @@ class _Task:
     call: Run
     layers: Sequence[str] | None
     progress: Progress
+    arrivals: Arrivals
 
     def compressed(
         self, data: list[Any], prune: Prune | None, quantize: Quantize | None
@@ -209,16 +208,16 @@ class _Task:
             blocks = [projection_of(seen) for seen in ran]
             plan = None if prune is None else _plan(prune, blocks)
             records: dict[str, ModuleLayer] = {}
-            groups = _groups(ran, step.max_memory << 20)
+            groups = measured_together(ran, step.max_memory << 20)
             if step.sequential:
                 groups = [[i] for i in range(len(ran))]
             for group in groups:
-                names = [ran[i].name for i in group]
-                if step.sequential:
-                    aim = module if any(step.asymmetry) and records else None
-                    moments = _measured(result, aim, call, data, names, step)
-                else:
-                    moments = _measured(module, None, call, data, names, step)
+                layers = [ran[i] for i in group]
+                aim = None
+                if step.sequential and any(step.asymmetry) and records:
+                    aim = self.arrivals.of(data, layers, step.max_memory << 20)
+                measured = result if step.sequential else module
+                moments = moments_at(measured, call, data, layers, step, aim)
                 for i in group:
                     progress(i, len(ran))
                     asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
@@ -345,69 +344,3 @@ def _refused(what: str) -> PassRefused:
 
 def _plan(prune: Prune, blocks: list[Network]) -> PrunePlan:
     return PrunePlan.for_layers(prune, [b.projections for b in blocks])
-
-
-def _groups(layers: list[Seen], max_memory: int) -> list[list[int]]:
-    """Layers that are measured in one run over the samples: their moments must fit the memory."""
-    groups: list[list[int]] = []
-    free = 0
-    for i, seen in enumerate(layers):
-        shape = seen.layer.weight.shape
-        needed = 8 * int(np.prod(shape[1:])) ** 2 * getattr(seen.layer, "groups", 1)
-        if not groups or needed > free:
-            groups.append([])
-            free = max_memory
-        groups[-1].append(i)
-        free -= needed
-    return groups
-
-
-def _measured(
-    module: nn.Module,
-    reference: nn.Module | None,
-    call: Run,
-    data: list[Any],
-    names: list[str],
-    step: CalibratedPass,
-) -> dict[str, Moments]:
-    """Moments of some layers over all samples."""
-    kernel: Response = step.kernels[0] if step.kernels else "membrane"
-    sums: dict[str, list[Moments]] = {name: [] for name in names}
-    for x in data:
-        found = _layers_in(module, call, x, names)
-        original = None if reference is None else _layers_in(reference, call, x, names)
-        for name in names:
-            dense = None if original is None else {"input": trains_of(original[name])}
-            sums[name].append(
-                moments_of_trains(
-                    projection_of(found[name]),
-                    {"input": trains_of(found[name])},
-                    name,
-                    reference=dense,
-                    kernel=kernel,
-                    positions=step.positions or None,
-                    max_memory=step.max_memory << 20,
-                )
-            )
-    return {name: _added(parts) for name, parts in sums.items()}
-
-
-def _layers_in(module: nn.Module, call: Run, x: Any, names: list[str]) -> dict[str, Seen]:
-    watch = ModuleWatch(module, names)
-    watch.run(call, [x])
-    return watch.layers
-
-
-def _added(parts: list[Moments]) -> Moments:
-    count = sum(m.count for m in parts)
-
-    def mean(arrays: Iterable[Array]) -> Array:
-        return np.asarray(sum(a * (m.count / count) for a, m in zip(arrays, parts, strict=True)))
-
-    return Moments(
-        hessian=mean(m.hessian for m in parts),
-        mean=mean(m.mean for m in parts),
-        cross=None if parts[0].cross is None else mean(m.cross for m in parts),  # type: ignore[misc]
-        group=parts[0].group,
-        count=count,
-    )

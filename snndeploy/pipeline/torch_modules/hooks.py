@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,16 @@ Run = Callable[["nn.Module", Any], object]
 
 @dataclass(eq=False)
 class Seen:
-    """A layer, what arrived at it in the last run (steps × (samples, *shape)), and its neuron."""
+    """A layer, what arrived at it in the last run (steps × (samples, *shape)), and its neuron.
+
+    ``whole`` says that a call is told apart as one of all steps by the layer itself.
+    """
 
     name: str
     layer: Any
     calls: list[Tensor] = field(default_factory=list)
     steps: int | None = None
+    whole: bool = False
     leak: float | None = None
     syn_leak: float | None = None
     gain: Array = field(default_factory=lambda: np.ones(1))
@@ -58,14 +63,21 @@ _LINEAR = frozenset(
 """Tensor functions through which a current stays a current: sums, and other views of it."""
 
 
+class _Enough(BaseException):
+    """Ends a run in which everything has arrived that was asked for."""
+
+
 class ModuleWatch:
     """Hooks that follow each layer's output, through batch norm and sums, to the neuron it drives.
 
     In a block whose shortcut carries membranes, several layers are summed before they reach a neuron;
-    each of them then drives it.
+    each of them then drives it. ``like`` are the same layers as a whole run has shown them: where they
+    take all steps at once, a run ends as soon as the last of them has been called as often.
     """
 
-    def __init__(self, module: nn.Module, only: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, only: Iterable[str] | None = None, like: Sequence[Seen] = ()
+    ) -> None:
         from torch import nn
 
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -77,6 +89,14 @@ class ModuleWatch:
         }
         self._of = _tags()
         self._folded: int | None = None
+        self._expected: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
+        for seen in like:
+            mine = self.layers[seen.name]
+            mine.leak, mine.syn_leak, mine.gain = seen.leak, seen.syn_leak, seen.gain
+            self._expected[seen.name] = len(seen.calls)
+        if not all(seen.whole for seen in like):
+            self._expected.clear()  # how often they are called depends on the sample
 
     def run(self, call: Run, data: Iterable[Any]) -> None:
         """Run the samples with the hooks in place."""
@@ -96,7 +116,11 @@ class ModuleWatch:
                 for part in self.module.modules():
                     if part is not self.module and callable(getattr(part, "reset", None)):
                         part.reset()  # type: ignore[operator]
-                with _following(self._sum):
+                self._folded = None
+                self._missing = {
+                    n: c + len(self.layers[n].calls) for n, c in self._expected.items()
+                }
+                with _following(self._sum), suppress(_Enough):
                     call(self.module, x)
         finally:
             for handle in handles:
@@ -113,11 +137,14 @@ class ModuleWatch:
     def _layer(self, seen: Seen) -> Callable[..., None]:
         def hook(layer: Any, args: tuple[Any, ...], out: Any) -> None:
             seen.calls.append(args[0].detach())
-            if self._folded is not None:
-                seen.steps = self._folded
-            elif getattr(layer, "step_mode", "s") == "m":
-                seen.steps = len(args[0])
+            seen.whole = self._folded is not None or getattr(layer, "step_mode", "s") == "m"
+            if seen.whole:
+                seen.steps = len(args[0]) if self._folded is None else self._folded
             self._tag(out, seen)
+            if self._missing.get(seen.name) == len(seen.calls):
+                del self._missing[seen.name]
+                if not self._missing:
+                    raise _Enough
 
         return hook
 

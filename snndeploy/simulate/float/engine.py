@@ -1,8 +1,9 @@
 """The float engine: a `Network` in torch, step for step what `Neuron` documents.
 
 Populations that no loop connects run one after the other over a whole block of steps (one big
-convolution instead of many small ones); only loops run step by step. Blocks and chunks of samples
-bound the memory, and neither changes a result.
+convolution instead of many small ones); only loops run step by step. Each part of the samples is run
+whole by one thread, torch's operations included, so the number of threads changes no bit: torch adds up
+a product in another order where several threads share it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 
 from ...errors import InputError, UsageError, did_you_mean
 from ...ir.arrays import Array, Shape, size
+from ...ir.linear.delays import arriving
 from ...ir.linear.float_chain import float_chain
 from ...ir.network import Network, Population, Projection, Source
 from ..recording import Recording
+from ..threads import compute_alone, cut, share_out
 from .inputs import checked_inputs
 from .order import longest_delays, run_groups
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
 
 FloatType = Literal["float32", "float64"]
 
-_BLOCK_VALUES = 1 << 22
+_BLOCK_VALUES = 1 << 21
 """Values that one block of steps and samples may hold over all populations: few enough for memory to be
-used again while it is warm. Eight times as many took twice as long on a convolutional network."""
+used again while it is warm. Sixteen times as many took twice as long on a convolutional network."""
 
 
 def run_float(
@@ -73,13 +76,16 @@ def run_float(
     steps, samples = next(iter(arrays.values())).shape[:2]
     output = _Output.allocate(network, arrays, states, steps, samples, dtype)
     neurons = sum(size(p.shape) for p in network.populations)
-    with torch.no_grad():
-        plan = _plan(network, getattr(torch, dtype))
-        block = max(1, min(steps, _BLOCK_VALUES // max(1, neurons)))
-        chunk = max(1, _BLOCK_VALUES // max(1, neurons * block))
-        for low in range(0, samples, chunk):
-            high = min(low + chunk, samples)
-            _run_chunk(network, plan, arrays, output, slice(low, high), block)
+    plan = _plan(network, getattr(torch, dtype))
+    block = max(1, min(steps, _BLOCK_VALUES // max(1, neurons)))
+    parts = cut(samples, _BLOCK_VALUES // max(1, neurons * block))
+
+    def run(part: slice) -> None:
+        compute_alone()
+        with torch.no_grad():
+            _run_part(network, plan, arrays, output, part, block)
+
+    share_out(run, parts, torch.get_num_threads())
     return Recording(engine=f"float ({dtype})", spikes=output.spikes, u=output.u, v=output.v)
 
 
@@ -128,11 +134,6 @@ class _Incoming:
     weight: Tensor
     bias: Tensor | None
     inside: bool
-
-    @property
-    def bias_from(self) -> int:
-        """First step at which the bias arrives."""
-        return max(s.max_delay for s in self.projection.sources)
 
 
 @dataclass(frozen=True)
@@ -190,27 +191,23 @@ class _Train:
         def at(delay: int) -> Tensor:
             return self.values[self.past + start - delay : self.past + stop - delay]
 
-        if source.min_delay == source.max_delay:
-            return at(source.max_delay)
-        delays = torch.tensor(np.broadcast_to(source.delay, self.values.shape[2:]).copy())
-        arriving = at(0) * 0
-        for delay in torch.unique(delays).tolist():
-            arriving = torch.where(delays == delay, at(delay), arriving)
-        return arriving
+        found: Tensor = arriving(source, at, torch)
+        return found
 
 
-def _run_chunk(
+def _run_part(
     network: Network,
     plan: _Plan,
     arrays: Mapping[str, Array],
     output: _Output,
-    chunk: slice,
+    part: slice,
     block: int,
 ) -> None:
+    """Run the samples ``part`` from their initial state, ``block`` steps at a time."""
     from .neuron import NeuronState
 
     steps = next(iter(arrays.values())).shape[0]
-    samples = chunk.stop - chunk.start
+    samples = part.stop - part.start
     trains = {
         p.name: _Train(plan.memory[p.name], block, samples, p.shape, plan.dtype)
         for p in network.populations
@@ -224,17 +221,17 @@ def _run_chunk(
         span = slice(first, min(first + block, steps))
         for name, array in arrays.items():
             train = trains[name]
-            train.values.numpy()[train.past :][: span.stop - span.start] = array[span, chunk]
+            train.values.numpy()[train.past :][: span.stop - span.start] = array[span, part]
         for group in plan.groups:
             for name, run in _updates(network, plan, group, trains, states, output.u, span):
-                here = (span.start + run, chunk)
+                here = (span.start + run, part)
                 for recorded, state in ((output.u, states[name].u), (output.v, states[name].v)):
                     if name in recorded:
                         recorded[name][here] = state.numpy()
         for name, train in trains.items():
             if name in states:
                 block_values = train.values[train.past :][: span.stop - span.start]
-                output.spikes[name][span, chunk] = block_values.numpy()
+                output.spikes[name][span, part] = block_values.numpy()
             train.advance(span.stop - span.start)
 
 
@@ -296,7 +293,7 @@ def _arriving(
         y = float_chain(incoming.projection.ops, incoming.weight, x.flatten(0, 1)).reshape(full)
         total = y if total is None else total + y
         if incoming.bias is not None:
-            late = max(0, incoming.bias_from - first - start)
+            late = max(0, incoming.projection.bias_delay - first - start)
             if total.data_ptr() == x.data_ptr():  # an operator that only changes the shape
                 total = total.clone()
             total[late:] += incoming.bias

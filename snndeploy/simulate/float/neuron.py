@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from ...ir.arrays import Array, Shape, size
 from ...ir.neurons import Neuron
 from ...ir.step import FloatParameters, FloatState, step_float
 from ..jit import has_numba
+from ..threads import share_out
 from .kernel import RESETS, TIMINGS, holds, run_neurons
 
 if TYPE_CHECKING:
@@ -31,12 +32,7 @@ def in_tiles(tile: Callable[[int, int], None], samples: int, updates: int) -> No
 
     threads = min(torch.get_num_threads(), samples) if updates > _WORTH_THREADS else 1
     edges = [samples * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        tile(*edges)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(tile, edges[:-1], edges[1:]):
-            pass
+    share_out(lambda span: tile(*span), list(pairwise(edges)), threads)
 
 
 class Surrogate(Protocol):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ir.arrays import Array, size
 from ...ir.linear.apply import apply_chain
+from ...ir.linear.delays import arriving
 from ...ir.network import Network, Population, Projection, Source
 from ...ir.ops import Conv, chain_shapes
 from ...ir.step import FloatParameters, FloatState, step_float
@@ -100,20 +101,17 @@ class _PlainRun:
                 x = x + self._delayed(source, start, stop)
             total = total + self._through(q, x.reshape(-1, *x.shape[2:])).reshape(total.shape)
             if q.bias is not None:
-                late = max(0, max(s.max_delay for s in q.sources) - start)
+                late = max(0, q.bias_delay - start)
                 total[late:] += q.bias.astype(self.dtype)
         return total
 
     def _delayed(self, source: Source, start: int, stop: int) -> Array:
         """What the source emitted, as it arrives in the steps ``start:stop``."""
         train, now = self.trains[source.population], self.past[source.population]
-        arriving: Array = np.zeros((stop - start, *train.shape[1:]), self.dtype)
-        for delay in range(source.min_delay, source.max_delay + 1):
-            heard = train[now + start - delay : now + stop - delay]
-            if source.min_delay == source.max_delay:
-                return heard
-            arriving = np.where(source.delay == delay, heard, arriving)
-        return arriving
+        found: Array = arriving(
+            source, lambda delay: train[now + start - delay : now + stop - delay]
+        )
+        return found
 
     def _through(self, q: Projection, x: Array) -> Array:
         """The chain of a projection for rows ``(rows, *source shape)``."""

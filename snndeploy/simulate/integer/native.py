@@ -1,4 +1,4 @@
-"""The engine on CPU cores: tiles that stay in the cache, one tile of samples per core.
+"""The engine on CPU cores: each part of the samples is run whole by one thread, in tiles for its cache.
 
 For each group in turn, the legs whose activity makes a dense product cheaper are multiplied for a block
 of samples and all steps at once; everything else happens tile by tile: events of the sources are
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from ...ir.arrays import Array, size
 from ...ir.program import CompartmentGroup
 from ...ir.step import Arithmetic
+from ..threads import compute_alone, cut, share_out
 from .neurons.packed import PackedNeurons, pack_neurons
 from .neurons.step import registers_of, rested, step_group
 from .neurons.watch import Watch
@@ -29,10 +29,12 @@ from .routes.dense import DenseForm, float_type, largest_message
 from .routes.forms import EventForm, dense_cost, event_form
 from .train import States, Train
 
-_WORTH_THREADS = 1 << 15
-"""Updates of neurons below which handing them to threads takes longer than doing them."""
-_TILE_VALUES = 1 << 16
-"""int32 sums of a tile: a quarter of a megabyte, within a core's second cache with its states."""
+_WORTH_PARTS = 1 << 17
+"""Updates of neurons that a part has at least: fewer are done sooner than threads are woken."""
+_PARTS = 16
+"""As many at most: who is held up does fewer of them."""
+_TILE_VALUES = 1 << 17
+"""int32 sums of a tile: half a megabyte, within a core's second cache with its states."""
 _BLOCK_VALUES = 1 << 23
 """Values that a block of dense products holds."""
 
@@ -67,7 +69,6 @@ class NativeEngine:
         self.kernels = kernels
         self._local = threading.local()
         self.threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
-        self._pool = ThreadPoolExecutor(self.threads)  # its threads start when first needed
         self._arithmetic = plan.program.arithmetic
         self._packed = {
             g.name: pack_neurons(g, self._arithmetic) if kernels else None
@@ -93,21 +94,29 @@ class NativeEngine:
 
     def run(self, trains: Mapping[str, Train], samples: int, states: States) -> None:
         """Fill the trains of all groups that are not inputs, for the chunk's ``samples``."""
-        for component in self.plan.components:
-            if component.groups[0].kind not in ("input", "constant"):
-                self._component(component, trains, samples, states)
+        steps = next(iter(trains.values())).values.shape[0]
+        each = steps * sum(size(g.shape) for g in self.plan.program.groups if g.kind != "input")
+        fewest = max(-(-samples // _PARTS), -(-_WORTH_PARTS // max(1, each)))
+        parts = cut(samples, samples if self.threads == 1 else fewest)
+
+        def run(part: slice) -> None:
+            for component in self.plan.components:
+                if component.groups[0].kind not in ("input", "constant"):
+                    self._component(component, trains, part, states)
+
+        share_out(run, parts, self.threads if len(parts) > 1 else 1)
 
     def _component(
-        self, component: Component, trains: Mapping[str, Train], samples: int, states: States
+        self, component: Component, trains: Mapping[str, Train], part: slice, states: States
     ) -> None:
-        dense = self._dense_legs(component, trains, samples)
+        dense = self._dense_legs(component, trains, part)
         steps = next(iter(trains.values())).values.shape[0]
-        most = samples
+        most = part.stop - part.start
         if dense:
             widest = max(size(g.shape) for g in component.groups)
             most = max(1, _BLOCK_VALUES // max(1, steps * widest))
-        for low in range(0, samples, most):
-            high = min(low + most, samples)
+        for low in range(part.start, part.stop, most):
+            high = min(low + most, part.stop)
             products = {
                 id(forms): _products(forms, trains[forms.leg.source], low, high, peak)
                 for forms, peak in dense
@@ -124,24 +133,16 @@ class NativeEngine:
                 )
                 for g in component.groups
             ]
-            step = self._sample_tile(work, component.loop, steps, high - low)
-
-            def tile(
-                start: int, low: int = low, high: int = high, step: int = step, work: Any = work
-            ) -> None:
-                stop = min(start + step, high)
-                self._run_tile(work, component.loop, trains, states, (start, stop), low)
-
-            starts = range(low, high, step)
-            run: Callable[..., Iterable[None]] = map if len(starts) == 1 else self._pool.map
-            for _ in run(tile, starts):
-                pass
+            step = _samples_of_a_tile(work, component.loop, steps)
+            for start in range(low, high, step):
+                span = (start, min(start + step, high))
+                self._run_tile(work, component.loop, trains, states, span, low)
 
     def _dense_legs(
-        self, component: Component, trains: Mapping[str, Train], samples: int
+        self, component: Component, trains: Mapping[str, Train], part: slice
     ) -> list[tuple[_LegForms, int]]:
         """The legs to multiply out, each with its largest message."""
-        chosen = []
+        chosen, samples = [], part.stop - part.start
         for group in component.groups:
             for forms in self._forms[group.name]:
                 leg = forms.leg
@@ -149,26 +150,17 @@ class NativeEngine:
                     continue
                 train = trains[leg.source]
                 rows = samples * len(train.values)
-                here = train.values[:, train.base : train.base + samples]
+                here = train.values[:, train.base + part.start : train.base + part.stop]
                 if forms.events is not None and self.route != "dense":
                     if self.route == "events":
                         continue
-                    spikes = train.activity(samples) * size(leg.in_shape) * forms.events.fan_out
+                    spikes = train.activity(part) * size(leg.in_shape) * forms.events.fan_out
                     if spikes * forms.events.event_cost < dense_cost(leg, rows):
                         continue
                 peak = largest_message(here) if leg.graded else 1
                 if float_type(leg, peak) is not None:
                     chosen.append((forms, peak))
         return chosen
-
-    def _sample_tile(self, work: list[_Work], loop: bool, steps: int, samples: int) -> int:
-        """Samples per tile: whole runs of short trains together, one by one where neurons are many."""
-        widest = max(size(w.group.shape) for w in work)
-        rows = 1 if loop or any(w.packed is None for w in work) else steps
-        fits = max(1, _TILE_VALUES // max(1, rows * widest))
-        if steps * samples * sum(size(w.group.shape) for w in work) < _WORTH_THREADS:
-            return min(fits, samples)
-        return min(fits, max(1, -(-samples // self.threads)))
 
     def _run_tile(
         self,
@@ -220,6 +212,13 @@ class NativeEngine:
                 r.step([part[:count] for part in drive], train, first, span[0], states.watch)
                 if w.group.name in states.u:
                     r.record(states, first, train.base + span[0])
+
+
+def _samples_of_a_tile(work: list[_Work], loop: bool, steps: int) -> int:
+    """Whole runs of short trains together, one by one where neurons are many."""
+    widest = max(size(w.group.shape) for w in work)
+    rows = 1 if loop or any(w.packed is None for w in work) else steps
+    return max(1, _TILE_VALUES // max(1, rows * widest))
 
 
 def _cores() -> int:
@@ -283,6 +282,7 @@ def _products(forms: _LegForms, train: Train, low: int, high: int, peak: int) ->
     """Sums of a leg for all steps of some samples: ``(steps, samples, values)``."""
     import torch
 
+    compute_alone()
     part = train.values[:, train.base + low : train.base + high]
     steps, samples = part.shape[:2]
     ours = np.require(part, requirements=("C", "W"))  # torch warns of what it could not write

@@ -20,11 +20,12 @@ class Train:
     values: Array
     base: int = 0
 
-    def activity(self, samples: int) -> float:
-        """Estimated fraction of places that are not zero, over the chunk's ``samples``."""
+    def activity(self, samples: slice) -> float:
+        """Estimated fraction of places that are not zero, over these samples of the chunk."""
         steps, _, neurons = self.values.shape
-        some = max(1, min(samples, _MOST_SAMPLED // max(1, steps * neurons)))
-        part = self.values[:, self.base : self.base + some]
+        some = max(1, min(samples.stop - samples.start, _MOST_SAMPLED // max(1, steps * neurons)))
+        first = self.base + samples.start
+        part = self.values[:, first : first + some]
         return float(np.count_nonzero(part)) / max(1, part.size)
 
 

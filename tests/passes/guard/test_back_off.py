@@ -21,6 +21,7 @@ from snndeploy.passes.adapt import Adapt
 from snndeploy.passes.base import Pass, PassContext
 from snndeploy.passes.guard.back_off import run_guarded
 from snndeploy.passes.guard.costs import layer_costs
+from snndeploy.passes.guard.ways import closer_ways, way_of
 from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.metrics import measure
 from snndeploy.passes.prune import Prune
@@ -30,7 +31,7 @@ from snndeploy.passes.quantization.rescaw import ReScaW
 from snndeploy.passes.runner import run_passes
 from snndeploy.pipeline import compress
 from snndeploy.recipe import CalibrationOptions, Recipe
-from tests.support.builders import inputs, lif, project, spikes
+from tests.support.builders import chain_net, inputs, lif, project, spikes
 
 
 @lru_cache
@@ -192,6 +193,31 @@ def test_before_anything_is_given_back_codes_are_fitted_closer() -> None:
     blind = run_guarded(network(), (step,), alone, guard="back-off", limit=limit)
     assert [f.code for f in blind.notes] == ["backed-off"]
     assert max(m.bits for m in blind.steps[-1].after.layers.values()) > 3
+
+
+def test_the_closer_way_takes_what_the_first_one_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes before the first that differs are not run again, and what follows has the same bits."""
+    net = chain_net([np.random.default_rng(i).normal(0.2, 0.4, (6, 6)) for i in range(2)])
+    x = {"input": spikes(net, samples=20)}
+    ctx = PassContext(calibration=Seen(x), watch=Reference(net, x))
+    steps, ran = (Prune(sparsity=0.3), Quantize(bits=4)), list[str]()
+    first = way_of(net, steps, ctx)
+    whole = run_passes(net, [p.closer() for p in steps], ctx)
+    for step in steps:
+        run = type(step).run
+
+        def noted(self: Pass, *given: Any, run: Any = run) -> Any:
+            ran.append(self.name)
+            return run(self, *given)
+
+        monkeypatch.setattr(type(step), "run", noted)
+    (closer,) = closer_ways(net, first, ctx)
+    assert set(ran) == {"quantize"}
+    assert [s.digest for s in closer.log.steps] == [s.digest for s in whole.steps]
+    assert [s.metrics for s in closer.log.steps] == [s.metrics for s in whole.steps]
+    assert [s.answers for s in closer.log.steps] == [s.answers for s in whole.steps]
+    assert closer.networks[0][0] is net
+    assert (closer.networks[0][1], closer.networks[1][0]) == (first.networks[0][1],) * 2
 
 
 def test_what_cannot_run_closer_backs_off_as_it_is() -> None:

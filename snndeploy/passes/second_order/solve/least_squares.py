@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_BAND = 2048
+"""Columns of an aim that are formed at once, beside the matrices that it is made of."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Quadratic:
     """Membrane error of a group of rows around the best weights without constraint.
@@ -70,12 +74,11 @@ def quadratic(
 
     h = torch.as_tensor(np.array(hessian, dtype=np.float64), device=device())
     w = torch.as_tensor(np.array(weights, dtype=np.float64), device=device())
-    diagonal = h.diagonal()
-    dead = diagonal <= 0
-    level = float(diagonal[~dead].mean()) if bool((~dead).any()) else 1.0
+    dead = h.diagonal() <= 0
+    level = float(h.diagonal()[~dead].mean()) if bool((~dead).any()) else 1.0
     h.diagonal()[dead] = level
+    plain = h.diagonal().clone()
     ridge = damp * level
-    plain = h.clone()
     h.diagonal().add_(ridge)
     factor, failed = torch.linalg.cholesky_ex(h)
     extra = 1e-10 * level
@@ -85,12 +88,32 @@ def quadratic(
         factor, failed = torch.linalg.cholesky_ex(h)
     best = w
     if cross is not None and asymmetry:
-        mixed = asymmetry * torch.as_tensor(cross, dtype=h.dtype, device=h.device)
-        mixed = mixed.T + (1 - asymmetry) * plain
-        mixed.diagonal().add_(ridge)
-        best = torch.cholesky_solve((w @ mixed).T, factor).T.contiguous()
+        mixed = [
+            w @ _mixed(h, plain, ridge, cross, asymmetry, slice(low, low + _BAND))
+            for low in range(0, len(h), _BAND)
+        ]
+        best = torch.cholesky_solve(torch.cat(mixed, dim=1).T, factor).T.contiguous()
         best[:, dead] = w[:, dead]
     return Quadratic(hessian=h, inverse=torch.cholesky_inverse(factor), best=best, dead=dead)
+
+
+def _mixed(
+    h: Tensor, plain: Tensor, ridge: float, cross: Array, asymmetry: float, columns: slice
+) -> Tensor:
+    """Columns of what the weights aim at: what arrives, and what arrives in the reference.
+
+    ``h`` has another diagonal than ``plain``, that of what arrives.
+    """
+    import torch
+
+    own = torch.arange(len(h), device=h.device)[columns]
+    at = (own, own - own[0])
+    arriving = h[:, columns].clone()
+    arriving[at] = plain[columns]
+    arriving.mul_(1 - asymmetry)
+    arriving.add_((asymmetry * torch.as_tensor(cross[columns], dtype=h.dtype, device=h.device)).T)
+    arriving[at] += ridge
+    return arriving
 
 
 def masked_weights(q: Quadratic, mask: Tensor, *, max_bytes: int = 1 << 28) -> Tensor:

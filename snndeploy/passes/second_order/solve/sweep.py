@@ -72,9 +72,7 @@ def sweep(
         block -= block % per_group[1]
     rows, d = q.best.shape
     turn = column_order(q, order)
-    h = q.hessian[turn][:, turn]
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
-    u = torch.linalg.cholesky(inverse, upper=True)
+    u = _factor(q.hessian[turn.unsqueeze(1), turn])
     w = (q.best if start is None else start)[:, turn].clone()
     alive = None if mask is None else mask[:, turn].clone()
     if sparsity is not None or per_group is not None:
@@ -116,6 +114,18 @@ def sweep(
     out = torch.empty_like(w)
     out[:, turn] = w
     return out, loss
+
+
+def _factor(h: Tensor) -> Tensor:
+    """U, upper, with ``U^T U = h^-1``; no step holds what it does not need."""
+    import torch
+
+    lower = torch.linalg.cholesky(h)
+    del h
+    inverse = torch.cholesky_inverse(lower)
+    del lower
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return upper
 
 
 def _compiled_sweep(

@@ -288,7 +288,7 @@ class Unroll:
             y = y.expand(len(x), *y.shape[1:]) if constant else y
             if p.name in acting.biases:
                 # a bias arrives with its projection's delay, and not before
-                late = max(s.max_delay for s in p.sources) - first - window[0]
+                late = p.bias_delay - first - window[0]
                 steps = torch.arange(len(x), device=y.device).reshape(-1, *(1,) * (y.ndim - 1))
                 bias = acting.biases[p.name]
                 y = y + bias if late <= 0 else y + bias * (steps >= late)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,14 @@ class Scratch:
     """Buffers of one thread, reused from tile to tile: fresh memory costs as much as the work."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[str, str], Array] = {}
+        self._buffers: dict[tuple[str, Any], Array] = {}
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any = np.int32) -> Array:
         """A contiguous array whose contents are whatever was there."""
-        needed = int(np.prod(shape))
-        key = (name, np.dtype(dtype).name)
-        buffer = self._buffers.get(key)
+        needed = prod(shape)
+        buffer = self._buffers.get((name, dtype))
         if buffer is None or buffer.size < needed:
-            buffer = self._buffers[key] = np.empty(needed, dtype)
+            buffer = self._buffers[name, dtype] = np.empty(needed, dtype)
         return buffer[:needed].reshape(shape)
 
     def zeros(self, name: str, shape: tuple[int, ...]) -> Array:

@@ -6,6 +6,7 @@ bound is proved from the weights of each projection and the largest message; whe
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,14 +38,8 @@ class DenseForm:
     def __init__(self, leg: Leg, device: str = "cpu") -> None:
         self.leg = leg
         self.device = device
-        self._weights: dict[str, Tensor] = {}
-        self._by_columns: dict[str, bool] = {}
+        self._weights: dict[str, tuple[Tensor, bool]] = {}
         self._mask: Tensor | None = None
-        if leg.delays is not None:
-            import torch
-
-            belongs = (leg.delays == leg.delay).reshape(leg.in_shape)
-            self._mask = torch.tensor(belongs, device=device)
 
     def __call__(self, x: Tensor, peak: int) -> Tensor:
         """Sums of ``x`` (rows, *in_shape) without the shift: exact integers as floats, or int64.
@@ -55,7 +50,10 @@ class DenseForm:
 
         if not self.leg.graded:
             x, peak = x != 0, 1
-        if self._mask is not None:
+        if self.leg.delays is not None:
+            if self._mask is None:
+                belongs = (self.leg.delays == self.leg.delay).reshape(self.leg.in_shape)
+                self._mask = torch.tensor(belongs, device=self.device)
             x = torch.where(self._mask, x, 0)
         name = float_type(self.leg, peak)
         ops, mantissa = self.leg.synapses.ops, self.leg.synapses.mantissa
@@ -63,14 +61,15 @@ class DenseForm:
             rows = x.to(torch.int64).cpu().numpy()
             return torch.from_numpy(apply_chain(ops, mantissa.astype(np.int64), rows)).to(x.device)
         dtype = getattr(torch, name)
-        if name not in self._weights:
-            self._weights[name] = torch.tensor(mantissa, dtype=dtype, device=self.device)
-            self._by_columns[name] = self._needs_columns(name)
+        if name not in self._weights:  # threads that come here at once find the same
+            weight = torch.tensor(mantissa, dtype=dtype, device=self.device)
+            self._weights[name] = weight, self._needs_columns(name, weight)
+        weight, by_columns = self._weights[name]
         with torch.no_grad(), full_precision():
-            chain = _column_chain if self._by_columns[name] else float_chain
-            return chain(ops, self._weights[name], x.to(dtype))
+            chain = _column_chain if by_columns else float_chain
+            return chain(ops, weight, x.to(dtype))
 
-    def _needs_columns(self, name: str) -> bool:
+    def _needs_columns(self, name: str, converted: Tensor) -> bool:
         """Whether the library's convolution rounds (Winograd's does), so that columns have to do.
 
         Other devices always get columns: their libraries choose an algorithm per shape.
@@ -86,26 +85,29 @@ class DenseForm:
         room = EXACT[name] // max(1, *chain_peaks(ops, weight, 1)) - 1
         x = rng.integers(-max(room, 1), max(room, 1) + 1, (2, *self.leg.in_shape))
         with torch.no_grad(), full_precision():
-            got = float_chain(
-                ops, self._weights[name], torch.tensor(x, dtype=self._weights[name].dtype)
-            )
+            got = float_chain(ops, converted, torch.tensor(x, dtype=converted.dtype))
         return not np.array_equal(got.numpy(), apply_chain(ops, weight.astype(np.int64), x))
+
+
+_TURN = threading.Lock()
+_ASKED: list[str] = []
+"""What torch was set to before, once for each body of `full_precision` that has not ended."""
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep float32 products from being shortened to TF32 or bfloat16 meanwhile."""
+    """Keep float32 products from being shortened to TF32 or bfloat16 while any thread is in the body."""
     import torch
 
-    before = torch.get_float32_matmul_precision()
-    if before == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
+    with _TURN:
+        _ASKED.append(_ASKED[0] if _ASKED else torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        with _TURN:
+            before = _ASKED.pop()
+            torch.set_float32_matmul_precision("highest" if _ASKED else before)
 
 
 def _column_chain(ops: Sequence[Op], weight: Tensor, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -25,6 +26,8 @@ _DENSE_MAC, _DENSE_VALUE, _DENSE_CALL = 0.04, 1.0, 1e5
 """Nanoseconds of an event, of a value it adds to a row, to a window, to any place; of a multiplication,
 of a value that goes into or comes out of a product, and of calling the library. Measured on one core of
 an AVX-512 machine; only their ratios matter."""
+_LOADING = 1e9
+"""Nanoseconds of loading that library, torch, where nothing has loaded it yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,8 @@ class EventForm:
 def dense_cost(leg: Leg, rows: int) -> float:
     """Modelled nanoseconds per row (one step of one sample) of a product of ``rows`` rows."""
     values = size(leg.in_shape) + size(chain_shapes(leg.synapses.ops, leg.in_shape)[-1])
-    return dense_macs(leg) * _DENSE_MAC + values * _DENSE_VALUE + _DENSE_CALL / max(1, rows)
+    call = _DENSE_CALL + (0 if "torch" in sys.modules else _LOADING)
+    return dense_macs(leg) * _DENSE_MAC + values * _DENSE_VALUE + call / max(1, rows)
 
 
 def event_form(leg: Leg) -> EventForm | None:
