@@ -18,6 +18,7 @@ from snndeploy.ir.program import CompartmentGroup
 from snndeploy.ir.step import LOIHI
 from snndeploy.lower import InputCoding, lower
 from snndeploy.lower.coding import encode_inputs, infer_coding, input_group
+from snndeploy.lower.decays import representable
 from snndeploy.lower.proofs.headroom import (
     Interval,
     WorstCase,
@@ -311,3 +312,11 @@ def test_data_that_are_not_numbers_have_no_coding(data: list[float]) -> None:
     with pytest.raises(InputError) as caught:
         infer_coding(np.array(data))
     assert caught.value.code == "input-not-finite"
+
+
+@pytest.mark.parametrize(
+    ("leaks", "held"), [([0.5, 0.75], True), ([0.5, 0.3], False), ([1.0], True), ([0.3], False)]
+)
+def test_shifts_stand_for_all_leaks_or_for_some(leaks: list[float], held: bool) -> None:
+    chip = family_of(load_target("xylo-a2")).arithmetic
+    assert representable(np.array(leaks), chip) == held

@@ -238,3 +238,11 @@ def test_what_is_lost_at_the_end_of_v(fields: dict[str, Any], worst: WorstCase, 
     (finding,) = found
     assert told in finding.message
     assert finding.used == max(worst.v.high.max(), -worst.v.low.min())
+
+
+def test_a_threshold_of_one_unit_is_waited_for() -> None:
+    """One unit arrives in each step, and v has to pass one: where weights enter v unshifted."""
+    plain = dataclasses.replace(LOIHI, state_shift=0)
+    worst = worst_case(group_of(vth=ints(1)), wide(-1.0, 1.0), plain)
+    assert _pause(group_of(vth=ints(1)), worst, plain).tolist() == [2, 2]
+    assert _pause(group_of(vth=ints(0)), worst, plain).tolist() == [1, 1]
