@@ -71,13 +71,13 @@ def dense_net() -> Network:
     """Sums of many weights, which torch adds up in another order where threads share a product."""
     rng = np.random.default_rng(0)
     return Network(
-        (inputs((784,)), lif("output", (10,), "output", threshold=None)),
-        (project("w", "input", "output", Dense(10, 784), rng.normal(size=(10, 784))),),
+        (inputs((784,)), lif("output", (100,), "output", threshold=None)),
+        (project("w", "input", "output", Dense(100, 784), rng.normal(size=(100, 784))),),
     ).verify()
 
 
 def test_floats_are_the_same_with_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float_engine, "_BLOCK_VALUES", 1 << 18)  # several parts of ten samples
+    monkeypatch.setattr(float_engine, "_BLOCK_VALUES", 1 << 18)  # several parts of a few samples
     x = np.random.default_rng(1).random((32, 45, 784)) < 0.1
     many, found = torch.get_num_threads(), []
     try:
