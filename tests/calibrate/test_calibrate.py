@@ -301,7 +301,7 @@ def test_moments_by_way_of_the_map_are_those_of_its_windows(
     assert (places.max() == 72) == bool(padding)
     short = gather(net, x, ["conv"], reference=other)["conv"]
     pieces = gather(net, x, ["conv"], reference=other, max_memory=1 << 20)["conv"]
-    monkeypatch.setattr("snndeploy.calibrate.moments.read_places", lambda *_: None)
+    monkeypatch.setattr("snndeploy.calibrate.sums.read_places", lambda *_: None)
     long = gather(net, x, ["conv"], reference=other)["conv"]
     assert short.cross is not None
     assert long.cross is not None
