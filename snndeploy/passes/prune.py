@@ -51,6 +51,11 @@ class Prune(PruneOptions):
     stage: ClassVar[PassStage] = "prune"
 
     @property
+    def response(self) -> Response:
+        """What a second-order method looks at where no kernel is named."""
+        return _RESPONSE[self.method]
+
+    @property
     def looks(self) -> bool:
         """Magnitudes look at nothing, unless several scopes are to be measured."""
         return self.method != "magnitude" or self.scope == "measured"
@@ -127,7 +132,7 @@ class Prune(PruneOptions):
             step, notes = settled(
                 [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
             )
-            settings = step.settings(_RESPONSE[self.method])
+            settings = step.settings(self.response)
             plan = PrunePlan.of(step, net, ctx, settings)
             result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
             result = dataclasses.replace(result, findings=(*notes, *result.findings))

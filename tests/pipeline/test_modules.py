@@ -126,6 +126,29 @@ def test_only_the_layers_that_are_named() -> None:
     assert float((found.module.k.weight == 0).float().mean()) > 0.5  # type: ignore[union-attr]
 
 
+def weights_of(*steps: Any) -> Any:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(16, 8, bias=False), LIFNode(8.0)).double()
+    x = spikes(20, 12, 16).double()
+    return snndeploy.compress_module(module, [x], recipe(*steps)).module[0].weight.detach()  # type: ignore[index]
+
+
+def test_every_method_looks_at_its_own_kernel() -> None:
+    for method, kernel in (("obc", "current"), ("sbc", "membrane")):
+        own = weights_of(Prune(sparsity=0.5, method=method))  # type: ignore[arg-type]
+        named = weights_of(Prune(sparsity=0.5, method="sbc", kernels=(kernel,)))  # type: ignore[arg-type]
+        assert torch.equal(own, named)
+    for method, kernel in (("gptq", "current"), ("sbc", "membrane")):
+        own = weights_of(Quantize(bits=3, method=method))  # type: ignore[arg-type]
+        named = weights_of(Quantize(bits=3, method="sbc", kernels=(kernel,)))  # type: ignore[arg-type]
+        assert torch.equal(own, named)
+    assert not torch.equal(
+        weights_of(Prune(sparsity=0.5, method="obc")), weights_of(Prune(sparsity=0.5, method="sbc"))
+    )
+    with pytest.raises(PassRefused, match="different kernels"):
+        weights_of(Prune(sparsity=0.5, method="obc"), Quantize(bits=3, method="sbc"))
+
+
 def test_the_module_itself_stays_as_it_is() -> None:
     block = Attention()
     before = {k: v.clone() for k, v in block.state_dict().items()}

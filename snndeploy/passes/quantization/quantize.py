@@ -61,6 +61,11 @@ class Quantize(CodeOptions):
     column, for the membrane potential."""
 
     @property
+    def response(self) -> Response:
+        """What a second-order method looks at where no kernel is named."""
+        return _RESPONSE[self.method]
+
+    @property
     def looks(self) -> bool:
         """Rounding to nearest looks at the weights alone."""
         return self.method != "rtn"
@@ -191,7 +196,7 @@ class Quantize(CodeOptions):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings(_RESPONSE[self.method])
+        settings = step.settings(self.response)
 
         widths = self.widths(net)
 

@@ -66,10 +66,10 @@ def moments_at(
     data: Sequence[Any],
     layers: Sequence[Seen],
     step: CalibratedPass,
+    kernel: Response,
     aim: Iterable[Mapping[str, Array]] | None = None,
 ) -> dict[str, Moments]:
     """Moments of some layers over all samples; ``aim`` is what should arrive at them in each call."""
-    kernel: Response = step.kernels[0] if step.kernels else "membrane"
     sums: dict[str, Moments] = {}
     for x, wanted in zip(data, itertools.repeat(None) if aim is None else aim, strict=False):
         for name, found in _run(module, call, x, layers).items():

@@ -192,6 +192,7 @@ class _Task:
 
         step = prune or quantize
         assert step is not None
+        kernel = step.kernels[0] if step.kernels else step.response
         module, call, progress = self.module, self.call, self.progress
         result = copy.deepcopy(module)
         with torch.no_grad():
@@ -217,7 +218,7 @@ class _Task:
                 if step.sequential and any(step.asymmetry) and records:
                     aim = self.arrivals.of(data, layers, step.max_memory << 20)
                 measured = result if step.sequential else module
-                moments = moments_at(measured, call, data, layers, step, aim)
+                moments = moments_at(measured, call, data, layers, step, kernel, aim)
                 for i in group:
                     progress(i, len(ran))
                     asymmetry = step.asymmetry[0] if records and step.asymmetry else 0.0
@@ -277,6 +278,9 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
         raise _refused("an amount of single layers")
     if prune is None and quantize is None:
         raise _refused("a recipe without prune or quantize")
+    seen = {p.kernels or (p.response,) for p in (prune, quantize) if p is not None}
+    if len(seen) > 1:  # one run over the samples serves both
+        raise _refused("pruning and rounding that look at different kernels")
     return prune, quantize
 
 
