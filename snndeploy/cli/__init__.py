@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -52,7 +54,7 @@ class _Group(click.Group):
         except MemoryError:
             _fail(_over("memory", "--max-memory MIB"), as_json="--json" in ctx.meta["arguments"])
         except BrokenPipeError:
-            sys.stderr.close()  # the reader has gone; there is nobody to tell
+            _forget_output()
             sys.exit(0)
         except Exception as error:
             if "can't allocate memory" in str(error):  # torch's own words
@@ -61,6 +63,13 @@ class _Group(click.Group):
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
+
+
+def _forget_output() -> None:
+    """The reader has gone: what is still to be written goes nowhere, and there is nobody to tell."""
+    with suppress(OSError, ValueError):  # a stream that is no file has nothing left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stderr.close()
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
