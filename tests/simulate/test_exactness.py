@@ -56,7 +56,9 @@ def test_families_spike_in_every_population(family: str) -> None:
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, SEEDS))]
+)
 def test_float_equals_lava(seed: int, lava: object) -> None:
     """All families of one seed in one Lava run: 44 networks over the seeds."""
     from snndeploy.simulate.lava.engine import run_lava

@@ -110,7 +110,7 @@ def test_random_networks_are_what_they_are_for() -> None:
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("first", range(0, 30, 10))
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 20))])
 def test_lavas_own_neurons_do_the_same(first: int, lava: LavaEnv) -> None:
     program = pack([random_resonators(seed) for seed in range(first, first + 10)])
     names = resonators(program)
