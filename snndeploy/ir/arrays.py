@@ -58,10 +58,11 @@ LARGEST = 1e100
 
 def no_numbers(values: Array) -> Array:
     """Where values are NaN, infinite or above `LARGEST`: nothing can be computed with them."""
+    # Most often there are none, which takes no memory to see. In a narrow type the largest would be
+    # infinity, which infinity does not exceed.
+    if values.size and float(values.max()) <= LARGEST and float(values.min()) >= -LARGEST:
+        return np.zeros((), bool)
     with np.errstate(over="ignore"):  # narrower types hold none beyond
-        # most often there are none, which takes no memory to see
-        if values.size and values.max() <= LARGEST and values.min() >= -LARGEST:
-            return np.zeros((), bool)
         return np.asarray(~np.isfinite(values) | (np.abs(values) > LARGEST))
 
 
