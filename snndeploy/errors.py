@@ -7,7 +7,7 @@ into an exit code; tests trigger every code and snapshot its text.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 
@@ -97,11 +97,17 @@ class BackendMissing(SnnDeployError):
     exit_code = 7
 
 
+def nearest_name(name: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that is nearly ``name``, if there is one."""
+    # comparing takes as long as the product of both lengths
+    near = difflib.get_close_matches(name[:80], candidates, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"`` for the nearest candidate, else the list of candidates."""
     known = sorted(candidates)
-    # comparing takes as long as the product of both lengths
-    near = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    near = nearest_name(name, known)
+    if near is not None:
+        return f"did you mean {near!r}?"
     return f"known: {', '.join(known)}" if known else "there are none"

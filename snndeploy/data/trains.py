@@ -32,10 +32,7 @@ class _Blocks:
 
     def read(self, low: int, high: int) -> Array:
         rows = self.rows[low:high]
-        if rows.dtype.kind == "f":
-            finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
-            if not finite.all():
-                raise not_finite(low + int(finite.argmin()), self.where)
+        _refuse_not_finite(rows, low, self.where)
         block = self.change(rows)
         forget(self.rows)
         return block
@@ -49,6 +46,13 @@ def not_finite(sample: int, where: str) -> InputError:
         where=where,
         hint="mend the file, or leave the sample out: --samples N, --skip N",
     )
+
+
+def _refuse_not_finite(rows: Array, first: int, where: str) -> None:
+    """Samples from the ``first`` on have to be numbers."""
+    if rows.dtype.kind != "f" or (finite := np.isfinite(rows)).all():
+        return
+    raise not_finite(first + int(finite.reshape(len(rows), -1).all(axis=1).argmin()), where)
 
 
 def _blocks(rows: Rows, shape: Shape, change: Callable[[Array], Array], where: str) -> Samples:
@@ -154,9 +158,7 @@ def _range(x: Rows, where: str) -> tuple[float, float]:
     low, high = 0.0, 0.0
     for start in range(0, x.shape[0], count):
         block = x[start : start + count]
-        if block.dtype.kind == "f" and not np.isfinite(block).all():
-            bad = np.isfinite(block).reshape(len(block), -1).all(axis=1).argmin()
-            raise not_finite(start + int(bad), where)
+        _refuse_not_finite(block, start, where)
         low, high = min(low, float(block.min())), max(high, float(block.max()))
         forget(x)
     return low, high

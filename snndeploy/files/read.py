@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import itertools
 import os
 import stat
 from pathlib import Path
 
+from ..errors import nearest_name
 from ..limits import current
 
 _LOOKED_AT = 1000
@@ -73,9 +73,9 @@ def nearest(path: Path) -> str:
             names = [entry.name for entry in itertools.islice(entries, _LOOKED_AT)]
     except (OSError, ValueError):
         return f"there is no folder {str(path.parent)[:200]!r} either"
-    near = difflib.get_close_matches(path.name[:80], names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {str(path.with_name(near[0]))!r}?"
+    near = nearest_name(path.name, names)
+    if near is not None:
+        return f"did you mean {str(path.with_name(near))!r}?"
     return "check the path; names without a folder are looked for where the command runs"
 
 

@@ -45,9 +45,7 @@ class Reading:
 
     def described(self) -> str:
         """How the model's neurons step, in words."""
-        if (
-            "restored" in self.network.notes
-        ):  # each as it was written, whatever one profile could say
+        if "restored" in self.network.notes:  # each neuron has its own, whatever one profile says
             return "snndeploy wrote it, neuron by neuron"
         return self.profile.describe()
 

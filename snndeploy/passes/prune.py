@@ -52,7 +52,7 @@ class Prune(PruneOptions):
 
     @property
     def response(self) -> Response:
-        """What a second-order method looks at where no kernel is named."""
+        """As published."""
         return _RESPONSE[self.method]
 
     @property
@@ -132,7 +132,7 @@ class Prune(PruneOptions):
             step, notes = settled(
                 [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
             )
-            settings = step.settings(self.response)
+            settings = step.settings()
             plan = PrunePlan.of(step, net, ctx, settings)
             result = run_layers(net, chosen, ctx, settings, plan.solve, self.name)
             result = dataclasses.replace(result, findings=(*notes, *result.findings))

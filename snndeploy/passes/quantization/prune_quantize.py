@@ -84,7 +84,7 @@ class PruneQuantize(MaskOptions, CodeOptions):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings("membrane")
+        settings = step.settings()
         prune, quantize = self.parts()
         plan = PrunePlan.of(prune, net, ctx, settings)
         widths = quantize.widths(net)

@@ -62,7 +62,7 @@ class Quantize(CodeOptions):
 
     @property
     def response(self) -> Response:
-        """What a second-order method looks at where no kernel is named."""
+        """As published."""
         return _RESPONSE[self.method]
 
     @property
@@ -196,7 +196,7 @@ class Quantize(CodeOptions):
         step, notes = settled(
             [dataclasses.replace(self, **c) for c in self.combinations()], net, ctx
         )
-        settings = step.settings(self.response)
+        settings = step.settings()
 
         widths = self.widths(net)
 

@@ -53,10 +53,15 @@ class CalibratedPass(LayerPass):
     """MiB for recordings, patches and blocks of rows; the second moments of one layer come on top, for
     which the memory of the machine is the limit, or ``--max-memory``."""
 
-    def settings(self, kernel: Response) -> Settings:
-        """The options with the method's own ``kernel`` where none is named."""
+    @property
+    def response(self) -> Response:
+        """What the method looks at where no kernel is named."""
+        return "membrane"
+
+    def settings(self) -> Settings:
+        """The options, with the method's own kernel where none is named."""
         return Settings(
-            kernels=self.kernels or (kernel,),
+            kernels=self.kernels or (self.response,),
             asymmetry=self.asymmetry or (0.0,),
             sequential=self.sequential,
             damp=self.damp,

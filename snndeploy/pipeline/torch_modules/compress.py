@@ -192,7 +192,7 @@ class _Task:
 
         step = prune or quantize
         assert step is not None
-        kernel = step.kernels[0] if step.kernels else step.response
+        kernel = step.settings().kernels[0]
         module, call, progress = self.module, self.call, self.progress
         result = copy.deepcopy(module)
         with torch.no_grad():
@@ -278,7 +278,7 @@ def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
         raise _refused("an amount of single layers")
     if prune is None and quantize is None:
         raise _refused("a recipe without prune or quantize")
-    seen = {p.kernels or (p.response,) for p in (prune, quantize) if p is not None}
+    seen = {p.settings().kernels for p in (prune, quantize) if p is not None}
     if len(seen) > 1:  # one run over the samples serves both
         raise _refused("pruning and rounding that look at different kernels")
     return prune, quantize
