@@ -35,6 +35,8 @@ _PARTS = 16
 """As many at most: who is held up does fewer of them."""
 _TILE_VALUES = 1 << 17
 """int32 sums of a tile: half a megabyte, within a core's second cache with its states."""
+_WHOLE_VALUES = 1 << 18
+"""Those of a tile that holds whole trains: threads meet once a tile, and states are not fetched again."""
 _BLOCK_VALUES = 1 << 23
 """Values that a block of dense products holds."""
 
@@ -175,7 +177,9 @@ class NativeEngine:
         samples = span[1] - span[0]
         steps = next(iter(trains.values())).values.shape[0]
         widest = max(size(w.group.shape) for w in work)
-        length = max(1, min(steps, _TILE_VALUES // (samples * widest)))
+        length = steps
+        if steps * samples * widest > _WHOLE_VALUES:
+            length = max(1, _TILE_VALUES // (samples * widest))
         if loop or any(w.group.name in states.u or w.packed is None for w in work):
             length = 1
         if not hasattr(self._local, "scratch"):
@@ -218,7 +222,7 @@ def _samples_of_a_tile(work: list[_Work], loop: bool, steps: int) -> int:
     """Whole runs of short trains together, one by one where neurons are many."""
     widest = max(size(w.group.shape) for w in work)
     rows = 1 if loop or any(w.packed is None for w in work) else steps
-    return max(1, _TILE_VALUES // max(1, rows * widest))
+    return max(1, _WHOLE_VALUES // max(1, rows * widest))
 
 
 def _cores() -> int:
