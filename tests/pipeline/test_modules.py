@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -239,7 +241,6 @@ def test_shipped_recipes_and_what_has_no_form() -> None:
     )
     refused = (
         {"scope": "global"},
-        {"thresholds": True},
         {"kernels": ("current", "long")},
         {"sequential": True, "asymmetry": (0.0, 1.0)},
     )
@@ -283,22 +284,20 @@ def test_settings_are_chosen_by_the_answers_to_held_out_calls() -> None:
     assert found.answers is not None
     assert (found.answers.samples, found.answers.held_out) == (8, True)
     single = {}
-    for kernel in ("current", "long"):
-        for asymmetry in (0.0, 1.0):
-            for scope in ("lamp", "layer"):
-                one = Prune(
-                    **options,
-                    kernels=(kernel,),  # type: ignore[arg-type]
-                    asymmetry=(asymmetry,),
-                    sequential=True,
-                    scope=scope,  # type: ignore[arg-type]
-                )
-                answers = snndeploy.compress_module(
-                    module, calls, recipe(one, guard="warn")
-                ).answers
-                assert answers is not None
-                single[kernel, asymmetry, scope] = answers.divergence
-    assert len(set(single.values())) > 4
+    open_to = itertools.product(("current", "long"), (0.0, 1.0), ("lamp", "layer"), (False, True))
+    for kernel, asymmetry, scope, thresholds in open_to:
+        one = Prune(
+            **options,
+            kernels=(kernel,),  # type: ignore[arg-type]
+            asymmetry=(asymmetry,),
+            sequential=True,
+            scope=scope,  # type: ignore[arg-type]
+            thresholds=thresholds,
+        )
+        answers = snndeploy.compress_module(module, calls, recipe(one, guard="warn")).answers
+        assert answers is not None
+        single[kernel, asymmetry, scope, thresholds] = answers.divergence
+    assert len(set(single.values())) > 8
     assert found.answers.divergence == min(single.values())
     assert single[tuple(found.settings.values())] == min(single.values())  # type: ignore[index]
 
@@ -371,6 +370,67 @@ class Shortcut(nn.Module):
 def test_layers_behind_a_sum_drive_the_neuron_it_reaches() -> None:
     found = snndeploy.compress_module(Shortcut(), [spikes(6, 4, 3, 12)], PRUNE)
     assert {n: layer.leak for n, layer in found.layers.items()} == {"first": 0.5, "second": 0.75}
+
+
+def test_thresholds_change_where_nothing_else_reaches_the_neuron() -> None:
+    def factors(module: nn.Module, *passes: Any) -> dict[str, bool]:
+        found = snndeploy.compress_module(module, [spikes(6, 4, 3, 12)], recipe(*passes))
+        return {n: layer.thresholds is not None for n, layer in found.layers.items()}
+
+    pruned = Prune(sparsity=0.6, method="sbc", thresholds=True)
+    codes = Quantize(bits=3, method="sbc", per="layer", thresholds=True)
+    # A sum is not divided for one of its parts, nor is what a sum takes, too.
+    assert factors(Shortcut(), pruned) == {"first": False, "second": False}
+    assert set(factors(Attention(), pruned).values()) == {True}
+    assert set(factors(Attention(), codes).values()) == {False}  # one step for the layer
+
+    class Resting(LIFNode):
+        v_reset = 0.1
+
+    class Adaptive(LIFNode):
+        pass
+
+    Resting.__name__, Adaptive.__name__ = "LIFNode", "LIFAdExNode"
+    for neuron, divided in ((LIFNode(), True), (Resting(), False), (Adaptive(), False)):
+        assert factors(nn.Sequential(Deep(12, 8), neuron), pruned) == {"0": divided}
+
+    class BatchNorm(nn.BatchNorm1d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.flatten(0, 2)).reshape(x.shape)
+
+    alone = nn.Sequential(Deep(12, 12), BatchNorm(12), LIFNode(), Deep(12, 12), LIFNode()).eval()
+    assert factors(alone, codes) == {"0": True, "3": False}
+    shared = BatchNorm(12)
+    apart = nn.Sequential(Deep(12, 12), shared, LIFNode(), Deep(12, 12), shared, LIFNode()).eval()
+    assert factors(apart, pruned) == {"0": False, "3": False}
+
+
+def test_what_was_divided_fires_as_with_other_thresholds() -> None:
+    """Per channel, of neurons with biases that are called step by step, and reset by subtraction."""
+    torch.manual_seed(0)
+    module = Steps(nn.Linear(16, 12), Leaky(0.8), nn.Linear(12, 5), Leaky(0.9)).double()
+    module.layers[0].weight.data *= 3  # type: ignore[operator, union-attr]
+    x = spikes(9, 20, 16).double()
+    step = Prune(sparsity=0.8, method="sbc", thresholds=True, sequential=True)
+    found = snndeploy.compress_module(module, [x], recipe(step))
+    by_hand = copy.deepcopy(found.module)
+    for name, layer in found.layers.items():
+        assert layer.thresholds is not None
+        index = int(name.split(".")[1])
+        factor = torch.as_tensor(layer.thresholds)
+        assert float(factor.max() - factor.min()) > 0.05
+        linear, neuron = by_hand.layers[index], by_hand.layers[index + 1]  # type: ignore[index]
+        linear.weight.data *= factor[:, None]  # type: ignore[union-attr, operator]
+        linear.bias.data *= factor  # type: ignore[union-attr, operator]
+        neuron.threshold = factor  # type: ignore[union-attr]
+        original = module.get_submodule(name).bias
+        np.testing.assert_allclose(linear.bias.detach(), original.detach(), atol=1e-12)  # type: ignore[union-attr]
+    for part in (*found.module.modules(), *by_hand.modules()):
+        if isinstance(part, Leaky):
+            part.reset()
+    spikes_of = found.module(x)
+    assert torch.equal(spikes_of, by_hand(x))
+    assert 0.02 < float(spikes_of.mean()) < 0.9
 
 
 def test_sequential_calibration_aims_at_the_membranes_of_the_module() -> None:
@@ -554,8 +614,12 @@ def sew_network(sew: Sew, size: int) -> Any:
 
 
 @pytest.mark.parametrize("kinds", [StandIn, SpikingJelly])
-@pytest.mark.parametrize("sequential", [False, True])
-def test_residual_blocks_get_the_weights_of_the_nir_path(kinds: Any, sequential: bool) -> None:
+@pytest.mark.parametrize(
+    ("sequential", "thresholds"), [(False, False), (True, False), (True, True)]
+)
+def test_residual_blocks_get_the_weights_of_the_nir_path(
+    kinds: Any, sequential: bool, thresholds: bool
+) -> None:
     kinds = kinds()
     torch.manual_seed(3)
     sew = Sew(kinds).double().eval()
@@ -564,8 +628,11 @@ def test_residual_blocks_get_the_weights_of_the_nir_path(kinds: Any, sequential:
             part.step_mode = "m"
     x = spikes(8, 5, 2, 12, 12).double()
     options: dict[str, Any] = {"sequential": True, "asymmetry": (1.0,)} if sequential else {}
-    step = Prune(sparsity=0.7, method="sbc", scope="layer", positions=0, **options)
-    found = snndeploy.compress_module(sew, [x[:, :2], x[:, 2:]], recipe(step)).module
+    step = Prune(
+        sparsity=0.7, method="sbc", scope="layer", positions=0, thresholds=thresholds, **options
+    )
+    compressed = snndeploy.compress_module(sew, [x[:, :2], x[:, 2:]], recipe(step))
+    found = compressed.module
     network = sew_network(sew, 12)
 
     class Samples:
@@ -578,6 +645,16 @@ def test_residual_blocks_get_the_weights_of_the_nir_path(kinds: Any, sequential:
     assert 0.05 < float(fired) < 2.5
     for p, q in zip(network.projections, after.projections, strict=True):
         old, new = (m.get_submodule(p.name).weight.detach().numpy() for m in (sew, found))
+        factor = compressed.layers[p.name].thresholds
+        assert (factor is not None) == thresholds
+        if factor is not None:
+            neuron = after.population(p.target).neuron
+            assert neuron is not None
+            wanted = np.broadcast_to(neuron.threshold, (6, 6, 6))[:, 0, 0] / 0.3
+            np.testing.assert_allclose(factor, wanted, rtol=1e-6)
+            assert np.ptp(factor) > 0.01
+            if p.name == "stem":  # there is no norm behind it
+                new = new * factor[:, None, None, None]
         gain = (p.weight.data / old).reshape(len(old), -1)[:, :1]
         wanted = q.weight.data.reshape(len(old), -1)
         assert not np.array_equal(wanted != 0, np.ones_like(wanted, bool))

@@ -42,10 +42,16 @@ def with_threshold(
     if neuron is None or neuron.threshold is None:
         return net, np.ones(())
     wanted, left = (_positive_membrane(n, name, inputs, max_memory) for n in (reference, net))
-    ratio = np.divide(left, wanted, out=np.ones_like(left), where=wanted > 0)
-    factor = np.clip(ratio, 1 / _LIMIT, _LIMIT) ** strength
+    factor = threshold_factor(wanted, left) ** strength
     changed = neuron.changed(population.shape, threshold=neuron.threshold * factor)
     return net.replace(populations=[dataclasses.replace(population, neuron=changed)]), factor
+
+
+def threshold_factor(wanted: Array, left: Array) -> Array:
+    """The factors of thresholds: sums of positive membranes as they were, and what is left of them."""
+    ratio = np.divide(left, wanted, out=np.ones_like(left), where=wanted > 0)
+    factor: Array = np.clip(ratio, 1 / _LIMIT, _LIMIT)
+    return factor
 
 
 def _positive_membrane(

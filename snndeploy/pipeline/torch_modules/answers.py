@@ -10,7 +10,7 @@ import numpy as np
 from ...calibrate.fidelity import Fidelity, compared
 from ...errors import InputError
 from ...ir.arrays import Array
-from .hooks import Run
+from .hooks import Run, reset
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,9 +47,7 @@ class ModuleReference:
         with torch.no_grad():
             found = []
             for x in self.data:
-                for part in module.modules():
-                    if part is not module and callable(getattr(part, "reset", None)):
-                        part.reset()  # type: ignore[operator]
+                reset(module)
                 found.append(_answer(self.call(module, x)))
         return np.concatenate(found)
 

@@ -11,7 +11,8 @@ import numpy as np
 from ...calibrate.moments import Moments, Response, moments_of_trains, pooled
 from ...ir.arrays import Array
 from ...passes.second_order.options import CalibratedPass
-from .hooks import ModuleWatch, Run, Seen, projection_of, trains_of
+from .hooks import ModuleWatch, Run, Seen
+from .projections import projection_of, trains_of
 
 if TYPE_CHECKING:
     from torch import nn

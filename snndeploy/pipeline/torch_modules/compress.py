@@ -9,8 +9,6 @@ a hook on every linear and convolutional layer sees what arrives, and what its o
 from __future__ import annotations
 
 import copy
-import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...calibrate.fidelity import Fidelity
-from ...errors import InputError, PassRefused
+from ...errors import InputError
+from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
-from ...passes.clipping import eased_bits
 from ...passes.prune import Prune
-from ...passes.quantization.prune_quantize import PruneQuantize
 from ...passes.quantization.quantize import Quantize
 from ...passes.second_order.layers import problem
 from ...passes.second_order.plan import PrunePlan
@@ -31,7 +28,10 @@ from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
 from .answers import ModuleReference, held_out
 from .arrivals import Arrivals, measured_together, moments_at
-from .hooks import ModuleWatch, Run, projection_of
+from .gains import Membranes, can_scale, divide
+from .hooks import ModuleWatch, Run
+from .projections import projection_of
+from .settings import eased, quickly, steps_of, variants_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleLayer:
-    """What was done to one layer: the neuron it drives, and the membrane error of its new weights."""
+    """What was done to one layer: the neuron it drives, and the membrane error of its new weights.
+
+    ``thresholds`` are the factors, ``(channels,)``, that the thresholds behind it should have changed
+    by: what reaches them was divided instead. None where they stayed.
+    """
 
     leak: float | None
     syn_leak: float | None
     loss: float
     sparsity: float
+    thresholds: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +87,9 @@ def compress_module(
     answer) is measured on its current. Every layer is measured in the uncompressed module, as OSBC
     and SBC are published, or, with ``sequential``, on what the layers before it deliver once they are
     compressed: then the module is run once per layer, and with ``asymmetry`` the uncompressed one too.
-    Quantised weights are written back as the real values of their codes.
+    Quantised weights are written back as the real values of their codes. With ``thresholds`` what
+    reaches a neuron is divided by what its threshold would be multiplied by, in the batch norm behind
+    the layer or in the layer, wherever nothing else reaches the neuron.
 
     Where a recipe leaves settings open (as ``sbc-plus`` does), each is tried on four of five calls, and
     the one whose module answers the fifth most like the uncompressed one is taken. With
@@ -105,11 +112,11 @@ def compress_module(
             compared and a call does not answer with a tensor of classes.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    prune, quantize = _steps(recipe)
+    prune, quantize = steps_of(recipe)
     call = run or (lambda m, x: m(x))
     data = list(samples)[: recipe.calibration.samples]
-    task = _Task(module, call, layers, progress, Arrivals(module, call))
-    variants = _variants(prune, quantize)
+    task = _Task(module, call, layers, progress, Arrivals(module, call), Membranes(module, call))
+    variants = variants_of(prune, quantize)
     watched = recipe.guard in ("warn", "back-off", "search")
     if len(variants) == 1 and not watched:
         result, records = task.compressed(data, *variants[0][1:])
@@ -126,7 +133,7 @@ def compress_module(
     if len(variants) > 1:
         assert reference is not None
         errors = [
-            reference.fidelity(task.compressed(fit, *_quickly(p, q))[0]).divergence
+            reference.fidelity(task.compressed(fit, *quickly(p, q))[0]).divergence
             for _, p, q in variants
         ]
         settings, first, second = variants[int(np.argmin(errors))]
@@ -134,7 +141,7 @@ def compress_module(
         relief = level / _LEVELS
         result, records = copy.deepcopy(module), dict[str, ModuleLayer]()
         if relief < 1:
-            result, records = task.compressed(fit, *_eased(first, second, relief))
+            result, records = task.compressed(fit, *eased(first, second, relief))
         answers = None if reference is None else reference.fidelity(result)
         held = answers is None or answers.bound <= recipe.max_divergence
         if held or recipe.guard == "warn":
@@ -183,6 +190,7 @@ class _Task:
     layers: Sequence[str] | None
     progress: Progress
     arrivals: Arrivals
+    membranes: Membranes
 
     def compressed(
         self, data: list[Any], prune: Prune | None, quantize: Quantize | None
@@ -209,6 +217,8 @@ class _Task:
             blocks = [projection_of(seen) for seen in ran]
             plan = None if prune is None else _plan(prune, blocks)
             records: dict[str, ModuleLayer] = {}
+            rows = quantize is None or quantize.per == "channel"
+            scaled = [seen for seen in ran if step.thresholds and can_scale(seen, ran, rows)]
             groups = measured_together(ran, step.max_memory << 20)
             if step.sequential:
                 groups = [[i] for i in range(len(ran))]
@@ -239,111 +249,18 @@ class _Task:
                     own: Any = result.get_submodule(ran[i].name).weight
                     values = weight.values() / ran[i].gain.reshape(-1, *(1,) * (own.ndim - 1))
                     own.copy_(torch.as_tensor(values).reshape(own.shape))
+                    factor = None
+                    if ran[i] in scaled:
+                        factor = self.membranes.factor(result, data, ran[i], scaled)
+                        divide(result, ran[i], factor)
                     records[ran[i].name] = ModuleLayer(
                         leak=ran[i].leak,
                         syn_leak=ran[i].syn_leak,
                         loss=solution.loss,
                         sparsity=1 - weight.alive / weight.data.size,
+                        thresholds=factor,
                     )
         return result, records
-
-
-def _steps(recipe: Recipe) -> tuple[Prune | None, Quantize | None]:
-    """The pruning and the quantisation that a recipe asks for."""
-    prune: Prune | None = None
-    quantize: Quantize | None = None
-    for step in recipe.passes:
-        if isinstance(step, PruneQuantize):
-            prune, quantize = step.parts()
-        elif isinstance(step, Prune):
-            prune = step
-        elif isinstance(step, Quantize):
-            quantize = step
-        else:
-            raise _refused(f"the pass {step.name!r}")
-    for part in (prune, quantize):
-        if part is None:
-            continue
-        if part.method in ("magnitude", "sparsegpt", "rtn"):
-            raise _refused(f'method = "{part.method}"')
-        part.refuse_unused()
-        several = len(part.kernels) > 1 or len(part.asymmetry) > 1
-        if several and part.choose == "layer":
-            raise _refused('a choice by the layer (choose = "layer")')
-        if part.thresholds and part.choose == "layer":
-            raise _refused("thresholds = true")
-    if prune is not None and prune.scope not in ("layer", "lamp", "measured"):
-        raise _refused(f'scope = "{prune.scope}"')
-    if (prune is not None and prune.layer_sparsity) or (quantize and quantize.layer_bits):
-        raise _refused("an amount of single layers")
-    if prune is None and quantize is None:
-        raise _refused("a recipe without prune or quantize")
-    seen = {p.settings().kernels for p in (prune, quantize) if p is not None}
-    if len(seen) > 1:  # one run over the samples serves both
-        raise _refused("pruning and rounding that look at different kernels")
-    return prune, quantize
-
-
-def _variants(
-    prune: Prune | None, quantize: Quantize | None
-) -> list[tuple[dict[str, Any], Prune | None, Quantize | None]]:
-    """Every setting that a recipe leaves open, with its passes.
-
-    Thresholds stay: those of frameworks are often one number per population. Codes lie on the grid
-    of ``per``, for a module is no chip.
-    """
-    step = prune or quantize
-    assert step is not None
-    kernels: tuple[Any, ...] = step.kernels or ((),)
-    asymmetries = step.asymmetry or (0.0,)
-    scopes: list[str] = [""] if prune is None else [prune.scope]
-    if scopes == ["measured"]:
-        scopes = ["lamp", "layer"]
-    found = []
-    for kernel, asymmetry, scope in itertools.product(kernels, asymmetries, scopes):
-        own: dict[str, Any] = {
-            "kernels": (kernel,) if kernel else (),
-            "asymmetry": (asymmetry,),
-            "choose": "layer",
-            "thresholds": False,
-        }
-        p = None if prune is None else dataclasses.replace(prune, **{**own, "scope": scope})
-        q = None
-        if quantize is not None:
-            q = dataclasses.replace(quantize, **own, grid="symmetric")
-        told = {"kernel": kernel, "asymmetry": asymmetry, "scope": scope}
-        found.append(({k: v for k, v in told.items() if v != () and v != ""}, p, q))
-    return found
-
-
-def _quickly(
-    prune: Prune | None, quantize: Quantize | None
-) -> tuple[Prune | None, Quantize | None]:
-    """The same passes with what is only polish left out."""
-    p = None if prune is None else dataclasses.replace(prune, search="rounds")
-    q = None if quantize is None else dataclasses.replace(quantize, refine=0)
-    return p, q
-
-
-def _eased(
-    prune: Prune | None, quantize: Quantize | None, relief: float
-) -> tuple[Prune | None, Quantize | None]:
-    """Passes that give back a share of what they take."""
-    if prune is not None:
-        prune = dataclasses.replace(prune, sparsity=1 - (1 - prune.sparsity) ** (1 - relief))
-    if quantize is not None:
-        bits = eased_bits(quantize.bits, max(8, quantize.bits), relief)
-        quantize = dataclasses.replace(quantize, bits=bits)
-    return prune, quantize
-
-
-def _refused(what: str) -> PassRefused:
-    return PassRefused(
-        "module-option",
-        f"{what} has no form on a live module",
-        where="compress_module",
-        hint='for example the recipes "sbc" and "osbc"',
-    )
 
 
 def _plan(prune: Prune, blocks: list[Network]) -> PrunePlan:

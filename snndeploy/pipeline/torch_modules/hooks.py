@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...ir.arrays import Array, Shape, frozen
-from ...ir.network import Network, Population, Projection, Source
-from ...ir.neurons import Neuron
-from ...ir.ops import Conv, Dense
-from ...ir.weights import Weight
+from ...ir.arrays import Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +22,9 @@ Run = Callable[["nn.Module", Any], object]
 class Seen:
     """A layer, what arrived at it in the last run (steps × (samples, *shape)), and its neuron.
 
-    ``whole`` says that a call is told apart as one of all steps by the layer itself.
+    ``whole`` says that a call is told apart as one of all steps by the layer itself, ``norm`` is the
+    batch norm behind it. Where it is ``alone``, nothing else reaches its neuron, and it reaches nothing
+    else; then, if the neuron ``scales``, a threshold may as well be a factor of the current.
     """
 
     name: str
@@ -38,15 +35,14 @@ class Seen:
     leak: float | None = None
     syn_leak: float | None = None
     gain: Array = field(default_factory=lambda: np.ones(1))
+    norm: str | None = None
+    alone: bool = True
+    scales: bool = False
 
 
-_LINEAR = frozenset(
+_SUMS = frozenset(("add", "__add__", "__radd__", "__iadd__", "add_"))
+_VIEWS = frozenset(
     (
-        "add",
-        "__add__",
-        "__radd__",
-        "__iadd__",
-        "add_",
         "flatten",
         "unflatten",
         "reshape",
@@ -60,7 +56,22 @@ _LINEAR = frozenset(
         "cat",
     )
 )
-"""Tensor functions through which a current stays a current: sums, and other views of it."""
+"""Tensor functions through which a current stays the same current."""
+_SCALING = frozenset(
+    (
+        "IFNode",
+        "LIFNode",
+        "ParametricLIFNode",
+        "Leaky",
+        "Synaptic",
+        "LIF",
+        "LIFCell",
+        "LIFBox",
+        "LIFBoxCell",
+    )
+)
+"""Neurons that fire alike where a factor is of all that reaches them as it is of their threshold, unless
+they rest elsewhere than at zero."""
 
 
 class _Enough(BaseException):
@@ -72,11 +83,17 @@ class ModuleWatch:
 
     In a block whose shortcut carries membranes, several layers are summed before they reach a neuron;
     each of them then drives it. ``like`` are the same layers as a whole run has shown them: where they
-    take all steps at once, a run ends as soon as the last of them has been called as often.
+    take all steps at once, a run ends as soon as the last of them has been called as often, or, with
+    ``reached``, has reached its neuron: this is told the layer, the current, and whether that is one of
+    all steps.
     """
 
     def __init__(
-        self, module: nn.Module, only: Iterable[str] | None = None, like: Sequence[Seen] = ()
+        self,
+        module: nn.Module,
+        only: Iterable[str] | None = None,
+        like: Sequence[Seen] = (),
+        reached: Callable[[Seen, Tensor, bool], None] | None = None,
     ) -> None:
         from torch import nn
 
@@ -88,6 +105,8 @@ class ModuleWatch:
             n: Seen(n, m) for n, m in named.items() if isinstance(m, kinds) and n in wanted
         }
         self._of = _tags()
+        self._reached = reached
+        self._inside = 0
         self._folded: int | None = None
         self._expected: dict[str, int] = {}
         self._missing: dict[str, int] = {}
@@ -108,31 +127,37 @@ class ModuleWatch:
             elif name in self.layers:
                 handles.append(part.register_forward_hook(self._layer(self.layers[name])))
             elif "BatchNorm" in type(part).__name__:
-                handles.append(part.register_forward_hook(self._passes_on))
+                handles.append(part.register_forward_pre_hook(self._begin))
+                handles.append(part.register_forward_hook(self._norm(name)))
             elif _response(part) is not None:
                 handles.append(part.register_forward_pre_hook(self._neuron))
+                handles.append(part.register_forward_hook(self._end))
         try:
             for x in data:
-                for part in self.module.modules():
-                    if part is not self.module and callable(getattr(part, "reset", None)):
-                        part.reset()  # type: ignore[operator]
-                self._folded = None
+                reset(self.module)
+                self._folded, self._inside = None, 0
                 self._missing = {
                     n: c + len(self.layers[n].calls) for n, c in self._expected.items()
                 }
-                with _following(self._sum), suppress(_Enough):
+                with _following(self._computed), suppress(_Enough):
                     call(self.module, x)
         finally:
             for handle in handles:
                 handle.remove()
 
     def _tag(self, out: Any, *seen: Seen) -> None:
-        self._of[out] = seen
+        if seen:
+            self._of[out] = seen
 
-    def _sum(self, parts: Iterable[Any], out: Any) -> None:
+    def _computed(self, name: str, parts: Iterable[Any], out: Any) -> None:
+        if self._inside:  # what norms and neurons do with a current is known
+            return
         found = dict.fromkeys(seen for part in parts for seen in self._of.get(part, ()))
-        if found:
+        if name in _VIEWS or name in _SUMS:
             self._tag(out, *found)
+        if name not in _VIEWS:
+            for seen in found:
+                seen.alone = False
 
     def _layer(self, seen: Seen) -> Callable[..., None]:
         def hook(layer: Any, args: tuple[Any, ...], out: Any) -> None:
@@ -141,25 +166,40 @@ class ModuleWatch:
             if seen.whole:
                 seen.steps = len(args[0]) if self._folded is None else self._folded
             self._tag(out, seen)
-            if self._missing.get(seen.name) == len(seen.calls):
-                del self._missing[seen.name]
-                if not self._missing:
-                    raise _Enough
+            if self._reached is None:
+                self._done(seen)
 
         return hook
 
-    def _passes_on(self, part: Any, args: tuple[Any, ...], out: Any) -> None:
-        tagged = self._of.get(args[0], ())
-        if not tagged:
-            return
-        self._tag(out, *tagged)
-        if part.running_var is not None:  # what a row weighs to the neuron: its batch norm's gain
-            gain = (part.running_var + part.eps).rsqrt()
-            gain = gain if part.weight is None else gain * part.weight
-            values = gain.detach().double().cpu().numpy()
+    def _done(self, seen: Seen) -> None:
+        if self._missing.get(seen.name) == len(seen.calls):
+            del self._missing[seen.name]
+            if not self._missing:
+                raise _Enough
+
+    def _begin(self, _part: Any, _args: tuple[Any, ...]) -> None:
+        self._inside += 1
+
+    def _end(self, _part: Any, _args: tuple[Any, ...], _out: Any) -> None:
+        self._inside -= 1
+
+    def _norm(self, name: str) -> Callable[..., None]:
+        def passes_on(part: Any, args: tuple[Any, ...], out: Any) -> None:
+            self._inside -= 1
+            tagged = self._of.get(args[0], ())
+            self._tag(out, *tagged)
+            values = None
+            if part.running_var is not None:  # what a row weighs to the neuron: its norm's gain
+                gain = (part.running_var + part.eps).rsqrt()
+                gain = gain if part.weight is None else gain * part.weight
+                values = gain.detach().double().cpu().numpy()
             for seen in tagged:
-                if seen.leak is None:
+                if seen.leak is None and values is not None:
                     seen.gain = np.where(values == 0, 1.0, values)
+                seen.norm = name
+                seen.alone &= part.weight is not None
+
+        return passes_on
 
     def _enter(self, _part: Any, args: tuple[Any, ...]) -> None:
         self._folded = len(args[0])
@@ -172,15 +212,22 @@ class ModuleWatch:
                 self._tag(out, seen)
 
     def _neuron(self, part: Any, args: tuple[Any, ...]) -> None:
+        self._inside += 1
         response = _response(part)
         if not args or response is None:
             return
         several = getattr(part, "step_mode", "s") == "m" or type(part).__name__ in ("LIF", "LIFBox")
-        for seen in self._of.get(args[0], ()):
+        tagged = self._of.get(args[0], ())
+        for seen in tagged:
             if seen.leak is None:  # a shortcut goes on to further neurons: the first one counts
                 seen.leak, seen.syn_leak = response
+                seen.scales = _scales(part)
+            seen.alone &= len(tagged) == 1
             if several and seen.steps is None and args[0].ndim == seen.calls[-1].ndim:
                 seen.steps = len(args[0])
+            if self._reached is not None:
+                self._reached(seen, args[0].detach(), several)
+                self._done(seen)
 
 
 def _tags() -> Any:
@@ -190,8 +237,8 @@ def _tags() -> Any:
     return WeakIdKeyDictionary()
 
 
-def _following(tell: Callable[[Iterable[Any], Any], None]) -> Any:
-    """A context in which ``tell(tensors, result)`` hears of every sum and view."""
+def _following(tell: Callable[[str, Iterable[Any], Any], None]) -> Any:
+    """A context in which ``tell(name, tensors, result)`` hears of all that is computed."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -200,9 +247,10 @@ def _following(tell: Callable[[Iterable[Any], Any], None]) -> Any:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             out = func(*args, **(kwargs or {}))
-            if getattr(func, "__name__", "") in _LINEAR and isinstance(out, torch.Tensor):
+            if isinstance(out, torch.Tensor):
                 parts = args[0] if args and isinstance(args[0], (list, tuple)) else args
-                tell([a for a in parts if isinstance(a, torch.Tensor)], out)
+                parts = [a for a in parts if isinstance(a, torch.Tensor)]
+                tell(getattr(func, "__name__", ""), parts, out)
             return out
 
     return Follow()
@@ -233,58 +281,17 @@ def _response(neuron: Any) -> tuple[float, float | None] | None:
     return None
 
 
-def shape_of(seen: Seen) -> Shape:
-    """Shape of what arrives at a step of a sample."""
-    axes = seen.layer.weight.ndim - 1
-    return tuple(seen.calls[-1].shape[-axes:])
+def _scales(neuron: Any) -> bool:
+    """Whether a factor of all that reaches the neuron is one of its threshold, the other way round."""
+    own = getattr(neuron, "p", None)
+    rest = [getattr(neuron, "v_reset", 0), getattr(own, "v_reset", 0), getattr(own, "v_leak", 0)]
+    at_zero = all(value is None or float(value) == 0 for value in rest)
+    rounded = getattr(neuron, "state_quant", False)
+    return type(neuron).__name__ in _SCALING and at_zero and not rounded
 
 
-def projection_of(seen: Seen) -> Network:
-    """A network of this one layer: what arrives as input, and the neuron it drives."""
-    layer = seen.layer
-    weight = layer.weight.detach().double().cpu().numpy()
-    weight = weight * seen.gain.reshape(-1, *(1,) * (weight.ndim - 1))
-    shape = shape_of(seen)
-    op: Dense | Conv
-    if weight.ndim == 2:
-        op = Dense(*weight.shape)
-    else:
-        if isinstance(layer.padding, str):
-            raise InputError(
-                "module-padding",
-                f"padding {layer.padding!r} is not a number",
-                where=seen.name,
-                hint="give the padding in pixels",
-            )
-        pads = tuple((int(p), int(p)) for p in layer.padding)
-        op = Conv(
-            weight.shape[0],
-            layer.in_channels,
-            tuple(weight.shape[2:]),
-            tuple(layer.stride),
-            pads,
-            tuple(layer.dilation),
-            layer.groups,
-        )
-    out: Shape = op.out_shape(shape)
-    neuron = Neuron.create(
-        out, leak=0.0 if seen.leak is None else seen.leak, syn_leak=seen.syn_leak, threshold=1.0
-    )
-    source = Source("input", frozen(0, np.int64))
-    return Network(
-        (Population("input", shape, None, "input"), Population("output", out, neuron, "output")),
-        (Projection(seen.name, (source,), "output", (op,), Weight(weight)),),
-    )
-
-
-def trains_of(seen: Seen) -> Array:
-    """What arrived in the last run, (steps, samples, *shape); more axes count as samples."""
-    import torch
-
-    if seen.steps is None:  # called once per step
-        x = torch.stack(seen.calls)
-    else:
-        x = seen.calls[-1]
-        x = x.reshape(seen.steps, -1, *x.shape[1:]) if len(x) != seen.steps else x
-    axes = seen.layer.weight.ndim - 1
-    return np.asarray(x.reshape(x.shape[0], -1, *x.shape[x.ndim - axes :]).double().cpu().numpy())
+def reset(module: nn.Module) -> None:
+    """Forget the state that parts of a module keep, where they can (``reset()``)."""
+    for part in module.modules():
+        if part is not module and callable(getattr(part, "reset", None)):
+            part.reset()  # type: ignore[operator]

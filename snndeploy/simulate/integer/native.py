@@ -36,7 +36,7 @@ _PARTS = 16
 _TILE_VALUES = 1 << 17
 """int32 sums of a tile: half a megabyte, within a core's second cache with its states."""
 _WHOLE_VALUES = 1 << 18
-"""Those of a tile that holds whole trains: threads meet once a tile, and states are not fetched again."""
+"""Those of a tile that holds whole trains, so that threads meet less often."""
 _BLOCK_VALUES = 1 << 23
 """Values that a block of dense products holds."""
 
