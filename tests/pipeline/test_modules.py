@@ -14,6 +14,7 @@ from torch import nn
 import snndeploy
 from snndeploy.calibrate.moments import filtered
 from snndeploy.errors import InputError, PassRefused
+from snndeploy.limits import Limits, using
 from snndeploy.passes.base import PassContext
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
@@ -256,6 +257,15 @@ def test_shipped_recipes_and_what_has_no_form() -> None:
     with pytest.raises(InputError) as padding:
         snndeploy.compress_module(odd, [spikes(3, 1, 5, 5)], "sbc")
     assert padding.value.code == "module-padding"
+
+
+def test_a_layer_beyond_the_memory_is_refused_before_anything_is_measured() -> None:
+    module = nn.Sequential(nn.Linear(6, 1500, bias=False), nn.Linear(1500, 4, bias=False))
+    with using(Limits(held=100 << 20)), pytest.raises(PassRefused) as caught:
+        snndeploy.compress_module(module, [spikes(8, 6)], PRUNE)
+    assert (caught.value.code, caught.value.where) == ("moments-beyond-memory", "1")
+    found = snndeploy.compress_module(module, [spikes(8, 6)], PRUNE, layers=["0"])
+    assert list(found.layers) == ["0"]
 
 
 def classifier() -> tuple[nn.Module, list[torch.Tensor]]:

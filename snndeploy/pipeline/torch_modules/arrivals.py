@@ -10,7 +10,9 @@ import numpy as np
 
 from ...calibrate.moments import Moments, Response, moments_of_trains, pooled
 from ...ir.arrays import Array
+from ...ir.network import Network
 from ...passes.second_order.options import CalibratedPass
+from ...passes.second_order.room import moment_bytes
 from .hooks import ModuleWatch, Run, Seen
 from .projections import projection_of, trains_of
 
@@ -46,13 +48,12 @@ class Arrivals:
             yield {name: self._kept[key].astype(np.float64) for name, key in keys.items()}
 
 
-def measured_together(layers: list[Seen], max_memory: int) -> list[list[int]]:
+def measured_together(blocks: Sequence[Network], max_memory: int) -> list[list[int]]:
     """Layers that are measured in one run over the samples: their moments must fit the memory."""
     groups: list[list[int]] = []
     free = 0
-    for i, seen in enumerate(layers):
-        shape = seen.layer.weight.shape
-        needed = 8 * int(np.prod(shape[1:])) ** 2 * getattr(seen.layer, "groups", 1)
+    for i, block in enumerate(blocks):
+        needed = moment_bytes(block, block.projections)
         if not groups or needed > free:
             groups.append([])
             free = max_memory

@@ -24,6 +24,7 @@ from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...passes.second_order.layers import problem
 from ...passes.second_order.plan import PrunePlan
+from ...passes.second_order.room import refuse_beyond_room, solving_bytes
 from ...progress import Progress, silent
 from ...recipe import Recipe, load_recipe
 from .answers import ModuleReference, held_out
@@ -107,7 +108,8 @@ def compress_module(
         progress: is told (layers done, layers).
 
     Raises:
-        PassRefused: the recipe asks for what has no form here (magnitude, budgets by loss).
+        PassRefused: the recipe asks for what has no form here (magnitude, budgets by loss), or a
+            layer takes more memory than there is.
         InputError: no layer was found, the module was not called on the samples, or it has to be
             compared and a call does not answer with a tensor of classes.
     """
@@ -215,17 +217,23 @@ class _Task:
                     hint="give samples, and run= if a call needs more than x",
                 )
             blocks = [projection_of(seen) for seen in ran]
+            compares = step.sequential and any(step.asymmetry)
+            refuse_beyond_room(
+                (p, solving_bytes(b, p, compares=compares, several=False))
+                for b in blocks
+                for p in (b.projections,)
+            )
             plan = None if prune is None else _plan(prune, blocks)
             records: dict[str, ModuleLayer] = {}
             rows = quantize is None or quantize.per == "channel"
             scaled = [seen for seen in ran if step.thresholds and can_scale(seen, ran, rows)]
-            groups = measured_together(ran, step.max_memory << 20)
+            groups = measured_together(blocks, step.max_memory << 20)
             if step.sequential:
                 groups = [[i] for i in range(len(ran))]
             for group in groups:
                 layers = [ran[i] for i in group]
                 aim = None
-                if step.sequential and any(step.asymmetry) and records:
+                if compares and records:
                     aim = self.arrivals.of(data, layers, step.max_memory << 20)
                 measured = result if step.sequential else module
                 moments = moments_at(measured, call, data, layers, step, kernel, aim)
