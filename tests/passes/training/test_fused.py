@@ -100,6 +100,8 @@ def agree(neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int) -> None:
     for fused in (False, True):
         drive, u, v = (torch.tensor(x, dtype=dtype, requires_grad=True) for x in values)
         state = (u, v, fired)
+        leaks = [n for n in ("leak", "syn_leak") if n in par]
+        par |= {n: par[n].detach().clone().requires_grad_() for n in leaks}
         if fused:
             out, charged, end = run_fused(neuron, par, how, SHAPE, drive, state, record=True)
         else:
@@ -107,7 +109,8 @@ def agree(neuron: Neuron, kind: Any, dtype: torch.dtype, seed: int) -> None:
         # the end of a neuron without a synaptic state is the last drive, which no window hands on
         parts = (out, charged, end[1], end[0])[: 4 if neuron.syn_leak is not None else 3]
         loss = sum((w * p).sum() for w, p in zip(weights, parts, strict=False))
-        gradients = torch.autograd.grad(loss, (drive, u, v), allow_unused=True)
+        inputs = (drive, u, v, *(par[n] for n in leaks))
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
         found.append((out, charged, *end, *gradients))
     close = (
         {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}
@@ -185,7 +188,9 @@ def test_what_needs_steps(how: SpikeGradient) -> None:
     par = {k: torch.tensor(v) for k, v in neuron.parameters().items()}
     assert fusible(neuron, par, SpikeGradient())
     assert not fusible(neuron, par, how)
-    assert not fusible(neuron, par | {"leak": par["leak"].requires_grad_()}, SpikeGradient())
+    assert fusible(neuron, par | {"leak": par["leak"].requires_grad_()}, SpikeGradient())
+    learns = {"threshold": par["threshold"].requires_grad_()}
+    assert not fusible(neuron, par | learns, SpikeGradient())
 
 
 def looped(neuron: Neuron, *, bias: bool, seed: int) -> Network:
@@ -238,7 +243,10 @@ def test_a_population_that_feeds_itself_is_step_after_step(
         if not fused:
             monkeypatch.setattr(unroll, "fusible", lambda *arguments: False)
         module = TrainableNetwork(
-            network, gradient=SpikeGradient(width=0.7), unrolling=Unrolling(window=window)
+            network,
+            learn=("weights", "biases", "leaks"),
+            gradient=SpikeGradient(width=0.7),
+            unrolling=Unrolling(window=window),
         )
         run = module(x, record=True)
         learnt = [p for p in module.parameters() if p.requires_grad]
@@ -246,7 +254,7 @@ def test_a_population_that_feeds_itself_is_step_after_step(
         found.append((run.trains["a"], run.outputs["out"], run.membranes["out"], *gradients))
         monkeypatch.undo()
     assert found[0][0].any()
-    assert len(found[0]) == 3 + 3 + 1  # three layers and one bias
+    assert len(found[0]) == 3 + 3 + 1 + 3  # three layers, one bias, two leaks and a filter's
     for i, (steps, whole) in enumerate(zip(*found, strict=True)):
         if i < 3:
             assert torch.equal(steps, whole)

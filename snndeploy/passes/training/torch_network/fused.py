@@ -19,6 +19,7 @@ from ....ir.neurons import Neuron
 from ....simulate.float.kernel import holds
 from ....simulate.float.neuron import NeuronState, in_tiles
 from ....simulate.jit import compiled, has_numba, inlined
+from .fused_leaks import currents_before, leak_gradients, membranes_before
 from .surrogate import SpikeGradient, SurrogateKind
 from .trains import UnrolledState
 
@@ -26,8 +27,9 @@ _KINDS = get_args(SurrogateKind)
 
 
 def fusible(neuron: Neuron, parameters: Mapping[str, Tensor], gradient: SpikeGradient) -> bool:
-    """Whether `run_fused` gives what steps do: only biases learn, and resets pass nothing on."""
-    values = [v for name, v in parameters.items() if name != "bias"]
+    """Whether `run_fused` gives what steps do: no thresholds learn, and resets pass nothing on."""
+    learnable = ("bias", "leak", "syn_leak")
+    values = [v for name, v in parameters.items() if name not in learnable]
     # snnTorch's early reset depends on the state before, which would have to be kept for the floor
     floored = neuron.v_floor is not None and neuron.reset_timing == "snntorch-immediate"
     return (
@@ -66,8 +68,9 @@ def run_fused(
     """
     fresh = fresh_state(neuron, parameters, shape, drive.shape[1])
     u, v, fired = state or (fresh.u, fresh.v, fresh.fired)
+    learnt = (parameters["bias"], parameters["leak"], parameters.get("syn_leak"))
     out, charged, u, v, fired = _Run.apply(  # type: ignore[no-untyped-call]
-        drive, parameters["bias"], u, v, fired, fresh, gradient, record
+        drive, *learnt, u, v, fired, fresh, gradient, record
     )
     return out, charged, (u, v, fired)
 
@@ -97,10 +100,14 @@ def ended(
     charged: Tensor,
     state: NeuronState,
     gradient: SpikeGradient,
-    bias: Tensor,
+    learnt: tuple[Tensor, Tensor, Tensor | None],
 ) -> tuple[Tensor, ...]:
-    """What a forward pass returns, once ``ctx`` has all that the way back asks for."""
-    ctx.constants, ctx.gradient, ctx.bias = state.constants, gradient, bias.shape
+    """What a forward pass returns, once ``ctx`` has all that the way back asks for.
+
+    ``learnt`` are bias, leak and syn_leak.
+    """
+    ctx.constants, ctx.gradient = state.constants, gradient
+    ctx.shapes = [None if t is None else t.shape for t in learnt]
     ctx.mark_non_differentiable(state.fired)
     return out, charged, state.u, state.v, state.fired
 
@@ -111,6 +118,8 @@ class _Run(torch.autograd.Function):
         ctx: Any,
         drive: Tensor,
         bias: Tensor,
+        leak: Tensor,
+        syn_leak: Tensor | None,
         u: Tensor,
         v: Tensor,
         fired: Tensor,
@@ -120,12 +129,13 @@ class _Run(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         out, charged, decided = begun(state, (u, v, fired), drive, record=record)
         state.run(drive.detach(), out, charged=charged if record else None, decided=decided)
-        ctx.save_for_backward(decided, out, fired)
-        return ended(ctx, out, charged, state, gradient, bias)
+        leaks = (drive, u, v) if any(ctx.needs_input_grad[2:4]) else ()
+        ctx.save_for_backward(decided, out, fired, *leaks)
+        return ended(ctx, out, charged, state, gradient, (bias, leak, syn_leak))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        decided, out, fired = ctx.saved_tensors
+        decided, out, fired, *leaks = ctx.saved_tensors
         for_out, for_charged, for_u, for_v, _ = gradients
         samples, neurons = out.shape[1], out[0, 0].numel()
         for_drive = torch.empty_like(out)
@@ -141,8 +151,27 @@ class _Run(torch.autograd.Function):
             run_back(low, high, flows, states, kind, extent, ctx.constants)
 
         in_tiles(tile, samples, out.numel())
-        for_bias = for_drive.sum((0, 1)).sum_to_size(ctx.bias)
-        return for_drive, for_bias, *carried, None, None, None, None
+        for_leaks: tuple[Tensor | None, ...] = (None, None)
+        if leaks:
+            drive, u, v = (
+                t.numpy().reshape(*t.shape[: -len(out.shape[2:])], neurons) for t in leaks
+            )
+            before = membranes_before(flows[2], flows[3], v, ctx.constants)
+            currents = currents_before(drive, u, ctx.constants)
+            found = leak_gradients(
+                flows[4], for_u.numpy().reshape(u.shape), before, currents, ctx.constants
+            )
+            for_leaks = leaks_as(ctx, found, tuple(out.shape[2:]))
+        for_bias = for_drive.sum((0, 1)).sum_to_size(ctx.shapes[0])
+        return for_drive, for_bias, *for_leaks, *carried, None, None, None, None
+
+
+def leaks_as(ctx: Any, found: tuple[Array, Array], shape: Shape) -> tuple[Tensor | None, ...]:
+    """Gradients of leak and syn_leak in the shapes that these have."""
+    return tuple(
+        None if given is None else torch.from_numpy(value).reshape(shape).sum_to_size(given)
+        for value, given in zip(found, ctx.shapes[1:], strict=True)
+    )
 
 
 def shape_of(gradient: SpikeGradient, number: Any) -> tuple[int, tuple[Any, Any]]:

@@ -19,7 +19,8 @@ from ....ir.neurons import Neuron
 from ....ir.ops import Dense
 from ....simulate.float.kernel import run_neurons
 from ....simulate.float.neuron import NeuronState
-from .fused import begun, ended, fresh_state, run_back, shape_of
+from .fused import begun, ended, fresh_state, leaks_as, run_back, shape_of
+from .fused_leaks import leak_gradients, membranes_before
 from .surrogate import SpikeGradient
 from .trains import UnrolledState
 
@@ -73,6 +74,8 @@ def run_fused_loop(
         drive,
         loop.weight,
         parameters["bias"],
+        parameters["leak"],
+        parameters.get("syn_leak"),
         u,
         v,
         fired,
@@ -92,6 +95,8 @@ class _Loop(torch.autograd.Function):
         drive: Tensor,
         weight: Tensor,
         bias: Tensor,
+        leak: Tensor,
+        syn_leak: Tensor | None,
         u: Tensor,
         v: Tensor,
         fired: Tensor,
@@ -106,7 +111,11 @@ class _Loop(torch.autograd.Function):
         x, emitted, seen, compared = (t.numpy() for t in (arriving, out, charged, decided))
         states = state.u.numpy(), state.v.numpy(), state.fired.numpy()
         last, samples = before, drive.shape[1]
+        learns = any(ctx.needs_input_grad[3:5])
+        currents = torch.empty_like(out) if learns else out[:0]
         for t in range(len(drive)):
+            if learns:
+                currents[t] = state.u
             heard = float_chain(loop.projection.ops, weight, last)
             if loop.bias is not None and t >= loop.silent:
                 heard = heard + loop.bias
@@ -115,12 +124,13 @@ class _Loop(torch.autograd.Function):
             kept = seen[now] if record else seen
             run_neurons(0, samples, x, emitted[now], kept, compared[now], *states, *state.constants)
             last = out[t]
-        ctx.save_for_backward(decided, out, fired, before, weight)
-        return ended(ctx, out, charged, state, gradient, bias)
+        leaks = (currents, v) if learns else ()
+        ctx.save_for_backward(decided, out, fired, before, weight, *leaks)
+        return ended(ctx, out, charged, state, gradient, (bias, leak, syn_leak))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        decided, out, fired, before, weight = ctx.saved_tensors
+        decided, out, fired, before, weight, *leaks = ctx.saved_tensors
         for_out, for_charged, for_u, for_v, _ = gradients
         for_out, for_charged = for_out.clone(), for_charged.contiguous()
         for_drive = torch.empty_like(out)
@@ -137,8 +147,14 @@ class _Loop(torch.autograd.Function):
                 for_out[t - 1] += for_drive[t] @ weight
         heard = torch.cat([before[None], out[:-1]]).flatten(0, 1)
         for_weight = for_drive.flatten(0, 1).T @ heard
-        for_bias = for_drive.sum((0, 1)).sum_to_size(ctx.bias)
+        for_bias = for_drive.sum((0, 1)).sum_to_size(ctx.shapes[0])
+        for_leaks: tuple[Tensor | None, ...] = (None, None)
+        if leaks:
+            currents, v = (t.numpy() for t in leaks)
+            earlier = membranes_before(flows[2], flows[3], v, ctx.constants)
+            found = leak_gradients(flows[4], for_u.numpy(), earlier, currents, ctx.constants)
+            for_leaks = leaks_as(ctx, found, tuple(out.shape[2:]))
         return (
-            *(for_drive, for_weight, for_bias, *carried, None, for_drive[0] @ weight),
+            *(for_drive, for_weight, for_bias, *for_leaks, *carried, None, for_drive[0] @ weight),
             *(None, None, None, None),
         )
