@@ -7,7 +7,7 @@ import logging
 import platform
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,7 +27,9 @@ _RETRIES = 3
 _LOOK_S = 10.0
 """How often it is looked whether there are workers at all."""
 _FETCH_S = 60.0
-"""How long a result that is there may take to come."""
+"""How long a result that is there may take to come, and how long workers may be idle that have work."""
+_AT_WORK = ("executing", "ready", "long-running")
+"""States of the tasks that a worker does now, or could."""
 _VAIN = 3
 """So many times in a row work may fail without one result, and then it is given up."""
 _NO_ANSWER = (OSError, TimeoutError, ValueError, LookupError, TypeError, Unreadable)
@@ -171,9 +173,9 @@ class DaskWorkers(Workers):
     ) -> Iterator[R]:
         """All at once; the first ones are handed out while later ones run.
 
-        Dask gives a task up when the fourth worker dies that has it, whoever is to blame, and asks
-        for ever for a result whose file on a worker is torn. So what is left is handed in again,
-        under other names, until nothing comes back several times in a row.
+        Dask gives a task up when the fourth worker dies that has it, whoever is to blame, and lets
+        one wait for ever for what no worker hands out. So what is left is handed in again, under
+        other names, until nothing comes back several times in a row.
         """
         left, vain = list(tasks), 0
         for attempt in count():
@@ -201,20 +203,41 @@ class DaskWorkers(Workers):
     def _awaited(self, future: Any) -> Any:
         """What became of a task, however long it takes, while there is anybody to do it."""
         dask: Any = import_module("distributed")
-        alone = anew = 0
+        alone = anew = idle = 0
         while anew <= _VAIN:
             try:
                 dask.wait([future], timeout=_LOOK_S)
             except dask.TimeoutError:  # before Python 3.11 not the built-in one
                 workers = self.client.scheduler_info(n_workers=-1)["workers"]
                 alone = 0 if workers else alone + 1
+                idle = idle + 1 if workers and not any(map(_at_work, workers.values())) else 0
+                if idle > 1 and idle * _LOOK_S >= _FETCH_S:
+                    raise TimeoutError("nobody works on what is left") from None
             else:
-                return future.result(timeout=_FETCH_S)
+                return self._fetched(future)
             if self.cluster is not None and alone == 2:
                 self.cluster.scale(0)
                 self.cluster.scale(self.wanted)
                 alone, anew = 0, anew + 1
         raise _lost("all died while they started")
+
+    def _fetched(self, future: Any) -> Any:
+        """The result of a task that is done.
+
+        It is asked for once. ``Future.result`` asks again as long as the worker cannot read its file,
+        and the worker counts each time as a transfer that goes on: at a hundred of them it hands out
+        nothing any more, to nobody.
+        """
+        if future.status != "finished":
+            return future.result(timeout=_FETCH_S)  # raises
+
+        async def once() -> Any:
+            return await self.client.scheduler.gather(keys=[future.key])
+
+        answer = self.client.sync(once, callback_timeout=_FETCH_S)
+        if answer["status"] != "OK":
+            raise LookupError("its worker could not hand a result out")
+        return answer["data"][future.key]
 
     def _submitted(
         self,
@@ -239,6 +262,12 @@ class DaskWorkers(Workers):
                 )
                 for task in tasks
             ]
+
+
+def _at_work(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker has anything to do, by what it told the scheduler last."""
+    counts = worker.get("metrics", {}).get("task_counts")
+    return counts is None or any(counts.get(state) for state in _AT_WORK)
 
 
 def _lost(why: str) -> BackendMissing:

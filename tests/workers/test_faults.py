@@ -20,7 +20,7 @@ from snndeploy.calibrate.moments import gather
 from snndeploy.errors import SnnDeployError
 from snndeploy.pipeline import compile, run_compiled, tune
 from snndeploy.pipeline.advise.sensitivity import sensitivity
-from snndeploy.workers import HERE, Workers, cluster, workers_at
+from snndeploy.workers import HERE, Workers, workers_at
 from tests.support.builders import conv_net, spikes
 from tests.support.cluster_work import conv_data
 from tests.support.faults import (
@@ -144,7 +144,6 @@ def test_faults_of_every_kind_lose_nothing_and_change_nothing(
     """Two hundred, drawn by a seed: what comes back is what one process makes, and all comes back."""
     monkeypatch.setattr("snndeploy.pipeline.run._batch", lambda *_: 7)  # more than one batch
     monkeypatch.setattr("snndeploy.calibrate.parts.PART", 8)
-    monkeypatch.setattr(cluster, "_FETCH_S", 5.0)  # of a torn file Dask asks for ever
     draw = random.Random(0)
     weights = [often for often, _ in KINDS.values()]
     kinds = draw.choices(list(KINDS), weights, k=FAULTS)

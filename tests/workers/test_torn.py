@@ -9,6 +9,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -38,11 +39,8 @@ def right(found: list[Array], number: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_torn_files_of_workers_are_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dask asks for ever for a result whose file is torn."""
-    monkeypatch.setattr(cluster, "_FETCH_S", 5.0)
+def test_torn_files_of_workers_are_computed_again(tmp_path: Path) -> None:
+    """And are asked for once: a worker that fails a hundred times hands nothing out any more."""
     enough = threading.Event()
     torn: list[Path] = []
 
@@ -72,6 +70,26 @@ def test_torn_files_of_workers_are_computed_again(
             saboteur.join()
         assert lost < number
         assert right(products(workers, 0), 0)
+        begun = workers.client.run(lambda dask_worker: dask_worker.transfer_outgoing_count)  # type: ignore[attr-defined]
+        assert sum(begun.values()) <= 2 * len(torn)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_where_workers_hand_nothing_out_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task whose worker waits for another one's file is not waited for without end."""
+    monkeypatch.setattr(cluster, "_LOOK_S", 1.0)
+    monkeypatch.setattr(cluster, "_FETCH_S", 3.0)
+
+    def busy(dask_worker: Any) -> None:
+        dask_worker.transfer_outgoing_count = 1000
+
+    with workers_at("local:2") as workers:
+        assert right(products(workers, 1), 1)
+        workers.client.run(busy)  # type: ignore[attr-defined]
+        with pytest.raises(BackendMissing) as caught:
+            products(workers, 2)
+        assert caught.value.code == "cluster-workers-lost"
 
 
 @pytest.mark.slow
