@@ -19,6 +19,7 @@ from snndeploy.errors import BackendMissing
 from snndeploy.ir.arrays import Array
 from snndeploy.workers import Shared, Task, Workers, cluster, workers_at
 from snndeploy.workers.base import digest_of_parts
+from snndeploy.workers.cluster import DaskWorkers
 from tests.support import tasks
 from tests.support.faults import held, spilling
 from tests.support.workers import works
@@ -85,8 +86,14 @@ def test_where_workers_hand_nothing_out_it_ends(monkeypatch: pytest.MonkeyPatch)
         dask_worker.transfer_outgoing_count = 1000
 
     with workers_at("local:2") as workers:
-        assert right(products(workers, 1), 1)
-        workers.client.run(busy)  # type: ignore[attr-defined]
+        assert isinstance(workers, DaskWorkers)
+        client = workers.client
+        first, second = client.scheduler_info(n_workers=-1)["workers"]
+        given = client.submit(np.arange, 10_000, workers=[first])
+        client.run(busy)
+        waiting = client.submit(np.sum, given, workers=[second])
+        with pytest.raises(TimeoutError, match="nobody works on what is left"):
+            workers._awaited(waiting)
         with pytest.raises(BackendMissing) as caught:
             products(workers, 2)
         assert caught.value.code == "cluster-workers-lost"
