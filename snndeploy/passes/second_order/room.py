@@ -11,7 +11,7 @@ from ...limits import current
 
 _SOLVER = 4
 """Matrices that a solver holds at most beside a Hessian and its inverse: measured."""
-_PER_WEIGHT = 14
+_PER_WEIGHT = 16
 """Numbers that are held for each weight meanwhile: orders, costs, masks, steps and values; measured."""
 _FOLD = 7
 """Matrices while a layer makes up for removed units: moments of two parts, their pool, a system."""
