@@ -382,6 +382,18 @@ def test_layers_behind_a_sum_drive_the_neuron_it_reaches() -> None:
     assert {n: layer.leak for n, layer in found.layers.items()} == {"first": 0.5, "second": 0.75}
 
 
+class Twice(nn.Module):
+    """One layer in front of two neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.fast, self.slow = nn.Linear(12, 12), LIFNode(2.0), LIFNode(4.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        current = self.layer(x)
+        return torch.stack([self.fast(current), self.slow(current)], -1)
+
+
 def test_thresholds_change_where_nothing_else_reaches_the_neuron() -> None:
     def factors(module: nn.Module, *passes: Any) -> dict[str, bool]:
         found = snndeploy.compress_module(module, [spikes(6, 4, 3, 12)], recipe(*passes))
@@ -389,8 +401,9 @@ def test_thresholds_change_where_nothing_else_reaches_the_neuron() -> None:
 
     pruned = Prune(sparsity=0.6, method="sbc", thresholds=True)
     codes = Quantize(bits=3, method="sbc", per="layer", thresholds=True)
-    # A sum is not divided for one of its parts, nor is what a sum takes, too.
+    # A sum is not divided for one of its parts, nor is what a sum or another neuron takes, too.
     assert factors(Shortcut(), pruned) == {"first": False, "second": False}
+    assert factors(Twice(), pruned) == {"layer": False}
     assert set(factors(Attention(), pruned).values()) == {True}
     assert set(factors(Attention(), codes).values()) == {False}  # one step for the layer
 

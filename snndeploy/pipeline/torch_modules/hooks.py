@@ -23,8 +23,8 @@ class Seen:
     """A layer, what arrived at it in the last run (steps × (samples, *shape)), and its neuron.
 
     ``whole`` says that a call is told apart as one of all steps by the layer itself, ``norm`` is the
-    batch norm behind it. Where it is ``alone``, nothing else reaches its neuron, and it reaches nothing
-    else; then, if the neuron ``scales``, a threshold may as well be a factor of the current.
+    batch norm behind it. Where it is ``alone``, nothing else reaches its ``neuron``, and it reaches
+    nothing else; then, if the neuron ``scales``, a threshold may as well be a factor of the current.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Seen:
     syn_leak: float | None = None
     gain: Array = field(default_factory=lambda: np.ones(1))
     norm: str | None = None
+    neuron: Any = None
     alone: bool = True
     scales: bool = False
 
@@ -221,8 +222,8 @@ class ModuleWatch:
         for seen in tagged:
             if seen.leak is None:  # a shortcut goes on to further neurons: the first one counts
                 seen.leak, seen.syn_leak = response
-                seen.scales = _scales(part)
-            seen.alone &= len(tagged) == 1
+                seen.neuron, seen.scales = part, _scales(part)
+            seen.alone &= len(tagged) == 1 and seen.neuron in (None, part)
             if several and seen.steps is None and args[0].ndim == seen.calls[-1].ndim:
                 seen.steps = len(args[0])
             if self._reached is not None:
