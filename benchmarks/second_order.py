@@ -19,6 +19,7 @@ paired test over all signs. Nothing here was tuned on the test samples.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -43,8 +44,10 @@ SINGLE = (*BRAILLE, "cnn-sinabs", "digits")
 def table(task: str, options: argparse.Namespace) -> None:
     """One task, all methods, mean and standard deviation over seeds."""
     seeds = [0] if task in SINGLE else options.seeds
-    rows: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
-    seconds: dict[tuple[str, str], float] = {}
+    rows: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    kept: dict[str, list[float]] = {}
+    if options.json and options.json.exists():
+        kept = json.loads(options.json.read_text())
     for seed in seeds:
         began = time.process_time()
         c = case(task, seed, options)
@@ -61,14 +64,21 @@ def table(task: str, options: argparse.Namespace) -> None:
             if not options.methods or name in options.methods
         }
         for key, make in makers.items():
-            start = time.process_time()
-            net = make()
-            seconds[key] = time.process_time() - start
-            wanted = "bits" in key[0] or (options.integer_all and key[1])
-            whole = c.integer(net) if wanted and not options.no_integer else np.nan
-            s = c.score(net)
-            rows.setdefault(key, []).append((s.accuracy, s.distance, s.synops / 1e3, whole))
-            print(f"  {task} {seed} {' '.join(key)}: {s.accuracy:.2f}", file=sys.stderr, flush=True)
+            name = "|".join((task, str(seed), str(options.calibration), *key))
+            if name not in kept:
+                start = time.process_time()
+                net = make()
+                seconds = time.process_time() - start
+                wanted = "bits" in key[0] or (options.integer_all and key[1])
+                whole = c.integer(net) if wanted and not options.no_integer else np.nan
+                s = c.score(net)
+                kept[name] = [s.accuracy, s.distance, s.synops / 1e3, whole, seconds]
+                if options.json:
+                    options.json.write_text(json.dumps(kept, indent=0))
+            rows.setdefault(key, []).append(tuple(kept[name]))
+            print(
+                f"  {task} {seed} {' '.join(key)}: {kept[name][0]:.2f}", file=sys.stderr, flush=True
+            )
         print(
             f"  {task} {seed}: {time.process_time() - began:.0f} CPU s", file=sys.stderr, flush=True
         )
@@ -79,7 +89,7 @@ def table(task: str, options: argparse.Namespace) -> None:
     print("|---" * 8 + "|")
     for key, values in rows.items():
         cells = [spread([v[k] for v in values], digits) for k, digits in enumerate((2, 3, 1, 2))]
-        cells += [f"{seconds[key]:.1f}", advantage(rows.get((key[0], "ours"), []), values)]
+        cells += [f"{values[-1][4]:.1f}", advantage(rows.get((key[0], "ours"), []), values)]
         print(f"| {' | '.join(key)} | {' | '.join(cells)} |")
     sys.stdout.flush()
 
@@ -176,6 +186,7 @@ def main() -> None:
     parser.add_argument("--no-integer", action="store_true", help="skip accuracy after lowering")
     parser.add_argument("--integer-all", action="store_true", help="also of real-valued weights")
     parser.add_argument("--ablation", action="store_true", help="calibration size, first task")
+    parser.add_argument("--json", type=Path, help="keep rows here, and take those that it has")
     parser.add_argument("--plot", type=Path, help="write the ablation as an SVG")
     parser.add_argument("--correlation", action="store_true", help="predicted against measured")
     parser.add_argument("--speed", action="store_true", help="against the published algorithms")
