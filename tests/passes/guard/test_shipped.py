@@ -19,7 +19,7 @@ from snndeploy.passes.kernels.remove_kernels import RemoveKernels
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.prune_quantize import PruneQuantize
 from snndeploy.passes.quantization.quantize import Quantize
-from snndeploy.passes.runner import run_passes
+from snndeploy.passes.runner import check_requirements, run_passes
 from snndeploy.passes.second_order.budgets import budget
 from snndeploy.passes.training.finetune import FineTune
 from snndeploy.passes.training.torch_network.module import TrainableNetwork
@@ -60,6 +60,14 @@ def test_no_recipe_ships_other_answers_and_its_codes_train_on_as_they_are(name: 
     assert TrainableNetwork(asked.network).to_network().digest == asked.network.digest
     for p in asked.network.projections:
         assert not p.weight.quantized or (p.weight.levels is not None and not p.weight.off_grid())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("layers", [1, 2])
+def test_every_recipe_takes_a_network_of_few_dense_layers(name: str, layers: int) -> None:
+    """One layer has no hidden neurons to remove, and two have no kernels."""
+    net = chain_net([np.eye(4, dtype=np.float32)] * layers)
+    check_requirements(net, load_recipe(name).passes)
 
 
 def test_codes_of_twos_complement_come_through_training() -> None:
