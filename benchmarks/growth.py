@@ -1,6 +1,7 @@
 """How the time of every stage grows: over layers, weights and neurons, a process for each size.
 
     python benchmarks/growth.py [--axes layers,weights,neurons] [--sizes 10,40,160,640] [--json out.json]
+        [--plot growth.svg [--tables page.md]]
 
 ``layers`` is a chain of dense layers 32 wide, ``weights`` three square dense layers, ``neurons`` two
 convolutions of eight kernels on a map. Seconds are of processor time, children included (a model file is
@@ -9,6 +10,8 @@ through the logarithms, over the sizes at which a stage takes at least 0.1 s, if
 Memory is the peak of the process; per weight (or neuron) what it grew by over the smallest size.
 
 ``check`` is that of a program that does not fit (a chip of one core), with the search for fixes.
+``--plot`` draws what was measured, or, with ``--tables``, what the tables on a page say, and runs
+nothing.
 """
 
 from __future__ import annotations
@@ -209,6 +212,59 @@ def table(axis: str, runs: Mapping[int, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+Times = dict[str, dict[int, float]]
+"""Seconds of each stage by size."""
+
+
+def tables_on(page: str) -> dict[str, Times]:
+    """The times in the tables of a page that `table` has printed, by axis."""
+    found: dict[str, Times] = {}
+    axis, sizes = "", list[int]()
+    for line in page.splitlines():
+        first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and first in BUILD:
+            axis, sizes = first, [int(c.replace(",", "")) for c in cells[:-1]]
+            found[axis] = {}
+        elif line.startswith("|") and axis:
+            times = {n: float(c[:-2]) for n, c in zip(sizes, cells, strict=False) if c[-2:] == " s"}
+            found[axis] |= {first: times} if times else {}
+        else:
+            axis = ""
+    return found
+
+
+def plot(by_axis: Mapping[str, Times]) -> str:
+    """SVG: a panel for each axis, both scales logarithmic, a line for each stage."""
+    import vl_convert
+
+    def panel(axis: str, times: Times) -> dict[str, Any]:
+        values = [
+            {axis: n, "stage": stage, "seconds": t}
+            for stage, points in times.items()
+            for n, t in points.items()
+            if t >= LEAST_S / 10
+        ]
+        log = {"type": "quantitative", "scale": {"type": "log", "nice": False}}
+        return {
+            "width": 260,
+            "height": 340,
+            "data": {"values": values},
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": axis, **log, "axis": {"format": "~s", "tickCount": 4}},
+                "y": {"field": "seconds", **log, "axis": {"format": "~g", "tickCount": 5}},
+                "color": {"field": "stage", "sort": None, "scale": {"scheme": "tableau20"}},
+            },
+        }
+
+    spec = {
+        "background": "white",
+        "hconcat": [panel(axis, times) for axis, times in by_axis.items()],
+        "resolve": {"scale": {"y": "shared", "color": "shared"}},
+    }
+    return str(vl_convert.vegalite_to_svg(spec))
+
+
 def main() -> None:
     """Parse options and run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -218,11 +274,18 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, help="keep results here, and take those that are there"
     )
+    parser.add_argument("--plot", type=Path, help="write a picture here (SVG)")
+    parser.add_argument("--tables", type=Path, help="draw what the tables of this page say")
     parser.add_argument("--one", nargs=2, metavar=("AXIS", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.one[0], int(options.one[1]))))
         return
+    if options.tables:
+        drawn = plot(tables_on(options.tables.read_text(encoding="utf-8")))
+        (options.plot or Path("growth.svg")).write_text(drawn, encoding="utf-8")
+        return
+    drawn_of: dict[str, Times] = {}
     kept = options.json is not None and options.json.exists()
     known: dict[str, Any] = json.loads(options.json.read_text()) if kept else {}
     axes = options.axes.split(",")
@@ -248,6 +311,9 @@ def main() -> None:
             runs[n] = known[key]
         if runs:
             print(table(axis, runs), end="\n\n", flush=True)
+            drawn_of |= tables_on(table(axis, runs))
+    if options.plot and drawn_of:
+        options.plot.write_text(plot(drawn_of), encoding="utf-8")
 
 
 if __name__ == "__main__":
