@@ -191,3 +191,8 @@ class _Packed:
 
     def __del__(self) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to other processes is what the file holds (as of a mapped array): they may not
+        reach it, and an open file cannot be sent."""
+        return np.array, (self[:],)

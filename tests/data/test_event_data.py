@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import types
@@ -148,6 +149,22 @@ def test_many_recordings_in_one_file(tmp_path: Path, save: Callable[..., None]) 
     np.testing.assert_array_equal(later.inputs, expected[:, 4:6])
     assert later.labels is not None
     assert later.labels.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_what_is_sent_to_other_processes_needs_no_file(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
+    file = tmp_path / "many.npz"
+    save(file, **table([events(i) for i in range(3)]))
+    samples = load_samples(file, GRID, bin_ms=1.0, steps=10)
+    first = next(iter(samples.batches(1)))  # so that the file is open
+    sent = pickle.loads(pickle.dumps(samples))
+    wanted = np.array(samples.inputs)
+    del samples, first
+    file.unlink()
+    assert wanted.any()
+    assert np.array_equal(sent.inputs, wanted)
 
 
 def test_a_folder_of_classes_is_read_in_turn(tmp_path: Path) -> None:
