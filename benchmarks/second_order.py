@@ -64,13 +64,15 @@ def table(task: str, options: argparse.Namespace) -> None:
             if not options.methods or name in options.methods
         }
         for key, make in makers.items():
-            name = "|".join((task, str(seed), str(options.calibration), *key))
+            wanted = "bits" in key[0] or (options.integer_all and bool(key[1]))
+            integers = wanted and not options.no_integer
+            told = (seed, options.calibration, options.test, integers)
+            name = "|".join((task, *map(str, told), *key))
             if name not in kept:
                 start = time.process_time()
                 net = make()
                 seconds = time.process_time() - start
-                wanted = "bits" in key[0] or (options.integer_all and key[1])
-                whole = c.integer(net) if wanted and not options.no_integer else np.nan
+                whole = c.integer(net) if integers else np.nan
                 s = c.score(net)
                 kept[name] = [s.accuracy, s.distance, s.synops / 1e3, whole, seconds]
                 if options.json:

@@ -69,7 +69,17 @@ def _gamma(values: Array, mode: Gamma, bits: int, percentile: float) -> float:
         return float(np.abs(values).max())
     if mode == "percentile":
         return float(np.abs(np.percentile(values, (100 - percentile, percentile))).max())
-    return _least_squares(np.abs(values), bits)
+    found, largest = _least_squares(np.abs(values), bits), float(np.abs(values).max())
+    # what refines a step rounds: where the largest value is as good, its own codes are exact
+    return min((largest, found), key=lambda g: _error(values, g, bits))
+
+
+def _error(values: Array, gamma: float, bits: int) -> float:
+    """Squared error of one row; none of a row of zeros."""
+    if gamma == 0:
+        return 0.0
+    back = rescaw_codes(values[None], np.array([gamma]), bits)[0] * (gamma / intervals(bits))
+    return float(np.square(back - values).sum())
 
 
 def _least_squares(magnitude: Array, bits: int) -> float:

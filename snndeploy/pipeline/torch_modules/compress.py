@@ -219,9 +219,8 @@ class _Task:
             blocks = [projection_of(seen) for seen in ran]
             compares = step.sequential and any(step.asymmetry)
             refuse_beyond_room(
-                (p, solving_bytes(b, p, compares=compares, several=False))
+                (b.projections, solving_bytes(b, b.projections, compares=compares, several=False))
                 for b in blocks
-                for p in (b.projections,)
             )
             plan = None if prune is None else _plan(prune, blocks)
             records: dict[str, ModuleLayer] = {}

@@ -287,8 +287,9 @@ def _scales(neuron: Any) -> bool:
     own = getattr(neuron, "p", None)
     rest = [getattr(neuron, "v_reset", 0), getattr(own, "v_reset", 0), getattr(own, "v_leak", 0)]
     at_zero = all(value is None or float(value) == 0 for value in rest)
-    rounded = getattr(neuron, "state_quant", False)
-    return type(neuron).__name__ in _SCALING and at_zero and not rounded
+    # rounded states and winners that take all compare channels with what does not scale
+    other = getattr(neuron, "state_quant", False) or getattr(neuron, "inhibition", False)
+    return type(neuron).__name__ in _SCALING and at_zero and not other
 
 
 def reset(module: nn.Module) -> None:

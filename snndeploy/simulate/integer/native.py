@@ -221,8 +221,9 @@ class NativeEngine:
 def _samples_of_a_tile(work: list[_Work], loop: bool, steps: int) -> int:
     """Whole runs of short trains together, one by one where neurons are many."""
     widest = max(size(w.group.shape) for w in work)
-    rows = 1 if loop or any(w.packed is None for w in work) else steps
-    return max(1, _WHOLE_VALUES // max(1, rows * widest))
+    by_step = loop or any(w.packed is None for w in work)
+    values = _TILE_VALUES if by_step else _WHOLE_VALUES // max(1, steps)
+    return max(1, values // max(1, widest))
 
 
 def _cores() -> int:
