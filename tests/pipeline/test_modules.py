@@ -394,6 +394,22 @@ class Twice(nn.Module):
         return torch.stack([self.fast(current), self.slow(current)], -1)
 
 
+class Membranes(nn.Module):
+    """Answers with the potentials of its neuron, which hands them out beside its spikes."""
+
+    class Leaky(Leaky):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(x), self.v
+
+    def __init__(self, *, looks: bool) -> None:
+        super().__init__()
+        self.layer, self.neuron, self.looks = nn.Linear(12, 5), self.Leaky(0.8), looks
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pairs = [self.neuron(self.layer(step)) for step in x]
+        return torch.stack([pair[int(self.looks)] for pair in pairs])
+
+
 def test_thresholds_change_where_nothing_else_reaches_the_neuron() -> None:
     def factors(module: nn.Module, *passes: Any) -> dict[str, bool]:
         found = snndeploy.compress_module(module, [spikes(6, 4, 3, 12)], recipe(*passes))
@@ -404,6 +420,8 @@ def test_thresholds_change_where_nothing_else_reaches_the_neuron() -> None:
     # A sum is not divided for one of its parts, nor is what a sum or another neuron takes, too.
     assert factors(Shortcut(), pruned) == {"first": False, "second": False}
     assert factors(Twice(), pruned) == {"layer": False}
+    assert factors(Membranes(looks=False), pruned) == {"layer": True}
+    assert factors(Membranes(looks=True), pruned) == {"layer": False}
     assert set(factors(Attention(), pruned).values()) == {True}
     assert set(factors(Attention(), codes).values()) == {False}  # one step for the layer
 

@@ -105,7 +105,7 @@ class ModuleWatch:
         self.layers = {
             n: Seen(n, m) for n, m in named.items() if isinstance(m, kinds) and n in wanted
         }
-        self._of = _tags()
+        self._of, self._held_by = _tags(), _tags()
         self._reached = reached
         self._inside = 0
         self._folded: int | None = None
@@ -153,6 +153,9 @@ class ModuleWatch:
     def _computed(self, name: str, parts: Iterable[Any], out: Any) -> None:
         if self._inside:  # what norms and neurons do with a current is known
             return
+        for part in parts:  # who looks at membranes sees what was divided
+            for seen in self._held_by.get(part, ()):
+                seen.alone = False
         found = dict.fromkeys(seen for part in parts for seen in self._of.get(part, ()))
         if name in _VIEWS or name in _SUMS:
             self._tag(out, *found)
@@ -181,8 +184,16 @@ class ModuleWatch:
     def _begin(self, _part: Any, _args: tuple[Any, ...]) -> None:
         self._inside += 1
 
-    def _end(self, _part: Any, _args: tuple[Any, ...], _out: Any) -> None:
+    def _end(self, part: Any, args: tuple[Any, ...], out: Any) -> None:
         self._inside -= 1
+        held = [getattr(part, name, None) for name in ("mem", "syn", "v")]
+        if isinstance(out, tuple):
+            held += [
+                t for state in out[1:] for t in (state if isinstance(state, tuple) else [state])
+            ]
+        for state in held:
+            if hasattr(state, "shape"):
+                self._held_by[state] = self._of.get(args[0], ())
 
     def _norm(self, name: str) -> Callable[..., None]:
         def passes_on(part: Any, args: tuple[Any, ...], out: Any) -> None:
