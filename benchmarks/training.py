@@ -26,7 +26,7 @@ import numpy as np
 from networks import Labelled, labelled
 from training_experiments import TARGET, Experiment, experiments
 
-from snndeploy.chip import load_target
+from snndeploy.chip import arithmetic_models, load_target
 from snndeploy.errors import LoweringRefused
 from snndeploy.export.nir import write_nir
 from snndeploy.ingest import read_network
@@ -182,6 +182,17 @@ def run(setting: Setting, name: str, experiment: Experiment) -> dict[str, Any]:
     return trained | json.loads(judged.read_text())
 
 
+def energy(r: dict[str, Any], dense: dict[str, Any]) -> float:
+    """Energy of the arithmetic, of that of a conventional network of the dense one's shape.
+
+    A spike costs additions, a value (pixels as currents, in every step) multiplications too; the
+    conventional network multiplies once.
+    """
+    (model,) = (m for m in arithmetic_models() if m.name == "45nm-cmos")
+    add, multiply = model.addition.pj, model.multiply_add.pj
+    return (add * r["synops"] + multiply * r["input_macs"]) / (multiply * dense["macs"])
+
+
 COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], float]], ...] = (
     ("accuracy", "{:8.2%}", lambda r, d: r["accuracy"]),
     ("against dense", "{:+8.2%}", lambda r, d: r["accuracy"] - d["accuracy"]),
@@ -197,6 +208,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], float]
     ("rate", "{:7.4f}", lambda r, d: r["rate"]),
     ("kSynOps", "{:8.1f}", lambda r, d: r["synops"] / 1e3),
     ("R_ops", "{:8.2%}", lambda r, d: r["synops"] / d["synops"]),
+    ("energy of the ANN's", "{:8.2%}", energy),
     ("steps", "{:5.0f}", lambda r, d: r["steps"]),
     ("s", "{:7.0f}", lambda r, d: r["seconds"]),
 )

@@ -38,6 +38,8 @@ class Figures:
         synops: weights met by spikes, per sample, all steps (an input of 0 and 1 spikes as well).
         synops_per_step: the same per step, as QP-SNN counts them.
         input_macs: weights met by inputs that are not spikes, per sample.
+        macs: weights met if every neuron answered once: the products of a conventional network of this
+            shape.
         steps: length of a sample.
     """
 
@@ -50,6 +52,7 @@ class Figures:
     synops: float
     synops_per_step: float
     input_macs: float
+    macs: float
     steps: int
 
     def r_mem(self, reference: Figures) -> float:
@@ -108,6 +111,7 @@ def figures(
         synops=synops / n,
         synops_per_step=synops / n / batches.steps,
         input_macs=macs / n,
+        macs=float(sum(weights.sum() for weights in fan_out.values())),
         steps=batches.steps,
     )
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from snndeploy.ir.arrays import Array
+from snndeploy.ir.arrays import Array, frozen
+from snndeploy.ir.network import Network, Population, Projection, Source
+from snndeploy.ir.neurons import Neuron
+from snndeploy.ir.ops import Conv
 from snndeploy.ir.weights import Weight
 from snndeploy.measure.neurobench import neurobench
 from snndeploy.passes.base import PassContext
@@ -111,6 +114,28 @@ def test_synops_are_those_of_neurobench_and_nothing_without_spikes() -> None:
     assert figures(dense, samples).synops == pytest.approx(bench.effective_acs)
     silent = Labelled({"input": np.zeros((5, 2, 64), np.float32)}, np.zeros(2, np.int64))
     assert figures(dense, silent).synops == 0
+
+
+def test_a_conventional_network_multiplies_each_weight_where_it_lies_on_the_map() -> None:
+    rng = np.random.default_rng(0)
+    weights = [(rng.random((4, 6)) + 0.1).astype(np.float32), np.eye(4, dtype=np.float32)]
+    samples = Labelled({"input": np.zeros((5, 2, 6), np.float32)}, np.zeros(2, np.int64))
+    assert figures(chain_net(weights), samples).macs == 24 + 4
+    # 3 x 3 kernels, padded by one: an edge of 8 pixels has 3 * 8 - 2 products
+    kernel = Weight((rng.random((5, 2, 3, 3)) + 0.1).astype(np.float32))
+    conv = Conv(5, 2, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    network = Network(
+        (
+            Population("input", (2, 8, 8), None, "input"),
+            Population(
+                "out", (5, 8, 8), Neuron.create((5, 8, 8), leak=0.5, threshold=1.0), "output"
+            ),
+        ),
+        (Projection("w", (Source("input", frozen(0, np.int64)),), "out", (conv,), kernel),),
+    )
+    x = np.zeros((3, 2, 2, 8, 8), np.float32)
+    found = figures(network, Labelled({"input": x}, np.zeros(2, np.int64)))
+    assert found.macs == 2 * 5 * 22 * 22
 
 
 def test_pruning_takes_its_share_of_synops() -> None:
