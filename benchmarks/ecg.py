@@ -91,24 +91,18 @@ def network() -> Network:
     return read_network(nir.NIRGraph(nodes, edges), "nir", dt=DT)
 
 
-def main() -> None:
-    """Learn, compile, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=None)
-    parser.add_argument("--out", type=Path, default=Path("ecg"))
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--window", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    given = parser.parse_args()
-    given.out.mkdir(exist_ok=True)
-    folder = (given.data or data_folder()) / "qtdb_ecg"
-    prepare(folder, given.out)
+def learn(
+    folder: Path, out: Path, *, epochs: int = 10, window: int = 5, lr: float = 2e-3
+) -> Network:
+    """The network after its epochs on the records in ``folder``, also as ``out/ecg.nir``."""
+    out.mkdir(parents=True, exist_ok=True)
+    prepare(folder, out)
     net = network()
-    train, choose = (load(given.out, s, net, given.window) for s in ("train", "choose"))
+    train, choose = (load(out, s, net, window) for s in ("train", "choose"))
     how = FineTune(
-        epochs=given.epochs,
+        epochs=epochs,
         batch=16,
-        lr=given.lr,
+        lr=lr,
         loss="mean",
         contrast=2.0,
         window=100,
@@ -122,9 +116,23 @@ def main() -> None:
         validation=choose,
         observer=lambda e: print(e.what, e.done, e.status, flush=True) if e.status else None,
     )
-    write_nir(given.out / "ecg.nir", learnt.network, force=True)
+    write_nir(out / "ecg.nir", learnt.network, force=True)
+    return learnt.network
+
+
+def main() -> None:
+    """Learn, compile, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("ecg"))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--window", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    given = parser.parse_args()
+    folder = (given.data or data_folder()) / "qtdb_ecg"
+    learnt = learn(folder, given.out, epochs=given.epochs, window=given.window, lr=given.lr)
     for target in ("loihi2", "loihi1"):
-        plain = learnt.network if target == "loihi2" else split_signs(learnt.network)
+        plain = learnt if target == "loihi2" else split_signs(learnt)
         few, test = (load(given.out, s, plain, given.window) for s in ("train", "test"))
         compiled = compile(plain, target=target, recipe=None, calibration=few.first(64))
         report = run_compiled(compiled, test, ("float", "integer"))

@@ -3,14 +3,15 @@
     python benchmarks/recipes.py [--networks digits c200 ...] [--recipes default ...] [--json out.json]
 
 Networks are the demo's digits, those of ``networks.py`` (trained when first asked for, minutes), both
-published Braille networks and ``cnn_sinabs``, a 49-6-10 trained here, and trained ``.nir`` files of
-``--trained``. Of each, some hundred samples without labels calibrate, others are tested on; recipes that
-train get the labels of the calibration samples. A row per recipe: accuracy as trained, compressed and in
-integers; bits stored per weight; agreement and divergence of answers on samples that no pass saw; and
-what came of it: ``holds``, ``backed off``, ``gave all back``, ``warns`` or ``refused``. Last come the
-rows that lose more than ``--allowed`` points on the test samples and warn of nothing: with one of these
-it exits with 1. With ``--matrix`` a second table has a line per network: right in integers and bits per
-weight, and what came of it.
+published Braille networks and ``cnn_sinabs``, a 49-6-10 trained here, the recurrent network of
+``ecg.py``, which answers at every step, and trained ``.nir`` files of ``--trained``. Of each, some
+hundred samples without labels calibrate, others are tested on; recipes that train get the labels of the
+calibration samples. A row per recipe: accuracy as trained, compressed and in integers; bits stored per
+weight; agreement and divergence of answers on samples that no pass saw; and what came of it: ``holds``,
+``backed off``, ``gave all back``, ``warns`` or ``refused``. Last come the rows that lose more than
+``--allowed`` points on the test samples and warn of nothing: with one of these it exits with 1. With
+``--matrix`` a second table has a line per network: right in integers and bits per weight, and what came
+of it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import ecg
 import networks as trained_here
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +53,8 @@ from snndeploy.recipe import Recipe, load_recipe, recipe_names
 
 Array = npt.NDArray[np.generic]
 CALIBRATION, TEST = 300, 500
+RECORDS = 60
+"""Records of an ECG to calibrate and to test on: 1,301 steps each, and an answer at each step."""
 FAST = ("digits", "c200", "one", "tiny")
 
 
@@ -173,8 +177,16 @@ def cases(data: Path, kept: Path, trained: Path) -> dict[str, Callable[[], Case]
             found.network, Samples(found.calibration), Samples(found.x, found.y.astype(np.int64))
         )
 
+    def by_steps() -> Case:
+        out = kept / "ecg-steps"
+        known = (out / "ecg.nir").exists()
+        network = read_network(out / "ecg.nir") if known else ecg.learn(data / "qtdb_ecg", out)
+        calibration, test = (ecg.load(out, s, network, 5) for s in ("choose", "test"))
+        return Case(network, calibration.first(RECORDS), test.first(RECORDS))
+
     return {
         "digits": demo,
+        "ecg-steps": by_steps,
         "cnn-sinabs": sinabs,
         "tiny": lambda: tiny(data, kept),
         "c200": lambda: given("c200"),
@@ -192,8 +204,9 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
     """One recipe on one network."""
     began = time.perf_counter()
     calibration = case.calibration
-    if not any(isinstance(p, TrainingPass) for p in recipe.passes):
-        calibration = Samples(calibration.source)
+    every_step = calibration.labels is not None and calibration.labels.ndim > 1
+    if not every_step and not any(isinstance(p, TrainingPass) for p in recipe.passes):
+        calibration = Samples(calibration.source)  # of steps, labels say that each is answered
     try:
         found = compile(case.network, recipe=recipe, calibration=calibration)
     except SnnDeployError as error:
