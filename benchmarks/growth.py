@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import Results
 
 from snndeploy.bundle import write_bundle
 from snndeploy.chip import Target, load_target
@@ -286,8 +287,7 @@ def main() -> None:
         (options.plot or Path("growth.svg")).write_text(drawn, encoding="utf-8")
         return
     drawn_of: dict[str, Times] = {}
-    kept = options.json is not None and options.json.exists()
-    known: dict[str, Any] = json.loads(options.json.read_text()) if kept else {}
+    known = Results(options.json)
     axes = options.axes.split(",")
     if unknown := [axis for axis in axes if axis not in BUILD]:
         parser.error(f"--axes: {', '.join(unknown)}: there are {', '.join(BUILD)}")
@@ -306,8 +306,7 @@ def main() -> None:
                     print(f"{key}: {error}\n{error.stderr or ''}", file=sys.stderr)
                     break
                 known[key] = json.loads(done.stdout.splitlines()[-1])
-                if options.json is not None:
-                    options.json.write_text(json.dumps(known, indent=1))
+                known.write()
             runs[n] = known[key]
         if runs:
             print(table(axis, runs), end="\n\n", flush=True)

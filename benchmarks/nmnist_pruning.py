@@ -22,7 +22,6 @@ machine to others.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +42,7 @@ from nmnist_training import (
     real_events,
     right,
 )
+from results import Results
 from second_order import advantage, spread
 from second_order_cases import MEMORY, Calibration, Case, Published, ours
 
@@ -231,16 +231,11 @@ def main() -> None:
     def late() -> bool:
         return time.perf_counter() > end
 
-    kept: dict[str, dict[str, Row]] = {}
-    if options.json and options.json.exists():
-        kept = json.loads(options.json.read_text())
+    kept = Results(options.json)
     trained = [s for s in options.seeds if checkpoint(options.cache, s).exists()]
     for seed in trained:
         for _ in fill(kept.setdefault(str(seed), {}), seed, options):
-            if options.json:
-                part = options.json.with_suffix(".part")
-                part.write_text(json.dumps(kept, indent=1))
-                part.replace(options.json)
+            kept.write()
             if late():
                 break
         if late():

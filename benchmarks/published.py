@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from mapping import mobilenet, network
+from results import Results
 
 from snndeploy import toml
 from snndeploy.chip import load_target
@@ -310,13 +310,12 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--known", type=Path, default=Path("published.json"))
     given = parser.parse_args()
-    known = json.loads(given.known.read_text()) if given.known.exists() else {}
+    known = Results(given.known)
     chosen = {name for name in given.only.split(",") if name}
     for name, compute in points(given.data).items():
         if name in known or (chosen and name not in chosen):
             continue
-        known[name] = compute()
-        given.known.write_text(json.dumps(known, indent=1))
+        known.once(name, compute)
         print(f"computed {name}", flush=True)
     table = toml.loads((given.data / "published_points.toml").read_text())["point"]
     print("| point | quantity | published | here | published / nearest end | reason |")

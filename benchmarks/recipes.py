@@ -18,19 +18,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import ecg
 import networks as trained_here
 import numpy as np
 import numpy.typing as npt
+from results import Results
 from second_order_cases import cnn_sinabs
 
 from snndeploy.data import Samples
@@ -243,6 +243,13 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
     )
 
 
+def judged(
+    name: str, recipe: str, case: Callable[[], Case], integers: bool
+) -> dict[str, str | float]:
+    """The row of a shipped recipe, as it is kept."""
+    return asdict(row(name, case(), load_recipe(recipe), integers=integers))
+
+
 MARKS = {"holds": "", "backed off": " ↑", "gave all back": " 0", "warns": " !"}
 
 
@@ -291,15 +298,12 @@ def main() -> None:
     heads = "network recipe trained compressed integers bits/weight alike divergence outcome s"
     print(f"| {' | '.join(heads.split())} |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    rows: list[Row] = []
-    if options.json and options.json.exists():
-        rows = [Row(**r) for r in json.loads(options.json.read_text())]
+    kept = Results(options.json)
     for name in options.networks:
         case = cache(makers[name])
         for recipe in options.recipes:
-            known = [r for r in rows if (r.network, r.recipe) == (name, recipe)]
-            r = known[0] if known else row(name, case(), load_recipe(recipe), integers=integers)
-            rows += [] if known else [r]
+            how = partial(judged, name, recipe, case, integers)
+            r = Row(**kept.once(f"{name} {recipe}", how))
             figures = (
                 *(f"{v:.1f}" for v in (r.trained, r.compressed, r.integer)),
                 f"{r.bits:.2f}",
@@ -308,8 +312,7 @@ def main() -> None:
             )
             cells = (name, recipe, *figures, r.outcome, f"{r.seconds:.0f}")
             print(f"| {' | '.join(cells)} |", flush=True)
-            if options.json:
-                options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+    rows = [Row(**r) for r in kept.values()]
     if options.matrix:
         print(f"\n{matrix(rows)}")
     silent = [f"{r.network} {r.recipe} {r.loss:.1f}" for r in rows if r.silent(options.allowed)]

@@ -19,19 +19,22 @@ paired test over all signs. Nothing here was tuned on the test samples.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from networks import cache_folder, data_folder
-from second_order_cases import ALL_TASKS, BRAILLE, Published, both, case, pruning, quantising
+from results import Results
+from second_order_cases import ALL_TASKS, BRAILLE, Case, Published, both, case, pruning, quantising
 from second_order_cost import speed, vgg16_size
 
 from snndeploy.calibrate.moments import filtered
+from snndeploy.ir.network import Network
 from snndeploy.passes.prune import Prune
 from snndeploy.report.chart import Panel, line_chart
 from snndeploy.simulate.float.engine import run_float
@@ -45,9 +48,7 @@ def table(task: str, options: argparse.Namespace) -> None:
     """One task, all methods, mean and standard deviation over seeds."""
     seeds = [0] if task in SINGLE else options.seeds
     rows: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    kept: dict[str, list[float]] = {}
-    if options.json and options.json.exists():
-        kept = json.loads(options.json.read_text())
+    kept = Results(options.json)
     for seed in seeds:
         began = time.process_time()
         c = case(task, seed, options)
@@ -68,19 +69,9 @@ def table(task: str, options: argparse.Namespace) -> None:
             integers = wanted and not options.no_integer
             told = (seed, options.calibration, options.test, integers)
             name = "|".join((task, *map(str, told), *key))
-            if name not in kept:
-                start = time.process_time()
-                net = make()
-                seconds = time.process_time() - start
-                whole = c.integer(net) if integers else np.nan
-                s = c.score(net)
-                kept[name] = [s.accuracy, s.distance, s.synops / 1e3, whole, seconds]
-                if options.json:
-                    options.json.write_text(json.dumps(kept, indent=0))
-            rows.setdefault(key, []).append(tuple(kept[name]))
-            print(
-                f"  {task} {seed} {' '.join(key)}: {kept[name][0]:.2f}", file=sys.stderr, flush=True
-            )
+            row = kept.once(name, partial(judged, c, make, integers))
+            rows.setdefault(key, []).append(tuple(row))
+            print(f"  {task} {seed} {' '.join(key)}: {row[0]:.2f}", file=sys.stderr, flush=True)
         print(
             f"  {task} {seed}: {time.process_time() - began:.0f} CPU s", file=sys.stderr, flush=True
         )
@@ -94,6 +85,16 @@ def table(task: str, options: argparse.Namespace) -> None:
         cells += [f"{values[-1][4]:.1f}", advantage(rows.get((key[0], "ours"), []), values)]
         print(f"| {' | '.join(key)} | {' | '.join(cells)} |")
     sys.stdout.flush()
+
+
+def judged(c: Case, make: Callable[[], Network], integers: bool) -> list[float]:
+    """A row: accuracy, distance of spikes, thousands of SynOps, accuracy of integers, CPU seconds."""
+    start = time.process_time()
+    net = make()
+    seconds = time.process_time() - start
+    whole = c.integer(net) if integers else np.nan
+    s = c.score(net)
+    return [s.accuracy, s.distance, s.synops / 1e3, whole, seconds]
 
 
 def advantage(ours: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> str:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from modules import without_torchvision
 from networks import TASKS, cache_folder, data_folder, raw
+from results import Results
 from second_order import advantage, spread
 
 import snndeploy
@@ -267,9 +267,7 @@ def main() -> None:
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     without_torchvision()
-    rows: dict[str, dict[str, float]] = {}
-    if options.json and options.json.exists():
-        rows = json.loads(options.json.read_text())
+    rows = Results(options.json)
     x, y = images("test", options)
     for name in options.model:
         for seed in options.seeds:
@@ -287,8 +285,7 @@ def main() -> None:
                 right = accuracy(found, x, y)
                 rows.setdefault(key, {})[str(seed)] = right
                 print(f"{key} {seed}: {right:.2f}, {spent:.0f} s", flush=True)
-                if options.json:
-                    options.json.write_text(json.dumps(rows, indent=1))
+                rows.write()
     print("\n| network | | method | right, % | ours is better by |\n|---|---|---|---|---|")
     for key, right_of in rows.items():
         name, what, method = key.split("|")
