@@ -1,6 +1,6 @@
 """A label for every step: ECG spikes (QTDB) learnt, compiled and judged on Loihi 2 and on Loihi 1.
 
-    python benchmarks/ecg.py [--epochs 10] [--out ecg]
+    python benchmarks/ecg.py [--epochs 40] [--out ecg]
 
 1,301 steps of four channels of -1, 0 and 1 each, six classes of waves; steps without one do not count.
 Of the 618 records to learn from, every sixth chooses the epoch and teaches nothing; the 141 others are
@@ -92,7 +92,7 @@ def network() -> Network:
 
 
 def learn(
-    folder: Path, out: Path, *, epochs: int = 10, window: int = 5, lr: float = 2e-3
+    folder: Path, out: Path, *, epochs: int = 40, window: int = 5, lr: float = 2e-3
 ) -> Network:
     """The network after its epochs on the records in ``folder``, also as ``out/ecg.nir``."""
     out.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("ecg"))
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--window", type=int, default=5)
     parser.add_argument("--lr", type=float, default=2e-3)
     given = parser.parse_args()
