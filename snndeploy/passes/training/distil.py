@@ -61,7 +61,7 @@ class Distil(DistilOptions):
             network=after,
             modified=after is not net,
             metrics={"distillation": work.metrics()},
-            findings=(_kept(self.name, work),),
+            findings=(_kept(self.name, work), *work.findings()),
         )
 
     def ensures(self, before: Network, after: Network) -> None:

@@ -11,7 +11,7 @@ import torch
 from ....errors import InputError
 from ....files import is_regular, make_folder, refuse_taken, write_file
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 class Checkpoint:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ....calibrate.fidelity import Reference
 from ....calibrate.made_up import made_up, side_by_side
 from ....ir.arrays import Array
+from ....ir.finding import Finding
 from ....ir.network import Network
 from ....simulate.float.engine import run_float
 from ...base import PassContext
@@ -23,10 +24,12 @@ from ..torch_network.module import TrainableNetwork
 from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import UnrolledRun, Unrolling
 from .data import once
+from .reach import all_finite, shortened, with_finite_gradients
 from .session import on_device, refuse_another_start
 from .trainer import deterministic
 
 _Tensors = Mapping[str, Tensor]
+_Gradients = Sequence[Tensor | None]
 _MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-12
 _AT_ONCE = 256
 _SHAKEN = 2
@@ -58,7 +61,7 @@ class Distillation:
         ctx: samples, streams, and whom to tell.
 
     Raises:
-        PassRefused: torch has no such device.
+        PassRefused: torch has no such device; in `run`, gradients of single steps are no numbers.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class Distillation:
             learn=how.learn,
             layers=_names(how, net),
             gradient=SpikeGradient(kind=how.surrogate, width=how.width),
-            unrolling=Unrolling(window=how.window, recompute=how.window > 0),
+            unrolling=self.unrolling,
         ).to(self.device)
         refuse_another_start(net, self.module)
         self.teacher = teacher
@@ -86,6 +89,15 @@ class Distillation:
         self.best = 0
         self.start = math.nan
         self.network = net
+
+    @property
+    def unrolling(self) -> Unrolling:
+        """How gradients are asked to go back."""
+        return Unrolling(window=self.how.window, recompute=self.how.window > 0)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Where training was not what was asked for."""
+        return shortened(self.module, self.unrolling)
 
     @property
     def learns(self) -> bool:
@@ -105,11 +117,19 @@ class Distillation:
                 losses = []
                 for share, x, answers in self._batches(wanted, stream):
                     with steps.shaken(how.noise, stream):
-                        run = self.module({name: v[: self.steps] for name, v in x.items()})
-                        loss = divergence(answers, self._answers(run), softness)
+
+                        def attempt(
+                            x: _Tensors = x, answers: _Tensors = answers
+                        ) -> tuple[Tensor, bool, _Gradients]:
+                            run = self.module({name: v[: self.steps] for name, v in x.items()})
+                            loss = divergence(answers, self._answers(run), softness)
+                            found = steps.gradients(loss)
+                            return loss.detach(), all_finite(found), found
+
+                        loss, gradients = with_finite_gradients(self.module, self.steps, attempt)
                     done = (number - 1 + share) / how.epochs
-                    steps.take(loss, how.rate * 0.5 * (1 + math.cos(math.pi * done)))
-                    losses.append(float(loss.detach()))
+                    steps.take(gradients, how.rate * 0.5 * (1 + math.cos(math.pi * done)))
+                    losses.append(float(loss))
                 found = self.module.to_network()
                 aside = self._judged(steps)
                 epoch = DistilEpoch(number=number, loss=float(np.mean(losses)), aside=aside)
@@ -266,10 +286,14 @@ class RelativeSteps:
                 for p, value, _ in moved:
                     p.copy_(value)
 
-    def take(self, loss: Tensor, rate: float) -> None:
-        """One step down the gradient of ``loss``."""
+    def gradients(self, loss: Tensor) -> _Gradients:
+        """Gradients of ``loss``, None where it does not depend on a parameter."""
         learnt = [p for p, _ in self.parameters]
-        gradients: Sequence[Tensor | None] = torch.autograd.grad(loss, learnt, allow_unused=True)
+        found: _Gradients = torch.autograd.grad(loss, learnt, allow_unused=True)
+        return found
+
+    def take(self, gradients: _Gradients, rate: float) -> None:
+        """One step down ``gradients``."""
         self._count += 1
         bias = (1 - _MOMENTUM**self._count, 1 - _SQUARES**self._count)
         with torch.no_grad():

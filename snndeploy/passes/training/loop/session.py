@@ -25,6 +25,7 @@ from ..torch_network.surrogate import SpikeGradient
 from ..torch_network.unroll import Unrolling
 from .checkpoint import Checkpoint
 from .data import Batches
+from .reach import shortened
 from .trainer import Epoch, Penalty, accuracy, answers_of, train
 
 
@@ -62,7 +63,7 @@ class Session:
             gradient=SpikeGradient(
                 kind=how.surrogate, width=how.width, through_reset=how.through_reset
             ),
-            unrolling=Unrolling(window=how.window, truncate=how.truncate, recompute=how.recompute),
+            unrolling=self.unrolling,
         ).to(device)
         refuse_another_start(net, self.module)
         self.history: list[Epoch] = []
@@ -84,6 +85,12 @@ class Session:
                 ]
             ).encode()
         ).hexdigest()
+
+    @property
+    def unrolling(self) -> Unrolling:
+        """How gradients are asked to go back."""
+        how = self.how
+        return Unrolling(window=how.window, truncate=how.truncate, recompute=how.recompute)
 
     @property
     def length(self) -> int:
@@ -210,8 +217,8 @@ class Session:
         }
 
     def findings(self) -> tuple[Finding, ...]:
-        """Where what was trained is not exactly what will run."""
-        return tuple(
+        """Where what was trained is not exactly what will run, or training not what was asked for."""
+        return shortened(self.module, self.unrolling) + tuple(
             Finding(
                 code="aware-inexact",
                 severity="warning",

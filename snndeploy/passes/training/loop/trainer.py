@@ -17,9 +17,10 @@ from ....ir.decoding import decode
 from ....ir.network import Network
 from ..options import TrainingPass
 from ..torch_network.module import TrainableNetwork
-from ..torch_network.unroll import UnrolledRun
+from ..torch_network.unroll import UnrolledRun, Unrolling
 from .checkpoint import Checkpoint
 from .data import Batches
+from .reach import all_finite, with_finite_gradients
 
 Stream = Callable[[str], np.random.Generator]
 
@@ -111,6 +112,7 @@ def train(
 
     Raises:
         InputError: a checkpoint is damaged, or of another run.
+        PassRefused: the loss, or gradients of single steps, are no numbers.
     """
     optimizer = _optimizer(module, how)
     history: list[Epoch] = []
@@ -123,6 +125,7 @@ def train(
             history = [decode(row, {}, Epoch) for row in rows]
             module.restore(saved["best"])
             module.restore(saved["last"])
+            module.unrolling = Unrolling(**saved["unrolling"])
             kept, unimproved = saved["best"], int(saved["unimproved"])
             optimizer.load_state_dict(saved["optimizer"])
             for penalty, state in zip(penalties, saved["penalties"], strict=True):
@@ -149,6 +152,7 @@ def train(
                     last=module.snapshot(),
                     best=kept,
                     unimproved=unimproved,
+                    unrolling=asdict(module.unrolling),
                     optimizer=optimizer.state_dict(),
                     penalties=[p.state() for p in penalties],
                 )
@@ -177,25 +181,34 @@ def _epoch(
         for group in optimizer.param_groups:
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = how.lr * (cosine if how.schedule == "cosine" else 1.0)
-        run = module(inputs)
-        if samples.regresses:
-            told = scores(run, output, averaged(how.loss))
-            loss = missed_values(told, labels, samples.spread, taught, how)
-        else:
-            per_step = samples.window if labels.ndim > 1 else 0
-            told = scores(run, output, how.loss, per_step)
-            loss = missed(told, run.steps, labels, taught, how)
-        for penalty in penalties:
-            loss = loss + penalty.loss(module, run)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+
+        def attempt(
+            inputs: Mapping[str, Tensor] = inputs,
+            labels: Tensor = labels,
+            taught: Tensor | None = taught,
+        ) -> tuple[Tensor, bool, UnrolledRun]:
+            run = module(inputs)
+            if samples.regresses:
+                told = scores(run, output, averaged(how.loss))
+                loss = missed_values(told, labels, samples.spread, taught, how)
+            else:
+                per_step = samples.window if labels.ndim > 1 else 0
+                told = scores(run, output, how.loss, per_step)
+                loss = missed(told, run.steps, labels, taught, how)
+            for penalty in penalties:
+                loss = loss + penalty.loss(module, run)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach(), all_finite(p.grad for p in learnt), run
+
+        loss, run = with_finite_gradients(module, samples.steps, attempt)
         if how.clip_norm:
             nn.utils.clip_grad_norm_(learnt, how.clip_norm)
         optimizer.step()
         for penalty in penalties:
             penalty.after_step(module, optimizer.param_groups[0]["lr"])
         module.clamp_()
-        lost += float(loss.detach()) * len(labels)
+        lost += float(loss) * len(labels)
         met, of = hits(run, module.network, labels, samples)
         right, judged = right + met, judged + of
         fired += rate(run, module.network) * len(labels)

@@ -107,6 +107,15 @@ class TrainableNetwork(nn.Module):
         first: Tensor = next(iter(self.weights.values()))
         return first.device
 
+    @property
+    def unrolling(self) -> Unrolling:
+        """How gradients go back in time."""
+        return self._unroll.unrolling
+
+    @unrolling.setter
+    def unrolling(self, how: Unrolling) -> None:
+        self._unroll.unrolling = how
+
     # --- what is rounded, and to what ------------------------------------------------------------
 
     def set_grids(self, grids: Mapping[str, WeightGrid]) -> None:
