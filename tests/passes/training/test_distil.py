@@ -183,7 +183,8 @@ def test_first_steps_are_a_share_of_each_layers_own_size() -> None:
     module = TrainableNetwork(coded)
     before = {p.name: module.latent(p.name).detach().clone() for p in coded.projections}
     steps = RelativeSteps(module)
-    steps.take(sum(module.latent(n).sum() for n in before), 0.25)  # type: ignore[arg-type]
+    total = torch.stack([module.latent(n).sum() for n in before]).sum()
+    steps.take(steps.gradients(total), 0.25)
     moved = {n: before[n] - module.latent(n).detach() for n in before}
     mask = torch.tensor(coded.projections[0].weight.mask)
     rms = before["fc1"][mask].square().mean().sqrt()

@@ -52,7 +52,7 @@ def with_finite_gradients(
 def all_finite(gradients: Iterable[Tensor | None]) -> bool:
     """Whether gradients are numbers, those that there are, and so is the sum of their squares.
 
-    Clipping by the norm, and Adam, square them: where that is more than a float holds, nothing is learnt.
+    Clipping by the norm, and Adam, square them: of more than a float holds nothing is learnt.
     """
     squares = [g.square().sum() for g in gradients if g is not None]
     return not squares or bool(torch.isfinite(torch.stack(squares).sum()))

@@ -125,7 +125,8 @@ def train(
             history = [decode(row, {}, Epoch) for row in rows]
             module.restore(saved["best"])
             module.restore(saved["last"])
-            module.unrolling = Unrolling(**saved["unrolling"])
+            found = {"type": "Unrolling", "fields": saved["unrolling"]}
+            module.unrolling = decode(found, {}, Unrolling)
             kept, unimproved = saved["best"], int(saved["unimproved"])
             optimizer.load_state_dict(saved["optimizer"])
             for penalty, state in zip(penalties, saved["penalties"], strict=True):
