@@ -49,6 +49,7 @@ from snndeploy.passes.runner import run_passes
 from snndeploy.passes.training.finetune import FineTune
 from snndeploy.passes.training.options import TrainingPass
 from snndeploy.pipeline import compile, run_compiled
+from snndeploy.pipeline.finetuning import trained_steps
 from snndeploy.recipe import Recipe, load_recipe, recipe_names
 
 Array = npt.NDArray[np.generic]
@@ -216,8 +217,7 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
         )
     seconds = time.perf_counter() - began
     test = case.test
-    steps = int(found.network.notes.get("steps", test.steps))
-    short = Samples(test.inputs[:steps], test.labels)
+    short = trained_steps(found, test)
     engines = ("compressed", "integer") if integers else ("compressed",)
     accuracy = run_compiled(found, short, engines)["accuracy"]
     trained = run_compiled(found, test, ("float",))["accuracy"]["float"]

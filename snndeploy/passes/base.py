@@ -190,6 +190,14 @@ class Pass(ABC):
         """Raise `PassRefused`, with the reason and a hint, where the pass cannot run on ``net``."""
         del net
 
+    def accepts(self, net: Network, ctx: PassContext) -> None:
+        """Raise `PassRefused` where the samples are none that the pass can work on.
+
+        Asked before the first pass runs, with the network as it was given: only what no pass changes
+        counts, such as its outputs.
+        """
+        del net, ctx
+
     @abstractmethod
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Return the compressed network. Pure: no state, no printing, arrays are read-only."""
@@ -251,7 +259,7 @@ class Pass(ABC):
             )
 
     def apply(self, net: Network, ctx: PassContext) -> PassResult:
-        """Run the pass with everything around it checked: order law, `requires`, result, `ensures`.
+        """Run the pass, with all around it checked: order law, `requires`, `accepts`, result, `ensures`.
 
         Raises:
             PassRefused: the pass cannot run on this network.
@@ -259,6 +267,7 @@ class Pass(ABC):
         """
         refuse_wrong_side(self.name, self.stages[0], net)
         self.requires(net)
+        self.accepts(net, ctx)
         result = self.run(net, ctx)
         after = result.network
         self.promise(

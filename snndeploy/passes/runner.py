@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,8 @@ def check_order(passes: Sequence[Pass]) -> None:
 def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLog:
     """Run ``passes`` in order; the network is verified after each of them.
 
-    Every pass is asked first whether it can run on what the ones before it will leave. With
+    Every pass is asked first whether it can run on what the ones before it will leave, and on the
+    samples. With
     ``ctx.watch`` the answers are compared after each.
 
     ``ctx.observer`` gets a start and an end event per pass with the network at that point, from
@@ -107,6 +109,7 @@ def run_passes(net: Network, passes: Sequence[Pass], ctx: PassContext) -> PassLo
     check_order(passes)
     net.verify()
     check_requirements(net, passes)
+    check_samples(net, passes, ctx)
     steps: list[PassStep] = []
     used: Counter[str] = Counter()
     source = net
@@ -158,15 +161,32 @@ def check_requirements(net: Network, passes: Sequence[Pass]) -> None:
         SnnDeployError: the first refusal, with the pass's number.
     """
     for index, step in enumerate(passes, start=1):
-        try:
+        with _placed(f"pass {index} of {len(passes)} ({step.name})"):
             refuse_wrong_side(step.name, step.stages[0], net)
             step.requires(net)
             if index < len(passes):
                 net = step.expect(net)
-        except SnnDeployError as error:
-            place = f"pass {index} of {len(passes)} ({step.name})"
-            where = f"{place} {error.where}" if error.where else place
-            raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
+
+
+def check_samples(net: Network, passes: Sequence[Pass], ctx: PassContext) -> None:
+    """Ask every pass whether it can work on the samples, before any runs.
+
+    Raises:
+        SnnDeployError: the first refusal, with the pass's number.
+    """
+    for index, step in enumerate(passes, start=1):
+        with _placed(f"pass {index} of {len(passes)} ({step.name})"):
+            step.accepts(net, ctx)
+
+
+@contextmanager
+def _placed(place: str) -> Iterator[None]:
+    """Errors of the body say which pass they are of."""
+    try:
+        yield
+    except SnnDeployError as error:
+        where = f"{place} {error.where}" if error.where else place
+        raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
 
 
 def _finished(step: Pass, net: Network, ctx: PassContext, done: list[str]) -> PassRun:
@@ -184,10 +204,10 @@ def _with_history(step: Pass, net: Network, ctx: PassContext, done: list[str]) -
     history = f", after {', '.join(done)}" if done else ""
     place = f"pass {ctx.index} of {ctx.total} ({step.name}{history})"
     try:
-        return step.apply(net, ctx)
-    except SnnDeployError as error:
-        where = f"{place} {error.where}" if error.where else place
-        raise type(error)(error.code, error.message, where=where, hint=error.hint) from error
+        with _placed(place):
+            return step.apply(net, ctx)
+    except SnnDeployError:
+        raise
     except Exception as error:
         raise SnnDeployError(
             "pass-crashed",

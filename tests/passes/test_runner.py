@@ -25,6 +25,7 @@ from snndeploy.passes.metrics import measure
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.runner import check_order, run_passes
+from snndeploy.passes.training.finetune import FineTune
 from tests.support.builders import ZOO, conv_net
 
 ALL = (RemoveKernels(ratio=0.25), Prune(sparsity=0.5), Quantize(bits=4))
@@ -315,6 +316,17 @@ def test_refusals_come_before_the_first_pass_runs() -> None:
         "pass 3 of 3 (quantize) quantize.layers: "
         "'fc3' matches no layer\n  next: did you mean 'fc2'?"
     )
+
+
+def test_samples_are_refused_before_the_first_pass_runs() -> None:
+    seen: list[str] = []
+    ctx = PassContext(observer=lambda event: seen.append(event.name))
+    with pytest.raises(PassRefused) as caught:
+        run_passes(conv_net(), [Prune(sparsity=0.1), FineTune(epochs=1)], ctx)
+    assert str(caught.value).startswith(
+        "pass 2 of 2 (finetune): it trains, and there are no labelled"
+    )
+    assert not seen
 
 
 def test_a_crash_is_reported_as_a_bug_with_its_history() -> None:

@@ -13,11 +13,15 @@ import pytest
 from snndeploy import compile, read_network
 from snndeploy.calibrate.fidelity import Reference
 from snndeploy.data import Feed, Samples, load_samples
-from snndeploy.errors import InputError, UsageError
+from snndeploy.errors import InputError, PassRefused, UsageError
 from snndeploy.ir.answers import UNLABELLED, chosen, right, smoothed, step_answers
 from snndeploy.ir.arrays import Array
+from snndeploy.passes.base import Pass, PassContext, Training
 from snndeploy.passes.given import answers_window
 from snndeploy.passes.kept import digest_of
+from snndeploy.passes.runner import run_passes
+from snndeploy.passes.training.finetune import FineTune
+from snndeploy.passes.training.train_steps import TrainSteps
 from snndeploy.pipeline import run_compiled
 from snndeploy.pipeline.advise.sensitivity import sensitivity
 from snndeploy.pipeline.advise.timesteps import reduce_timesteps
@@ -126,6 +130,25 @@ def test_time_steps_with_labels_cannot_be_left_out(network: Any, samples: Sample
     with pytest.raises(InputError) as caught:
         reduce_timesteps(network, samples)
     assert caught.value.code == "labels-per-step"
+
+
+def test_training_for_fewer_steps_is_refused_before_anything_is_trained(
+    network: Any, samples: Samples
+) -> None:
+    seen: list[str] = []
+    ctx = PassContext(
+        training=Training(samples=Feed(network, samples)), observer=lambda e: seen.append(e.name)
+    )
+    passes: list[Pass] = [FineTune(epochs=1), TrainSteps(halvings=1, epochs=1)]
+    with pytest.raises(PassRefused) as caught:
+        run_passes(network, passes, ctx)
+    assert str(caught.value) == (
+        "pass 2 of 2 (train-steps): every step has a label of its own, and none can be left out\n"
+        "  next: leave this pass out of the recipe"
+    )
+    assert not seen
+    with pytest.raises(PassRefused):
+        passes[1].apply(network, ctx)
 
 
 def test_recipes_are_searched_by_an_answer_per_sample(network: Any, samples: Samples) -> None:

@@ -81,6 +81,10 @@ class TrainingPass(LayerPass, ABC):
         """One-to-one layers of unit weights are wiring, and stay."""
         return wiring(net)
 
+    def accepts(self, net: Network, ctx: PassContext) -> None:
+        """Samples with labels of the network's classes, or with target values."""
+        training_data(ctx, net)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistilOptions(LayerPass, ABC):

@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ...errors import RecipeError
+from ...errors import PassRefused, RecipeError
 from ...ir.finding import Finding
 from ...ir.network import Network
 from ..base import PassContext, PassResult, PassStage
+from ..given import answers_window
 from .finetune import keep_constraints, trained
-from .options import TrainingPass
+from .options import TrainingPass, training_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,16 @@ class TrainSteps(TrainingPass):
     def requires(self, net: Network) -> None:
         """The patterns must match."""
         self.select(net)
+
+    def accepts(self, net: Network, ctx: PassContext) -> None:
+        """An answer per sample: where every step has one, none can be left out."""
+        super().accepts(net, ctx)
+        if answers_window(training_data(ctx, net).samples):
+            raise PassRefused(
+                "labels-per-step",
+                "every step has a label of its own, and none can be left out",
+                hint="leave this pass out of the recipe",
+            )
 
     def run(self, net: Network, ctx: PassContext) -> PassResult:
         """Train at each length."""
