@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..export.netx_blocks import in_single_blocks
 from ..ir.finding import Finding
 from ..ir.network import Network
+from ..ir.program import Program
 from ..lower import InputCoding, LayoutName, fitted_in_turn, infer_coding, lower
 from ..mapping import check_program, place_program
 from ..passes.adapt import Adapt, adapted, unconnected, unsupported
@@ -30,7 +31,7 @@ from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
-from .stakes.rounding import measured_on, spikes_that_differ, told
+from .stakes.rounding import answers_that_differ, measured_on, spikes_that_differ, told
 
 _JUDGED = 200
 """Samples, at most, that answers are compared on."""
@@ -114,6 +115,7 @@ def compile(
     recipe = _recipe(recipe)
     if adapt and not any(isinstance(p, Adapt) for p in recipe.passes):
         recipe = recipe.model_copy(update={"passes": (Adapt(), *recipe.passes)})
+    asked = recipe
     chips = chip.chips(board)
     opened = open_reading("compile", model, frontend, semantics)
     source = opened if isinstance(opened, Network) else weighed(opened, calibration)
@@ -154,6 +156,8 @@ def compile(
         differing = spikes_that_differ(log.network, program, calibration)
         findings = (*program.findings, *told(differing, measured_on(data=calibration is not None)))
         program = dataclasses.replace(program, differing=differing, findings=findings)
+        rounded = _on_the_chip(counted, log, program, asked, (calibration, judged, training))
+        log = dataclasses.replace(log, notes=(*log.notes, *rounded))
     placement = place_program(program, chip, chips=chips, share=SHARE[objective])
     checked = check_program(
         program,
@@ -251,9 +255,7 @@ def compress(
     passes = recipe.passes
     if recipe.blind and calibration is None:
         passes = tuple(p.blind() for p in passes)
-    seen, watched, held_out = _shared_out(recipe, calibration, judged)
-    if training is not None and judged is None:  # what is learnt from may contain all of them
-        seen, watched, held_out = calibration, calibration, False
+    seen, watched, held_out = _shared_out(recipe, calibration, judged, training)
     steps = recipe.calibration.steps or None
     watch = None
     if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
@@ -279,14 +281,39 @@ def compress(
     return run_guarded(network, passes, context, guard=recipe.guard, limit=recipe.max_divergence)
 
 
+def _on_the_chip(
+    trained: Network,
+    log: PassLog,
+    program: Program,
+    recipe: Recipe,
+    data: tuple[Samples | None, Samples | None, Training | None],
+) -> tuple[Finding, ...]:
+    """Where the integers answer otherwise, although the passes kept the answers."""
+    _, watched, held_out = _shared_out(recipe, *data)
+    limit = recipe.max_divergence
+    told = log.answers is not None and log.answers.bound > limit
+    if told or recipe.guard == "off" or watched is None or not len(watched):
+        return ()
+    return answers_that_differ(
+        trained,
+        program,
+        watched.first(_JUDGED).cut(recipe.calibration.steps or None),
+        limit,
+        steps=int(log.network.notes.get("steps", 0)) or None,
+        held_out=held_out,
+    )
+
+
 def _shared_out(
-    recipe: Recipe, samples: Samples | None, judged: Samples | None
+    recipe: Recipe, samples: Samples | None, judged: Samples | None, training: Training | None
 ) -> tuple[Samples | None, Samples | None, bool]:
     """Samples that passes see, those that the answers are compared on, and whether none is both.
 
     What the recipe does not calibrate on is left for comparing; where that is too little, about every
     fifth sample of all, and where even that is, all of them.
     """
+    if training is not None and judged is None:  # what is learnt from may contain all of them
+        return samples, samples, False
     wanted = recipe.calibration.samples
     if samples is None or judged is not None or recipe.guard == "off":
         return samples, None if judged is None else judged.first(_JUDGED), True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,20 @@ from snndeploy import demo
 from snndeploy.chip import load_target
 from snndeploy.data import Samples
 from snndeploy.ingest import read_network
+from snndeploy.ir.arrays import Array
 from snndeploy.ir.network import Network
 from snndeploy.ir.ops import Dense
+from snndeploy.ir.weights import Weight
 from snndeploy.lower import infer_coding, lower
+from snndeploy.passes.prune import Prune
 from snndeploy.pipeline import report_of, run_compiled, run_engine
 from snndeploy.pipeline.stakes.drawn import RANDOM
-from snndeploy.pipeline.stakes.rounding import DATA, spikes_that_differ
+from snndeploy.pipeline.stakes.rounding import DATA, answers_that_differ, spikes_that_differ
+from snndeploy.recipe import Recipe
 from snndeploy.verify.compare import Comparison, compare
 from tests.support.builders import conv_net, inputs, lif, project, recurrent_net, spikes
 from tests.support.framework_cases import CASES as EXPORTS
+from tests.support.labelled import digits_mlp, flat
 
 
 def slow(leak: float) -> Network:
@@ -34,6 +40,19 @@ def slow(leak: float) -> Network:
             project("w1", "a", "out", Dense(5, 20), rng.normal(size=(5, 20)) / 3),
         ),
     ).verify()
+
+
+def coarse() -> Network:
+    """A weight of a pixel that is always 0, so large that 8 bits leave little of the others."""
+    first, *others = digits_mlp().projections
+    values = np.array(first.weight.data)
+    values[0, 0] = 3000
+    large = dataclasses.replace(first, weight=Weight(values))
+    return digits_mlp().replace(projections=[large, *others])
+
+
+def flat_digits() -> Array:
+    return flat(350, 430).inputs["input"]
 
 
 CASES = {
@@ -74,6 +93,60 @@ def test_what_is_felt_is_told_and_on_what() -> None:
     assert f"on {DATA}: " in note.message
     assert f"out {share:.1%}" in note.message
     assert report_of(compiled)["spikes_differing_on"] == DATA
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_answers_that_the_integers_alone_change_are_told(per_step: bool) -> None:
+    network = coarse()
+    labels = np.zeros((80, 16), np.int64) if per_step else None
+    data = Samples(flat_digits(), labels, window=5)
+    compiled = snndeploy.compile(network, recipe=None, calibration=data)
+    (warning,) = [f for f in compiled.log.notes if f.code == "answers-rounded"]
+    assert warning in compiled.findings
+    assert warning.severity == "warning"
+    found = run_compiled(compiled, data, ("float", "integer"))["predictions"]
+    alike = np.mean(np.asarray(found["float"]) == np.asarray(found["integer"]))
+    assert f"in integers {alike:.1%} of 80 held-out samples are answered" in warning.message
+    assert "where 95% are asked for" in warning.message
+    others = 1 - alike
+    assert warning.used == pytest.approx(others - (others * alike / 80) ** 0.5)
+
+
+def test_answers_are_asked_of_integers_where_a_guard_is_on() -> None:
+    network = coarse()
+    data = Samples(flat_digits())
+
+    def codes(data: Samples | None = data, **how: Any) -> set[str]:
+        recipe = Recipe(name="mine", **how)
+        return {
+            f.code for f in snndeploy.compile(network, recipe=recipe, calibration=data).findings
+        }
+
+    told = {"answers-rounded", "answers-differ"}
+    assert codes() & told == {"answers-rounded"}
+    assert not codes(guard="off") & told
+    assert not codes(data=None) & told
+    assert not codes(max_divergence=0.9) & told
+    # what the passes changed already is told once
+    assert codes(passes=(Prune(sparsity=0.9),)) & told == {"answers-differ"}
+
+
+def test_integers_that_answer_alike_are_no_matter() -> None:
+    network = conv_net()
+    data = Samples(spikes(network, samples=40))
+    compiled = snndeploy.compile(network, recipe=None, calibration=data)
+    assert "answers-rounded" not in {f.code for f in compiled.findings}
+
+
+def test_answers_of_a_network_for_fewer_steps_are_compared() -> None:
+    """With all steps the integers would answer as the trained network does, in half of them not."""
+    network, x = digits_mlp(), flat_digits()
+    program = lower(network, load_target("loihi2"), inputs=infer_coding(x), steps=16)
+    (short,) = answers_that_differ(network, program, Samples(x), 0.0, steps=2)
+    half = run_engine("integer", Samples(x[:2]), program=program).predictions()
+    full = run_engine("float", Samples(x), network=network).predictions()
+    assert np.mean(half == full) < 0.9
+    assert f"{np.mean(half == full):.1%} of 80" in short.message
 
 
 def test_without_data_random_spikes_foretell_it() -> None:

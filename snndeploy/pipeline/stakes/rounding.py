@@ -51,6 +51,71 @@ def spikes_that_differ(
     return {name: 1.0 - found.match[name] for name in spiking}
 
 
+def answers_that_differ(
+    network: Network,
+    program: Program,
+    samples: Samples,
+    limit: float,
+    *,
+    steps: int | None = None,
+    held_out: bool = True,
+) -> tuple[Finding, ...]:
+    """A warning where the program answers otherwise than the network that was trained.
+
+    Guards compare compressed networks in real numbers; here the integers answer, of as many of the
+    samples as take a second or two. As there, answers are others beyond doubt by their share less its
+    standard error.
+
+    Args:
+        network: as it was trained.
+        program: what became of it.
+        samples: in the network's own form; where their steps have labels, each step is an answer.
+        limit: share of the answers that may be others.
+        steps: of each sample that the program is made for (None: all).
+        held_out: whether no pass saw these samples.
+    """
+    count = min(len(samples), _VALUES // max(1, _neurons(program) * samples.steps))
+    output = network.with_role("output")[0].name
+    same = asked = done = 0
+    for part in samples.first(count).batches(_SAMPLES):
+        runs = [
+            run_engine("float", part, network=network),
+            run_engine("integer", part.cut(steps), program=program),
+        ]
+        wanted, found = (
+            run.step_predictions(output, part.window) if part.per_step else run.predictions(output)
+            for run in runs
+        )
+        if part.per_step:
+            wanted = wanted[:, : found.shape[1]]
+        same, asked, done = (
+            same + int((wanted == found).sum()),
+            asked + found.size,
+            done + len(part),
+        )
+    others = 1 - same / max(1, asked)
+    beyond_doubt = others - (others * (1 - others) / max(1, done)) ** 0.5
+    if beyond_doubt <= limit:
+        return ()
+    kind = "held-out samples" if held_out else "samples (the ones it was fitted to)"
+    return (
+        Finding(
+            code="answers-rounded",
+            severity="warning",
+            where="rounding",
+            message=f"in integers {1 - others:.1%} of {done} {kind} are answered as by the trained "
+            f"network, where {1 - limit:.0%} are asked for, though in real numbers the answers stay: "
+            "learn with the chip's rounding (finetune, with aware), or take codes that lowering rounds "
+            'no further (grid = "loihi")',
+            resource="answers",
+            used=beyond_doubt,
+            limit=limit,
+            unit="share that is others",
+            rule="what runs on the chip answers like the network that was trained",
+        ),
+    )
+
+
 def _on(network: Network, program: Program, samples: Samples) -> Comparison | None:
     count = min(_SAMPLES, len(samples), _VALUES // max(1, _neurons(program) * samples.steps))
     if not count:
