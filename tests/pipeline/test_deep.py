@@ -16,8 +16,8 @@ from tests.support.chains import nir_chain
 _SECONDS = {"inspect": 10, "compile": 15}
 """Processor time; on a core that others share it is up to half as much again as on a quiet one."""
 
-_TOLD = {"inspect": "n999", "compile": "and 940 more layers"}
-"""What shows that all layers were there: tables on a terminal have 60 rows."""
+_TOLD = {"inspect": "n999", "compile": "and 990 more layers"}
+"""What shows that all layers were there: tables on a terminal have 60 rows, or the 10 fullest layers."""
 
 
 @pytest.mark.slow
