@@ -138,6 +138,33 @@ def test_integers_that_answer_alike_are_no_matter() -> None:
     assert "answers-rounded" not in {f.code for f in compiled.findings}
 
 
+def test_nothing_is_told_of_values_or_where_one_sample_is_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, x = coarse(), flat_digits()
+    program = lower(network, load_target("loihi2"), inputs=infer_coding(x), steps=16)
+    assert answers_that_differ(network, program, Samples(x), 0.05)
+    values = Samples(x, targets=np.zeros((80, 10)))
+    assert not answers_that_differ(network, program, values, 0.05)
+    monkeypatch.setattr("snndeploy.pipeline.stakes.rounding._VALUES", 100)
+    assert not answers_that_differ(network, program, Samples(x), 0.05)
+
+
+def test_of_several_outputs_the_one_that_differs_most_counts() -> None:
+    """The second output reads what the chip holds exactly, the first one what it does not."""
+    network = coarse()
+    plain = project("plain", "input", "plain", Dense(10, 64), np.eye(10, 64, dtype=np.float32))
+    both = Network(
+        (lif("plain", (10,), "output"), *network.populations), (*network.projections, plain)
+    ).verify()
+    x = flat_digits()
+    program = lower(both, load_target("loihi2"), inputs=infer_coding(x), steps=16)
+    (found,) = answers_that_differ(both, program, Samples(x), 0.05)
+    single = lower(network, load_target("loihi2"), inputs=infer_coding(x), steps=16)
+    (alone,) = answers_that_differ(network, single, Samples(x), 0.05)
+    assert found.used == alone.used
+
+
 def test_answers_of_a_network_for_fewer_steps_are_compared() -> None:
     """With all steps the integers would answer as the trained network does, in half of them not."""
     network, x = digits_mlp(), flat_digits()
