@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from snndeploy.simulate.lava import env as lava_env
 from snndeploy.simulate.lava import process as lava_process
 from snndeploy.simulate.lava.engine import run_lava, write_job
 from snndeploy.simulate.lava.env import LavaEnv
+from snndeploy.simulate.lava.lava_worker import worker
 from snndeploy.simulate.lava.plan import gated_groups, plan_lava
 from snndeploy.simulate.lava.process import STOPPING, _wait, run_worker
 from tests.support.conformance_programs import DELAYED, UNDELAYED, make, random_inputs
@@ -384,6 +386,7 @@ import sys
 from pathlib import Path
 from snndeploy.simulate.lava import process as lava_process
 from snndeploy.simulate.lava.env import LavaEnv
+from snndeploy.simulate.lava.lava_worker import worker
 lava = LavaEnv(python=Path(sys.argv[2]), version=(3, 10), lava_version="0.10.0", patched=False,
                origin="variable")
 wait = lava_process._wait
@@ -418,6 +421,25 @@ def test_nothing_is_left_when_the_caller_is_killed(lava: LavaEnv) -> None:
         finally:
             for pid in session_members(session):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_a_folder_to_which_is_still_written_is_removed_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models that are just being ended write a file while the others go, twice."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    remove, late = shutil.rmtree, ["a", "b"]
+
+    def disturbed(path: Path, ignore_errors: bool) -> None:
+        remove(path, ignore_errors=ignore_errors)
+        if late:
+            path.mkdir()
+            (path / late.pop()).touch()
+
+    monkeypatch.setattr(worker.shutil, "rmtree", disturbed)
+    worker._remove(folder)
+    assert not folder.exists()
 
 
 def wait_until(condition: Any, seconds: float = 15) -> bool:

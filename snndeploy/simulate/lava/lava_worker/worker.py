@@ -30,6 +30,7 @@ from .compat import import_lava
 _SCRATCH = "snndeploy-lava-"
 _SET_DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG`` of Linux."""
+_TRIES, _WAIT_S = 100, 0.05
 
 
 class ModelFailed(Exception):
@@ -173,9 +174,18 @@ def _end_with_parent(folder: Path) -> None:
         for child in multiprocessing.active_children():
             child.kill()
         if folder.name.startswith(_SCRATCH):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         os.killpg(0, signal.SIGTERM)
     _abandon()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder to which processes that end may still write: again, until it is gone."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_WAIT_S)
 
 
 if __name__ == "__main__":
