@@ -26,6 +26,16 @@ SECOND_ORDER: Mapping[str, Any] = {
     "sequential": True,
 }
 """The recipe ``sbc-plus`` without its quantisation."""
+SECOND_ORDER_CODES: Mapping[str, Any] = {
+    **{name: value for name, value in SECOND_ORDER.items() if name != "scope"},
+    "per": "channel",
+    "clip": "hessian",
+    "grid": "loihi",
+    "refine": 2,
+}
+"""…and its quantisation alone."""
+SWEPT = (8, 6, 5, 4, 3, 2)
+"""Bits for a network that was pruned in space and time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +125,19 @@ def experiments(epochs: int, learning: Mapping[str, Any]) -> dict[str, Experimen
         if halvings > 1:
             add(f"steps-halved-{halvings}-direct", TrainSteps(**options, direct=True))
     quarter = max(1, epochs // 4)
-    add(
-        "spatio-temporal",
+    pruned: tuple[Pass, ...] = (
         RemoveKernels(kinds=("conv", "dense"), variance=0.999, score="pca"),
         FineTune(**learning, epochs=quarter),
         TrainSteps(**learning, halvings=2, epochs=quarter),
+    )
+    add("spatio-temporal-real", *pruned)
+    for bits in SWEPT:  # after training, as published, and by second order
+        add(f"spatio-temporal-{bits}bit", *pruned, Quantize(bits=bits, clip="mse", share="target"))
+        second_order = Quantize(bits=bits, **SECOND_ORDER_CODES)
+        add(f"spatio-temporal-{bits}bit-second-order", *pruned, second_order)
+    add(
+        "spatio-temporal",
+        *pruned,
         Quantize(bits=5, clip="mse", share="target"),
         FineTune(**learning, epochs=max(1, epochs - 3 * quarter)),
     )
