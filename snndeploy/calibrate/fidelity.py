@@ -122,8 +122,7 @@ def compared(
             alike.append(np.isclose(a, b)[:, 0].mean())
         else:
             alike.append((a.argmax(axis=1) == b.argmax(axis=1)).mean())
-            others = 1 - alike[-1]
-            changed.append(others - (others * alike[-1] / max(1, len(counts))) ** 0.5)
+            changed.append(beyond_doubt(alike[-1], len(counts)))
     return Fidelity(
         agreement=float(np.mean(alike)),
         divergence=float(np.mean([d.mean() for d in per_sample])),
@@ -132,6 +131,15 @@ def compared(
         samples=len(next(iter(wanted.values()))),
         held_out=held_out,
     )
+
+
+def beyond_doubt(alike: float, samples: int) -> float:
+    """Share of answers that are others beyond doubt, where ``alike`` is that of the same ones.
+
+    It is their share less its standard error over so many samples, and may be below 0.
+    """
+    others = 1 - alike
+    return float(others - (others * alike / max(1, samples)) ** 0.5)
 
 
 def _divergences(wanted: Array, found: Array) -> Array:

@@ -63,7 +63,6 @@ class TrainSteps(TrainingPass):
 
     def accepts(self, net: Network, ctx: PassContext) -> None:
         """An answer per sample: where every step has one, none can be left out."""
-        super().accepts(net, ctx)
         if answers_window(training_data(ctx, net).samples):
             raise PassRefused(
                 "labels-per-step",

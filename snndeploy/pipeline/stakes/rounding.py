@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...calibrate.fidelity import beyond_doubt
 from ...data import Samples
 from ...ir.arrays import size
 from ...ir.finding import Finding
@@ -92,9 +93,9 @@ def answers_that_differ(
                 for run in (wanted, found)
             )
             shares += (a[:, : b.shape[1]] == b).mean(axis=1).tolist()
-    others = 1 - min(float(np.mean(shares)) for shares in alike.values())
-    beyond_doubt = others - (others * (1 - others) / count) ** 0.5
-    if beyond_doubt <= limit:
+    least = min(float(np.mean(shares)) for shares in alike.values())
+    changed = beyond_doubt(least, count)
+    if changed <= limit:
         return ()
     kind = "held-out samples" if held_out else "samples (the ones it was fitted to)"
     return (
@@ -102,12 +103,12 @@ def answers_that_differ(
             code="answers-rounded",
             severity="warning",
             where="rounding",
-            message=f"in integers {1 - others:.1%} of {count} {kind} are answered as by the trained "
+            message=f"in integers {least:.1%} of {count} {kind} are answered as by the trained "
             f"network, where {1 - limit:.0%} are asked for, though in real numbers the answers stay: "
             "learn with the chip's rounding (finetune, with aware), or take codes that lowering rounds "
             'no further (grid = "loihi")',
             resource="answers",
-            used=beyond_doubt,
+            used=changed,
             limit=limit,
             unit="share that is others",
             rule="what runs on the chip answers like the network that was trained",
