@@ -1,6 +1,7 @@
 """Every shipped recipe on many networks: what is left of their answers, and what the guard did.
 
     python benchmarks/recipes.py [--networks digits c200 ...] [--recipes default ...] [--json out.json]
+        [--samples 3 10 30]
 
 Networks are the demo's digits, those of ``networks.py`` (trained when first asked for, minutes), both
 published Braille networks and ``cnn_sinabs``, a 49-6-10 trained here, the recurrent network of
@@ -9,7 +10,8 @@ hundred samples without labels calibrate, others are tested on; recipes that tra
 calibration samples. A row per recipe: accuracy as trained, compressed and in integers; bits stored per
 weight; agreement and divergence of answers on samples that no pass saw; and what came of it: ``holds``,
 ``backed off``, ``gave all back``, ``warns`` or ``refused``. Last come the rows that lose more than
-``--allowed`` points on the test samples and warn of nothing: with one of these it exits with 1. With
+``--allowed`` points on the test samples and warn of nothing: with one of these it exits with 1.
+``--samples`` calibrates on so few, drawn at random; that they are few is no warning here. With
 ``--matrix`` a second table has a line per network: right in integers and bits per weight, and what came
 of it.
 """
@@ -22,7 +24,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -222,7 +224,7 @@ def row(name: str, case: Case, recipe: Recipe, *, integers: bool = True) -> Row:
     accuracy = run_compiled(found, short, engines)["accuracy"]
     trained = run_compiled(found, test, ("float",))["accuracy"]["float"]
     answers = found.log.answers
-    codes = {f.code for f in found.log.notes if f.severity == "warning"}
+    codes = {f.code for f in found.log.notes if f.severity == "warning"} - {"compared-on-few"}
     outcome = "holds"
     if codes:
         outcome = "backed off" if codes == {"backed-off"} else "warns"
@@ -248,6 +250,15 @@ def judged(
 ) -> dict[str, str | float]:
     """The row of a shipped recipe, as it is kept."""
     return asdict(row(name, case(), load_recipe(recipe), integers=integers))
+
+
+def few(case: Callable[[], Case], count: int) -> Case:
+    """The case with as many of its calibration samples, drawn at random (0: with all)."""
+    whole = case()
+    if not count:
+        return whole
+    drawn = np.random.default_rng(0).permutation(len(whole.calibration))[:count]
+    return replace(whole, calibration=whole.calibration.picked(drawn))
 
 
 MARKS = {"holds": "", "backed off": " ↑", "gave all back": " 0", "warns": " !"}
@@ -286,6 +297,9 @@ def main() -> None:
         type=Path,
         default=Path(os.environ.get("SNNDEPLOY_NETWORKS", here / "cases" / "networks")),
     )
+    parser.add_argument(
+        "--samples", nargs="+", type=int, default=[0], help="that calibrate (0: all)"
+    )
     parser.add_argument("--no-integers", action="store_true", help="leave the integer engine out")
     parser.add_argument("--allowed", type=float, default=5.0, help="points lost without a warning")
     parser.add_argument("--matrix", action="store_true", help="a line per network, too")
@@ -299,8 +313,9 @@ def main() -> None:
     print(f"| {' | '.join(heads.split())} |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     kept = Results(options.json)
-    for name in options.networks:
-        case = cache(makers[name])
+    for network, count in itertools.product(options.networks, options.samples):
+        name = f"{network} ({count})" if count else network
+        case = cache(partial(few, makers[network], count))
         for recipe in options.recipes:
             how = partial(judged, name, recipe, case, integers)
             r = Row(**kept.once(f"{name} {recipe}", how))

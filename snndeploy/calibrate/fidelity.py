@@ -12,6 +12,10 @@ from ..ir.arrays import Array
 from ..ir.network import Network
 from .stream import stream
 
+TELLING = 15
+"""Fewer samples than so many tell little about others: where 15 are answered alike, one in five others
+may not be (with 95 % confidence)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
@@ -27,6 +31,7 @@ class Fidelity:
             for outputs of a single neuron, whose count is no answer out of several.
         samples: how many were compared.
         held_out: whether no pass has seen them.
+        made_up: how many of them were made up of the others.
     """
 
     agreement: float
@@ -35,6 +40,7 @@ class Fidelity:
     changed: float
     samples: int
     held_out: bool
+    made_up: int = 0
 
     @property
     def bound(self) -> float:
@@ -47,8 +53,11 @@ class Fidelity:
 
     def __str__(self) -> str:
         kind = "held-out samples" if self.held_out else "samples (the ones it was fitted to)"
+        given = f"{self.samples - self.made_up} {kind}"
+        if self.made_up:
+            given += f" and {self.made_up} made up of them"
         return (
-            f"{self.agreement:.1%} of {self.samples} {kind} answered alike, divergence "
+            f"{self.agreement:.1%} of {given} answered alike, divergence "
             f"{self.divergence:.3g} ± {self.spread:.2g} nats"
         )
 
@@ -65,6 +74,7 @@ class Reference:
         network: as it was trained.
         inputs: per input population ``(steps, samples, *shape)``.
         held_out: whether no pass sees these samples.
+        made_up: how many of them, the last ones, were made up of the others.
         window: where every step has an answer of its own, over how many steps it is smoothed (0: one
             answer per sample). Steps are compared then, and their errors averaged over each sample.
     """
@@ -75,10 +85,12 @@ class Reference:
         inputs: Mapping[str, Array],
         *,
         held_out: bool = True,
+        made_up: int = 0,
         window: int = 0,
     ) -> None:
         self.inputs = inputs
         self.held_out = held_out
+        self.made_up = made_up
         self.window = window
         self.counts, self.steps = _counts(network, inputs, window)
 
@@ -90,14 +102,26 @@ class Reference:
         """Whether the network answers none of the samples: then every silent network is alike."""
         return not any(counts.any() for counts in self.counts.values())
 
+    @property
+    def given(self) -> int:
+        """How many samples are real."""
+        return len(self) - self.made_up
+
+    @property
+    def one_sided(self) -> tuple[int, int] | None:
+        """As `one_sided`, of the first output of which it is true."""
+        found = (one_sided(counts[: self.given]) for counts in self.counts.values())
+        return next((f for f in found if f is not None), None)
+
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
         mine, steps = _counts(network, self.inputs, self.window)
         if self.window:
             wanted = {name: counts[:, :steps] for name, counts in self.counts.items()}
-            return compared(wanted, mine, held_out=self.held_out)
-        scaled = {name: counts * (self.steps / steps) for name, counts in mine.items()}
-        return compared(self.counts, scaled, held_out=self.held_out)
+        else:
+            wanted = self.counts
+            mine = {name: counts * (self.steps / steps) for name, counts in mine.items()}
+        return compared(wanted, mine, held_out=self.held_out, made_up=self.made_up)
 
     def divergence(self, network: Network) -> float:
         """Mean divergence of the answers of ``network``, nats per sample."""
@@ -108,8 +132,24 @@ class Reference:
         return self.fidelity(network).bound
 
 
+def one_sided(counts: Array) -> tuple[int, int] | None:
+    """How many answers are given of how many there are, where hardly any are (None: else).
+
+    Hardly any is one, or a quarter of what as many answers at random would be. ``counts`` are
+    ``(samples, neurons)``, or ``(samples, steps, neurons)``.
+    """
+    rows = counts.reshape(-1, counts.shape[-1])
+    neurons, got = rows.shape[1], len(np.unique(rows.argmax(axis=1)))
+    expected = neurons * (1 - (1 - 1 / neurons) ** len(rows))
+    return (got, neurons) if neurons > 1 and got <= max(1, expected / 4) else None
+
+
 def compared(
-    wanted: Mapping[str, Array], found: Mapping[str, Array], *, held_out: bool = True
+    wanted: Mapping[str, Array],
+    found: Mapping[str, Array],
+    *,
+    held_out: bool = True,
+    made_up: int = 0,
 ) -> Fidelity:
     """How alike counts ``(samples, neurons)``, or ``(samples, steps, neurons)``, of each output are."""
     per_sample, alike, changed = [], [], []
@@ -130,6 +170,7 @@ def compared(
         changed=float(max([0.0, *changed])),
         samples=len(next(iter(wanted.values()))),
         held_out=held_out,
+        made_up=made_up,
     )
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..calibrate.fidelity import Reference
 from ..chip import Target, family_of, load_target, native_only
 from ..data import Feed, Samples
 from ..errors import InputError
@@ -26,25 +25,13 @@ from ..passes.runner import PassLog
 from ..progress import silent
 from ..recipe import Recipe, load_recipe
 from ..workers import HERE, Workers
-from .calibrating import every_kth, feed, put_aside
+from .calibrating import feed, put_aside, reference, shared_out
 from .compiled import SHARE, Compiled, Objective, Scale
 from .locking import data_record, read_as
 from .opening import Model, open_network, open_reading
 from .stakes.assumptions import weighed
 from .stakes.rounding import answers_that_differ, measured_on, spikes_that_differ, told
 
-_JUDGED = 200
-"""Samples, at most, that answers are compared on."""
-_HELD_OUT = 5
-"""One of so many calibration samples is held out where there are no others."""
-_MANY = 100
-_HELD_OUT_OF_FEW = 3
-"""…and one of so many where there are fewer than ``_MANY`` in all."""
-_FITTED = 50
-"""Where no pass looks at samples, a guard may fit codes on those that are not compared, if there are
-so many."""
-_LEAST_JUDGED = 5
-"""Fewer held-out samples tell nothing."""
 _PEAK_SAMPLES = 64
 """Samples whose membranes are recorded together."""
 
@@ -255,18 +242,9 @@ def compress(
     passes = recipe.passes
     if recipe.blind and calibration is None:
         passes = tuple(p.blind() for p in passes)
-    seen, watched, held_out = _shared_out(recipe, calibration, judged, training)
-    steps = recipe.calibration.steps or None
-    watch = None
-    if watched is not None and len(watched) and recipe.guard != "off" and recipe.passes:
-        compared = Feed(network, watched, first=_JUDGED, steps=steps)
-        watch = Reference(
-            network,
-            compared.inputs,
-            held_out=held_out,
-            window=watched.window if watched.per_step else 0,
-        )
+    seen, compared, held_out = shared_out(recipe, calibration, judged, training)
     fitted, aside = put_aside(recipe, seen)
+    steps = recipe.calibration.steps or None
     context = PassContext(
         seed=recipe.seed,
         target=target if isinstance(target, Target) else load_target(target),
@@ -274,7 +252,7 @@ def compress(
         aside=None if aside is None else Feed(network, aside, steps=steps),
         training=training,
         observer=observer,
-        watch=watch,
+        watch=reference(network, compared, recipe, held_out=held_out),
         kept=kept,
         workers=workers,
     )
@@ -289,46 +267,19 @@ def _on_the_chip(
     data: tuple[Samples | None, Samples | None, Training | None],
 ) -> tuple[Finding, ...]:
     """Where the integers answer otherwise, although the passes kept the answers."""
-    _, watched, held_out = _shared_out(recipe, *data)
+    _, compared, held_out = shared_out(recipe, *data)
     limit = recipe.max_divergence
     told = log.answers is not None and log.answers.bound > limit
-    if told or recipe.guard == "off" or watched is None or not len(watched):
+    if told or recipe.guard == "off" or compared is None or not len(compared):
         return ()
     return answers_that_differ(
         trained,
         program,
-        watched.first(_JUDGED).cut(recipe.calibration.steps or None),
+        compared.cut(recipe.calibration.steps or None),
         limit,
         steps=int(log.network.notes.get("steps", 0)) or None,
         held_out=held_out,
     )
-
-
-def _shared_out(
-    recipe: Recipe, samples: Samples | None, judged: Samples | None, training: Training | None
-) -> tuple[Samples | None, Samples | None, bool]:
-    """Samples that passes see, those that the answers are compared on, and whether none is both.
-
-    What the recipe does not calibrate on is left for comparing; where that is too little, about every
-    fifth sample of all, and where even that is, all of them.
-    """
-    if training is not None and judged is None:  # what is learnt from may contain all of them
-        return samples, samples, False
-    wanted = recipe.calibration.samples
-    if samples is None or judged is not None or recipe.guard == "off":
-        return samples, None if judged is None else judged.first(_JUDGED), True
-    if not any(p.looks for p in recipe.passes):
-        rest = samples.part(_JUDGED, wanted)  # for a guard that looks closer than its recipe
-        return rest if len(rest) >= _FITTED else None, samples.first(_JUDGED), True
-    enough = min(_JUDGED, wanted // _HELD_OUT)
-    if len(samples) >= wanted + enough:
-        return samples.first(wanted), samples.part(wanted, _JUDGED), True
-    every = _HELD_OUT if len(samples) >= _MANY else _HELD_OUT_OF_FEW
-    if len(samples) > wanted:  # nothing calibrates on all of them anyhow
-        every = max(every, len(samples) // max(enough, _LEAST_JUDGED))
-    if len(samples) < every * _LEAST_JUDGED:
-        return samples, samples, False
-    return *every_kth(samples, every), True
 
 
 def _recipe(recipe: str | Path | Recipe | None) -> Recipe:

@@ -316,7 +316,8 @@ def test_sbc_plus_compresses_a_module() -> None:
     module, calls = classifier()
     found = snndeploy.compress_module(module, calls, load_recipe("sbc-plus").guarded("warn", 0.0))
     assert np.mean([layer.sparsity for layer in found.layers.values()]) > 0.8
-    assert [f.code for f in found.findings] == ["answers-differ"]
+    assert [f.code for f in found.findings] == ["answers-differ", "compared-on-few"]
+    assert "compared on 8 samples, which" in found.findings[1].message
     for name in found.layers:
         weight = found.module.get_submodule(name).weight
         assert all(len(row.unique()) <= 16 for row in weight)  # type: ignore[union-attr]
@@ -335,13 +336,14 @@ def test_the_guard_gives_back_until_the_answers_hold() -> None:
     assert held.answers is not None
     assert held.answers.bound <= limit
     assert 0 < held.relief < 1
-    assert [f.code for f in held.findings] == ["backed-off"]
+    assert [f.code for f in held.findings] == ["backed-off", "compared-on-few"]
     kept = 1 - np.mean([layer.sparsity for layer in held.layers.values()])
     assert kept == pytest.approx(0.1 ** (1 - held.relief), abs=0.02)
     whole = snndeploy.compress_module(
         module, calls, recipe(step, guard="back-off", max_divergence=0.0)
     )
     assert whole.relief == 1
+    assert [f.code for f in whole.findings] == ["backed-off"]
     for name, value in module.state_dict().items():
         assert torch.equal(value, whole.module.state_dict()[name])
 

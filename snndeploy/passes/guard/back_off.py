@@ -33,6 +33,8 @@ from .costs import (
     layer_costs,
     needed_differs,
     not_measured,
+    severity_of_unknown,
+    told_by_few,
 )
 from .ways import History, PassWay, closer_ways, way_of
 
@@ -71,6 +73,7 @@ def run_guarded(
     """Run ``passes``, compare the answers (``ctx.watch``), and act as ``guard`` says.
 
     Where the trained network answers nothing on those samples, there is nothing to compare: a finding.
+    Another where they are few, or where nearly all get the same answer.
 
     Args:
         net: as it was trained.
@@ -95,6 +98,21 @@ def run_guarded(
     if watch.silent:
         log = run_passes(net, passes, dataclasses.replace(ctx, watch=None))
         return dataclasses.replace(log, notes=(answers_silent(watch),))
+    log = _guarded(net, passes, ctx, watch, guard, limit)
+    if not any(step.modified for step in log.steps):
+        return log
+    few = told_by_few(watch, severity_of_unknown(log))
+    return dataclasses.replace(log, notes=(*log.notes, *few))
+
+
+def _guarded(
+    net: Network,
+    passes: Sequence[Pass],
+    ctx: PassContext,
+    watch: Reference,
+    guard: Guard,
+    limit: float,
+) -> PassLog:
     trains = any(isinstance(p, TrainingPass) for p in passes)
     if guard == "search" and not trains:
         passes = _least_stored(net, passes, ctx, watch, limit)

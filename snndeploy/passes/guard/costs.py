@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from ...calibrate.fidelity import Fidelity, Reference
-from ...ir.finding import Finding, Fix
+from ...calibrate.fidelity import TELLING, Fidelity, Reference
+from ...ir.finding import Finding, Fix, Severity
 from ...ir.network import Network, Projection
 from ..metrics import NetworkMetrics, measure
 from ..runner import PassLog, PassStep
@@ -103,19 +104,58 @@ def not_measured(log: PassLog) -> tuple[Finding, ...]:
     """What is said where there are no samples; a warning where much could have been lost."""
     if not any(step.modified for step in log.steps):
         return ()
+    told = (
+        "there are no samples, so nobody knows whether the compressed network still answers like the "
+        "trained one; give some (labels are not needed): --data"
+    )
+    return (_unknown("answers-not-measured", severity_of_unknown(log), told),)
+
+
+class Witness(Protocol):
+    """What answers are compared with: see `Reference`."""
+
+    held_out: bool
+    made_up: int
+
+    @property
+    def given(self) -> int: ...
+
+    @property
+    def one_sided(self) -> tuple[int, int] | None: ...
+
+
+def told_by_few(watch: Witness, severity: Severity) -> tuple[Finding, ...]:
+    """What is said where samples are too few, or too much alike, to speak for others."""
+    on = f"{watch.given} sample{'s' * (watch.given != 1)}"
+    if watch.given < TELLING:
+        who = "" if watch.held_out else " (the ones that passes were fitted to)"
+        made_up = f", and on {watch.made_up} made up of them" if watch.made_up else ""
+        told = (
+            f"answers were compared on {on}{who}{made_up}, which tells little about others; give a "
+            "hundred (labels are not needed)"
+        )
+        return (_unknown("compared-on-few", severity, told),)
+    if watch.one_sided is not None:
+        got, all_of_them = watch.one_sided
+        told = (
+            f"the trained network gives {got} of its {all_of_them} answers on the {on} that were "
+            "compared, so nobody knows whether the others stay; shuffle the samples, or give some of "
+            "all kinds (labels are not needed)"
+        )
+        return (_unknown("compared-one-sided", severity, told),)
+    return ()
+
+
+def _unknown(code: str, severity: Severity, message: str) -> Finding:
+    return Finding(code=code, severity=severity, where="recipe", message=message, rule=RULE)
+
+
+def severity_of_unknown(log: PassLog) -> Severity:
+    """A warning where much could have been lost."""
     first, last = log.steps[0].before, log.steps[-1].after
     fewer = last.total("alive") < first.total("alive")
     narrow = any(layer.bits < 8 for layer in last.layers.values())
-    return (
-        Finding(
-            code="answers-not-measured",
-            severity="warning" if fewer or narrow else "note",
-            where="recipe",
-            message="there are no samples, so nobody knows whether the compressed network still "
-            "answers like the trained one; give some (labels are not needed): --data",
-            rule=RULE,
-        ),
-    )
+    return "warning" if fewer or narrow else "note"
 
 
 def answers_silent(watch: Reference) -> Finding:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...calibrate.fidelity import Fidelity, compared
+from ...calibrate.fidelity import Fidelity, compared, one_sided
 from ...errors import InputError
 from ...ir.arrays import Array
 from .hooks import Run, reset
@@ -30,11 +30,24 @@ def held_out(data: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 class ModuleReference:
     """What the module as it was trained answers to some calls, computed once."""
 
+    made_up = 0
+    """Nobody knows how to make up what a module takes."""
+
     def __init__(
         self, module: nn.Module, call: Run, data: Sequence[Any], *, held_out: bool
     ) -> None:
         self.call, self.data, self.held_out = call, data, held_out
         self.counts = self._counts(module)
+
+    @property
+    def given(self) -> int:
+        """How many samples the calls hold."""
+        return len(self.counts)
+
+    @property
+    def one_sided(self) -> tuple[int, int] | None:
+        """As `calibrate.fidelity.one_sided`."""
+        return one_sided(self.counts)
 
     def fidelity(self, module: nn.Module) -> Fidelity:
         """Run ``module`` on the same calls and compare."""

@@ -20,6 +20,7 @@ from ...errors import InputError
 from ...ir.arrays import Array
 from ...ir.finding import Finding
 from ...ir.network import Network
+from ...passes.guard.costs import told_by_few
 from ...passes.prune import Prune
 from ...passes.quantization.quantize import Quantize
 from ...passes.second_order.layers import problem
@@ -154,7 +155,10 @@ def compress_module(
         answers=answers,
         settings=settings,
         relief=relief,
-        findings=tuple(_told(answers, relief, recipe.max_divergence)),
+        findings=(
+            *_told(answers, relief, recipe.max_divergence),
+            *(() if reference is None or relief == 1 else told_by_few(reference, "warning")),
+        ),
     )
 
 

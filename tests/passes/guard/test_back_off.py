@@ -381,7 +381,9 @@ def test_answers_are_compared_on_samples_that_no_pass_sees(
     (mine,) = SEEN
     assert mine.shape[1] == seen
     assert log.answers is not None
-    assert (log.answers.samples, log.answers.held_out) == (compared, held_out)
+    made_up = 50 - compared if compared < 15 else 0
+    assert (log.answers.samples, log.answers.made_up) == (compared + made_up, made_up)
+    assert log.answers.held_out == held_out
     assert log.answers.divergence == 0
 
 

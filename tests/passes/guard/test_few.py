@@ -1,0 +1,135 @@
+"""Few samples, or one-sided ones, fool no guard: it compares made-up ones, too, and says so."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snndeploy.calibrate.fidelity import Reference, one_sided
+from snndeploy.data import Samples
+from snndeploy.demo import FOLDER, digits
+from snndeploy.ingest import read_network
+from snndeploy.ir.network import Network
+from snndeploy.passes.prune import Prune
+from snndeploy.passes.quantization.quantize import Quantize
+from snndeploy.passes.runner import PassLog
+from snndeploy.pipeline import compress
+from snndeploy.pipeline.calibrating import feed, reference
+from snndeploy.recipe import CalibrationOptions, Recipe, load_recipe
+from snndeploy.simulate.float.engine import run_float
+from tests.support.builders import chain_net
+
+
+@lru_cache
+def network() -> Network:
+    return read_network(FOLDER / "digits.nir", "snntorch", reset="zero")
+
+
+def right(net: Network) -> float:
+    """Share of 200 digits that calibrate nothing here."""
+    test = digits().first(200)
+    (output,) = net.with_role("output")
+    (entry,) = net.with_role("input")
+    answers = run_float(net, {entry.name: test.inputs}).spikes[output.name].sum(0).argmax(-1)
+    return float((answers == test.labels).mean())
+
+
+def of_few(count: int, *steps: Any, **options: Any) -> PassLog:
+    """The recipe of ``steps`` with as many samples of all kinds."""
+    samples = Samples(digits().part(200, count).inputs)
+    return compress(network(), recipe=Recipe(passes=steps, **options), calibration=samples)
+
+
+def codes(log: PassLog) -> list[tuple[str, str]]:
+    return [(f.code, f.severity) for f in log.notes]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 14])
+def test_what_was_fitted_to_a_few_digits_keeps_the_others(count: int) -> None:
+    samples = Samples(digits().part(300, count).inputs)
+    log = compress(network(), recipe="sbc", calibration=samples)
+    assert right(log.network) >= right(network()) - 0.05
+    fooled = load_recipe("sbc").model_copy(update={"guard": "off"})
+    lost = compress(network(), recipe=fooled, calibration=samples)
+    assert right(lost.network) < right(log.network) - 0.05  # there was something to be fooled by
+
+
+@pytest.mark.parametrize(
+    ("step", "severity"),
+    [(Prune(sparsity=0.3), "warning"), (Quantize(bits=6), "warning"), (Quantize(bits=8), "note")],
+)
+def test_who_compares_on_few_says_so(step: Any, severity: str) -> None:
+    loose = {"guard": "warn", "max_divergence": 100.0}
+    assert codes(of_few(14, step, **loose)) == [("compared-on-few", severity)]
+    assert codes(of_few(15, step, **loose)) == []
+    assert codes(of_few(3, step, guard="off")) == []
+    assert codes(of_few(3, guard="warn")) == []
+
+
+def test_what_is_said_of_few() -> None:
+    fitted = Prune(sparsity=0.5, method="sbc", search="rounds")
+    loose: dict[str, Any] = {"guard": "warn", "max_divergence": 100.0}
+    (told,) = of_few(1, fitted, **loose).notes
+    assert (
+        "on 1 sample (the ones that passes were fitted to), and on 49 made up of them"
+        in told.message
+    )
+    (told,) = of_few(30, fitted, **loose).notes
+    assert "compared on 10 samples, and on 40 made up of them" in told.message
+    log = of_few(30, fitted, **loose)
+    assert log.answers is not None
+    assert "of 10 held-out samples and 40 made up of them answered alike" in str(log.answers)
+    assert (log.answers.samples, log.answers.made_up) == (50, 40)
+
+
+def test_samples_of_one_kind_are_told_from_those_of_all() -> None:
+    found = digits()
+    assert found.labels is not None
+    step = Prune(sparsity=0.3)
+    threes = Samples(found.inputs[:, found.labels == 3][:, :40])
+    log = compress(
+        network(), recipe=Recipe(passes=(step,), max_divergence=100.0), calibration=threes
+    )
+    assert [f.code for f in log.notes] == ["compared-one-sided"]
+    assert "of its 10 answers on the 40 samples" in log.notes[0].message
+
+
+@pytest.mark.parametrize(
+    ("samples", "neurons", "got", "found"),
+    [
+        (60, 200, 12, (12, 200)),  # 60 at random give 52: a quarter is 12.99
+        (60, 200, 13, None),
+        (20, 10, 2, (2, 10)),
+        (20, 10, 3, None),
+        (500, 2, 1, (1, 2)),
+        (500, 2, 2, None),
+        (500, 1, 1, None),
+    ],
+)
+def test_hardly_any_of_the_answers(samples: int, neurons: int, got: int, found: Any) -> None:
+    counts = np.zeros((samples, neurons))
+    counts[np.arange(samples), np.arange(samples) % got] = 1
+    assert one_sided(counts) == found
+    assert one_sided(counts.reshape(samples // 20, 20, neurons)) == found  # answers of steps
+
+
+def test_what_is_compared_is_made_up_otherwise_than_what_is_fitted_to() -> None:
+    x = np.random.default_rng(0).integers(0, 2, (16, 10, 6), np.uint8)
+    net = chain_net([np.eye(3, 6, dtype=np.float32)])
+    recipe = Recipe(passes=(Prune(sparsity=0.5),), calibration=CalibrationOptions(fill=50))
+    watch = reference(net, Samples(x), recipe, held_out=False)
+    assert isinstance(watch, Reference)
+    (compared,) = watch.inputs.values()
+    assert compared.shape == (16, 50, 6)
+    assert np.array_equal(compared[:, :10], x)
+    assert (watch.given, watch.made_up) == (10, 40)
+    seen = feed(net, Samples(x), recipe)
+    assert seen is not None
+    (fitted,) = seen.inputs.values()
+    assert (compared[:, 10:] == fitted[:, 10:]).all(axis=(0, 2)).mean() < 0.1
+    again = reference(net, Samples(x), recipe, held_out=False)
+    assert again is not None
+    assert np.array_equal(next(iter(again.inputs.values())), compared)
