@@ -74,10 +74,13 @@ def test_the_default_keeps_the_answers_and_says_so(model: Path, data: Path, tmp_
     report = json.loads(printed(run(*arguments, "--json")))
     answers = report["answers"]
     assert answers["divergence"] + answers["spread"] <= 0.05
-    assert (answers["samples"], answers["held_out"]) == (12, False)
+    assert (answers["samples"], answers["made_up"], answers["held_out"]) == (50, 38, False)
     text = check(run(*arguments, "--force"), 0)
     assert "answers: " in text
-    assert " of 12 samples (the ones it was fitted to) answered alike" in text
+    assert (
+        " of 12 samples (the ones it was fitted to) and 38 made up of them answered alike" in text
+    )
+    assert "[compared-on-few] recipe: answers were compared on 12 samples" in text
 
 
 def test_the_limit_and_the_guard_are_the_callers(model: Path, data: Path, tmp_path: Path) -> None:
