@@ -31,8 +31,8 @@ _LEAST_JUDGED = 5
 _ENOUGH = 50
 """Where fewer than `TELLING` are compared, made-up ones follow until there are so many."""
 _LITTLE = 0.35
-"""How much maps among those are warped. Of the digits network 8 bits then diverge as on real samples (0.02
-to 0.07 nats for 0.025) and what was fitted to a few by more; warps of 1 make it 0.1 for both."""
+"""How much maps among those are warped: on the digits network 8 bits then diverge about as they do on
+real samples (0.02 to 0.07 nats for 0.025). Warps of 1 make that 0.1, and nothing would hold."""
 _FITTED_STREAM, _COMPARED_STREAM = 0x66696C6C, 0x636F6D70
 """Set the streams of made-up samples apart from each other and from those of passes."""
 
