@@ -80,7 +80,7 @@ def test_the_default_keeps_the_answers_and_says_so(model: Path, data: Path, tmp_
     assert (
         " of 12 samples (the ones it was fitted to) and 38 made up of them answered alike" in text
     )
-    assert "[compared-on-few] recipe: answers were compared on 12 samples" in text
+    assert "warning: recipe: answers were compared on 12 samples" in text
 
 
 def test_the_limit_and_the_guard_are_the_callers(model: Path, data: Path, tmp_path: Path) -> None:
