@@ -114,6 +114,25 @@ class Reference:
         found = (one_sided(counts[: self.given]) for counts in self.counts.values())
         return next((f for f in found if f is not None), None)
 
+    @property
+    def heard(self) -> tuple[int, int]:
+        """How many answers of how many occur among the real samples, of the output with the least share.
+
+        An output of a single neuron has none, and counts as heard.
+        """
+        seen = [(1, 1)]
+        for counts in self.counts.values():
+            if counts.shape[-1] > 1:
+                rows = counts[: self.given].reshape(-1, counts.shape[-1])
+                seen.append((len(np.unique(rows.argmax(axis=1))), rows.shape[1]))
+        return min(seen, key=lambda pair: pair[0] / pair[1])
+
+    @property
+    def unheard(self) -> bool:
+        """Whether samples are few, and fewer than half of the answers occur among them."""
+        got, all_of_them = self.heard
+        return self.given < TELLING and got < all_of_them / 2
+
     def fidelity(self, network: Network) -> Fidelity:
         """Run ``network`` on the samples and compare."""
         mine, steps = _counts(network, self.inputs, self.window)

@@ -32,9 +32,10 @@ from .costs import (
     fitted_closer,
     layer_costs,
     needed_differs,
+    not_heard,
     not_measured,
-    severity_of_unknown,
     told_by_few,
+    took_much,
 )
 from .ways import History, PassWay, closer_ways, way_of
 
@@ -73,7 +74,8 @@ def run_guarded(
     """Run ``passes``, compare the answers (``ctx.watch``), and act as ``guard`` says.
 
     Where the trained network answers nothing on those samples, there is nothing to compare: a finding.
-    Another where they are few, or where nearly all get the same answer.
+    Another where they are few, or where nearly all get the same answer. Where they are few and most
+    answers do not occur among them, whoever gives back prunes nothing, and rounds to 8 bits.
 
     Args:
         net: as it was trained.
@@ -101,7 +103,7 @@ def run_guarded(
     log = _guarded(net, passes, ctx, watch, guard, limit)
     if not any(step.modified for step in log.steps):
         return log
-    few = told_by_few(watch, severity_of_unknown(log))
+    few = told_by_few(watch, "warning" if took_much(log) else "note")
     return dataclasses.replace(log, notes=(*log.notes, *few))
 
 
@@ -114,10 +116,13 @@ def _guarded(
     limit: float,
 ) -> PassLog:
     trains = any(isinstance(p, TrainingPass) for p in passes)
-    if guard == "search" and not trains:
+    careful = watch.unheard and guard != "warn" and not trains
+    if guard == "search" and not trains and not careful:
         passes = _least_stored(net, passes, ctx, watch, limit)
     way = way_of(net, passes, ctx)
     log = way.log
+    if careful and took_much(log):
+        return _BackOff(net, [way], ctx, watch, limit).careful()
     if log.answers is None or log.answers.bound <= limit:
         found = (amounts_found(log),) if guard == "search" and not trains else ()
         return dataclasses.replace(log, notes=found)
@@ -266,6 +271,16 @@ class _BackOff:
                 break
             log = more
         found = backed_off(asked, log, self.limit, self.costs, self.trials)
+        return dataclasses.replace(log, notes=(found,))
+
+    def careful(self) -> PassLog:
+        """Run what prunes nothing, at 8 bits, and less where even that does not hold."""
+        level = LEVELS
+        log = self._run(self.at(level))
+        while level < NOTHING and log.answers is not None and log.answers.bound > self.limit:
+            level = self.below(level, 1)
+            log = self._run(self.at(level))
+        found = not_heard(self.way.log.network, log.network, self.watch)
         return dataclasses.replace(log, notes=(found,))
 
     def _run(self, passes: tuple[Pass, ...]) -> PassLog:

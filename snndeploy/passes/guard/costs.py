@@ -108,7 +108,8 @@ def not_measured(log: PassLog) -> tuple[Finding, ...]:
         "there are no samples, so nobody knows whether the compressed network still answers like the "
         "trained one; give some (labels are not needed): --data"
     )
-    return (_unknown("answers-not-measured", severity_of_unknown(log), told),)
+    severity: Severity = "warning" if took_much(log) else "note"
+    return (_unknown("answers-not-measured", severity, told),)
 
 
 class Witness(Protocol):
@@ -146,16 +147,33 @@ def told_by_few(watch: Witness, severity: Severity) -> tuple[Finding, ...]:
     return ()
 
 
+def not_heard(asked: Network, kept: Network, watch: Reference) -> Finding:
+    """The finding of a recipe that took next to nothing, since most answers were never heard."""
+    got, all_of_them = watch.heard
+    return Finding(
+        code="backed-off",
+        severity="warning",
+        where="recipe",
+        message=f"{got} of {all_of_them} answers of the trained network occur among {watch.given} "
+        f"sample{'s' * (watch.given != 1)}, and nobody can keep the others; given back: "
+        f"{given_back(asked, kept)}; give a hundred (labels are not needed), or take it all the same: "
+        "--guard warn",
+        rule=RULE,
+    )
+
+
 def _unknown(code: str, severity: Severity, message: str) -> Finding:
     return Finding(code=code, severity=severity, where="recipe", message=message, rule=RULE)
 
 
-def severity_of_unknown(log: PassLog) -> Severity:
-    """A warning where much could have been lost."""
+def took_much(log: PassLog) -> bool:
+    """Whether synapses are gone, or more bits than rounding to 8 takes: then much may be lost."""
+    if not log.steps:
+        return False
     first, last = log.steps[0].before, log.steps[-1].after
     fewer = last.total("alive") < first.total("alive")
     narrow = any(layer.bits < 8 for layer in last.layers.values())
-    return "warning" if fewer or narrow else "note"
+    return fewer or narrow
 
 
 def answers_silent(watch: Reference) -> Finding:

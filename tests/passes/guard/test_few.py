@@ -13,6 +13,7 @@ from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
 from snndeploy.ir.network import Network
+from snndeploy.passes.metrics import measure
 from snndeploy.passes.prune import Prune
 from snndeploy.passes.quantization.quantize import Quantize
 from snndeploy.passes.runner import PassLog
@@ -55,6 +56,31 @@ def test_what_was_fitted_to_a_few_digits_keeps_the_others(count: int) -> None:
     fooled = load_recipe("sbc").model_copy(update={"guard": "off"})
     lost = compress(network(), recipe=fooled, calibration=samples)
     assert right(lost.network) < right(log.network) - 0.05  # there was something to be fooled by
+
+
+def test_what_was_never_heard_is_not_pruned() -> None:
+    """Three digits, two of them alike, say nothing of the other eight; ten say something of most."""
+    order = np.random.default_rng(0).permutation(150) + 300
+    few, more = (Samples(digits().inputs[:, order[:n]]) for n in (3, 10))
+    for name in ("sbc-plus", "auto", "digits"):
+        log = compress(network(), recipe=name, calibration=few)
+        counts = measure(log.network)
+        assert counts.total("alive") == measure(network()).total("alive")
+        assert {layer.bits for layer in counts.layers.values()} <= {8, 32}
+        told = log.notes[0]
+        assert (told.code, told.severity) == ("backed-off", "warning")
+        assert "2 of 10 answers of the trained network occur among 3 samples" in told.message
+        assert "pruned" in told.message or "kernels" in told.message
+    asked = load_recipe("sbc-plus").model_copy(update={"guard": "warn"})
+    taken = compress(network(), recipe=asked, calibration=few)
+    alive = [measure(n).total("alive") for n in (taken.network, network())]
+    assert alive[0] < 0.2 * alive[1]
+    assert codes(taken)[-1] == ("compared-on-few", "warning")
+    heard = compress(network(), recipe="sbc", calibration=more)
+    assert measure(heard.network).total("alive") < measure(network()).total("alive")
+    assert codes(compress(network(), recipe="default", calibration=few)) == [
+        ("compared-on-few", "note")
+    ]
 
 
 @pytest.mark.parametrize(
