@@ -48,7 +48,7 @@ class Samples:
 
     Raises:
         InputError: ``input-shape``, inputs of different steps or numbers of samples; ``input-names``, a
-            mapping without any.
+            mapping without any; ``data-labels``, labels or targets of another number of samples.
     """
 
     source: Array | SampleSource | Mapping[str, Array | SampleSource]
@@ -60,11 +60,21 @@ class Samples:
     _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Mapping):
-            return
-        if not self.source:
+        if isinstance(self.source, Mapping):
+            self._refuse_unlike(self.source)
+        for what, beside in (("labels", self.labels), ("targets", self.targets)):
+            if beside is not None and len(beside) != len(self):
+                raise InputError(
+                    "data-labels",
+                    f"there are {what} for {len(beside)} samples beside {len(self)} samples",
+                    hint="inputs are (steps, samples, *shape): the second axis counts samples",
+                )
+
+    @staticmethod
+    def _refuse_unlike(source: Mapping[str, Array | SampleSource]) -> None:
+        if not source:
             raise InputError("input-names", "there is no input among the samples")
-        extents = {name: tuple(s.shape[:2]) for name, s in self.source.items()}
+        extents = {name: tuple(s.shape[:2]) for name, s in source.items()}
         if len(set(extents.values())) > 1:
             listed = ", ".join(f"{name} has {extent}" for name, extent in extents.items())
             raise InputError("input-shape", f"inputs differ in (steps, samples): {listed}")

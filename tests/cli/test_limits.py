@@ -136,9 +136,15 @@ def test_every_command_in_a_process_of_its_own(name: str, place: Path) -> None:
         told = f"{limit} {name}: {done.returncode} {done.stderr}"
         assert "Traceback" not in done.stderr, told
         if done.returncode:
-            assert code_of_text(done.stderr) in ("time-limit", "memory-limit", "too-large"), told
-            assert done.returncode == 3, told
-            assert {p.name for p in place.iterdir()} - before <= set(), told
+            ended = (code_of_text(done.stderr), done.returncode)
+            own = [("no-exact-profile", 6)] if name == "frontend" else []  # on a fast machine
+            limits = ("time-limit", "memory-limit", "too-large")
+            assert ended in [*((code, 3) for code in limits), *own], told
+            left = {p.name for p in place.iterdir()} - before
+            if name == "demo" and left == {"new.snnb"}:  # whole, and what is run of it was stopped
+                check(run("inspect", "new.snnb"), 0)
+                left = set()
+            assert left == set(), told
         if limit[0] == "--timeout":
             assert time.monotonic() - began < float(limit[1]) + 30, told
         for new in {p.name for p in place.iterdir()} - before:

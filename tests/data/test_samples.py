@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snndeploy.data import load_samples
+from snndeploy.data import Samples, load_samples
 from snndeploy.data.arrays import open_arrays
 from snndeploy.data.encode import constant, delta, latency, rate
 from snndeploy.errors import InputError, SnnDeployError
@@ -257,3 +257,14 @@ def test_data_that_do_not_fit_the_coding() -> None:
             encode_inputs(np.array([0.5, np.nan]), entry(bits, scale))
         assert caught.value.code == "input-not-finite"
     np.testing.assert_array_equal(encode_inputs(np.array([0.5, -0.25]), entry(9, 4.0)), [2, -1])
+
+
+@pytest.mark.parametrize("beside", ["labels", "targets"])
+def test_labels_and_targets_are_of_the_samples(beside: str) -> None:
+    x = np.zeros((7, 5, 3), np.uint8)
+    right = {"labels": np.zeros((5, 7), np.int64), "targets": np.zeros((5, 2))}[beside]
+    assert len(Samples(x, **{beside: right})) == 5  # type: ignore[arg-type]
+    for source in (x, {"a": x}):
+        with pytest.raises(InputError, match=f"{beside} for 7 samples beside 5") as found:
+            Samples(source, **{beside: right[:1].repeat(7, 0)})  # type: ignore[arg-type]
+        assert found.value.code == "data-labels"

@@ -49,7 +49,7 @@ def net() -> Network:
 
 @pytest.fixture(scope="module")
 def data(net: Network) -> Samples:
-    return Samples(spikes(net, steps=8, samples=40))
+    return Samples(spikes(net, steps=8, samples=60))  # enough for a guard to go by
 
 
 def told(compiled: Any) -> dict[str, object]:
@@ -137,7 +137,7 @@ def test_what_is_kept_is_of_that_run_alone(net: Network, data: Samples, tmp_path
     changes: list[dict[str, Any]] = [
         {"model": conv_net(1)},
         {"calibration": Samples(other)},
-        {"calibration": Samples(data.inputs, np.arange(40) % 5)},
+        {"calibration": Samples(data.inputs, np.arange(60) % 5)},
         {"recipe": Recipe(passes=(Prune(sparsity=0.6, method="sbc"),), guard="off")},
         {"recipe": Recipe(passes=(Prune(sparsity=0.5, method="osbc"),), guard="off")},
         {"recipe": base["recipe"].model_copy(update={"seed": 1})},
@@ -199,7 +199,7 @@ def test_a_sensitivity_killed_now_and_then(
     net: Network, data: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"ratios": (0.25,), "bits": (4,), "score": "random", "seed": 5}
-    labelled = Samples(data.inputs, np.arange(40) % 5)
+    labelled = Samples(data.inputs, np.arange(60) % 5)
     whole = sensitivity(net, labelled, **options)
     save, saved = Kept.save, 0
 
@@ -224,7 +224,7 @@ def test_a_sensitivity_killed_now_and_then(
     assert found == whole
     assert saved == len(whole.points) == len(list(tmp_path.iterdir()))
     assert kills > 1
-    other = Samples(data.inputs, np.arange(40) % 4)
+    other = Samples(data.inputs, np.arange(60) % 4)
     kept = {"checkpoints": tmp_path, "resume": True}
     assert sensitivity(net, other, **options, **kept) == sensitivity(net, other, **options)
 
