@@ -116,16 +116,9 @@ class Reference:
 
     @property
     def heard(self) -> tuple[int, int]:
-        """How many answers of how many occur among the real samples, of the output with the least share.
-
-        An output of a single neuron has none, and counts as heard.
-        """
-        seen = [(1, 1)]
-        for counts in self.counts.values():
-            if counts.shape[-1] > 1:
-                rows = counts[: self.given].reshape(-1, counts.shape[-1])
-                seen.append((len(np.unique(rows.argmax(axis=1))), rows.shape[1]))
-        return min(seen, key=lambda pair: pair[0] / pair[1])
+        """As `heard`, among the real samples and of the output with the least share of its answers."""
+        found = (heard(counts[: self.given]) for counts in self.counts.values())
+        return min(found, key=lambda pair: pair[0] / pair[1])
 
     @property
     def unheard(self) -> bool:
@@ -153,15 +146,18 @@ class Reference:
 
 
 def one_sided(counts: Array) -> tuple[int, int] | None:
-    """How many answers are given of how many there are, where hardly any are (None: else).
-
-    Hardly any is one, or a quarter of what as many answers at random would be. ``counts`` are
-    ``(samples, neurons)``, or ``(samples, steps, neurons)``.
-    """
-    rows = counts.reshape(-1, counts.shape[-1])
-    neurons, got = rows.shape[1], len(np.unique(rows.argmax(axis=1)))
-    expected = neurons * (1 - (1 - 1 / neurons) ** len(rows))
+    """As `heard`, where hardly any answers are: one, or a quarter of as many at random (None: else)."""
+    got, neurons = heard(counts)
+    expected = neurons * (1 - (1 - 1 / neurons) ** (counts.size // neurons))
     return (got, neurons) if neurons > 1 and got <= max(1, expected / 4) else None
+
+
+def heard(counts: Array) -> tuple[int, int]:
+    """How many answers are given, and how many there are.
+
+    ``counts`` are ``(samples, neurons)``, or ``(samples, steps, neurons)``.
+    """
+    return len(np.unique(counts.argmax(axis=-1))), counts.shape[-1]
 
 
 def compared(
