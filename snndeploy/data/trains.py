@@ -166,11 +166,14 @@ def _range(x: Rows, where: str) -> tuple[float, float]:
 
 def _fit(found: Shape, axes: tuple[str, ...], shape: Shape, where: str) -> Shape:
     """Extents of ``axes``, which come before ``shape``; data may leave out axes of extent 1."""
-    if (
-        len(found) >= len(axes)
-        and _squeezed(found[len(axes) :]) == _squeezed(shape)
-        and size(found)
-    ):
+    if len(found) >= len(axes) and _squeezed(found[len(axes) :]) == _squeezed(shape):
+        if not size(found):
+            raise InputError(
+                "data-empty",
+                f"the data have shape {found}: there is nothing in it",
+                where=where,
+                hint="see what wrote the file",
+            )
         return found[: len(axes)]
     expected = ", ".join([*axes, *map(str, shape)])
     raise InputError(

@@ -183,6 +183,10 @@ def test_refusals(tmp_path: Path) -> None:
         "data-shape: FILE: the data have shape (2, 5, 4), the network expects (samples, steps, 3)\n"
         "  next: images need --encode and --steps; spike trains are (samples, steps, ...)"
     )
+    for shape in ((0, 5, 3), (2, 0, 3)):
+        assert refusal(save(tmp_path / "e.npz", x=np.zeros(shape))).startswith(
+            f"data-empty: FILE: the data have shape {shape}: there is nothing in it"
+        )
     path = save(tmp_path / "l.npz", x=np.zeros((2, 5, 3)), y=np.zeros(3))
     assert refusal(path) == (
         "data-labels: FILE: (3,) labels for 2 samples\n"
