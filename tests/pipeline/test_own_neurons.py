@@ -15,7 +15,7 @@ FAMILY = family_of(load_target("xylo-a2"))
 
 
 def samples() -> Samples:
-    x = np.random.default_rng(3).poisson(1.0, (60, 40, 6)).astype(np.uint8)
+    x = np.random.default_rng(3).poisson(1.0, (40, 60, 6)).astype(np.uint8)
     return Samples(x, np.arange(60) % 5)
 
 
