@@ -76,6 +76,7 @@ class Reference:
         inputs: per input population ``(steps, samples, *shape)``.
         held_out: whether no pass sees these samples.
         made_up: how many of them, the last ones, were made up of the others.
+        values: whether outputs are values to be met: then which neuron emits most is no answer.
         window: where every step has an answer of its own, over how many steps it is smoothed (0: one
             answer per sample). Steps are compared then, and their errors averaged over each sample.
     """
@@ -87,6 +88,7 @@ class Reference:
         *,
         held_out: bool = True,
         made_up: int = 0,
+        values: bool = False,
         window: int = 0,
     ) -> None:
         self.inputs = inputs
@@ -94,6 +96,7 @@ class Reference:
         self.made_up = made_up
         self.window = window
         self.counts, self.steps = _counts(network, inputs, window)
+        self._answers = () if values else tuple(self.counts.values())
 
     def __len__(self) -> int:
         return len(next(iter(self.counts.values())))
@@ -111,14 +114,14 @@ class Reference:
     @property
     def one_sided(self) -> tuple[int, int] | None:
         """As `one_sided`, of the first output of which it is true."""
-        found = (one_sided(counts[: self.given]) for counts in self.counts.values())
+        found = (one_sided(counts[: self.given]) for counts in self._answers)
         return next((f for f in found if f is not None), None)
 
     @property
     def heard(self) -> tuple[int, int]:
         """As `heard`, among the real samples and of the output with the least share of its answers."""
-        found = (heard(counts[: self.given]) for counts in self.counts.values())
-        return min(found, key=lambda pair: pair[0] / pair[1])
+        found = (heard(counts[: self.given]) for counts in self._answers)
+        return min(found, key=lambda pair: pair[0] / pair[1], default=(1, 1))
 
     @property
     def unheard(self) -> bool:

@@ -122,6 +122,7 @@ def reference(
         (joined if made_up else given).inputs,
         held_out=held_out,
         made_up=made_up,
+        values=samples.targets is not None,
         window=samples.window if samples.per_step else 0,
     )
 

@@ -123,6 +123,18 @@ def test_samples_of_one_kind_are_told_from_those_of_all() -> None:
     assert "of its 10 answers on the 40 samples" in log.notes[0].message
 
 
+def test_of_values_nobody_says_that_they_are_answers() -> None:
+    """The same inputs, once as answers and once with values that the outputs should emit."""
+    x = digits().part(300, 20).inputs[:, :1].repeat(20, axis=1)
+    step = Prune(sparsity=0.3)
+    for targets, expected in ((None, True), (np.zeros((20, 10)), False)):
+        for count, code in ((20, "compared-one-sided"), (3, "backed-off")):
+            recipe = Recipe(passes=(step,), guard="back-off", max_divergence=100.0)
+            part = Samples(x, targets=targets).first(count)
+            log = compress(network(), recipe=recipe, calibration=part)
+            assert (code in {f.code for f in log.notes}) == expected
+
+
 @pytest.mark.parametrize(
     ("samples", "neurons", "got", "found"),
     [
