@@ -53,14 +53,18 @@ class Fidelity:
         return max(self.divergence + self.spread, self.changed)
 
     def __str__(self) -> str:
-        kind = "held-out samples" if self.held_out else "samples (the ones it was fitted to)"
-        given = f"{self.samples - self.made_up} {kind}"
+        given = f"{self.samples - self.made_up} {kind_of_samples(self.held_out)}"
         if self.made_up:
             given += f" and {self.made_up} made up of them"
         return (
             f"{self.agreement:.1%} of {given} answered alike, divergence "
             f"{self.divergence:.3g} ± {self.spread:.2g} nats"
         )
+
+
+def kind_of_samples(held_out: bool) -> str:
+    """What those are called on which answers are compared."""
+    return "held-out samples" if held_out else "samples (the ones it was fitted to)"
 
 
 class Reference:

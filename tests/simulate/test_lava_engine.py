@@ -386,7 +386,6 @@ import sys
 from pathlib import Path
 from snndeploy.simulate.lava import process as lava_process
 from snndeploy.simulate.lava.env import LavaEnv
-from snndeploy.simulate.lava.lava_worker import worker
 lava = LavaEnv(python=Path(sys.argv[2]), version=(3, 10), lava_version="0.10.0", patched=False,
                origin="variable")
 wait = lava_process._wait

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...calibrate.fidelity import beyond_doubt
+from ...calibrate.fidelity import beyond_doubt, kind_of_samples
 from ...data import Samples
 from ...ir.arrays import size
 from ...ir.finding import Finding
@@ -97,14 +97,14 @@ def answers_that_differ(
     changed = beyond_doubt(least, count)
     if changed <= limit:
         return ()
-    kind = "held-out samples" if held_out else "samples (the ones it was fitted to)"
     return (
         Finding(
             code="answers-rounded",
             severity="warning",
             where="rounding",
-            message=f"in integers {least:.1%} of {count} {kind} are answered as by the trained "
-            f"network, where {1 - limit:.0%} are asked for, though in real numbers the answers stay: "
+            message=f"in integers {least:.1%} of {count} {kind_of_samples(held_out)} are answered as "
+            f"by the trained network, where {1 - limit:.0%} are asked for, though in real numbers the "
+            "answers stay: "
             "learn with the chip's rounding (finetune, with aware), or take codes that lowering rounds "
             'no further (grid = "loihi")',
             resource="answers",
