@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snndeploy.calibrate.fidelity import Reference, one_sided
+from snndeploy.calibrate.fidelity import Reference, compared, one_sided
 from snndeploy.data import Samples
 from snndeploy.demo import FOLDER, digits
 from snndeploy.ingest import read_network
@@ -154,20 +154,35 @@ def test_hardly_any_of_the_answers(samples: int, neurons: int, got: int, found: 
     assert one_sided(counts.reshape(samples // 20, 20, neurons)) == found  # answers of steps
 
 
+def test_made_up_samples_change_no_answers() -> None:
+    """Their close calls do not count as changed, what diverges does."""
+    wanted = np.eye(4)[np.arange(20) % 4] * 8
+    found = wanted.copy()
+    found[10:] = np.roll(wanted[10:], 1, axis=1)
+    told = compared({"o": wanted}, {"o": found}, made_up=10)
+    assert (told.agreement, told.changed) == (0.5, 0.0)
+    assert told.divergence > 1
+    real = compared({"o": wanted}, {"o": found})
+    assert real.changed == pytest.approx(0.5 - (0.25 / 20) ** 0.5)
+
+
 def test_what_is_compared_is_made_up_otherwise_than_what_is_fitted_to() -> None:
     x = np.random.default_rng(0).integers(0, 2, (16, 10, 6), np.uint8)
     net = chain_net([np.eye(3, 6, dtype=np.float32)])
-    recipe = Recipe(passes=(Prune(sparsity=0.5),), calibration=CalibrationOptions(fill=50))
+    alike = CalibrationOptions(
+        fill=50, shift=0, warp=0.35
+    )  # as what is compared: the stream differs
+    recipe = Recipe(passes=(Prune(sparsity=0.5),), calibration=alike)
     watch = reference(net, Samples(x), recipe, held_out=False)
     assert isinstance(watch, Reference)
-    (compared,) = watch.inputs.values()
-    assert compared.shape == (16, 50, 6)
-    assert np.array_equal(compared[:, :10], x)
+    (judged,) = watch.inputs.values()
+    assert judged.shape == (16, 50, 6)
+    assert np.array_equal(judged[:, :10], x)
     assert (watch.given, watch.made_up) == (10, 40)
     seen = feed(net, Samples(x), recipe)
     assert seen is not None
     (fitted,) = seen.inputs.values()
-    assert (compared[:, 10:] == fitted[:, 10:]).all(axis=(0, 2)).mean() < 0.1
+    assert (judged[:, 10:] == fitted[:, 10:]).all(axis=(0, 2)).mean() < 0.1
     again = reference(net, Samples(x), recipe, held_out=False)
     assert again is not None
-    assert np.array_equal(next(iter(again.inputs.values())), compared)
+    assert np.array_equal(next(iter(again.inputs.values())), judged)
